@@ -1,0 +1,43 @@
+"""The one exception hierarchy of eventmill.
+
+Everything that eventmill itself raises is an `EventmillError`; an exception in the user's own analysis arrives as that
+exception's own type. Messages are for physicists: what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class EventmillError(Exception):
+    """Base of every error that eventmill raises."""
+
+
+class ConnectionFailed(EventmillError):
+    """No usable master: nobody answers, a key is refused, or versions do not fit."""
+
+
+class DatasetError(EventmillError):
+    """The data asked for is not there: no such file, tree or branch, or a file that cannot be read."""
+
+
+class AnalysisError(EventmillError):
+    """The analysis cannot run: it does not compile, cannot travel, or took its slot down."""
+
+
+class MergeError(AnalysisError):
+    """The analysis returned something that cannot be merged, or partial results that do not fit together."""
+
+
+class QueryFailed(EventmillError):
+    """A query ended without a result for a reason that is in neither the data nor the analysis."""
+
+
+class ProtocolError(EventmillError):
+    """A message that must not be: see the two kinds below."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We were about to send, or did, something that the protocol forbids: a bug of ours."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """A peer sent something that the protocol forbids; the peer is told, and the loop goes on."""
