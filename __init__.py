@@ -1,0 +1,61 @@
+"""eventmill: interactive, fault-tolerant parallel analysis of particle-physics data.
+
+    import eventmill as em
+
+    session = em.connect()
+    query = session.process(em.Dataset("events/*.root", tree="Events"), analysis)
+    result = query.result()
+
+Names are imported when they are first used: `import eventmill` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .packetizer.dataset import Dataset
+    from .protocol import errors
+    from .protocol.analysis import Kernel, kernel
+    from .protocol.version import __version__
+    from .session.query import Query
+    from .session.result import Result, Snapshot
+    from .session.session import Session, connect
+
+_HOMES = {
+    "Dataset": "packetizer.dataset",
+    "Kernel": "protocol.analysis",
+    "Query": "session.query",
+    "Result": "session.result",
+    "Session": "session.session",
+    "Snapshot": "session.result",
+    "__version__": "protocol.version",
+    "connect": "session.session",
+    "kernel": "protocol.analysis",
+}
+
+__all__ = [
+    "Dataset",
+    "Kernel",
+    "Query",
+    "Result",
+    "Session",
+    "Snapshot",
+    "__version__",
+    "connect",
+    "errors",
+    "kernel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module(".protocol.errors", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

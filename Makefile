@@ -1,0 +1,67 @@
+# Two commands: `make demo` and `make test`. Each sets up what it needs in .venv; nothing has to be installed by hand.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := pyproject.toml __init__.py py.typed $(wildcard protocol/*.py packetizer/*.py merge/*.py master/*.py worker/*.py session/*.py)
+
+.PHONY: demo test lint types layers pytest bench clean xrootd
+
+demo: $(VENV)/demo
+	$(BIN)/eventmill demo
+
+test: $(VENV)/test xrootd lint types layers pytest
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml -p eventmill
+
+layers:
+	cd build && ../$(BIN)/lint-imports --config ../pyproject.toml --no-cache
+
+pytest:
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/bench
+	$(BIN)/python -m benchmarks.throughput
+
+# The tests that read through XRootD start a real server. Without root or apt they are skipped, loudly.
+xrootd:
+	@command -v xrootd >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get -qq update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+	  xrootd-server xrootd-client >/dev/null; } || echo "WARNING: no XRootD server; its tests will be skipped" >&2
+
+# The wheel is what is tested and what users get: never the source tree.
+build/wheel: $(SOURCES) | $(VENV)/pip
+	rm -rf build && mkdir build
+	$(PIP) wheel --no-deps --wheel-dir build .
+	touch $@
+
+$(VENV)/demo: build/wheel
+	$(PIP) install --force-reinstall --no-deps build/*.whl
+	$(PIP) install "$$(echo build/*.whl)[plot]"
+	touch $@
+
+$(VENV)/test: build/wheel
+	$(PIP) install --force-reinstall --no-deps build/*.whl
+	$(PIP) install "$$(echo build/*.whl)[test]"
+	touch $@
+
+$(VENV)/bench: build/wheel
+	$(PIP) install --force-reinstall --no-deps build/*.whl
+	$(PIP) install "$$(echo build/*.whl)[bench]"
+	touch $@
+
+# Debian ships venv apart from Python: where it is missing and we may, install it.
+$(VENV)/pip:
+	$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); [ "$$(id -u)" = 0 ] && apt-get -qq update >/dev/null \
+	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null && $(PYTHON) -m venv $(VENV); } \
+	  || { echo "cannot make a virtual environment: install python3-venv, or set PYTHON to a Python 3.11 or newer" >&2; exit 1; }
+	$(PIP) install --upgrade pip
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""How fast eventmill and others are, on the same machine in the same run: `python -m benchmarks.throughput`."""

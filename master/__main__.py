@@ -1,0 +1,30 @@
+"""A master that belongs to one session: `python -m eventmill.master FOLDER PORT LISTENING_FD OWNER_PID`.
+
+`connect()` starts it; `eventmill master` starts a standing one.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+from ..protocol.connection import KeyFolder
+from .serve import Binding, Master
+
+
+def main() -> None:
+    """Serve the session, then remove the folder with its keys."""
+    folder, port, descriptor, owner = Path(sys.argv[1]), *map(int, sys.argv[2:5])
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        Master(KeyFolder(folder), Binding("127.0.0.1", port, "127.0.0.1", descriptor), owner).run()
+    except ProcessLookupError:
+        pass  # the session was gone before we started
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

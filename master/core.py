@@ -1,0 +1,583 @@
+"""The master's decisions, without any I/O.
+
+`receive`, `disconnected`, `taken`, `merge_failed` and `expire` take what happened and the time, and answer with a list of
+effects (`master.effects`) in the order they must be carried out. The core reads no clock and owns no socket, so that the
+same code runs under the poll loop (`master.serve`) and in a simulator.
+
+How a query goes:  running --all entries done or failed--> merging --last snapshot taken--> done
+                   running --Stop(keep)-->                 merging ------------------------> stopped
+                   running --Stop(drop)--> aborted         running --Failed-->              failed
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ..packetizer.ledger import StaleLease
+from ..protocol import codec, messages
+from ..protocol.codec import Buffer, Frames
+from ..protocol.messages import Failure, File, Message, WorkerInfo
+from .effects import Drop, Effect, Exit, Merge, Send, Take
+from .query import MAX_KILLS, Query, Share
+
+log = logging.getLogger(__name__)
+
+CREDIT = 2
+"""Packets a slot holds: the one it works on, and the next, so that it never waits for the master."""
+HEARTBEAT = 1.0
+SILENCE = 5.0
+SESSION_SILENCE = 60.0
+SNAPSHOT_INTERVAL = 0.5
+PROGRESS_INTERVAL = 0.2
+KEPT_RESULTS = 100
+
+_files = msgspec.msgpack.Decoder(list[File])
+
+
+@dataclass(slots=True)
+class Slot:
+    """One slot of a worker: the leases it holds (number -> query), oldest first."""
+
+    worker: Worker
+    index: int
+    leases: dict[tuple[str, int], None] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.worker.name, self.index
+
+
+@dataclass(slots=True)
+class Peer:
+    """Anybody who has said hello."""
+
+    identity: bytes
+    name: str
+    heard: float
+    spoken: float
+
+
+@dataclass(slots=True)
+class Worker(Peer):
+    """A worker; a worker that comes back after it was lost is another one, with another name."""
+
+    host: str = ""
+    pid: int = 0
+    slots: list[Slot] = field(default_factory=list)
+    leases: dict[tuple[str, int], Slot] = field(default_factory=dict)
+    total: Share = field(default_factory=lambda: Share("", 0, 0))
+
+
+class MasterCore:
+    """State of a master.
+
+    Args:
+        version: version of eventmill here, told to peers.
+        python: "major.minor" here; peers must have the same, because analyses travel as bytecode.
+    """
+
+    def __init__(self, version: str, python: str) -> None:
+        self.version = version
+        self.python = python
+        self.sessions: dict[bytes, Peer] = {}
+        self.workers: dict[bytes, Worker] = {}
+        self.queries: dict[str, Query] = {}
+        self._hungry: list[dict[int, Slot]] = [{} for _ in range(CREDIT)]
+        self._rates: dict[str, float] = {}
+        self._counter = 0
+        self._next_check = 0.0
+        self._effects: list[Effect] = []
+        self._handlers: dict[type[Message], Callable[..., None]] = {
+            messages.Submit: self._submit,
+            messages.Stop: self._stop,
+            messages.Attach: self._attach,
+            messages.Ask: self._ask,
+            messages.Shutdown: self._shutdown,
+            messages.Opened: self._opened,
+            messages.Finished: self._finished,
+            messages.Commit: self._commit,
+            messages.Failed: self._failed,
+            messages.SlotDown: self._slot_down,
+        }
+
+    # --- what happens ---------------------------------------------------------------------------------------------
+
+    def receive(self, identity: bytes, role: str, message: Message, frames: Frames, now: float) -> list[Effect]:
+        """A message came from a peer whose key has `role`."""
+        allowed = messages.FROM_SESSION if role == "session" else messages.FROM_WORKER
+        if not isinstance(message, allowed):
+            kind = type(message).__name__
+            self._send(identity, messages.Fault(f"a peer with a {role} key may not say {kind}"), now=now)
+            return self._done(now)
+        if isinstance(message, messages.Hello):
+            self._hello(identity, role, message, now)
+            return self._done(now)
+        peer = self.sessions.get(identity) or self.workers.get(identity)
+        if peer is None:
+            if not isinstance(message, messages.Bye):
+                self._send(identity, messages.Unknown(), now=now)
+            return self._done(now)
+        peer.heard = now
+        if isinstance(message, messages.Bye):
+            self._lose(identity, "left", now)
+        elif not isinstance(message, messages.Heartbeat):
+            self._handlers[type(message)](peer, message, frames, now)
+        return self._done(now)
+
+    def disconnected(self, identity: bytes, now: float) -> list[Effect]:
+        """The connection to a peer is gone."""
+        self._lose(identity, "lost its connection", now)
+        return self._done(now)
+
+    def taken(self, number: str, frames: Sequence[Buffer], final: bool, now: float) -> list[Effect]:
+        """The merger has taken a snapshot of a query's total."""
+        query = self.queries.get(number)
+        if query is None:
+            return []
+        query.taking = False
+        if final:
+            query.result = frames
+            if not query.over:
+                self._end(query, "done" if query.ledger.complete else "stopped", now)
+        elif query.running:
+            snapshot = messages.Snapshot(number, query.account(), query.seconds(now))
+            for peer in query.subscribers:
+                self._send(peer, snapshot, frames, now=now)
+        return self._done(now)
+
+    def merge_failed(self, number: str, failure: Failure, now: float) -> list[Effect]:
+        """Partial results of a query do not fit together."""
+        query = self.queries.get(number)
+        if query is not None and not query.over:
+            self._fail(query, failure, (), now)
+        return self._done(now)
+
+    def deadline(self) -> float:
+        """When `expire` is to be called at the latest."""
+        times = [self._next_check]
+        for query in self.queries.values():
+            if query.running:
+                times.append(query.next_progress)
+                if query.merged and not query.taking:
+                    times.append(query.next_snapshot)
+        return min(times)
+
+    def expire(self, now: float) -> list[Effect]:
+        """Do what is due: snapshots, progress, heartbeats, and peers that have been silent for too long."""
+        for query in self.queries.values():
+            if query.running:
+                self._report_progress(query, now)
+        if now >= self._next_check:
+            self._next_check = now + HEARTBEAT / 2
+            for worker in list(self.workers.values()):
+                if now - worker.heard > SILENCE:
+                    self._lose(worker.identity, f"was silent for {SILENCE:g} s", now)
+            for session in list(self.sessions.values()):
+                if now - session.heard > SESSION_SILENCE:
+                    self._lose(session.identity, f"was silent for {SESSION_SILENCE:g} s", now)
+            for peer in (*self.sessions.values(), *self.workers.values()):
+                if now - peer.spoken >= HEARTBEAT:
+                    self._send(peer.identity, messages.Heartbeat(), now=now)
+        return self._done(now)
+
+    def check(self) -> None:
+        """Assert the invariants: every lease has one holder, who knows it, and every ledger adds up."""
+        held = {lease: slot for worker in self.workers.values() for lease, slot in worker.leases.items()}
+        in_slots = {lease for worker in self.workers.values() for slot in worker.slots for lease in slot.leases}
+        assert in_slots <= held.keys()
+        for number, query in self.queries.items():
+            query.ledger.check()
+            if query.running:
+                live = {(number, lease) for lease in query.ledger.leases}
+                assert live == {lease for lease in held if lease[0] == number}
+                assert not query.ledger.complete
+        for level, slots in enumerate(self._hungry):
+            assert all(len(slot.leases) == level for slot in slots.values())
+
+    # --- peers ----------------------------------------------------------------------------------------------------
+
+    def _hello(self, identity: bytes, role: str, hello: messages.Hello, now: float) -> None:
+        reason = self._unfit(role, hello)
+        if reason:
+            log.warning("refused %s %s: %s", hello.role, hello.name, reason)
+            self._send(identity, messages.Fault(reason, fatal=True), now=now)
+            return
+        self._lose(identity, "said hello again", now)
+        self._counter += 1
+        name = f"{hello.name or hello.host or hello.role}-{self._counter}"
+        if hello.role == "session":
+            self.sessions[identity] = Peer(identity, name, heard=now, spoken=now)
+        else:
+            share = Share(hello.host, hello.pid, hello.slots)
+            worker = Worker(identity, name, now, now, host=hello.host, pid=hello.pid, total=share)
+            worker.slots = [Slot(worker, index) for index in range(hello.slots)]
+            self.workers[identity] = worker
+            for slot in worker.slots:
+                self._feed_on(slot)
+        log.info("%s %s joined from %s, pid %s", hello.role, name, hello.host, hello.pid)
+        self._send(identity, messages.Welcome(name, self.version, HEARTBEAT, SILENCE), now=now)
+
+    def _unfit(self, role: str, hello: messages.Hello) -> str:
+        if hello.protocol != messages.PROTOCOL:
+            return codec.version_mismatch(hello.protocol)
+        if hello.role != role:
+            return f"a {role} key cannot be used as a {hello.role}: use the {hello.role}'s connection file"
+        if hello.python != self.python:
+            return (
+                f"this {hello.role} runs Python {hello.python or '?'}, the master runs Python {self.python}: analyses travel "
+                "as bytecode, so use the same minor version everywhere"
+            )
+        return ""
+
+    def _lose(self, identity: bytes, how: str, now: float) -> None:
+        """A peer is gone. What a worker has not committed is to do again; a session's queries go on."""
+        session = self.sessions.pop(identity, None)
+        worker = self.workers.pop(identity, None)
+        for query in self.queries.values():
+            query.subscribers.pop(identity, None)
+            query.set_up.pop(identity, None)
+        if session is not None:
+            log.info("session %s %s", session.name, how)
+        if worker is None:
+            return
+        log.info("worker %s %s with %d leases", worker.name, how, len(worker.leases))
+        for number in dict.fromkeys(number for number, _ in worker.leases):
+            self.queries[number].workers_lost += 1
+        for lease in list(worker.leases):
+            self._give_back(worker, lease)
+        for slot in worker.slots:
+            for level in self._hungry:
+                level.pop(id(slot), None)
+            for query in self.queries.values():
+                query.packetizer.forget(slot.key)
+
+    # --- sessions -------------------------------------------------------------------------------------------------
+
+    def _submit(self, peer: Peer, message: messages.Submit, frames: Frames, now: float) -> None:
+        try:
+            analysis, files = frames
+            decoded = _files.decode(files)
+        except (ValueError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
+            return
+        if not decoded:
+            self._send(peer.identity, messages.Refused(message.request, "the dataset has no files"), now=now)
+            return
+        self._counter += 1
+        number = f"q{self._counter}"
+        query = Query(number, message, analysis, decoded, now, rate=self._rates.get(message.digest, 0.0))
+        query.subscribers[peer.identity] = None
+        self.queries[number] = query
+        self._forget_old()
+        log.info("query %s: %s over %d files for %s", number, message.name, len(decoded), peer.name)
+        self._send(peer.identity, messages.Accepted(message.request, number), now=now)
+        self._end_if_complete(query, now)
+
+    def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
+        query = self.queries.get(message.query)
+        if query is None:
+            known = ", ".join(self.queries) or "none"
+            reason = f"no query {message.query} on this master; there are: {known}"
+            self._send(peer.identity, messages.Refused(message.request, reason), now=now)
+            return
+        self._send(peer.identity, messages.Accepted(message.request, query.number), now=now)
+        query.subscribers[peer.identity] = None
+        query.next_snapshot = now
+        if query.over:
+            self._send(peer.identity, *self._ended(query, now), now=now)
+
+    def _ask(self, peer: Peer, message: messages.Ask, frames: Frames, now: float) -> None:
+        answer: Message
+        if message.what == "queries":
+            answer = messages.Queries(message.request, [query.info(now) for query in self.queries.values()])
+        else:
+            answer = messages.Workers(message.request, [_info(worker) for worker in self.workers.values()])
+        self._send(peer.identity, answer, now=now)
+
+    def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
+        query = self.queries.get(message.query)
+        if query is None or not query.running:
+            return
+        if message.keep:
+            self._release(query, now)
+            query.state = "merging"
+            self._effects.append(Take(query.number, final=True))
+        else:
+            self._end(query, "aborted", now)
+
+    def _shutdown(self, peer: Peer, message: messages.Shutdown, frames: Frames, now: float) -> None:
+        log.info("%s asks the master to end", peer.name)
+        for worker in self.workers:
+            self._send(worker, messages.Bye(), now=now)
+        for session in self.sessions:
+            self._send(session, messages.Bye(), now=now)
+        self._effects.append(Exit())
+
+    # --- workers --------------------------------------------------------------------------------------------------
+
+    def _opened(self, worker: Worker, message: messages.Opened, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is None:
+            return
+        try:
+            query.ledger.opened(
+                message.lease, message.entries, message.stop, tuple(message.clusters), message.identity
+            )
+        except StaleLease as error:
+            self._blame(worker, error, now)
+            return
+        self._close_if_gone(worker, query, message.lease)
+        self._end_if_complete(query, now)
+
+    def _finished(self, worker: Worker, message: messages.Finished, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is None:
+            return
+        slot = worker.leases[query.number, message.lease]
+        entries = message.stop - query.ledger.leases[message.lease].start
+        try:
+            query.ledger.finished(message.lease, message.stop)
+        except StaleLease as error:
+            self._blame(worker, error, now)
+            return
+        query.packetizer.learn(slot.key, entries, message.seconds)
+        self._rates[query.submit.digest] = query.packetizer.rate
+        query.reached += entries
+        query.bytes_read += message.bytes_read
+        for share in (worker.total, self._share(query, worker)):
+            share.packets += 1
+            share.entries += entries
+            share.seconds += message.seconds
+        self._free(slot, (query.number, message.lease))
+        self._close_if_gone(worker, query, message.lease)
+        self._end_if_complete(query, now)
+
+    def _commit(self, worker: Worker, message: messages.Commit, frames: Frames, now: float) -> None:
+        query = self.queries.get(message.query)
+        reason = "" if query is not None and query.running else f"query {message.query} is not running"
+        if not reason and not all((message.query, part.lease) in worker.leases for part in message.parts):
+            reason = "a lease is not this worker's"
+        if query is not None and not reason:
+            try:
+                entries = query.ledger.commit([(part.lease, part.start, part.stop) for part in message.parts])
+            except StaleLease as error:
+                reason = str(error)
+            else:
+                self._effects.append(Merge(query.number, frames, entries))
+                query.merged = True
+                for part in message.parts:
+                    self._close_if_gone(worker, query, part.lease)
+        if reason and query is not None:
+            query.refused += 1
+            log.warning("refused commit %d of %s: %s", message.commit, worker.name, reason)
+        self._send(worker.identity, messages.Committed(message.commit, not reason, reason), now=now)
+        if query is not None:
+            self._end_if_complete(query, now)
+
+    def _failed(self, worker: Worker, message: messages.Failed, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is None:
+            return
+        failure = msgspec.structs.replace(message.failure, worker=worker.name)
+        if query.submit.on_error == "skip":
+            query.ledger.fail(message.lease, f"{failure.error}: {failure.message}")
+            self._close_if_gone(worker, query, message.lease)
+            self._end_if_complete(query, now)
+        else:
+            self._fail(query, failure, frames, now)
+
+    def _slot_down(self, worker: Worker, message: messages.SlotDown, frames: Frames, now: float) -> None:
+        if message.slot >= len(worker.slots):
+            self._blame(worker, f"no slot {message.slot}", now)
+            return
+        slot = worker.slots[message.slot]
+        lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
+        log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
+        for position, key in enumerate(lost):
+            query = self.queries[key[0]]
+            lease = query.ledger.leases[key[1]]
+            file, start, stop = self.queries[key[0]].files[lease.file], lease.start, lease.stop
+            known = None if lease.opening else stop
+            self._give_back(worker, key)
+            if position == 0 and message.running:
+                query.kills += 1
+                if query.kills >= MAX_KILLS:
+                    text = f"the analysis took down its slot {query.kills} times, the last time: {message.reason}"
+                    failure = Failure(
+                        "slot", "AnalysisError", text, path=file.path, tree=file.tree, start=start, stop=known,
+                        worker=worker.name,
+                    )  # fmt: skip
+                    self._fail(query, failure, (), now)
+        self._feed_on(slot)
+
+    # --- leases ---------------------------------------------------------------------------------------------------
+
+    def _holds(self, worker: Worker, lease: int, number: str) -> Query | None:
+        """The query of a lease that this worker holds; None for a lease that is dead, which a late message may name."""
+        return self.queries[number] if (number, lease) in worker.leases else None
+
+    def _feed(self, now: float) -> None:
+        """Lease work to slots that have credit: first to those that have nothing at all."""
+        queries = [query for query in self.queries.values() if query.running]
+        for slots in self._hungry:
+            while slots:
+                if not self._lease_to(next(iter(slots.values())), queries, now):
+                    return
+
+    def _lease_to(self, slot: Slot, queries: list[Query], now: float) -> bool:
+        """Lease a packet to a slot, of the query whose owner has the fewest; false when no query has any work."""
+        owned: dict[str, int] = {}
+        for query in queries:
+            owned[query.submit.owner] = owned.get(query.submit.owner, 0) + query.leases
+        for query in sorted(queries, key=lambda query: (owned[query.submit.owner], query.leases)):
+            packet = query.packetizer.next(slot.key)
+            if packet is None:
+                continue
+            worker, lease = slot.worker, packet.lease
+            if worker.identity not in query.set_up:
+                query.set_up[worker.identity] = None
+                self._send(worker.identity, query.setup, [query.analysis], now=now)
+            key = (query.number, lease.number)
+            worker.leases[key] = slot
+            self._take_on(slot, key)
+            query.leases += 1
+            message = messages.Lease(
+                lease.number, query.number, slot.index, query.files[lease.file], lease.start, lease.stop,
+                packet.seconds, lease.opening,
+            )  # fmt: skip
+            self._send(worker.identity, message, now=now)
+            return True
+        return False
+
+    def _take_on(self, slot: Slot, key: tuple[str, int]) -> None:
+        self._hungry[len(slot.leases)].pop(id(slot), None)
+        slot.leases[key] = None
+        self._feed_on(slot)
+
+    def _free(self, slot: Slot, key: tuple[str, int]) -> None:
+        """A slot no longer works on a lease: it has credit again."""
+        if key in slot.leases:
+            if len(slot.leases) < CREDIT:
+                self._hungry[len(slot.leases)].pop(id(slot), None)
+            del slot.leases[key]
+            self._feed_on(slot)
+
+    def _feed_on(self, slot: Slot) -> None:
+        if len(slot.leases) < CREDIT:
+            self._hungry[len(slot.leases)][id(slot)] = slot
+
+    def _give_back(self, worker: Worker, key: tuple[str, int]) -> None:
+        """A lease's holder is gone: its entries are to do again."""
+        query = self.queries[key[0]]
+        query.ledger.give_back(key[1])
+        self._close_if_gone(worker, query, key[1])
+
+    def _close_if_gone(self, worker: Worker, query: Query, lease: int) -> None:
+        if lease not in query.ledger.leases:
+            key = (query.number, lease)
+            self._free(worker.leases.pop(key), key)
+            query.leases -= 1
+
+    def _share(self, query: Query, worker: Worker) -> Share:
+        return query.shares.setdefault(worker.name, Share(worker.host, worker.pid, len(worker.slots)))
+
+    # --- the end of a query ---------------------------------------------------------------------------------------
+
+    def _end_if_complete(self, query: Query, now: float) -> None:
+        if query.running and query.ledger.complete:
+            self._release(query, now)
+            query.state = "merging"
+            self._effects.append(Take(query.number, final=True))
+
+    def _fail(self, query: Query, failure: Failure, frames: Frames, now: float) -> None:
+        if query.over:
+            return
+        query.failure, query.failure_frames = failure, list(frames)
+        self._end(query, "failed", now)
+
+    def _end(self, query: Query, state: messages.State, now: float) -> None:
+        """Enter a final state and tell everybody."""
+        self._release(query, now)
+        query.state, query.ended = state, now
+        self._effects.append(Drop(query.number))
+        for peer in query.subscribers:
+            self._send(peer, *self._ended(query, now), now=now)
+        log.info("query %s %s after %.2f s", query.number, state, query.seconds(now))
+
+    def _ended(self, query: Query, now: float) -> tuple[Message, list[Buffer]]:
+        frames = [*query.result, *query.failure_frames]
+        message = messages.Ended(
+            query.number, query.state, query.account(), query.seconds(now), query.report(), query.failure,
+            len(query.result),
+        )  # fmt: skip
+        return message, frames
+
+    def _release(self, query: Query, now: float) -> None:
+        """Take a query's leases from all workers, and let them forget it."""
+        for worker in self.workers.values():
+            for key in [key for key in worker.leases if key[0] == query.number]:
+                self._free(worker.leases.pop(key), key)
+        query.leases = 0
+        for identity in query.set_up:
+            self._send(identity, messages.Release(query.number), now=now)
+        query.set_up.clear()
+
+    def _forget_old(self) -> None:
+        """Keep the results of the last queries only."""
+        over = [number for number, query in self.queries.items() if query.over]
+        for number in over[: max(0, len(over) - KEPT_RESULTS)]:
+            del self.queries[number]
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def _report_progress(self, query: Query, now: float) -> None:
+        if query.merged and not query.taking and now >= query.next_snapshot and query.subscribers:
+            query.merged, query.taking = False, True
+            query.next_snapshot = now + SNAPSHOT_INTERVAL
+            self._effects.append(Take(query.number, final=False))
+        if now >= query.next_progress:
+            query.next_progress = now + PROGRESS_INTERVAL
+            busy = [worker for worker in self.workers.values() if any(key[0] == query.number for key in worker.leases)]
+            slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
+            message = messages.Progress(
+                query.number, query.account(), query.reached, query.bytes_read, slots, len(busy), query.seconds(now),
+                "" if slots else self._waiting(),
+            )  # fmt: skip
+            for peer in query.subscribers:
+                self._send(peer, message, now=now)
+
+    def _waiting(self) -> str:
+        if not self.workers:
+            return "no worker has joined yet: start one with `eventmill worker`"
+        return "all slots are busy with other queries"
+
+    def _send(self, identity: bytes, message: Message, frames: Iterable[Buffer] = (), *, now: float) -> None:
+        peer = self.sessions.get(identity) or self.workers.get(identity)
+        if peer is not None:
+            peer.spoken = now
+        self._effects.append(Send(identity, message, list(frames)))
+
+    def _blame(self, worker: Worker, reason: Any, now: float) -> None:
+        log.warning("protocol error of %s: %s", worker.name, reason)
+        self._send(worker.identity, messages.Fault(str(reason)), now=now)
+
+    def _done(self, now: float) -> list[Effect]:
+        self._feed(now)
+        effects, self._effects = self._effects, []
+        return effects
+
+
+def _info(worker: Worker) -> WorkerInfo:
+    busy = sum(bool(slot.leases) for slot in worker.slots)
+    total = worker.total
+    return WorkerInfo(
+        worker.name, worker.host, worker.pid, len(worker.slots), busy, total.packets, total.entries, total.seconds
+    )

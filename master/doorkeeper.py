@@ -1,0 +1,47 @@
+"""Who may come in: the ZAP handler of the master's port (ZeroMQ RFC 27).
+
+Every connection must come with a CURVE key that `master.json` lists; the role of the key becomes the `User-Id` of each of
+its messages, which the socket attaches itself and a peer cannot choose.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import zmq
+import zmq.utils.z85
+
+log = logging.getLogger(__name__)
+
+DOMAIN = "eventmill"
+_ENDPOINT = "inproc://zeromq.zap.01"
+
+
+class Doorkeeper:
+    """Answers libzmq's questions about new connections; its `socket` is to be polled.
+
+    Args:
+        context: the context of the sockets it guards; one doorkeeper a context.
+        roles: role of each public key (Z85 text) that may come in.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], roles: Mapping[str, str]) -> None:
+        self.roles = roles
+        self.socket = context.socket(zmq.REP)
+        self.socket.set(zmq.LINGER, 0)
+        self.socket.bind(_ENDPOINT)
+
+    def answer(self) -> None:
+        """Answer one question."""
+        version, request, _domain, address, _identity, mechanism, *credentials = self.socket.recv_multipart()
+        role = ""
+        if version == b"1.0" and mechanism == b"CURVE" and len(credentials) == 1:
+            role = self.roles.get(zmq.utils.z85.encode(credentials[0]).decode(), "")
+        if not role:
+            log.warning("refused a connection from %s: unknown key", address.decode(errors="replace"))
+        status, text = (b"200", b"OK") if role else (b"400", b"unknown key")
+        self.socket.send_multipart([b"1.0", request, status, text, role.encode(), b""])
+
+    def close(self) -> None:
+        self.socket.close()

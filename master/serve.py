@@ -1,0 +1,211 @@
+"""The master's poll loop: moves messages between sockets and the core, and decides nothing.
+
+Everything comes through one ROUTER socket on one TCP port, encrypted and authenticated by CURVE. The loop waits until the
+core's deadline, takes in all that is there, hands it to the core, and carries out the effects.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import zmq
+import zmq.utils.monitor
+
+from ..protocol import codec, messages
+from ..protocol.connection import KeyFolder, load_master_keys, set_address
+from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
+from ..protocol.lifeline import Lifeline
+from ..protocol.version import __version__
+from .core import MasterCore
+from .doorkeeper import DOMAIN, Doorkeeper
+from .effects import Effect, Exit, Send
+from .merger import Merger, Taken
+
+log = logging.getLogger(__name__)
+
+BATCH = 1000
+"""Messages taken in before deadlines and effects get their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where a master listens.
+
+    Args:
+        interface: address of a network interface, "*" for all.
+        port: the port, 0 for any free one.
+        host: name of this machine as peers reach it.
+        descriptor: a socket that listens there already, from the process that started this one.
+    """
+
+    interface: str = "*"
+    port: int = 0
+    host: str = ""
+    descriptor: int | None = None
+
+
+class Master:
+    """A running master.
+
+    Args:
+        keys: its key folder; the connection files in it get the address it listens at.
+        binding: where to listen.
+        owner: process to end with, for a master that belongs to one session.
+
+    Raises:
+        ConnectionFailed: the port is taken, or the keys cannot be read.
+    """
+
+    def __init__(self, keys: KeyFolder, binding: Binding, owner: int | None = None) -> None:
+        own = load_master_keys(keys)
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.doorkeeper = Doorkeeper(self.context, own.peers)
+        self.merger = Merger(self.context)
+        self.core = MasterCore(__version__, ".".join(platform.python_version_tuple()[:2]))
+        self.router = self.context.socket(zmq.ROUTER)
+        self._configure(own.public_key, own.secret_key)
+        self.monitor = self.router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self.address = self._bind(binding)
+        set_address(keys, self.address)
+        self.lifeline = Lifeline(owner) if owner is not None else None
+        self._by_descriptor: dict[int, bytes] = {}
+        self._running = True
+
+    def _configure(self, public_key: str, secret_key: str) -> None:
+        router = self.router
+        router.set(zmq.ROUTER_MANDATORY, 1)
+        router.set(zmq.LINGER, 1000)
+        router.set(zmq.SNDHWM, 0)
+        router.set(zmq.RCVHWM, 0)
+        router.set(zmq.BACKLOG, 4096)
+        router.set(zmq.MAXMSGSIZE, codec.MAX_FRAME)
+        router.set(zmq.HANDSHAKE_IVL, 10_000)
+        router.set(zmq.CURVE_SERVER, 1)
+        router.set(zmq.CURVE_PUBLICKEY, public_key.encode())
+        router.set(zmq.CURVE_SECRETKEY, secret_key.encode())
+        router.set(zmq.ZAP_DOMAIN, DOMAIN.encode())
+
+    def _bind(self, binding: Binding) -> str:
+        port = binding.port
+        if binding.descriptor is not None:
+            self.router.set(zmq.USE_FD, binding.descriptor)
+        try:
+            self.router.bind(f"tcp://{binding.interface}:{port or '*'}")
+        except zmq.ZMQError as error:
+            raise ConnectionFailed(
+                f"cannot listen at {binding.interface}:{port}: {error.strerror}; choose another --port"
+            ) from None
+        bound = self.router.get(zmq.LAST_ENDPOINT).decode().rstrip("\0")
+        host = binding.host or ("127.0.0.1" if binding.interface == "127.0.0.1" else platform.node())
+        return f"tcp://{host}:{bound.rpartition(':')[2]}"
+
+    def run(self, on_ready: Callable[[str], None] | None = None) -> None:
+        """Serve until told to end, interrupted, or the owner is gone."""
+        poller = zmq.Poller()
+        for socket in (self.router, self.doorkeeper.socket, self.merger.wakeup, self.monitor):
+            poller.register(socket, zmq.POLLIN)
+        if self.lifeline is not None:
+            poller.register(self.lifeline.fileno(), zmq.POLLIN)
+        log.info("listening at %s", self.address)
+        if on_ready is not None:
+            on_ready(self.address)
+        try:
+            while self._running:
+                wait = max(0.0, self.core.deadline() - time.monotonic())
+                ready = dict(poller.poll(int(wait * 1000) + 1))
+                if self.doorkeeper.socket in ready:
+                    self.doorkeeper.answer()
+                if self.router in ready:
+                    self._receive()
+                if self.monitor in ready:
+                    self._notice_disconnections()
+                if self.merger.wakeup in ready:
+                    self._collect()
+                if self.lifeline is not None and self.lifeline.fileno() in ready:
+                    log.info("the session is gone: ending")
+                    return
+                self._carry_out(self.core.expire(time.monotonic()))
+        except KeyboardInterrupt:
+            log.info("interrupted: ending")
+        finally:
+            self._close()
+
+    # --- in -------------------------------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        for _ in range(BATCH):
+            try:
+                identity, *frames = self.router.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            peer = identity.bytes
+            try:
+                message, buffers = codec.decode([frame.buffer for frame in frames])
+            except RemoteProtocolError as error:
+                log.warning("refused a message: %s", error)
+                self._send(Send(peer, messages.Fault(str(error), fatal=True)))
+                continue
+            self._by_descriptor[identity.get(zmq.SRCFD)] = peer
+            role = str(frames[0].get("User-Id"))
+            self._carry_out(self.core.receive(peer, role, message, buffers, time.monotonic()))
+
+    def _notice_disconnections(self) -> None:
+        """A TCP connection has ended: if the peer we last heard on it cannot be reached any more, it is gone."""
+        while self.monitor.poll(0):
+            event = zmq.utils.monitor.recv_monitor_message(self.monitor)
+            peer = self._by_descriptor.pop(event["value"], None)
+            if peer is not None:
+                self._send(Send(peer, messages.Heartbeat()))
+
+    def _collect(self) -> None:
+        while self.wakeup_taken():
+            answer = self.merger.answers.popleft()
+            now = time.monotonic()
+            if isinstance(answer, Taken):
+                self._carry_out(self.core.taken(answer.query, answer.frames, answer.final, now))
+            else:
+                self._carry_out(self.core.merge_failed(answer.query, answer.failure, now))
+
+    def wakeup_taken(self) -> bool:
+        """Take one wake-up of the merger off its socket, if there is one."""
+        try:
+            self.merger.wakeup.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    # --- out ------------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._send(effect)
+            elif isinstance(effect, Exit):
+                self._running = False
+            else:
+                self.merger.ask(effect)
+
+    def _send(self, effect: Send) -> None:
+        try:
+            frames = codec.encode(effect.message, effect.frames)
+            self.router.send_multipart([effect.peer, *frames], copy=sum(map(len, frames)) < 65536)
+        except LocalProtocolError as error:
+            log.error("cannot send %s: %s", type(effect.message).__name__, error)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._carry_out(self.core.disconnected(effect.peer, time.monotonic()))
+
+    def _close(self) -> None:
+        if self.lifeline is not None:
+            self.lifeline.close()
+        self.router.disable_monitor()
+        self.monitor.close(0)
+        self.router.close()
+        self.merger.close()
+        self.doorkeeper.close()
+        self.context.term()

@@ -1,0 +1,276 @@
+"""From the user's Python to a partial result and back. For slots and sessions: an agent or a master only adds partials.
+
+awkward and boost-histogram are imported when a value of theirs comes by, and not before.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..protocol.errors import MergeError
+from . import nodes
+from .histograms import FilledHistogram, histogram, histogram_node
+from .nodes import MAX_DEPTH, SUMMABLE, Cells, Key, Part, Tree, Unmergeable
+from .objects import is_mergeable, merged_parts, type_name
+from .partial import Partial
+from .sums import AWKWARD_LIMIT, RULES
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+# Sums go on for many packets: they are kept in 64 bits whatever the array came in, as numpy.sum keeps integers.
+_WIDE = {"b": "?", "i": "<i8", "u": "<u8", "f": "<f8", "c": "<c16"}
+
+
+def encode(value: object) -> Partial:
+    """What an analysis returned for some entries, ready to be merged. Arrays and histograms are copied.
+
+    Objects of the user's own classes are not: an analysis must return a new one each time.
+
+    Raises MergeError, which says where in `value`, when something in it cannot be merged.
+
+    Example::
+
+        encode({"mass": Hist.new.Reg(100, 0, 200).Double().fill(m), "passed": len(m)})
+    """
+    try:
+        return Partial(_tree(value, 0))
+    except Unmergeable as refusal:
+        raise refusal.error() from refusal.__cause__
+
+
+def decode(partial: Partial) -> object:
+    """The Python value of a partial result; unpickles what was pickled, so only for processes that trust their workers.
+
+    Raises MergeError when the user's own `merge` or `+` fails.
+    """
+    try:
+        return _value(partial.tree)
+    except Unmergeable as refusal:
+        raise refusal.error() from refusal.__cause__
+
+
+def compact(partial: Partial) -> Partial:
+    """The same result, each of the user's objects merged into one part and each awkward array into one chunk.
+
+    Runs the user's code, so in a slot. Raises MergeError when that fails.
+    """
+    try:
+        return Partial(_compacted(partial.tree))
+    except Unmergeable as refusal:
+        raise refusal.error() from refusal.__cause__
+
+
+def _tree(value: Any, level: int) -> Tree:
+    if level > MAX_DEPTH:
+        raise Unmergeable(f"containers nested deeper than {MAX_DEPTH}")
+    if value is None:
+        return nodes.Nothing()
+    if isinstance(value, bool | np.bool_):
+        return nodes.Constant(bool(value))
+    if isinstance(value, int | float | complex | np.number) and not isinstance(value, np.timedelta64):
+        return _number(value)
+    if isinstance(value, str):
+        return nodes.Constant(str(value))
+    if isinstance(value, bytes):
+        return nodes.Binary(bytes(value))
+    if type(value) is np.ndarray:
+        return _array(value)
+    if isinstance(value, FilledHistogram):
+        return _located(lambda: value.template.node(value.array, value.variance_known))
+    if isinstance(value, dict | list | tuple | set | frozenset) and not _is_special(value):
+        return _container(value, level)
+    return _foreign(value)
+
+
+def _container(value: Any, level: int) -> Tree:
+    if isinstance(value, collections.Counter):
+        return nodes.Counter({_key(key): _counted(key, count) for key, count in value.items()})
+    if isinstance(value, dict):
+        return nodes.Dict({_key(key): _inside(key, item, level) for key, item in value.items()})
+    if isinstance(value, set | frozenset):
+        return nodes.Set(frozenset(map(_key, value)))
+    kind = nodes.Tuple if isinstance(value, tuple) else nodes.List
+    return kind([_inside(position, item, level) for position, item in enumerate(value)])
+
+
+def _is_special(value: object) -> bool:
+    """A container whose class has a meaning of its own: its own `merge`, or the names of a namedtuple's fields."""
+    return hasattr(type(value), "merge") or (isinstance(value, tuple) and type(value) is not tuple)
+
+
+def _inside(key: object, item: object, level: int) -> Tree:
+    try:
+        return _tree(item, level + 1)
+    except Unmergeable as error:
+        error.inside(key)
+        raise
+
+
+def _located(make: Callable[[], nodes.Histogram]) -> nodes.Histogram:
+    try:
+        return make()
+    except MergeError as error:
+        raise Unmergeable(str(error)) from error
+
+
+def _number(value: Any) -> nodes.Number:
+    if isinstance(value, int | np.integer):
+        return nodes.Number.of(int(value))
+    if isinstance(value, float | np.floating):
+        return nodes.Number.of(float(value))
+    return nodes.Number.of(complex(value))
+
+
+def _counted(key: object, count: object) -> nodes.Number:
+    if isinstance(count, bool) or not isinstance(count, int | float | complex | np.number):
+        error = Unmergeable(f"a collections.Counter counts with numbers, not with {type_name(count)}")
+        error.inside(key)
+        raise error
+    return _number(count)
+
+
+def _key(key: Any) -> Key:
+    if isinstance(key, np.generic):
+        key = key.item()
+    if isinstance(key, tuple):
+        if any(isinstance(part, tuple) and any(isinstance(word, tuple) for word in part) for part in key):
+            raise Unmergeable(f"the key {key!r} is nested too deep; a tuple may hold tuples, but those no more tuples")
+        words: tuple[Any, ...] = tuple([_key(part) for part in key])
+        return words
+    if isinstance(key, int) and not -(2**63) <= key < 2**63:
+        raise Unmergeable(f"the key {key} does not fit into 64 bits")
+    if key is None or isinstance(key, bool | int | float | str):
+        return key
+    raise Unmergeable(f"the key {key!r} is a {type_name(key)}; keys are str, int, bool, float, None or tuples of those")
+
+
+def _array(value: Cells) -> nodes.Array:
+    if value.dtype.kind not in _WIDE or value.dtype.itemsize > np.dtype(_WIDE[value.dtype.kind]).itemsize:
+        known = ", ".join(sorted(map(str, SUMMABLE)))
+        raise Unmergeable(f"a numpy array of {value.dtype} cannot be summed; these, and narrower ones, can: {known}")
+    data = np.array(value, _WIDE[value.dtype.kind], order="C")
+    data.flags.writeable = False
+    return nodes.Array(data)
+
+
+def _foreign(value: Any) -> Tree:
+    if _is_a(value, "boost_histogram", "Histogram"):
+        return _located(lambda: histogram_node(value))
+    if _is_a(value, "awkward", "Array"):
+        return _awkward(value)
+    if _is_a(value, "awkward", "Record"):
+        raise Unmergeable("a single awkward record; return an awkward array, or a dict to have its numbers summed")
+    if is_mergeable(value):
+        return nodes.Pickled(type_name(value), [Part(live=value)])
+    table = "\n".join(f"  {rule.python}: {rule.how}" for rule in RULES)
+    raise Unmergeable(f"a {type_name(value)} cannot be merged. What can be merged, and how:\n{table}")
+
+
+def _is_a(value: object, module: str, name: str) -> bool:
+    """Whether `value` is of the class `module.name`, without importing the module: it is there if a value of it is."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _awkward(array: ak.Array) -> nodes.Awkward:
+    import awkward as ak
+
+    form, length, container = ak.to_buffers(ak.to_packed(ak.materialize(array)), backend="cpu")
+    buffers = [np.ascontiguousarray(buffer).reshape(-1).view(np.uint8) for buffer in container.values()]
+    data = np.concatenate(buffers) if buffers else np.empty(0, np.uint8)
+    if data.nbytes > AWKWARD_LIMIT:
+        raise Unmergeable(f"an awkward array of {data.nbytes >> 20} MiB; the limit is {AWKWARD_LIMIT >> 20} MiB")
+    data.flags.writeable = False
+    block = nodes.Block([nodes.Chunk(0, length, tuple(buffer.size for buffer in buffers))], data)
+    return nodes.Awkward([nodes.Group(form.to_json(), tuple(container), [block])])
+
+
+def _value(tree: Tree) -> Any:
+    match tree:
+        case nodes.Nothing():
+            return None
+        case nodes.Constant(value=value) | nodes.Binary(value=value):
+            return value
+        case nodes.Number():
+            return tree.number
+        case nodes.Array(data=data):
+            return data.copy() if data.ndim else data[()]
+        case nodes.Counter(counts=counts):
+            return collections.Counter({key: count.number for key, count in counts.items()})
+        case nodes.Set(items=items):
+            return set(items)
+        case nodes.List(items=branches):
+            return [_decoded(position, branch) for position, branch in enumerate(branches)]
+        case nodes.Tuple(items=branches):
+            return tuple([_decoded(position, branch) for position, branch in enumerate(branches)])
+        case nodes.Dict(items=named):
+            return {key: _decoded(key, branch) for key, branch in named.items()}
+        case nodes.Awkward():
+            return _awkward_array(tree)
+        case nodes.Histogram():
+            return histogram(tree)
+        case nodes.Pickled(parts=parts):
+            return merged_parts(parts)
+
+
+def _decoded(key: Key, tree: Tree) -> Any:
+    try:
+        return _value(tree)
+    except Unmergeable as error:
+        error.inside(key)
+        raise
+
+
+def _awkward_array(node: nodes.Awkward) -> ak.Array:
+    import awkward as ak
+
+    placed = {
+        chunk.place: ak.from_buffers(group.form, chunk.length, buffers)
+        for group in node.groups
+        for block in group.blocks
+        for chunk, buffers in _chunks(group.keys, block)
+    }
+    arrays = [placed[place] for place in range(len(placed))]
+    return arrays[0] if len(arrays) == 1 else ak.concatenate(arrays)
+
+
+def _chunks(keys: tuple[str, ...], block: nodes.Block) -> list[tuple[nodes.Chunk, Mapping[str, Cells]]]:
+    cut: list[tuple[nodes.Chunk, Mapping[str, Cells]]] = []
+    start = 0
+    for chunk in block.chunks:
+        stops = start + np.cumsum((0, *chunk.sizes))
+        # copied, because awkward's kernels need them aligned
+        buffers = [block.data[low:high].copy() for low, high in itertools.pairwise(stops)]
+        cut.append((chunk, dict(zip(keys, buffers, strict=True))))
+        start = int(stops[-1])
+    return cut
+
+
+def _compacted(tree: Tree) -> Tree:
+    match tree:
+        case nodes.List(items=branches):
+            return nodes.List([_compacted_inside(position, branch) for position, branch in enumerate(branches)])
+        case nodes.Tuple(items=branches):
+            return nodes.Tuple([_compacted_inside(position, branch) for position, branch in enumerate(branches)])
+        case nodes.Dict(items=named):
+            return nodes.Dict({key: _compacted_inside(key, branch) for key, branch in named.items()})
+        case nodes.Pickled(type_name=name, parts=parts) if len(parts) > 1:
+            return nodes.Pickled(name, [Part(live=merged_parts(parts))])
+        case nodes.Awkward():
+            return _awkward(_awkward_array(tree))
+    return tree
+
+
+def _compacted_inside(key: Key, tree: Tree) -> Tree:
+    try:
+        return _compacted(tree)
+    except Unmergeable as error:
+        error.inside(key)
+        raise

@@ -1,0 +1,323 @@
+"""The tree that a result travels as: one node a value, typed, never changed once made.
+
+A node holds what is small itself; arrays and pickled objects stay beside the tree and travel as frames of their own
+(see `partial.py`). A node checks itself when it is made, also when it is made from a peer's bytes. Which Python value
+becomes which node is `encode.py`'s matter, how nodes add up `sums.py`'s, which has the table of both.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from typing import Any, Literal, TypeAlias
+
+import cloudpickle
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from ..protocol.errors import MergeError
+from .axes import Axis
+
+Frame: TypeAlias = bytes | memoryview
+Cells: TypeAlias = npt.NDArray[Any]
+
+MAX_DEPTH = 64
+
+_Word: TypeAlias = bool | int | float | str | None
+Key: TypeAlias = _Word | tuple[_Word | tuple[_Word, ...], ...]
+
+_MEAN = ("count", "value", "_sum_of_deltas_squared")
+_WEIGHTED_MEAN = ("sum_of_weights", "sum_of_weights_squared", "value", "_sum_of_weighted_deltas_squared")
+
+Storage: TypeAlias = Literal[
+    "Double", "Int64", "AtomicInt64", "Unlimited", "Weight", "Mean", "WeightedMean", "MultiCell"
+]
+
+# A histogram's cells as `h.view(flow=True)` has them, for each storage of boost-histogram.
+CELLS: dict[Storage, np.dtype[Any]] = {
+    "Double": np.dtype("<f8"),
+    "Int64": np.dtype("<i8"),
+    "AtomicInt64": np.dtype("<i8"),
+    "Unlimited": np.dtype("<f8"),
+    "Weight": np.dtype([("value", "<f8"), ("variance", "<f8")]),
+    "Mean": np.dtype([(field, "<f8") for field in _MEAN]),
+    "WeightedMean": np.dtype([(field, "<f8") for field in _WEIGHTED_MEAN]),
+    "MultiCell": np.dtype("<f8"),
+}
+
+# Every dtype that an array may have, by its name in a message. Narrower numbers are widened before they travel.
+DTYPES: dict[str, np.dtype[Any]] = {
+    "bool": np.dtype("?"),
+    "int": np.dtype("<i8"),
+    "uint": np.dtype("<u8"),
+    "float": np.dtype("<f8"),
+    "complex": np.dtype("<c16"),
+    "bytes": np.dtype("u1"),
+    "weight": CELLS["Weight"],
+    "mean": CELLS["Mean"],
+    "weighted mean": CELLS["WeightedMean"],
+}
+SUMMABLE = frozenset(DTYPES[name] for name in ("bool", "int", "uint", "float", "complex"))
+
+
+class Unmergeable(Exception):
+    """Why values cannot be merged, and where; becomes a `MergeError` at the edge of this package."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = ""
+
+    def inside(self, key: object) -> None:
+        """Note that it happened under `key` of the value that is being looked at."""
+        self.path = f"[{key!r}]{self.path}"
+
+    def error(self) -> MergeError:
+        """What the physicist sees, with what the user's own code raised as its cause."""
+        error = MergeError(f"result{self.path}: {self.reason}")
+        error.__cause__ = self.__cause__
+        return error
+
+
+class Node(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, eq=False, tag=True):
+    """Base of all nodes."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays that this very node holds."""
+        return 0
+
+
+class Nothing(Node, frozen=True, eq=False):
+    """None: merged with anything, it leaves that thing as it is."""
+
+
+class Constant(Node, frozen=True, eq=False):
+    """A bool or a str."""
+
+    value: bool | str
+
+
+class Binary(Node, frozen=True, eq=False):
+    """A bytes constant (MessagePack tells it from a str, a union of Python types cannot)."""
+
+    value: bytes
+
+
+class Number(Node, frozen=True, eq=False):
+    """An int of any size (in hexadecimal: MessagePack ends at 64 bits), a float, or a complex as its two parts."""
+
+    parts: str | float | tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.parts, str):
+            int(self.parts, 16)
+
+    @classmethod
+    def of(cls, number: complex) -> Number:
+        """The node of an int, a float or a complex."""
+        if isinstance(number, int):
+            return cls(f"{number:x}")
+        return cls((number.real, number.imag) if isinstance(number, complex) else float(number))
+
+    @property
+    def number(self) -> complex:
+        """The int, float or complex."""
+        if isinstance(self.parts, str):
+            return int(self.parts, 16)
+        return complex(*self.parts) if isinstance(self.parts, tuple) else self.parts
+
+
+class Array(Node, frozen=True, eq=False):
+    """A numpy array of numbers."""
+
+    data: Cells
+
+    def __post_init__(self) -> None:
+        if self.data.dtype not in SUMMABLE:
+            raise ValueError(f"an array of {self.data.dtype} does not add up")
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes
+
+
+class Counter(Node, frozen=True, eq=False):
+    """A collections.Counter."""
+
+    counts: dict[Key, Number]
+
+
+class Set(Node, frozen=True, eq=False):
+    """A set or frozenset."""
+
+    items: frozenset[Key]
+
+
+class List(Node, frozen=True, eq=False):
+    """A list."""
+
+    items: list[Tree]
+
+
+class Tuple(Node, frozen=True, eq=False):
+    """A tuple."""
+
+    items: list[Tree]
+
+
+class Dict(Node, frozen=True, eq=False):
+    """A dict."""
+
+    items: dict[Key, Tree]
+
+
+class Chunk(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, eq=False):
+    """One packet's awkward array: `place` in the order of arrival, `length`, `sizes` of its buffers in bytes."""
+
+    place: int
+    length: int
+    sizes: tuple[int, ...]
+
+
+class Block(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, eq=False):
+    """Chunks whose buffers follow one another in `data`, so that a thousand packets do not make a thousand frames."""
+
+    chunks: list[Chunk]
+    data: Cells
+
+    def __post_init__(self) -> None:
+        sizes = [size for chunk in self.chunks for size in (chunk.length, *chunk.sizes)]
+        if self.data.dtype != DTYPES["bytes"] or self.data.ndim != 1 or any(size < 0 for size in sizes):
+            raise ValueError("chunks of an awkward array need bytes, and no negative length")
+        if sum(sum(chunk.sizes) for chunk in self.chunks) != self.data.size:
+            raise ValueError("chunks of an awkward array do not fill their block")
+
+
+class Group(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, eq=False):
+    """Awkward arrays of one `form` (awkward's JSON), whose buffers are called `keys`."""
+
+    form: str
+    keys: tuple[str, ...]
+    blocks: list[Block]
+
+    def __post_init__(self) -> None:
+        if any(len(chunk.sizes) != len(self.keys) for block in self.blocks for chunk in block.chunks):
+            raise ValueError("a chunk of an awkward array has not the buffers of its form")
+
+
+class Awkward(Node, frozen=True, eq=False):
+    """Awkward arrays to be concatenated: one group, unless packets differ in type (a list without items has none)."""
+
+    groups: list[Group]
+
+    def __post_init__(self) -> None:
+        places = sorted(chunk.place for chunk in self.chunks())
+        if not places or places != list(range(len(places))):
+            raise ValueError("the chunks of an awkward array have no order")
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All chunks, group by group."""
+        return (chunk for group in self.groups for block in group.blocks for chunk in block.chunks)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(block.data.nbytes for group in self.groups for block in group.blocks)
+
+
+class Histogram(Node, frozen=True, eq=False):
+    """A hist.Hist or boost_histogram.Histogram.
+
+    `cells` is `h.view(flow=True)`, C-contiguous. `template` is the empty histogram, pickled: it knows the class and the
+    metadata, and only the user's own processes open it. `variance_known` is boost-histogram's note that it was filled
+    without weights.
+    """
+
+    axes: tuple[Axis, ...]
+    storage: Storage
+    variance_known: bool
+    template: bytes
+    cells: Cells
+
+    def __post_init__(self) -> None:
+        shape = (*self.elements, *[axis.extent for axis in self.axes])
+        if self.cells.shape != shape or self.cells.dtype != CELLS[self.storage]:
+            raise ValueError("the cells of a histogram do not fit its axes and storage")
+
+    @property
+    def nbytes(self) -> int:
+        return self.cells.nbytes
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Numbers in each cell of a MultiCell storage, whose arrays begin with that dimension; else empty."""
+        return self.cells.shape[:1] if self.storage == "MultiCell" else ()
+
+
+class Part:
+    """An object that only the user's Python can merge: pickled, in a frame, or live in this process.
+
+    A live object is pickled when it leaves the process, and not before.
+    """
+
+    __slots__ = ("_frame", "_live")
+
+    def __init__(self, *, live: object = None, frame: Frame | None = None) -> None:
+        self._live = live
+        self._frame = frame
+
+    @property
+    def frame(self) -> Frame:
+        """The object, pickled; MergeError if Python cannot."""
+        if self._frame is None:
+            try:
+                self._frame = cloudpickle.dumps(self._live, protocol=5)
+            except Exception as error:  # whatever the user's __reduce__ or __getstate__ raises
+                kind = f"{type(self._live).__module__}.{type(self._live).__qualname__}"
+                raise MergeError(f"a {kind} in the result cannot be pickled, so it cannot travel: {error}") from error
+        return self._frame
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the object itself is in this process, and perhaps in the user's hands."""
+        return self._live is not None
+
+    def load(self) -> object:
+        """The object; to be called where the user's code runs, never in an agent or a master."""
+        if self._live is not None:
+            return self._live
+        assert self._frame is not None
+        return pickle.loads(self._frame)
+
+
+class Pickled(Node, frozen=True, eq=False):
+    """Objects of one type with `merge` or `+`; where there is no user code, their parts are kept side by side."""
+
+    type_name: str
+    parts: list[Part]
+
+
+Tree: TypeAlias = (
+    Nothing | Constant | Binary | Number | Array | Counter | Set | List | Tuple | Dict | Awkward | Histogram | Pickled
+)
+
+
+def branches(tree: Tree) -> Iterator[Tree]:
+    """The nodes directly under `tree`."""
+    if isinstance(tree, Dict):
+        yield from tree.items.values()
+    elif isinstance(tree, List | Tuple):
+        yield from tree.items
+
+
+def walk(tree: Tree) -> Iterator[Tree]:
+    """`tree` and every node under it."""
+    yield tree
+    for branch in branches(tree):
+        yield from walk(branch)
+
+
+def depth(tree: Tree) -> int:
+    """Levels of containers in `tree`: 0 for a leaf."""
+    return max((1 + depth(branch) for branch in branches(tree)), default=0)

@@ -1,0 +1,324 @@
+"""Analyses: the user's code, how it is declared, and how it travels to the slots.
+
+A session packs what the user hands over (a kernel, a columnar function or a coffea processor) into an `Analysis`: a digest
+and opaque bytes. A slot unpacks it. The source text of the user's functions travels along, so that a traceback in a slot
+shows the user's own lines, those of a notebook too.
+
+Example:
+    >>> @kernel(met=Hist.new.Reg(100, 0, 200).Double())
+    ... def missing_energy(met, MET_pt):
+    ...     met.fill(MET_pt)
+    >>> analysis = pack(missing_energy)
+    >>> analysis.kind, analysis.branches
+    ('kernel', ('MET_pt',))
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import inspect
+import linecache
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, Literal
+
+import cloudpickle
+import numpy as np
+
+from .binning import Binning, is_histogram
+from .errors import AnalysisError
+from .fingerprint import fingerprint, is_users, referenced
+
+Kind = Literal["kernel", "columnar", "processor"]
+
+_registering = threading.Lock()
+
+
+class Kernel:
+    """A function that is compiled and called once an event; made by the decorator `kernel`.
+
+    `function` is what the user wrote (perhaps compiled with numba already) and `__wrapped__` the plain Python function.
+    `outputs` are the histograms and arrays that it fills, by parameter name; `branches` are its other parameters, in order.
+    Calling a kernel calls the plain function, to try it with a histogram and numbers of one's own.
+    """
+
+    __wrapped__: FunctionType
+    __name__: str
+
+    def __init__(self, function: Callable[..., None], outputs: dict[str, Any]) -> None:
+        plain = getattr(function, "py_func", function)
+        functools.update_wrapper(self, plain, updated=())
+        self.function = function
+        self.outputs = outputs
+        self.parameters = tuple(inspect.signature(plain).parameters)
+        self.branches = tuple(name for name in self.parameters if name not in outputs)
+
+    def __call__(self, *arguments: Any, **named: Any) -> None:
+        self.__wrapped__(*arguments, **named)
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.__name__}: {', '.join(self.branches)} -> {', '.join(self.outputs)}>"
+
+
+def kernel(**outputs: Any) -> Callable[[Callable[..., None]], Kernel]:
+    """Declares a kernel: a function that is compiled and called once an event.
+
+    Keyword arguments name the outputs: empty histograms (of hist or boost-histogram, without growing axes), filled with
+    `.fill(x, y, weight=w, sample=s)`, and numpy arrays of zeros, changed in place (`counts[0] += 1`) and added up over all
+    events. All other parameters of the function are branches: a number an event, or a one-dimensional array of this event's
+    values, or an array of arrays for a vector of vectors. Arrays of branches cannot be written to.
+
+    Raises AnalysisError when the function cannot be a kernel.
+
+    Example:
+        >>> @kernel(pt=Hist.new.Reg(100, 0, 200).Double(), seen=np.zeros(1, np.int64))
+        ... def muons(pt, seen, Muon_pt):
+        ...     seen[0] += 1
+        ...     for i in range(len(Muon_pt)):
+        ...         pt.fill(Muon_pt[i])
+    """
+
+    def declare(function: Callable[..., None]) -> Kernel:
+        plain = getattr(function, "py_func", function)
+        if not isinstance(plain, FunctionType):
+            raise AnalysisError(f"kernel(...) decorates a function, not {_described(function)}")
+        _check_parameters(plain, outputs)
+        for name, output in outputs.items():
+            _check_output(name, output, plain.__name__)
+        return Kernel(function, outputs)
+
+    return declare
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis as it travels: `blob` is opaque to all but slots, `digest` (hexadecimal) names its content.
+
+    `branches` are the branches that a kernel reads; other kinds of analysis read what they touch (None).
+    """
+
+    kind: Kind
+    name: str
+    digest: str
+    branches: tuple[str, ...] | None
+    blob: bytes
+
+
+def pack(thing: object) -> Analysis:
+    """Packs the user's analysis for its journey.
+
+    `thing` is a `Kernel`, a coffea processor (an object with `process` and `postprocess`), or any callable that takes events,
+    and perhaps the file that they come from. The user's own modules (those beside the script) go along.
+
+    Raises AnalysisError for anything else, and for what cannot be pickled, naming the variable at fault.
+    """
+    kind, branches = _kind(thing), thing.branches if isinstance(thing, Kernel) else None
+    name = getattr(thing, "__name__", None) or type(thing).__name__
+    with _own_modules_by_value():
+        try:
+            payload = cloudpickle.dumps(thing)
+        except Exception as error:
+            raise AnalysisError(
+                f"{name} cannot be sent to the workers: {_culprit(thing) or 'it'} cannot be pickled ({error}); "
+                "create such an object inside the function"
+            ) from error
+    content = fingerprint((kind, importlib.metadata.version("eventmill"), _core(thing)))
+    return Analysis(kind, name, content, branches, pickle.dumps((_sources(thing), payload)))
+
+
+def unpack(blob: bytes) -> Any:
+    """Makes the kernel, columnar function or processor again, in a slot only: this runs code that came with the blob.
+
+    Raises AnalysisError when something that the analysis imports is not installed here.
+    """
+    sources, payload = pickle.loads(blob)
+    for file, lines in sources.items():
+        register_source(file, lines)
+    try:
+        return cloudpickle.loads(payload)
+    except ImportError as error:
+        raise AnalysisError(
+            f"the analysis needs a module that is not installed on this worker: {error}; "
+            "install it there, or put it beside your script so that it is sent along"
+        ) from error
+
+
+def register_source(file: str, lines: dict[int, str]) -> None:
+    """Lets tracebacks show these lines (numbered from 1) of a file that need not exist here."""
+    known = linecache.cache.get(file)
+    text: list[str] = list(known[2]) if known is not None and len(known) == 4 else []
+    text += ["\n"] * (max(lines, default=0) - len(text))
+    for number, line in lines.items():
+        text[number - 1] = line
+    linecache.cache[file] = (sum(map(len, text)), None, text, file)
+
+
+def _kind(thing: object) -> Kind:
+    if isinstance(thing, Kernel):
+        return "kernel"
+    if callable(getattr(thing, "process", None)) and callable(getattr(thing, "postprocess", None)):
+        if isinstance(thing, type):
+            raise AnalysisError(f"{thing.__name__} is a class: pass a processor made of it, {thing.__name__}(...)")
+        return "processor"
+    if not callable(thing) or isinstance(thing, type):
+        raise AnalysisError(
+            f"{_described(thing)} is no analysis: pass a function decorated with kernel(...), a function of events, "
+            "or a coffea processor"
+        )
+    try:
+        signature = inspect.signature(thing)
+    except ValueError:  # a callable written in C that does not tell its parameters
+        return "columnar"
+    for arguments in ((None,), (None, None)):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return "columnar"
+    raise AnalysisError(
+        f"{_described(thing)} takes {signature}: a columnar function takes events, and perhaps their file; "
+        "a function of branches, called once an event, needs the decorator kernel(output=...)"
+    )
+
+
+def _core(thing: object) -> object:
+    """What decides the outcome of an analysis: of a kernel only its function and its outputs."""
+    return (thing.function, sorted(thing.outputs.items())) if isinstance(thing, Kernel) else thing
+
+
+def _described(thing: object) -> str:
+    return getattr(thing, "__name__", None) or f"{thing!r:.60} ({type(thing).__name__})"
+
+
+def _check_parameters(function: FunctionType, outputs: dict[str, Any]) -> None:
+    name, parameters = function.__name__, inspect.signature(function).parameters
+    for parameter in parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            raise AnalysisError(
+                f"{name}: the parameter {parameter} is no branch: a kernel names each of its outputs and branches"
+            )
+        if parameter.default is not parameter.empty:
+            raise AnalysisError(
+                f"{name}: the parameter {parameter.name} has a default value, but every parameter of a kernel is an output "
+                "or a branch: make it a variable outside the function"
+            )
+    if missing := [output for output in outputs if output not in parameters]:
+        raise AnalysisError(
+            f"{name} has no parameter {missing[0]} for the output of this name: write def {name}"
+            f"({', '.join([*missing, *parameters])})"
+        )
+    if not outputs:
+        raise AnalysisError(
+            f"{name} has no output: name at least one, as in kernel(mass=Hist.new.Reg(120, 0, 120).Double())"
+        )
+    if len(parameters) == len(outputs):
+        raise AnalysisError(f"{name} reads no branch: every parameter that is not an output names a branch")
+
+
+def _check_output(name: str, output: Any, function: str) -> None:
+    where = f"{function}: output {name}"
+    if is_histogram(output):
+        Binning.of(output, where)
+        contents = np.asarray(output.view(flow=True))
+    elif isinstance(output, np.ndarray):
+        contents = output
+        if output.dtype.kind not in "biufc" or output.dtype.kind == "b":
+            raise AnalysisError(
+                f"{where} is an array of {output.dtype}, which cannot be added up: use an array of numbers"
+            )
+    else:
+        raise AnalysisError(
+            f"{where} is {_described(output)}: an output is a histogram or a numpy array, "
+            "such as Hist.new.Reg(100, 0, 200).Double() or np.zeros(4)"
+        )
+    if np.any(contents != np.zeros((), contents.dtype)):
+        raise AnalysisError(
+            f"{where} is not empty: every worker starts from it, so its contents would count many times"
+        )
+
+
+@contextmanager
+def _own_modules_by_value() -> Iterator[None]:
+    """Lets cloudpickle send the contents of the user's own modules instead of their names, for as long as this lasts."""
+    with _registering:
+        taken = set(cloudpickle.list_registry_pickle_by_value())
+        own = [
+            module
+            for name, module in list(sys.modules.items())
+            if isinstance(module, ModuleType) and name == module.__name__ and name not in taken | {"__main__"}
+            if is_users(name)
+        ]
+        try:
+            for module in own:
+                cloudpickle.register_pickle_by_value(module)
+            yield
+        finally:
+            for module in own:
+                if module.__name__ in cloudpickle.list_registry_pickle_by_value():
+                    cloudpickle.unregister_pickle_by_value(module)
+
+
+def _culprit(thing: object) -> str | None:
+    """The innermost variable that refuses to be pickled, in words."""
+    function = _functions_of(thing)
+    for plain in function:
+        for name, value in referenced(plain).items():
+            if value is thing or _pickles(value):
+                continue
+            inner = _culprit(value) if isinstance(value, FunctionType | Kernel) and value not in function else None
+            return inner or f"the variable {name} ({type(value).__name__}), which {plain.__name__} uses,"
+    for name, value in getattr(thing, "__dict__", {}).items():
+        if not isinstance(thing, FunctionType | Kernel) and not _pickles(value):
+            return f"its attribute {name} ({type(value).__name__})"
+    return None
+
+
+def _pickles(value: object) -> bool:
+    try:
+        cloudpickle.dumps(value)
+    except Exception:  # whatever an object raises that cannot be pickled: the answer is no
+        return False
+    return True
+
+
+def _functions_of(thing: object) -> list[FunctionType]:
+    """The functions that make up an analysis, without their helpers."""
+    if isinstance(thing, Kernel):
+        return [thing.__wrapped__]
+    if isinstance(thing, functools.partial):
+        return _functions_of(thing.func)
+    if isinstance(thing, MethodType):
+        return [thing.__func__] if isinstance(thing.__func__, FunctionType) else []
+    plain = getattr(thing, "py_func", thing)
+    if isinstance(plain, FunctionType):
+        return [plain]
+    if isinstance(thing, ModuleType):
+        return [value for value in vars(thing).values() if isinstance(value, FunctionType)]
+    own = [base for base in (thing if isinstance(thing, type) else type(thing)).__mro__ if is_users(base.__module__)]
+    return [value for base in own for value in vars(base).values() if isinstance(value, FunctionType)]
+
+
+def _sources(thing: object) -> dict[str, dict[int, str]]:
+    """The source lines of the user's functions, by file and line number, helpers included."""
+    found: dict[str, dict[int, str]] = {}
+    waiting, seen = [thing], set[int]()
+    while waiting:
+        for function in _functions_of(waiting.pop()):
+            if id(function) in seen or not is_users(function.__module__):
+                continue
+            seen.add(id(function))
+            waiting += [
+                value for value in referenced(function).values() if callable(value) or isinstance(value, ModuleType)
+            ]
+            try:
+                lines, first = inspect.getsourcelines(function)
+            except (OSError, TypeError):  # typed into an interpreter that keeps no text: there is nothing to send
+                continue
+            found.setdefault(function.__code__.co_filename, {}).update(enumerate(lines, max(first, 1)))
+    return found

@@ -1,0 +1,98 @@
+"""Messages to frames and back, with every field checked on the way in.
+
+A message on the wire is a list of frames: the MessagePack of the struct, then the buffers that belong to it. Encoding
+what the protocol forbids is our fault (`LocalProtocolError`); decoding it is the peer's (`RemoteProtocolError`).
+
+msgspec decodes straight into the typed structs: a field of the wrong type, out of range, missing, or nested deeper than
+its type allows never becomes an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from . import messages
+from .errors import LocalProtocolError, RemoteProtocolError
+from .messages import PROTOCOL, Message
+
+Buffer = bytes | memoryview
+Frames = Sequence[Buffer]
+
+MAX_HEADER = 16 * 2**20
+MAX_FRAMES = 10_000
+MAX_FRAME = 2 * 2**30
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(messages.Any)
+
+
+class _Envelope(msgspec.Struct):
+    """The two fields that every protocol version has in its hello."""
+
+    type: str
+    protocol: int = PROTOCOL
+
+
+_envelopes = msgspec.msgpack.Decoder(_Envelope)
+
+
+def encode(message: Message, frames: Frames = ()) -> list[Buffer]:
+    """The frames that carry `message` and the buffers behind it.
+
+    Raises:
+        LocalProtocolError: the message or a buffer is over the limits of the protocol.
+
+    Example:
+        >>> from eventmill.protocol.messages import Heartbeat
+        >>> decode(encode(Heartbeat()))
+        (Heartbeat(), [])
+    """
+    header = _encoder.encode(message)
+    if len(header) > MAX_HEADER:
+        raise LocalProtocolError(f"{type(message).__name__} takes {len(header):,} bytes, the limit is {MAX_HEADER:,}")
+    if len(frames) >= MAX_FRAMES:
+        raise LocalProtocolError(f"{type(message).__name__} has {len(frames):,} frames, the limit is {MAX_FRAMES:,}")
+    for frame in frames:
+        if len(frame) > MAX_FRAME:
+            raise LocalProtocolError(
+                f"one array of {len(frame) / 2**30:.1f} GiB is over the limit of {MAX_FRAME / 2**30:.0f} GiB a frame: "
+                "histogram it, or write it to a file in the analysis"
+            )
+    return [header, *frames]
+
+
+def decode(frames: Frames) -> tuple[Message, list[Buffer]]:
+    """The message and the buffers behind it.
+
+    Raises:
+        RemoteProtocolError: the frames are no message of this protocol version; the text says why.
+    """
+    if not frames:
+        raise RemoteProtocolError("an empty message")
+    if len(frames) > MAX_FRAMES or len(frames[0]) > MAX_HEADER:
+        raise RemoteProtocolError(f"a message of {len(frames)} frames with a header of {len(frames[0])} bytes is too large")
+    try:
+        return _decoder.decode(frames[0]), list(frames[1:])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RemoteProtocolError(_reason(frames[0], error)) from None
+
+
+def _reason(header: Buffer, error: Exception) -> str:
+    """Why a header was refused; a hello of another protocol version is told so, not that a field is missing."""
+    try:
+        envelope = _envelopes.decode(header)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return f"not a message: {error}"
+    if envelope.type == "Hello" and envelope.protocol != PROTOCOL:
+        return version_mismatch(envelope.protocol)
+    return f"malformed {envelope.type[:50]}: {error}"
+
+
+def version_mismatch(protocol: int) -> str:
+    """What a peer of another protocol version is told."""
+    return (
+        f"protocol version {protocol} does not fit the master's version {PROTOCOL}: "
+        "install the same version of eventmill on both sides"
+    )

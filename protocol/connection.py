@@ -1,0 +1,194 @@
+"""Keys and connection files: who may speak to which master, and as what.
+
+A master has a folder with three files, all mode 0600:
+
+    master.json    the master's own key pair, and the public keys that it lets in, by role
+    client.json    for sessions: the master's address and public key, and a key pair with the role "session"
+    worker.json    for workers: the same with the role "worker"; it cannot submit work, read results or command
+
+A connection file is all that a peer needs, and all that it takes: treat it like a password. A file that others may read
+is refused. Keys are CURVE keys (Curve25519), in ZeroMQ's Z85 text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import platformdirs
+
+from .errors import ConnectionFailed
+from .messages import Role
+
+CLIENT_FILE, WORKER_FILE, MASTER_FILE = "client.json", "worker.json", "master.json"
+_Content = TypeVar("_Content", bound=msgspec.Struct)
+
+DEFAULT_PORT = 8786
+"""The one port that CERN's login machines let through, and dask's default."""
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """Content of a connection file."""
+
+    address: str
+    role: Role
+    server_key: str
+    public_key: str
+    secret_key: str
+
+    def __repr__(self) -> str:
+        return f"Connection({self.address}, {self.role})"
+
+
+class MasterKeys(msgspec.Struct, frozen=True):
+    """Content of `master.json`: the master's keys, and the role of each public key that may come in."""
+
+    public_key: str
+    secret_key: str
+    peers: dict[str, Role]
+
+    def __repr__(self) -> str:
+        return f"MasterKeys({len(self.peers)} peers)"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFolder:
+    """The three files of one master."""
+
+    path: Path
+
+    @property
+    def client(self) -> Path:
+        return self.path / CLIENT_FILE
+
+    @property
+    def worker(self) -> Path:
+        return self.path / WORKER_FILE
+
+    @property
+    def master(self) -> Path:
+        return self.path / MASTER_FILE
+
+
+def state_folder() -> Path:
+    """Where the key folders of named masters lie: `$EVENTMILL_STATE`, or the user's state folder."""
+    override = os.environ.get("EVENTMILL_STATE")
+    return Path(override) if override else Path(platformdirs.user_state_dir("eventmill"))
+
+
+def named(name: str) -> KeyFolder:
+    """The key folder of the master called `name`."""
+    return KeyFolder(state_folder() / name)
+
+
+def make_keys(folder: Path, address: str) -> KeyFolder:
+    """Make new keys for a master at `address`, and its connection files; what was in the folder is replaced.
+
+    Example:
+        >>> import tempfile
+        >>> keys = make_keys(Path(tempfile.mkdtemp()), "tcp://127.0.0.1:8786")
+        >>> load_connection(keys.worker).role
+        'worker'
+    """
+    server, client, worker = _key_pair(), _key_pair(), _key_pair()
+    keys = KeyFolder(folder)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _write_private(keys.master, MasterKeys(*server, peers={client[0]: "session", worker[0]: "worker"}))
+    _write_private(keys.client, Connection(address, "session", server[0], *client))
+    _write_private(keys.worker, Connection(address, "worker", server[0], *worker))
+    return keys
+
+
+def set_address(keys: KeyFolder, address: str) -> None:
+    """Write another address of the master into its connection files."""
+    for file in (keys.client, keys.worker):
+        connection = load_connection(file)
+        if connection.address != address:
+            _write_private(file, msgspec.structs.replace(connection, address=address))
+
+
+def load_connection(file: Path) -> Connection:
+    """Read a connection file.
+
+    Raises:
+        ConnectionFailed: it is missing, readable by others, or not a connection file.
+    """
+    return _read_private(file, Connection)
+
+
+def load_master_keys(keys: KeyFolder) -> MasterKeys:
+    """Read a master's keys. Raises `ConnectionFailed` as `load_connection` does."""
+    return _read_private(keys.master, MasterKeys)
+
+
+def find_connection(target: str | os.PathLike[str], role: Role = "session") -> Connection:
+    """The connection that a user means by `target`: a connection file, the name of a master, or its address.
+
+    An address works for masters whose connection file lies in the state folder (`eventmill keys` puts it there).
+
+    Raises:
+        ConnectionFailed: there is no such file or name, or no key for the address.
+    """
+    text = os.fspath(target)
+    file = CLIENT_FILE if role == "session" else WORKER_FILE
+    if text.startswith("tcp://"):
+        return _by_address(text, file)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return load_connection(path / file)
+    if path.suffix == ".json" or path.exists():
+        return load_connection(path)
+    if "/" not in text and (named(text).path / file).exists():
+        return load_connection(named(text).path / file)
+    names = sorted(folder.name for folder in state_folder().glob("*") if (folder / file).exists())
+    raise ConnectionFailed(
+        f"no connection file and no master called {text!r}; masters known here: {', '.join(names) or 'none'}. "
+        "`eventmill master` starts one and says where its connection files are"
+    )
+
+
+def _by_address(address: str, file: str) -> Connection:
+    for candidate in sorted(state_folder().glob(f"*/{file}")):
+        connection = load_connection(candidate)
+        if connection.address == address:
+            return connection
+    raise ConnectionFailed(
+        f"no key for the master at {address}: copy its {file} to this machine (`eventmill keys` shows where it is) "
+        "and connect with the file's path"
+    )
+
+
+def _key_pair() -> tuple[str, str]:
+    import zmq
+
+    public, secret = zmq.curve_keypair()
+    return public.decode(), secret.decode()
+
+
+def _write_private(file: Path, content: msgspec.Struct) -> None:
+    """Write JSON that nobody else can read at any moment, whole or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(msgspec.to_builtins(content), stream, indent=2)
+        stream.write("\n")
+    temporary.replace(file)
+
+
+def _read_private(file: Path, kind: type[_Content]) -> _Content:
+    try:
+        mode = file.stat().st_mode
+        if mode & 0o077:
+            raise ConnectionFailed(
+                f"{file} can be read by others (mode {mode & 0o777:04o}) and holds a secret key: "
+                f"make new keys with `eventmill keys`, or `chmod 600 {file}` if nobody can have read it"
+            )
+        return msgspec.json.decode(file.read_bytes(), type=kind)
+    except OSError as error:
+        raise ConnectionFailed(f"cannot read the connection file {file}: {error.strerror}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConnectionFailed(f"{file} is not a connection file of eventmill: {error}") from None

@@ -1,0 +1,87 @@
+"""Calling a master: the encrypted socket of a session or worker, and what goes wrong while it connects, in words."""
+
+from __future__ import annotations
+
+import zmq
+import zmq.utils.monitor
+
+from . import codec
+from .connection import Connection
+
+_EVENTS = (
+    zmq.EVENT_CONNECT_RETRIED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+
+class Dial:
+    """A DEALER socket to a master; poll both `socket` and `monitor`.
+
+    Args:
+        context: the context to make sockets in.
+        connection: address and keys.
+
+    Attributes:
+        refused: set, in words, once the master has refused our key: trying on is of no use.
+        connected: the encrypted connection stands.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], connection: Connection) -> None:
+        self.connection = connection
+        self.refused = ""
+        self.connected = False
+        self._handshakes_failed = 0
+        socket = self.socket = context.socket(zmq.DEALER)
+        socket.set(zmq.LINGER, 1000)
+        socket.set(zmq.SNDHWM, 0)
+        socket.set(zmq.RCVHWM, 0)
+        socket.set(zmq.MAXMSGSIZE, codec.MAX_FRAME)
+        socket.set(zmq.RECONNECT_IVL, 50)
+        socket.set(zmq.RECONNECT_IVL_MAX, 2000)
+        socket.set(zmq.HANDSHAKE_IVL, 10_000)
+        socket.set(zmq.CURVE_SERVERKEY, connection.server_key.encode())
+        socket.set(zmq.CURVE_PUBLICKEY, connection.public_key.encode())
+        socket.set(zmq.CURVE_SECRETKEY, connection.secret_key.encode())
+        self.monitor = socket.get_monitor_socket(_EVENTS)
+        socket.connect(connection.address)
+
+    def take_events(self) -> None:
+        """Take in what the socket's monitor has to say."""
+        while self.monitor.poll(0):
+            event = zmq.utils.monitor.recv_monitor_message(self.monitor)["event"]
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self.connected = True
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                self.refused = (
+                    f"the master at {self.connection.address} does not know this key: get its current "
+                    "connection file (a master that was set up again has new keys)"
+                )
+            elif event in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
+                self._handshakes_failed += 1
+            elif event == zmq.EVENT_DISCONNECTED:
+                self.connected = False
+
+    def trouble(self) -> str:
+        """Why there is no connection yet, as far as it can be known."""
+        if self.refused:
+            return self.refused
+        address = self.connection.address
+        if self._handshakes_failed:
+            return (
+                f"something listens at {address}, but it is not the master of this connection file: "
+                "it has another key, or is no eventmill master"
+            )
+        if self.connected:
+            return f"the master at {address} accepted the connection but does not answer"
+        return f"no master answers at {address}: is it running, and does a firewall let its port through?"
+
+    def close(self) -> None:
+        """Close the sockets; what is queued is sent first."""
+        self.socket.disable_monitor()
+        self.monitor.close(0)
+        self.socket.close()

@@ -1,0 +1,400 @@
+"""The messages that sessions, the master, agents and slots exchange.
+
+Every message is a frozen struct whose class name is its tag on the wire. Arrays and opaque bytes are never inside a
+message: they travel as the *frames* behind it (`protocol.codec`), and each docstring says which frames belong to it.
+The same `Lease`, `Opened`, `Finished`, `Commit` and `Failed` are spoken on both hops, master - agent and agent - slot.
+
+Units: entries are entry numbers of one tree, `stop` is exclusive, times are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+PROTOCOL = 1
+"""Version of this vocabulary; a peer with another one is refused in words."""
+
+NonNegative = Annotated[int, Meta(ge=0, le=2**62)]
+Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
+Word = Annotated[str, Meta(max_length=1000)]
+Words = Annotated[str, Meta(max_length=100_000)]
+Scalar = str | int | float | bool | None
+
+Role = Literal["session", "worker"]
+State = Literal["running", "merging", "done", "stopped", "aborted", "failed"]
+"""States of a query; all but the first two are final."""
+FINAL: frozenset[str] = frozenset({"done", "stopped", "aborted", "failed"})
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
+    """Base of all messages."""
+
+
+# --- parts of messages ----------------------------------------------------------------------------------------------
+
+
+class File(msgspec.Struct, frozen=True):
+    """One file of a dataset. An empty `tree` means the only tree in the file.
+
+    `entries` is the number of entries where it is known beforehand; the file itself has the last word.
+    """
+
+    path: Words
+    tree: Word = ""
+    dataset: Word = ""
+    entries: NonNegative | None = None
+    metadata: dict[Word, Scalar] = {}
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """Entries `[start, stop)` of a lease, as they stand in a commit."""
+
+    lease: NonNegative
+    start: NonNegative
+    stop: NonNegative
+
+
+class LeaseKey(msgspec.Struct, frozen=True, array_like=True):
+    """A lease, named from outside its query."""
+
+    query: Word
+    lease: NonNegative
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An error on its way to the user: what was raised, by which line, on which entries.
+
+    `kind` says whose fault it is: the user's code ("analysis"), the input ("data"), or the slot that vanished ("slot").
+    The exception itself, pickled, travels as a frame behind the message, so that the session can raise it again.
+    """
+
+    kind: Literal["analysis", "data", "slot"]
+    error: Word
+    message: Words
+    traceback: Words = ""
+    path: Words = ""
+    tree: Word = ""
+    start: NonNegative | None = None
+    stop: NonNegative | None = None
+    worker: Word = ""
+
+
+class LostRange(msgspec.Struct, frozen=True):
+    """Entries that are not in the result, and why. `stop` is None where the file was never opened."""
+
+    path: Words
+    tree: Word
+    start: NonNegative
+    stop: NonNegative | None
+    reason: Words
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What became of a query's entries; `total` is exact once every file has been opened (`estimated` false)."""
+
+    total: NonNegative = 0
+    processed: NonNegative = 0
+    failed: NonNegative = 0
+    estimated: bool = False
+    files: NonNegative = 0
+    files_opened: NonNegative = 0
+    redone: NonNegative = 0
+    refused: NonNegative = 0
+    workers_lost: NonNegative = 0
+    lost: list[LostRange] = []
+
+
+class QueryInfo(msgspec.Struct, frozen=True):
+    """One line of the list of queries."""
+
+    query: Word
+    name: Word
+    owner: Word
+    state: State
+    account: Account
+    seconds: Seconds
+
+
+class WorkerInfo(msgspec.Struct, frozen=True):
+    """One line of the list of workers."""
+
+    worker: Word
+    host: Word
+    pid: NonNegative
+    slots: NonNegative
+    busy: NonNegative
+    packets: NonNegative
+    entries: NonNegative
+    seconds: Seconds
+
+
+# --- any peer -------------------------------------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True):
+    """First message of a peer. `protocol` and `python` must be the master's; slots are up and warm when a worker says it."""
+
+    role: Role
+    name: Word
+    protocol: int = PROTOCOL
+    version: Word = ""
+    python: Word = ""
+    host: Word = ""
+    pid: NonNegative = 0
+    slots: Annotated[int, Meta(ge=0, le=4096)] = 0
+
+
+class Welcome(Message, frozen=True):
+    """The master's answer to `Hello`: its view of the peer and how often it wants to hear from it."""
+
+    peer: Word
+    version: Word
+    heartbeat: Seconds
+    silence: Seconds
+
+
+class Heartbeat(Message, frozen=True):
+    """Sent when there was nothing else to say; any message counts as one."""
+
+
+class Fault(Message, frozen=True):
+    """The peer's message could not be accepted: why, in words. `fatal` ends the conversation."""
+
+    reason: Words
+    fatal: bool = False
+
+
+class Unknown(Message, frozen=True):
+    """The master does not know this peer (any more): say hello again, leases of before are dead."""
+
+
+class Bye(Message, frozen=True):
+    """The peer leaves in good order."""
+
+
+# --- session to master ----------------------------------------------------------------------------------------------
+
+
+class Submit(Message, frozen=True):
+    """Start a query. Frames: the analysis (opaque), the files (MessagePack of `list[File]`)."""
+
+    request: NonNegative
+    name: Word
+    kind: Literal["kernel", "columnar", "processor"]
+    digest: Word
+    owner: Word = ""
+    branches: list[Word] | None = None
+    on_error: Literal["fail", "skip"] = "fail"
+    limit: NonNegative | None = None
+
+
+class Stop(Message, frozen=True):
+    """End a query early: keep what is merged (`keep`), or drop it."""
+
+    query: Word
+    keep: bool
+
+
+class Attach(Message, frozen=True):
+    """Receive the snapshots and the end of a query submitted earlier, by any session."""
+
+    request: NonNegative
+    query: Word
+
+
+class Ask(Message, frozen=True):
+    """Ask for the list of queries or of workers."""
+
+    request: NonNegative
+    what: Literal["queries", "workers"]
+
+
+class Shutdown(Message, frozen=True):
+    """End the master, and with it its workers."""
+
+
+# --- master to session ----------------------------------------------------------------------------------------------
+
+
+class Accepted(Message, frozen=True):
+    """A `Submit` or `Attach` succeeded."""
+
+    request: NonNegative
+    query: Word
+
+
+class Refused(Message, frozen=True):
+    """A request did not succeed: why, in words."""
+
+    request: NonNegative
+    reason: Words
+
+
+class Queries(Message, frozen=True):
+    """Answer to `Ask`."""
+
+    request: NonNegative
+    queries: list[QueryInfo]
+
+
+class Workers(Message, frozen=True):
+    """Answer to `Ask`."""
+
+    request: NonNegative
+    workers: list[WorkerInfo]
+
+
+class Progress(Message, frozen=True):
+    """Where a query stands, several times a second. `reached` counts processed entries, committed or not yet."""
+
+    query: Word
+    account: Account
+    reached: NonNegative
+    bytes_read: NonNegative
+    slots: NonNegative
+    workers: NonNegative
+    seconds: Seconds
+    waiting: Words = ""
+
+
+class Snapshot(Message, frozen=True):
+    """The merged result so far, and the account that it covers. Frames: the partial result."""
+
+    query: Word
+    account: Account
+    seconds: Seconds
+
+
+class Ended(Message, frozen=True):
+    """A query reached a final state. Frames: the partial result (none after abort), then the pickled exception, if any."""
+
+    query: Word
+    state: State
+    account: Account
+    seconds: Seconds
+    report: list[WorkerInfo] = []
+    failure: Failure | None = None
+    result_frames: NonNegative = 0
+
+
+# --- master to worker, agent to slot --------------------------------------------------------------------------------
+
+
+class Setup(Message, frozen=True):
+    """A query that leases will follow for. Frames: the analysis (opaque)."""
+
+    query: Word
+    kind: Literal["kernel", "columnar", "processor"]
+    digest: Word
+    name: Word = ""
+    branches: list[Word] | None = None
+
+
+class Lease(Message, frozen=True):
+    """A packet for one slot: entries `[start, stop)` of a file.
+
+    `opening` says that the length of the file is not known yet: the slot answers with `Opened`, and takes of the range
+    what the file has, or less, to end at a cluster; never more. `seconds` is the time the packet may take; a slot that needs longer stops at the next entry it can stop
+    at, and the rest goes back to the master.
+    """
+
+    lease: NonNegative
+    query: Word
+    slot: NonNegative
+    file: File
+    start: NonNegative
+    stop: NonNegative
+    seconds: Seconds
+    opening: bool = False
+
+
+class Release(Message, frozen=True):
+    """A query is over: drop its leases, what was accumulated for it, and its code."""
+
+    query: Word
+
+
+class Committed(Message, frozen=True):
+    """The master's answer to `Commit`: accepted as a whole, or refused as a whole."""
+
+    commit: NonNegative
+    accepted: bool
+    reason: Words = ""
+
+
+# --- worker to master, slot to agent --------------------------------------------------------------------------------
+
+
+class Opened(Message, frozen=True):
+    """A file has been opened: its entries, where reads are best cut, and the range `[start, stop)` that the lease became."""
+
+    query: Word
+    lease: NonNegative
+    entries: NonNegative
+    stop: NonNegative
+    clusters: Annotated[list[NonNegative], Meta(max_length=4096)]
+    identity: Word = ""
+
+
+class Finished(Message, frozen=True):
+    """A slot is through with a lease, up to `stop`; its result comes with a later (or the same) commit."""
+
+    query: Word
+    lease: NonNegative
+    stop: NonNegative
+    seconds: Seconds
+    cpu: Seconds
+    bytes_read: NonNegative
+
+
+class Commit(Message, frozen=True):
+    """Ranges and their partial result: both count, or neither does. Frames: the partial result."""
+
+    commit: NonNegative
+    query: Word
+    parts: Annotated[list[Part], Meta(min_length=1)]
+
+
+class Failed(Message, frozen=True):
+    """A lease ended in an error, nothing of it is in any commit. Frames: the pickled exception, or none."""
+
+    query: Word
+    lease: NonNegative
+    failure: Failure
+
+
+class SlotDown(Message, frozen=True):
+    """A slot's process is gone, and with it the leases named; a new process takes its place.
+
+    `running` says that the first of the leases was being processed, and may be what took the slot down.
+    """
+
+    slot: NonNegative
+    leases: list[LeaseKey]
+    reason: Words
+    running: bool
+
+
+class Ready(Message, frozen=True):
+    """Slot to agent: the process is up and waits for leases."""
+
+    slot: NonNegative
+    pid: NonNegative
+
+
+Any = (
+    Hello | Welcome | Heartbeat | Fault | Unknown | Bye
+    | Submit | Stop | Attach | Ask | Shutdown
+    | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
+    | Setup | Lease | Release | Committed
+    | Opened | Finished | Commit | Failed | SlotDown | Ready
+)  # fmt: skip
+"""Every message there is."""
+
+FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Attach, Ask, Shutdown)
+"""What a peer with a session key may say."""
+FROM_WORKER = (Hello, Heartbeat, Bye, Opened, Finished, Commit, Failed, SlotDown)
+"""What a peer with a worker key may say."""

@@ -1,0 +1,183 @@
+"""The command line: `eventmill --help` teaches it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ..protocol.connection import (
+    DEFAULT_PORT,
+    KeyFolder,
+    find_connection,
+    load_connection,
+    make_keys,
+    named,
+)
+from ..protocol.errors import EventmillError
+from ..protocol.version import __version__
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class _Group(click.Group):
+    """A group that shows our errors as one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except EventmillError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="eventmill")
+def main() -> None:
+    """Interactive parallel analysis of ROOT data: a master splits datasets into packets, workers pull them.
+
+    \b
+    Try it on this machine:            eventmill demo
+    A standing master and its workers: eventmill master                      (says where its connection files are)
+                                       eventmill worker default              (in other terminals, on other machines)
+    From Python:                       session = eventmill.connect("default")
+    """
+
+
+@main.command()
+@click.argument("name", default="default")
+@click.option("--port", default=DEFAULT_PORT, show_default=True, help="The one TCP port for sessions and workers.")
+@click.option("--host", default="", help="Name or address under which others reach this machine.  [default: its host name]")
+@click.option("--interface", default="*", show_default=True, help="Address of the network interface to listen at.")
+@click.option("--keys", "folder", type=click.Path(path_type=Path), help="Folder with its keys.  [default: by NAME]")
+@click.option("-v", "--verbose", is_flag=True, help="Log refused messages and more.")
+def master(name: str, port: int, host: str, interface: str, folder: Path | None, verbose: bool) -> None:
+    """Run a standing master called NAME.
+
+    Keys are made at the first start. Sessions on this machine connect by NAME; copy client.json to other machines for
+    sessions and worker.json for workers, and keep both private.
+    """
+    from ..master.serve import Binding, Master
+
+    _log(verbose)
+    keys = KeyFolder(folder) if folder else named(name)
+    if not keys.master.exists():
+        make_keys(keys.path, f"tcp://localhost:{port}")
+    running = Master(keys, Binding(interface, port, host))
+
+    def say(address: str) -> None:
+        click.echo(f"master {name!r} at {address}")
+        click.echo(f"  sessions:  eventmill.connect({str(keys.client)!r})")
+        click.echo(f"  workers:   eventmill worker {keys.worker}")
+        sys.stdout.flush()
+
+    running.run(on_ready=say)
+
+
+@main.command()
+@click.argument("connection", default="default")
+@click.option("--slots", type=click.IntRange(1, 4096), help="Slots (processes).  [default: the cores this job may use]")
+@click.option("--name", default="", help="What the master calls this worker.  [default: the host's name]")
+@click.option("--patience", default=5.0, show_default=True, help="Seconds to try to reach the master.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def worker(connection: str, slots: int | None, name: str, patience: float, verbose: bool) -> None:
+    """Work for a master. CONNECTION is its worker.json, or its name on the machine where it runs.
+
+    The worker connects outward only. It joins running queries at once; it may be ended at any time (Ctrl-C, SIGTERM, even
+    SIGKILL) without harm to a result.
+    """
+    from ..worker.cores import usable_cores
+    from ..worker.serve import Worker
+
+    _log(verbose)
+    Worker(find_connection(connection, "worker"), slots or usable_cores(), name=name, patience=patience).run()
+
+
+@main.command()
+@click.argument("target", default="default")
+def status(target: str) -> None:
+    """Show the workers and queries of a master. TARGET is its name, client.json or address."""
+    with _connect(target) as session:
+        console = Console()
+        workers = Table(title=f"workers of {session.address}", title_justify="left")
+        for heading in ("worker", "host", "pid", "slots", "busy", "packets", "entries"):
+            workers.add_column(heading, justify="left" if heading in ("worker", "host") else "right")
+        for info in session.workers():
+            cells = (info.worker, info.host, info.pid, info.slots, info.busy, info.packets, f"{info.entries:,}")
+            workers.add_row(*map(str, cells))
+        queries = Table(title="queries", title_justify="left")
+        for heading in ("query", "name", "owner", "state", "entries", "of", "seconds"):
+            queries.add_column(heading, justify="left" if heading in ("query", "name", "owner", "state") else "right")
+        for query in session.queries():
+            account = query.account
+            total = f"{'~' if account.estimated else ''}{account.total:,}"
+            cells = (query.query, query.name, query.owner, query.state, f"{account.processed:,}", total, f"{query.seconds:.1f}")
+            queries.add_row(*map(str, cells))
+        console.print(workers)
+        console.print(queries)
+
+
+@main.command()
+@click.argument("query", required=False)
+@click.option("--master", "target", default="default", show_default=True, help="Name, client.json or address.")
+@click.option("--abort", is_flag=True, help="Drop what is merged.")
+@click.option("--shutdown", is_flag=True, help="End the master itself, and its workers.")
+def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
+    """Stop QUERY (see `eventmill status`), keeping what is merged; or end a master with --shutdown."""
+    if (query is None) != shutdown:
+        raise click.UsageError("name a query to stop, or give --shutdown to end the master")
+    with _connect(target) as session:
+        if query is None:
+            session.shutdown()
+        elif abort:
+            session.attach(query).abort()
+        else:
+            session.attach(query).stop()
+
+
+@main.command()
+@click.argument("name", default="default")
+@click.option("--new", is_flag=True, help="Make new keys: peers with the old ones are refused from the next start on.")
+@click.option("--address", default=f"tcp://localhost:{DEFAULT_PORT}", show_default=True, help="Where the master will be.")
+def keys(name: str, new: bool, address: str) -> None:
+    """Make or show the keys of the master called NAME."""
+    folder = named(name)
+    if new or not folder.master.exists():
+        make_keys(folder.path, address)
+        click.echo(f"made new keys for master {name!r}")
+    click.echo(f"master at {load_connection(folder.client).address}")
+    click.echo(f"  for sessions:  {folder.client}")
+    click.echo(f"  for workers:   {folder.worker}")
+
+
+@main.command()
+@click.option("--events", default=2_000_000, show_default=True, help="Events in the sample.")
+@click.option("--slots", type=click.IntRange(1, 1024), help="Worker slots.  [default: one a core]")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where the sample is written.  [default: the user's cache]")
+@click.option("--png", type=click.Path(path_type=Path), default=Path("dimuon.png"), show_default=True, help="Plot to save.")
+def demo(events: int, slots: int | None, folder: Path | None, png: Path) -> None:
+    """Write a sample of NanoAOD-like events and watch a dimuon spectrum fill."""
+    from .demo import run
+
+    run(events, slots, folder, png)
+
+
+def _connect(target: str) -> Session:
+    from .session import connect
+
+    return connect(target)
+
+
+def _log(verbose: bool) -> None:
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format=_FORMAT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""A master and a worker of a session's own, on this machine: what `connect()` without an address starts.
+
+Both are processes of their own, so that a busy notebook never stalls them, and both end with the session, however it
+ends: they hold a descriptor that becomes readable when the session's process is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..protocol.connection import Connection, load_connection, make_keys
+from ..protocol.errors import EventmillError
+
+_LOG_LINES = 15
+
+
+class Embedded:
+    """The two processes and their folder.
+
+    Args:
+        slots: slots of the worker; None for one a core that this process may use.
+    """
+
+    def __init__(self, slots: int | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="eventmill-"))
+        listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        port = listener.getsockname()[1]
+        keys = make_keys(self.folder, f"tcp://127.0.0.1:{port}")
+        self.connection: Connection = load_connection(keys.client)
+        self.log = self.folder / "log"
+        owner = str(os.getpid())
+        descriptor = listener.fileno()
+        master = [str(self.folder), str(port), str(descriptor), owner]
+        self.processes = {
+            "worker": self._start("eventmill.worker", [str(keys.worker), str(slots or 0), owner]),
+            "master": self._start("eventmill.master", master, [descriptor]),
+        }
+        listener.close()
+
+    def _start(
+        self, module: str, arguments: Sequence[str], descriptors: Sequence[int] = ()
+    ) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=tuple(descriptors),
+                start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """Raise `EventmillError` with the end of the log if the master or the worker has ended."""
+        for name, process in self.processes.items():
+            code = process.poll()
+            if code is not None:
+                text = self.log.read_text(errors="replace") if self.log.exists() else ""
+                lines = "\n".join(text.splitlines()[-_LOG_LINES:])
+                raise EventmillError(f"the {name} process of this session has ended (code {code}); its last words:\n{lines}")
+
+    def close(self) -> None:
+        """End both processes and remove their folder."""
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)

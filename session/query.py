@@ -1,0 +1,219 @@
+"""A query as its user sees it: watch it, wait for it, stop it."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from ..protocol import errors, messages
+from ..protocol.codec import Buffer
+from ..protocol.errors import AnalysisError, EventmillError, QueryFailed
+from ..protocol.messages import Account, Failure, Message, State, WorkerInfo
+from .progress import ProgressDisplay
+from .result import Result, Snapshot, describe_account
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_TICK = 0.25
+"""How often a waiting call looks whether master and worker are still alive."""
+
+
+class Query:
+    """One analysis over one dataset, running on a master. `Session.process` makes it.
+
+    Example:
+        >>> import eventmill as em                                                       # doctest: +SKIP
+        >>> query = session.process("events.root", dimuon)                               # doctest: +SKIP
+        >>> query.result()["mass"]                                                       # doctest: +SKIP
+    """
+
+    def __init__(self, session: Session, number: str) -> None:
+        self._session = session
+        self._changed = threading.Condition()
+        self._progress: messages.Progress | None = None
+        self._snapshot: Snapshot | None = None
+        self._snapshots = 0
+        self._result: Result | None = None
+        self._failure: Failure | None = None
+        self._exception: bytes = b""
+        self._report: list[WorkerInfo] = []
+        self._lost = ""
+        self.id = number
+        self.name = number
+
+    # --- watching -------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """ "running", "done", "stopped", "aborted" or "failed"."""
+        return self._result.state if self._result is not None else "running"
+
+    @property
+    def account(self) -> Account:
+        """What became of the dataset's entries, as far as it is known here."""
+        if self._result is not None:
+            return self._result.account
+        return self._progress.account if self._progress is not None else Account()
+
+    @property
+    def progress(self) -> messages.Progress | None:
+        """The master's latest report: entries reached, bytes read, slots at work; None before the first."""
+        return self._progress
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The latest merged result, None before the first."""
+        return self._result or self._snapshot
+
+    def report(self) -> list[WorkerInfo]:
+        """What each worker did: packets, entries, seconds; complete once the query is over."""
+        return self._report
+
+    def stream(self) -> Iterator[Snapshot]:
+        """Merged snapshots as they come, about two a second, the last one being the result.
+
+        A slow consumer misses snapshots in between, never the last.
+
+        Raises:
+            Exception: the query failed; see `result`.
+        """
+        seen = 0
+        while True:
+            current = seen
+            self._wait(lambda current=current: self._snapshots > current)  # type: ignore[misc]
+            with self._changed:
+                snapshot, seen = self.snapshot, self._snapshots
+            if self._result is not None:
+                self._raise_failure()
+                yield self._result
+                return
+            if snapshot is not None:
+                yield snapshot
+
+    def result(self, timeout: float | None = None, *, progress: bool | None = None) -> Result:
+        """Wait for the end of the query and return its result.
+
+        Ctrl-C stops the query and returns what is merged by then; a second Ctrl-C leaves.
+
+        Args:
+            timeout: seconds to wait at most.
+            progress: show a progress bar; by default when the output is a terminal or a notebook.
+
+        Raises:
+            TimeoutError: the query was not over in time; it goes on.
+            Exception: an exception of the analysis itself, as it was raised, with a note of where.
+            DatasetError: a file could not be read.
+            QueryFailed: the query was aborted.
+        """
+        with ProgressDisplay(self, progress):
+            self._wait(lambda: self._result is not None, timeout)
+        self._raise_failure()
+        assert self._result is not None
+        if self._result.state == "aborted":
+            raise QueryFailed(f"query {self.name} was aborted: there is no result")
+        return self._result
+
+    # --- steering -------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End the query and keep what is merged: `result()` then returns that."""
+        self._session._send(messages.Stop(self.id, keep=True))
+
+    def abort(self) -> None:
+        """End the query and drop what is merged."""
+        self._session._send(messages.Stop(self.id, keep=False))
+
+    def __repr__(self) -> str:
+        return f"<Query {self.id} {self.name!r} {self.state}: {describe_account(self.account)}>"
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _receive(self, message: Message, frames: list[Buffer]) -> None:
+        """Take in a message about this query; called in the link's thread."""
+        with self._changed:
+            match message:
+                case messages.Progress():
+                    self._progress = message
+                case messages.Snapshot():
+                    self._snapshot = Snapshot(frames, message.account, message.seconds, "running")
+                    self._snapshots += 1
+                case messages.Ended():
+                    split = message.result_frames
+                    self._result = Result(frames[:split], message.account, message.seconds, message.state)
+                    self._failure = message.failure
+                    self._exception = b"".join(bytes(frame) for frame in frames[split:])
+                    self._report = message.report
+                    self._snapshots += 1
+            self._changed.notify_all()
+
+    def _lose(self, reason: str) -> None:
+        """The master is gone; called in the link's thread."""
+        with self._changed:
+            self._lost = reason
+            self._changed.notify_all()
+
+    def _wait(self, condition: Callable[[], bool], timeout: float | None = None) -> None:
+        """Wait until `condition`; the first Ctrl-C stops the query and waits on, the second one leaves."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            self._wait_plainly(condition, deadline)
+        except KeyboardInterrupt:
+            print("stopping; Ctrl-C again leaves without the result", file=sys.stderr)
+            self.stop()
+            self._wait_plainly(lambda: self._result is not None, None)
+
+    def _wait_plainly(self, condition: Callable[[], bool], deadline: float | None) -> None:
+        with self._changed:
+            while not condition():
+                if self._result is None:
+                    if self._lost:
+                        raise QueryFailed(self._lost)
+                    self._session._check()
+                left = _TICK if deadline is None else min(_TICK, deadline - time.monotonic())
+                if left <= 0:
+                    raise TimeoutError(f"query {self.name} is not over yet: {describe_account(self.account)}")
+                self._changed.wait(left)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise rebuild(self._failure, self._exception)
+
+
+def rebuild(failure: Failure, pickled: bytes) -> Exception:
+    """The exception that a failure stands for: the original one where it can be unpickled, with a note of where it was
+    raised, or an `AnalysisError` with its type and message."""
+    error: object = None
+    if pickled:
+        try:
+            error = pickle.loads(pickled)
+        except Exception:
+            error = None
+    if not isinstance(error, Exception):
+        kind = getattr(errors, failure.error, None)
+        if isinstance(kind, type) and issubclass(kind, EventmillError):
+            error = kind(failure.message)
+        else:
+            error = AnalysisError(f"{failure.error}: {failure.message}")
+    note = where(failure)
+    if note:
+        error.add_note(note)
+    return error
+
+
+def where(failure: Failure) -> str:
+    """The place of a failure, in lines for the end of a traceback."""
+    lines = []
+    if failure.path:
+        place = f"in {failure.path}" + (f":{failure.tree}" if failure.tree else "")
+        if failure.start is not None and failure.stop is not None:
+            one = failure.stop == failure.start + 1
+            place += f", entry {failure.start}" if one else f", entries {failure.start} to {failure.stop}"
+        lines.append(place + (f" (worker {failure.worker})" if failure.worker else ""))
+    if failure.traceback:
+        lines.append("on the worker: " + failure.traceback.rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,163 @@
+"""A little world around the master core: sessions and workers that exchange messages with it in virtual time.
+
+The workers here know nothing of reading or merging; they keep to the protocol, at random speeds, and die at random. The
+partial result of a range is the list of its entries, so that a test can see which entries were merged, and how often.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+
+from eventmill.master import effects
+from eventmill.master.core import MasterCore
+from eventmill.protocol import messages as m
+
+PYTHON = "3.11"
+
+
+@dataclass
+class FakeWorker:
+    """Holds leases and what it has processed and not committed."""
+
+    identity: bytes
+    slots: int
+    queues: dict[int, list[m.Lease]] = field(default_factory=dict)
+    waiting: list[tuple[m.Lease, int, int]] = field(default_factory=list)
+
+    def take(self, lease: m.Lease) -> None:
+        self.queues.setdefault(lease.slot, []).append(lease)
+
+
+class World:
+    """A master core, its sessions and workers, and what was merged.
+
+    Args:
+        lengths: entries of each file of the dataset, hidden from the master until a worker opens the file.
+        seed: of the random generator that decides what happens next.
+    """
+
+    def __init__(self, lengths: list[int], seed: int = 0) -> None:
+        self.lengths = {f"file{index}": length for index, length in enumerate(lengths)}
+        self.random = random.Random(seed)
+        self.core = MasterCore("test", PYTHON)
+        self.now = 0.0
+        self.workers: dict[bytes, FakeWorker] = {}
+        self.merged: dict[str, Counter[tuple[str, int]]] = {}
+        self.inbox: dict[bytes, list[m.Message]] = {}
+        self.ended: dict[str, m.Ended] = {}
+        self.to_take: list[effects.Take] = []
+        self.commits = 0
+        self.sent: list[m.Message] = []
+
+    # --- peers ----------------------------------------------------------------------------------------------------
+
+    def hello(self, identity: bytes, role: m.Role, slots: int = 0, **changes: object) -> None:
+        hello = m.Hello(role, identity.decode(), version="test", python=PYTHON, slots=slots)
+        if role == "worker":
+            self.workers[identity] = FakeWorker(identity, slots)
+        self.tell(identity, role, msgspec.structs.replace(hello, **changes))
+
+    def submit(self, identity: bytes = b"session", files: int | None = None, **options: object) -> str:
+        """Submit a query over the first `files` files; returns its number."""
+        names = list(self.lengths)[:files]
+        submit = m.Submit(1, "test", "kernel", "digest", owner=identity.decode(), **options)
+        self.tell(identity, "session", submit, [b"analysis", msgspec.msgpack.encode([m.File(name) for name in names])])
+        accepted = [message for message in self.inbox[identity] if isinstance(message, m.Accepted)]
+        self.merged[accepted[-1].query] = Counter()
+        return accepted[-1].query
+
+    def tell(self, identity: bytes, role: str, message: m.Message, frames: list[bytes] | None = None) -> None:
+        self.sent.append(message)
+        self.carry_out(self.core.receive(identity, role, message, frames or [], self.now))
+
+    def kill(self, identity: bytes) -> None:
+        """A worker dies; the master sees its connection end."""
+        del self.workers[identity]
+        self.carry_out(self.core.disconnected(identity, self.now))
+
+    # --- what workers do ------------------------------------------------------------------------------------------
+
+    def work(self, worker: FakeWorker, slot: int) -> None:
+        """Process the slot's next lease: open the file if need be, finish all of the lease or part of it."""
+        lease = worker.queues[slot].pop(0)
+        length = self.lengths[lease.file.path]
+        stop = lease.stop
+        if lease.opening:
+            stop = min(length, lease.stop)
+            if self.random.random() < 0.3:
+                stop = self.random.randint(min(1, stop), stop)
+            self.tell(worker.identity, "worker", m.Opened(lease.query, lease.lease, length, stop, [0, length]))
+        if self.random.random() < 0.2 and stop > lease.start:
+            stop = self.random.randint(lease.start + 1, stop)
+        worker.waiting.append((lease, lease.start, stop))
+        self.tell(worker.identity, "worker", m.Finished(lease.query, lease.lease, stop, 0.01 * (stop - lease.start), 0.0, 0))
+
+    def commit(self, worker: FakeWorker) -> None:
+        """Commit everything that waits, query by query."""
+        for query in dict.fromkeys(lease.query for lease, _, _ in worker.waiting):
+            mine = [item for item in worker.waiting if item[0].query == query]
+            parts = [m.Part(lease.lease, start, stop) for lease, start, stop in mine]
+            entries = [(lease.file.path, entry) for lease, start, stop in mine for entry in range(start, stop)]
+            self.commits += 1
+            frames = [msgspec.msgpack.encode(entries)]
+            self.tell(worker.identity, "worker", m.Commit(self.commits, query, parts), frames)
+        worker.waiting.clear()
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    def carry_out(self, todo: list[effects.Effect]) -> None:
+        for effect in todo:
+            match effect:
+                case effects.Send(identity, message):
+                    self.inbox.setdefault(identity, []).append(message)
+                    if isinstance(message, m.Lease) and identity in self.workers:
+                        self.workers[identity].take(message)
+                    elif isinstance(message, m.Release) and identity in self.workers:
+                        self.release(self.workers[identity], message.query)
+                    elif isinstance(message, m.Ended):
+                        self.ended[message.query] = message
+                case effects.Merge(query, frames):
+                    for path, entry in msgspec.msgpack.decode(frames[0]):
+                        self.merged[query][path, entry] += 1
+                case effects.Take():
+                    self.to_take.append(effect)
+        self.core.check()
+
+    @staticmethod
+    def release(worker: FakeWorker, query: str) -> None:
+        for queue in worker.queues.values():
+            queue[:] = [lease for lease in queue if lease.query != query]
+        worker.waiting = [item for item in worker.waiting if item[0].query != query]
+
+    def step(self) -> bool:
+        """Let one random thing happen; false when nothing can."""
+        things = []
+        for worker in self.workers.values():
+            things += [(self.work, worker, slot) for slot, queue in worker.queues.items() if queue]
+            if worker.waiting:
+                things.append((self.commit, worker))
+        if self.to_take:
+            things.append((self.take,))
+        if not things:
+            return False
+        act, *arguments = self.random.choice(things)
+        act(*arguments)
+        self.now += self.random.expovariate(20.0)
+        if self.now >= self.core.deadline():
+            for worker in self.workers:
+                self.tell(worker, "worker", m.Heartbeat())
+            self.carry_out(self.core.expire(self.now))
+        return True
+
+    def take(self) -> None:
+        task = self.to_take.pop(0)
+        self.carry_out(self.core.taken(task.query, [], task.final, self.now))
+
+    def run(self) -> None:
+        """Let things happen until nothing can."""
+        while self.step():
+            pass

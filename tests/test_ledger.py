@@ -1,0 +1,161 @@
+"""The ledger: every entry in exactly one place, whatever is reported in whatever order."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from eventmill.packetizer.ledger import Ledger, StaleLease
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Files of hidden lengths, leased, opened, committed, given back and failed at random; committed entries are counted
+    beside the ledger, one by one."""
+
+    @initialize(
+        lengths=st.lists(st.integers(0, 40), min_size=1, max_size=5),
+        known=st.booleans(),
+        limit=st.none() | st.integers(0, 80),
+    )
+    def start(self, lengths: list[int], known: bool, limit: int | None) -> None:
+        self.lengths = lengths
+        self.limit = limit
+        self.ledger = Ledger(lengths if known else [None] * len(lengths), limit)
+        self.counted: set[tuple[int, int]] = set()
+        self.dead: list[int] = []
+
+    def live(self, *, opening: bool) -> list[int]:
+        return [lease.number for lease in self.ledger.leases.values() if lease.opening == opening]
+
+    @precondition(lambda self: self.ledger.openable() is not None)
+    @rule(stop=st.integers(1, 50))
+    def lease_opening(self, stop: int) -> None:
+        file = self.ledger.openable()
+        assert file is not None
+        if self.limit is not None:
+            stop = min(stop, self.limit - self.ledger.opened_entries)
+        self.ledger.lease_opening(file, stop, "slot")
+
+    @precondition(lambda self: self.live(opening=True))
+    @rule(data=st.data())
+    def opened(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.live(opening=True)))
+        lease = self.ledger.leases[number]
+        entries = self.lengths[lease.file]
+        self.ledger.opened(number, entries, data.draw(st.integers(min(1, entries), max(1, lease.stop))) if entries > lease.stop
+                           else entries)  # fmt: skip
+
+    @precondition(lambda self: self.ledger.ready)
+    @rule(data=st.data())
+    def lease(self, data: st.DataObject) -> None:
+        file = data.draw(st.sampled_from(sorted(self.ledger.ready)))
+        start, stop = data.draw(st.sampled_from(list(self.ledger.files[file].todo)))
+        start = data.draw(st.integers(start, stop - 1))
+        self.ledger.lease(file, start, data.draw(st.integers(start + 1, stop)), "slot")
+
+    @precondition(lambda self: self.live(opening=False))
+    @rule(data=st.data())
+    def finished(self, data: st.DataObject) -> None:
+        lease = self.ledger.leases[data.draw(st.sampled_from(self.live(opening=False)))]
+        self.ledger.finished(lease.number, data.draw(st.integers(lease.start, lease.stop)))
+        if lease.number not in self.ledger.leases:
+            self.dead.append(lease.number)
+
+    @precondition(lambda self: self.live(opening=False))
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        numbers = data.draw(st.lists(st.sampled_from(self.live(opening=False)), min_size=1, unique=True))
+        leases = [self.ledger.leases[number] for number in numbers]
+        parts = [(lease.number, lease.start, data.draw(st.integers(lease.start, lease.stop))) for lease in leases]
+        files = {lease.number: lease.file for lease in leases}
+        assert self.ledger.commit(parts) == sum(stop - start for _, start, stop in parts)
+        for number, start, stop in parts:
+            for entry in range(start, stop):
+                assert (files[number], entry) not in self.counted, "an event was counted twice"
+                self.counted.add((files[number], entry))
+            if number not in self.ledger.leases:
+                self.dead.append(number)
+
+    @precondition(lambda self: self.ledger.leases)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.ledger.leases)))
+        self.ledger.give_back(number)
+        self.dead.append(number)
+
+    @precondition(lambda self: self.ledger.leases)
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.ledger.leases)))
+        self.ledger.fail(number, "broken")
+        self.dead.append(number)
+
+    @precondition(lambda self: self.dead)
+    @rule(data=st.data())
+    def say_something_of_a_dead_lease(self, data: st.DataObject) -> None:
+        """Late and replayed reports change nothing."""
+        number = data.draw(st.sampled_from(self.dead))
+        before = (self.ledger.todo, self.ledger.leased, self.ledger.processed, self.ledger.failed)
+        for report in (
+            lambda: self.ledger.finished(number, 0),
+            lambda: self.ledger.commit([(number, 0, 1)]),
+            lambda: self.ledger.opened(number, 10, 5),
+            lambda: self.ledger.give_back(number),
+        ):
+            with pytest.raises(StaleLease):
+                report()
+        assert before == (self.ledger.todo, self.ledger.leased, self.ledger.processed, self.ledger.failed)
+
+    @rule()
+    def look(self) -> None:
+        """A complete ledger allows nothing else."""
+
+    @invariant()
+    def adds_up(self) -> None:
+        if hasattr(self, "ledger"):
+            self.ledger.check()
+            assert self.ledger.processed == len(self.counted)
+            if self.ledger.complete:
+                assert self.ledger.total == self.ledger.processed + self.ledger.failed
+                assert not self.ledger.estimated
+                if self.limit is not None:
+                    assert self.ledger.total <= self.limit
+
+
+TestLedger = LedgerMachine.TestCase
+TestLedger.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+
+
+def test_a_commit_stands_or_falls_as_a_whole() -> None:
+    """One stale part refuses all of them."""
+    ledger = Ledger([None])
+    first = ledger.lease_opening(0, 10, "a")
+    ledger.opened(first.number, entries=30, stop=10)
+    second = ledger.lease(0, 10, 20, "b")
+    for parts in ([(0, 0, 10), (99, 0, 1)], [(0, 0, 10), (1, 11, 20)], [(0, 0, 11)], [(0, 0, 5), (0, 5, 10)]):
+        with pytest.raises(StaleLease):
+            ledger.commit(parts)
+        ledger.check()
+        assert ledger.processed == 0
+    assert ledger.commit([(first.number, 0, 10), (second.number, 10, 20)]) == 20
+
+
+def test_totals_of_unopened_files_are_estimates_and_say_so() -> None:
+    ledger = Ledger([None, None, 50])
+    assert ledger.estimated and ledger.total == 50
+    lease = ledger.lease_opening(0, 100, "a")
+    ledger.opened(lease.number, entries=20, stop=20)
+    assert ledger.estimated and ledger.total == 20 + 20 + 50
+
+
+def test_an_unopenable_file_is_listed_as_lost() -> None:
+    """A file that never opened has no known length: it is in the list of losses with an open end."""
+    ledger = Ledger([None, 7])
+    for _ in range(2):
+        file = ledger.openable()
+        assert file is not None
+        ledger.fail(ledger.lease_opening(file, 10, "a").number, "gone")
+    assert ledger.complete and ledger.failed == 7
+    assert [(loss.file, loss.stop, loss.reason) for loss in ledger.losses] == [(0, None, "gone"), (1, 7, "gone")]

@@ -1,0 +1,249 @@
+"""The master core: leases, commits, deaths, roles; driven without sockets or clocks."""
+
+from __future__ import annotations
+
+import pytest
+from fleet import World
+
+from eventmill.master import effects
+from eventmill.protocol import messages as m
+
+
+def world(lengths: list[int], seed: int = 0, workers: int = 1, slots: int = 2) -> World:
+    made = World(lengths, seed)
+    made.hello(b"session", "session")
+    for index in range(workers):
+        made.hello(f"worker{index}".encode(), "worker", slots)
+    return made
+
+
+def assert_exact(made: World, query: str, files: int | None = None) -> None:
+    """Every entry of the dataset was merged exactly once, and the account says so."""
+    names = list(made.lengths)[:files]
+    expected = {(name, entry) for name in names for entry in range(made.lengths[name])}
+    assert set(made.merged[query]) == expected
+    assert set(made.merged[query].values()) <= {1}
+    ended = made.ended[query]
+    assert ended.state == "done"
+    assert (ended.account.total, ended.account.processed, ended.account.failed) == (len(expected), len(expected), 0)
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_every_entry_is_merged_once_while_workers_come_and_go(seed: int) -> None:
+    """Workers join late, die with uncommitted work, and come back under the same identity; two sessions, three queries."""
+    made = World([0, 5, 130_000, 1, 777, 350_000, 40], seed)
+    made.lengths = {name: length // 400 + (length > 0) for name, length in made.lengths.items()}
+    made.hello(b"session", "session")
+    made.hello(b"other", "session")
+    queries = [made.submit(), made.submit(b"other"), made.submit(files=3)]
+    joined = 0
+    for step in range(4000):
+        if made.random.random() < 0.05 or not made.workers:
+            identity = f"worker{made.random.randrange(4)}".encode()
+            made.hello(identity, "worker", slots=made.random.randrange(1, 4))
+            joined += 1
+        elif made.random.random() < 0.03:
+            made.kill(made.random.choice(list(made.workers)))
+        made.step()
+        if len(made.ended) == 3 and step > 50:
+            break
+    made.run()
+    for query, files in zip(queries, (None, None, 3), strict=True):
+        assert_exact(made, query, files)
+
+
+def test_a_worker_gets_its_first_packet_in_the_answer_to_its_hello() -> None:
+    made = World([1000])
+    made.hello(b"session", "session")
+    query = made.submit()
+    made.hello(b"worker", "worker", slots=1)
+    kinds = [type(message) for message in made.inbox[b"worker"]]
+    assert kinds == [m.Welcome, m.Setup, m.Lease]
+    assert made.inbox[b"worker"][2].query == query
+
+
+def test_a_slot_has_its_next_packet_before_it_has_finished_one() -> None:
+    made = world([100, 100, 100, 100], slots=1)
+    made.submit()
+    leases = [message for message in made.inbox[b"worker0"] if isinstance(message, m.Lease)]
+    assert len(leases) == 2
+
+
+def test_replayed_and_late_messages_change_nothing() -> None:
+    """A commit counts once, however often it arrives; a commit of a worker that was lost does not count at all."""
+    made = world([500])
+    query = made.submit()
+    worker = made.workers[b"worker0"]
+    made.work(worker, 0)
+    before = list(made.sent)
+    made.commit(worker)
+    commit = made.sent[-1]
+    frames = [b"\x90"]
+    for message in (*before[2:], commit):
+        made.tell(b"worker0", "worker", message, frames)
+    made.run()
+    assert_exact(made, query)
+    assert made.ended[query].account.refused >= 1 or made.ended[query].state == "done"
+
+    lost = world([500], workers=2)
+    number = lost.submit()
+    gone = next(worker for worker in lost.workers.values() if worker.queues)
+    lost.work(gone, next(iter(gone.queues)))
+    identity = gone.identity
+    lost.kill(identity)
+    lost.commit(gone)
+    assert isinstance(lost.inbox[identity][-1], m.Unknown)
+    lost.run()
+    assert_exact(lost, number)
+
+
+def test_silence_loses_a_worker_and_its_leases_are_done_elsewhere() -> None:
+    made = world([100, 100], workers=2, slots=1)
+    query = made.submit()
+    silent = made.workers.pop(b"worker0")
+    made.now = 6.0
+    made.tell(b"worker1", "worker", m.Heartbeat())
+    made.carry_out(made.core.expire(made.now))
+    assert b"worker0" not in made.core.workers
+    made.run()
+    assert_exact(made, query)
+    assert made.ended[query].account.workers_lost == 1
+    assert silent.queues
+
+
+@pytest.mark.parametrize(
+    "message",
+    [m.Submit(1, "x", "kernel", "d"), m.Stop("q1", True), m.Attach(1, "q1"), m.Ask(1, "queries"), m.Shutdown()],
+)
+def test_a_worker_key_cannot_submit_read_or_command(message: m.Message) -> None:
+    made = world([10])
+    made.submit()
+    before = len(made.core.queries)
+    made.tell(b"worker0", "worker", message, [b"analysis", b"\x90"])
+    answer = made.inbox[b"worker0"][-1]
+    assert isinstance(answer, m.Fault) and "worker key may not" in answer.reason
+    assert len(made.core.queries) == before
+    assert not any(isinstance(sent, m.Ended | m.Snapshot) for sent in made.inbox[b"worker0"])
+
+
+def test_a_worker_key_cannot_say_hello_as_a_session() -> None:
+    made = World([10])
+    made.hello(b"spy", "session")
+    made.core.sessions.clear()
+    made.tell(b"spy", "worker", m.Hello("session", "spy", python="3.11"))
+    answer = made.inbox[b"spy"][-1]
+    assert isinstance(answer, m.Fault) and answer.fatal and "connection file" in answer.reason
+    assert not made.core.sessions
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"protocol": 99}, "protocol version 99"), ({"python": "3.99"}, "runs Python 3.99, the master runs Python 3.11")],
+)
+def test_peers_that_do_not_fit_are_told_why(change: dict[str, object], words: str) -> None:
+    made = World([10])
+    made.hello(b"peer", "session", **change)
+    answer = made.inbox[b"peer"][-1]
+    assert isinstance(answer, m.Fault) and answer.fatal and words in answer.reason
+    assert not made.core.sessions
+
+
+def test_owners_share_the_slots_fairly() -> None:
+    """One owner with three queries and one with one query hold about as many leases each."""
+    made = World([10_000_000] * 20)
+    for session in (b"greedy", b"modest"):
+        made.hello(session, "session")
+    for _ in range(3):
+        made.submit(b"greedy")
+    made.submit(b"modest")
+    for index in range(8):
+        made.hello(f"worker{index}".encode(), "worker", slots=1)
+    held = {owner: 0 for owner in ("greedy", "modest")}
+    for query in made.core.queries.values():
+        held[query.submit.owner] += query.leases
+    assert held == {"greedy": 8, "modest": 8}
+
+
+def test_stop_keeps_what_is_merged_and_abort_drops_it() -> None:
+    for keep, state in ((True, "stopped"), (False, "aborted")):
+        made = world([300_000], slots=1)
+        query = made.submit()
+        made.work(made.workers[b"worker0"], 0)
+        made.commit(made.workers[b"worker0"])
+        made.tell(b"session", "session", m.Stop(query, keep))
+        made.run()
+        ended = made.ended[query]
+        assert ended.state == state
+        assert ended.account.processed > 0
+        assert not made.workers[b"worker0"].queues[0], "the worker was told to drop its leases"
+
+
+def test_an_error_fails_the_query_or_is_listed() -> None:
+    """By default the first error ends the query; with on_error="skip" its entries are in the account, the rest is done."""
+    failure = m.Failure("analysis", "ZeroDivisionError", "division by zero", start=3, stop=4)
+    for policy, state in (("fail", "failed"), ("skip", "done")):
+        made = world([10, 10], slots=1)
+        query = made.submit(on_error=policy)
+        lease = made.workers[b"worker0"].queues[0].pop(0)
+        made.tell(b"worker0", "worker", m.Opened(query, lease.lease, 10, 10, [0, 10]))
+        made.tell(b"worker0", "worker", m.Failed(query, lease.lease, failure), [b"pickled"])
+        made.run()
+        ended = made.ended[query]
+        assert ended.state == state
+        if policy == "fail":
+            assert ended.failure is not None and ended.failure.error == "ZeroDivisionError"
+        else:
+            assert (ended.account.processed, ended.account.failed, ended.account.total) == (10, 10, 20)
+            assert ended.account.lost[0].reason == "ZeroDivisionError: division by zero"
+
+
+def test_a_query_that_keeps_taking_slots_down_fails() -> None:
+    made = world([100], slots=1)
+    query = made.submit()
+    for _ in range(3):
+        lease = made.workers[b"worker0"].queues[0].pop(0)
+        key = m.LeaseKey(query, lease.lease)
+        made.tell(b"worker0", "worker", m.SlotDown(0, [key], "killed by signal 11 (SIGSEGV)", running=True))
+    ended = made.ended[query]
+    assert ended.state == "failed"
+    assert ended.failure is not None and "SIGSEGV" in ended.failure.message
+
+
+def test_without_workers_the_query_says_what_it_waits_for() -> None:
+    made = World([10])
+    made.hello(b"session", "session")
+    made.submit()
+    made.carry_out(made.core.expire(0.0))
+    progress = made.inbox[b"session"][-1]
+    assert isinstance(progress, m.Progress) and "eventmill worker" in progress.waiting
+
+
+def test_unmergeable_results_fail_the_query() -> None:
+    made = world([10])
+    query = made.submit()
+    failure = m.Failure("analysis", "MergeError", "shapes differ")
+    made.carry_out(made.core.merge_failed(query, failure, 0.0))
+    assert made.ended[query].state == "failed" and made.ended[query].failure == failure
+
+
+def test_a_limit_uses_the_first_entries_only() -> None:
+    made = world([100, 100, 100])
+    query = made.submit(limit=150)
+    made.run()
+    assert set(made.merged[query]) == {("file0", e) for e in range(100)} | {("file1", e) for e in range(50)}
+    assert made.ended[query].account.total == 150
+
+
+def test_malformed_submissions_are_refused_in_words() -> None:
+    made = world([10])
+    for frames in ([], [b"a"], [b"a", b"\xc1"], [b"a", b"\x90"], [b"a", b"b", b"c"]):
+        made.tell(b"session", "session", m.Submit(7, "x", "kernel", "d"), frames)
+        answer = made.inbox[b"session"][-1]
+        assert isinstance(answer, m.Refused) and answer.request == 7
+
+
+def test_shutdown_says_goodbye_to_everybody() -> None:
+    made = world([10])
+    made.tell(b"session", "session", m.Shutdown())
+    assert isinstance(made.inbox[b"session"][-1], m.Bye) and isinstance(made.inbox[b"worker0"][-1], m.Bye)
+    assert effects.Exit() in made.core.receive(b"session", "session", m.Shutdown(), [], 0.0)

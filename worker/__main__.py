@@ -1,0 +1,29 @@
+"""A worker that belongs to one session: `python -m eventmill.worker CONNECTION SLOTS OWNER_PID`.
+
+`connect()` starts it; `eventmill worker` starts one for a standing master.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from ..protocol.connection import load_connection
+from .cores import usable_cores
+from .serve import Worker
+
+
+def main() -> None:
+    """Work for the session's master."""
+    connection, owner = load_connection(Path(sys.argv[1])), int(sys.argv[3])
+    slots = int(sys.argv[2]) or usable_cores()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        Worker(connection, slots, name="local", patience=60.0, owner=owner).run()
+    except ProcessLookupError:
+        pass  # the session was gone before we started
+
+
+if __name__ == "__main__":
+    main()

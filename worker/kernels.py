@@ -1,0 +1,473 @@
+"""Kernels: the user's per-event function, compiled into one loop over the columns of a packet.
+
+For each structure of columns (flat, jagged, vectors of vectors, with their types) a loop is written as Python source, into
+a folder named by everything that decides its machine code, and compiled by numba with its cache in that folder. Slots that
+share the folder, and later runs, load the loop and compile nothing. The user's function and its helpers are compiled with
+their bounds checked: an index out of range is an IndexError, not a number from elsewhere in memory.
+
+Their bytecode is compiled as if it stood at the first line of a file of its own, so that an edit above it, or a restarted
+notebook, keeps the compiled code. Messages put the user's file and line back.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import linecache
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+from numba import njit, types
+from numba.core.errors import NumbaError, UnsupportedBytecodeError
+from numba.core.registry import cpu_target
+from numba.np.numpy_support import from_dtype
+from numpy.typing import NDArray
+
+from ..merge.histograms import FilledHistogram, HistogramTemplate
+from ..protocol.analysis import Kernel, register_source
+from ..protocol.binning import Binning, is_histogram
+from ..protocol.errors import AnalysisError
+from ..protocol.fingerprint import fingerprint, is_users, referenced
+from . import filling
+from .columns import Column, Flat, Jagged, Strings
+
+_NOT_KEPT = frozenset({"cache", "nopython", "nogil", "parallel", "forceobj", "looplift"})  # of a user's own @njit(...)
+
+# Functions that only other compiled functions call need no door from Python, whose compilation would take a fifth of the time.
+_OPTIONS = {"boundscheck": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+class CompiledKernel:
+    """A kernel that runs over columns, on this slot, and accumulates its outputs.
+
+    `cache` is the folder for compiled code; it may be shared by processes. Nothing is compiled before the first `run`,
+    because only the columns tell the types of the branches.
+
+    Example:
+        >>> compiled = CompiledKernel(missing_energy, Path("~/.cache/eventmill").expanduser())
+        >>> compiled.run({"MET_pt": Flat(met)}, first_entry=0)
+        >>> compiled.take()["met"].array.sum()
+    """
+
+    def __init__(self, kernel: Kernel, cache: Path) -> None:
+        self.branches = kernel.branches
+        self.compiled = self.loaded = 0  # loops that this object compiled, and that it found in the cache
+        self._kernel, self._cache = kernel, cache
+        self._entry, self._first_entry = np.zeros(1, np.int64), 0
+        self._loops: dict[tuple[str, ...], Callable[..., None]] = {}
+        self._outputs = {
+            name: _output(name, kernel.outputs[name]) for name in kernel.parameters if name in kernel.outputs
+        }
+
+    @functools.cached_property
+    def _own(self) -> _OwnCode:
+        return _OwnCode(self._kernel.function)
+
+    @property
+    def current_entry(self) -> int:
+        """The entry (counted as in `first_entry`) that was being processed when an exception came out of `run`."""
+        return self._first_entry + int(self._entry[0])
+
+    def run(self, columns: Mapping[str, Column], first_entry: int) -> None:
+        """Calls the user's function for every entry of the columns (all of one length), without the GIL.
+
+        The outputs accumulate. After an exception they hold part of the columns too: `take` them, and throw them away.
+
+        Raises AnalysisError if the function does not compile for these columns, and what the function itself raises, with
+        a note of the user's line and the entry.
+        """
+        chosen = [columns[name] for name in self.branches]
+        entries = len(chosen[0])
+        if any(len(column) != entries for column in chosen):
+            raise ValueError(f"columns of different lengths: {[len(column) for column in chosen]}")
+        structure = tuple(_structure(name, column) for name, column in zip(self.branches, chosen, strict=True))
+        loop = self._loops.get(structure)
+        if loop is None:
+            loop = self._loops[structure] = self._loop(dict(zip(self.branches, structure, strict=True)))
+        self._first_entry, self._entry[0] = first_entry, 0
+        by_name: dict[str, list[NDArray[Any]]] = {name: output.arrays for name, output in self._outputs.items()}
+        by_name |= {name: _arrays(column) for name, column in zip(self.branches, chosen, strict=True)}
+        arrays = [array for name in self._kernel.parameters for array in by_name[name]]
+        try:
+            loop(entries, self._entry, *arrays)
+        except Exception as error:
+            # Numba tells the line of a raise statement only; of an index out of range, say, Python does when it tries the event.
+            line = self._own.line_of(error) or self._line_in_python(columns, int(self._entry[0]))
+            where = f"in entry {self.current_entry}, kernel {self._kernel.__name__}"
+            error.add_note(f"{where}, {line}" if line else where)
+            raise
+
+    def take(self) -> dict[str, object]:
+        """The outputs accumulated since the last `take`, by name, in the order of the kernel's parameters; then zeros again.
+
+        Histograms come as `FilledHistogram`, arrays as arrays. What is returned does not change later.
+        """
+        return {name: output.take() for name, output in self._outputs.items()}
+
+    def _line_in_python(self, columns: Mapping[str, Column], index: int) -> str | None:
+        """The user's line where the plain Python function fails for this event; its outputs are thrown away."""
+        values: dict[str, Any] = {name: output.in_python() for name, output in self._outputs.items()}
+        values |= {name: _in_python(columns[name], index) for name in self.branches}
+        try:
+            with np.errstate(divide="raise", over="ignore", invalid="ignore"):
+                self._kernel(*(values[name] for name in self._kernel.parameters))
+        except Exception as error:  # anything the user's function may raise
+            return self._own.line_of(error)
+        return None
+
+    def _loop(self, structure: dict[str, str]) -> Callable[..., None]:
+        """Compiles the loop for columns of this structure, or loads it."""
+        source, argument_types = self._source(structure)
+        key = hashlib.sha256(
+            "\n".join([_generation(), self._own.content, source, str(argument_types)]).encode()
+        ).hexdigest()
+        path = _written_once(self._cache / key[:40] / "loop.py", source)
+        names = {name: getattr(filling, name) for name in ("bins", "fillable", "nested", "nothing", "window")}
+        names |= {"function": self._own.function, "__name__": "eventmill_loop"}
+        exec(compile(source, path, "exec"), names)
+        # The module must be there when numba reads the function back from its cache.
+        sys.modules.setdefault("eventmill_loop", ModuleType("eventmill_loop"))
+        loop = njit(cache=True, nogil=True)(names["loop"])
+        try:
+            loop.compile(argument_types)
+        except OSError:  # the cache folder is full, or gone
+            raise
+        except (NumbaError, UnsupportedBytecodeError) as error:
+            raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from None
+        except Exception as error:  # numba lets some errors through as they came, such as that of np.no_such_function
+            raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from error
+        loop.disable_compile()  # so that numba casts arrays that can be written to, instead of compiling for them too
+        hits = sum(loop.stats.cache_hits.values())
+        self.loaded, self.compiled = self.loaded + hits, self.compiled + 1 - hits
+        return loop  # type: ignore[no-any-return]
+
+    def _source(self, structure: dict[str, str]) -> tuple[str, tuple[types.Type, ...]]:
+        """The loop in Python, and the types of its arguments."""
+        parameters, prologue, calls = ["entries", "entry"], list[str](), list[str]()
+        argument_types: list[types.Type] = [types.intp, types.Array(types.int64, 1, "C")]
+        for number, name in enumerate(self._kernel.parameters):
+            if name in self._outputs:
+                lines, call, kinds = self._outputs[name].source(f"p{number}")
+                prologue += lines
+            else:
+                call, kinds = _reading(f"p{number}", structure[name])
+            calls.append(call)
+            parameters += [f"p{number}_{position}" for position in range(len(kinds))]
+            argument_types += kinds
+        body = [*prologue, "for i in range(entries):", "    entry[0] = i", f"    nothing(function({', '.join(calls)}))"]
+        text = f'"""Written by eventmill: the loop of the kernel {self._kernel.__name__} over the entries of a packet."""\n\n\n'
+        text += f"def loop({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in body)
+        return text, tuple(argument_types)
+
+
+def warm() -> None:
+    """Makes numba ready in this process, by compiling a small kernel that uses what most kernels use.
+
+    A process forked from this one compiles or loads its first kernel without the start-up of numba. Starts no thread.
+    """
+
+    def typical(spectrum, weighted, counts, flat, single, charges):  # type: ignore[no-untyped-def]
+        counts[0] += 1
+        for i in range(len(single)):
+            if charges[i] > 0 and flat > 0.0:
+                spectrum.fill(np.sqrt(single[i]))
+                weighted.fill(single[i] * np.cos(flat), weight=0.5)
+
+    from hist import Hist
+
+    outputs = {
+        "spectrum": Hist.new.Reg(2, 0, 1).Double(),
+        "weighted": Hist.new.Reg(2, 0, 1).Weight(),
+        "counts": np.zeros(1, np.int64),
+    }
+    offsets = np.array([0, 2], np.int64)
+    columns: dict[str, Column] = {
+        "flat": Flat(np.ones(1, np.float32)),
+        "single": Jagged(offsets, Flat(np.ones(2, np.float32))),
+        "charges": Jagged(offsets, Flat(np.ones(2, np.int32))),
+    }
+    with tempfile.TemporaryDirectory(prefix="eventmill-") as folder:
+        for _ in range(2):  # once to compile, once to load
+            CompiledKernel(Kernel(typical, outputs), Path(folder)).run(columns, 0)
+
+
+# --- outputs -----------------------------------------------------------------------------------------------------
+
+
+class _FilledOutput:
+    """A histogram that a kernel fills: its cells, and its binning for the loop."""
+
+    def __init__(self, name: str, histogram: Any) -> None:
+        self._binning = Binning.of(histogram, f"output {name}")
+        self._template = HistogramTemplate(histogram)
+        self.arrays = [self._binning.empty_cells(), *filling.bin_numbers(self._binning)]
+
+    def take(self) -> FilledHistogram:
+        cells, self.arrays[0] = self.arrays[0], self._binning.empty_cells()
+        return FilledHistogram(self._template, self._binning.view(cells), variance_known=not cells[-1])
+
+    def in_python(self) -> object:
+        return _Unfilled()
+
+    def source(self, name: str) -> tuple[list[str], str, list[types.Type]]:
+        axes = "".join(f"bins({name}_1, {name}_2, {axis}), " for axis in range(len(self._binning.axes)))
+        line = f"{name} = fillable({filling.describe(self._binning)!r}, {name}_0, ({axes}))"
+        return [line], name, [_array_type(array) for array in self.arrays]
+
+
+class _SummedOutput:
+    """A numpy array that a kernel changes in place."""
+
+    def __init__(self, template: NDArray[Any]) -> None:
+        self.arrays = [np.zeros(template.shape, template.dtype.newbyteorder("="))]
+
+    def take(self) -> NDArray[Any]:
+        array, self.arrays[0] = self.arrays[0], np.zeros_like(self.arrays[0])
+        return array
+
+    def in_python(self) -> object:
+        return np.zeros_like(self.arrays[0])
+
+    def source(self, name: str) -> tuple[list[str], str, list[types.Type]]:
+        return [], f"{name}_0", [_array_type(self.arrays[0])]
+
+
+class _Unfilled:
+    """A histogram that forgets what is filled."""
+
+    def fill(self, *values: object, **named: object) -> None:
+        pass
+
+
+def _output(name: str, output: Any) -> _FilledOutput | _SummedOutput:
+    return _FilledOutput(name, output) if is_histogram(output) else _SummedOutput(output)
+
+
+def _array_type(array: NDArray[Any]) -> types.Array:
+    return types.Array(from_dtype(array.dtype), array.ndim, "C")
+
+
+# --- columns -----------------------------------------------------------------------------------------------------
+
+
+def _structure(name: str, column: Column) -> str:
+    """What of a column decides the code that reads it: `f4`, `[i4]` (jagged), `[[f8]]`, `[u1]` (strings), `f4x2` (2-d)."""
+    if isinstance(column, Strings):
+        return "[u1]"
+    if isinstance(column, Jagged):
+        return f"[{_structure(name, column.content)}]"
+    dtype = column.values.dtype
+    if dtype.kind not in "biufc" or not dtype.isnative or dtype.itemsize not in (1, 2, 4, 8, 16) or dtype == np.float16:
+        raise AnalysisError(
+            f"the branch {name} has the type {dtype}, which a kernel cannot read: use a columnar function for it"
+        )
+    return f"{dtype.str[1:]}x{column.values.ndim}"
+
+
+def _arrays(column: Column) -> list[NDArray[Any]]:
+    """The arrays of a column, outermost offsets first, in one piece each; offsets are checked to stay in their content."""
+    if isinstance(column, Flat):
+        return [np.require(column.values, requirements=("C", "A"))]
+    inner = (
+        [np.require(column.characters, requirements=("C", "A"))]
+        if isinstance(column, Strings)
+        else _arrays(column.content)
+    )
+    offsets = np.require(column.offsets, np.int64, ("C", "A"))
+    length = len(inner[0]) - (isinstance(column, Jagged) and not isinstance(column.content, Flat))
+    if offsets[0] < 0 or offsets[-1] > length:
+        raise ValueError(f"offsets from {offsets[0]} to {offsets[-1]} in a column with {length} values")
+    return [offsets, *inner]
+
+
+def _in_python(column: Column, index: int) -> Any:
+    """Entry `index` of a column as the plain Python function of a kernel takes it."""
+    if isinstance(column, Flat):
+        return column.values[index]
+    start, stop = int(column.offsets[index]), int(column.offsets[index + 1])
+    if isinstance(column, Strings):
+        return column.characters[start:stop]
+    if isinstance(column.content, Flat):
+        return column.content.values[start:stop]
+    return [_in_python(column.content, inner) for inner in range(start, stop)]
+
+
+def _reading(name: str, structure: str) -> tuple[str, list[types.Type]]:
+    """The expression that reads entry i of a column, and the types of the column's arrays."""
+    depth = structure.count("[")
+    dtype, _, dimensions = structure.strip("[]").partition("x")
+    offsets = types.Array(types.int64, 1, "C", readonly=True)
+    content = types.Array(from_dtype(np.dtype(dtype)), int(dimensions or 1), "C", readonly=True)
+    kinds = [offsets] * depth + [content]
+    if depth == 0:
+        return f"{name}_0[i]", kinds
+    start, stop = f"{name}_0[i]", f"{name}_0[i + 1]"
+    if depth == 1:
+        return f"window({name}_1, {start}, {stop})", kinds
+    inner = f"window({name}_{depth}, 0, len({name}_{depth}))"
+    for level in range(depth - 1, 1, -1):
+        inner = f"nested(window({name}_{level}, 0, len({name}_{level})), {inner})"
+    return f"nested(window({name}_1, {start}, {stop} + 1), {inner})", kinds
+
+
+# --- the user's functions ----------------------------------------------------------------------------------------
+
+
+class _OwnCode:
+    """The user's function and all of the user's functions that it calls, ready for numba.
+
+    `function` is the compiled function; `content` names what decides its machine code and its line numbers.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._copies: dict[int, Any] = {}
+        self._alive: list[object] = []  # identities stay taken as long as they are keys
+        self._places: dict[
+            str, tuple[str, int]
+        ] = {}  # the name under which code is compiled -> the user's file, first line
+        self._lines: list[bytes] = []
+        self.function = self._prepared(function)
+        self.content = hashlib.sha256(b"".join([fingerprint(function).encode(), *self._lines])).hexdigest()
+
+    def line_of(self, error: BaseException) -> str | None:
+        """Where in the user's code an exception came from, as `dimuon.py:12: x = 1 / n`; None if it does not tell."""
+        found, files = None, {file for file, _ in self._places.values()}
+        for frame in traceback.extract_tb(error.__traceback__):
+            if frame.filename in self._places:
+                found = self._place(frame.filename, frame.lineno or 1)
+            elif frame.filename in files:
+                found = f"{frame.filename}:{frame.lineno}: {frame.line}"
+        return found
+
+    def explained(self, message: str, kernel: str) -> str:
+        """Numba's message in short, with the user's file, line and source line."""
+        places = [self._place(name, int(line)) for name, line in _PLACE.findall(message) if name in self._places]
+        return f"the kernel {kernel} does not compile: {_reason(message)}" + (f"\n  {places[0]}" if places else "")
+
+    def _place(self, name: str, line: int) -> str:
+        file, first = self._places[name]
+        return f"{file}:{first + line - 1}: {linecache.getline(name, line).strip()}"
+
+    def _prepared(self, value: Any) -> Any:
+        """A function or module of the user, with everything in it compiled; anything else as it is."""
+        if id(value) in self._copies:
+            return self._copies[id(value)]
+        plain = getattr(value, "py_func", value)
+        if isinstance(plain, FunctionType) and (plain is not value or not _known_to_numba(value)):
+            if plain is not value and not is_users(plain.__module__):
+                return value
+            self._alive.append(value)
+            return self._function(value, plain)
+        if isinstance(value, ModuleType) and is_users(value.__name__):
+            self._alive.append(value)
+            copy = self._copies[id(value)] = ModuleType(value.__name__)
+            vars(copy).update({name: self._prepared(item) for name, item in vars(value).items()})
+            return copy
+        return value
+
+    def _function(self, value: Any, plain: FunctionType) -> Any:
+        names: dict[str, Any] = {"__name__": plain.__module__, "__builtins__": plain.__globals__["__builtins__"]}
+        cells = tuple(CellType() for _ in plain.__code__.co_freevars)
+        copy = FunctionType(self._at_first_line(plain), names, plain.__name__, plain.__defaults__, cells)
+        copy.__kwdefaults__ = plain.__kwdefaults__
+        options = {
+            name: option for name, option in getattr(value, "targetoptions", {}).items() if name not in _NOT_KEPT
+        }
+        # Known before its helpers are prepared, so that functions may call each other in circles.
+        compiled = self._copies[id(value)] = njit(**{**options, **_OPTIONS})(copy)
+        used = {name: self._prepared(item) for name, item in referenced(plain).items()}
+        for name, cell in zip(plain.__code__.co_freevars, cells, strict=True):
+            if name in used:
+                cell.cell_contents = used.pop(name)
+        names.update(used)
+        return compiled
+
+    def _at_first_line(self, function: FunctionType) -> CodeType:
+        """The function's code, as if it were alone in a file named after it, whose lines tracebacks can show."""
+        code = function.__code__
+        place = (code.co_filename, code.co_firstlineno)
+        name = re.sub("[<>]", "", f"{function.__module__}.{function.__qualname__}")
+        name = f"<{name} {len(self._places)}>" if self._places.get(f"<{name}>", place) != place else f"<{name}>"
+        self._places[name] = place
+        text = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
+        register_source(name, dict(enumerate(text, 1)))
+        return self._moved(code, name, 1 - code.co_firstlineno)
+
+    def _moved(self, code: CodeType, name: str, by: int) -> CodeType:
+        self._lines.append(code.co_linetable)
+        constants = tuple(
+            self._moved(constant, name, by) if isinstance(constant, CodeType) else constant
+            for constant in code.co_consts
+        )
+        return code.replace(co_filename=name, co_firstlineno=code.co_firstlineno + by, co_consts=constants)
+
+
+def _known_to_numba(value: object) -> bool:
+    try:
+        cpu_target.typing_context.resolve_value_type(value)
+    except (ValueError, NumbaError):  # numba's way of saying that it has no type for it
+        return False
+    return True
+
+
+# --- the cache ---------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _generation() -> str:
+    """Changes with everything of ours and of numba's that goes into the machine code of every kernel."""
+    own = b"".join(Path(module).read_bytes() for module in (__file__, filling.__file__))
+    return f"{numba.__version__} {sys.version} {hashlib.sha256(own).hexdigest()}"
+
+
+def _written_once(path: Path, text: str) -> str:
+    """Writes a file unless another process has: numba drops what it compiled for a file that was written again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", encoding="utf-8") as part:
+            part.write(text)
+            part.flush()
+            try:
+                os.link(part.name, path)
+            except FileExistsError:  # the other process wrote the same text
+                pass
+    return str(path)
+
+
+# --- numba's messages --------------------------------------------------------------------------------------------
+
+_PLACE = re.compile(r'(?:File "|\bat |\bfrom )(<[^">]+>)"?(?:, line | \()(\d+)')
+_REASONS = (
+    re.compile(r"- Resolution failure for literal arguments:\n(?:\w*Error: )?(.+)"),
+    re.compile(r"raised a specific error:\n\s*(?:\w*Error: )?(.+)"),
+)
+_SIGNATURE = re.compile(r">>> (.+)")
+_PLAINER = (
+    (re.compile(r"(?:readonly )?array\((\w+), (\d)d, \w\)"), r"array(\1, \2d)"),
+    (re.compile(r"Literal\[str\]\(([^)]*)\)"), r"'\1'"),
+    (re.compile(r"Literal\[\w+\]\(([^)]*)\)"), r"\1"),
+    (re.compile(r"Histogram\(\{.*?\}\)"), "Histogram"),
+    (re.compile(r"unicode_type"), "str"),
+)
+
+
+def _reason(message: str) -> str:
+    """The line of numba's message that says what is wrong; the rest tells what numba tried."""
+    lines = [line for line in message.splitlines() if line.strip() and not line.startswith("Failed in nopython mode")]
+    reason = lines[0].strip() if lines else message
+    if match := next((match for pattern in _REASONS if (match := pattern.search(message))), None):
+        reason = match[1].strip()
+    elif reason.startswith("No implementation of function") and (signature := _SIGNATURE.search(message)):
+        reason = f"there is no {signature[1]} in compiled code"
+    for pattern, plainer in _PLAINER:
+        reason = pattern.sub(plainer, reason)
+    return reason.partition(" Raised from <")[0]

@@ -1,0 +1,110 @@
+"""The nursery: a warm process that forks slots.
+
+Importing numba, awkward and uproot and compiling a first function costs a process more than a second. The nursery pays
+once; a slot is then a fork of it, there in milliseconds, sharing its memory. It is single-threaded and never touches
+XRootD, since neither threads nor XRootD survive a fork.
+
+It is a child of the agent and speaks over a socket pair, one packet a message:
+
+    to the nursery   fork INDEX                     start a slot
+    from it          warm | forked INDEX PID | exited PID STATUS     (STATUS as of `os.waitpid`)
+
+The kernel ends it when the agent ends, however the agent ends, and the slots when the nursery does (PR_SET_PDEATHSIG):
+no process is left behind, not even one in an endless loop.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+
+from . import slot
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends; exit now if `parent` has ended already."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def main() -> None:
+    """Entry point: `python -m eventmill.worker.nursery FD AGENT_PID ENDPOINT CACHE`."""
+    fd, agent, endpoint, cache = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    die_with_parent(agent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    link = socket.socket(fileno=fd)
+    slot.warm()
+    gc.collect()
+    gc.freeze()
+    link.send(b"warm")
+    Nursery(link, endpoint, cache).run()
+
+
+class Nursery:
+    """Forks slots on request and reports their ends."""
+
+    def __init__(self, link: socket.socket, endpoint: str, cache: str) -> None:
+        self.link = link
+        self.endpoint = endpoint
+        self.cache = cache
+
+    def run(self) -> None:
+        """Serve until the agent closes the link."""
+        wakeup, writer = os.pipe()
+        os.set_blocking(writer, False)
+        os.set_blocking(wakeup, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        selector = selectors.DefaultSelector()
+        selector.register(self.link, selectors.EVENT_READ)
+        selector.register(wakeup, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fd == wakeup:
+                    os.read(wakeup, 4096)
+                    self._reap()
+                    continue
+                request = self.link.recv(4096)
+                if not request:
+                    return
+                self._fork(int(request.split()[1]))
+
+    def _fork(self, index: int) -> None:
+        nursery = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                die_with_parent(nursery)
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                self.link.close()
+                slot.main(index, self.endpoint, self.cache)
+            except BaseException:
+                logging.getLogger(__name__).exception("slot %d ended by an error of eventmill itself", index)
+                os._exit(70)
+            os._exit(0)
+        self.link.send(f"forked {index} {pid}".encode())
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self.link.send(f"exited {pid} {status}".encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,376 @@
+"""One open file: its layout, and its columns by range of entries.
+
+A reader opens a file once and is kept, so that the packets of a file that a slot works on in turn cost no new opening.
+Plain branches of a TTree go through `baskets`; everything else (RNTuple, strings, vectors of vectors, objects) through
+uproot, whose awkward arrays are taken apart into columns here. Whatever goes wrong with a file comes out as a
+`DatasetError` that names the file and says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import struct
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import awkward as ak
+import cramjam
+import numpy as np
+import uproot
+from uproot.deserialization import DeserializationError
+from uproot.exceptions import KeyInFileError
+from uproot.interpretation.identify import UnknownInterpretation
+from uproot.interpretation.objects import CannotBeAwkward
+
+from ..protocol.errors import DatasetError
+from .baskets import Baskets, Irregular
+from .columns import Column, Flat, Jagged, Strings
+from .events import LazyEvents
+from .sources import XRootDAhead, source_class
+
+MOST_CLUSTERS = 1000
+"""A layout travels in a message: of more boundaries, evenly chosen ones are kept."""
+
+_READING_ERRORS = (
+    OSError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    cramjam.DecompressionError,
+    DeserializationError,
+    NotImplementedError,
+    AssertionError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+"""What uproot raises for bytes that it cannot make sense of: by its parsers' nature, nearly anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileLayout:
+    """What has to be known of a file to cut it into packets.
+
+    Attributes:
+        entries: entries of the tree.
+        clusters: entries at which reading is best cut, ascending, from 0 to `entries` inclusive (only 0 if there are none).
+        tree: name of the tree within the file.
+        identity: changes when the file is replaced by another one of the same name (its UUID and size).
+    """
+
+    entries: int
+    clusters: tuple[int, ...]
+    tree: str
+    identity: str
+
+
+class Reader:
+    """A tree of a file, open for reading.
+
+    Args:
+        path: a local path, or a root:// or http(s):// address.
+        tree: name of a TTree or RNTuple, with its folders; "" takes the only one in the file.
+        timeout: seconds that a remote file's server may take to answer one request.
+
+    Raises:
+        DatasetError: there is no such file, it is not a whole ROOT file, or it has no such tree.
+
+    Example:
+        >>> reader = Reader("root://host//store/run1.root", "Events")                       # doctest: +SKIP
+        >>> reader.read(["Muon_pt", "MET_pt"], 0, reader.layout(None).entries)              # doctest: +SKIP
+    """
+
+    def __init__(self, path: str, tree: str = "", timeout: float = 30.0) -> None:
+        self.path = path
+        self.touched: set[str] = set()
+        """Names of the branches that `read` and the arrays of `events` have read."""
+        with self._explained("cannot be opened"):
+            self._file = _open(path, timeout)
+        try:
+            with self._explained("cannot be opened"):
+                self.tree = self._only_tree() if tree == "" else tree
+                self._tree = self._find_tree(self.tree)
+                self.entries = int(self._tree.num_entries)
+        except BaseException:
+            self.close()
+            raise
+        self.is_rntuple = not isinstance(self._tree, uproot.TTree)
+        self.baskets = None if self.is_rntuple else Baskets(self._file.file.source, self.names)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes asked for from the file so far, compressed as they are."""
+        return int(self._file.file.source.num_requested_bytes)
+
+    @functools.cached_property
+    def names(self) -> dict[str, Any]:
+        """All branches (fields, in an RNTuple) by name; of those with the same name, all but the first by their path."""
+        if self.is_rntuple:
+            return {str(field.name): field for field in self._tree.fields}
+        names: dict[str, Any] = {}
+        for path, branch in self._tree.iteritems(full_paths=True):
+            names[path if branch.name in names else branch.name] = branch
+        return names
+
+    def close(self) -> None:
+        """Close the file. What has been read stays valid; lazy columns not read by then do not."""
+        self._file.close()
+
+    # --- the packets' view --------------------------------------------------------------------------------------------
+
+    def layout(self, branches: Sequence[str] | None = None) -> FileLayout:
+        """The file's entries and the boundaries that its baskets have in common.
+
+        Args:
+            branches: those that will be read; None for all.
+        """
+        names = list(self.names) if branches is None else [self._known(name) for name in branches]
+        with self._explained("cannot be read"):
+            edges = self._rntuple_edges() if self.is_rntuple else self._common_edges(names)
+        if len(edges) > MOST_CLUSTERS:
+            edges = edges[np.linspace(0, len(edges) - 1, MOST_CLUSTERS).round().astype(np.int64)]
+        file = self._file.file
+        return FileLayout(self.entries, tuple(edges.tolist()), self.tree, f"{file.uuid}:{file.fEND}")
+
+    def _rntuple_edges(self) -> Any:
+        firsts = [cluster.num_first_entry for cluster in self._tree.ntuple.cluster_summaries]
+        return np.unique(np.array([0, *firsts, self.entries], dtype=np.int64))
+
+    def _common_edges(self, names: list[str]) -> Any:
+        common = np.array([0, self.entries], dtype=np.int64)
+        edges = [np.array(self.names[name].entry_offsets, dtype=np.int64) for name in names if not self.names[name].branches]
+        if edges:
+            common = np.union1d(common, functools.reduce(np.intersect1d, edges))
+        return common[common <= self.entries]
+
+    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
+        """Ask a remote file for what `read` of the same entries will need, and return at once.
+
+        Only for plain branches of TTrees; for anything else, and for local files, it does nothing.
+        """
+        if self.baskets is not None:
+            with self._explained("cannot be read"):
+                self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], start, stop)
+
+    # --- the kernels' view --------------------------------------------------------------------------------------------
+
+    def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+        """Columns of the entries `[start, stop)`, in native byte order.
+
+        Args:
+            branches: names. Numbers and fixed-size arrays of them become `Flat`, lists and vectors `Jagged`, texts
+                `Strings`.
+            start: first entry.
+            stop: entry after the last, at most the tree's entries.
+
+        Raises:
+            DatasetError: no such branch or entries, a type that kernels cannot take, or a file that cannot be read.
+        """
+        self._check_entries(start, stop)
+        with self._explained("cannot be read"):
+            columns = self._read_plain([self._known(name) for name in branches], start, stop)
+        for name in branches:
+            if name not in columns:
+                array = self.array(name, start, stop)
+                columns[name] = _column(array.layout, f"branch {name} of {self.path}, of type {array.type.content},")
+        self.touched.update(branches)
+        return columns
+
+    def _read_plain(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+        """The columns of those among the branches that are plain."""
+        while self.baskets is not None:
+            try:
+                return self.baskets.read([name for name in names if self.is_plain(name)], start, stop)
+            except Irregular as irregular:
+                self.baskets.leave(str(irregular))
+        return {}
+
+    def array(self, name: str, start: int, stop: int) -> ak.Array:
+        """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
+        branch = self.names[self._known(name)]
+        with self._explained("cannot be read"):
+            array = branch.array(entry_start=start, entry_stop=stop, library="ak")
+        self.touched.add(name)
+        return array
+
+    # --- the columnar functions' view ---------------------------------------------------------------------------------
+
+    def events(self, start: int, stop: int) -> ak.Array:
+        """Events `[start, stop)` as an awkward array of records, whose columns are read when they are touched.
+
+        Columns that earlier calls have touched are asked for ahead, in one request, where the file is far.
+
+        Raises:
+            DatasetError: no such entries. Touching a column raises it when the file cannot be read.
+        """
+        self._check_entries(start, stop)
+        self.ahead(sorted(self.touched), start, stop)
+        with self._explained("cannot be read"):
+            return self._lazy.array(start, stop)
+
+    @functools.cached_property
+    def _lazy(self) -> LazyEvents:
+        return LazyEvents(self)
+
+    def forms(self) -> dict[str, Any]:
+        """The awkward forms of all branches that have data of their own and that awkward arrays can hold, by name."""
+        if self.is_rntuple:
+            form, _ = self._tree.to_akform()
+            return dict(zip(form.fields, form.contents, strict=True))
+        forms = {name: _form(branch) for name, branch in self.names.items() if not branch.branches}
+        return {name: form for name, form in forms.items() if form is not None}
+
+    # --- what can be wrong --------------------------------------------------------------------------------------------
+
+    def is_plain(self, name: str) -> bool:
+        """Whether a branch goes the short way."""
+        return self.baskets is not None and self.baskets.branch(name) is not None
+
+    def _check_entries(self, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.entries:
+            raise DatasetError(f"{self.path} has {self.entries} entries in {self.tree}, not the range {start} to {stop}")
+
+    def _known(self, name: str) -> str:
+        if name not in self.names:
+            hint = _hint(name, self.names)
+            raise DatasetError(f"{self.path} has no branch {name} in its tree {self.tree}{hint}")
+        return name
+
+    def _only_tree(self) -> str:
+        trees = self._trees()
+        if len(trees) != 1:
+            held = f"has {len(trees)} trees ({', '.join(trees)}): say which with tree=..." if trees else "has no tree"
+            raise DatasetError(f"{self.path} {held}")
+        return trees[0]
+
+    def _trees(self) -> list[str]:
+        names = self._file.classnames(recursive=True, cycle=False)
+        return [name for name, kind in names.items() if kind in ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")]
+
+    def _find_tree(self, name: str) -> Any:
+        try:
+            tree = self._file[name]
+        except KeyInFileError:
+            trees = self._trees()
+            hint = f"; it has {', '.join(trees)}" if 0 < len(trees) <= 10 else _hint(name, trees)
+            raise DatasetError(f"{self.path} has no tree {name}{hint}") from None
+        if not isinstance(tree, uproot.TTree | uproot.behaviors.RNTuple.RNTuple):
+            raise DatasetError(f"{name} in {self.path} is a {tree.classname}, not a tree")
+        return tree
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Turn what uproot raises into a `DatasetError` that names the file."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise DatasetError(f"there is no file {self.path}") from error
+        except TimeoutError as error:
+            raise DatasetError(f"{self.path} {what}: the server does not answer ({_brief(error)})") from error
+        except (UnknownInterpretation, CannotBeAwkward) as error:
+            raise DatasetError(f"{self.path} {what}: a type of its branches is not known to uproot ({error})") from error
+        except _READING_ERRORS as error:
+            raise DatasetError(f"{self.path} {what}: {_brief(error)}") from error
+
+
+class ReaderCache:
+    """The readers used last, open; the one unused for longest is closed when there are too many.
+
+    Args:
+        most: how many files are open at a time.
+        timeout: as `Reader`'s.
+    """
+
+    def __init__(self, most: int = 10, timeout: float = 30.0) -> None:
+        self._most = most
+        self._timeout = timeout
+        self._readers: OrderedDict[tuple[str, str], Reader] = OrderedDict()
+
+    def get(self, path: str, tree: str) -> Reader:
+        """The reader of a tree in a file, opened if it is not open. Raises what `Reader` raises."""
+        key = (path, tree)
+        if key not in self._readers:
+            reader = Reader(path, tree, self._timeout)
+            while len(self._readers) >= self._most:
+                self._readers.popitem(last=False)[1].close()
+            self._readers[key] = reader
+        self._readers.move_to_end(key)
+        return self._readers[key]
+
+    def drop(self, path: str, tree: str) -> None:
+        """Close a reader, so that the file is opened anew: after an error, its connection may be of no more use."""
+        reader = self._readers.pop((path, tree), None)
+        if reader is not None:
+            reader.close()
+
+    def close(self) -> None:
+        """Close all of them."""
+        while self._readers:
+            self._readers.popitem()[1].close()
+
+
+def _open(path: str, timeout: float) -> Any:
+    """Open a ROOT file, and check that it is whole as far as its size says."""
+    handler = source_class(path)
+    remote = "://" in path
+    if not remote:
+        path = os.path.expanduser(path)
+        if os.path.isdir(path):
+            raise IsADirectoryError("it is a folder")
+        if os.path.getsize(path) < 100:
+            raise ValueError("it is too short for a ROOT file")
+    options = {"timeout": max(1, round(timeout))} if remote else {}
+    file = uproot.open({path: None}, handler=handler, object_cache=None, array_cache=None, **options)
+    if handler is not XRootDAhead and remote:
+        return file
+    size, end = file.file.source.num_bytes, file.file.fEND
+    if size < end:
+        file.close()
+        raise ValueError(f"it has {size} bytes of {end}: it was not written, or not copied, to its end")
+    return file
+
+
+def _form(tbranch: Any) -> Any:
+    try:
+        return tbranch.interpretation.awkward_form(tbranch.file)
+    except (UnknownInterpretation, CannotBeAwkward, AssertionError):
+        return None
+
+
+def _column(layout: Any, where: str) -> Column:
+    """Take an awkward layout apart into a column.
+
+    Raises:
+        DatasetError: the type is none that a kernel can take.
+    """
+    layout = layout.to_packed()
+    if layout.is_regular or layout.is_list:
+        lists = layout.to_ListOffsetArray64(True)
+        offsets = lists.offsets.data
+        if layout.parameter("__array__") in ("string", "bytestring"):
+            return Strings(offsets, np.asarray(lists.content.data, dtype=np.uint8))
+        return Jagged(offsets, _column(lists.content, where))
+    if layout.is_numpy and layout.data.dtype.kind in "biuf":
+        return Flat(layout.data.astype(layout.data.dtype.newbyteorder("="), copy=False))
+    raise DatasetError(f"{where} cannot be used in a kernel: use a columnar function for it")
+
+
+def _hint(name: str, names: Any) -> str:
+    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+    if not near:
+        lower = {other.lower(): other for other in names}
+        near = [lower[other] for other in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
+    return f"; the nearest names are {', '.join(near)}" if near else ""
+
+
+def _brief(error: BaseException) -> str:
+    """The first line that an error says: uproot's messages go on with advice for its own callers."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,221 @@
+"""A slot: one process that reads, runs the user's code, and accumulates.
+
+It works on its leases in the order in which they came, in *bites* of about `BITE_SECONDS`, and looks at its messages
+between bites. The result of a packet is accumulated apart and joins the slot's total when the packet is finished, so that
+a packet that fails leaves no trace. Totals are handed to the agent every `HAND_OVER` seconds, and whenever there is
+nothing else to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from bisect import bisect_right
+from collections import deque
+from pathlib import Path
+
+import zmq
+
+from ..merge import Total
+from ..protocol import codec, messages
+from ..protocol.codec import Buffer
+from ..protocol.messages import Message, Part
+from .bites import Bites
+from .failures import describe
+from .readers import FileLayout, ReaderCache
+from .tasks import Task, load
+
+HAND_OVER = 0.25
+
+
+def warm() -> None:
+    """Import and compile what every slot needs; the nursery does this once, before it forks."""
+    import awkward  # noqa: F401
+    import hist  # noqa: F401
+    import uproot  # noqa: F401
+
+    from . import kernels
+
+    kernels.warm()
+
+
+def main(index: int, endpoint: str, cache: str) -> None:
+    """Run slot `index`, talking to the agent at `endpoint`, until the agent says bye."""
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.set(zmq.LINGER, 1000)
+    socket.set(zmq.IDENTITY, f"{index}:{os.getpid()}".encode())
+    socket.connect(endpoint)
+    SlotProcess(index, socket, Path(cache)).run()
+    socket.close()
+    context.term()
+
+
+class Running:
+    """A query in this slot: the user's code, and what has been accumulated for it and not handed over."""
+
+    def __init__(self, setup: messages.Setup, blob: Buffer) -> None:
+        self.setup = setup
+        self.blob = blob
+        self.task: Task | None = None
+        self.bites = Bites()
+        self.total = Total()
+        self.parts: list[Part] = []
+        self.since = 0.0
+
+
+class SlotProcess:
+    """The loop of a slot."""
+
+    def __init__(self, index: int, socket: zmq.Socket[bytes], cache: Path) -> None:
+        self.index = index
+        self.socket = socket
+        self.cache = cache
+        self.readers = ReaderCache()
+        self.queries: dict[str, Running] = {}
+        self.leases: deque[messages.Lease] = deque()
+        self.log = logging.getLogger(__name__)
+        self.over = False
+        self._commits = 0
+
+    def run(self) -> None:
+        """Say ready, then work until the agent says bye."""
+        self._send(messages.Ready(self.index, os.getpid()))
+        while not self.over:
+            self._receive(wait=not self.leases)
+            if self.leases:
+                lease = self.leases.popleft()
+                self._process(lease)
+                self._hand_over_due()
+
+    # --- messages -------------------------------------------------------------------------------------------------
+
+    def _send(self, message: Message, frames: codec.Frames = ()) -> None:
+        self.socket.send_multipart(codec.encode(message, frames), copy=False)
+
+    def _receive(self, wait: bool) -> None:
+        """Take in all messages that are there; with `wait`, at least one."""
+        while True:
+            try:
+                frames = self.socket.recv_multipart(0 if wait else zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            wait = False
+            message, rest = codec.decode(frames)
+            match message:
+                case messages.Lease():
+                    self.leases.append(message)
+                case messages.Setup():
+                    self.queries[message.query] = Running(message, rest[0])
+                case messages.Release():
+                    self.queries.pop(message.query, None)
+                    self.leases = deque(lease for lease in self.leases if lease.query != message.query)
+                case messages.Bye():
+                    self.over = True
+                case _:
+                    self.log.warning("the agent said %s, which is not for a slot", type(message).__name__)
+
+    # --- work -----------------------------------------------------------------------------------------------------
+
+    def _process(self, lease: messages.Lease) -> None:
+        """Work on one lease to its end, its time limit, or an error, and report."""
+        running = self.queries[lease.query]
+        packet = Packet(lease)
+        try:
+            if running.task is None:
+                running.task = load(running.setup, running.blob, self.cache)
+            self._work(running, running.task, packet)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            start, stop = packet.at_fault(None if running.task is None else running.task.entry)
+            failure, pickled = describe(error, lease, start, stop)
+            self._send(messages.Failed(lease.query, lease.lease, failure), pickled)
+            if running.task is not None:
+                running.task.discard()
+
+    def _work(self, running: Running, task: Task, packet: Packet) -> None:
+        lease = packet.lease
+        reader = self.readers.get(lease.file.path, lease.file.tree)
+        bytes_before, cpu_before = reader.bytes_read, time.process_time()
+        stop = lease.stop
+        if lease.opening:
+            layout = reader.layout(task.branches)
+            stop = packet_end(layout, lease.stop)
+            self._send(
+                messages.Opened(lease.query, lease.lease, layout.entries, stop, list(layout.clusters), layout.identity)
+            )
+        began = time.monotonic()
+        while packet.position < stop or packet.bites == 0:
+            bite = running.bites.next(stop - packet.position)
+            packet.begin(bite)
+            bite_began = time.monotonic()
+            task.run(reader, lease.file, packet.position, packet.position + bite)
+            running.bites.learn(bite, time.monotonic() - bite_began)
+            packet.end()
+            self._receive(wait=False)
+            if lease.query not in self.queries:
+                return
+            if time.monotonic() - began > lease.seconds:
+                break
+        self._finish(running, task, packet, time.monotonic() - began, cpu_before, reader.bytes_read - bytes_before)
+
+    def _finish(
+        self, running: Running, task: Task, packet: Packet, seconds: float, cpu_before: float, bytes_read: int
+    ) -> None:
+        """Add the packet's result to the slot's, and report; the result itself is handed over when it is due."""
+        lease = packet.lease
+        running.total.add(task.take())
+        if not running.parts:
+            running.since = time.monotonic()
+        running.parts.append(Part(lease.lease, lease.start, packet.position))
+        cpu = time.process_time() - cpu_before
+        self._send(messages.Finished(lease.query, lease.lease, packet.position, seconds, cpu, bytes_read))
+
+    def _hand_over_due(self) -> None:
+        """Hand over what has waited long enough, and everything when there is no lease at hand."""
+        self._receive(wait=False)
+        now = time.monotonic()
+        waiting = {lease.query for lease in self.leases}
+        for number, running in self.queries.items():
+            if running.parts and (number not in waiting or now - running.since >= HAND_OVER):
+                self._commits += 1
+                message = messages.Commit(self._commits, number, running.parts)
+                self._send(message, running.total.partial().to_frames())
+                running.parts, running.total = [], Total()
+
+
+class Packet:
+    """A lease at work: how far it has come, and the bite in hand."""
+
+    def __init__(self, lease: messages.Lease) -> None:
+        self.lease = lease
+        self.position = lease.start
+        self.bites = 0
+        self._bite: int | None = None
+
+    def begin(self, entries: int) -> None:
+        """A bite of `entries` begins at `position`."""
+        self._bite = entries
+
+    def end(self) -> None:
+        """The bite is done."""
+        self.position += self._bite or 0
+        self.bites += 1
+        self._bite = None
+
+    def at_fault(self, entry: int | None) -> tuple[int | None, int | None]:
+        """The entries that an error came from: one entry where the task knows it, the bite, or nothing before the first."""
+        if self._bite is None:
+            return None, None
+        if entry is not None and self.position <= entry < self.position + self._bite:
+            return entry, entry + 1
+        return self.position, self.position + self._bite
+
+
+def packet_end(layout: FileLayout, wish: int) -> int:
+    """Where the first packet of a file ends: with the file, or on the last cluster boundary within the wish."""
+    if layout.entries <= wish:
+        return layout.entries
+    index = bisect_right(layout.clusters, wish) - 1
+    edge = layout.clusters[index] if index >= 0 else 0
+    return edge if edge > 0 else wish

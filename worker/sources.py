@@ -1,0 +1,88 @@
+"""How the bytes of a file come: from a disk, an XRootD server or a web server, and ahead of their use where they are far.
+
+A uproot *source* answers requests for byte ranges. The two remote ones are extended here by read-ahead: `ahead` asks for
+ranges and returns at once, and whoever asks for the same ranges later (eventmill's own basket reader, or uproot) is given
+what has been fetched meanwhile. All ranges of one `ahead` travel in one vector read, as far as its limits allow.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from uproot.source.chunk import Chunk, Source
+from uproot.source.file import MemmapSource
+from uproot.source.fsspec import FSSpecSource
+from uproot.source.xrootd import XRootDSource
+
+Range = tuple[int, int]
+"""First byte and byte after the last, of a file."""
+
+REQUEST_BYTES = 256 << 20
+"""A vector read within both limits that XRootD servers advertise still fails beyond 2 GiB; and nobody waits that long."""
+
+AHEAD_BYTES = 1 << 30
+"""What was asked for ahead and is not used, because the packet went to somebody else, is dropped beyond this size."""
+
+
+class ReadAhead(Source):  # type: ignore[misc]  # uproot is untyped
+    """Mixed into a uproot source: remembers what was asked for ahead, and hands it out once."""
+
+    def ahead(self, ranges: Iterable[Range]) -> None:
+        """Ask for ranges without waiting for them; those asked for already are not asked for again."""
+        fetched = self._fetched()
+        for request in _requests([span for span in dict.fromkeys(ranges) if span not in fetched]):
+            fetched.update(zip(request, super().chunks(request, queue.SimpleQueue()), strict=True))
+        unused = sum(stop - start for start, stop in fetched) - AHEAD_BYTES
+        while unused > 0:
+            start, stop = next(iter(fetched))
+            unused -= stop - start
+            del fetched[start, stop]
+
+
+    def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
+        """As uproot's: the ranges, fetched together, in the order of `ranges`; their bytes may still be on the way."""
+        self.ahead(ranges)
+        fetched = self._fetched()
+        chunks = {span: fetched.pop(span) for span in dict.fromkeys(ranges)}
+        for span in ranges:
+            notifications.put(chunks[span])
+        return [chunks[span] for span in ranges]
+
+    def _fetched(self) -> dict[Range, Chunk]:
+        store: dict[Range, Chunk] = self.__dict__.setdefault("_chunks_ahead", {})
+        return store
+
+
+class XRootDAhead(ReadAhead, XRootDSource):  # type: ignore[misc]
+    """root:// through the XRootD client's own vector reads, without fsspec."""
+
+
+class HTTPAhead(ReadAhead, FSSpecSource):  # type: ignore[misc]
+    """http:// and https://."""
+
+
+def source_class(path: str) -> type[Source]:
+    """The source that reads `path`: by its scheme, with a plain path being a file of this machine."""
+    scheme = path.partition("://")[0].lower() if "://" in path else ""
+    if scheme in ("root", "roots", "xroot", "xroots"):
+        return XRootDAhead
+    if scheme in ("http", "https"):
+        return HTTPAhead
+    return MemmapSource
+
+
+def _requests(ranges: list[Range]) -> Iterator[list[Range]]:
+    """Cut a list of ranges into requests that are not too large for one reply."""
+    request: list[Range] = []
+    size = 0
+    for span in ranges:
+        length = span[1] - span[0]
+        if request and size + length > REQUEST_BYTES:
+            yield request
+            request, size = [], 0
+        request.append(span)
+        size += length
+    if request:
+        yield request
