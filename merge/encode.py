@@ -74,7 +74,7 @@ def _tree(value: Any, level: int) -> Tree:
         return nodes.Nothing()
     if isinstance(value, bool | np.bool_):
         return nodes.Constant(bool(value))
-    if isinstance(value, int | float | complex | np.number) and not isinstance(value, np.timedelta64):
+    if _is_number(value):
         return _number(value)
     if isinstance(value, str):
         return nodes.Constant(str(value))
@@ -95,7 +95,7 @@ def _container(value: Any, level: int) -> Tree:
     if isinstance(value, dict):
         return nodes.Dict({_key(key): _inside(key, item, level) for key, item in value.items()})
     if isinstance(value, set | frozenset):
-        return nodes.Set(frozenset(map(_key, value)))
+        return nodes.Set(tuple([_key(item) for item in value]))
     kind = nodes.Tuple if isinstance(value, tuple) else nodes.List
     return kind([_inside(position, item, level) for position, item in enumerate(value)])
 
@@ -120,6 +120,13 @@ def _located(make: Callable[[], nodes.Histogram]) -> nodes.Histogram:
         raise Unmergeable(str(error)) from error
 
 
+def _is_number(value: object) -> bool:
+    """An int, float or complex of Python or numpy; not a duration, which numpy has among its integers."""
+    if isinstance(value, np.generic):
+        return value.dtype.kind in "iufc"
+    return isinstance(value, int | float | complex)
+
+
 def _number(value: Any) -> nodes.Number:
     if isinstance(value, int | np.integer):
         return nodes.Number.of(int(value))
@@ -129,7 +136,7 @@ def _number(value: Any) -> nodes.Number:
 
 
 def _counted(key: object, count: object) -> nodes.Number:
-    if isinstance(count, bool) or not isinstance(count, int | float | complex | np.number):
+    if isinstance(count, bool) or not _is_number(count):
         error = Unmergeable(f"a collections.Counter counts with numbers, not with {type_name(count)}")
         error.inside(key)
         raise error

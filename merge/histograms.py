@@ -1,8 +1,8 @@
 """Between the user's histograms (hist, boost-histogram) and `Histogram` nodes. For slots and sessions only.
 
 The cells travel as they are in memory (`h.view(flow=True)`): boost-histogram's own exchange format, UHI, turns the sums
-of squares of mean storages into variances and log axes into edges, and rounds. boost-histogram is imported when the first
-histogram comes by.
+of squares of mean storages into variances and log axes into edges, and rounds. boost-histogram is imported when the
+first histogram comes by.
 """
 
 from __future__ import annotations

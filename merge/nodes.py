@@ -152,7 +152,7 @@ class Counter(Node, frozen=True, eq=False):
 class Set(Node, frozen=True, eq=False):
     """A set or frozenset."""
 
-    items: frozenset[Key]
+    items: tuple[Key, ...]
 
 
 class List(Node, frozen=True, eq=False):

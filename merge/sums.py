@@ -1,8 +1,8 @@
 """How each kind of node adds up, and the one table of what can be merged (`RULES`, at the end).
 
 A `Sum` grows by the nodes of its kind. Adding has two steps: `fits` refuses, or prepares, and changes nothing that
-shows; `add` cannot fail. So a total either takes all of a partial or none of it. A sum never writes into an array that it
-was given or has given out: `node()` gives the array itself away, and the next `add` goes on with a fresh one.
+shows; `add` cannot fail. So a total either takes all of a partial or none of it. A sum never writes into an array that
+it was given or has given out: `node()` gives the array itself away, and the next `add` goes on with a fresh one.
 """
 
 from __future__ import annotations
@@ -176,13 +176,13 @@ class SetSum(Sum[nodes.Set]):
     takes = nodes.Set
 
     def __init__(self, node: nodes.Set) -> None:
-        self._items = set(node.items)
+        self._items = dict.fromkeys(node.items)  # a set that keeps its order: one history, one message
 
     def add(self, node: nodes.Set) -> None:
-        self._items |= node.items
+        self._items.update(dict.fromkeys(node.items))
 
     def node(self) -> nodes.Set:
-        return nodes.Set(frozenset(self._items))
+        return nodes.Set(tuple(self._items))
 
 
 class ListSum(Sum[nodes.List]):

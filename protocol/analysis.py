@@ -1,8 +1,8 @@
 """Analyses: the user's code, how it is declared, and how it travels to the slots.
 
-A session packs what the user hands over (a kernel, a columnar function or a coffea processor) into an `Analysis`: a digest
-and opaque bytes. A slot unpacks it. The source text of the user's functions travels along, so that a traceback in a slot
-shows the user's own lines, those of a notebook too.
+A session packs what the user hands over (a kernel, a columnar function or a coffea processor) into an `Analysis`: a
+digest and opaque bytes. A slot unpacks it. The source text of the user's functions travels along, so that a traceback
+in a slot shows the user's own lines, those of a notebook too.
 
 Example:
     >>> @kernel(met=Hist.new.Reg(100, 0, 200).Double())
@@ -44,11 +44,11 @@ class Kernel:
     """A function that is compiled and called once an event; made by the decorator `kernel`.
 
     `function` is what the user wrote (perhaps compiled with numba already) and `__wrapped__` the plain Python function.
-    `outputs` are the histograms and arrays that it fills, by parameter name; `branches` are its other parameters, in order.
-    Calling a kernel calls the plain function, to try it with a histogram and numbers of one's own.
+    `outputs` are the histograms and arrays that it fills, by parameter name; `branches` are its other parameters, in
+    order. Calling a kernel calls the plain function, to try it with a histogram and numbers of one's own.
     """
 
-    __wrapped__: FunctionType
+    __wrapped__: Any  # a FunctionType, which a type checker would take for a method
     __name__: str
 
     def __init__(self, function: Callable[..., None], outputs: dict[str, Any]) -> None:
@@ -70,9 +70,10 @@ def kernel(**outputs: Any) -> Callable[[Callable[..., None]], Kernel]:
     """Declares a kernel: a function that is compiled and called once an event.
 
     Keyword arguments name the outputs: empty histograms (of hist or boost-histogram, without growing axes), filled with
-    `.fill(x, y, weight=w, sample=s)`, and numpy arrays of zeros, changed in place (`counts[0] += 1`) and added up over all
-    events. All other parameters of the function are branches: a number an event, or a one-dimensional array of this event's
-    values, or an array of arrays for a vector of vectors. Arrays of branches cannot be written to.
+    `.fill(x, y, weight=w, sample=s)`, and numpy arrays of zeros, changed in place (`counts[0] += 1`) and added up over
+    all events. All other parameters of the function are branches: a number an event, or a one-dimensional array of this
+    event's values (a string is one of its UTF-8 bytes), or, for a vector of vectors, `x[i]` is such an array and
+    `len(x)` their number. Arrays of branches cannot be written to.
 
     Raises AnalysisError when the function cannot be a kernel.
 
@@ -113,8 +114,8 @@ class Analysis:
 def pack(thing: object) -> Analysis:
     """Packs the user's analysis for its journey.
 
-    `thing` is a `Kernel`, a coffea processor (an object with `process` and `postprocess`), or any callable that takes events,
-    and perhaps the file that they come from. The user's own modules (those beside the script) go along.
+    `thing` is a `Kernel`, a coffea processor (an object with `process` and `postprocess`), or any callable that takes
+    events, and perhaps the file that they come from. The user's own modules (those beside the script) go along.
 
     Raises AnalysisError for anything else, and for what cannot be pickled, naming the variable at fault.
     """
@@ -205,8 +206,8 @@ def _check_parameters(function: FunctionType, outputs: dict[str, Any]) -> None:
             )
         if parameter.default is not parameter.empty:
             raise AnalysisError(
-                f"{name}: the parameter {parameter.name} has a default value, but every parameter of a kernel is an output "
-                "or a branch: make it a variable outside the function"
+                f"{name}: the parameter {parameter.name} has a default value, but every parameter of a kernel is an "
+                "output or a branch: make it a variable outside the function"
             )
     if missing := [output for output in outputs if output not in parameters]:
         raise AnalysisError(
@@ -245,7 +246,7 @@ def _check_output(name: str, output: Any, function: str) -> None:
 
 @contextmanager
 def _own_modules_by_value() -> Iterator[None]:
-    """Lets cloudpickle send the contents of the user's own modules instead of their names, for as long as this lasts."""
+    """Lets cloudpickle send the contents of the user's own modules, not their names, for as long as this lasts."""
     with _registering:
         taken = set(cloudpickle.list_registry_pickle_by_value())
         own = [
@@ -287,14 +288,14 @@ def _pickles(value: object) -> bool:
     return True
 
 
-def _functions_of(thing: object) -> list[FunctionType]:
+def _functions_of(thing: Any) -> list[FunctionType]:
     """The functions that make up an analysis, without their helpers."""
     if isinstance(thing, Kernel):
         return [thing.__wrapped__]
     if isinstance(thing, functools.partial):
         return _functions_of(thing.func)
     if isinstance(thing, MethodType):
-        return [thing.__func__] if isinstance(thing.__func__, FunctionType) else []
+        return _functions_of(thing.__func__)
     plain = getattr(thing, "py_func", thing)
     if isinstance(plain, FunctionType):
         return [plain]

@@ -1,8 +1,8 @@
 """The binning of a histogram as plain numbers: all that compiled code needs to fill it.
 
 boost-histogram fills in C++ only. A kernel therefore fills plain arrays, with the formulas of Boost.Histogram
-(`boost/histogram/axis/*.hpp`); this module reads the numbers in these formulas from a histogram. It imports neither hist
-nor boost_histogram: it only looks at a histogram that somebody else made.
+(`boost/histogram/axis/*.hpp`); this module reads the numbers in these formulas from a histogram. It imports neither
+hist nor boost_histogram: it only looks at a histogram that somebody else made.
 
 Example:
     >>> plan = Binning.of(Hist.new.Reg(120, 0, 120).Double())
@@ -30,7 +30,7 @@ CELLS: dict[str, int] = {
     "Mean": 3,
     "WeightedMean": 4,
 }
-"""How many numbers a bin holds, for each storage that a kernel can fill; an integer storage holds int64, the rest float64."""
+"""How many numbers a bin holds, for each storage that a kernel can fill: int64 in integer storages, else float64."""
 
 _TRANSFORMS = {"log": "log", "sqrt": "sqrt"}
 
@@ -40,9 +40,9 @@ class Axis:
     """One axis of a histogram as numbers.
 
     `kind` says which formula turns a value into a bin: regular, circular, log, sqrt, pow, variable, circular variable,
-    integer, circular integer, boolean, category (of integers), names (categories that are strings). A regular axis starts
-    at `lo` and is `width` wide in all, after its transform; `power` is that of a pow transform. `size` bins lie between the
-    flow bins; `extent` counts those too. `edges` are the edges of a variable axis, or the integers of a category axis.
+    integer, circular integer, boolean, category (of integers), names (categories that are strings). A regular axis
+    starts at `lo` and is `width` wide in all, after its transform; `power` is that of a pow transform. `size` bins lie
+    between the flow bins; `extent` counts those too. `edges` are those of a variable axis, or a category's integers.
     """
 
     kind: str
@@ -75,7 +75,7 @@ class Binning:
         storage = histogram.storage_type.__name__
         if storage not in CELLS:
             raise AnalysisError(
-                f"{output}: a kernel cannot fill a histogram with {storage} storage; storages it can fill: {', '.join(CELLS)}"
+                f"{output}: a kernel cannot fill a histogram with {storage} storage; it can with {', '.join(CELLS)}"
             )
         axes = tuple(_axis(axis, f"{output}: axis {number}") for number, axis in enumerate(histogram.axes))
         view = np.asarray(histogram.view(flow=True))
@@ -124,8 +124,8 @@ def _axis(axis: Any, where: str) -> Axis:
     }
     circular = "circular " if traits.circular else ""
     match type(axis._ax).__name__.partition("_"):
-        # Boost keeps the range as start and width; the edges alone would lose the last bit of the width. The edges that a
-        # circular variable axis shows are not those that it fills by (boost-histogram 1.8).
+        # Boost keeps the range as start and width; the edges alone would lose the last bit of the width. The edges
+        # that a circular variable axis shows are not those that it fills by (boost-histogram 1.8).
         case "regular", _, "pow":
             return Axis("pow", lo=state[-2], width=state[-1], power=state[2], **common)
         case "regular", _, "trans":

@@ -1,7 +1,7 @@
 """Fingerprints: a name for the content of an analysis, the same in every process that has the same code.
 
-A fingerprint covers what decides the outcome (bytecode, constants, helper functions, closures, values) and leaves out what
-does not: file names, line numbers, comments, memory addresses, the order of sets and the seed of hashes.
+A fingerprint covers what decides the outcome (bytecode, constants, helper functions, closures, values) and leaves out
+what does not: file names, line numbers, comments, memory addresses, the order of sets and the seed of hashes.
 
 Example:
     >>> fingerprint(lambda x: x + 1) == fingerprint(lambda x: x + 1)
@@ -10,15 +10,17 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import hashlib
 import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import cloudpickle
 import numpy as np
 
 _INSTALLED = tuple(
@@ -26,9 +28,30 @@ _INSTALLED = tuple(
 )
 _LOOKS_UP_A_GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 _NOT_CONTENT = frozenset(
-    """__dict__ __weakref__ __doc__ __module__ __firstlineno__ __static_attributes__ __builtins__ __file__ __cached__
-    __loader__ __spec__ __path__ __package__ __annotations__ __annotations_cache__ __annotate__ __annotate_func__
-    __annotate_cache__ __classcell__ __classdictcell__ __conditional_annotations__ _abc_impl""".split()
+    {
+        "__dict__",
+        "__weakref__",
+        "__doc__",
+        "__module__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "__builtins__",
+        "__file__",
+        "__cached__",
+        "__loader__",
+        "__spec__",
+        "__path__",
+        "__package__",
+        "__annotations__",
+        "__annotations_cache__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotate_cache__",
+        "__classcell__",
+        "__classdictcell__",
+        "__conditional_annotations__",
+        "_abc_impl",
+    }
 )
 
 
@@ -70,7 +93,7 @@ def referenced(function: FunctionType) -> dict[str, Any]:
         name: function.__globals__[name] for name in _global_names(function.__code__) if name in function.__globals__
     }
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        if _is_set(cell):
+        with contextlib.suppress(ValueError):  # how an empty cell says that nothing was put there yet
             found[name] = cell.cell_contents
     return found
 
@@ -88,14 +111,6 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _nested(constant)
-
-
-def _is_set(cell: CellType) -> bool:
-    try:
-        cell.cell_contents
-    except ValueError:  # the documented way in which an empty cell answers
-        return False
-    return True
 
 
 class _Walk:
@@ -196,7 +211,7 @@ class _Walk:
         return self._all(tag, module, name, str(getattr(package, "__version__", "")))
 
     def _object(self, value: object) -> bytes:
-        """Any other object is what pickle would need to make it again; members of a class that pickle not have no content."""
+        """Any other object is what pickle needs to make it again; the slots of a class are no more than a name."""
         if type(value).__name__ in (
             "member_descriptor",
             "getset_descriptor",
@@ -204,7 +219,10 @@ class _Walk:
             "method_descriptor",
         ):
             return self._all(type(value).__name__, getattr(value, "__name__", ""))
-        recipe = value.__reduce_ex__(4)
+        try:
+            recipe = value.__reduce_ex__(4)
+        except TypeError:  # cloudpickle knows how to pickle some kinds that pickle refuses
+            return self._all("pickled", cloudpickle.dumps(value))
         if isinstance(recipe, str):
             return self._all("global", type(value).__module__, recipe)
         maker, arguments, *more = recipe

@@ -17,10 +17,9 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
-from hist import Hist
-
 from eventmill.protocol.analysis import Kernel, kernel, pack, unpack
 from eventmill.protocol.errors import AnalysisError
+from hist import Hist
 
 COUNTS = Hist.new.Reg(4, 0, 1).Double()
 
@@ -32,8 +31,8 @@ def define(source: str, name: str = "f", **variables: Any) -> Any:
     return namespace[name]
 
 
-def digest(source: str, name: str = "f", **variables: Any) -> str:
-    return pack(define(source, name, **variables)).digest
+def digest(source: str) -> str:
+    return pack(define(source)).digest
 
 
 def run_python(script: str | Path, *arguments: str, cwd: Path, seed: str = "0") -> str:
@@ -45,7 +44,7 @@ def run_python(script: str | Path, *arguments: str, cwd: Path, seed: str = "0") 
     ).stdout
 
 
-# --- declaring ---------------------------------------------------------------------------------------------------
+# --- declaring ----------------------------------------------------------------------------------------------
 
 
 def test_a_kernel_names_its_branches_in_order_and_keeps_the_face_of_its_function() -> None:
@@ -121,7 +120,7 @@ def test_an_object_with_process_and_postprocess_is_a_processor_and_its_class_is_
         pack(processor)
 
 
-# --- the digest --------------------------------------------------------------------------------------------------
+# --- the digest ---------------------------------------------------------------------------------------------
 
 SCRIPT = """
     import sys
@@ -189,7 +188,7 @@ def test_functions_that_refer_to_each_other_have_a_digest() -> None:
     assert digest(source) == digest(source)
 
 
-# --- the journey -------------------------------------------------------------------------------------------------
+# --- the journey --------------------------------------------------------------------------------------------
 
 
 def test_a_kernel_comes_back_as_a_kernel() -> None:
@@ -222,7 +221,8 @@ def test_an_attribute_of_a_processor_that_cannot_be_pickled_is_named() -> None:
 def test_modules_beside_the_script_go_along_and_change_the_digest(tmp_path: Path) -> None:
     """A slot has neither the user's folder nor her modules."""
     session, slot = tmp_path / "session", tmp_path / "slot"
-    session.mkdir(), slot.mkdir()
+    session.mkdir()
+    slot.mkdir()
     (session / "cuts.py").write_text("LIMIT = 20\ndef passes(pt): return pt > LIMIT\n")
     (session / "names.py").write_text(
         "from cuts import passes\ndef label(pt): return 'hard' if passes(pt) else 'soft'\n"
@@ -240,7 +240,10 @@ def test_modules_beside_the_script_go_along_and_change_the_digest(tmp_path: Path
         """)
     )
     first = run_python(session / "main.py", str(tmp_path / "blob"), cwd=tmp_path)
-    receive = "import sys; from eventmill.protocol.analysis import unpack; print(unpack(open(sys.argv[1], 'rb').read())([10, 30]))"
+    receive = (
+        "import sys; from eventmill.protocol.analysis import unpack;"
+        "print(unpack(open(sys.argv[1], 'rb').read())([10, 30]))"
+    )
     assert run_python(receive, str(tmp_path / "blob"), cwd=slot).strip() == "['soft', 'hard']"
     (session / "cuts.py").write_text("LIMIT = 25\ndef passes(pt): return pt > LIMIT\n")
     assert run_python(session / "main.py", str(tmp_path / "blob"), cwd=tmp_path) != first

@@ -1,9 +1,10 @@
-"""Kernels: compiled code gives what boost-histogram gives, bit for bit; it is cached; its errors name the user's lines."""
+# mypy: allow-untyped-defs, allow-untyped-decorators
+"""Kernels: compiled code gives boost-histogram's results, bit for bit; it is cached; errors name the user's lines."""
 
 from __future__ import annotations
 
+import linecache
 import math
-import os
 import subprocess
 import sys
 import textwrap
@@ -18,16 +19,15 @@ import hist
 import numba
 import numpy as np
 import pytest
-from hist import Hist
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
-
 from eventmill.merge.histograms import FilledHistogram
 from eventmill.protocol.analysis import Kernel, kernel, pack, unpack
 from eventmill.protocol.errors import AnalysisError
 from eventmill.worker.columns import Column, Flat, Jagged, Strings
 from eventmill.worker.kernels import CompiledKernel, warm
+from hist import Hist
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 few = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -59,7 +59,7 @@ def same_bits(mine: NDArray[Any], histogram: Any) -> bool:
     return mine.shape == theirs.shape and mine.dtype == theirs.dtype and mine.tobytes() == theirs.tobytes()
 
 
-# --- filling, against boost-histogram ----------------------------------------------------------------------------
+# --- filling, against boost-histogram -----------------------------------------------------------------------
 
 numbers = st.floats(width=64) | st.integers(-4, 12).map(float)
 
@@ -71,7 +71,7 @@ def values_near(*axes: Any) -> st.SearchStrategy[list[float]]:
     return st.lists(numbers | st.sampled_from(edges + near), max_size=40)
 
 
-def _continuous(regular, narrow, circular, logarithmic, root, power, variable, around, x):  # type: ignore[no-untyped-def]
+def _continuous(regular, narrow, circular, logarithmic, root, power, variable, around, x):
     regular.fill(x)
     narrow.fill(x)
     circular.fill(x)
@@ -110,7 +110,7 @@ def test_continuous_axes_are_filled_bit_for_bit(cache: Path, data: st.DataObject
         assert same_bits(filled[name], histogram.fill(np.array(x, float))), (name, histogram.axes[0])
 
 
-def _discrete(integer, ring, truth, codes, few_codes, x):  # type: ignore[no-untyped-def]
+def _discrete(integer, ring, truth, codes, few_codes, x):
     integer.fill(x)
     ring.fill(x)
     truth.fill(x)
@@ -141,7 +141,7 @@ def test_discrete_axes_are_filled_bit_for_bit(
         assert same_bits(filled[name], histogram.fill(np.array(x, np.int32))), (name, histogram.axes[0])
 
 
-def _storages(double, int64, atomic, unlimited, weight, mean, weighted_mean, x, w, s):  # type: ignore[no-untyped-def]
+def _storages(double, int64, atomic, unlimited, weight, mean, weighted_mean, x, w, s):
     double.fill(x, weight=w)
     int64.fill(x)
     atomic.fill(x)
@@ -151,7 +151,7 @@ def _storages(double, int64, atomic, unlimited, weight, mean, weighted_mean, x, 
     weighted_mean.fill(x, weight=w, sample=s)
 
 
-def _unweighted(double, unlimited, weight, mean, weighted_mean, x, w, s):  # type: ignore[no-untyped-def]
+def _unweighted(double, unlimited, weight, mean, weighted_mean, x, w, s):
     double.fill(x)
     unlimited.fill(x)
     weight.fill(x)
@@ -173,7 +173,7 @@ def test_storages_are_filled_bit_for_bit(cache: Path, entries: list[tuple[float,
     }
     filled = run(kernel(**outputs)(function), cache, x=Flat(x), w=Flat(w), s=Flat(s))
     for name, histogram in outputs.items():
-        extra = {"weight": w} if function is _storages and name not in ("int64", "atomic") else {}
+        extra: dict[str, Any] = {"weight": w} if function is _storages and name not in ("int64", "atomic") else {}
         extra |= {"sample": s} if "mean" in name else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of the reference: weights that add up to nothing
@@ -192,7 +192,7 @@ def test_several_axes_by_name_and_by_position_with_names_known_late_and_early(ca
         )
 
     @kernel(spectra=make())
-    def leptons(spectra, pt, n):  # type: ignore[no-untyped-def]
+    def leptons(spectra, pt, n):
         channel = "mu" if n > 1 else ("e" if n == 1 else "tau")
         spectra.fill(pt, n, channel, "b", weight=2)
         spectra.fill(pt, region="a", channel="e", n=n)
@@ -209,7 +209,7 @@ def test_several_axes_by_name_and_by_position_with_names_known_late_and_early(ca
 
 def test_a_double_storage_filled_with_weights_has_no_known_variances(cache: Path) -> None:
     @kernel(plain=Hist.new.Reg(2, 0, 2).Double(), weighted=Hist.new.Reg(2, 0, 2).Double())
-    def both(plain, weighted, x):  # type: ignore[no-untyped-def]
+    def both(plain, weighted, x):
         plain.fill(x)
         if x > 1:
             weighted.fill(x, weight=0.5)
@@ -222,7 +222,7 @@ def test_a_double_storage_filled_with_weights_has_no_known_variances(cache: Path
     assert known == [[True, True], [True, False]]
 
 
-# --- columns, helpers, outputs -----------------------------------------------------------------------------------
+# --- columns, helpers, outputs ------------------------------------------------------------------------------
 
 THRESHOLD = 15.0
 TABLE = np.array([1.0, 10.0, 100.0])
@@ -236,7 +236,7 @@ def step(x: Any) -> Any:
     return 1 if x > 0 else (step(1.0) - 1)
 
 
-@numba.njit(fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(fastmath=True)
 def already_compiled(x: Any) -> Any:
     return above(x, 0.0) * 1000
 
@@ -248,7 +248,7 @@ def test_helpers_closures_constants_and_compiled_functions_work_in_a_kernel(cach
         return above(x + shift, THRESHOLD)
 
     @kernel(out=np.zeros(3))
-    def count(out, pt):  # type: ignore[no-untyped-def]
+    def count(out, pt):
         for value in pt:
             out[0] += local(value)
             out[1] += TABLE[2] * above(value, THRESHOLD)
@@ -259,8 +259,8 @@ def test_helpers_closures_constants_and_compiled_functions_work_in_a_kernel(cach
 
 def test_a_compiled_function_can_be_a_kernel(cache: Path) -> None:
     @kernel(out=np.zeros(1))
-    @numba.njit  # type: ignore[untyped-decorator]
-    def double(out, x):  # type: ignore[no-untyped-def]
+    @numba.njit
+    def double(out, x):
         out[0] += 2 * x
 
     assert run(unpack(pack(double).blob), cache, x=flat(1, 2))["out"] == 6
@@ -270,7 +270,7 @@ def test_every_structure_of_columns_is_read(cache: Path) -> None:
     """Scalars, flags, arrays of fixed size, jagged arrays, vectors of vectors (three deep) and strings."""
 
     @kernel(out=np.zeros(8))
-    def read(out, scalar, flag, fixed, simple, nested, deep, text):  # type: ignore[no-untyped-def]
+    def read(out, scalar, flag, fixed, simple, nested, deep, text):
         out[0] += scalar
         out[1] += 1 if flag else 0
         out[2] += fixed[1]
@@ -300,7 +300,7 @@ def test_every_structure_of_columns_is_read(cache: Path) -> None:
 
 def test_take_returns_what_came_since_the_last_take_and_never_changes_it(cache: Path) -> None:
     @kernel(seen=np.zeros(1, np.int64), spectrum=Hist.new.Reg(2, 0, 2).Int64())
-    def count(spectrum, seen, x):  # type: ignore[no-untyped-def]
+    def count(spectrum, seen, x):
         seen[0] += 1
         spectrum.fill(x)
 
@@ -318,11 +318,11 @@ def test_take_returns_what_came_since_the_last_take_and_never_changes_it(cache: 
 
 def test_no_entries_are_no_work_and_unlike_lengths_are_refused(cache: Path) -> None:
     @kernel(out=np.zeros(1))
-    def add(out, x, y):  # type: ignore[no-untyped-def]
+    def add(out, x, y):
         out[0] += x * y
 
     @kernel(out=np.zeros(1))
-    def total(out, x):  # type: ignore[no-untyped-def]
+    def total(out, x):
         out[0] += x.sum()
 
     assert run(add, cache, x=flat(), y=flat())["out"] == [0]
@@ -332,7 +332,7 @@ def test_no_entries_are_no_work_and_unlike_lengths_are_refused(cache: Path) -> N
         run(total, cache, x=Jagged(np.array([0, 9]), flat(1.0)))
 
 
-# --- the cache ---------------------------------------------------------------------------------------------------
+# --- the cache ----------------------------------------------------------------------------------------------
 
 
 def test_another_binning_or_an_edit_above_the_kernel_compiles_nothing(tmp_path: Path) -> None:
@@ -382,13 +382,13 @@ def test_processes_share_compiled_code_and_may_race_for_it(tmp_path: Path) -> No
 
 def test_warming_up_leaves_no_threads_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    before = threading.active_count(), len(os.listdir("/proc/self/task"))
+    before = threading.active_count(), len(list(Path("/proc/self/task").iterdir()))
     warm()
-    assert (threading.active_count(), len(os.listdir("/proc/self/task"))) == before
+    assert (threading.active_count(), len(list(Path("/proc/self/task").iterdir()))) == before
     assert not list(tmp_path.iterdir())
 
 
-# --- errors ------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------
 
 
 def failing(body: str, **outputs: Any) -> Kernel:
@@ -396,8 +396,6 @@ def failing(body: str, **outputs: Any) -> Kernel:
     namespace: dict[str, Any] = {"__name__": "__main__", "np": np, "math": math, "sizes": {"a": 1}}
     source = "\n" * 10 + f"def analyse(h, pt, n):\n{textwrap.indent(body, '    ')}\n"
     exec(compile(source, "dimuon.py", "exec"), namespace)
-    import linecache
-
     linecache.cache["dimuon.py"] = (len(source), None, source.splitlines(True), "dimuon.py")
     outputs = outputs or {"h": Hist.new.Reg(3, 0, 3, name="mass").Double()}
     return unpack(pack(kernel(**outputs)(namespace["analyse"])).blob)  # type: ignore[no-any-return]

@@ -69,6 +69,7 @@ class Extremum:
         (({"a": None},), {"a": None}),
         ((collections.defaultdict(int, a=1), {"a": 1}), {"a": 2}),
         ((Decimal("0.1"), Decimal("0.2")), Decimal("0.3")),
+        ((np.timedelta64(1, "s"), np.timedelta64(2, "m")), np.timedelta64(121, "s")),
     ],
 )
 def test_values_merge_by_their_kind(values: tuple[object, ...], expected: object) -> None:

@@ -99,12 +99,8 @@ def test_grouping_does_not_show(x: object, y: object, z: object) -> None:
     outcome = decode(total_of(a, b, c))
     assert same(decode(total_of(total_of(a, b), c)), outcome)
     assert same(decode(total_of(a, total_of(b, c))), outcome)
-    for partials in (inputs, (a, b, c)):
-        # the header may list the items of a set in another order
-        assert [flat(partial.to_frames())[1:] for partial in partials] == [frames[1:] for frames in before]
-        assert all(
-            same(decode(partial), decode(encode(value))) for partial, value in zip(partials, (x, y, z), strict=True)
-        )
+    assert [flat(partial.to_frames()) for partial in (a, b, c)] == before
+    assert [flat(partial.to_frames()) for partial in inputs] == before
 
 
 @given(RESULTS)

@@ -1,17 +1,17 @@
 """The baskets of a TTree: which bytes of the file hold which entries of a branch, and how they become arrays.
 
-A branch is stored in *baskets*: runs of entries, compressed apart. NanoAOD-like files have thousands of them, of 32 kB, so
-the time to read is decided by the Python spent on each. For branches of plain numbers, that is nearly all, this module
-goes the short way: one request for the baskets of all branches, one decompression straight into a buffer that is used
-again, one copy that turns big-endian values into native ones at their final place. Anything else is left to uproot.
+A branch is stored in *baskets*: runs of entries, compressed apart. NanoAOD-like files have thousands of them, of 32 kB,
+so the time to read is decided by the Python spent on each. For branches of plain numbers, nearly all, this module goes
+the short way: one request for the baskets of all branches, one decompression straight into a buffer that is used again,
+one copy that turns big-endian values into native ones at their final place. Anything else is left to uproot.
 
 A basket in the file is its key (the first `fKeylen` bytes, see ROOT's `TKey` and `TBasket` streamers; `fLast`, the end
-of the values, stands 5 bytes before the end of the key), then compressed blocks of at most 16 MB. Values of lists come in
-one of two forms:
+of the values, stands 5 bytes before the end of the key), then compressed blocks of at most 16 MB. Values of lists come
+in one of two forms:
 
 - counted by another branch (`Muon_pt[nMuon]`): values without gaps, the other branch has the lengths;
-- with a table of the entries' offsets behind the last value: `std::vector`, with a header of 10 bytes before each entry's
-  values, and the members of split objects, without one.
+- with a table of the entries' offsets behind the last value: `std::vector`, with a header of 10 bytes before each
+  entry's values, and the members of split objects, without one.
 """
 
 from __future__ import annotations
@@ -47,12 +47,8 @@ _DECOMPRESS: dict[bytes, Callable[[Any, Any], int]] = {
 Counts = NDArray[np.int64]
 
 
-class Damaged(ValueError):
-    """A basket's bytes are not what its branch says; the reader turns this into a `DatasetError` with the file's name."""
-
-
-class Irregular(Exception):
-    """A branch whose lists are not stored in one of the two forms; only uproot can read it. The argument is its name."""
+class IrregularError(Exception):
+    """A branch whose lists are not stored in one of the two forms, so that only uproot can read it; has its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +57,9 @@ class Branch:
 
     Basket `i` holds the entries `[edges[i], edges[i + 1])` in the bytes `spans[i]` of the file; baskets beyond `spans`
     were never written apart and are `embedded` in the tree's own description.
-    `shape` is that of one value (`(3,)` for `float x[3]`). Lists have either a `counter`, the branch with their lengths,
-    or a `table` of offsets behind their values and a `header` of so many bytes before each entry's. Neither: one value an
-    entry.
+    `shape` is that of one value (`(3,)` for `float x[3]`). Lists have either a `counter`, the branch with their
+    lengths, or a `table` of offsets behind their values and a `header` of so many bytes before each entry's. Neither:
+    one value an entry.
     """
 
     name: str
@@ -200,8 +196,8 @@ class Baskets:
         """Columns of the entries `[start, stop)`; the names must be plain branches.
 
         Raises:
-            Damaged: a basket is not what the tree says.
-            Irregular: a branch has to be left to uproot after all; see `leave`.
+            ValueError: a basket is not what the tree says.
+            IrregularError: a branch has to be left to uproot after all; see `leave`.
         """
         if (start, stop) != self._range:
             self._range = (start, stop)
@@ -220,7 +216,7 @@ class Baskets:
         return branch
 
     def _wanted(self, names: Iterable[str], start: int, stop: int) -> list[tuple[Branch, range]]:
-        """The baskets to read of each branch, counters included: lengths are needed for all entries of a list's baskets."""
+        """The baskets to read of each branch, and of counters: all entries of a list's baskets need their lengths."""
         wanted: dict[str, range] = {}
 
         def want(branch: Branch, baskets: range) -> None:
@@ -251,8 +247,9 @@ class Baskets:
     def _values(self, branch: Branch, baskets: range, raw: dict[tuple[str, int], Any]) -> _Values:
         """The values of whole baskets, one after the other; the last basket is kept, for a next read within it."""
         if not baskets:
-            empty = np.empty(0, dtype=branch.native).reshape(-1, *branch.shape)
-            return _Values(int(branch.edges[baskets.start]), empty, np.empty(0, dtype=np.int64) if branch.table else None)
+            empty = np.empty((0, *branch.shape), dtype=branch.native)
+            counts = np.empty(0, dtype=np.int64) if branch.table else None
+            return _Values(int(branch.edges[baskets.start]), empty, counts)
         held = self._held.get(branch.name)
         if held is not None and baskets == range(held[0], held[0] + 1):
             return held[1]
@@ -297,11 +294,11 @@ class Baskets:
         return _Values(opened[0].start, values, counts), (baskets.stop - 1, opened[-1])
 
     def _lists(self, branch: Branch, i: int, basket: _Basket) -> _Values:
-        """One basket of lists; the table is the number of offsets and the offsets, counted from the key's first byte."""
+        """One basket of lists; the table is the number of offsets, and the offsets as counted from the key's start."""
         content = self._decompressed(branch, basket)
         entries = int(branch.edges[i + 1] - branch.edges[i])
         if (basket.size - basket.last) // _OFFSET.itemsize < entries + 1:
-            raise Irregular(branch.name)
+            raise IrregularError(branch.name)
         table = np.frombuffer(content, _OFFSET, entries + 1, basket.last)
         return _stripped(branch, i, content[: basket.last], table[1:].astype(np.int64) - basket.key)
 
@@ -320,14 +317,14 @@ class Baskets:
             size = int.from_bytes(head[6:9], "little")
             decompress = _DECOMPRESS.get(head[:2])
             if decompress is None:
-                raise Damaged(f"branch {branch.name} is compressed in an unknown way ({head[:2]!r})")
+                raise ValueError(f"branch {branch.name} is compressed in an unknown way ({head[:2]!r})")
             block = raw[at + _BLOCK : at + _BLOCK + packed]
             if decompress(block, out[filled : filled + size]) != size:
-                raise Damaged(f"a compressed block of branch {branch.name} is shorter than its header says")
+                raise ValueError(f"a compressed block of branch {branch.name} is shorter than its header says")
             at += _BLOCK + packed
             filled += size
         if filled != basket.size:
-            raise Damaged(f"a basket of branch {branch.name} ends after {filled} of {basket.size} bytes")
+            raise ValueError(f"a basket of branch {branch.name} ends after {filled} of {basket.size} bytes")
         return out
 
     # --- from values to columns ---------------------------------------------------------------------------------------
@@ -343,7 +340,7 @@ class Baskets:
             baskets = branch.baskets(start, stop)
             offsets = self._counted(branch.counter, values, part.start, int(branch.edges[baskets.stop]))
         if offsets[-1] != len(part.values):
-            raise Irregular(branch.name)
+            raise IrregularError(branch.name)
         return Jagged(offsets[start - part.start : stop - part.start + 1], Flat(part.values))
 
     def _counted(self, counter: str, values: dict[str, _Values], low: int, high: int) -> Counts:
@@ -365,11 +362,11 @@ def _open_basket(branch: Branch, i: int, raw: NDArray[np.uint8]) -> _Basket:
     """Read a basket's key, and check it against what the tree says of it."""
     stored, _, size, _, key, _ = _KEY.unpack_from(raw)
     if stored != len(raw) or not _KEY.size + 5 <= key <= stored or size < 0:
-        raise Damaged(f"basket {i} of branch {branch.name} is not where the tree says")
+        raise ValueError(f"basket {i} of branch {branch.name} is not where the tree says")
     last = _LAST.unpack_from(raw, key - 5)[0] - key
     entries = int(branch.edges[i + 1] - branch.edges[i])
     if not 0 <= last <= size or (not branch.is_list and last != entries * _width(branch)):
-        raise Damaged(f"basket {i} of branch {branch.name} has {last} bytes for {entries} entries")
+        raise ValueError(f"basket {i} of branch {branch.name} has {last} bytes for {entries} entries")
     return _Basket(raw, key, size, last)
 
 
@@ -382,7 +379,7 @@ def _stripped(branch: Branch, i: int, content: NDArray[np.uint8], offsets: Any) 
         lengths = np.diff(first, append=len(content)) - branch.header
         counts, rest = np.divmod(lengths, _width(branch))
         if len(counts) != entries or (lengths < 0).any() or rest.any() or (entries and first[0] != 0):
-            raise Irregular(branch.name)
+            raise IrregularError(branch.name)
         if branch.header:
             keep = np.ones(len(content), dtype=bool)
             keep[(first[:, None] + np.arange(branch.header)).reshape(-1)] = False
@@ -399,5 +396,5 @@ def _width(branch: Branch) -> int:
 def _lz4(block: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
     """LZ4 blocks start with a checksum (8 bytes) of what follows."""
     if xxhash.xxh64_intdigest(block[8:]) != int.from_bytes(block[:8].tobytes(), "big"):
-        raise Damaged("the checksum of an LZ4 block is wrong")
+        raise ValueError("the checksum of an LZ4 block is wrong")
     return int(cramjam.lz4.decompress_block_into(block[8:], out, output_len=len(out)))

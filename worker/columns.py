@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flat:
-    """One value an entry; `values` has the entries along its first dimension, and more dimensions for fixed-size arrays."""
+    """One value an entry: `values` has the entries along its first dimension; arrays of fixed size have more."""
 
     values: NDArray[Any]
 

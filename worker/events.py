@@ -1,9 +1,9 @@
 """Events as an awkward array of records whose columns are read when a columnar function touches them.
 
-Built on awkward's virtual arrays. A NanoAOD file has 1,600 branches, and an array is made for every bite: so what does not
-depend on the bite is prepared once a file, and columns of numbers and of lists of numbers, nearly all, are put together
-from their parts, which takes some microseconds each (`ak.from_buffers` takes a hundred). Lists with the same counter
-branch share their offsets, so that `ak.num(events.Muon_pt)` reads `nMuon` and no more.
+Built on awkward's virtual arrays. A NanoAOD file has 1,600 branches, and an array is made for every bite: so what does
+not depend on the bite is prepared once a file, and columns of numbers and of lists of numbers, nearly all, are put
+together from their parts, which takes some microseconds each (`ak.from_buffers` takes a hundred). Lists with the same
+counter branch share their offsets, so that `ak.num(events.Muon_pt)` reads `nMuon` and no more.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class LazyEvents:
             return ak.contents.NumpyArray(values, parameters=form.parameters)
         values = _virtual((unknown_length,), form.content.primitive, bite.values(name), bite.number(name))
         content = ak.contents.NumpyArray(values, parameters=form.content.parameters)
-        return ak.contents.ListOffsetArray(bite.offsets(name, self._counters[name]), content, parameters=form.parameters)
+        offsets = bite.offsets(name, self._counters[name])
+        return ak.contents.ListOffsetArray(offsets, content, parameters=form.parameters)
 
 
 class Bite:

@@ -1,20 +1,19 @@
-"""Filling histograms and reading columns in compiled code: the types that a kernel meets there.
+# mypy: allow-untyped-calls, allow-untyped-defs, allow-untyped-decorators
+"""Filling histograms in compiled code.
 
-`FillableType` is what a kernel's histogram parameter is: flat cells plus, for each axis, the numbers of its binning. Its
-method `fill` gives bit for bit what boost-histogram's `fill` gives, by the formulas of Boost.Histogram: `index` in
+`FillableType` is what a kernel's histogram parameter is: flat cells plus, for each axis, the numbers of its binning.
+Its method `fill` gives bit for bit what boost-histogram's `fill` gives, by the formulas of Boost.Histogram: `index` in
 `axis/regular.hpp`, `axis/variable.hpp` and `axis/integer.hpp`, and the accumulators of boost-histogram's
-`include/bh_python/accumulators/`. Which formula is decided at compile time, all numbers come at run time: another binning
-needs no other compilation.
+`include/bh_python/accumulators/`. Which formula is decided at compile time, all numbers come at run time: another
+binning needs no other compilation.
 
-`window` and `nested` show one event's part of a column, without counting references: whoever calls the compiled loop keeps
-the columns alive.
+Functions without annotations are those that numba compiles: their types are numba's business.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import operator
 from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature
 from typing import Any, NamedTuple
@@ -24,16 +23,15 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.core.imputils import impl_ret_borrowed, lower_builtin
-from numba.core.typing import signature
-from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_getattr
-from numba.extending import intrinsic, models, overload, register_model
-from numba.np.arrayobj import make_array, populate_array
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_getattr, signature
+from numba.extending import models, register_model
 from numpy.typing import NDArray
 
 from ..protocol.binning import Binning
+from .windows import NestedType, borrow, intrinsic, window
 
-# --- what fill needs to know of an axis --------------------------------------------------------------------------
+# --- what fill needs to know of an axis ---------------------------------------------------------------------
 
 
 class Bins(NamedTuple):
@@ -42,10 +40,10 @@ class Bins(NamedTuple):
     lo: float
     width: float
     power: float
-    size: int
-    underflow: int
-    extent: int
-    stride: int
+    size: np.int64
+    underflow: np.int64
+    extent: np.int64
+    stride: np.int64
     edges: NDArray[np.float64]
 
 
@@ -71,7 +69,7 @@ def bin_numbers(binning: Binning) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 @njit(error_model="numpy")
-def bins(numbers, edges, axis):  # type: ignore[no-untyped-def]
+def bins(numbers, edges, axis):
     """Reads one axis from what `bin_numbers` wrote."""
     row = numbers[axis]
     return Bins(
@@ -86,11 +84,11 @@ def bins(numbers, edges, axis):  # type: ignore[no-untyped-def]
     )
 
 
-# --- from a value to its position on an axis: 0 is the underflow bin if there is one; outside [0, extent) is nowhe
+# --- from a value to its position on an axis: 0 is the underflow bin if there is one; outside [0, extent) is
 
 
 @njit(error_model="numpy")
-def _on_scale(z, bins):  # type: ignore[no-untyped-def]
+def _on_scale(z, bins):
     if z < 1.0:
         return bins.underflow + np.int64(z * bins.size) if z >= 0.0 else bins.underflow - 1
     if (
@@ -101,33 +99,33 @@ def _on_scale(z, bins):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="numpy")
-def _regular(x, bins):  # type: ignore[no-untyped-def]
+def _regular(x, bins):
     return _on_scale((x - bins.lo) / bins.width, bins)
 
 
 @njit(error_model="numpy")
-def _log(x, bins):  # type: ignore[no-untyped-def]
+def _log(x, bins):
     return _on_scale((np.log(x) - bins.lo) / bins.width, bins)
 
 
 @njit(error_model="numpy")
-def _sqrt(x, bins):  # type: ignore[no-untyped-def]
+def _sqrt(x, bins):
     return _on_scale((np.sqrt(x) - bins.lo) / bins.width, bins)
 
 
 @njit(error_model="numpy")
-def _pow(x, bins):  # type: ignore[no-untyped-def]
+def _pow(x, bins):
     return _on_scale((math.pow(x, bins.power) - bins.lo) / bins.width, bins)
 
 
 @njit(error_model="numpy")
-def _circular(x, bins):  # type: ignore[no-untyped-def]
+def _circular(x, bins):
     z = (x - bins.lo) / bins.width
     return np.int64((z - np.floor(z)) * bins.size) if math.isfinite(z) else bins.size
 
 
 @njit(error_model="numpy")
-def _among_edges(x, bins):  # type: ignore[no-untyped-def]
+def _among_edges(x, bins):
     """C++'s upper_bound, so that what is not a number comes behind the last edge."""
     first, last = 0, len(bins.edges)
     if bins.underflow + bins.size == bins.extent and x == bins.edges[last - 1]:
@@ -142,18 +140,18 @@ def _among_edges(x, bins):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="numpy")
-def _variable(x, bins):  # type: ignore[no-untyped-def]
+def _variable(x, bins):
     return _among_edges(x, bins)
 
 
 @njit(error_model="numpy")
-def _circular_variable(x, bins):  # type: ignore[no-untyped-def]
+def _circular_variable(x, bins):
     start, width = bins.edges[0], bins.edges[bins.size] - bins.edges[0]
     return _among_edges(x - np.floor((x - start) / width) * width, bins)
 
 
 @njit(error_model="numpy")
-def _integer(x, bins):  # type: ignore[no-untyped-def]
+def _integer(x, bins):
     z = x - bins.lo
     if z < bins.size:
         return bins.underflow + np.int64(z) if z >= 0.0 else bins.underflow - 1
@@ -161,17 +159,17 @@ def _integer(x, bins):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="numpy")
-def _circular_integer(x, bins):  # type: ignore[no-untyped-def]
+def _circular_integer(x, bins):
     return (x - np.int64(bins.lo)) % bins.size
 
 
 @njit(error_model="numpy")
-def _boolean(x, bins):  # type: ignore[no-untyped-def]
+def _boolean(x, bins):
     return min(max(np.int64(x != 0) - np.int64(bins.lo), -1), bins.size)
 
 
 @njit(error_model="numpy")
-def _category(x, bins):  # type: ignore[no-untyped-def]
+def _category(x, bins):
     for position in range(bins.size):
         if bins.edges[position] == x:
             return position
@@ -193,27 +191,27 @@ _POSITION: dict[str, tuple[types.Type, Any]] = {
 }
 
 
-# --- from a bin to its cells -------------------------------------------------------------------------------------
+# --- from a bin to its cells --------------------------------------------------------------------------------
 
 
 @njit(error_model="numpy")
-def _add_count(cells, at, weight, sample):  # type: ignore[no-untyped-def]
+def _add_count(cells, at, _weight, _sample):
     cells[at] += 1
 
 
 @njit(error_model="numpy")
-def _add_sum(cells, at, weight, sample):  # type: ignore[no-untyped-def]
+def _add_sum(cells, at, weight, _sample):
     cells[at] += weight
 
 
 @njit(error_model="numpy")
-def _add_weight(cells, at, weight, sample):  # type: ignore[no-untyped-def]
+def _add_weight(cells, at, weight, _sample):
     cells[2 * at] += weight
     cells[2 * at + 1] += weight * weight
 
 
 @njit(error_model="numpy")
-def _add_mean(cells, at, weight, sample):  # type: ignore[no-untyped-def]
+def _add_mean(cells, at, weight, sample):
     count, mean, deltas = 3 * at, 3 * at + 1, 3 * at + 2
     cells[count] += weight
     delta = sample - cells[mean]
@@ -222,7 +220,7 @@ def _add_mean(cells, at, weight, sample):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="numpy")
-def _add_weighted_mean(cells, at, weight, sample):  # type: ignore[no-untyped-def]
+def _add_weighted_mean(cells, at, weight, sample):
     weights, squares, mean, deltas = 4 * at, 4 * at + 1, 4 * at + 2, 4 * at + 3
     cells[weights] += weight
     cells[squares] += weight * weight
@@ -232,7 +230,7 @@ def _add_weighted_mean(cells, at, weight, sample):  # type: ignore[no-untyped-de
 
 
 @njit(error_model="numpy")
-def _mark_weighted(cells):  # type: ignore[no-untyped-def]
+def _mark_weighted(cells):
     cells[len(cells) - 1] = 1
 
 
@@ -247,10 +245,10 @@ _ADD: dict[str, Any] = {
 }
 
 
-# --- the type of a histogram in a kernel -------------------------------------------------------------------------
+# --- the type of a histogram in a kernel --------------------------------------------------------------------
 
 
-class FillableType(types.Type):  # type: ignore[misc]
+class FillableType(types.Type):
     """A histogram in compiled code: its storage, and the kind, name and categories of each axis."""
 
     def __init__(self, description: str) -> None:
@@ -273,32 +271,32 @@ def describe(binning: Binning) -> str:
 
 
 @register_model(FillableType)
-class _FillableModel(models.StructModel):  # type: ignore[misc]
+class _FillableModel(models.StructModel):
     def __init__(self, manager: Any, fillable: FillableType) -> None:
         members = [("cells", fillable.cells), ("axes", types.UniTuple(_BINS, len(fillable.axes)))]
         super().__init__(manager, fillable, members)
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
-def fillable(typing: Any, description: Any, cells: Any, axes: Any) -> Any:
+@intrinsic(prefer_literal=True)
+def fillable(_typing: Any, description: Any, cells: Any, axes: Any) -> Any:
     """The histogram of this description over these cells, with a tuple of `bins`."""
     histogram = FillableType(description.literal_value)
 
     def make(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         struct = cgutils.create_struct_proxy(histogram)(context, builder)
-        struct.cells = _borrow(context, builder, sig.args[1], arguments[1])
+        struct.cells = borrow(context, builder, sig.args[1], arguments[1])
         struct.axes = arguments[2]
         return struct._getvalue()
 
     return histogram(description, cells, axes), make
 
 
-@infer_getattr  # type: ignore[untyped-decorator]
-class _FillableMethods(AttributeTemplate):  # type: ignore[misc]
+@infer_getattr
+class _FillableMethods(AttributeTemplate):
     key = FillableType
 
     def resolve_fill(self, histogram: FillableType) -> types.BoundFunction:
-        class Fill(AbstractTemplate):  # type: ignore[misc]
+        class Fill(AbstractTemplate):
             key = "Histogram.fill"
             prefer_literal = True
 
@@ -359,7 +357,7 @@ def _number(name: str, given: types.Type) -> types.Type:
     raise TypingError(f"{name} takes a number, not {plain}{hint}")
 
 
-@lower_builtin("Histogram.fill", FillableType, types.VarArg(types.Any))  # type: ignore[untyped-decorator]
+@lower_builtin("Histogram.fill", FillableType, types.VarArg(types.Any))
 def _fill(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
     """Adds up stride x position over the axes, and adds to that bin if every position is on its axis."""
     histogram, *value_types, weight_type, sample_type = sig.args
@@ -388,7 +386,7 @@ def _fill(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
 
 
 def _named(context: Any, builder: Any, given: types.Type, value: Any, categories: Sequence[str]) -> Any:
-    """The position of a category: known at compile time for a literal string, else compared with one after the other."""
+    """The position of a category: known at compile time for a literal string, else found by comparing."""
     if isinstance(given, types.StringLiteral):
         known = given.literal_value in categories
         return ir.Constant(ir.IntType(64), categories.index(given.literal_value) if known else len(categories))
@@ -401,7 +399,7 @@ def _named(context: Any, builder: Any, given: types.Type, value: Any, categories
 
 
 @njit
-def _same(a, b):  # type: ignore[no-untyped-def]
+def _same(a, b):
     return a == b
 
 
@@ -412,108 +410,9 @@ def _call(context: Any, builder: Any, function: Callable[..., Any], kinds: tuple
     return context.get_function(callee, sig)(builder, values)
 
 
-# --- one event's part of a column --------------------------------------------------------------------------------
-
-
-def _borrow(context: Any, builder: Any, array_type: Any, value: Any, start: Any = None, stop: Any = None) -> Any:
-    """The array, or its part [start, stop), as an array without an owner: it costs no reference counting."""
-    source = make_array(array_type)(context, builder, value)
-    shape, strides = cgutils.unpack_tuple(builder, source.shape), cgutils.unpack_tuple(builder, source.strides)
-    data = source.data
-    if start is not None:
-        data = cgutils.pointer_add(builder, data, builder.mul(start, strides[0]), data.type)
-        shape = [builder.sub(stop, start), *shape[1:]]
-    result = make_array(array_type)(context, builder)
-    populate_array(result, data=data, shape=shape, strides=strides, itemsize=source.itemsize, meminfo=None)
-    return result._getvalue()
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def window(typing: Any, array: Any, start: Any, stop: Any) -> Any:
-    """`array[start:stop]` along its first dimension, unchecked and without an owner."""
-
-    def make(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        return _borrow(context, builder, sig.args[0], *arguments)
-
-    return array(array, types.intp, types.intp), make
-
-
-class NestedType(types.Type):  # type: ignore[misc]
-    """An array of arrays of different lengths: what an event holds of a vector of vectors."""
-
-    def __init__(self, offsets: types.Array, content: types.Type) -> None:
-        self.offsets, self.content = offsets, content
-        super().__init__(name=f"Nested({offsets}, {content})")
-
-
-@register_model(NestedType)
-class _NestedModel(models.StructModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, kind: NestedType) -> None:
-        super().__init__(manager, kind, [("offsets", kind.offsets), ("content", kind.content)])
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def nested(typing: Any, offsets: Any, content: Any) -> Any:
-    """The arrays between neighbouring offsets in the content; the content may be nested itself."""
-    kind = NestedType(offsets, content)
-
-    def make(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        struct = cgutils.create_struct_proxy(kind)(context, builder)
-        struct.offsets, struct.content = arguments
-        return impl_ret_borrowed(context, builder, kind, struct._getvalue())
-
-    return kind(offsets, content), make
-
-
-def _member(name: str) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
-    def member(typing: Any, value: Any) -> Any:
-        def get(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-            struct = cgutils.create_struct_proxy(sig.args[0])(context, builder, value=arguments[0])
-            return impl_ret_borrowed(context, builder, sig.return_type, getattr(struct, name))
-
-        return getattr(value, name)(value), get
-
-    return member
-
-
-_offsets, _content = _member("offsets"), _member("content")
-
-
-@overload(len)  # type: ignore[untyped-decorator]
-def _nested_len(value):  # type: ignore[no-untyped-def]
-    if isinstance(value, NestedType):
-        return lambda value: len(_offsets(value)) - 1
-    return None
-
-
-@overload(operator.getitem)  # type: ignore[untyped-decorator]
-def _nested_getitem(value, index):  # type: ignore[no-untyped-def]
-    if not isinstance(value, NestedType) or not isinstance(index, types.Integer):
-        return None
-
-    def get_array(value, index):  # type: ignore[no-untyped-def]
-        at = _checked(index, len(value))
-        return window(_content(value), _offsets(value)[at], _offsets(value)[at + 1])
-
-    def get_nested(value, index):  # type: ignore[no-untyped-def]
-        at, inner = _checked(index, len(value)), _content(value)
-        return nested(window(_offsets(inner), _offsets(value)[at], _offsets(value)[at + 1] + 1), _content(inner))
-
-    return get_nested if isinstance(value.content, NestedType) else get_array
-
-
-@njit
-def _checked(index, length):  # type: ignore[no-untyped-def]
-    at = index + length if index < 0 else index
-    if at < 0 or at >= length:
-        raise IndexError("index is out of bounds")
-    return at
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def nothing(typing: Any, value: Any) -> Any:
+@intrinsic
+def nothing(_typing: Any, value: Any) -> Any:
     """Compiles only if the value is None: what a kernel returned would be lost."""
     if value != types.none:
         raise TypingError(f"a kernel returns nothing, but this one returns {value}: fill its outputs instead")
-    return types.none(value), lambda context, builder, sig, arguments: context.get_dummy_value()
+    return types.none(value), lambda context, *_: context.get_dummy_value()

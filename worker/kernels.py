@@ -1,16 +1,17 @@
 """Kernels: the user's per-event function, compiled into one loop over the columns of a packet.
 
-For each structure of columns (flat, jagged, vectors of vectors, with their types) a loop is written as Python source, into
-a folder named by everything that decides its machine code, and compiled by numba with its cache in that folder. Slots that
-share the folder, and later runs, load the loop and compile nothing. The user's function and its helpers are compiled with
-their bounds checked: an index out of range is an IndexError, not a number from elsewhere in memory.
+For each structure of columns (flat, jagged, vectors of vectors, with their types) a loop is written as Python source,
+into a folder named by everything that decides its machine code, and compiled by numba with its cache in that folder.
+Slots that share the folder, and later runs, load the loop and compile nothing. The user's function and its helpers are
+compiled with their bounds checked: an index out of range is an IndexError, not a number from elsewhere in memory.
 
-Their bytecode is compiled as if it stood at the first line of a file of its own, so that an edit above it, or a restarted
-notebook, keeps the compiled code. Messages put the user's file and line back.
+Their bytecode is compiled as if it stood at the first line of a file of its own, so that an edit above it, or a
+restarted notebook, keeps the compiled code. Messages put the user's file and line back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import linecache
@@ -37,12 +38,12 @@ from ..protocol.analysis import Kernel, register_source
 from ..protocol.binning import Binning, is_histogram
 from ..protocol.errors import AnalysisError
 from ..protocol.fingerprint import fingerprint, is_users, referenced
-from . import filling
+from . import filling, windows
 from .columns import Column, Flat, Jagged, Strings
 
 _NOT_KEPT = frozenset({"cache", "nopython", "nogil", "parallel", "forceobj", "looplift"})  # of a user's own @njit(...)
 
-# Functions that only other compiled functions call need no door from Python, whose compilation would take a fifth of the time.
+# Only compiled code calls these functions: they need no door from Python, which takes a fifth of the time to compile.
 _OPTIONS = {"boundscheck": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
@@ -82,8 +83,8 @@ class CompiledKernel:
 
         The outputs accumulate. After an exception they hold part of the columns too: `take` them, and throw them away.
 
-        Raises AnalysisError if the function does not compile for these columns, and what the function itself raises, with
-        a note of the user's line and the entry.
+        Raises AnalysisError if the function does not compile for these columns, and what the function itself raises,
+        with a note of the entry and the user's line.
         """
         chosen = [columns[name] for name in self.branches]
         entries = len(chosen[0])
@@ -100,14 +101,14 @@ class CompiledKernel:
         try:
             loop(entries, self._entry, *arrays)
         except Exception as error:
-            # Numba tells the line of a raise statement only; of an index out of range, say, Python does when it tries the event.
+            # Numba tells the line of a raise statement only; that of an index out of range Python can find.
             line = self._own.line_of(error) or self._line_in_python(columns, int(self._entry[0]))
             where = f"in entry {self.current_entry}, kernel {self._kernel.__name__}"
             error.add_note(f"{where}, {line}" if line else where)
             raise
 
     def take(self) -> dict[str, object]:
-        """The outputs accumulated since the last `take`, by name, in the order of the kernel's parameters; then zeros again.
+        """The outputs accumulated since the last `take`, by name, in the order of the parameters; then zeros again.
 
         Histograms come as `FilledHistogram`, arrays as arrays. What is returned does not change later.
         """
@@ -131,9 +132,10 @@ class CompiledKernel:
             "\n".join([_generation(), self._own.content, source, str(argument_types)]).encode()
         ).hexdigest()
         path = _written_once(self._cache / key[:40] / "loop.py", source)
-        names = {name: getattr(filling, name) for name in ("bins", "fillable", "nested", "nothing", "window")}
+        names = {name: getattr(filling, name) for name in ("bins", "fillable", "nothing")}
+        names |= {name: getattr(windows, name) for name in ("nested", "window")}
         names |= {"function": self._own.function, "__name__": "eventmill_loop"}
-        exec(compile(source, path, "exec"), names)
+        exec(compile(source, path, "exec"), names)  # noqa: S102  (written above, by this class)
         # The module must be there when numba reads the function back from its cache.
         sys.modules.setdefault("eventmill_loop", ModuleType("eventmill_loop"))
         loop = njit(cache=True, nogil=True)(names["loop"])
@@ -148,7 +150,7 @@ class CompiledKernel:
         loop.disable_compile()  # so that numba casts arrays that can be written to, instead of compiling for them too
         hits = sum(loop.stats.cache_hits.values())
         self.loaded, self.compiled = self.loaded + hits, self.compiled + 1 - hits
-        return loop  # type: ignore[no-any-return]
+        return loop
 
     def _source(self, structure: dict[str, str]) -> tuple[str, tuple[types.Type, ...]]:
         """The loop in Python, and the types of its arguments."""
@@ -164,7 +166,7 @@ class CompiledKernel:
             parameters += [f"p{number}_{position}" for position in range(len(kinds))]
             argument_types += kinds
         body = [*prologue, "for i in range(entries):", "    entry[0] = i", f"    nothing(function({', '.join(calls)}))"]
-        text = f'"""Written by eventmill: the loop of the kernel {self._kernel.__name__} over the entries of a packet."""\n\n\n'
+        text = f'"""Written by eventmill: the loop of the kernel {self._kernel.__name__} over its entries."""\n\n\n'
         text += f"def loop({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in body)
         return text, tuple(argument_types)
 
@@ -200,7 +202,7 @@ def warm() -> None:
             CompiledKernel(Kernel(typical, outputs), Path(folder)).run(columns, 0)
 
 
-# --- outputs -----------------------------------------------------------------------------------------------------
+# --- outputs ------------------------------------------------------------------------------------------------
 
 
 class _FilledOutput:
@@ -256,13 +258,13 @@ def _array_type(array: NDArray[Any]) -> types.Array:
     return types.Array(from_dtype(array.dtype), array.ndim, "C")
 
 
-# --- columns -----------------------------------------------------------------------------------------------------
+# --- columns ------------------------------------------------------------------------------------------------
 
 
 def _structure(name: str, column: Column) -> str:
-    """What of a column decides the code that reads it: `f4`, `[i4]` (jagged), `[[f8]]`, `[u1]` (strings), `f4x2` (2-d)."""
+    """What of a column decides the code that reads it: `f4x1`, `[i4x1]` (jagged), `[[f8x1]]`, `f4x2` (2 dimensions)."""
     if isinstance(column, Strings):
-        return "[u1]"
+        return "[u1x1]"
     if isinstance(column, Jagged):
         return f"[{_structure(name, column.content)}]"
     dtype = column.values.dtype
@@ -274,7 +276,7 @@ def _structure(name: str, column: Column) -> str:
 
 
 def _arrays(column: Column) -> list[NDArray[Any]]:
-    """The arrays of a column, outermost offsets first, in one piece each; offsets are checked to stay in their content."""
+    """The arrays of a column, outermost offsets first, each in one piece; offsets must stay in their content."""
     if isinstance(column, Flat):
         return [np.require(column.values, requirements=("C", "A"))]
     inner = (
@@ -306,7 +308,7 @@ def _reading(name: str, structure: str) -> tuple[str, list[types.Type]]:
     depth = structure.count("[")
     dtype, _, dimensions = structure.strip("[]").partition("x")
     offsets = types.Array(types.int64, 1, "C", readonly=True)
-    content = types.Array(from_dtype(np.dtype(dtype)), int(dimensions or 1), "C", readonly=True)
+    content = types.Array(from_dtype(np.dtype(dtype)), int(dimensions), "C", readonly=True)
     kinds = [offsets] * depth + [content]
     if depth == 0:
         return f"{name}_0[i]", kinds
@@ -319,7 +321,7 @@ def _reading(name: str, structure: str) -> tuple[str, list[types.Type]]:
     return f"nested(window({name}_1, {start}, {stop} + 1), {inner})", kinds
 
 
-# --- the user's functions ----------------------------------------------------------------------------------------
+# --- the user's functions -----------------------------------------------------------------------------------
 
 
 class _OwnCode:
@@ -419,13 +421,13 @@ def _known_to_numba(value: object) -> bool:
     return True
 
 
-# --- the cache ---------------------------------------------------------------------------------------------------
+# --- the cache ----------------------------------------------------------------------------------------------
 
 
 @functools.cache
 def _generation() -> str:
     """Changes with everything of ours and of numba's that goes into the machine code of every kernel."""
-    own = b"".join(Path(module).read_bytes() for module in (__file__, filling.__file__))
+    own = b"".join(Path(module).read_bytes() for module in (__file__, filling.__file__, windows.__file__))
     return f"{numba.__version__} {sys.version} {hashlib.sha256(own).hexdigest()}"
 
 
@@ -436,14 +438,12 @@ def _written_once(path: Path, text: str) -> str:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", encoding="utf-8") as part:
             part.write(text)
             part.flush()
-            try:
+            with contextlib.suppress(FileExistsError):  # the other process wrote the same text
                 os.link(part.name, path)
-            except FileExistsError:  # the other process wrote the same text
-                pass
     return str(path)
 
 
-# --- numba's messages --------------------------------------------------------------------------------------------
+# --- numba's messages ---------------------------------------------------------------------------------------
 
 _PLACE = re.compile(r'(?:File "|\bat |\bfrom )(<[^">]+>)"?(?:, line | \()(\d+)')
 _REASONS = (

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import difflib
 import functools
-import os
 import struct
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import awkward as ak
@@ -29,11 +29,13 @@ from uproot.interpretation.identify import UnknownInterpretation
 from uproot.interpretation.objects import CannotBeAwkward
 
 from ..protocol.errors import DatasetError
-from .baskets import Baskets, Irregular
+from .baskets import Baskets, IrregularError
 from .columns import Column, Flat, Jagged, Strings
 from .events import LazyEvents
-from .sources import XRootDAhead, source_class
+from .sources import HTTPAhead, source_class
 
+SMALLEST = 100
+"""Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
 MOST_CLUSTERS = 1000
 """A layout travels in a message: of more boundaries, evenly chosen ones are kept."""
 
@@ -60,7 +62,7 @@ class FileLayout:
 
     Attributes:
         entries: entries of the tree.
-        clusters: entries at which reading is best cut, ascending, from 0 to `entries` inclusive (only 0 if there are none).
+        clusters: entries at which reading is best cut, ascending, from 0 to `entries` inclusive (0 if empty).
         tree: name of the tree within the file.
         identity: changes when the file is replaced by another one of the same name (its UUID and size).
     """
@@ -111,7 +113,7 @@ class Reader:
 
     @functools.cached_property
     def names(self) -> dict[str, Any]:
-        """All branches (fields, in an RNTuple) by name; of those with the same name, all but the first by their path."""
+        """All branches (fields, in an RNTuple) by name; of several with one name, all but the first by their path."""
         if self.is_rntuple:
             return {str(field.name): field for field in self._tree.fields}
         names: dict[str, Any] = {}
@@ -145,7 +147,8 @@ class Reader:
 
     def _common_edges(self, names: list[str]) -> Any:
         common = np.array([0, self.entries], dtype=np.int64)
-        edges = [np.array(self.names[name].entry_offsets, dtype=np.int64) for name in names if not self.names[name].branches]
+        branches = [self.names[name] for name in names]
+        edges = [np.array(branch.entry_offsets, dtype=np.int64) for branch in branches if not branch.branches]
         if edges:
             common = np.union1d(common, functools.reduce(np.intersect1d, edges))
         return common[common <= self.entries]
@@ -188,7 +191,7 @@ class Reader:
         while self.baskets is not None:
             try:
                 return self.baskets.read([name for name in names if self.is_plain(name)], start, stop)
-            except Irregular as irregular:
+            except IrregularError as irregular:
                 self.baskets.leave(str(irregular))
         return {}
 
@@ -197,6 +200,8 @@ class Reader:
         branch = self.names[self._known(name)]
         with self._explained("cannot be read"):
             array = branch.array(entry_start=start, entry_stop=stop, library="ak")
+        if len(array) != stop - start:
+            raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.tree}")
         self.touched.add(name)
         return array
 
@@ -235,7 +240,7 @@ class Reader:
 
     def _check_entries(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.entries:
-            raise DatasetError(f"{self.path} has {self.entries} entries in {self.tree}, not the range {start} to {stop}")
+            raise DatasetError(f"{self.path} has {self.entries} entries in {self.tree}, not [{start}, {stop})")
 
     def _known(self, name: str) -> str:
         if name not in self.names:
@@ -275,7 +280,7 @@ class Reader:
         except TimeoutError as error:
             raise DatasetError(f"{self.path} {what}: the server does not answer ({_brief(error)})") from error
         except (UnknownInterpretation, CannotBeAwkward) as error:
-            raise DatasetError(f"{self.path} {what}: a type of its branches is not known to uproot ({error})") from error
+            raise DatasetError(f"{self.path} {what}: uproot does not know a type in it ({error})") from error
         except _READING_ERRORS as error:
             raise DatasetError(f"{self.path} {what}: {_brief(error)}") from error
 
@@ -319,19 +324,20 @@ class ReaderCache:
 def _open(path: str, timeout: float) -> Any:
     """Open a ROOT file, and check that it is whole as far as its size says."""
     handler = source_class(path)
-    remote = "://" in path
-    if not remote:
-        path = os.path.expanduser(path)
-        if os.path.isdir(path):
+    options: dict[str, Any] = {"handler": handler, "object_cache": None, "array_cache": None}
+    if "://" in path:
+        options["timeout"] = max(1, round(timeout))
+    else:
+        local = Path(path).expanduser()
+        path = str(local)
+        if local.is_dir():
             raise IsADirectoryError("it is a folder")
-        if os.path.getsize(path) < 100:
+        if local.stat().st_size < SMALLEST:
             raise ValueError("it is too short for a ROOT file")
-    options = {"timeout": max(1, round(timeout))} if remote else {}
-    file = uproot.open({path: None}, handler=handler, object_cache=None, array_cache=None, **options)
-    if handler is not XRootDAhead and remote:
-        return file
-    size, end = file.file.source.num_bytes, file.file.fEND
-    if size < end:
+    file = uproot.open({path: None}, **options)
+    source, end = file.file.source, file.file.fEND
+    if handler is not HTTPAhead and source.num_bytes < end:
+        size = source.num_bytes
         file.close()
         raise ValueError(f"it has {size} bytes of {end}: it was not written, or not copied, to its end")
     return file

@@ -1,8 +1,8 @@
-"""How the bytes of a file come: from a disk, an XRootD server or a web server, and ahead of their use where they are far.
+"""How the bytes of a file come: from a disk, an XRootD server or a web server, and ahead of their use if they are far.
 
-A uproot *source* answers requests for byte ranges. The two remote ones are extended here by read-ahead: `ahead` asks for
-ranges and returns at once, and whoever asks for the same ranges later (eventmill's own basket reader, or uproot) is given
-what has been fetched meanwhile. All ranges of one `ahead` travel in one vector read, as far as its limits allow.
+A uproot *source* answers requests for byte ranges. The remote ones are extended here by read-ahead: `ahead` asks for
+ranges and returns at once, and whoever asks for the same ranges later (eventmill's own basket reader, or uproot) is
+given what has been fetched meanwhile. All ranges of one `ahead` travel in one vector read, as far as its limits allow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Range = tuple[int, int]
 """First byte and byte after the last, of a file."""
 
 REQUEST_BYTES = 256 << 20
-"""A vector read within both limits that XRootD servers advertise still fails beyond 2 GiB; and nobody waits that long."""
+"""A vector read within both limits that XRootD servers advertise still fails beyond 2 GiB (xrootd#2614)."""
 
 AHEAD_BYTES = 1 << 30
 """What was asked for ahead and is not used, because the packet went to somebody else, is dropped beyond this size."""
@@ -39,7 +39,6 @@ class ReadAhead(Source):  # type: ignore[misc]  # uproot is untyped
             start, stop = next(iter(fetched))
             unused -= stop - start
             del fetched[start, stop]
-
 
     def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
         """As uproot's: the ranges, fetched together, in the order of `ranges`; their bytes may still be on the way."""

@@ -1,0 +1,115 @@
+# mypy: allow-untyped-calls, allow-untyped-defs, allow-untyped-decorators
+"""One event's part of a column in compiled code: windows on arrays, and arrays of arrays.
+
+Windows have no owner and count no references: whoever calls the compiled loop keeps the columns alive. Without
+annotations are the functions that numba compiles: their types are numba's business.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from numba import extending, njit, types
+from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
+from numba.extending import models, overload, register_model
+from numba.np.arrayobj import make_array, populate_array
+
+intrinsic: Any = extending.intrinsic  # numba's annotation takes what it makes for a function of no arguments
+
+
+def borrow(context: Any, builder: Any, array_type: Any, value: Any, start: Any = None, stop: Any = None) -> Any:
+    """The array, or its part [start, stop), as an array without an owner: it costs no reference counting."""
+    source = make_array(array_type)(context, builder, value)
+    shape, strides = cgutils.unpack_tuple(builder, source.shape), cgutils.unpack_tuple(builder, source.strides)
+    data = source.data
+    if start is not None:
+        data = cgutils.pointer_add(builder, data, builder.mul(start, strides[0]), data.type)
+        shape = [builder.sub(stop, start), *shape[1:]]
+    result = make_array(array_type)(context, builder)
+    populate_array(result, data=data, shape=shape, strides=strides, itemsize=source.itemsize, meminfo=None)
+    return result._getvalue()
+
+
+@intrinsic
+def window(_typing: Any, array: Any, _start: Any, _stop: Any) -> Any:
+    """`array[start:stop]`, along its first dimension, unchecked and without an owner."""
+
+    def make(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        return borrow(context, builder, sig.args[0], *arguments)
+
+    return array(array, types.intp, types.intp), make
+
+
+class NestedType(types.Type):
+    """An array of arrays of different lengths: what an event holds of a vector of vectors."""
+
+    def __init__(self, offsets: types.Array, content: types.Type) -> None:
+        self.offsets, self.content = offsets, content
+        super().__init__(name=f"Nested({offsets}, {content})")
+
+
+@register_model(NestedType)
+class _NestedModel(models.StructModel):
+    def __init__(self, manager: Any, kind: NestedType) -> None:
+        super().__init__(manager, kind, [("offsets", kind.offsets), ("content", kind.content)])
+
+
+@intrinsic
+def nested(_typing: Any, offsets: Any, content: Any) -> Any:
+    """The arrays between neighbouring offsets in the content; the content may be nested itself."""
+    kind = NestedType(offsets, content)
+
+    def make(context: Any, builder: Any, _sig: Any, arguments: Any) -> Any:
+        struct = cgutils.create_struct_proxy(kind)(context, builder)
+        struct.offsets, struct.content = arguments
+        return impl_ret_borrowed(context, builder, kind, struct._getvalue())
+
+    return kind(offsets, content), make
+
+
+def _member(name: str) -> Any:
+    @intrinsic
+    def member(_typing: Any, value: Any) -> Any:
+        def get(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+            struct = cgutils.create_struct_proxy(sig.args[0])(context, builder, value=arguments[0])
+            return impl_ret_borrowed(context, builder, sig.return_type, getattr(struct, name))
+
+        return getattr(value, name)(value), get
+
+    return member
+
+
+_offsets, _content = _member("offsets"), _member("content")
+
+
+@overload(len)
+def _nested_len(value):
+    if isinstance(value, NestedType):
+        return lambda value: len(_offsets(value)) - 1
+    return None
+
+
+@overload(operator.getitem)
+def _nested_getitem(value, index):
+    if not isinstance(value, NestedType) or not isinstance(index, types.Integer):
+        return None
+
+    def get_array(value, index):
+        at = _checked(index, len(value))
+        return window(_content(value), _offsets(value)[at], _offsets(value)[at + 1])
+
+    def get_nested(value, index):
+        at, inner = _checked(index, len(value)), _content(value)
+        return nested(window(_offsets(inner), _offsets(value)[at], _offsets(value)[at + 1] + 1), _content(inner))
+
+    return get_nested if isinstance(value.content, NestedType) else get_array
+
+
+@njit
+def _checked(index, length):
+    at = index + length if index < 0 else index
+    if at < 0 or at >= length:
+        raise IndexError("index is out of bounds")
+    return at
