@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..protocol import errors, messages
@@ -84,8 +85,10 @@ class Query:
         """
         seen = 0
         while True:
-            current = seen
-            self._wait(lambda current=current: self._snapshots > current)  # type: ignore[misc]
+            try:
+                self._wait(partial(self._newer_than, seen))
+            except KeyboardInterrupt:
+                self._stop_on_interrupt()
             with self._changed:
                 snapshot, seen = self.snapshot, self._snapshots
             if self._result is not None:
@@ -110,8 +113,11 @@ class Query:
             DatasetError: a file could not be read.
             QueryFailed: the query was aborted.
         """
-        with ProgressDisplay(self, progress):
-            self._wait(lambda: self._result is not None, timeout)
+        try:
+            with ProgressDisplay(self, progress):
+                self._wait(lambda: self._result is not None, timeout)
+        except KeyboardInterrupt:
+            self._stop_on_interrupt()
         self._raise_failure()
         assert self._result is not None
         if self._result.state == "aborted":
@@ -157,17 +163,12 @@ class Query:
             self._lost = reason
             self._changed.notify_all()
 
-    def _wait(self, condition: Callable[[], bool], timeout: float | None = None) -> None:
-        """Wait until `condition`; the first Ctrl-C stops the query and waits on, the second one leaves."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        try:
-            self._wait_plainly(condition, deadline)
-        except KeyboardInterrupt:
-            print("stopping; Ctrl-C again leaves without the result", file=sys.stderr)
-            self.stop()
-            self._wait_plainly(lambda: self._result is not None, None)
+    def _newer_than(self, seen: int) -> bool:
+        return self._snapshots > seen
 
-    def _wait_plainly(self, condition: Callable[[], bool], deadline: float | None) -> None:
+    def _wait(self, condition: Callable[[], bool], timeout: float | None = None) -> None:
+        """Wait until `condition`, in ticks in which the master's health is looked at."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not condition():
                 if self._result is None:
@@ -178,6 +179,12 @@ class Query:
                 if left <= 0:
                     raise TimeoutError(f"query {self.name} is not over yet: {describe_account(self.account)}")
                 self._changed.wait(left)
+
+    def _stop_on_interrupt(self) -> None:
+        """The first Ctrl-C: stop the query and wait for what is merged. A second one goes through to the user's script."""
+        print("stopping; Ctrl-C again leaves without the result", file=sys.stderr)
+        self.stop()
+        self._wait(lambda: self._result is not None)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

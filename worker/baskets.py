@@ -20,7 +20,7 @@ import queue
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import cramjam
 import numpy as np
@@ -45,6 +45,8 @@ _DECOMPRESS: dict[bytes, Callable[[Any, Any], int]] = {
 }
 
 Counts = NDArray[np.int64]
+Bytes: TypeAlias = Any
+"""An array of `uint8`; numpy's types do not say that it is a buffer."""
 
 
 class IrregularError(Exception):
@@ -139,7 +141,7 @@ Held = tuple[int, _Values]
 class _Basket:
     """One basket's bytes, compressed, and what its key says of them."""
 
-    raw: NDArray[np.uint8]
+    raw: Bytes
     key: int
     size: int
     last: int
@@ -175,7 +177,7 @@ class Baskets:
 
     def _counter(self, tbranch: Any) -> str:
         """The name of the branch that has the lengths of this one's lists, "" if there is none to rely on."""
-        count = tbranch.count_branch
+        count: Any = tbranch.count_branch
         if count is None or count is tbranch or self._tbranches.get(count.name) is not count:
             return ""
         counter = self.branch(count.name)
@@ -302,7 +304,7 @@ class Baskets:
         table = np.frombuffer(content, _OFFSET, entries + 1, basket.last)
         return _stripped(branch, i, content[: basket.last], table[1:].astype(np.int64) - basket.key)
 
-    def _decompressed(self, branch: Branch, basket: _Basket) -> NDArray[np.uint8]:
+    def _decompressed(self, branch: Branch, basket: _Basket) -> Bytes:
         """A basket's bytes behind the key. They are valid until the next call: the buffer is used again."""
         raw = basket.raw[basket.key :]
         if len(raw) == basket.size:
@@ -358,7 +360,7 @@ def _offsets(counts: NDArray[Any]) -> Counts:
     return offsets
 
 
-def _open_basket(branch: Branch, i: int, raw: NDArray[np.uint8]) -> _Basket:
+def _open_basket(branch: Branch, i: int, raw: Bytes) -> _Basket:
     """Read a basket's key, and check it against what the tree says of it."""
     stored, _, size, _, key, _ = _KEY.unpack_from(raw)
     if stored != len(raw) or not _KEY.size + 5 <= key <= stored or size < 0:
@@ -370,7 +372,7 @@ def _open_basket(branch: Branch, i: int, raw: NDArray[np.uint8]) -> _Basket:
     return _Basket(raw, key, size, last)
 
 
-def _stripped(branch: Branch, i: int, content: NDArray[np.uint8], offsets: Any) -> _Values:
+def _stripped(branch: Branch, i: int, content: Bytes, offsets: Any) -> _Values:
     """Native values of one basket's content; `offsets` are the entries' first bytes, where there is a table."""
     counts = None
     if branch.table:
@@ -393,7 +395,7 @@ def _width(branch: Branch) -> int:
     return int(branch.stored.itemsize * np.prod(branch.shape, dtype=np.int64))
 
 
-def _lz4(block: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
+def _lz4(block: Bytes, out: Bytes) -> int:
     """LZ4 blocks start with a checksum (8 bytes) of what follows."""
     if xxhash.xxh64_intdigest(block[8:]) != int.from_bytes(block[:8].tobytes(), "big"):
         raise ValueError("the checksum of an LZ4 block is wrong")

@@ -86,6 +86,7 @@ class CompiledKernel:
         Raises AnalysisError if the function does not compile for these columns, and what the function itself raises,
         with a note of the entry and the user's line.
         """
+        self._first_entry, self._entry[0] = first_entry, 0
         chosen = [columns[name] for name in self.branches]
         entries = len(chosen[0])
         if any(len(column) != entries for column in chosen):
@@ -94,7 +95,6 @@ class CompiledKernel:
         loop = self._loops.get(structure)
         if loop is None:
             loop = self._loops[structure] = self._loop(dict(zip(self.branches, structure, strict=True)))
-        self._first_entry, self._entry[0] = first_entry, 0
         by_name: dict[str, list[NDArray[Any]]] = {name: output.arrays for name, output in self._outputs.items()}
         by_name |= {name: _arrays(column) for name, column in zip(self.branches, chosen, strict=True)}
         arrays = [array for name in self._kernel.parameters for array in by_name[name]]
@@ -134,10 +134,9 @@ class CompiledKernel:
         path = _written_once(self._cache / key[:40] / "loop.py", source)
         names = {name: getattr(filling, name) for name in ("bins", "fillable", "nothing")}
         names |= {name: getattr(windows, name) for name in ("nested", "window")}
-        names |= {"function": self._own.function, "__name__": "eventmill_loop"}
+        # Numba looks for the module of this name when it reads the function back from its cache.
+        names |= {"function": self._own.function, "__name__": __name__}
         exec(compile(source, path, "exec"), names)  # noqa: S102  (written above, by this class)
-        # The module must be there when numba reads the function back from its cache.
-        sys.modules.setdefault("eventmill_loop", ModuleType("eventmill_loop"))
         loop = njit(cache=True, nogil=True)(names["loop"])
         try:
             loop.compile(argument_types)

@@ -1,0 +1,143 @@
+"""Which files a path or pattern of a dataset stands for: on a disk, or on an XRootD server."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import glob
+import os
+from pathlib import Path
+from typing import Any
+
+from ..protocol.errors import DatasetError
+
+TIMEOUT = 10
+"""Seconds that a server may take to list one folder."""
+_XROOTD = ("root", "roots", "xroot", "xroots")
+_NOT_FOUND = 3011
+"""kXR_NotFound of the XRootD protocol."""
+
+
+def list_files(pattern: str, timeout: float = TIMEOUT) -> list[str]:
+    """The files that a path or pattern stands for, sorted.
+
+    Local paths come out absolute; a folder stands for the `*.root` files in it. On root:// addresses, `*`, `[...]` and
+    (but for what follows a `?`) may be in any part of the path; the server is asked only if they are.
+
+    Args:
+        pattern: a local path with `*`, `?`, `[...]`, `**` and `~`, or a root:// or http(s):// address.
+        timeout: seconds for each answer of a server.
+
+    Raises:
+        DatasetError: there is no such file, nothing fits, or a server does not answer.
+
+    Example:
+        >>> list_files("root://host//store/run1.root")
+        ['root://host//store/run1.root']
+    """
+    scheme, separator, _ = pattern.partition("://")
+    if not separator:
+        return _list_local(pattern)
+    if scheme.lower() in _XROOTD:
+        return _list_xrootd(pattern, timeout)
+    if scheme.lower() not in ("http", "https"):
+        raise DatasetError(f"{pattern}: eventmill reads local files, root:// and https://, not {scheme}://")
+    if "*" in pattern:
+        raise DatasetError(f"{pattern}: web servers cannot list files, so that * does not work there: name the files")
+    return [pattern]
+
+
+# --- this machine -----------------------------------------------------------------------------------------------------
+
+
+def _list_local(pattern: str) -> list[str]:
+    path = Path(os.path.abspath(Path(pattern).expanduser()))  # noqa: PTH100  (resolve() would follow links)
+    if path.is_file():
+        return [str(path)]
+    if path.is_dir():
+        inside = sorted(str(file) for file in path.glob("*.root"))
+        if not inside:
+            raise DatasetError(f"the folder {path} has no *.root files; for those of its folders say {path}/**/*.root")
+        return inside
+    if not glob.has_magic(pattern):
+        raise DatasetError(f"there is no file {path}{_nearest(path)}")
+    found = sorted(file for file in glob.glob(str(path), recursive=True) if Path(file).is_file())  # noqa: PTH207
+    if not found:
+        raise DatasetError(f"no file fits {path}{_nearest(path)}")
+    return found
+
+
+def _nearest(path: Path) -> str:
+    """What there is instead: names like the first part of the path that does not exist."""
+    for folder in reversed(path.parents):
+        missing = (folder / path.relative_to(folder).parts[0]) if folder != path else path
+        if missing.exists() or glob.has_magic(missing.name):
+            continue
+        try:
+            names = sorted(entry.name for entry in folder.iterdir())
+        except OSError as error:
+            return f"; {folder} cannot be read ({error.strerror})"
+        near = difflib.get_close_matches(missing.name, names, n=3, cutoff=0.6)
+        hint = f"; it has {', '.join(near)}" if near else ""
+        return f": there is no {missing.name} in {folder}{hint}"
+    return ""
+
+
+# --- XRootD -----------------------------------------------------------------------------------------------------------
+
+
+def _list_xrootd(url: str, timeout: float) -> list[str]:
+    address, _, opaque = url.partition("?")
+    scheme, _, rest = address.partition("://")
+    host, _, path = rest.partition("/")
+    if not glob.has_magic(path):
+        return [url]
+    if "**" in path:
+        raise DatasetError(f"{url}: ** works for local files only; write a * for each folder")
+    parts = [part for part in path.split("/") if part]
+    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    server = _Server(f"{scheme}://{host}", timeout)
+    folders = ["/" + "/".join(parts[:first])]
+    for i, part in enumerate(parts[first:], start=first):
+        last = i == len(parts) - 1
+        folders = [found for folder in folders for found in server.matches(folder, part, folders=not last)]
+    if not folders:
+        raise DatasetError(f"no file fits {url}")
+    tail = f"?{opaque}" if opaque else ""
+    return sorted(f"{scheme}://{host}/{file}{tail}" for file in folders)
+
+
+class _Server:
+    """Lists folders of one XRootD server."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        from XRootD.client import EnvPutInt, FileSystem
+
+        EnvPutInt("TimeoutResolution", 1)  # the client looks at its time-outs so often; every 15 s if nobody says so
+        self._url = url
+        self._timeout = max(1, round(timeout))
+        self._files: Any = FileSystem(url)
+
+    def matches(self, folder: str, pattern: str, folders: bool) -> list[str]:
+        """Paths in a folder whose names fit the pattern: folders, or anything else."""
+        from XRootD.client.flags import DirListFlags, StatInfoFlags
+
+        status, listing = self._files.dirlist(folder, DirListFlags.STAT, timeout=self._timeout)
+        if not status.ok:
+            raise DatasetError(self._explain(folder, status))
+        found = []
+        for entry in listing or ():
+            if not fnmatch.fnmatchcase(entry.name, pattern):
+                continue
+            is_folder = entry.statinfo is not None and bool(entry.statinfo.flags & StatInfoFlags.IS_DIR)
+            if entry.statinfo is None or is_folder == folders:
+                found.append(f"{folder.rstrip('/')}/{entry.name}")
+        return found
+
+    def _explain(self, folder: str, status: Any) -> str:
+        if status.errno == _NOT_FOUND:
+            return f"{self._url} has no folder {folder}"
+        said = str(status.message).strip()
+        if "Permission denied" in said or "Auth failed" in said:
+            return f"{self._url} does not let you list {folder} ({said}): is there a valid proxy or token?"
+        return f"{self._url} did not list {folder} within {self._timeout} s ({said})"
