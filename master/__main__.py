@@ -22,8 +22,8 @@ def main() -> None:
         Master(KeyFolder(folder), Binding("127.0.0.1", port, "127.0.0.1", descriptor), owner).run()
     except ProcessLookupError:
         pass  # the session was gone before we started
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    # After an error the folder stays: the session reads the log in it.
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

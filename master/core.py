@@ -45,6 +45,7 @@ class Slot:
 
     worker: Worker
     index: int
+    up: bool = True
     leases: dict[tuple[str, int], None] = field(default_factory=dict)
 
     def __hash__(self) -> int:
@@ -106,6 +107,7 @@ class MasterCore:
             messages.Commit: self._commit,
             messages.Failed: self._failed,
             messages.SlotDown: self._slot_down,
+            messages.SlotUp: self._slot_up,
         }
 
     # --- what happens ---------------------------------------------------------------------------------------------
@@ -200,7 +202,7 @@ class MasterCore:
                 assert live == {lease for lease in held if lease[0] == number}
                 assert not query.ledger.complete
         for level, slots in enumerate(self._hungry):
-            assert all(len(slot.leases) == level for slot in slots.values())
+            assert all(len(slot.leases) == level and slot.up for slot in slots.values())
 
     # --- peers ----------------------------------------------------------------------------------------------------
 
@@ -399,24 +401,37 @@ class MasterCore:
             self._blame(worker, f"no slot {message.slot}", now)
             return
         slot = worker.slots[message.slot]
-        lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
+        slot.up = False
+        for level in self._hungry:
+            level.pop(id(slot), None)
         log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
-        for position, key in enumerate(lost):
-            query = self.queries[key[0]]
-            lease = query.ledger.leases[key[1]]
-            file, start, stop = self.queries[key[0]].files[lease.file], lease.start, lease.stop
-            known = None if lease.opening else stop
-            self._give_back(worker, key)
-            if position == 0 and message.running:
-                query.kills += 1
-                if query.kills >= MAX_KILLS:
-                    text = f"the analysis took down its slot {query.kills} times, the last time: {message.reason}"
-                    failure = Failure(
-                        "slot", "AnalysisError", text, path=file.path, tree=file.tree, start=start, stop=known,
-                        worker=worker.name,
-                    )  # fmt: skip
-                    self._fail(query, failure, (), now)
-        self._feed_on(slot)
+        lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
+        if lost and message.running:
+            self._count_kill(worker, lost[0], message.reason, now)
+        for key in lost:
+            if key in worker.leases:
+                self._give_back(worker, key)
+
+    def _count_kill(self, worker: Worker, key: tuple[str, int], reason: str, now: float) -> None:
+        """A slot went down while it worked on a lease: a query that this happens to again and again is the cause."""
+        query = self.queries[key[0]]
+        query.kills += 1
+        if query.kills < MAX_KILLS:
+            return
+        lease = query.ledger.leases[key[1]]
+        file = query.files[lease.file]
+        text = f"the analysis took down its slot {query.kills} times, the last time: {reason}"
+        failure = Failure(
+            "slot", "AnalysisError", text, path=file.path, tree=file.tree, start=lease.start,
+            stop=None if lease.opening else lease.stop, worker=worker.name,
+        )  # fmt: skip
+        self._fail(query, failure, (), now)
+
+    def _slot_up(self, worker: Worker, message: messages.SlotUp, frames: Frames, now: float) -> None:
+        if message.slot < len(worker.slots):
+            slot = worker.slots[message.slot]
+            slot.up = True
+            self._feed_on(slot)
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
@@ -471,7 +486,7 @@ class MasterCore:
             self._feed_on(slot)
 
     def _feed_on(self, slot: Slot) -> None:
-        if len(slot.leases) < CREDIT:
+        if slot.up and len(slot.leases) < CREDIT:
             self._hungry[len(slot.leases)][id(slot)] = slot
 
     def _give_back(self, worker: Worker, key: tuple[str, int]) -> None:

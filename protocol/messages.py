@@ -367,7 +367,7 @@ class Failed(Message, frozen=True):
 
 
 class SlotDown(Message, frozen=True):
-    """A slot's process is gone, and with it the leases named; a new process takes its place.
+    """A slot's process is gone, and with it the leases named; `SlotUp` follows when a new process has taken its place.
 
     `running` says that the first of the leases was being processed, and may be what took the slot down.
     """
@@ -376,6 +376,12 @@ class SlotDown(Message, frozen=True):
     leases: list[LeaseKey]
     reason: Words
     running: bool
+
+
+class SlotUp(Message, frozen=True):
+    """A slot that went down is there again and takes leases."""
+
+    slot: NonNegative
 
 
 class Ready(Message, frozen=True):
@@ -390,11 +396,11 @@ Any = (
     | Submit | Stop | Attach | Ask | Shutdown
     | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
     | Setup | Lease | Release | Committed
-    | Opened | Finished | Commit | Failed | SlotDown | Ready
+    | Opened | Finished | Commit | Failed | SlotDown | SlotUp | Ready
 )  # fmt: skip
 """Every message there is."""
 
 FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Attach, Ask, Shutdown)
 """What a peer with a session key may say."""
-FROM_WORKER = (Hello, Heartbeat, Bye, Opened, Finished, Commit, Failed, SlotDown)
+FROM_WORKER = (Hello, Heartbeat, Bye, Opened, Finished, Commit, Failed, SlotDown, SlotUp)
 """What a peer with a worker key may say."""

@@ -46,6 +46,7 @@ def run(events: int, slots: int | None, folder: Path | None, png: Path) -> Resul
             for snapshot in query.stream():
                 live.update(picture(snapshot, width=min(console.width, 110)))
         result = query.result()
+    console.print()
     console.print(f"[bold]account:[/bold] {describe_account(result.account)}")
     save_png(result, png, console)
     return result

@@ -103,6 +103,12 @@ def test_a_slot_that_ends_idle_is_not_blamed_on_a_lease() -> None:
     assert down.leases == [] and not down.running
 
 
+def test_a_slot_that_is_back_is_announced() -> None:
+    agent = Agent()
+    agent.core.slot_exited(1, "gone", 0.0)
+    assert sent(agent.slot(1, m.Ready(1, 12)), m.SlotUp) == [m.SlotUp(1)]
+
+
 def test_leases_for_a_slot_that_is_starting_go_back() -> None:
     agent = Agent()
     agent.core.slot_exited(0, "gone", 0.0)

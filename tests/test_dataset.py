@@ -5,12 +5,11 @@ from pathlib import PurePosixPath
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from eventmill.packetizer.dataset import Dataset
 from eventmill.protocol.errors import DatasetError
 from eventmill.protocol.messages import File
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def same(path: str) -> list[str]:
@@ -18,7 +17,9 @@ def same(path: str) -> list[str]:
     return [path]
 
 
-@pytest.mark.parametrize("path", ["a.root", "root://host:1094//store/a.root", "/data/*.root", "https://host/a.root?x=1"])
+@pytest.mark.parametrize(
+    "path", ["a.root", "root://host:1094//store/a.root", "/data/*.root", "https://host/a.root?x=1"]
+)
 def test_a_path_is_one_file_of_an_unnamed_dataset(path: str) -> None:
     assert Dataset(path, tree="Events").files == (File(path, "Events"),)
 
@@ -34,6 +35,7 @@ def test_path_objects_are_paths() -> None:
         ("a.root:dir/Events;2", "a.root", "dir/Events;2"),
         ("root://host:1094//x/a.root:Events", "root://host:1094//x/a.root", "Events"),
         ("root://host:1094//x/*.root:Events", "root://host:1094//x/*.root", "Events"),
+        ("root://host:1094//x/*:Events", "root://host:1094//x/*", "Events"),
         ("root://host:1094//x/a.root", "root://host:1094//x/a.root", "other"),
         ("a.root:b/c.root", "a.root:b/c.root", "other"),
     ],
@@ -44,7 +46,11 @@ def test_uproots_colon_names_the_tree_and_a_port_does_not(given: str, path: str,
 
 def test_several_trees_take_each_file_once_for_each() -> None:
     dataset = Dataset(["a.root", "b.root:own"], tree=("sig", "bkg"))
-    assert [(file.path, file.tree) for file in dataset.files] == [("a.root", "sig"), ("a.root", "bkg"), ("b.root", "own")]
+    assert [(file.path, file.tree) for file in dataset.files] == [
+        ("a.root", "sig"),
+        ("a.root", "bkg"),
+        ("b.root", "own"),
+    ]
 
 
 def test_named_datasets_keep_order_names_and_metadata() -> None:
@@ -53,11 +59,10 @@ def test_named_datasets_keep_order_names_and_metadata() -> None:
         tree="Events",
         metadata={"year": 2012, "ttbar": {"xsec": np.float64(831.8)}},
     )
-    assert dataset.names == ("data", "ttbar")
     assert [file.dataset for file in dataset.files] == ["data", "data", "ttbar"]
     assert dataset.files[0].metadata == {"year": 2012}
     assert dataset.files[2].metadata == {"year": 2012, "xsec": 831.8}
-    assert repr(dataset) == "<Dataset of 2 datasets: data (2 files), ttbar (tt/*.root)>"
+    assert repr(dataset) == "<Dataset of 3 files: data (2), ttbar (1)>"
     assert len(dataset) == 3
 
 
@@ -96,23 +101,27 @@ def test_steps_that_leave_entries_out_are_refused(steps: list[list[int]]) -> Non
         Dataset({"dy": {"files": {"a.root": {"object_path": "Events", "steps": steps, "num_entries": 100}}}})
 
 
-def test_expanding_sorts_and_keeps_what_is_known() -> None:
-    dataset = Dataset({"x": {"files": {"*.root": "T", "z.root": {"object_path": "T", "num_entries": 7}}}}, max_entries=9)
-    names = {"*.root": ["b.root", "a.root"], "z.root": ["z.root"]}
+def test_expanding_keeps_order_and_what_is_known() -> None:
+    dataset = Dataset(
+        {"x": {"files": {"*.root": "T", "z.root": {"object_path": "T", "num_entries": 7}}}}, max_entries=9
+    )
+    names = {"*.root": ["a.root", "b.root"], "z.root": ["z.root"]}
     expanded = dataset.expanded(names.__getitem__)
     assert expanded.files == (File("a.root", "T", "x"), File("b.root", "T", "x"), File("z.root", "T", "x", 7))
     assert expanded.max_entries == 9
 
 
-def test_a_file_twice_in_one_dataset_is_refused() -> None:
+def test_a_file_twice_is_refused() -> None:
     """Its events would be counted twice; overlapping patterns are how that happens."""
+    with pytest.raises(DatasetError, match="twice"):
+        Dataset({"one": "a.root", "two": "a.root"})
     dataset = Dataset(["a*.root", "ab.root"], tree="T")
-    with pytest.raises(DatasetError, match=r"ab\.root is 2 times"):
+    with pytest.raises(DatasetError, match=r"ab\.root with tree T is in the dataset twice"):
         dataset.expanded(lambda path: ["aa.root", "ab.root"] if "*" in path else [path])
 
 
-def test_a_file_in_two_datasets_or_with_two_trees_is_fine() -> None:
-    assert len(Dataset({"one": "a.root", "two": "a.root"}, tree=["s", "b"]).expanded(same)) == 4
+def test_a_file_with_two_trees_is_fine() -> None:
+    assert len(Dataset("a.root", tree=["s", "b"]).expanded(same)) == 2
 
 
 def test_a_pattern_without_files_is_an_error() -> None:
@@ -123,19 +132,19 @@ def test_a_pattern_without_files_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ([], "no files"),
-        ({}, "no files"),
-        ({"dy": []}, "no files"),
-        ("", "path is empty"),
-        ([1], "must hold paths"),
-        (3, "must be a path"),
-        ({"dy": {"files": 3}}, "of dataset dy must be"),
-        ({"a.root": 3}, "name of its tree"),
-        ({1: "a.root"}, "name of a dataset"),
+        ([], "names no files"),
+        ({}, "names no files"),
+        ({"dy": []}, "names no files"),
+        ("", "expected a path"),
+        ([1], "expected a path, not 1"),
+        (3, "expected a path, a list of paths or a dict, not 3"),
+        ({"dy": {"files": 3}}, "a dict of dataset 'dy', not 3"),
+        ({"a.root": 3}, "name of a tree"),
+        ({"dy": {"files": {"a.root": {"num_entries": -1}}}}, "num_entries is -1"),
     ],
 )
 def test_other_forms_are_refused_in_words(files: object, words: str) -> None:
-    with pytest.raises((DatasetError, TypeError), match=words):
+    with pytest.raises(DatasetError, match=words):
         Dataset(files)  # type: ignore[arg-type]
 
 
@@ -143,15 +152,15 @@ def test_metadata_is_checked() -> None:
     """It travels with every packet."""
     with pytest.raises(DatasetError, match="numbers"):
         Dataset("a.root", metadata={"weights": [1, 2]})
-    with pytest.raises(DatasetError, match="none of the datasets"):
+    with pytest.raises(DatasetError, match="name of a dataset"):
         Dataset({"dy": "a.root"}, metadata={"ttbar": {"xsec": 1.0}})
     with pytest.raises(DatasetError, match="max_entries"):
         Dataset("a.root", max_entries=-1)
 
 
-@given(st.dictionaries(st.text("abc/ ", min_size=1), st.lists(st.text("xyz*/:.", min_size=1), min_size=1), min_size=1))
-def test_files_survive_the_wire_and_none_is_lost(spec: dict[str, list[str]]) -> None:
-    dataset = Dataset(dict(spec), tree="T")
-    assert len(dataset) == sum(len(paths) for paths in spec.values())
+@given(st.dictionaries(st.text("abc/ ", min_size=1), st.sets(st.text("xyz/.", min_size=1), min_size=1), min_size=1))
+def test_files_survive_the_wire_and_none_is_lost(spec: dict[str, set[str]]) -> None:
+    dataset = Dataset({name: [name + path for path in sorted(paths)] for name, paths in spec.items()}, tree=["T", "U"])
+    assert len(dataset) == 2 * sum(len(paths) for paths in spec.values())
     wire = msgspec.msgpack.encode(list(dataset.files))
     assert tuple(msgspec.msgpack.decode(wire, type=list[File])) == dataset.files

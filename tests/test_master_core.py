@@ -204,9 +204,24 @@ def test_a_query_that_keeps_taking_slots_down_fails() -> None:
         lease = made.workers[b"worker0"].queues[0].pop(0)
         key = m.LeaseKey(query, lease.lease)
         made.tell(b"worker0", "worker", m.SlotDown(0, [key], "killed by signal 11 (SIGSEGV)", running=True))
+        assert not made.workers[b"worker0"].queues[0], "a slot that is down gets no lease"
+        made.tell(b"worker0", "worker", m.SlotUp(0))
     ended = made.ended[query]
     assert ended.state == "failed"
     assert ended.failure is not None and "SIGSEGV" in ended.failure.message
+
+
+def test_a_slot_that_goes_down_with_several_leases_as_its_query_fails() -> None:
+    """The leases behind the deadly one end with the query; nothing is given back twice."""
+    made = world([100, 100, 100], slots=1)
+    query = made.submit()
+    for _ in range(3):
+        keys = [m.LeaseKey(query, lease.lease) for lease in made.workers[b"worker0"].queues[0]]
+        assert len(keys) == 2
+        made.workers[b"worker0"].queues[0].clear()
+        made.tell(b"worker0", "worker", m.SlotDown(0, keys, "exited with code 3", running=True))
+        made.tell(b"worker0", "worker", m.SlotUp(0))
+    assert made.ended[query].state == "failed"
 
 
 def test_without_workers_the_query_says_what_it_waits_for() -> None:

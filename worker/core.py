@@ -254,7 +254,9 @@ class AgentCore:
 
     def _ready(self, slot: SlotState, message: messages.Ready, frames: Frames, now: float) -> None:
         slot.up = True
-        if not self.said_hello and all(slot.up for slot in self.slots):
+        if self.said_hello:
+            self._tell(messages.SlotUp(slot.index))
+        elif all(slot.up for slot in self.slots):
             self.said_hello = True
             self._tell(self.hello)
 

@@ -8,6 +8,7 @@ counter branch share their offsets, so that `ak.num(events.Muon_pt)` reads `nMuo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +55,10 @@ class LazyEvents:
         if form.is_numpy:
             values = _virtual((bite.length, *form.inner_shape), form.primitive, bite.values(name))
             return ak.contents.NumpyArray(values, parameters=form.parameters)
-        values = _virtual((unknown_length,), form.content.primitive, bite.values(name), bite.number(name))
+        index, number = bite.lists(name, self._counters[name])
+        values = _virtual((unknown_length,), form.content.primitive, bite.values(name), number)
         content = ak.contents.NumpyArray(values, parameters=form.content.parameters)
-        offsets = bite.offsets(name, self._counters[name])
-        return ak.contents.ListOffsetArray(offsets, content, parameters=form.parameters)
+        return ak.contents.ListOffsetArray(index, content, parameters=form.parameters)
 
 
 class Bite:
@@ -70,23 +71,27 @@ class Bite:
         self._stop = stop
         self._columns: dict[str, tuple[Any, Any]] = {}
         self._buffers: dict[str, dict[str, Any]] = {}
-        self._indexes: dict[str, Any] = {}
+        self._lists: dict[str, tuple[Any, Load]] = {}
 
     def values(self, name: str) -> Load:
         """Loads a column's numbers."""
         return lambda: self._column(name)[0]
 
-    def number(self, name: str) -> Load:
-        """Loads how many numbers a column of lists has."""
-        return lambda: (len(self._column(name)[0]),)
+    def lists(self, name: str, counter: str) -> tuple[Any, Load]:
+        """The index of where a column's lists start, from 0, and the number of values in them.
 
-    def offsets(self, name: str, counter: str) -> Any:
-        """The index that says where a column's lists start, from 0; it loads the counter branch if there is one."""
+        Both load the counter branch if there is one, and then serve all columns with the same counter.
+        """
         key = counter or name
-        if key not in self._indexes:
-            load = (lambda: _summed(self._column(key)[0])) if counter else (lambda: self._column(key)[1])
-            self._indexes[key] = ak.index.Index64(_virtual((self.length + 1,), "int64", load))
-        return self._indexes[key]
+        if key not in self._lists:
+
+            @functools.cache
+            def offsets() -> Any:
+                return _summed(self._column(key)[0]) if counter else self._column(key)[1]
+
+            index = ak.index.Index64(_virtual((self.length + 1,), "int64", offsets))
+            self._lists[key] = index, lambda: (int(offsets()[-1]),)
+        return self._lists[key]
 
     def buffer(self, name: str, key: str) -> Load:
         """Loads one buffer of a column that is neither numbers nor lists of them; the first one loads all of them."""

@@ -334,13 +334,16 @@ def _open(path: str, timeout: float) -> Any:
             raise IsADirectoryError("it is a folder")
         if local.stat().st_size < SMALLEST:
             raise ValueError("it is too short for a ROOT file")
-    file = uproot.open({path: None}, **options)
-    source, end = file.file.source, file.file.fEND
-    if handler is not HTTPAhead and source.num_bytes < end:
-        size = source.num_bytes
+    file = uproot.ReadOnlyFile(path, **options)
+    try:
+        end = file.fEND
+        if handler is not HTTPAhead and file.source.num_bytes < end:
+            size = file.source.num_bytes
+            raise ValueError(f"it has {size} bytes of {end}: it was not written, or not copied, to its end")
+        return file.root_directory
+    except BaseException:
         file.close()
-        raise ValueError(f"it has {size} bytes of {end}: it was not written, or not copied, to its end")
-    return file
+        raise
 
 
 def _form(tbranch: Any) -> Any:

@@ -19,7 +19,7 @@ from uproot.source.xrootd import XRootDSource
 Range = tuple[int, int]
 """First byte and byte after the last, of a file."""
 
-HEAD = 1 << 10
+HEAD = 16 << 10
 TAIL = 128 << 10
 """Bytes of the two ends of a remote file that are read when it is opened."""
 REQUEST_BYTES = 256 << 20
@@ -60,7 +60,8 @@ class ReadAhead(Source):  # type: ignore[misc]  # uproot is untyped
 class XRootDAhead(ReadAhead, XRootDSource):  # type: ignore[misc]
     """root:// through the XRootD client's own vector reads, without fsspec.
 
-    ROOT keeps what is needed to open a tree at both ends of a file: read together, they save two round trips.
+    What is needed to open a tree is at one end of the file, if ROOT wrote it at the last one: read together, the two ends
+    save two round trips.
     """
 
     def chunk(self, start: int, stop: int) -> Chunk:
