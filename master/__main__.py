@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import sys
@@ -18,10 +19,8 @@ def main() -> None:
     """Serve the session, then remove the folder with its keys."""
     folder, port, descriptor, owner = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    try:
+    with contextlib.suppress(ProcessLookupError):  # the session was gone before we started
         Master(KeyFolder(folder), Binding("127.0.0.1", port, "127.0.0.1", descriptor), owner).run()
-    except ProcessLookupError:
-        pass  # the session was gone before we started
     # After an error the folder stays: the session reads the log in it.
     shutil.rmtree(folder, ignore_errors=True)
 

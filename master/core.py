@@ -234,8 +234,8 @@ class MasterCore:
             return f"a {role} key cannot be used as a {hello.role}: use the {hello.role}'s connection file"
         if hello.python != self.python:
             return (
-                f"this {hello.role} runs Python {hello.python or '?'}, the master runs Python {self.python}: analyses travel "
-                "as bytecode, so use the same minor version everywhere"
+                f"this {hello.role} runs Python {hello.python or '?'}, the master runs Python {self.python}: "
+                "analyses travel as bytecode, so use the same minor version everywhere"
             )
         return ""
 
@@ -330,9 +330,7 @@ class MasterCore:
         if query is None:
             return
         try:
-            query.ledger.opened(
-                message.lease, message.entries, message.stop, tuple(message.clusters), message.identity
-            )
+            query.ledger.opened(message.lease, message.entries, message.stop, tuple(message.clusters), message.identity)
         except StaleLease as error:
             self._blame(worker, error, now)
             return

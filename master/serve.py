@@ -99,7 +99,7 @@ class Master:
             raise ConnectionFailed(
                 f"cannot listen at {binding.interface}:{port}: {error.strerror}; choose another --port"
             ) from None
-        bound = self.router.get(zmq.LAST_ENDPOINT).decode().rstrip("\0")
+        bound = bytes(self.router.get(zmq.LAST_ENDPOINT)).decode().rstrip("\0")
         host = binding.host or ("127.0.0.1" if binding.interface == "127.0.0.1" else platform.node())
         return f"tcp://{host}:{bound.rpartition(':')[2]}"
 

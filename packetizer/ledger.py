@@ -145,9 +145,7 @@ class Ledger:
 
     # --- what slots report ----------------------------------------------------------------------------------------
 
-    def opened(
-        self, number: int, entries: int, stop: int, clusters: Sequence[int] = (), identity: str = ""
-    ) -> None:
+    def opened(self, number: int, entries: int, stop: int, clusters: Sequence[int] = (), identity: str = "") -> None:
         """The holder of an opening lease has opened the file, and keeps `[0, stop)` of its `entries`.
 
         Raises:
@@ -280,6 +278,7 @@ class Ledger:
                 assert (index in self.unopened) + state.opening + state.given_up == 1
                 continue
             whole = Ranges()
+            places: tuple[Iterable[tuple[int, int]], ...]
             places = (state.todo, leased.get(index, []), state.done, state.failed)
             for place, ranges in enumerate(places):
                 for start, stop in ranges:

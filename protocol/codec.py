@@ -72,7 +72,9 @@ def decode(frames: Frames) -> tuple[Message, list[Buffer]]:
     if not frames:
         raise RemoteProtocolError("an empty message")
     if len(frames) > MAX_FRAMES or len(frames[0]) > MAX_HEADER:
-        raise RemoteProtocolError(f"a message of {len(frames)} frames with a header of {len(frames[0])} bytes is too large")
+        raise RemoteProtocolError(
+            f"a message of {len(frames)} frames with a header of {len(frames[0])} bytes is too large"
+        )
     try:
         return _decoder.decode(frames[0]), list(frames[1:])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -297,8 +297,8 @@ class Lease(Message, frozen=True):
     """A packet for one slot: entries `[start, stop)` of a file.
 
     `opening` says that the length of the file is not known yet: the slot answers with `Opened`, and takes of the range
-    what the file has, or less, to end at a cluster; never more. `seconds` is the time the packet may take; a slot that needs longer stops at the next entry it can stop
-    at, and the rest goes back to the master.
+    what the file has, or less, to end at a cluster; never more. `seconds` is the time the packet may take; a slot that
+    needs longer stops at the next entry it can stop at, and the rest goes back to the master.
     """
 
     lease: NonNegative

@@ -54,7 +54,9 @@ def main() -> None:
 @main.command()
 @click.argument("name", default="default")
 @click.option("--port", default=DEFAULT_PORT, show_default=True, help="The one TCP port for sessions and workers.")
-@click.option("--host", default="", help="Name or address under which others reach this machine.  [default: its host name]")
+@click.option(
+    "--host", default="", help="Name or address under which others reach this machine.  [default: its host name]"
+)
 @click.option("--interface", default="*", show_default=True, help="Address of the network interface to listen at.")
 @click.option("--keys", "folder", type=click.Path(path_type=Path), help="Folder with its keys.  [default: by NAME]")
 @click.option("-v", "--verbose", is_flag=True, help="Log refused messages and more.")
@@ -105,21 +107,21 @@ def worker(connection: str, slots: int | None, name: str, patience: float, verbo
 def status(target: str) -> None:
     """Show the workers and queries of a master. TARGET is its name, client.json or address."""
     with _connect(target) as session:
-        console = Console()
         workers = Table(title=f"workers of {session.address}", title_justify="left")
         for heading in ("worker", "host", "pid", "slots", "busy", "packets", "entries"):
             workers.add_column(heading, justify="left" if heading in ("worker", "host") else "right")
         for info in session.workers():
-            cells = (info.worker, info.host, info.pid, info.slots, info.busy, info.packets, f"{info.entries:,}")
-            workers.add_row(*map(str, cells))
+            counts = (info.slots, info.busy, info.packets, info.entries)
+            workers.add_row(info.worker, info.host, str(info.pid), *(f"{count:,}" for count in counts))
         queries = Table(title="queries", title_justify="left")
         for heading in ("query", "name", "owner", "state", "entries", "of", "seconds"):
             queries.add_column(heading, justify="left" if heading in ("query", "name", "owner", "state") else "right")
         for query in session.queries():
             account = query.account
             total = f"{'~' if account.estimated else ''}{account.total:,}"
-            cells = (query.query, query.name, query.owner, query.state, f"{account.processed:,}", total, f"{query.seconds:.1f}")
-            queries.add_row(*map(str, cells))
+            numbers = (f"{account.processed:,}", total, f"{query.seconds:.1f}")
+            queries.add_row(query.query, query.name, query.owner, query.state, *numbers)
+        console = Console()
         console.print(workers)
         console.print(queries)
 
@@ -145,7 +147,9 @@ def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
 @main.command()
 @click.argument("name", default="default")
 @click.option("--new", is_flag=True, help="Make new keys: peers with the old ones are refused from the next start on.")
-@click.option("--address", default=f"tcp://localhost:{DEFAULT_PORT}", show_default=True, help="Where the master will be.")
+@click.option(
+    "--address", default=f"tcp://localhost:{DEFAULT_PORT}", show_default=True, help="Where the master will be."
+)
 def keys(name: str, new: bool, address: str) -> None:
     """Make or show the keys of the master called NAME."""
     folder = named(name)
@@ -160,8 +164,12 @@ def keys(name: str, new: bool, address: str) -> None:
 @main.command()
 @click.option("--events", default=2_000_000, show_default=True, help="Events in the sample.")
 @click.option("--slots", type=click.IntRange(1, 1024), help="Worker slots.  [default: one a core]")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where the sample is written.  [default: the user's cache]")
-@click.option("--png", type=click.Path(path_type=Path), default=Path("dimuon.png"), show_default=True, help="Plot to save.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Where the sample is written.  [default: the user's cache]"
+)
+@click.option(
+    "--png", type=click.Path(path_type=Path), default=Path("dimuon.png"), show_default=True, help="Plot to save."
+)
 def demo(events: int, slots: int | None, folder: Path | None, png: Path) -> None:
     """Write a sample of NanoAOD-like events and watch a dimuon spectrum fill."""
     from .demo import run

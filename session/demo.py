@@ -53,7 +53,12 @@ def run(events: int, slots: int | None, folder: Path | None, png: Path) -> Resul
 
 
 def _sample(console: Console, folder: Path, events: int) -> list[Path]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,} events"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("writing a sample", total=events)
         return write_sample(folder, events=events, progress=lambda done: progress.update(task, completed=done))
@@ -98,7 +103,13 @@ def save_png(result: Snapshot, png: Path, console: Console) -> None:
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     mass = result["mass"]
     axes.stairs(mass.values(), mass.axes[0].edges, fill=True, color="#2a6f97")
-    axes.set(xscale="log", yscale="log", xlabel=mass.axes[0].label, ylabel="muon pairs", title=describe_account(result.account))
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel=mass.axes[0].label,
+        ylabel="muon pairs",
+        title=describe_account(result.account),
+    )
     figure.savefig(png, dpi=120)
     plt.close(figure)
     console.print(f"saved {png}")

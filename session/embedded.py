@@ -44,9 +44,7 @@ class Embedded:
         }
         listener.close()
 
-    def _start(
-        self, module: str, arguments: Sequence[str], descriptors: Sequence[int] = ()
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, module: str, arguments: Sequence[str], descriptors: Sequence[int] = ()) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
@@ -64,7 +62,9 @@ class Embedded:
             if code is not None:
                 text = self.log.read_text(errors="replace") if self.log.exists() else ""
                 lines = "\n".join(text.splitlines()[-_LOG_LINES:])
-                raise EventmillError(f"the {name} process of this session has ended (code {code}); its last words:\n{lines}")
+                raise EventmillError(
+                    f"the {name} process of this session has ended (code {code}); its last words:\n{lines}"
+                )
 
     def close(self) -> None:
         """End both processes and remove their folder."""

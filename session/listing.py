@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import glob
+import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -111,25 +112,23 @@ class _Server:
     """Lists folders of one XRootD server."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        from XRootD.client import EnvPutInt, FileSystem
-
-        EnvPutInt("TimeoutResolution", 1)  # the client looks at its time-outs so often; every 15 s if nobody says so
+        client: Any = importlib.import_module("XRootD.client")
+        client.EnvPutInt("TimeoutResolution", 1)  # the client looks at its time-outs every 15 s unless told otherwise
         self._url = url
         self._timeout = max(1, round(timeout))
-        self._files: Any = FileSystem(url)
+        self._files = client.FileSystem(url)
+        self._flags = client.flags
 
     def matches(self, folder: str, pattern: str, folders: bool) -> list[str]:
         """Paths in a folder whose names fit the pattern: folders, or anything else."""
-        from XRootD.client.flags import DirListFlags, StatInfoFlags
-
-        status, listing = self._files.dirlist(folder, DirListFlags.STAT, timeout=self._timeout)
+        status, listing = self._files.dirlist(folder, self._flags.DirListFlags.STAT, timeout=self._timeout)
         if not status.ok:
             raise DatasetError(self._explain(folder, status))
         found = []
         for entry in listing or ():
             if not fnmatch.fnmatchcase(entry.name, pattern):
                 continue
-            is_folder = entry.statinfo is not None and bool(entry.statinfo.flags & StatInfoFlags.IS_DIR)
+            is_folder = entry.statinfo is not None and bool(entry.statinfo.flags & self._flags.StatInfoFlags.IS_DIR)
             if entry.statinfo is None or is_folder == folders:
                 found.append(f"{folder.rstrip('/')}/{entry.name}")
         return found

@@ -68,7 +68,9 @@ class Snapshot:
 
     def __repr__(self) -> str:
         content = list(self.value) if isinstance(self.value, Mapping) else type(self.value).__name__
-        return f"<{type(self).__name__} {self.state}: {describe_account(self.account)}, {self.seconds:.1f} s, {content}>"
+        return (
+            f"<{type(self).__name__} {self.state}: {describe_account(self.account)}, {self.seconds:.1f} s, {content}>"
+        )
 
 
 class Result(Snapshot):

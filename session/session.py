@@ -52,7 +52,9 @@ def connect(
     if target is None:
         return Session(Embedded(slots), EMBEDDED_SECONDS)
     if slots is not None:
-        raise ValueError("slots= is for a master of this session's own; start workers of a standing one with `eventmill worker`")
+        raise ValueError(
+            "slots= is for a master of this session's own; start workers of a standing one with `eventmill worker`"
+        )
     return Session(os.fspath(target), timeout)
 
 
@@ -155,7 +157,9 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:

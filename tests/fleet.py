@@ -11,7 +11,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import msgspec
-
 from eventmill.master import effects
 from eventmill.master.core import MasterCore
 from eventmill.protocol import messages as m
@@ -94,7 +93,9 @@ class World:
         if self.random.random() < 0.2 and stop > lease.start:
             stop = self.random.randint(lease.start + 1, stop)
         worker.waiting.append((lease, lease.start, stop))
-        self.tell(worker.identity, "worker", m.Finished(lease.query, lease.lease, stop, 0.01 * (stop - lease.start), 0.0, 0))
+        self.tell(
+            worker.identity, "worker", m.Finished(lease.query, lease.lease, stop, 0.01 * (stop - lease.start), 0.0, 0)
+        )
 
     def commit(self, worker: FakeWorker) -> None:
         """Commit everything that waits, query by query."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from eventmill.merge import Partial, decode, encode
 from eventmill.protocol import messages as m
 from eventmill.protocol.errors import RemoteProtocolError
@@ -43,7 +42,9 @@ class Agent:
     def finish(self, number: int, slot: int, stop: int = 10) -> None:
         self.slot(slot, m.Finished("q", number, stop, 0.1, 0.1, 0))
 
-    def hand_over(self, slot: int, parts: list[tuple[int, int, int]], value: object, now: float = 0.0) -> list[core.Effect]:
+    def hand_over(
+        self, slot: int, parts: list[tuple[int, int, int]], value: object, now: float = 0.0
+    ) -> list[core.Effect]:
         return self.slot(slot, m.Commit(1, "q", [m.Part(*part) for part in parts]), value, now)
 
 

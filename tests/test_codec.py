@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-
 from eventmill.protocol import codec, messages
 from eventmill.protocol.errors import LocalProtocolError, RemoteProtocolError
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 KINDS = list(messages.Any.__args__)
 SAMPLES = [
@@ -28,7 +27,9 @@ def test_a_message_and_its_frames_arrive_unchanged(message: messages.Message) ->
 
 def test_every_message_is_in_the_vocabulary_of_some_direction() -> None:
     """No message is declared and then forgotten in the union that decodes."""
-    declared = {kind for kind in vars(messages).values() if isinstance(kind, type) and issubclass(kind, messages.Message)}
+    declared = {
+        kind for kind in vars(messages).values() if isinstance(kind, type) and issubclass(kind, messages.Message)
+    }
     assert declared - {messages.Message} == set(KINDS)
 
 

@@ -6,7 +6,6 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from eventmill.protocol import connection
 from eventmill.protocol.errors import ConnectionFailed
 

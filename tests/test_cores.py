@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from eventmill.worker.cores import usable_cores
 
 HERE = len(os.sched_getaffinity(0))
@@ -23,7 +22,9 @@ def test_batch_variables_are_kept_to(tmp_path: Path, name: str) -> None:
     assert usable_cores({name: "many"}, tmp_path) == HERE
 
 
-@pytest.mark.parametrize(("quota", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", HERE), ("", HERE)])
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", HERE), ("", HERE)]
+)
 def test_cgroup_quotas_are_kept_to(tmp_path: Path, quota: str, cores: int) -> None:
     (tmp_path / "cpu.max").write_text(quota)
     assert usable_cores({}, tmp_path) == cores

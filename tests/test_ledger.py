@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from eventmill.packetizer.ledger import Ledger, StaleLease
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-from eventmill.packetizer.ledger import Ledger, StaleLease
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -44,8 +43,8 @@ class LedgerMachine(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(self.live(opening=True)))
         lease = self.ledger.leases[number]
         entries = self.lengths[lease.file]
-        self.ledger.opened(number, entries, data.draw(st.integers(min(1, entries), max(1, lease.stop))) if entries > lease.stop
-                           else entries)  # fmt: skip
+        stop = data.draw(st.integers(1, lease.stop)) if entries > lease.stop else entries
+        self.ledger.opened(number, entries, stop)
 
     @precondition(lambda self: self.ledger.ready)
     @rule(data=st.data())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fleet import World
-
 from eventmill.master import effects
 from eventmill.protocol import messages as m
+from fleet import World
 
 
 def world(lengths: list[int], seed: int = 0, workers: int = 1, slots: int = 2) -> World:
@@ -158,7 +157,7 @@ def test_owners_share_the_slots_fairly() -> None:
     made.submit(b"modest")
     for index in range(8):
         made.hello(f"worker{index}".encode(), "worker", slots=1)
-    held = {owner: 0 for owner in ("greedy", "modest")}
+    held = dict.fromkeys(("greedy", "modest"), 0)
     for query in made.core.queries.values():
         held[query.submit.owner] += query.leases
     assert held == {"greedy": 8, "modest": 8}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from eventmill.packetizer.ranges import Ranges
 from hypothesis import given
 from hypothesis import strategies as st
-
-from eventmill.packetizer.ranges import Ranges
 
 spans = st.tuples(st.integers(0, 60), st.integers(0, 12)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 
@@ -28,7 +29,7 @@ def test_ranges_behave_like_a_set_of_numbers(steps: list[tuple[bool, tuple[int, 
         assert {number for start, stop in ranges for number in range(start, stop)} == numbers
         assert ranges.entries == len(numbers) and bool(ranges) == bool(numbers)
         pairs = list(ranges)
-        assert all(a[1] < b[0] for a, b in zip(pairs, pairs[1:], strict=False)), "ranges that touch are one range"
+        assert all(a[1] < b[0] for a, b in pairwise(pairs)), "ranges that touch are one range"
 
 
 def test_backward_ranges_are_refused() -> None:

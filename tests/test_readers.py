@@ -1,8 +1,10 @@
-"""Readers against uproot as the reference, on real files of many writers; and what they say of files that are broken."""
+"""Readers against uproot as the reference, on real files of many writers; and what they say of broken ones."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -415,3 +417,27 @@ def test_far_files_that_are_none(xrootd_server: XRootDServer) -> None:
         Reader(f"{xrootd_server.url}/cut.root", "events", timeout=10)
     with pytest.raises(DatasetError, match="the server does not answer"):
         Reader("root://127.0.0.1:1//x.root", "events", timeout=1)
+
+
+def test_files_from_a_web_server(tmp_path: Path) -> None:
+    """With a real server that answers range requests, in a process of its own."""
+    pytest.importorskip("aiohttp", reason="pip install eventmill[http]")
+    shutil.copy(data_path(HZZ), tmp_path / "hzz.root")
+    program = (
+        "import sys; from aiohttp import web; app = web.Application(); app.router.add_static('/', sys.argv[1]);"
+        "web.run_app(app, host='127.0.0.1', port=0, print=lambda text: print(text, flush=True))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = next(word for line in server.stdout for word in line.split() if word.startswith("http://"))
+            reader = Reader(f"{address.rstrip('/')}/hzz.root", "events", timeout=10)
+            expected = uproot.open(data_path(HZZ))["events"].arrays(MUONS)
+            reader.ahead(MUONS, 0, 2421)
+            columns = reader.read(MUONS, 0, 2421)
+            assert all(agree(columns[name], expected[name]) for name in MUONS)
+            reader.close()
+            with pytest.raises(DatasetError, match=r"there is no file http://.*/none\.root"):
+                Reader(f"{address.rstrip('/')}/none.root", "events", timeout=10)
+        finally:
+            server.terminate()

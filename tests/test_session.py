@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import eventmill as em
 import numpy as np
 import psutil
 import pytest
 import uproot
 from hist import Hist
-
-import eventmill as em
 
 SECONDS = 60
 
@@ -41,7 +40,9 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             if entries:
                 muons = ak.unflatten(random.exponential(30, counts.sum()).astype("f4"), counts)
                 numbers = np.arange(entries)
-                tree.extend({"MET_pt": random.exponential(40, entries).astype("f4"), "number": numbers, "Muon_pt": muons})
+                tree.extend(
+                    {"MET_pt": random.exponential(40, entries).astype("f4"), "number": numbers, "Muon_pt": muons}
+                )
     return sorted(str(path) for path in folder.glob("*.root"))
 
 
@@ -148,7 +149,9 @@ def test_helpers_and_constants_of_the_users_script_travel(session: em.Session, e
         return {"hard": Hist.new.Int(0, 5).Double().fill(ak.sum(events.Muon_pt > threshold, axis=1))}
 
     data = em.Dataset(events, tree="Events")
-    assert session.process(data, hard_muons).result(SECONDS)["hard"] == session.process(data, same).result(SECONDS)["hard"]
+    assert (
+        session.process(data, hard_muons).result(SECONDS)["hard"] == session.process(data, same).result(SECONDS)["hard"]
+    )
 
 
 def test_stop_keeps_what_is_merged_and_abort_drops_it(session: em.Session, events: list[str], tmp_path: Path) -> None:
@@ -181,7 +184,9 @@ def test_attach_gives_the_result_of_an_earlier_query(session: em.Session, events
 # --- bad input ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_exception_arrives_as_itself_with_the_users_line_file_and_entries(session: em.Session, events: list[str]) -> None:
+def test_an_exception_arrives_as_itself_with_the_users_line_file_and_entries(
+    session: em.Session, events: list[str]
+) -> None:
     def broken(events: ak.Array) -> int:
         numbers = {"a": 1}
         return numbers["b"] + len(events)
@@ -247,7 +252,9 @@ def test_a_slot_that_is_taken_down_is_told_to_the_user(session: em.Session, even
     with pytest.raises(em.errors.AnalysisError, match="took down its slot") as caught:
         session.process(em.Dataset(events, tree="Events"), deadly).result(SECONDS)
     assert ("code 3" if "exit" in how else "SIGSEGV") in str(caught.value)
-    assert session.process(em.Dataset(events, tree="Events"), spectrum).result(SECONDS).state == "done", "slots are back"
+    assert session.process(em.Dataset(events, tree="Events"), spectrum).result(SECONDS).state == "done", (
+        "slots are back"
+    )
 
 
 def test_missing_and_broken_files_are_named(session: em.Session, events: list[str], tmp_path: Path) -> None:
@@ -306,7 +313,9 @@ def test_leaving_a_session_leaves_no_process_behind() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
-def test_a_session_that_dies_leaves_no_process_behind(tmp_path: Path, events: list[str], number: signal.Signals) -> None:
+def test_a_session_that_dies_leaves_no_process_behind(
+    tmp_path: Path, events: list[str], number: signal.Signals
+) -> None:
     """Even with user code in an endless loop."""
     script = tmp_path / "script.py"
     script.write_text(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -19,10 +20,8 @@ def main() -> None:
     connection, owner = load_connection(Path(sys.argv[1])), int(sys.argv[3])
     slots = int(sys.argv[2]) or usable_cores()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    try:
+    with contextlib.suppress(ProcessLookupError):  # the session was gone before we started
         Worker(connection, slots, name="local", patience=60.0, owner=owner).run()
-    except ProcessLookupError:
-        pass  # the session was gone before we started
 
 
 if __name__ == "__main__":

@@ -177,12 +177,13 @@ class Baskets:
 
     def _counter(self, tbranch: Any) -> str:
         """The name of the branch that has the lengths of this one's lists, "" if there is none to rely on."""
-        count: Any = tbranch.count_branch
-        if count is None or count is tbranch or self._tbranches.get(count.name) is not count:
+        count = tbranch.count_branch
+        name = "" if count is None else str(count.name)
+        if not name or count is tbranch or self._tbranches.get(name) is not count:
             return ""
-        counter = self.branch(count.name)
+        counter = self.branch(name)
         is_count = counter is not None and not counter.is_list and not counter.shape and counter.native.kind in "iu"
-        return str(count.name) if is_count else ""
+        return name if is_count else ""
 
     def leave(self, name: str) -> None:
         """Have `branch` say from now on that only uproot can read this one."""

@@ -92,7 +92,7 @@ class Reader:
     def __init__(self, path: str, tree: str = "", timeout: float = 30.0) -> None:
         self.path = path
         self.touched: set[str] = set()
-        """Names of the branches that `read` and the arrays of `events` have read."""
+        """Names of the branches that have been read since the last call of `events`."""
         with self._explained("cannot be opened"):
             self._file = _open(path, timeout)
         try:
@@ -210,13 +210,14 @@ class Reader:
     def events(self, start: int, stop: int) -> ak.Array:
         """Events `[start, stop)` as an awkward array of records, whose columns are read when they are touched.
 
-        Columns that earlier calls have touched are asked for ahead, in one request, where the file is far.
+        The columns touched since the last call are asked for ahead, in one request, where the file is far.
 
         Raises:
             DatasetError: no such entries. Touching a column raises it when the file cannot be read.
         """
         self._check_entries(start, stop)
         self.ahead(sorted(self.touched), start, stop)
+        self.touched = set()
         with self._explained("cannot be read"):
             return self._lazy.array(start, stop)
 

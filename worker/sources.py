@@ -7,6 +7,7 @@ given what has been fetched meanwhile. All ranges of one `ahead` travel in one v
 
 from __future__ import annotations
 
+import importlib
 import queue
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -60,8 +61,8 @@ class ReadAhead(Source):  # type: ignore[misc]  # uproot is untyped
 class XRootDAhead(ReadAhead, XRootDSource):  # type: ignore[misc]
     """root:// through the XRootD client's own vector reads, without fsspec.
 
-    What is needed to open a tree is at one end of the file, if ROOT wrote it at the last one: read together, the two ends
-    save two round trips.
+    What is needed to open a tree is at one end of the file or the other: both are read together, which saves two round
+    trips.
     """
 
     def chunk(self, start: int, stop: int) -> Chunk:
@@ -72,9 +73,9 @@ class XRootDAhead(ReadAhead, XRootDSource):  # type: ignore[misc]
         return super().chunk(start, stop)
 
     def _open(self) -> None:
-        from XRootD.client import EnvPutInt  # only here: loading the client before a fork is asking for trouble
-
-        EnvPutInt("TimeoutResolution", 1)  # the client looks at its time-outs so often; every 15 s if nobody says so
+        # Loaded only here, because the client and a fork do not mix. It looks at its time-outs every 15 s unless told.
+        client: Any = importlib.import_module("XRootD.client")
+        client.EnvPutInt("TimeoutResolution", 1)
         super()._open()
         size = self.num_bytes
         spans = [(0, size)] if size <= HEAD + TAIL else [(0, HEAD), (size - TAIL, size)]
