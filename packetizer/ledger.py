@@ -278,8 +278,7 @@ class Ledger:
                 assert (index in self.unopened) + state.opening + state.given_up == 1
                 continue
             whole = Ranges()
-            places: tuple[Iterable[tuple[int, int]], ...]
-            places = (state.todo, leased.get(index, []), state.done, state.failed)
+            places = (list(state.todo), leased.get(index, []), list(state.done), list(state.failed))
             for place, ranges in enumerate(places):
                 for start, stop in ranges:
                     whole.add(start, stop)

@@ -10,18 +10,22 @@ import logging
 import sys
 from pathlib import Path
 
-from ..protocol.connection import load_connection
-from .cores import usable_cores
-from .serve import Worker
+from .cradle import Cradle
 
 
 def main() -> None:
     """Work for the session's master."""
+    cradle = Cradle()
+    # Imported while the nursery warms up.
+    from ..protocol.connection import load_connection
+    from .cores import usable_cores
+    from .serve import Worker
+
     connection, owner = load_connection(Path(sys.argv[1])), int(sys.argv[3])
     slots = int(sys.argv[2]) or usable_cores()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     with contextlib.suppress(ProcessLookupError):  # the session was gone before we started
-        Worker(connection, slots, name="local", patience=60.0, owner=owner).run()
+        Worker(connection, slots, name="local", patience=60.0, owner=owner, cradle=cradle).run()
 
 
 if __name__ == "__main__":

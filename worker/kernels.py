@@ -171,34 +171,16 @@ class CompiledKernel:
 
 
 def warm() -> None:
-    """Makes numba ready in this process, by compiling a small kernel that uses what most kernels use.
+    """Make numba ready in this process: its registries of types and functions are built by the first compilation.
 
-    A process forked from this one compiles or loads its first kernel without the start-up of numba. Starts no thread.
+    A process forked from this one then loads a cached kernel in milliseconds. Compiling a typical kernel here would make
+    the first new kernel of each slot 0.4 s faster, and every start 0.7 s slower. Starts no thread.
     """
+    njit((types.float64[::1],))(_first)
 
-    def typical(spectrum, weighted, counts, flat, single, charges):  # type: ignore[no-untyped-def]
-        counts[0] += 1
-        for i in range(len(single)):
-            if charges[i] > 0 and flat > 0.0:
-                spectrum.fill(np.sqrt(single[i]))
-                weighted.fill(single[i] * np.cos(flat), weight=0.5)
 
-    from hist import Hist
-
-    outputs = {
-        "spectrum": Hist.new.Reg(2, 0, 1).Double(),
-        "weighted": Hist.new.Reg(2, 0, 1).Weight(),
-        "counts": np.zeros(1, np.int64),
-    }
-    offsets = np.array([0, 2], np.int64)
-    columns: dict[str, Column] = {
-        "flat": Flat(np.ones(1, np.float32)),
-        "single": Jagged(offsets, Flat(np.ones(2, np.float32))),
-        "charges": Jagged(offsets, Flat(np.ones(2, np.int32))),
-    }
-    with tempfile.TemporaryDirectory(prefix="eventmill-") as folder:
-        for _ in range(2):  # once to compile, once to load
-            CompiledKernel(Kernel(typical, outputs), Path(folder)).run(columns, 0)
+def _first(values: NDArray[np.float64]) -> float:
+    return float(values[0] + 1.0)
 
 
 # --- outputs ------------------------------------------------------------------------------------------------

@@ -10,14 +10,8 @@ import logging
 import os
 import platform
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 
-import platformdirs
 import zmq
 
 from ..protocol import codec, messages
@@ -29,6 +23,7 @@ from ..protocol.lifeline import Lifeline
 from ..protocol.messages import Message
 from ..protocol.version import __version__
 from .core import AgentCore, Effect, Fork, Kill, Leave, ToMaster, ToSlot
+from .cradle import Cradle
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +40,7 @@ class Worker:
         name: what the master calls it; the host's name by default.
         patience: seconds to try to reach the master before giving up.
         owner: process to end with, for a worker that belongs to one session.
-        cache: folder for compiled kernels, shared by all slots and later workers of this user.
+        cradle: a nursery that has been started already.
     """
 
     def __init__(
@@ -55,7 +50,7 @@ class Worker:
         name: str = "",
         patience: float = CONNECT_SECONDS,
         owner: int | None = None,
-        cache: Path | None = None,
+        cradle: Cradle | None = None,
     ) -> None:
         self.connection = connection
         self.patience = patience
@@ -69,8 +64,12 @@ class Worker:
             slots=slots,
         )
         self.core = AgentCore(self.hello)
-        self.cache = cache or Path(platformdirs.user_cache_dir("eventmill")) / "kernels"
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.cradle = cradle or Cradle()
+        self.slots = self.context.socket(zmq.ROUTER)
+        self.slots.set(zmq.LINGER, 0)
+        self.slots.set(zmq.ROUTER_MANDATORY, 1)
+        self.dial = Dial(self.context, connection)
         self.lifeline = Lifeline(owner) if owner is not None else None
         self.pids: dict[int, int] = {}
         self._leave: Leave | None = None
@@ -82,44 +81,24 @@ class Worker:
             ConnectionFailed: the master cannot be reached, or refuses this worker; the text says why.
             EventmillError: the nursery could not be started.
         """
-        with tempfile.TemporaryDirectory(prefix="eventmill-") as folder:
-            self.slots = self.context.socket(zmq.ROUTER)
-            self.slots.set(zmq.LINGER, 0)
-            self.slots.set(zmq.ROUTER_MANDATORY, 1)
-            endpoint = f"ipc://{folder}/slots"
-            self.slots.bind(endpoint)
-            self.nursery, process = self._start_nursery(endpoint)
-            self.dial = Dial(self.context, self.connection)
-            previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-            try:
-                self._loop()
-            except KeyboardInterrupt:
-                log.info("told to end: leaving")
-            finally:
-                signal.signal(signal.SIGTERM, previous)
-                self._close(process)
+        self.slots.bind(self.cradle.endpoint)
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            self._loop()
+        except KeyboardInterrupt:
+            log.info("told to end: leaving")
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+            self._close()
         if self._leave is not None and self._leave.error:
             raise ConnectionFailed(self._leave.reason)
-
-    def _start_nursery(self, endpoint: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "eventmill.worker.nursery"]
-        process = subprocess.Popen(
-            [*command, str(theirs.fileno()), str(os.getpid()), endpoint, str(self.cache)],
-            pass_fds=[theirs.fileno()],
-            env=environment,
-            start_new_session=True,
-        )
-        theirs.close()
-        return ours, process
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
         poller = zmq.Poller()
         dial = self.dial
-        for item in (dial.socket, dial.monitor, self.slots, self.nursery):
+        for item in (dial.socket, dial.monitor, self.slots, self.cradle.link):
             poller.register(item, zmq.POLLIN)
         if self.lifeline is not None:
             poller.register(self.lifeline.fileno(), zmq.POLLIN)
@@ -134,7 +113,7 @@ class Worker:
                 self._receive_from_master()
             if self.slots in ready:
                 self._receive_from_slots()
-            if self.nursery.fileno() in ready:
+            if self.cradle.link.fileno() in ready:
                 self._receive_from_nursery()
             if self.lifeline is not None and self.lifeline.fileno() in ready:
                 log.info("the session is gone: leaving")
@@ -169,7 +148,7 @@ class Worker:
                 self._carry_out(self.core.from_slot(index, message, rest, time.monotonic()))
 
     def _receive_from_nursery(self) -> None:
-        word, *numbers = self.nursery.recv(4096).decode().split() or [""]
+        word, *numbers = self.cradle.link.recv(4096).decode().split() or [""]
         if word == "warm":
             self._carry_out(self.core.start())
         elif word == "forked":
@@ -192,7 +171,7 @@ class Worker:
                 case ToSlot():
                     self._send_to_slot(effect)
                 case Fork():
-                    self.nursery.send(f"fork {effect.slot}".encode())
+                    self.cradle.fork(effect.slot)
                 case Kill():
                     if effect.slot in self.pids:
                         os.kill(self.pids[effect.slot], signal.SIGKILL)
@@ -212,12 +191,10 @@ class Worker:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
 
-    def _close(self, process: subprocess.Popen[bytes]) -> None:
+    def _close(self) -> None:
         if self.dial.connected:
             self._send_to_master(messages.Bye())
-        self.nursery.close()
-        process.kill()
-        process.wait()
+        self.cradle.close()
         self.slots.close()
         self.dial.close()
         if self.lifeline is not None:

@@ -23,7 +23,7 @@ from ..protocol.codec import Buffer
 from ..protocol.messages import Message, Part
 from .bites import Bites
 from .failures import describe
-from .readers import FileLayout, ReaderCache
+from .readers import FileLayout, Reader, ReaderCache
 from .tasks import Task, load
 
 HAND_OVER = 0.25
@@ -130,6 +130,8 @@ class SlotProcess:
             start, stop = packet.at_fault(None if running.task is None else running.task.entry)
             failure, pickled = describe(error, lease, start, stop)
             self._send(messages.Failed(lease.query, lease.lease, failure), pickled)
+            if failure.kind == "data":
+                self.readers.drop(lease.file.path, lease.file.tree)
             if running.task is not None:
                 running.task.discard()
 
@@ -148,6 +150,7 @@ class SlotProcess:
         while packet.position < stop or packet.bites == 0:
             bite = running.bites.next(stop - packet.position)
             packet.begin(bite)
+            self._read_ahead(task, reader, packet.position + bite, bite, stop, lease)
             bite_began = time.monotonic()
             task.run(reader, lease.file, packet.position, packet.position + bite)
             running.bites.learn(bite, time.monotonic() - bite_began)
@@ -158,6 +161,19 @@ class SlotProcess:
             if time.monotonic() - began > lease.seconds:
                 break
         self._finish(running, task, packet, time.monotonic() - began, cpu_before, reader.bytes_read - bytes_before)
+
+    def _read_ahead(
+        self, task: Task, reader: Reader, start: int, entries: int, stop: int, lease: messages.Lease
+    ) -> None:
+        """Ask for what comes after the bite at hand, in this packet or in the next one of the same file."""
+        if task.branches is None:
+            return
+        if start < stop:
+            reader.ahead(task.branches, start, min(start + entries, stop))
+        elif self.leases:
+            following = self.leases[0]
+            if (following.query, following.file) == (lease.query, lease.file):
+                reader.ahead(task.branches, following.start, min(following.start + entries, following.stop))
 
     def _finish(
         self, running: Running, task: Task, packet: Packet, seconds: float, cpu_before: float, bytes_read: int
