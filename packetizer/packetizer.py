@@ -20,6 +20,8 @@ FIRST_ENTRIES = 100_000
 FIRST_SECONDS = 0.3
 SHORTEST = 0.1
 LONGEST = 2.0
+LONGEST_A_SLOT = 0.4
+"""Few slots make shorter packets: with this many seconds for each slot, a result comes in at least twice a second."""
 REST_IN_ONE = 1.5
 """The rest of a file is taken in one packet when it is under this many packets (PROOF's figure)."""
 MEMORY = 0.5
@@ -98,7 +100,8 @@ class Packetizer:
             return FIRST_ENTRIES, FIRST_SECONDS
         fleet = sum(other.rate or rate for other in self.paces.values())
         left = (self.ledger.total - self.ledger.processed - self.ledger.failed) / fleet
-        seconds = min(LONGEST, max(SHORTEST, left / 4))
+        longest = min(LONGEST, LONGEST_A_SLOT * len(self.paces))
+        seconds = min(longest, max(SHORTEST, left / 4))
         return max(1, round(rate * seconds)), 2 * seconds
 
     def learn(self, slot: Hashable, entries: int, seconds: float) -> None:

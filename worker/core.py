@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 COMMIT_INTERVAL = 0.5
 """Seconds that the oldest uncommitted range waits at most, while there is more to come."""
+FIRST_INTERVAL = 0.02
+"""The first commit of a query comes this soon: somebody may be watching. The next ones wait twice as long each time."""
 MAX_FAILED_STARTS = 3
 """A worker whose slots end this often before they are up gives up."""
 COMMIT_BYTES = 64 * 2**20
@@ -93,6 +95,12 @@ class QueryState:
     total: Total = field(default_factory=Total)
     parts: dict[int, Part] = field(default_factory=dict)
     since: float = 0.0
+    interval: float = FIRST_INTERVAL
+
+    @property
+    def due(self) -> float:
+        """When what is not committed must be; infinity when there is nothing."""
+        return self.since + self.interval if self.parts else float("inf")
 
 
 class AgentCore:
@@ -173,7 +181,7 @@ class AgentCore:
 
     def deadline(self) -> float:
         """When `expire` is to be called at the latest; infinity before the first hello."""
-        times = [query.since + COMMIT_INTERVAL for query in self.queries.values() if query.parts]
+        times = [query.due for query in self.queries.values()]
         if self.welcome is not None:
             times.append(self._spoken + self.welcome.heartbeat)
         return min(times, default=float("inf"))
@@ -181,7 +189,7 @@ class AgentCore:
     def expire(self, now: float) -> list[Effect]:
         """Do what is due: commits and heartbeats."""
         for number, query in self.queries.items():
-            if query.parts and now >= query.since + COMMIT_INTERVAL:
+            if now >= query.due:
                 self._commit(number)
         if self.welcome is not None and now >= self._spoken + self.welcome.heartbeat and not self._effects:
             self._tell(messages.Heartbeat())
@@ -316,6 +324,7 @@ class AgentCore:
         partial = query.total.partial()
         self._tell(messages.Commit(self._commits, number, list(query.parts.values())), partial.to_frames())
         query.total, query.parts = Total(), {}
+        query.interval = min(COMMIT_INTERVAL, 2 * query.interval)
 
     def _tell(self, message: Message, frames: Frames | list[Buffer] = ()) -> None:
         self._effects.append(ToMaster(message, frames))

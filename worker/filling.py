@@ -68,7 +68,11 @@ def bin_numbers(binning: Binning) -> tuple[NDArray[np.float64], NDArray[np.float
     return np.array(rows, np.float64).reshape(len(rows), 9), np.array(edges, np.float64)
 
 
-@njit(error_model="numpy")
+# Called by compiled code only: a door from Python or C would take a quarter of the time to compile.
+_inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+@_inner
 def bins(numbers, edges, axis):
     """Reads one axis from what `bin_numbers` wrote."""
     row = numbers[axis]
@@ -87,7 +91,7 @@ def bins(numbers, edges, axis):
 # --- from a value to its position on an axis: 0 is the underflow bin if there is one; outside [0, extent) is
 
 
-@njit(error_model="numpy")
+@_inner
 def _on_scale(z, bins):
     if z < 1.0:
         return bins.underflow + np.int64(z * bins.size) if z >= 0.0 else bins.underflow - 1
@@ -98,33 +102,33 @@ def _on_scale(z, bins):
     return bins.underflow + bins.size  # also what is not a number
 
 
-@njit(error_model="numpy")
+@_inner
 def _regular(x, bins):
     return _on_scale((x - bins.lo) / bins.width, bins)
 
 
-@njit(error_model="numpy")
+@_inner
 def _log(x, bins):
     return _on_scale((np.log(x) - bins.lo) / bins.width, bins)
 
 
-@njit(error_model="numpy")
+@_inner
 def _sqrt(x, bins):
     return _on_scale((np.sqrt(x) - bins.lo) / bins.width, bins)
 
 
-@njit(error_model="numpy")
+@_inner
 def _pow(x, bins):
     return _on_scale((math.pow(x, bins.power) - bins.lo) / bins.width, bins)
 
 
-@njit(error_model="numpy")
+@_inner
 def _circular(x, bins):
     z = (x - bins.lo) / bins.width
     return np.int64((z - np.floor(z)) * bins.size) if math.isfinite(z) else bins.size
 
 
-@njit(error_model="numpy")
+@_inner
 def _among_edges(x, bins):
     """C++'s upper_bound, so that what is not a number comes behind the last edge."""
     first, last = 0, len(bins.edges)
@@ -139,18 +143,18 @@ def _among_edges(x, bins):
     return bins.underflow + first - 1
 
 
-@njit(error_model="numpy")
+@_inner
 def _variable(x, bins):
     return _among_edges(x, bins)
 
 
-@njit(error_model="numpy")
+@_inner
 def _circular_variable(x, bins):
     start, width = bins.edges[0], bins.edges[bins.size] - bins.edges[0]
     return _among_edges(x - np.floor((x - start) / width) * width, bins)
 
 
-@njit(error_model="numpy")
+@_inner
 def _integer(x, bins):
     z = x - bins.lo
     if z < bins.size:
@@ -158,17 +162,17 @@ def _integer(x, bins):
     return bins.underflow + bins.size
 
 
-@njit(error_model="numpy")
+@_inner
 def _circular_integer(x, bins):
     return (x - np.int64(bins.lo)) % bins.size
 
 
-@njit(error_model="numpy")
+@_inner
 def _boolean(x, bins):
     return min(max(np.int64(x != 0) - np.int64(bins.lo), -1), bins.size)
 
 
-@njit(error_model="numpy")
+@_inner
 def _category(x, bins):
     for position in range(bins.size):
         if bins.edges[position] == x:
@@ -194,23 +198,23 @@ _POSITION: dict[str, tuple[types.Type, Any]] = {
 # --- from a bin to its cells --------------------------------------------------------------------------------
 
 
-@njit(error_model="numpy")
+@_inner
 def _add_count(cells, at, _weight, _sample):
     cells[at] += 1
 
 
-@njit(error_model="numpy")
+@_inner
 def _add_sum(cells, at, weight, _sample):
     cells[at] += weight
 
 
-@njit(error_model="numpy")
+@_inner
 def _add_weight(cells, at, weight, _sample):
     cells[2 * at] += weight
     cells[2 * at + 1] += weight * weight
 
 
-@njit(error_model="numpy")
+@_inner
 def _add_mean(cells, at, weight, sample):
     count, mean, deltas = 3 * at, 3 * at + 1, 3 * at + 2
     cells[count] += weight
@@ -219,7 +223,7 @@ def _add_mean(cells, at, weight, sample):
     cells[deltas] += weight * delta * (sample - cells[mean])
 
 
-@njit(error_model="numpy")
+@_inner
 def _add_weighted_mean(cells, at, weight, sample):
     weights, squares, mean, deltas = 4 * at, 4 * at + 1, 4 * at + 2, 4 * at + 3
     cells[weights] += weight
@@ -229,7 +233,7 @@ def _add_weighted_mean(cells, at, weight, sample):
     cells[deltas] += weight * delta * (sample - cells[mean])
 
 
-@njit(error_model="numpy")
+@_inner
 def _mark_weighted(cells):
     cells[len(cells) - 1] = 1
 
@@ -398,7 +402,7 @@ def _named(context: Any, builder: Any, given: types.Type, value: Any, categories
     return position
 
 
-@njit
+@njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _same(a, b):
     return a == b
 

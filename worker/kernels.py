@@ -137,7 +137,7 @@ class CompiledKernel:
         # Numba looks for the module of this name when it reads the function back from its cache.
         names |= {"function": self._own.function, "__name__": __name__}
         exec(compile(source, path, "exec"), names)  # noqa: S102  (written above, by this class)
-        loop = njit(cache=True, nogil=True)(names["loop"])
+        loop = njit(cache=True, nogil=True, no_cfunc_wrapper=True)(names["loop"])
         try:
             loop.compile(argument_types)
         except OSError:  # the cache folder is full, or gone

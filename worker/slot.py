@@ -59,10 +59,12 @@ class Running:
         self.setup = setup
         self.blob = blob
         self.task: Task | None = None
+        self.prepared = False
         self.bites = Bites()
         self.total = Total()
         self.parts: list[Part] = []
         self.since = 0.0
+        self.handed_over = False
 
 
 class SlotProcess:
@@ -146,6 +148,9 @@ class SlotProcess:
             self._send(
                 messages.Opened(lease.query, lease.lease, layout.entries, stop, list(layout.clusters), layout.identity)
             )
+        if not running.prepared:
+            task.prepare(reader, lease.file)
+            running.prepared = True
         began = time.monotonic()
         while packet.position < stop or packet.bites == 0:
             bite = running.bites.next(stop - packet.position)
@@ -188,16 +193,18 @@ class SlotProcess:
         self._send(messages.Finished(lease.query, lease.lease, packet.position, seconds, cpu, bytes_read))
 
     def _hand_over_due(self) -> None:
-        """Hand over what has waited long enough, and everything when there is no lease at hand."""
+        """Hand over the first packet, what has waited long enough, and everything when there is no lease at hand."""
         self._receive(wait=False)
         now = time.monotonic()
         waiting = {lease.query for lease in self.leases}
         for number, running in self.queries.items():
-            if running.parts and (number not in waiting or now - running.since >= HAND_OVER):
+            due = number not in waiting or not running.handed_over or now - running.since >= HAND_OVER
+            if running.parts and due:
                 self._commits += 1
                 message = messages.Commit(self._commits, number, running.parts)
                 self._send(message, running.total.partial().to_frames())
                 running.parts, running.total = [], Total()
+                running.handed_over = True
 
 
 class Packet:

@@ -37,6 +37,9 @@ class Task(ABC):
         """The entry at work when the analysis raised, where that is known."""
         return None
 
+    def prepare(self, reader: Reader, file: File) -> None:
+        """Do what the first bite of a file would have to wait for, so that the time of a packet says how fast it was."""
+
     @abstractmethod
     def run(self, reader: Reader, file: File, start: int, stop: int) -> None:
         """Analyse entries `[start, stop)`."""
@@ -60,6 +63,10 @@ class KernelTask(Task):
     @property
     def entry(self) -> int | None:
         return self.kernel.current_entry
+
+    def prepare(self, reader: Reader, file: File) -> None:
+        """Compile, or load what was compiled before, by running over no entries."""
+        self.run(reader, file, 0, 0)
 
     def run(self, reader: Reader, file: File, start: int, stop: int) -> None:
         self.kernel.run(reader.read(self.kernel.branches, start, stop), start)
