@@ -37,7 +37,7 @@ class Task(ABC):
         """The entry at work when the analysis raised, where that is known."""
         return None
 
-    def prepare(self, reader: Reader, file: File) -> None:
+    def prepare(self, reader: Reader, file: File) -> None:  # noqa: B027 - most have nothing to prepare
         """Do what the first bite of a file would have to wait for, so that the time of a packet says how fast it was."""
 
     @abstractmethod
