@@ -69,7 +69,8 @@ def bin_numbers(binning: Binning) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 # Called by compiled code only: a door from Python or C would take a quarter of the time to compile.
-_inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_NO_DOORS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_inner = njit(error_model="numpy", **_NO_DOORS)
 
 
 @_inner
@@ -402,7 +403,7 @@ def _named(context: Any, builder: Any, given: types.Type, value: Any, categories
     return position
 
 
-@njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@njit(**_NO_DOORS)
 def _same(a, b):
     return a == b
 

@@ -44,7 +44,8 @@ from .columns import Column, Flat, Jagged, Strings
 _NOT_KEPT = frozenset({"cache", "nopython", "nogil", "parallel", "forceobj", "looplift"})  # of a user's own @njit(...)
 
 # Only compiled code calls these functions: they need no door from Python, which takes a fifth of the time to compile.
-_OPTIONS = {"boundscheck": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_OPTIONS: dict[str, Any] = {"boundscheck": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_FROM_PYTHON: dict[str, Any] = {"no_cfunc_wrapper": True}
 
 
 class CompiledKernel:
@@ -137,7 +138,7 @@ class CompiledKernel:
         # Numba looks for the module of this name when it reads the function back from its cache.
         names |= {"function": self._own.function, "__name__": __name__}
         exec(compile(source, path, "exec"), names)  # noqa: S102  (written above, by this class)
-        loop = njit(cache=True, nogil=True, no_cfunc_wrapper=True)(names["loop"])
+        loop: Any = njit(cache=True, nogil=True, **_FROM_PYTHON)(names["loop"])
         try:
             loop.compile(argument_types)
         except OSError:  # the cache folder is full, or gone
@@ -149,7 +150,8 @@ class CompiledKernel:
         loop.disable_compile()  # so that numba casts arrays that can be written to, instead of compiling for them too
         hits = sum(loop.stats.cache_hits.values())
         self.loaded, self.compiled = self.loaded + hits, self.compiled + 1 - hits
-        return loop
+        compiled: Callable[..., None] = loop
+        return compiled
 
     def _source(self, structure: dict[str, str]) -> tuple[str, tuple[types.Type, ...]]:
         """The loop in Python, and the types of its arguments."""
