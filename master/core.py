@@ -22,8 +22,8 @@ from ..packetizer.ledger import StaleLease
 from ..protocol import codec, messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Failure, File, Message, WorkerInfo
-from .effects import Drop, Effect, Exit, Merge, Send, Take
-from .query import MAX_KILLS, Query, Share
+from .effects import Drop, Effect, Exit, Merge, Replace, Send, Take
+from .query import MAX_KILLS, Compaction, Query, Share
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ class MasterCore:
             messages.Finished: self._finished,
             messages.Commit: self._commit,
             messages.Failed: self._failed,
+            messages.Compacted: self._compacted,
             messages.SlotDown: self._slot_down,
             messages.SlotUp: self._slot_up,
         }
@@ -153,6 +154,13 @@ class MasterCore:
             snapshot = messages.Snapshot(number, query.account(), query.seconds(now))
             for peer in query.subscribers:
                 self._send(peer, snapshot, frames, now=now)
+        return self._done(now)
+
+    def crowded(self, number: str, frames: Sequence[Buffer], now: float) -> list[Effect]:
+        """A query's total holds objects that only a slot can merge."""
+        query = self.queries.get(number)
+        if query is not None and not query.over:
+            query.compaction = Compaction(frames)
         return self._done(now)
 
     def merge_failed(self, number: str, failure: Failure, now: float) -> list[Effect]:
@@ -250,6 +258,7 @@ class MasterCore:
             log.info("session %s %s", session.name, how)
         if worker is None:
             return
+        self._compact_elsewhere(identity)
         log.info("worker %s %s with %d leases", worker.name, how, len(worker.leases))
         for number in dict.fromkeys(number for number, _ in worker.leases):
             self.queries[number].workers_lost += 1
@@ -309,9 +318,7 @@ class MasterCore:
         if query is None or not query.running:
             return
         if message.keep:
-            self._release(query, now)
-            query.state = "merging"
-            self._effects.append(Take(query.number, final=True))
+            self._finish_merging(query, now)
         else:
             self._end(query, "aborted", now)
 
@@ -400,6 +407,7 @@ class MasterCore:
             return
         slot = worker.slots[message.slot]
         slot.up = False
+        self._compact_elsewhere(worker.identity, slot.index)
         for level in self._hungry:
             level.pop(id(slot), None)
         log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
@@ -430,6 +438,45 @@ class MasterCore:
             slot = worker.slots[message.slot]
             slot.up = True
             self._feed_on(slot)
+
+    # --- compaction -----------------------------------------------------------------------------------------------
+
+    def _compact(self, now: float) -> None:
+        """Give totals that wait for compaction to the slots with the fewest leases."""
+        for query in self.queries.values():
+            compaction = query.compaction
+            if compaction is None or compaction.holder is not None:
+                continue
+            slots = [slot for worker in self.workers.values() for slot in worker.slots if slot.up]
+            slot = min(slots, key=lambda slot: len(slot.leases), default=None)
+            if slot is not None:
+                compaction.holder = (slot.worker.identity, slot.index)
+                self._send(slot.worker.identity, messages.Compact(query.number, slot.index), compaction.frames, now=now)
+
+    def _compacted(self, worker: Worker, message: messages.Compacted, frames: Frames, now: float) -> None:
+        query = self.queries.get(message.query)
+        holder = (worker.identity, message.slot)
+        if query is None or query.compaction is None or query.compaction.holder != holder:
+            return
+        query.compaction = None
+        if message.failure is not None:
+            self._fail(query, msgspec.structs.replace(message.failure, worker=worker.name), frames, now)
+            return
+        self._effects.append(Replace(query.number, frames))
+        if query.state == "merging":
+            self._effects.append(Take(query.number, final=True))
+
+    def _compact_elsewhere(self, identity: bytes, index: int | None = None) -> None:
+        """A worker, or one slot of it, is gone: what it was compacting is given to another."""
+        for query in self.queries.values():
+            holder = query.compaction.holder if query.compaction is not None else None
+            if (
+                query.compaction is not None
+                and holder is not None
+                and holder[0] == identity
+                and index in (None, holder[1])
+            ):
+                query.compaction.holder = None
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
@@ -506,8 +553,13 @@ class MasterCore:
 
     def _end_if_complete(self, query: Query, now: float) -> None:
         if query.running and query.ledger.complete:
-            self._release(query, now)
-            query.state = "merging"
+            self._finish_merging(query, now)
+
+    def _finish_merging(self, query: Query, now: float) -> None:
+        """Nothing more will be committed: take the result, once everything in it is merged."""
+        self._release(query, now)
+        query.state = "merging"
+        if query.compaction is None:
             self._effects.append(Take(query.number, final=True))
 
     def _fail(self, query: Query, failure: Failure, frames: Frames, now: float) -> None:
@@ -519,7 +571,7 @@ class MasterCore:
     def _end(self, query: Query, state: messages.State, now: float) -> None:
         """Enter a final state and tell everybody."""
         self._release(query, now)
-        query.state, query.ended = state, now
+        query.state, query.ended, query.compaction = state, now, None
         self._effects.append(Drop(query.number))
         for peer in query.subscribers:
             self._send(peer, *self._ended(query, now), now=now)
@@ -584,6 +636,7 @@ class MasterCore:
 
     def _done(self, now: float) -> list[Effect]:
         self._feed(now)
+        self._compact(now)
         effects, self._effects = self._effects, []
         return effects
 

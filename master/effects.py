@@ -35,6 +35,14 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """Put a compacted total in the place of the one that was set aside for compaction."""
+
+    query: str
+    frames: Frames
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """Forget a query's total."""
 
@@ -46,5 +54,5 @@ class Exit:
     """End the master."""
 
 
-Effect = Send | Merge | Take | Drop | Exit
-MergerTask = Merge | Take | Drop
+Effect = Send | Merge | Take | Replace | Drop | Exit
+MergerTask = Merge | Take | Replace | Drop

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import zmq
 
@@ -18,9 +18,12 @@ from ..merge import Partial, Total
 from ..protocol.codec import Buffer
 from ..protocol.errors import MergeError, RemoteProtocolError
 from ..protocol.messages import Failure
-from .effects import Drop, Merge, MergerTask, Take
+from .effects import Drop, Merge, MergerTask, Replace, Take
 
 log = logging.getLogger(__name__)
+
+MOST_OBJECTS = 32
+"""Pickled objects that a total may hold side by side before a slot is asked to merge them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,38 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Crowded:
+    """A total holds so many pickled objects that a slot must merge them; it is set aside until `Replace`."""
+
+    query: str
+    frames: list[Buffer]
+
+
+@dataclass(frozen=True, slots=True)
 class Unmergeable:
     """Partial results of a query that do not fit together."""
 
     query: str
     failure: Failure
+
+
+Answer = Taken | Crowded | Unmergeable
+
+
+@dataclass(slots=True)
+class Sum:
+    """The total of a query, and the part of it that a slot is compacting."""
+
+    total: Total = field(default_factory=Total)
+    aside: Partial | None = None
+
+    def partial(self) -> Partial:
+        if self.aside is None:
+            return self.total.partial()
+        whole = Total()
+        whole.add(self.aside)
+        whole.add(self.total.partial())
+        return whole.partial()
 
 
 class Merger:
@@ -48,9 +78,9 @@ class Merger:
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        self.answers: deque[Taken | Unmergeable] = deque()
+        self.answers: deque[Answer] = deque()
         self._tasks: queue.SimpleQueue[MergerTask | None] = queue.SimpleQueue()
-        self._totals: dict[str, Total] = {}
+        self._sums: dict[str, Sum] = {}
         self.wakeup = context.socket(zmq.PULL)
         self.wakeup.bind("inproc://merger")
         self._waker = context.socket(zmq.PUSH)
@@ -71,7 +101,7 @@ class Merger:
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
-            answer: Taken | Unmergeable | None = None
+            answer: Answer | None = None
             try:
                 answer = self._do(task)
             except (MergeError, RemoteProtocolError) as error:
@@ -84,14 +114,32 @@ class Merger:
                 self.answers.append(answer)
                 self._waker.send(b"")
 
-    def _do(self, task: MergerTask) -> Taken | None:
+    def _do(self, task: MergerTask) -> Taken | Crowded | None:
         match task:
             case Merge():
-                total = self._totals.setdefault(task.query, Total())
-                total.add(Partial.from_frames(task.frames))
+                sum_ = self._sums.setdefault(task.query, Sum())
+                sum_.total.add(Partial.from_frames(task.frames))
+                return self._set_aside(task.query, sum_, MOST_OBJECTS)
             case Take():
-                total = self._totals.get(task.query, Total())
-                return Taken(task.query, total.partial().to_frames(), task.final)
+                sum_ = self._sums.get(task.query, Sum())
+                crowded = self._set_aside(task.query, sum_, 1) if task.final else None
+                return crowded or Taken(task.query, sum_.partial().to_frames(), task.final)
+            case Replace():
+                sum_ = self._sums[task.query]
+                compacted = Total()
+                compacted.add(Partial.from_frames(task.frames))
+                compacted.add(sum_.total.partial())
+                self._sums[task.query] = Sum(compacted)
             case Drop():
-                self._totals.pop(task.query, None)
+                self._sums.pop(task.query, None)
         return None
+
+    def _set_aside(self, query: str, sum_: Sum, most: int) -> Crowded | None:
+        """Set the total aside for compaction when it holds more than `most` pickled objects of one kind."""
+        if sum_.aside is not None:
+            return None
+        partial = sum_.total.partial()
+        if partial.pickled_parts <= most:
+            return None
+        sum_.aside, sum_.total = partial, Total()
+        return Crowded(query, partial.to_frames())

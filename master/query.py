@@ -38,6 +38,14 @@ class Share:
 
 
 @dataclass(slots=True)
+class Compaction:
+    """A total whose pickled objects a slot is to merge; `holder` is the slot that does it, (worker, index)."""
+
+    frames: Sequence[Buffer]
+    holder: tuple[bytes, int] | None = None
+
+
+@dataclass(slots=True)
 class Query:
     """State of one query; times are the core's `now`."""
 
@@ -60,6 +68,7 @@ class Query:
     kills: int = 0
     merged: bool = False
     taking: bool = False
+    compaction: Compaction | None = None
     next_snapshot: float = 0.0
     next_progress: float = 0.0
     failure: Failure | None = None

@@ -18,12 +18,12 @@ import zmq.utils.monitor
 from ..protocol import codec, messages
 from ..protocol.connection import KeyFolder, load_master_keys, set_address
 from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
-from ..protocol.lifeline import Lifeline
+from ..protocol.lifeline import EndSignals, Lifeline
 from ..protocol.version import __version__
 from .core import MasterCore
 from .doorkeeper import DOMAIN, Doorkeeper
 from .effects import Effect, Exit, Send
-from .merger import Merger, Taken
+from .merger import Crowded, Merger, Taken, Unmergeable
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +104,10 @@ class Master:
         return f"tcp://{host}:{bound.rpartition(':')[2]}"
 
     def run(self, on_ready: Callable[[str], None] | None = None) -> None:
-        """Serve until told to end, interrupted, or the owner is gone."""
+        """Serve until told to end, by a session or a signal, or the owner is gone."""
+        signals = EndSignals()
         poller = zmq.Poller()
+        poller.register(signals.fileno(), zmq.POLLIN)
         for socket in (self.router, self.doorkeeper.socket, self.merger.wakeup, self.monitor):
             poller.register(socket, zmq.POLLIN)
         if self.lifeline is not None:
@@ -128,11 +130,19 @@ class Master:
                 if self.lifeline is not None and self.lifeline.fileno() in ready:
                     log.info("the session is gone: ending")
                     return
+                if signals.fileno() in ready:
+                    self._say_goodbye()
+                    return
                 self._carry_out(self.core.expire(time.monotonic()))
-        except KeyboardInterrupt:
-            log.info("interrupted: ending")
         finally:
+            signals.close()
             self._close()
+
+    def _say_goodbye(self) -> None:
+        """Let nobody wait for a master that was told to end."""
+        log.info("told to end: %d workers and %d sessions hear of it", len(self.core.workers), len(self.core.sessions))
+        for peer in (*self.core.workers, *self.core.sessions):
+            self._send(Send(peer, messages.Bye()))
 
     # --- in -------------------------------------------------------------------------------------------------------
 
@@ -165,10 +175,13 @@ class Master:
         while self.wakeup_taken():
             answer = self.merger.answers.popleft()
             now = time.monotonic()
-            if isinstance(answer, Taken):
-                self._carry_out(self.core.taken(answer.query, answer.frames, answer.final, now))
-            else:
-                self._carry_out(self.core.merge_failed(answer.query, answer.failure, now))
+            match answer:
+                case Taken():
+                    self._carry_out(self.core.taken(answer.query, answer.frames, answer.final, now))
+                case Crowded():
+                    self._carry_out(self.core.crowded(answer.query, answer.frames, now))
+                case Unmergeable():
+                    self._carry_out(self.core.merge_failed(answer.query, answer.failure, now))
 
     def wakeup_taken(self) -> bool:
         """Take one wake-up of the merger off its socket, if there is one."""

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import socket
+from urllib.parse import urlsplit
+
 import zmq
 import zmq.utils.monitor
 
 from . import codec
 from .connection import Connection
 
+PING_SECONDS, PONG_SECONDS = 2.0, 10.0
+"""How often a quiet connection is tried, and after how long without an answer it is given up and made anew.
+
+Without it, a computer that slept or a firewall that forgot would leave a peer on a dead connection for a quarter of an hour.
+The master's socket answers by itself, however busy the master is.
+"""
+
 _EVENTS = (
-    zmq.EVENT_CONNECT_RETRIED
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_CONNECT_RETRIED
     | zmq.EVENT_CLOSED
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -35,20 +46,23 @@ class Dial:
         self.connection = connection
         self.refused = ""
         self.connected = False
+        self._reached = False
         self._handshakes_failed = 0
-        socket = self.socket = context.socket(zmq.DEALER)
-        socket.set(zmq.LINGER, 1000)
-        socket.set(zmq.SNDHWM, 0)
-        socket.set(zmq.RCVHWM, 0)
-        socket.set(zmq.MAXMSGSIZE, codec.MAX_FRAME)
-        socket.set(zmq.RECONNECT_IVL, 50)
-        socket.set(zmq.RECONNECT_IVL_MAX, 2000)
-        socket.set(zmq.HANDSHAKE_IVL, 10_000)
-        socket.set(zmq.CURVE_SERVERKEY, connection.server_key.encode())
-        socket.set(zmq.CURVE_PUBLICKEY, connection.public_key.encode())
-        socket.set(zmq.CURVE_SECRETKEY, connection.secret_key.encode())
-        self.monitor = socket.get_monitor_socket(_EVENTS)
-        socket.connect(connection.address)
+        dealer = self.socket = context.socket(zmq.DEALER)
+        dealer.set(zmq.LINGER, 1000)
+        dealer.set(zmq.SNDHWM, 0)
+        dealer.set(zmq.RCVHWM, 0)
+        dealer.set(zmq.MAXMSGSIZE, codec.MAX_FRAME)
+        dealer.set(zmq.RECONNECT_IVL, 50)
+        dealer.set(zmq.RECONNECT_IVL_MAX, 2000)
+        dealer.set(zmq.HANDSHAKE_IVL, 10_000)
+        dealer.set(zmq.HEARTBEAT_IVL, int(PING_SECONDS * 1000))
+        dealer.set(zmq.HEARTBEAT_TIMEOUT, int(PONG_SECONDS * 1000))
+        dealer.set(zmq.CURVE_SERVERKEY, connection.server_key.encode())
+        dealer.set(zmq.CURVE_PUBLICKEY, connection.public_key.encode())
+        dealer.set(zmq.CURVE_SECRETKEY, connection.secret_key.encode())
+        self.monitor = dealer.get_monitor_socket(_EVENTS)
+        dealer.connect(connection.address)
 
     def take_events(self) -> None:
         """Take in what the socket's monitor has to say."""
@@ -56,6 +70,8 @@ class Dial:
             event = zmq.utils.monitor.recv_monitor_message(self.monitor)["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.connected = True
+            elif event == zmq.EVENT_CONNECTED:
+                self._reached = True
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self.refused = (
                     f"the master at {self.connection.address} does not know this key: get its current "
@@ -78,10 +94,22 @@ class Dial:
             )
         if self.connected:
             return f"the master at {address} accepted the connection but does not answer"
+        if self._reached:
+            return (
+                f"something listens at {address}, but it does not speak as an eventmill master does: "
+                "is the port right, and is a tunnel or proxy on the way up to its other end?"
+            )
+        host = urlsplit(address).hostname or ""
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError:
+            return f"this machine knows no host {host!r}: start the master with a --host that is known everywhere"
         return f"no master answers at {address}: is it running, and does a firewall let its port through?"
 
     def close(self) -> None:
-        """Close the sockets; what is queued is sent first."""
+        """Close the sockets; what is queued is sent first, where there is a connection."""
+        if not self.connected:
+            self.socket.set(zmq.LINGER, 0)
         self.socket.disable_monitor()
         self.monitor.close(0)
         self.socket.close()

@@ -1,8 +1,10 @@
-"""Ending with another process: what keeps a crashed session from leaving processes behind."""
+"""When a process has to end: what keeps loops from ending in the middle of a message, and from outliving their session."""
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
 
 
 class Lifeline:
@@ -24,3 +26,30 @@ class Lifeline:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+class EndSignals:
+    """A file descriptor that becomes readable when this process is told to end, by SIGTERM or Ctrl-C, for a poll loop.
+
+    A loop that polls it ends between two messages. An exception, as Ctrl-C raises by default, could come between two
+    frames of one, and what is said next would be taken for the rest of it. To be used in the main thread.
+    """
+
+    _NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self._told, self._teller = socket.socketpair()
+        self._teller.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._teller.fileno(), warn_on_full_buffer=False)
+        self._handlers = [(number, signal.signal(number, lambda *_: None)) for number in self._NUMBERS]
+
+    def fileno(self) -> int:
+        return self._told.fileno()
+
+    def close(self) -> None:
+        """Let the signals do what they did before."""
+        for number, handler in self._handlers:
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._told.close()
+        self._teller.close()

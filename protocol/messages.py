@@ -325,6 +325,16 @@ class Committed(Message, frozen=True):
     reason: Words = ""
 
 
+class Compact(Message, frozen=True):
+    """Merge what only Python can merge: the pickled objects in a total, which the master never unpickles.
+
+    Frames: the partial result. The slot does it between packets.
+    """
+
+    query: Word
+    slot: NonNegative
+
+
 # --- worker to master, slot to agent --------------------------------------------------------------------------------
 
 
@@ -366,6 +376,14 @@ class Failed(Message, frozen=True):
     failure: Failure
 
 
+class Compacted(Message, frozen=True):
+    """The answer to `Compact`. Frames: the partial result with its objects merged; or the pickled exception."""
+
+    query: Word
+    slot: NonNegative
+    failure: Failure | None = None
+
+
 class SlotDown(Message, frozen=True):
     """A slot's process is gone, and with it the leases named; `SlotUp` follows when a new process has taken its place.
 
@@ -395,12 +413,12 @@ Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
     | Submit | Stop | Attach | Ask | Shutdown
     | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
-    | Setup | Lease | Release | Committed
-    | Opened | Finished | Commit | Failed | SlotDown | SlotUp | Ready
+    | Setup | Lease | Release | Committed | Compact
+    | Opened | Finished | Commit | Failed | Compacted | SlotDown | SlotUp | Ready
 )  # fmt: skip
 """Every message there is."""
 
 FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Attach, Ask, Shutdown)
 """What a peer with a session key may say."""
-FROM_WORKER = (Hello, Heartbeat, Bye, Opened, Finished, Commit, Failed, SlotDown, SlotUp)
+FROM_WORKER = (Hello, Heartbeat, Bye, Opened, Finished, Commit, Failed, Compacted, SlotDown, SlotUp)
 """What a peer with a worker key may say."""

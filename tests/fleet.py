@@ -49,6 +49,7 @@ class World:
         self.inbox: dict[bytes, list[m.Message]] = {}
         self.ended: dict[str, m.Ended] = {}
         self.to_take: list[effects.Take] = []
+        self.replaced: list[effects.Replace] = []
         self.commits = 0
         self.sent: list[m.Message] = []
 
@@ -124,6 +125,8 @@ class World:
                 case effects.Merge(query, frames):
                     for path, entry in msgspec.msgpack.decode(frames[0]):
                         self.merged[query][path, entry] += 1
+                case effects.Replace():
+                    self.replaced.append(effect)
                 case effects.Take():
                     self.to_take.append(effect)
         self.core.check()

@@ -248,6 +248,45 @@ def test_a_limit_uses_the_first_entries_only() -> None:
     assert made.ended[query].account.total == 150
 
 
+def test_objects_are_merged_by_a_slot_and_by_another_if_that_one_is_gone() -> None:
+    """The final result waits for the compaction; nobody but its holder can answer it."""
+    made = world([10], workers=2, slots=1)
+    query = made.submit()
+    worker = next(worker for worker in made.workers.values() if worker.queues.get(0))
+    made.work(worker, 0)
+    while worker.queues[0]:
+        made.work(worker, 0)
+    made.commit(worker)
+    made.to_take.clear()
+    made.carry_out(made.core.crowded(query, [b"total"], 0.0))
+    asked = [peer for peer in (b"worker0", b"worker1") if any(isinstance(x, m.Compact) for x in made.inbox[peer])]
+    assert len(asked) == 1
+    other = b"worker1" if asked == [b"worker0"] else b"worker0"
+    made.tell(other, "worker", m.Compacted(query, 0), [b"false"])
+    assert not made.replaced
+    made.kill(asked[0])
+    assert any(isinstance(message, m.Compact) for message in made.inbox[other])
+    made.tell(other, "worker", m.SlotDown(0, [], "gone", False))
+    made.tell(other, "worker", m.SlotUp(0))
+    assert sum(isinstance(message, m.Compact) for message in made.inbox[other]) == 2
+    made.tell(other, "worker", m.Compacted(query, 0), [b"merged"])
+    assert made.replaced == [effects.Replace(query, [b"merged"])]
+    made.run()
+    assert made.ended[query].state == "done"
+
+
+def test_objects_that_do_not_merge_fail_the_query() -> None:
+    made = world([10])
+    query = made.submit()
+    made.carry_out(made.core.crowded(query, [b"total"], 0.0))
+    failure = m.Failure("analysis", "TypeError", "no +")
+    made.tell(
+        b"worker0", "worker", m.Compacted(query, made.core.queries[query].compaction.holder[1], failure), [b"pickled"]
+    )
+    assert made.ended[query].state == "failed"
+    assert made.ended[query].failure.error == "TypeError"
+
+
 def test_malformed_submissions_are_refused_in_words() -> None:
     made = world([10])
     for frames in ([], [b"a"], [b"a", b"\xc1"], [b"a", b"\x90"], [b"a", b"b", b"c"]):

@@ -131,6 +131,30 @@ def test_everything_that_merges_comes_back_merged(session: em.Session, events: l
     assert len(result["muons"]) == total
 
 
+def test_many_objects_of_the_users_own_are_merged_in_slots(session: em.Session, events: list[str]) -> None:
+    """More commits than the master keeps objects apart; merging them there fails, because the class refuses to be
+    unpickled anywhere but in a slot or here."""
+
+    class Wary:
+        def __init__(self, content: int) -> None:
+            self.content = content
+
+        def merge(self, other: Wary) -> Wary:
+            import sys
+
+            assert "eventmill.master.core" not in sys.modules
+            return Wary(self.content + other.content)
+
+    def slow(events: ak.Array) -> Wary:
+        import time
+
+        time.sleep(len(events) / 100_000)
+        return Wary(len(events))
+
+    query = session.process(em.Dataset(events, tree="Events"), slow)
+    assert query.result(SECONDS).value.content == 25_000
+
+
 def test_helpers_and_constants_of_the_users_script_travel(session: em.Session, events: list[str]) -> None:
     threshold = 25.0
 

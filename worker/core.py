@@ -126,6 +126,7 @@ class AgentCore:
             messages.Lease: self._lease,
             messages.Release: self._release,
             messages.Committed: self._committed,
+            messages.Compact: self._compact,
             messages.Fault: self._fault,
             messages.Unknown: self._unknown,
             messages.Bye: self._bye,
@@ -136,6 +137,7 @@ class AgentCore:
             messages.Finished: self._finished,
             messages.Failed: self._failed,
             messages.Commit: self._hand_over,
+            messages.Compacted: self._compacted,
         }
 
     # --- what happens ---------------------------------------------------------------------------------------------
@@ -240,6 +242,10 @@ class AgentCore:
         if not message.accepted:
             log.warning("commit %d was refused: %s", message.commit, message.reason)
 
+    def _compact(self, message: messages.Compact, frames: Frames, now: float) -> None:
+        if message.slot < len(self.slots) and self.slots[message.slot].up:
+            self._effects.append(ToSlot(message.slot, message, frames))
+
     def _fault(self, message: messages.Fault, frames: Frames, now: float) -> None:
         log.error("the master says: %s", message.reason)
         if message.fatal:
@@ -282,6 +288,9 @@ class AgentCore:
         if (message.query, message.lease) in slot.leases:
             self._close(slot, (message.query, message.lease))
             self._tell(message, frames)
+
+    def _compacted(self, slot: SlotState, message: messages.Compacted, frames: Frames, now: float) -> None:
+        self._tell(message, frames)
 
     def _hand_over(self, slot: SlotState, message: messages.Commit, frames: Frames, now: float) -> None:
         """Add a slot's partial result to the query's total; all its parts are of live leases, because a slot whose

@@ -8,14 +8,14 @@ from pathlib import Path
 import cloudpickle
 
 from ..protocol.errors import DatasetError
-from ..protocol.messages import Failure, Lease
+from ..protocol.messages import Failure, File
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 _LONGEST = 20_000
 
 
-def describe(error: BaseException, lease: Lease, start: int | None, stop: int | None) -> tuple[Failure, list[bytes]]:
-    """What the session needs to raise `error` again, on entries `[start, stop)` of the lease's file.
+def describe(error: BaseException, file: File, start: int | None, stop: int | None) -> tuple[Failure, list[bytes]]:
+    """What the session needs to raise `error` again, on entries `[start, stop)` of a file.
 
     The traceback begins at the user's own code: our frames above it say nothing to the user. The exception is pickled
     where that works; where not, its type and message still arrive.
@@ -28,8 +28,8 @@ def describe(error: BaseException, lease: Lease, start: int | None, stop: int | 
         error=type(error).__qualname__,
         message=str(error)[:_LONGEST],
         traceback="".join(report.format())[-_LONGEST:] if report.stack else "",
-        path=lease.file.path,
-        tree=lease.file.tree,
+        path=file.path,
+        tree=file.tree,
         start=start,
         stop=stop,
     )

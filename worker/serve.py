@@ -19,7 +19,7 @@ from ..protocol.codec import Frames
 from ..protocol.connection import Connection
 from ..protocol.dial import Dial
 from ..protocol.errors import ConnectionFailed, EventmillError, RemoteProtocolError
-from ..protocol.lifeline import Lifeline
+from ..protocol.lifeline import EndSignals, Lifeline
 from ..protocol.messages import Message
 from ..protocol.version import __version__
 from .core import AgentCore, Effect, Fork, Kill, Leave, ToMaster, ToSlot
@@ -82,24 +82,23 @@ class Worker:
             EventmillError: the nursery could not be started.
         """
         self.slots.bind(self.cradle.endpoint)
-        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signals = EndSignals()
         try:
-            self._loop()
-        except KeyboardInterrupt:
-            log.info("told to end: leaving")
+            self._loop(signals)
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            signals.close()
             self._close()
         if self._leave is not None and self._leave.error:
             raise ConnectionFailed(self._leave.reason)
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
-    def _loop(self) -> None:
+    def _loop(self, signals: EndSignals) -> None:
         poller = zmq.Poller()
         dial = self.dial
         for item in (dial.socket, dial.monitor, self.slots, self.cradle.link):
             poller.register(item, zmq.POLLIN)
+        poller.register(signals.fileno(), zmq.POLLIN)
         if self.lifeline is not None:
             poller.register(self.lifeline.fileno(), zmq.POLLIN)
         began = time.monotonic()
@@ -117,6 +116,9 @@ class Worker:
                 self._receive_from_nursery()
             if self.lifeline is not None and self.lifeline.fileno() in ready:
                 log.info("the session is gone: leaving")
+                return
+            if signals.fileno() in ready:
+                log.info("told to end: leaving")
                 return
             now = time.monotonic()
             self._carry_out(self.core.expire(now))

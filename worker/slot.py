@@ -17,10 +17,10 @@ from pathlib import Path
 
 import zmq
 
-from ..merge import Total
+from ..merge import Partial, Total, compact
 from ..protocol import codec, messages
 from ..protocol.codec import Buffer
-from ..protocol.messages import Message, Part
+from ..protocol.messages import File, Message, Part
 from .bites import Bites
 from .failures import describe
 from .readers import FileLayout, Reader, ReaderCache
@@ -113,10 +113,22 @@ class SlotProcess:
                 case messages.Release():
                     self.queries.pop(message.query, None)
                     self.leases = deque(lease for lease in self.leases if lease.query != message.query)
+                case messages.Compact():
+                    self._compact(message, rest)
                 case messages.Bye():
                     self.over = True
                 case _:
                     self.log.warning("the agent said %s, which is not for a slot", type(message).__name__)
+
+    def _compact(self, message: messages.Compact, frames: list[Buffer]) -> None:
+        """Merge the pickled objects of a total."""
+        try:
+            merged = compact(Partial.from_frames(frames)).to_frames()
+        except Exception as error:
+            failure, pickled = describe(error, File(""), None, None)
+            self._send(messages.Compacted(message.query, self.index, failure), pickled)
+        else:
+            self._send(messages.Compacted(message.query, self.index), merged)
 
     # --- work -----------------------------------------------------------------------------------------------------
 
@@ -130,7 +142,7 @@ class SlotProcess:
             self._work(running, running.task, packet)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             start, stop = packet.at_fault(None if running.task is None else running.task.entry)
-            failure, pickled = describe(error, lease, start, stop)
+            failure, pickled = describe(error, lease.file, start, stop)
             self._send(messages.Failed(lease.query, lease.lease, failure), pickled)
             if failure.kind == "data":
                 self.readers.drop(lease.file.path, lease.file.tree)
