@@ -5,6 +5,7 @@ digest and opaque bytes. A slot unpacks it. The source text of the user's functi
 in a slot shows the user's own lines, those of a notebook too.
 
 Example:
+    >>> from hist import Hist
     >>> @kernel(met=Hist.new.Reg(100, 0, 200).Double())
     ... def missing_energy(met, MET_pt):
     ...     met.fill(MET_pt)
@@ -78,6 +79,8 @@ def kernel(**outputs: Any) -> Callable[[Callable[..., None]], Kernel]:
     Raises AnalysisError when the function cannot be a kernel.
 
     Example:
+        >>> import numpy as np
+        >>> from hist import Hist
         >>> @kernel(pt=Hist.new.Reg(100, 0, 200).Double(), seen=np.zeros(1, np.int64))
         ... def muons(pt, seen, Muon_pt):
         ...     seen[0] += 1

@@ -5,6 +5,7 @@ boost-histogram fills in C++ only. A kernel therefore fills plain arrays, with t
 hist nor boost_histogram: it only looks at a histogram that somebody else made.
 
 Example:
+    >>> from hist import Hist
     >>> plan = Binning.of(Hist.new.Reg(120, 0, 120).Double())
     >>> plan.storage, plan.shape, plan.axes[0].kind
     ('Double', (122,), 'regular')

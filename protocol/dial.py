@@ -38,7 +38,8 @@ class Dial:
         connection: address and keys.
 
     Attributes:
-        refused: set, in words, once the master has refused our key: trying on is of no use.
+        refused: set, in words, once it is certain that trying on is of no use: the master does not know our key, or what
+            listens there is no master.
         connected: the encrypted connection stands.
     """
 
@@ -47,6 +48,7 @@ class Dial:
         self.refused = ""
         self.connected = False
         self._reached = False
+        self._shaking_hands = False
         self._handshakes_failed = 0
         dealer = self.socket = context.socket(zmq.DEALER)
         dealer.set(zmq.LINGER, 1000)
@@ -68,6 +70,9 @@ class Dial:
         """Take in what the socket's monitor has to say."""
         while self.monitor.poll(0):
             event = zmq.utils.monitor.recv_monitor_message(self.monitor)["event"]
+            # libzmq never tries again after a protocol error. One before the handshake shows as the lack of an event.
+            nonsense = event == zmq.EVENT_DISCONNECTED and self._shaking_hands
+            self._shaking_hands = event == zmq.EVENT_CONNECTED
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.connected = True
             elif event == zmq.EVENT_CONNECTED:
@@ -77,7 +82,9 @@ class Dial:
                     f"the master at {self.connection.address} does not know this key: get its current "
                     "connection file (a master that was set up again has new keys)"
                 )
-            elif event in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL or nonsense:
+                self.refused = f"what listens at {self.connection.address} is no eventmill master: is the port right?"
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                 self._handshakes_failed += 1
             elif event == zmq.EVENT_DISCONNECTED:
                 self.connected = False
@@ -90,14 +97,13 @@ class Dial:
         if self._handshakes_failed:
             return (
                 f"something listens at {address}, but it is not the master of this connection file: "
-                "it has another key, or is no eventmill master"
+                "it has another key, or is no eventmill master, or a tunnel on the way has nothing at its other end"
             )
         if self.connected:
             return f"the master at {address} accepted the connection but does not answer"
         if self._reached:
             return (
-                f"something listens at {address}, but it does not speak as an eventmill master does: "
-                "is the port right, and is a tunnel or proxy on the way up to its other end?"
+                f"something listens at {address}, but it does not speak as an eventmill master does: is the port right?"
             )
         host = urlsplit(address).hostname or ""
         try:

@@ -1,4 +1,8 @@
-"""A session's line to its master: a thread that owns the socket, so that a busy notebook never stalls it."""
+"""A session's line to its master: a thread that owns the socket, so that a busy notebook never stalls it.
+
+A connection that breaks is made anew, and the session says hello again. It is a new peer to the master then, which has to
+be told again what to send (`rejoined`). Whoever waits meanwhile hears so when it takes long (`lost`).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,6 @@ from ..protocol.version import __version__
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer", bound=Message)
-Receiver = Callable[[Message, list[Buffer]], None]
 ANSWER_SECONDS = 30.0
 
 
@@ -35,28 +38,39 @@ class Link:
 
     Args:
         connection: the master to call.
-        receiver: called in the link's thread with every message that is no answer to a request.
         patience: seconds until the master must have answered.
+        receive: called in the link's thread with every message that is no answer to a request.
+        rejoined: called in the link's thread when the master has taken us in again.
+        lost: called in the link's thread, with the reason, when the master cannot be reached (any more, or for now).
 
     Raises:
         ConnectionFailed: nobody answers, or the master refuses; the text says why.
     """
 
-    def __init__(self, connection: Connection, receiver: Receiver, patience: float) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        patience: float,
+        receive: Callable[[Message, list[Buffer]], None],
+        rejoined: Callable[[], None],
+        lost: Callable[[str], None],
+    ) -> None:
         self.connection = connection
-        self._receiver = receiver
+        self._on_message, self._on_rejoined, self._on_lost = receive, rejoined, lost
         self._requests = itertools.count(1)
-        self._answers: dict[int, queue.SimpleQueue[Message]] = {}
+        self._answers: dict[int, Callable[[Message], None]] = {}
         self._outgoing: queue.SimpleQueue[list[Buffer] | None] = queue.SimpleQueue()
         self._waker, self._woken = socket.socketpair()
         self._welcome = threading.Event()
         self._problem = ""
         self._heartbeat = 1.0
+        self._silence = patience
+        self._broken_since: float | None = None
         self.closed = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._dial = Dial(self._context, connection)
         self._thread = threading.Thread(target=self._run, name="eventmill link", daemon=True)
-        hello = messages.Hello(
+        self._hello = messages.Hello(
             role="session",
             name=platform.node(),
             version=__version__,
@@ -64,7 +78,7 @@ class Link:
             host=platform.node(),
             pid=os.getpid(),
         )
-        self._outgoing.put(codec.encode(hello))
+        self._outgoing.put(codec.encode(self._hello))
         self._thread.start()
         try:
             answered = self._welcome.wait(patience)
@@ -90,16 +104,14 @@ class Link:
             QueryFailed: the master refuses it; the text says why.
             ConnectionFailed: it does not answer.
         """
-        number = next(self._requests)
         inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._answers[number] = inbox
+        number = self.ask(make, inbox.put, frames)
         try:
-            self.send(make(number), frames)
             answer = inbox.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
             raise ConnectionFailed(f"the master at {self.connection.address} does not answer") from None
         finally:
-            del self._answers[number]
+            self._answers.pop(number, None)
         if isinstance(answer, messages.Refused):
             raise QueryFailed(answer.reason)
         if isinstance(answer, messages.Fault):
@@ -107,6 +119,18 @@ class Link:
         if not isinstance(answer, expect):
             raise RemoteProtocolError(f"the master answered {type(answer).__name__}, not {expect.__name__}")
         return answer
+
+    def ask(self, make: Callable[[int], Message], answered: Callable[[Message], None], frames: Frames = ()) -> int:
+        """Send a request and return its number at once; `answered` is called with the answer, in the link's thread."""
+        number = next(self._requests)
+        message = make(number)
+        self._answers[number] = answered
+        try:
+            self.send(message, frames)
+        except BaseException:
+            del self._answers[number]
+            raise
+        return number
 
     def close(self) -> None:
         """Say goodbye and end the thread; closing twice is allowed."""
@@ -131,10 +155,7 @@ class Link:
             wait = spoken + self._heartbeat - time.monotonic()
             ready = dict(poller.poll(int(max(0.0, wait) * 1000) + 1))
             if self._dial.monitor in ready:
-                self._dial.take_events()
-                if self._dial.refused and not self._welcome.is_set():
-                    self._problem = self._dial.refused
-                    self._welcome.set()
+                self._take_events()
             if self._woken.fileno() in ready:
                 self._woken.recv(4096)
             running = self._send_outgoing()
@@ -145,10 +166,28 @@ class Link:
                 spoken = now
                 if self._welcome.is_set():
                     self._dial.socket.send_multipart(codec.encode(messages.Heartbeat()))
+            if self._broken_since is not None and now > self._broken_since + self._silence:
+                self._broken_since = None
+                self._on_lost(f"the connection is lost: {self._dial.trouble()}")
         self._dial.close()
         self._waker.close()
         self._woken.close()
         self._context.term()
+
+    def _take_events(self) -> None:
+        """Take in what has become of the connection."""
+        was_connected = self._dial.connected
+        self._dial.take_events()
+        if not self._welcome.is_set():
+            if self._dial.refused:
+                self._problem = self._dial.refused
+                self._welcome.set()
+        elif self._dial.refused:
+            self._on_lost(self._dial.refused)
+        elif self._dial.connected:
+            self._broken_since = None
+        elif was_connected:
+            self._broken_since = time.monotonic()
 
     def _send_outgoing(self) -> bool:
         while not self._outgoing.empty():
@@ -174,20 +213,27 @@ class Link:
     def _deliver(self, message: Message, frames: list[Buffer]) -> None:
         match message:
             case messages.Welcome():
-                self._heartbeat = message.heartbeat
+                self._heartbeat, self._silence = message.heartbeat, message.silence
+                if self._welcome.is_set():
+                    self._on_rejoined()
                 self._welcome.set()
+            case messages.Unknown():
+                self._outgoing.put(codec.encode(self._hello))
+                self._waker.send(b"\0")
             case messages.Heartbeat():
                 pass
             case messages.Accepted() | messages.Refused() | messages.Queries() | messages.Workers():
-                inbox = self._answers.get(message.request)
-                if inbox is not None:
-                    inbox.put(message)
+                answered = self._answers.pop(message.request, None)
+                if answered is not None:
+                    answered(message)
             case messages.Fault() if not self._welcome.is_set():
                 self._problem = message.reason
                 self._welcome.set()
             case messages.Fault():
                 log.error("the master says: %s", message.reason)
-                for inbox in list(self._answers.values()):
-                    inbox.put(message)
+                for answered in list(self._answers.values()):
+                    answered(message)
+                if message.fatal:
+                    self._on_lost(message.reason)
             case _:
-                self._receiver(message, frames)
+                self._on_message(message, frames)

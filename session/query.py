@@ -142,6 +142,7 @@ class Query:
     def _receive(self, message: Message, frames: list[Buffer]) -> None:
         """Take in a message about this query; called in the link's thread."""
         with self._changed:
+            self._lost = ""
             match message:
                 case messages.Progress():
                     self._progress = message

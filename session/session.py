@@ -7,6 +7,7 @@ import getpass
 import itertools
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -69,7 +70,7 @@ class Session:
         connection = master.connection if isinstance(master, Embedded) else find_connection(master)
         self.address = connection.address
         try:
-            self._link = Link(connection, self._receive, patience)
+            self._link = Link(connection, patience, self._receive, self._rejoined, self._lose)
         except BaseException:
             if self._embedded is not None:
                 self._embedded.close()
@@ -181,10 +182,21 @@ class Session:
             self._query(message.query)._receive(message, frames)
         elif isinstance(message, messages.Bye):
             self._lose("the master has ended")
-        elif isinstance(message, messages.Unknown):
-            self._lose("the master was started again and does not know this session's queries")
+
+    def _rejoined(self) -> None:
+        """The connection broke and is there again: watch again what is not over; called in the link's thread."""
+        self._lost = ""
+        for query in list(self._queries.values()):
+            if query.state == "running":
+                attach = partial(messages.Attach, query=query.id)
+                self._link.ask(attach, partial(self._attached_again, query))
+
+    def _attached_again(self, query: Query, answer: Message) -> None:
+        if isinstance(answer, messages.Refused):
+            query._lose(f"the master was started again: {answer.reason}")
 
     def _lose(self, reason: str) -> None:
+        """The master is out of reach; called in the link's thread."""
         self._lost = reason
         for query in self._queries.values():
             query._lose(reason)

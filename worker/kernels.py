@@ -55,9 +55,15 @@ class CompiledKernel:
     because only the columns tell the types of the branches.
 
     Example:
-        >>> compiled = CompiledKernel(missing_energy, Path("~/.cache/eventmill").expanduser())
-        >>> compiled.run({"MET_pt": Flat(met)}, first_entry=0)
-        >>> compiled.take()["met"].array.sum()
+        >>> from hist import Hist
+        >>> from eventmill import kernel
+        >>> @kernel(met=Hist.new.Reg(100, 0, 200).Double())
+        ... def missing_energy(met, MET_pt):
+        ...     met.fill(MET_pt)
+        >>> compiled = CompiledKernel(missing_energy, Path(tempfile.mkdtemp()))
+        >>> compiled.run({"MET_pt": Flat(np.array([20.0, 30.0]))}, first_entry=0)
+        >>> float(compiled.take()["met"].array.sum())
+        2.0
     """
 
     def __init__(self, kernel: Kernel, cache: Path) -> None:
