@@ -109,7 +109,7 @@ class Link:
         try:
             answer = inbox.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
-            raise ConnectionFailed(f"the master at {self.connection.address} does not answer") from None
+            raise ConnectionFailed(self._dial.trouble()) from None
         finally:
             self._answers.pop(number, None)
         if isinstance(answer, messages.Refused):
@@ -168,7 +168,7 @@ class Link:
                     self._dial.socket.send_multipart(codec.encode(messages.Heartbeat()))
             if self._broken_since is not None and now > self._broken_since + self._silence:
                 self._broken_since = None
-                self._on_lost(f"the connection is lost: {self._dial.trouble()}")
+                self._lose(f"the connection is lost: {self._dial.trouble()}")
         self._dial.close()
         self._waker.close()
         self._woken.close()
@@ -183,7 +183,7 @@ class Link:
                 self._problem = self._dial.refused
                 self._welcome.set()
         elif self._dial.refused:
-            self._on_lost(self._dial.refused)
+            self._lose(self._dial.refused)
         elif self._dial.connected:
             self._broken_since = None
         elif was_connected:
@@ -231,9 +231,21 @@ class Link:
                 self._welcome.set()
             case messages.Fault():
                 log.error("the master says: %s", message.reason)
-                for answered in list(self._answers.values()):
-                    answered(message)
+                self._answer_all(message)
                 if message.fatal:
-                    self._on_lost(message.reason)
+                    self._lose(message.reason)
+            case messages.Bye():
+                self._lose("the master has ended")
             case _:
                 self._on_message(message, frames)
+
+    def _lose(self, reason: str) -> None:
+        self._answer_all(messages.Fault(reason))
+        self._on_lost(reason)
+
+    def _answer_all(self, message: messages.Fault) -> None:
+        """No request of before will have another answer."""
+        for number in list(self._answers):
+            answered = self._answers.pop(number, None)
+            if answered is not None:
+                answered(message)

@@ -180,8 +180,6 @@ class Session:
         """Take in a message that is no answer; called in the link's thread."""
         if isinstance(message, messages.Progress | messages.Snapshot | messages.Ended):
             self._query(message.query)._receive(message, frames)
-        elif isinstance(message, messages.Bye):
-            self._lose("the master has ended")
 
     def _rejoined(self) -> None:
         """The connection broke and is there again: watch again what is not over; called in the link's thread."""

@@ -1,4 +1,4 @@
-"""What is written for users is true: examples in docstrings and in the README run, and the wheel holds what the tree holds."""
+"""What is written for users is true: examples in docstrings and README run, links lead somewhere, the wheel is whole."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
-
 import eventmill
+import pytest
 from eventmill.session.sample import write_sample
 
 ROOT = Path(__file__).resolve().parent.parent
