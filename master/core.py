@@ -14,11 +14,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from ..packetizer.ledger import StaleLease
+from ..packetizer.packetizer import Packet
 from ..protocol import codec, messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Failure, File, Message, WorkerInfo
@@ -34,26 +36,21 @@ SILENCE = 5.0
 SESSION_SILENCE = 60.0
 SNAPSHOT_INTERVAL = 0.5
 PROGRESS_INTERVAL = 0.2
+HELP_INTERVAL = 0.25
+"""How often idle slots look anew for somebody to help."""
 KEPT_RESULTS = 100
 
 _files = msgspec.msgpack.Decoder(list[File])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slot:
-    """One slot of a worker: the leases it holds (number -> query), oldest first."""
+    """One slot of a worker, and the leases that it works on, oldest first."""
 
     worker: Worker
     index: int
     up: bool = True
     leases: dict[tuple[str, int], None] = field(default_factory=dict)
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.worker.name, self.index
 
 
 @dataclass(slots=True)
@@ -71,6 +68,7 @@ class Worker(Peer):
     """A worker; a worker that comes back after it was lost is another one, with another name."""
 
     host: str = ""
+    site: str = ""
     pid: int = 0
     slots: list[Slot] = field(default_factory=list)
     leases: dict[tuple[str, int], Slot] = field(default_factory=dict)
@@ -94,7 +92,7 @@ class MasterCore:
         self._hungry: list[dict[int, Slot]] = [{} for _ in range(CREDIT)]
         self._rates: dict[str, float] = {}
         self._counter = 0
-        self._next_check = 0.0
+        self._next_check = self._next_help = 0.0
         self._effects: list[Effect] = []
         self._handlers: dict[type[Message], Callable[..., None]] = {
             messages.Submit: self._submit,
@@ -103,6 +101,8 @@ class MasterCore:
             messages.Ask: self._ask,
             messages.Shutdown: self._shutdown,
             messages.Opened: self._opened,
+            messages.Reached: self._reached,
+            messages.Truncated: self._truncated,
             messages.Finished: self._finished,
             messages.Commit: self._commit,
             messages.Failed: self._failed,
@@ -173,6 +173,8 @@ class MasterCore:
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
         times = [self._next_check]
+        if self._hungry[0] and any(query.running and query.leases for query in self.queries.values()):
+            times.append(self._next_help)
         for query in self.queries.values():
             if query.running:
                 times.append(query.next_progress)
@@ -227,7 +229,7 @@ class MasterCore:
             self.sessions[identity] = Peer(identity, name, heard=now, spoken=now)
         else:
             share = Share(hello.host, hello.pid, hello.slots)
-            worker = Worker(identity, name, now, now, host=hello.host, pid=hello.pid, total=share)
+            worker = Worker(identity, name, now, now, host=hello.host, site=hello.site, pid=hello.pid, total=share)
             worker.slots = [Slot(worker, index) for index in range(hello.slots)]
             self.workers[identity] = worker
             for slot in worker.slots:
@@ -263,12 +265,12 @@ class MasterCore:
         for number in dict.fromkeys(number for number, _ in worker.leases):
             self.queries[number].workers_lost += 1
         for lease in list(worker.leases):
-            self._give_back(worker, lease)
+            self._give_back(worker, lease, now)
         for slot in worker.slots:
             for level in self._hungry:
                 level.pop(id(slot), None)
             for query in self.queries.values():
-                query.packetizer.forget(slot.key)
+                query.packetizer.forget(slot)
 
     # --- sessions -------------------------------------------------------------------------------------------------
 
@@ -341,7 +343,27 @@ class MasterCore:
         except StaleLease as error:
             self._blame(worker, error, now)
             return
-        self._close_if_gone(worker, query, message.lease)
+        query.packetizer.opened(worker.leases[query.number, message.lease], message.lease, now)
+        self._end_if_complete(query, now)
+
+    def _reached(self, worker: Worker, message: messages.Reached, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is not None:
+            slot = worker.leases[query.number, message.lease]
+            query.packetizer.reached(slot, message.lease, message.entry, now)
+
+    def _truncated(self, worker: Worker, message: messages.Truncated, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is None:
+            return
+        slot = worker.leases[query.number, message.lease]
+        try:
+            query.ledger.truncate(message.lease, message.stop)
+        except StaleLease as error:
+            self._blame(worker, error, now)
+            return
+        query.packetizer.truncated(slot, message.lease, now)
+        self._close_if_gone(worker, query, message.lease, now)
         self._end_if_complete(query, now)
 
     def _finished(self, worker: Worker, message: messages.Finished, frames: Frames, now: float) -> None:
@@ -355,7 +377,7 @@ class MasterCore:
         except StaleLease as error:
             self._blame(worker, error, now)
             return
-        query.packetizer.learn(slot.key, entries, message.seconds)
+        query.packetizer.finished(slot, message.lease, message.stop, message.seconds, now)
         self._rates[query.submit.digest] = query.packetizer.rate
         query.reached += entries
         query.bytes_read += message.bytes_read
@@ -364,7 +386,7 @@ class MasterCore:
             share.entries += entries
             share.seconds += message.seconds
         self._free(slot, (query.number, message.lease))
-        self._close_if_gone(worker, query, message.lease)
+        self._close_if_gone(worker, query, message.lease, now)
         self._end_if_complete(query, now)
 
     def _commit(self, worker: Worker, message: messages.Commit, frames: Frames, now: float) -> None:
@@ -373,6 +395,7 @@ class MasterCore:
         if not reason and not all((message.query, part.lease) in worker.leases for part in message.parts):
             reason = "a lease is not this worker's"
         if query is not None and not reason:
+            twins = [twin for part in message.parts if (twin := query.ledger.leases[part.lease].twin) is not None]
             try:
                 entries = query.ledger.commit([(part.lease, part.start, part.stop) for part in message.parts])
             except StaleLease as error:
@@ -381,9 +404,15 @@ class MasterCore:
                 self._effects.append(Merge(query.number, frames, entries))
                 query.merged = True
                 for part in message.parts:
-                    self._close_if_gone(worker, query, part.lease)
+                    self._close_if_gone(worker, query, part.lease, now)
+                for twin in twins:
+                    self._revoke(query, twin, now)
         if reason and query is not None:
             query.refused += 1
+            # The result cannot be taken apart: whatever else is in it is to do again.
+            for part in message.parts if query.running else ():
+                if (query.number, part.lease) in worker.leases:
+                    self._give_back(worker, (query.number, part.lease), now)
             log.warning("refused commit %d of %s: %s", message.commit, worker.name, reason)
         self._send(worker.identity, messages.Committed(message.commit, not reason, reason), now=now)
         if query is not None:
@@ -396,7 +425,7 @@ class MasterCore:
         failure = msgspec.structs.replace(message.failure, worker=worker.name)
         if query.submit.on_error == "skip":
             query.ledger.fail(message.lease, f"{failure.error}: {failure.message}")
-            self._close_if_gone(worker, query, message.lease)
+            self._close_if_gone(worker, query, message.lease, now)
             self._end_if_complete(query, now)
         else:
             self._fail(query, failure, frames, now)
@@ -416,7 +445,7 @@ class MasterCore:
             self._count_kill(worker, lost[0], message.reason, now)
         for key in lost:
             if key in worker.leases:
-                self._give_back(worker, key)
+                self._give_back(worker, key, now)
 
     def _count_kill(self, worker: Worker, key: tuple[str, int], reason: str, now: float) -> None:
         """A slot went down while it worked on a lease: a query that this happens to again and again is the cause."""
@@ -485,12 +514,18 @@ class MasterCore:
         return self.queries[number] if (number, lease) in worker.leases else None
 
     def _feed(self, now: float) -> None:
-        """Lease work to slots that have credit: first to those that have nothing at all."""
+        """Lease work to slots that have credit, first to those that have nothing at all; then let the idle ones help."""
         queries = [query for query in self.queries.values() if query.running]
+        if queries and self._lease_all(queries, now) and self._hungry[0]:
+            self._help(queries, now)
+
+    def _lease_all(self, queries: list[Query], now: float) -> bool:
+        """Lease until no slot has credit (false) or no query has anything to lease (true)."""
         for slots in self._hungry:
             while slots:
                 if not self._lease_to(next(iter(slots.values())), queries, now):
-                    return
+                    return True
+        return False
 
     def _lease_to(self, slot: Slot, queries: list[Query], now: float) -> bool:
         """Lease a packet to a slot, of the query whose owner has the fewest; false when no query has any work."""
@@ -498,24 +533,60 @@ class MasterCore:
         for query in queries:
             owned[query.submit.owner] = owned.get(query.submit.owner, 0) + query.leases
         for query in sorted(queries, key=lambda query: (owned[query.submit.owner], query.leases)):
-            packet = query.packetizer.next(slot.key)
-            if packet is None:
-                continue
-            worker, lease = slot.worker, packet.lease
-            if worker.identity not in query.set_up:
-                query.set_up[worker.identity] = None
-                self._send(worker.identity, query.setup, [query.analysis], now=now)
-            key = (query.number, lease.number)
-            worker.leases[key] = slot
-            self._take_on(slot, key)
-            query.leases += 1
-            message = messages.Lease(
-                lease.number, query.number, slot.index, query.files[lease.file], lease.start, lease.stop,
-                packet.seconds, lease.opening,
-            )  # fmt: skip
-            self._send(worker.identity, message, now=now)
-            return True
+            if slot not in query.packetizer.paces:
+                query.packetizer.join(slot, slot.worker.host, slot.worker.site)
+            packet = query.packetizer.next(slot, now)
+            if packet is not None:
+                self._send_lease(query, slot, packet, now)
+                return True
         return False
+
+    def _send_lease(self, query: Query, slot: Slot, packet: Packet, now: float) -> None:
+        worker, lease = slot.worker, packet.lease
+        if worker.identity not in query.set_up:
+            query.set_up[worker.identity] = None
+            self._send(worker.identity, query.setup, [query.analysis], now=now)
+        key = (query.number, lease.number)
+        worker.leases[key] = slot
+        query.holders[lease.number] = worker.identity
+        self._take_on(slot, key)
+        query.leases += 1
+        message = messages.Lease(
+            lease.number,
+            query.number,
+            slot.index,
+            query.files[lease.file],
+            lease.start,
+            lease.stop,
+            packet.seconds,
+            lease.opening,
+            packet.apart,
+        )
+        self._send(worker.identity, message, now=now)
+
+    def _help(self, queries: list[Query], now: float) -> None:
+        """Nothing is left to lease and slots are idle: shorten what others have, or let two work on the same."""
+        self._next_help = now + HELP_INTERVAL
+        for query in queries:
+            most = len(self._hungry[0]) - query.packetizer.outstanding(now)
+            for slot in list(islice(self._hungry[0].values(), max(0, most))):
+                if slot not in query.packetizer.paces:
+                    query.packetizer.join(slot, slot.worker.host, slot.worker.site)
+                help_ = query.packetizer.help(slot, now)
+                if help_ is None:
+                    break
+                if isinstance(help_, Packet):
+                    self._send_lease(query, slot, help_, now)
+                else:
+                    holder = query.holders[help_.lease.number]
+                    truncate = messages.Truncate(query.number, help_.lease.number, help_.stop)
+                    self._send(holder, truncate, now=now)
+
+    def _revoke(self, query: Query, lease: int, now: float) -> None:
+        """A lease is dead because its twin was committed first: its holder is to drop it."""
+        holder = self.workers[query.holders[lease]]
+        self._send(holder.identity, messages.Revoke(query.number, lease), now=now)
+        self._close_if_gone(holder, query, lease, now)
 
     def _take_on(self, slot: Slot, key: tuple[str, int]) -> None:
         self._hungry[len(slot.leases)].pop(id(slot), None)
@@ -534,16 +605,19 @@ class MasterCore:
         if slot.up and len(slot.leases) < CREDIT:
             self._hungry[len(slot.leases)][id(slot)] = slot
 
-    def _give_back(self, worker: Worker, key: tuple[str, int]) -> None:
-        """A lease's holder is gone: its entries are to do again."""
+    def _give_back(self, worker: Worker, key: tuple[str, int], now: float) -> None:
+        """A lease ends without result: its entries are to do again."""
         query = self.queries[key[0]]
         query.ledger.give_back(key[1])
-        self._close_if_gone(worker, query, key[1])
+        self._close_if_gone(worker, query, key[1], now)
 
-    def _close_if_gone(self, worker: Worker, query: Query, lease: int) -> None:
+    def _close_if_gone(self, worker: Worker, query: Query, lease: int, now: float) -> None:
         if lease not in query.ledger.leases:
             key = (query.number, lease)
-            self._free(worker.leases.pop(key), key)
+            slot = worker.leases.pop(key)
+            del query.holders[lease]
+            query.packetizer.dropped(slot, lease, now)
+            self._free(slot, key)
             query.leases -= 1
 
     def _share(self, query: Query, worker: Worker) -> Share:
@@ -591,6 +665,7 @@ class MasterCore:
             for key in [key for key in worker.leases if key[0] == query.number]:
                 self._free(worker.leases.pop(key), key)
         query.leases = 0
+        query.holders.clear()
         for identity in query.set_up:
             self._send(identity, messages.Release(query.number), now=now)
         query.set_up.clear()

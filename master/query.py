@@ -61,6 +61,7 @@ class Query:
     set_up: dict[bytes, None] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)
     leases: int = 0
+    holders: dict[int, bytes] = field(default_factory=dict)
     reached: int = 0
     bytes_read: int = 0
     refused: int = 0
@@ -79,7 +80,7 @@ class Query:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger([file.entries for file in self.files], self.submit.limit)
-        self.packetizer = Packetizer(self.ledger, self.rate)
+        self.packetizer = Packetizer(self.ledger, [file.path for file in self.files], self.rate)
 
     @property
     def running(self) -> bool:

@@ -11,6 +11,10 @@ and a range of an opened file
     todo --lease--> leased --commit--> done
       ^               |  \\
       +---give_back---+   +--fail--> failed
+      +---truncate----+
+
+A lease whose holder does not answer can be duplicated: its *twin* is another holder's lease of the same entries. The first
+commit of either kills the other, so the entries still count once.
 
 A lease shrinks from the front by commits and from the back when its slot stops early; it is gone when nothing is left
 of it. Only a live lease can be committed, and a commit of several parts stands or falls as a whole: that is why every
@@ -19,6 +23,7 @@ event is counted exactly once.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -46,6 +51,7 @@ class Lease:
     opening: bool = False
     finished: bool = False
     committed: bool = False
+    twin: int | None = None
 
 
 @dataclass(slots=True)
@@ -96,10 +102,11 @@ class Ledger:
         self.limit = limit
         self.leases: dict[int, Lease] = {}
         self.losses: list[Loss] = []
-        self.unopened: dict[int, None] = dict.fromkeys(range(len(self.files)))
+        self.unopened: OrderedDict[int, None] = OrderedDict.fromkeys(range(len(self.files)))
         self.ready: dict[int, None] = {}
         self.todo = self.leased = self.processed = self.failed = self.redone = 0
-        self.opened_files = 0
+        self.opened_files = self.duplicated = 0
+        self.returned: list[int] = []
         self._next_lease = 0
         self.opened_entries = 0
         self._known_unopened = sum(entries or 0 for entries in known)
@@ -143,6 +150,20 @@ class Ledger:
         self.files[file].leases.add(lease.number)
         return lease
 
+    def duplicate(self, number: int, holder: object) -> Lease:
+        """Lease the same entries to a second holder, because the first one does not answer.
+
+        Raises:
+            StaleLease: the lease is not live, has no entries of its own, or has a twin already.
+        """
+        lease = self._live(number)
+        if lease.opening or lease.twin is not None or lease.start == lease.stop:
+            raise StaleLease(f"lease {number} cannot be duplicated")
+        twin = self._new_lease(lease.file, lease.start, lease.stop, holder)
+        lease.twin, twin.twin = twin.number, lease.number
+        self.duplicated += 1
+        return twin
+
     # --- what slots report ----------------------------------------------------------------------------------------
 
     def opened(self, number: int, entries: int, stop: int, clusters: Sequence[int] = (), identity: str = "") -> None:
@@ -174,11 +195,26 @@ class Ledger:
         lease = self._live(number)
         if lease.opening or not lease.start <= stop <= lease.stop:
             raise StaleLease(f"lease {number} [{lease.start}, {lease.stop}) cannot finish at {stop}")
-        self.leased -= lease.stop - stop
-        self._return(lease.file, stop, lease.stop)
-        lease.stop = stop
+        self._shrink(lease, stop)
         lease.finished = True
         if lease.start == stop and lease.committed:
+            self._close(lease)
+
+    def truncate(self, number: int, stop: int) -> None:
+        """The holder has agreed to end its lease at `stop`; a lease truncated to its start is over.
+
+        Raises:
+            StaleLease: the lease is not live, is finished, or `stop` is not within it.
+        """
+        lease = self._live(number)
+        if lease.opening or lease.finished or not lease.start <= stop <= lease.stop:
+            raise StaleLease(f"lease {number} [{lease.start}, {lease.stop}) cannot be truncated to {stop}")
+        if stop > lease.start:
+            self._shrink(lease, stop)
+        elif lease.twin is not None:
+            self._leave_to_twin(lease)
+        else:
+            self._shrink(lease, stop)
             self._close(lease)
 
     def commit(self, parts: Iterable[tuple[int, int, int]]) -> int:
@@ -192,11 +228,14 @@ class Ledger:
             lease = self._live(number)
             if lease.opening or start != lease.start or not start <= stop <= lease.stop:
                 raise StaleLease(f"[{start}, {stop}) is not the front of lease {number} [{lease.start}, {lease.stop})")
-        if len({number for number, _, _ in parts}) != len(parts):
-            raise StaleLease("a commit names a lease twice")
+        numbers = {number for number, _, _ in parts}
+        if len(numbers) != len(parts) or any(self.leases[number].twin in numbers for number in numbers):
+            raise StaleLease("a commit names the same entries twice")
         for number, start, stop in parts:
             lease = self.leases[number]
             self.files[lease.file].done.add(start, stop)
+            if lease.twin is not None:
+                self._kill_twin(lease)
             lease.start, lease.committed = stop, True
             if stop == lease.stop and lease.finished:
                 self._close(lease)
@@ -210,9 +249,13 @@ class Ledger:
         lease = self._live(number)
         if lease.opening:
             self.files[lease.file].opening = False
-            self.unopened = {lease.file: None, **self.unopened}
+            self.unopened[lease.file] = None
+            self.unopened.move_to_end(lease.file, last=False)
+            self.returned.append(lease.file)
             self._close(lease)
             return 0
+        if lease.twin is not None:
+            return self._leave_to_twin(lease)
         entries = lease.stop - lease.start
         self.leased -= entries
         self.redone += entries
@@ -234,6 +277,9 @@ class Ledger:
                 state.failed.add(0, lost)
                 self.failed += lost
                 self.opened_entries += lost
+        elif lease.twin is not None:
+            self._leave_to_twin(lease)
+            return
         else:
             entries = lease.stop - lease.start
             state.failed.add(lease.start, lease.stop)
@@ -267,6 +313,11 @@ class Ledger:
         leased: dict[int, list[tuple[int, int]]] = {}
         for number, lease in self.leases.items():
             assert number == lease.number and number in self.files[lease.file].leases
+            if lease.twin is not None:
+                twin = self.leases[lease.twin]
+                assert (twin.twin, twin.file, twin.start) == (number, lease.file, lease.start)
+                if (lease.stop, number) < (twin.stop, twin.number):
+                    continue  # the longer one stands for both
             if not lease.opening:
                 leased.setdefault(lease.file, []).append((lease.start, lease.stop))
         sums = [0, 0, 0, 0]
@@ -303,6 +354,33 @@ class Ledger:
             self.files[file].todo.add(start, stop)
             self.todo += stop - start
             self.ready[file] = None
+            self.returned.append(file)
+
+    def _shrink(self, lease: Lease, stop: int) -> None:
+        """End a lease at `stop`; what neither it nor a twin covers any more is to do."""
+        beyond = stop if lease.twin is None else max(stop, self.leases[lease.twin].stop)
+        if beyond < lease.stop:
+            self.leased -= lease.stop - beyond
+            self._return(lease.file, beyond, lease.stop)
+        lease.stop = stop
+
+    def _leave_to_twin(self, lease: Lease) -> int:
+        """A lease ends without result, its twin goes on. Returns the entries that nobody works on any more."""
+        assert lease.twin is not None
+        twin = self.leases[lease.twin]
+        before = self.leased
+        self._shrink(lease, lease.start)
+        lease.twin = twin.twin = None
+        self._close(lease)
+        return before - self.leased
+
+    def _kill_twin(self, lease: Lease) -> None:
+        """A lease is committed first: its twin is dead, with what it alone covered to do again."""
+        assert lease.twin is not None
+        twin = self.leases[lease.twin]
+        self._shrink(twin, twin.start)
+        lease.twin = twin.twin = None
+        self._close(twin)
 
     def _close(self, lease: Lease) -> None:
         del self.leases[lease.number]

@@ -143,6 +143,7 @@ class Hello(Message, frozen=True):
     version: Word = ""
     python: Word = ""
     host: Word = ""
+    site: Word = ""
     pid: NonNegative = 0
     slots: Annotated[int, Meta(ge=0, le=4096)] = 0
 
@@ -298,7 +299,8 @@ class Lease(Message, frozen=True):
 
     `opening` says that the length of the file is not known yet: the slot answers with `Opened`, and takes of the range
     what the file has, or less, to end at a cluster; never more. `seconds` is the time the packet may take; a slot that
-    needs longer stops at the next entry it can stop at, and the rest goes back to the master.
+    needs longer stops at the next entry it can stop at, and the rest goes back to the master. The result of an `apart`
+    lease is committed alone, because another slot works on the same entries and only the first commit counts.
     """
 
     lease: NonNegative
@@ -309,6 +311,22 @@ class Lease(Message, frozen=True):
     stop: NonNegative
     seconds: Seconds
     opening: bool = False
+    apart: bool = False
+
+
+class Truncate(Message, frozen=True):
+    """End a lease at `stop`, or as soon after as can be: an idle slot wants the rest. `Truncated` answers."""
+
+    query: Word
+    lease: NonNegative
+    stop: NonNegative
+
+
+class Revoke(Message, frozen=True):
+    """A lease is dead, because another slot was faster with the same entries: drop it."""
+
+    query: Word
+    lease: NonNegative
 
 
 class Release(Message, frozen=True):
@@ -347,6 +365,25 @@ class Opened(Message, frozen=True):
     stop: NonNegative
     clusters: Annotated[list[NonNegative], Meta(max_length=4096)]
     identity: Word = ""
+
+
+class Reached(Message, frozen=True):
+    """Where in a lease its slot is: every entry before `entry` is processed."""
+
+    query: Word
+    lease: NonNegative
+    entry: NonNegative
+
+
+class Truncated(Message, frozen=True):
+    """The answer to `Truncate`: the lease ends at `stop`, and the entries behind it are free for others.
+
+    A lease that was truncated to its start is over; no `Finished` follows.
+    """
+
+    query: Word
+    lease: NonNegative
+    stop: NonNegative
 
 
 class Finished(Message, frozen=True):
@@ -413,12 +450,12 @@ Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
     | Submit | Stop | Attach | Ask | Shutdown
     | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
-    | Setup | Lease | Release | Committed | Compact
-    | Opened | Finished | Commit | Failed | Compacted | SlotDown | SlotUp | Ready
+    | Setup | Lease | Truncate | Revoke | Release | Committed | Compact
+    | Opened | Reached | Truncated | Finished | Commit | Failed | Compacted | SlotDown | SlotUp | Ready
 )  # fmt: skip
 """Every message there is."""
 
 FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Attach, Ask, Shutdown)
 """What a peer with a session key may say."""
-FROM_WORKER = (Hello, Heartbeat, Bye, Opened, Finished, Commit, Failed, Compacted, SlotDown, SlotUp)
+FROM_WORKER = (Hello, Heartbeat, Bye, Opened, Reached, Truncated, Finished, Commit, Failed, Compacted, SlotDown, SlotUp)
 """What a peer with a worker key may say."""

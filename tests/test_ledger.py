@@ -28,6 +28,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def live(self, *, opening: bool) -> list[int]:
         return [lease.number for lease in self.ledger.leases.values() if lease.opening == opening]
 
+    def single(self) -> list[int]:
+        leases = self.ledger.leases.values()
+        return [x.number for x in leases if not x.opening and x.twin is None and x.start < x.stop]
+
     @precondition(lambda self: self.ledger.openable() is not None)
     @rule(stop=st.integers(1, 50))
     def lease_opening(self, stop: int) -> None:
@@ -67,6 +71,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def commit(self, data: st.DataObject) -> None:
         numbers = data.draw(st.lists(st.sampled_from(self.live(opening=False)), min_size=1, unique=True))
         leases = [self.ledger.leases[number] for number in numbers]
+        leases = [lease for lease in leases if lease.twin is None or lease.number < lease.twin or lease.twin not in numbers]
+        twins = [lease.twin for lease in leases if lease.twin is not None]
         parts = [(lease.number, lease.start, data.draw(st.integers(lease.start, lease.stop))) for lease in leases]
         files = {lease.number: lease.file for lease in leases}
         assert self.ledger.commit(parts) == sum(stop - start for _, start, stop in parts)
@@ -76,6 +82,22 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.counted.add((files[number], entry))
             if number not in self.ledger.leases:
                 self.dead.append(number)
+        assert not any(twin in self.ledger.leases for twin in twins), "the twin of a committed lease is dead"
+        self.dead += twins
+
+    @precondition(lambda self: any(not lease.finished for lease in self.ledger.leases.values() if not lease.opening))
+    @rule(data=st.data())
+    def truncate(self, data: st.DataObject) -> None:
+        running = [lease for lease in self.ledger.leases.values() if not (lease.opening or lease.finished)]
+        lease = data.draw(st.sampled_from(running))
+        self.ledger.truncate(lease.number, data.draw(st.integers(lease.start, lease.stop)))
+        if lease.number not in self.ledger.leases:
+            self.dead.append(lease.number)
+
+    @precondition(lambda self: self.single())
+    @rule(data=st.data())
+    def duplicate(self, data: st.DataObject) -> None:
+        self.ledger.duplicate(data.draw(st.sampled_from(self.single())), "other slot")
 
     @precondition(lambda self: self.ledger.leases)
     @rule(data=st.data())

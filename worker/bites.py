@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-BITE_SECONDS = 0.2
+BITE_SECONDS = 0.1
 """What a bite should take: short enough to answer messages soon, long enough that its overhead does not count."""
 FIRST_BITE = 1_000
 LARGEST_BITE = 500_000

@@ -124,6 +124,8 @@ class AgentCore:
             messages.Welcome: self._welcome,
             messages.Setup: self._setup,
             messages.Lease: self._lease,
+            messages.Truncate: self._pass_on,
+            messages.Revoke: self._pass_on,
             messages.Release: self._release,
             messages.Committed: self._committed,
             messages.Compact: self._compact,
@@ -134,6 +136,8 @@ class AgentCore:
         self._from_slot: dict[type[Message], Callable[[SlotState, Any, Frames, float], None]] = {
             messages.Ready: self._ready,
             messages.Opened: self._report,
+            messages.Reached: self._report,
+            messages.Truncated: self._truncated,
             messages.Finished: self._finished,
             messages.Failed: self._failed,
             messages.Commit: self._hand_over,
@@ -228,6 +232,15 @@ class AgentCore:
         slot.leases[message.query, message.lease] = message
         self._effects.append(ToSlot(slot.index, message))
 
+    def _pass_on(self, message: messages.Truncate | messages.Revoke, frames: Frames, now: float) -> None:
+        """Tell the slot that holds a lease; when it has handed its result over already, there is nothing to tell."""
+        key = (message.query, message.lease)
+        for slot in self.slots:
+            if key in slot.leases:
+                self._effects.append(ToSlot(slot.index, message))
+                if isinstance(message, messages.Revoke):
+                    self._close(slot, key)
+
     def _release(self, message: messages.Release, frames: Frames, now: float) -> None:
         self.queries.pop(message.query, None)
         for slot in self.slots:
@@ -274,8 +287,15 @@ class AgentCore:
             self.said_hello = True
             self._tell(self.hello)
 
-    def _report(self, slot: SlotState, message: messages.Opened, frames: Frames, now: float) -> None:
+    def _report(self, slot: SlotState, message: messages.Opened | messages.Reached, frames: Frames, now: float) -> None:
         if (message.query, message.lease) in slot.leases:
+            self._tell(message)
+
+    def _truncated(self, slot: SlotState, message: messages.Truncated, frames: Frames, now: float) -> None:
+        key = (message.query, message.lease)
+        if key in slot.leases:
+            if message.stop == slot.leases[key].start:
+                self._close(slot, key)
             self._tell(message)
 
     def _finished(self, slot: SlotState, message: messages.Finished, frames: Frames, now: float) -> None:
@@ -298,6 +318,9 @@ class AgentCore:
         query = self.queries.get(message.query)
         if query is None or not all((message.query, part.lease) in slot.leases for part in message.parts):
             return
+        if any(slot.leases[message.query, part.lease].apart for part in message.parts):
+            self._commit_apart(slot, message, frames)
+            return
         try:
             query.total.add(Partial.from_frames(frames))
         except MergeError as error:
@@ -317,6 +340,13 @@ class AgentCore:
         busy = any(number == message.query for other in self.slots for number, _ in other.leases)
         if not busy or query.total.nbytes >= COMMIT_BYTES:
             self._commit(message.query)
+
+    def _commit_apart(self, slot: SlotState, message: messages.Commit, frames: Frames) -> None:
+        """A lease that another slot works on too may be refused: its result is kept out of the total."""
+        self._commits += 1
+        self._tell(messages.Commit(self._commits, message.query, message.parts), frames)
+        for part in message.parts:
+            self._close(slot, (message.query, part.lease))
 
     def _close(self, slot: SlotState, key: tuple[str, int]) -> None:
         del slot.leases[key]

@@ -14,9 +14,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import linecache
 import os
 import re
+import secrets
 import sys
 import tempfile
 import traceback
@@ -28,6 +30,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba import njit, types
+from numba.core.bytecode import FunctionIdentity
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
 from numba.core.registry import cpu_target
 from numba.np.numpy_support import from_dtype
@@ -144,6 +147,7 @@ class CompiledKernel:
         # Numba looks for the module of this name when it reads the function back from its cache.
         names |= {"function": self._own.function, "__name__": __name__}
         exec(compile(source, path, "exec"), names)  # noqa: S102  (written above, by this class)
+        _number_apart()
         loop: Any = njit(cache=True, nogil=True, **_FROM_PYTHON)(names["loop"])
         try:
             loop.compile(argument_types)
@@ -366,7 +370,8 @@ class _OwnCode:
         return value
 
     def _function(self, value: Any, plain: FunctionType) -> Any:
-        names: dict[str, Any] = {"__name__": plain.__module__, "__builtins__": plain.__globals__["__builtins__"]}
+        # The user's module need not be there when another process reads the function back from the cache (see `_loop`).
+        names: dict[str, Any] = {"__name__": __name__, "__builtins__": plain.__globals__["__builtins__"]}
         cells = tuple(CellType() for _ in plain.__code__.co_freevars)
         copy = FunctionType(self._at_first_line(plain), names, plain.__name__, plain.__defaults__, cells)
         copy.__kwdefaults__ = plain.__kwdefaults__
@@ -418,6 +423,17 @@ def _generation() -> str:
     """Changes with everything of ours and of numba's that goes into the machine code of every kernel."""
     own = b"".join(Path(module).read_bytes() for module in (__file__, filling.__file__, windows.__file__))
     return f"{numba.__version__} {sys.version} {hashlib.sha256(own).hexdigest()}"
+
+
+def _number_apart() -> None:
+    """Have the functions that are compiled next numbered as in no other process.
+
+    Numba numbers functions from 1 in each process, and code that is loaded is linked by name, types and number: the
+    `helper` of one kernel would run in the place of that of another one, had each been number 7 where it was compiled.
+    """
+    if not hasattr(FunctionIdentity, "_unique_ids"):
+        raise ImportError(f"numba {numba.__version__} numbers functions in a way that eventmill does not know")
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
 
 
 def _written_once(path: Path, text: str) -> str:

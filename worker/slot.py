@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections import deque
 from pathlib import Path
 
+import msgspec
 import zmq
 
 from ..merge import Partial, Total, compact
@@ -27,6 +28,9 @@ from .readers import FileLayout, Reader, ReaderCache
 from .tasks import Task, load
 
 HAND_OVER = 0.25
+"""Seconds that a finished packet waits at most to be handed over, while there is more to do."""
+TELL = 0.25
+"""How often a slot says where it is in a long packet."""
 
 
 def warm() -> None:
@@ -77,6 +81,7 @@ class SlotProcess:
         self.readers = ReaderCache()
         self.queries: dict[str, Running] = {}
         self.leases: deque[messages.Lease] = deque()
+        self.packet: Packet | None = None
         self.log = logging.getLogger(__name__)
         self.over = False
         self._commits = 0
@@ -110,6 +115,10 @@ class SlotProcess:
                     self.leases.append(message)
                 case messages.Setup():
                     self.queries[message.query] = Running(message, rest[0])
+                case messages.Truncate():
+                    self._truncate(message)
+                case messages.Revoke():
+                    self._revoke(message)
                 case messages.Release():
                     self.queries.pop(message.query, None)
                     self.leases = deque(lease for lease in self.leases if lease.query != message.query)
@@ -119,6 +128,30 @@ class SlotProcess:
                     self.over = True
                 case _:
                     self.log.warning("the agent said %s, which is not for a slot", type(message).__name__)
+
+    def _truncate(self, message: messages.Truncate) -> None:
+        """Give up the end of a lease: at once for one that waits, from the next bite on for the one at work."""
+        packet = self.packet
+        if packet is not None and packet.is_of(message):
+            packet.stop = min(packet.stop, max(packet.position, message.stop))
+            self._send(messages.Truncated(message.query, message.lease, packet.stop))
+            return
+        for position, lease in enumerate(self.leases):
+            if (lease.query, lease.lease) == (message.query, message.lease):
+                stop = max(lease.start, min(lease.stop, message.stop))
+                if stop > lease.start:
+                    self.leases[position] = msgspec.structs.replace(lease, stop=stop)
+                else:
+                    del self.leases[position]
+                self._send(messages.Truncated(message.query, message.lease, stop))
+                return
+
+    def _revoke(self, message: messages.Revoke) -> None:
+        """Drop a lease whose entries another slot has committed."""
+        if self.packet is not None and self.packet.is_of(message):
+            self.packet.revoked = True
+        key = (message.query, message.lease)
+        self.leases = deque(lease for lease in self.leases if (lease.query, lease.lease) != key)
 
     def _compact(self, message: messages.Compact, frames: list[Buffer]) -> None:
         """Merge the pickled objects of a total."""
@@ -135,7 +168,9 @@ class SlotProcess:
     def _process(self, lease: messages.Lease) -> None:
         """Work on one lease to its end, its time limit, or an error, and report."""
         running = self.queries[lease.query]
-        packet = Packet(lease)
+        if lease.apart:
+            self._hand_over(lease.query, running)
+        packet = self.packet = Packet(lease)
         try:
             if running.task is None:
                 running.task = load(running.setup, running.blob, self.cache)
@@ -148,49 +183,56 @@ class SlotProcess:
                 self.readers.drop(lease.file.path, lease.file.tree)
             if running.task is not None:
                 running.task.discard()
+        self.packet = None
+        if lease.apart:
+            self._hand_over(lease.query, running)
 
     def _work(self, running: Running, task: Task, packet: Packet) -> None:
         lease = packet.lease
         reader = self.readers.get(lease.file.path, lease.file.tree)
         bytes_before, cpu_before = reader.bytes_read, time.process_time()
-        stop = lease.stop
         if lease.opening:
             layout = reader.layout(task.branches)
-            stop = packet_end(layout, lease.stop)
+            packet.stop = packet_end(layout, lease.stop)
+            clusters = list(layout.clusters)
             self._send(
-                messages.Opened(lease.query, lease.lease, layout.entries, stop, list(layout.clusters), layout.identity)
+                messages.Opened(lease.query, lease.lease, layout.entries, packet.stop, clusters, layout.identity)
             )
         if not running.prepared:
             task.prepare(reader, lease.file)
             running.prepared = True
-        began = time.monotonic()
-        while packet.position < stop or packet.bites == 0:
-            bite = running.bites.next(stop - packet.position)
+        began = told = time.monotonic()
+        while packet.position < packet.stop or packet.bites == 0:
+            bite = running.bites.next(packet.stop - packet.position)
             packet.begin(bite)
-            self._read_ahead(task, reader, packet.position + bite, bite, stop, lease)
+            self._read_ahead(task, reader, packet, bite)
             bite_began = time.monotonic()
             task.run(reader, lease.file, packet.position, packet.position + bite)
-            running.bites.learn(bite, time.monotonic() - bite_began)
+            now = time.monotonic()
+            running.bites.learn(bite, now - bite_began)
             packet.end()
             self._receive(wait=False)
-            if lease.query not in self.queries:
+            if packet.revoked or lease.query not in self.queries:
+                task.discard()
                 return
-            if time.monotonic() - began > lease.seconds:
+            if now - began > lease.seconds:
                 break
+            if now - told > TELL and packet.position < packet.stop:
+                told = now
+                self._send(messages.Reached(lease.query, lease.lease, packet.position))
         self._finish(running, task, packet, time.monotonic() - began, cpu_before, reader.bytes_read - bytes_before)
 
-    def _read_ahead(
-        self, task: Task, reader: Reader, start: int, entries: int, stop: int, lease: messages.Lease
-    ) -> None:
+    def _read_ahead(self, task: Task, reader: Reader, packet: Packet, bite: int) -> None:
         """Ask for what comes after the bite at hand, in this packet or in the next one of the same file."""
         if task.branches is None:
             return
-        if start < stop:
-            reader.ahead(task.branches, start, min(start + entries, stop))
+        start, lease = packet.position + bite, packet.lease
+        if start < packet.stop:
+            reader.ahead(task.branches, start, min(start + bite, packet.stop))
         elif self.leases:
             following = self.leases[0]
             if (following.query, following.file) == (lease.query, lease.file):
-                reader.ahead(task.branches, following.start, min(following.start + entries, following.stop))
+                reader.ahead(task.branches, following.start, min(following.start + bite, following.stop))
 
     def _finish(
         self, running: Running, task: Task, packet: Packet, seconds: float, cpu_before: float, bytes_read: int
@@ -210,13 +252,17 @@ class SlotProcess:
         now = time.monotonic()
         waiting = {lease.query for lease in self.leases}
         for number, running in self.queries.items():
-            due = number not in waiting or not running.handed_over or now - running.since >= HAND_OVER
-            if running.parts and due:
-                self._commits += 1
-                message = messages.Commit(self._commits, number, running.parts)
-                self._send(message, running.total.partial().to_frames())
-                running.parts, running.total = [], Total()
-                running.handed_over = True
+            if number not in waiting or not running.handed_over or now - running.since >= HAND_OVER:
+                self._hand_over(number, running)
+
+    def _hand_over(self, number: str, running: Running) -> None:
+        """Hand over what has been accumulated for a query."""
+        if running.parts:
+            self._commits += 1
+            message = messages.Commit(self._commits, number, running.parts)
+            self._send(message, running.total.partial().to_frames())
+            running.parts, running.total = [], Total()
+            running.handed_over = True
 
 
 class Packet:
@@ -225,8 +271,14 @@ class Packet:
     def __init__(self, lease: messages.Lease) -> None:
         self.lease = lease
         self.position = lease.start
+        self.stop = lease.stop
+        self.revoked = False
         self.bites = 0
         self._bite: int | None = None
+
+    def is_of(self, message: messages.Truncate | messages.Revoke) -> bool:
+        """Whether a message is about this lease."""
+        return (message.query, message.lease) == (self.lease.query, self.lease.lease)
 
     def begin(self, entries: int) -> None:
         """A bite of `entries` begins at `position`."""
