@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -21,16 +20,16 @@ import msgspec
 
 from ..packetizer.ledger import StaleLease
 from ..packetizer.packetizer import Packet
-from ..protocol import codec, messages
+from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
-from ..protocol.messages import Failure, File, Message, WorkerInfo
+from ..protocol.messages import Failure, File, Message
+from .credit import Credit
 from .effects import Drop, Effect, Exit, Merge, Replace, Send, Take
+from .peers import Peer, Slot, Worker, unfit
 from .query import MAX_KILLS, Compaction, Query, Share
 
 log = logging.getLogger(__name__)
 
-CREDIT = 2
-"""Packets a slot holds: the one it works on, and the next, so that it never waits for the master."""
 HEARTBEAT = 1.0
 SILENCE = 5.0
 SESSION_SILENCE = 60.0
@@ -41,38 +40,6 @@ HELP_INTERVAL = 0.25
 KEPT_RESULTS = 100
 
 _files = msgspec.msgpack.Decoder(list[File])
-
-
-@dataclass(slots=True, eq=False)
-class Slot:
-    """One slot of a worker, and the leases that it works on, oldest first."""
-
-    worker: Worker
-    index: int
-    up: bool = True
-    leases: dict[tuple[str, int], None] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Peer:
-    """Anybody who has said hello."""
-
-    identity: bytes
-    name: str
-    heard: float
-    spoken: float
-
-
-@dataclass(slots=True)
-class Worker(Peer):
-    """A worker; a worker that comes back after it was lost is another one, with another name."""
-
-    host: str = ""
-    site: str = ""
-    pid: int = 0
-    slots: list[Slot] = field(default_factory=list)
-    leases: dict[tuple[str, int], Slot] = field(default_factory=dict)
-    total: Share = field(default_factory=lambda: Share("", 0, 0))
 
 
 class MasterCore:
@@ -89,7 +56,7 @@ class MasterCore:
         self.sessions: dict[bytes, Peer] = {}
         self.workers: dict[bytes, Worker] = {}
         self.queries: dict[str, Query] = {}
-        self._hungry: list[dict[int, Slot]] = [{} for _ in range(CREDIT)]
+        self._credit = Credit()
         self._rates: dict[str, float] = {}
         self._counter = 0
         self._next_check = self._next_help = 0.0
@@ -173,7 +140,7 @@ class MasterCore:
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
         times = [self._next_check]
-        if self._hungry[0] and any(query.running and query.leases for query in self.queries.values()):
+        if self._credit.idle and any(query.running and query.leases for query in self.queries.values()):
             times.append(self._next_help)
         for query in self.queries.values():
             if query.running:
@@ -211,13 +178,12 @@ class MasterCore:
                 live = {(number, lease) for lease in query.ledger.leases}
                 assert live == {lease for lease in held if lease[0] == number}
                 assert not query.ledger.complete
-        for level, slots in enumerate(self._hungry):
-            assert all(len(slot.leases) == level and slot.up for slot in slots.values())
+        self._credit.check()
 
     # --- peers ----------------------------------------------------------------------------------------------------
 
     def _hello(self, identity: bytes, role: str, hello: messages.Hello, now: float) -> None:
-        reason = self._unfit(role, hello)
+        reason = unfit(role, hello, self.python)
         if reason:
             log.warning("refused %s %s: %s", hello.role, hello.name, reason)
             self._send(identity, messages.Fault(reason, fatal=True), now=now)
@@ -233,21 +199,9 @@ class MasterCore:
             worker.slots = [Slot(worker, index) for index in range(hello.slots)]
             self.workers[identity] = worker
             for slot in worker.slots:
-                self._feed_on(slot)
+                self._credit.offer(slot)
         log.info("%s %s joined from %s, pid %s", hello.role, name, hello.host, hello.pid)
         self._send(identity, messages.Welcome(name, self.version, HEARTBEAT, SILENCE), now=now)
-
-    def _unfit(self, role: str, hello: messages.Hello) -> str:
-        if hello.protocol != messages.PROTOCOL:
-            return codec.version_mismatch(hello.protocol)
-        if hello.role != role:
-            return f"a {role} key cannot be used as a {hello.role}: use the {hello.role}'s connection file"
-        if hello.python != self.python:
-            return (
-                f"this {hello.role} runs Python {hello.python or '?'}, the master runs Python {self.python}: "
-                "analyses travel as bytecode, so use the same minor version everywhere"
-            )
-        return ""
 
     def _lose(self, identity: bytes, how: str, now: float) -> None:
         """A peer is gone. What a worker has not committed is to do again; a session's queries go on."""
@@ -267,8 +221,7 @@ class MasterCore:
         for lease in list(worker.leases):
             self._give_back(worker, lease, now)
         for slot in worker.slots:
-            for level in self._hungry:
-                level.pop(id(slot), None)
+            self._credit.withdraw(slot)
             for query in self.queries.values():
                 query.packetizer.forget(slot)
 
@@ -312,7 +265,7 @@ class MasterCore:
         if message.what == "queries":
             answer = messages.Queries(message.request, [query.info(now) for query in self.queries.values()])
         else:
-            answer = messages.Workers(message.request, [_info(worker) for worker in self.workers.values()])
+            answer = messages.Workers(message.request, [worker.info() for worker in self.workers.values()])
         self._send(peer.identity, answer, now=now)
 
     def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
@@ -385,7 +338,7 @@ class MasterCore:
             share.packets += 1
             share.entries += entries
             share.seconds += message.seconds
-        self._free(slot, (query.number, message.lease))
+        self._credit.free(slot, (query.number, message.lease))
         self._close_if_gone(worker, query, message.lease, now)
         self._end_if_complete(query, now)
 
@@ -437,8 +390,7 @@ class MasterCore:
         slot = worker.slots[message.slot]
         slot.up = False
         self._compact_elsewhere(worker.identity, slot.index)
-        for level in self._hungry:
-            level.pop(id(slot), None)
+        self._credit.withdraw(slot)
         log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
         lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
         if lost and message.running:
@@ -466,7 +418,7 @@ class MasterCore:
         if message.slot < len(worker.slots):
             slot = worker.slots[message.slot]
             slot.up = True
-            self._feed_on(slot)
+            self._credit.offer(slot)
 
     # --- compaction -----------------------------------------------------------------------------------------------
 
@@ -516,16 +468,12 @@ class MasterCore:
     def _feed(self, now: float) -> None:
         """Lease work to slots that have credit, first to those that have nothing at all; then let the idle ones help."""
         queries = [query for query in self.queries.values() if query.running]
-        if queries and self._lease_all(queries, now) and self._hungry[0]:
+        if queries and self._lease_all(queries, now) and self._credit.idle:
             self._help(queries, now)
 
     def _lease_all(self, queries: list[Query], now: float) -> bool:
         """Lease until no slot has credit (false) or no query has anything to lease (true)."""
-        for slots in self._hungry:
-            while slots:
-                if not self._lease_to(next(iter(slots.values())), queries, now):
-                    return True
-        return False
+        return not all(self._lease_to(slot, queries, now) for slot in self._credit)
 
     def _lease_to(self, slot: Slot, queries: list[Query], now: float) -> bool:
         """Lease a packet to a slot, of the query whose owner has the fewest; false when no query has any work."""
@@ -549,7 +497,7 @@ class MasterCore:
         key = (query.number, lease.number)
         worker.leases[key] = slot
         query.holders[lease.number] = worker.identity
-        self._take_on(slot, key)
+        self._credit.take(slot, key)
         query.leases += 1
         message = messages.Lease(
             lease.number,
@@ -568,8 +516,8 @@ class MasterCore:
         """Nothing is left to lease and slots are idle: shorten what others have, or let two work on the same."""
         self._next_help = now + HELP_INTERVAL
         for query in queries:
-            most = len(self._hungry[0]) - query.packetizer.outstanding(now)
-            for slot in list(islice(self._hungry[0].values(), max(0, most))):
+            most = len(self._credit.idle) - query.packetizer.outstanding(now)
+            for slot in list(islice(self._credit.idle, max(0, most))):
                 if slot not in query.packetizer.paces:
                     query.packetizer.join(slot, slot.worker.host, slot.worker.site)
                 help_ = query.packetizer.help(slot, now)
@@ -588,23 +536,6 @@ class MasterCore:
         self._send(holder.identity, messages.Revoke(query.number, lease), now=now)
         self._close_if_gone(holder, query, lease, now)
 
-    def _take_on(self, slot: Slot, key: tuple[str, int]) -> None:
-        self._hungry[len(slot.leases)].pop(id(slot), None)
-        slot.leases[key] = None
-        self._feed_on(slot)
-
-    def _free(self, slot: Slot, key: tuple[str, int]) -> None:
-        """A slot no longer works on a lease: it has credit again."""
-        if key in slot.leases:
-            if len(slot.leases) < CREDIT:
-                self._hungry[len(slot.leases)].pop(id(slot), None)
-            del slot.leases[key]
-            self._feed_on(slot)
-
-    def _feed_on(self, slot: Slot) -> None:
-        if slot.up and len(slot.leases) < CREDIT:
-            self._hungry[len(slot.leases)][id(slot)] = slot
-
     def _give_back(self, worker: Worker, key: tuple[str, int], now: float) -> None:
         """A lease ends without result: its entries are to do again."""
         query = self.queries[key[0]]
@@ -617,7 +548,7 @@ class MasterCore:
             slot = worker.leases.pop(key)
             del query.holders[lease]
             query.packetizer.dropped(slot, lease, now)
-            self._free(slot, key)
+            self._credit.free(slot, key)
             query.leases -= 1
 
     def _share(self, query: Query, worker: Worker) -> Share:
@@ -663,7 +594,7 @@ class MasterCore:
         """Take a query's leases from all workers, and let them forget it."""
         for worker in self.workers.values():
             for key in [key for key in worker.leases if key[0] == query.number]:
-                self._free(worker.leases.pop(key), key)
+                self._credit.free(worker.leases.pop(key), key)
         query.leases = 0
         query.holders.clear()
         for identity in query.set_up:
@@ -714,11 +645,3 @@ class MasterCore:
         self._compact(now)
         effects, self._effects = self._effects, []
         return effects
-
-
-def _info(worker: Worker) -> WorkerInfo:
-    busy = sum(bool(slot.leases) for slot in worker.slots)
-    total = worker.total
-    return WorkerInfo(
-        worker.name, worker.host, worker.pid, len(worker.slots), busy, total.packets, total.entries, total.seconds
-    )

@@ -1,0 +1,63 @@
+"""Who has said hello: sessions, workers and their slots, as the master sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..protocol import codec, messages
+from ..protocol.messages import WorkerInfo
+from .query import Share
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One slot of a worker, and the leases that it works on, oldest first."""
+
+    worker: Worker
+    index: int
+    up: bool = True
+    leases: dict[tuple[str, int], None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Peer:
+    """Anybody who has said hello."""
+
+    identity: bytes
+    name: str
+    heard: float
+    spoken: float
+
+
+@dataclass(slots=True)
+class Worker(Peer):
+    """A worker; a worker that comes back after it was lost is another one, with another name."""
+
+    host: str = ""
+    site: str = ""
+    pid: int = 0
+    slots: list[Slot] = field(default_factory=list)
+    leases: dict[tuple[str, int], Slot] = field(default_factory=dict)
+    total: Share = field(default_factory=lambda: Share("", 0, 0))
+
+    def info(self) -> WorkerInfo:
+        """One line of the list of workers."""
+        busy = sum(bool(slot.leases) for slot in self.slots)
+        total = self.total
+        return WorkerInfo(
+            self.name, self.host, self.pid, len(self.slots), busy, total.packets, total.entries, total.seconds
+        )
+
+
+def unfit(role: str, hello: messages.Hello, python: str) -> str:
+    """Why a peer whose key has `role` cannot join a master that runs on `python`; empty when it can."""
+    if hello.protocol != messages.PROTOCOL:
+        return codec.version_mismatch(hello.protocol)
+    if hello.role != role:
+        return f"a {role} key cannot be used as a {hello.role}: use the {hello.role}'s connection file"
+    if hello.python != python:
+        return (
+            f"this {hello.role} runs Python {hello.python or '?'}, the master runs Python {python}: "
+            "analyses travel as bytecode, so use the same minor version everywhere"
+        )
+    return ""
