@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from ..packetizer.ledger import StaleLease
+from ..packetizer.ledger import Lease, StaleLease
 from ..packetizer.packetizer import Packet
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
@@ -26,7 +26,7 @@ from ..protocol.messages import Failure, File, Message
 from .credit import Credit
 from .effects import Drop, Effect, Exit, Merge, Replace, Send, Take
 from .peers import Peer, Slot, Worker, unfit
-from .query import MAX_KILLS, Compaction, Query, Share
+from .query import MAX_KILLS, Compaction, Query, Share, public_path
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,9 @@ PROGRESS_INTERVAL = 0.2
 HELP_INTERVAL = 0.25
 """How often idle slots look anew for somebody to help."""
 KEPT_RESULTS = 100
+KEPT_BYTES = 2**30
+"""Results of queries that are over are kept for sessions that attach: the last ones, up to this much."""
+LONGEST_NAME = 200
 
 _files = msgspec.msgpack.Decoder(list[File])
 
@@ -65,6 +68,7 @@ class MasterCore:
             messages.Submit: self._submit,
             messages.Stop: self._stop,
             messages.Attach: self._attach,
+            messages.Seen: self._seen,
             messages.Ask: self._ask,
             messages.Shutdown: self._shutdown,
             messages.Opened: self._opened,
@@ -113,14 +117,15 @@ class MasterCore:
         if query is None:
             return []
         query.taking = False
-        if final:
+        if final and not query.over:
             query.result = frames
-            if not query.over:
-                self._end(query, "done" if query.ledger.complete else "stopped", now)
+            self._end(query, "done" if query.ledger.complete else "stopped", now)
         elif query.running:
             snapshot = messages.Snapshot(number, query.account(), query.seconds(now))
-            for peer in query.subscribers:
-                self._send(peer, snapshot, frames, now=now)
+            for peer, unseen in query.subscribers.items():
+                if not unseen:
+                    query.subscribers[peer] = True
+                    self._send(peer, snapshot, frames, now=now)
         return self._done(now)
 
     def crowded(self, number: str, frames: Sequence[Buffer], now: float) -> list[Effect]:
@@ -137,22 +142,31 @@ class MasterCore:
             self._fail(query, failure, (), now)
         return self._done(now)
 
+    def unsendable(self, number: str, reason: str, now: float) -> list[Effect]:
+        """A result of this query cannot be sent: it is over, and says why."""
+        query = self.queries.get(number)
+        if query is not None:
+            query.result, query.failure_frames = (), ()
+            query.failure = Failure("analysis", "QueryFailed", f"the result cannot be sent: {reason}")
+            self._end(query, "failed", now)
+        return self._done(now)
+
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
         times = [self._next_check]
         if self._credit.idle and any(query.running and query.leases for query in self.queries.values()):
             times.append(self._next_help)
         for query in self.queries.values():
-            if query.running:
+            if not query.over:
                 times.append(query.next_progress)
-                if query.merged and not query.taking:
+                if self._wants_snapshot(query):
                     times.append(query.next_snapshot)
         return min(times)
 
     def expire(self, now: float) -> list[Effect]:
         """Do what is due: snapshots, progress, heartbeats, and peers that have been silent for too long."""
         for query in self.queries.values():
-            if query.running:
+            if not query.over:
                 self._report_progress(query, now)
         if now >= self._next_check:
             self._next_check = now + HEARTBEAT / 2
@@ -190,7 +204,7 @@ class MasterCore:
             return
         self._lose(identity, "said hello again", now)
         self._counter += 1
-        name = f"{hello.name or hello.host or hello.role}-{self._counter}"
+        name = f"{(hello.name or hello.host or hello.role)[:LONGEST_NAME]}-{self._counter}"
         if hello.role == "session":
             self.sessions[identity] = Peer(identity, name, heard=now, spoken=now)
         else:
@@ -240,7 +254,7 @@ class MasterCore:
         self._counter += 1
         number = f"q{self._counter}"
         query = Query(number, message, analysis, decoded, now, rate=self._rates.get(message.digest, 0.0))
-        query.subscribers[peer.identity] = None
+        query.subscribers[peer.identity] = False
         self.queries[number] = query
         self._forget_old()
         log.info("query %s: %s over %d files for %s", number, message.name, len(decoded), peer.name)
@@ -255,8 +269,9 @@ class MasterCore:
             self._send(peer.identity, messages.Refused(message.request, reason), now=now)
             return
         self._send(peer.identity, messages.Accepted(message.request, query.number), now=now)
-        query.subscribers[peer.identity] = None
+        query.subscribers[peer.identity] = False
         query.next_snapshot = now
+        query.merged = query.ledger.processed > 0
         if query.over:
             self._send(peer.identity, *self._ended(query, now), now=now)
 
@@ -270,12 +285,22 @@ class MasterCore:
 
     def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
-        if query is None or not query.running:
+        if query is None or query.over:
             return
-        if message.keep:
-            self._finish_merging(query, now)
-        else:
+        if not message.keep:
             self._end(query, "aborted", now)
+        elif query.running:
+            self._finish_merging(query, now)
+        elif query.compaction is not None:
+            # Nobody may be there to merge its objects: the session does it.
+            self._effects.append(Replace(query.number, query.compaction.frames))
+            self._effects.append(Take(query.number, final=True, as_is=True))
+            query.compaction = None
+
+    def _seen(self, peer: Peer, message: messages.Seen, frames: Frames, now: float) -> None:
+        query = self.queries.get(message.query)
+        if query is not None and peer.identity in query.subscribers:
+            query.subscribers[peer.identity] = False
 
     def _shutdown(self, peer: Peer, message: messages.Shutdown, frames: Frames, now: float) -> None:
         log.info("%s asks the master to end", peer.name)
@@ -348,18 +373,19 @@ class MasterCore:
         if not reason and not all((message.query, part.lease) in worker.leases for part in message.parts):
             reason = "a lease is not this worker's"
         if query is not None and not reason:
-            twins = [twin for part in message.parts if (twin := query.ledger.leases[part.lease].twin) is not None]
+            leases = query.ledger.leases
+            twins = [leases[twin] for part in message.parts if (twin := leases[part.lease].twin) is not None]
             try:
                 entries = query.ledger.commit([(part.lease, part.start, part.stop) for part in message.parts])
             except StaleLease as error:
                 reason = str(error)
             else:
                 self._effects.append(Merge(query.number, frames, entries))
-                query.merged = True
+                query.merged, query.kills_in_a_row = True, 0
                 for part in message.parts:
                     self._close_if_gone(worker, query, part.lease, now)
-                for twin in twins:
-                    self._revoke(query, twin, now)
+                for lost in twins:
+                    self._revoke(query, lost, now)
         if reason and query is not None:
             query.refused += 1
             # The result cannot be taken apart: whatever else is in it is to do again.
@@ -375,7 +401,7 @@ class MasterCore:
         query = self._holds(worker, message.lease, message.query)
         if query is None:
             return
-        failure = msgspec.structs.replace(message.failure, worker=worker.name)
+        failure = self._from_worker(message.failure, worker)
         if query.submit.on_error == "skip":
             query.ledger.fail(message.lease, f"{failure.error}: {failure.message}")
             self._close_if_gone(worker, query, message.lease, now)
@@ -400,19 +426,29 @@ class MasterCore:
                 self._give_back(worker, key, now)
 
     def _count_kill(self, worker: Worker, key: tuple[str, int], reason: str, now: float) -> None:
-        """A slot went down while it worked on a lease: a query that this happens to again and again is the cause."""
+        """A slot went down while it worked on a lease: entries that this happens to again and again are the cause."""
         query = self.queries[key[0]]
-        query.kills += 1
-        if query.kills < MAX_KILLS:
-            return
         lease = query.ledger.leases[key[1]]
+        kills = query.count_kill(lease.file, lease.start, lease.stop)
+        if kills < MAX_KILLS:
+            return
         file = query.files[lease.file]
-        text = f"the analysis took down its slot {query.kills} times, the last time: {reason}"
+        text = f"the analysis took down its slot {kills} times, the last time: {reason}"
+        if query.submit.on_error == "skip":
+            query.ledger.fail(lease.number, text)
+            self._close_if_gone(worker, query, lease.number, now)
+            self._end_if_complete(query, now)
+            return
         failure = Failure(
-            "slot", "AnalysisError", text, path=file.path, tree=file.tree, start=lease.start,
-            stop=None if lease.opening else lease.stop, worker=worker.name,
-        )  # fmt: skip
-        self._fail(query, failure, (), now)
+            "slot",
+            "AnalysisError",
+            text,
+            path=file.path,
+            tree=file.tree,
+            start=lease.start,
+            stop=None if lease.opening else lease.stop,
+        )
+        self._fail(query, self._from_worker(failure, worker), (), now)
 
     def _slot_up(self, worker: Worker, message: messages.SlotUp, frames: Frames, now: float) -> None:
         if message.slot < len(worker.slots):
@@ -441,7 +477,7 @@ class MasterCore:
             return
         query.compaction = None
         if message.failure is not None:
-            self._fail(query, msgspec.structs.replace(message.failure, worker=worker.name), frames, now)
+            self._fail(query, self._from_worker(message.failure, worker), frames, now)
             return
         self._effects.append(Replace(query.number, frames))
         if query.state == "merging":
@@ -496,7 +532,6 @@ class MasterCore:
             self._send(worker.identity, query.setup, [query.analysis], now=now)
         key = (query.number, lease.number)
         worker.leases[key] = slot
-        query.holders[lease.number] = worker.identity
         self._credit.take(slot, key)
         query.leases += 1
         message = messages.Lease(
@@ -526,27 +561,26 @@ class MasterCore:
                 if isinstance(help_, Packet):
                     self._send_lease(query, slot, help_, now)
                 else:
-                    holder = query.holders[help_.lease.number]
                     truncate = messages.Truncate(query.number, help_.lease.number, help_.stop)
-                    self._send(holder, truncate, now=now)
+                    self._send(help_.lease.holder.worker.identity, truncate, now=now)
 
-    def _revoke(self, query: Query, lease: int, now: float) -> None:
+    def _revoke(self, query: Query, lease: Lease, now: float) -> None:
         """A lease is dead because its twin was committed first: its holder is to drop it."""
-        holder = self.workers[query.holders[lease]]
-        self._send(holder.identity, messages.Revoke(query.number, lease), now=now)
-        self._close_if_gone(holder, query, lease, now)
+        worker: Worker = lease.holder.worker
+        self._send(worker.identity, messages.Revoke(query.number, lease.number), now=now)
+        self._close_if_gone(worker, query, lease.number, now)
 
     def _give_back(self, worker: Worker, key: tuple[str, int], now: float) -> None:
         """A lease ends without result: its entries are to do again."""
         query = self.queries[key[0]]
-        query.ledger.give_back(key[1])
+        lease = query.ledger.leases[key[1]]
+        query.ledger.give_back(key[1], query.packetizer.worked(worker.leases[key], lease))
         self._close_if_gone(worker, query, key[1], now)
 
     def _close_if_gone(self, worker: Worker, query: Query, lease: int, now: float) -> None:
         if lease not in query.ledger.leases:
             key = (query.number, lease)
             slot = worker.leases.pop(key)
-            del query.holders[lease]
             query.packetizer.dropped(slot, lease, now)
             self._credit.free(slot, key)
             query.leases -= 1
@@ -576,14 +610,15 @@ class MasterCore:
     def _end(self, query: Query, state: messages.State, now: float) -> None:
         """Enter a final state and tell everybody."""
         self._release(query, now)
-        query.state, query.ended, query.compaction = state, now, None
+        query.state, query.ended = state, now
+        query.settle()
         self._effects.append(Drop(query.number))
         for peer in query.subscribers:
             self._send(peer, *self._ended(query, now), now=now)
         log.info("query %s %s after %.2f s", query.number, state, query.seconds(now))
 
     def _ended(self, query: Query, now: float) -> tuple[Message, list[Buffer]]:
-        frames = [*query.result, *query.failure_frames]
+        frames = [*query.result, query.losses(), *query.failure_frames]
         message = messages.Ended(
             query.number, query.state, query.account(), query.seconds(now), query.report(), query.failure,
             len(query.result),
@@ -596,7 +631,6 @@ class MasterCore:
             for key in [key for key in worker.leases if key[0] == query.number]:
                 self._credit.free(worker.leases.pop(key), key)
         query.leases = 0
-        query.holders.clear()
         for identity in query.set_up:
             self._send(identity, messages.Release(query.number), now=now)
         query.set_up.clear()
@@ -604,13 +638,15 @@ class MasterCore:
     def _forget_old(self) -> None:
         """Keep the results of the last queries only."""
         over = [number for number, query in self.queries.items() if query.over]
-        for number in over[: max(0, len(over) - KEPT_RESULTS)]:
-            del self.queries[number]
+        kept = sum(self.queries[number].kept_bytes for number in over)
+        while over and (len(over) > KEPT_RESULTS or kept > KEPT_BYTES):
+            number = over.pop(0)
+            kept -= self.queries.pop(number).kept_bytes
 
     # --- telling --------------------------------------------------------------------------------------------------
 
     def _report_progress(self, query: Query, now: float) -> None:
-        if query.merged and not query.taking and now >= query.next_snapshot and query.subscribers:
+        if self._wants_snapshot(query) and now >= query.next_snapshot:
             query.merged, query.taking = False, True
             query.next_snapshot = now + SNAPSHOT_INTERVAL
             self._effects.append(Take(query.number, final=False))
@@ -620,12 +656,22 @@ class MasterCore:
             slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
             message = messages.Progress(
                 query.number, query.account(), query.reached, query.bytes_read, slots, len(busy), query.seconds(now),
-                "" if slots else self._waiting(),
+                "" if slots else self._waiting(query),
             )  # fmt: skip
             for peer in query.subscribers:
                 self._send(peer, message, now=now)
 
-    def _waiting(self) -> str:
+    def _wants_snapshot(self, query: Query) -> bool:
+        """Something new has been merged, and somebody has seen the last snapshot."""
+        return query.running and query.merged and not query.taking and not all(query.subscribers.values())
+
+    @staticmethod
+    def _from_worker(failure: Failure, worker: Worker) -> Failure:
+        return msgspec.structs.replace(failure, path=public_path(failure.path), worker=worker.name)
+
+    def _waiting(self, query: Query) -> str:
+        if query.state == "merging":
+            return "all events are processed; what they gave is being merged"
         if not self.workers:
             return "no worker has joined yet: start one with `eventmill worker`"
         return "all slots are busy with other queries"

@@ -28,10 +28,14 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Take a snapshot of a query's total, after every merge asked for before; the last one when `final`."""
+    """Take a snapshot of a query's total, after every merge asked for before; the last one when `final`.
+
+    A final one must have its objects merged first, unless it is to be taken `as_is`.
+    """
 
     query: str
     final: bool
+    as_is: bool = False
 
 
 @dataclass(frozen=True, slots=True)

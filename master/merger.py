@@ -122,7 +122,7 @@ class Merger:
                 return self._set_aside(task.query, sum_, MOST_OBJECTS)
             case Take():
                 sum_ = self._sums.get(task.query, Sum())
-                crowded = self._set_aside(task.query, sum_, 1) if task.final else None
+                crowded = self._set_aside(task.query, sum_, 1) if task.final and not task.as_is else None
                 return crowded or Taken(task.query, sum_.partial().to_frames(), task.final)
             case Replace():
                 sum_ = self._sums[task.query]

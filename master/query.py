@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from ..packetizer.ledger import Ledger
 from ..packetizer.packetizer import Packetizer
 from ..protocol.codec import Buffer
@@ -22,7 +24,10 @@ from ..protocol.messages import (
 )
 
 MAX_KILLS = 3
-"""A query that has taken down this many slots is taken to be the cause, and fails."""
+"""Entries that have been at work in this many slots when they went down are taken to be the cause; and so is the
+analysis, when this many slots go down one after the other without a commit."""
+LONGEST_REASON = 500
+_losses = msgspec.msgpack.Encoder()
 
 
 @dataclass(slots=True)
@@ -43,11 +48,19 @@ class Compaction:
 
     frames: Sequence[Buffer]
     holder: tuple[bytes, int] | None = None
+    kills: int = 0
 
 
 @dataclass(slots=True)
 class Query:
-    """State of one query; times are the core's `now`."""
+    """State of one query; times are the core's `now`.
+
+    Attributes:
+        subscribers: sessions that listen, and whether one has a snapshot that it has not seen yet.
+        set_up: workers that have the analysis.
+        kills: for each file the ranges that were at work when a slot went down.
+        kills_in_a_row: slots that went down since the last commit.
+    """
 
     number: str
     submit: Submit
@@ -57,16 +70,16 @@ class Query:
     rate: float = 0.0
     state: State = "running"
     ended: float | None = None
-    subscribers: dict[bytes, None] = field(default_factory=dict)
+    subscribers: dict[bytes, bool] = field(default_factory=dict)
     set_up: dict[bytes, None] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)
     leases: int = 0
-    holders: dict[int, bytes] = field(default_factory=dict)
     reached: int = 0
     bytes_read: int = 0
     refused: int = 0
     workers_lost: int = 0
-    kills: int = 0
+    kills: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    kills_in_a_row: int = 0
     merged: bool = False
     taking: bool = False
     compaction: Compaction | None = None
@@ -75,6 +88,8 @@ class Query:
     failure: Failure | None = None
     failure_frames: Sequence[Buffer] = ()
     result: Sequence[Buffer] = ()
+    final: Account | None = None
+    lost: bytes | None = None
     ledger: Ledger = field(init=False)
     packetizer: Packetizer = field(init=False)
 
@@ -100,12 +115,10 @@ class Query:
         return max(0.0, (now if self.ended is None else self.ended) - self.started)
 
     def account(self) -> Account:
-        """What became of the entries, by the ledger."""
+        """What became of the entries, by the ledger; without the list of losses."""
+        if self.final is not None:
+            return self.final
         ledger = self.ledger
-        lost = [
-            LostRange(self.files[loss.file].path, self.files[loss.file].tree, loss.start, loss.stop, loss.reason)
-            for loss in ledger.losses
-        ]
         return Account(
             total=ledger.total,
             processed=ledger.processed,
@@ -116,8 +129,39 @@ class Query:
             redone=ledger.redone,
             refused=self.refused,
             workers_lost=self.workers_lost,
-            lost=lost,
         )
+
+    def losses(self) -> bytes:
+        """What is not in the result and why, as it travels: MessagePack of `list[LostRange]`."""
+        if self.lost is not None:
+            return self.lost
+        lost = []
+        for loss in self.ledger.losses:
+            file = self.files[loss.file]
+            reason = loss.reason[:LONGEST_REASON]
+            lost.append(LostRange(public_path(file.path), file.tree, loss.start, loss.stop, reason))
+        return _losses.encode(lost)
+
+    def count_kill(self, file: int, start: int, stop: int) -> int:
+        """A slot went down at work on these entries: how many have, on entries among them, or in a row on any."""
+        ranges = self.kills.setdefault(file, [])
+        ranges.append((start, stop))
+        self.kills_in_a_row += 1
+        return max(self.kills_in_a_row, sum(other[0] < stop and start < other[1] for other in ranges))
+
+    def settle(self) -> None:
+        """The query is over: keep its account and result only."""
+        self.final, self.lost = self.account(), self.losses()
+        self.ledger = Ledger([])
+        self.packetizer = Packetizer(self.ledger, [])
+        self.analysis, self.files = b"", ()
+        self.kills.clear()
+        self.compaction = None
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that the result of a query that is over takes."""
+        return sum(len(frame) for frame in (*self.result, *self.failure_frames, self.lost or b""))
 
     def report(self) -> list[WorkerInfo]:
         """What each worker did."""
@@ -130,3 +174,8 @@ class Query:
         return QueryInfo(
             self.number, self.submit.name, self.submit.owner, self.state, self.account(), self.seconds(now)
         )
+
+
+def public_path(path: str) -> str:
+    """A path as others may see it: what follows a `?` may be a token."""
+    return path.partition("?")[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,9 +17,11 @@ import zmq
 import zmq.utils.monitor
 
 from ..protocol import codec, messages
+from ..protocol.codec import Buffer
 from ..protocol.connection import KeyFolder, load_master_keys, set_address
 from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
 from ..protocol.lifeline import EndSignals, Lifeline
+from ..protocol.messages import Message
 from ..protocol.version import __version__
 from .core import MasterCore
 from .doorkeeper import DOMAIN, Doorkeeper
@@ -157,11 +160,21 @@ class Master:
                 message, buffers = codec.decode([frame.buffer for frame in frames])
             except RemoteProtocolError as error:
                 log.warning("refused a message: %s", error)
-                self._send(Send(peer, messages.Fault(str(error), fatal=True)))
+                self._carry_out([Send(peer, messages.Fault(str(error)[:1000], fatal=True))])
                 continue
             self._by_descriptor[identity.get(zmq.SRCFD)] = peer
             role = str(frames[0].get("User-Id"))
-            self._carry_out(self.core.receive(peer, role, message, buffers, time.monotonic()))
+            self._carry_out(self._decide(peer, role, message, buffers))
+
+    def _decide(self, peer: bytes, role: str, message: Message, buffers: list[Buffer]) -> list[Effect]:
+        """The core's answer to a message. An error of ours in it costs the peer that sent it, not the master."""
+        now = time.monotonic()
+        try:
+            return self.core.receive(peer, role, message, buffers, now)
+        except Exception as error:
+            log.exception("error while dealing with %s", type(message).__name__)
+            reason = f"the master failed on {type(message).__name__}: {type(error).__name__}: {error}"[:1000]
+            return [Send(peer, messages.Fault(reason, fatal=True)), *self.core.disconnected(peer, now)]
 
     def _notice_disconnections(self) -> None:
         """A TCP connection has ended: if the peer we last heard on it cannot be reached any more, it is gone."""
@@ -169,7 +182,7 @@ class Master:
             event = zmq.utils.monitor.recv_monitor_message(self.monitor)
             peer = self._by_descriptor.pop(event["value"], None)
             if peer is not None:
-                self._send(Send(peer, messages.Heartbeat()))
+                self._carry_out([Send(peer, messages.Heartbeat())])
 
     def _collect(self) -> None:
         while self.wakeup_taken():
@@ -194,24 +207,46 @@ class Master:
     # --- out ------------------------------------------------------------------------------------------------------
 
     def _carry_out(self, effects: list[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Send):
-                self._send(effect)
-            elif isinstance(effect, Exit):
+        """Carry out effects in their order, then those of peers that turned out to be gone meanwhile."""
+        waiting = deque(effects)
+        gone: dict[bytes, None] = {}
+        while waiting or gone:
+            if not waiting:
+                peer = next(iter(gone))
+                del gone[peer]
+                waiting.extend(self.core.disconnected(peer, time.monotonic()))
+                continue
+            effect = waiting.popleft()
+            if isinstance(effect, Exit):
                 self._running = False
-            else:
+            elif not isinstance(effect, Send):
                 self.merger.ask(effect)
+            else:
+                try:
+                    reachable = self._send(effect)
+                except LocalProtocolError as error:
+                    waiting.extend(self._explain(effect, error))
+                else:
+                    if not reachable:
+                        gone[effect.peer] = None
 
-    def _send(self, effect: Send) -> None:
+    def _send(self, effect: Send) -> bool:
+        """Send a message; false when the peer cannot be reached any more."""
+        frames = codec.encode(effect.message, effect.frames)
         try:
-            frames = codec.encode(effect.message, effect.frames)
             self.router.send_multipart([effect.peer, *frames], copy=sum(map(len, frames)) < 65536)
-        except LocalProtocolError as error:
-            log.error("cannot send %s: %s", type(effect.message).__name__, error)
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._carry_out(self.core.disconnected(effect.peer, time.monotonic()))
+            return False
+        return True
+
+    def _explain(self, effect: Send, error: LocalProtocolError) -> list[Effect]:
+        """A message cannot be sent: nobody may wait for it for ever."""
+        log.error("cannot send %s: %s", type(effect.message).__name__, error)
+        if isinstance(effect.message, messages.Snapshot | messages.Ended):
+            return self.core.unsendable(effect.message.query, str(error), time.monotonic())
+        return []
 
     def _close(self) -> None:
         if self.lifeline is not None:

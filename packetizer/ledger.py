@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .ranges import Ranges
 
@@ -47,7 +48,7 @@ class Lease:
     file: int
     start: int
     stop: int
-    holder: object
+    holder: Any
     opening: bool = False
     finished: bool = False
     committed: bool = False
@@ -111,6 +112,7 @@ class Ledger:
         self.opened_entries = 0
         self._known_unopened = sum(entries or 0 for entries in known)
         self._unknown_unopened = sum(entries is None for entries in known)
+        self._drop_unneeded()
 
     # --- leasing --------------------------------------------------------------------------------------------------
 
@@ -119,19 +121,16 @@ class Ledger:
         file = next(iter(self.unopened), None)
         if file is None or self.limit is None:
             return file
-        if self.opened_entries >= self.limit:
-            self._drop_unopened()
-            return None
         in_order = all(state.entries is not None or state.given_up for state in self.files[:file])
         return file if in_order else None
 
-    def lease_opening(self, file: int, stop: int, holder: object) -> Lease:
+    def lease_opening(self, file: int, stop: int, holder: Any) -> Lease:
         """Lease the first entries of an unopened file, up to about `stop`; nobody else gets any of it meanwhile."""
         del self.unopened[file]
         self.files[file].opening = True
         return self._new_lease(file, 0, stop, holder, opening=True)
 
-    def lease(self, file: int, start: int, stop: int, holder: object) -> Lease:
+    def lease(self, file: int, start: int, stop: int, holder: Any) -> Lease:
         """Lease `[start, stop)` of an opened file, all of which must be to do."""
         state = self.files[file]
         if stop <= start:
@@ -143,14 +142,14 @@ class Ledger:
         self.leased += stop - start
         return self._new_lease(file, start, stop, holder)
 
-    def _new_lease(self, file: int, start: int, stop: int, holder: object, opening: bool = False) -> Lease:
+    def _new_lease(self, file: int, start: int, stop: int, holder: Any, opening: bool = False) -> Lease:
         lease = Lease(self._next_lease, file, start, stop, holder, opening)
         self._next_lease += 1
         self.leases[lease.number] = lease
         self.files[file].leases.add(lease.number)
         return lease
 
-    def duplicate(self, number: int, holder: object) -> Lease:
+    def duplicate(self, number: int, holder: Any) -> Lease:
         """Lease the same entries to a second holder, because the first one does not answer.
 
         Raises:
@@ -183,6 +182,7 @@ class Ledger:
         self._forget_estimate(state)
         self.opened_entries += usable
         self.opened_files += 1
+        self._drop_unneeded()
         self.leased += lease.stop
         self._return(lease.file, lease.stop, usable)
 
@@ -193,7 +193,7 @@ class Ledger:
             StaleLease: the lease is not live, or `stop` is not within it.
         """
         lease = self._live(number)
-        if lease.opening or not lease.start <= stop <= lease.stop:
+        if lease.opening or lease.finished or not lease.start <= stop <= lease.stop:
             raise StaleLease(f"lease {number} [{lease.start}, {lease.stop}) cannot finish at {stop}")
         self._shrink(lease, stop)
         lease.finished = True
@@ -244,8 +244,8 @@ class Ledger:
         self.processed += entries
         return entries
 
-    def give_back(self, number: int) -> int:
-        """The holder is gone or refuses: what is left of the lease is to do again. Returns the entries worked in vain."""
+    def give_back(self, number: int, worked: int = 0) -> None:
+        """The holder is gone or refuses: what is left of the lease is to do again, `worked` entries of it once more."""
         lease = self._live(number)
         if lease.opening:
             self.files[lease.file].opening = False
@@ -253,15 +253,15 @@ class Ledger:
             self.unopened.move_to_end(lease.file, last=False)
             self.returned.append(lease.file)
             self._close(lease)
-            return 0
+            return
+        self.redone += worked
         if lease.twin is not None:
-            return self._leave_to_twin(lease)
+            self._leave_to_twin(lease)
+            return
         entries = lease.stop - lease.start
         self.leased -= entries
-        self.redone += entries
         self._return(lease.file, lease.start, lease.stop)
         self._close(lease)
-        return entries
 
     def fail(self, number: int, reason: str) -> None:
         """Give up what is left of a lease, for good; an opening lease gives up the whole file."""
@@ -277,6 +277,7 @@ class Ledger:
                 state.failed.add(0, lost)
                 self.failed += lost
                 self.opened_entries += lost
+                self._drop_unneeded()
         elif lease.twin is not None:
             self._leave_to_twin(lease)
             return
@@ -293,7 +294,7 @@ class Ledger:
     @property
     def complete(self) -> bool:
         """Nothing is to be opened, to do, or leased: every entry is done or failed."""
-        return not self.leases and not self.ready and self.openable() is None and not self.unopened
+        return not (self.leases or self.ready or self.unopened)
 
     @property
     def total(self) -> int:
@@ -364,15 +365,13 @@ class Ledger:
             self._return(lease.file, beyond, lease.stop)
         lease.stop = stop
 
-    def _leave_to_twin(self, lease: Lease) -> int:
-        """A lease ends without result, its twin goes on. Returns the entries that nobody works on any more."""
+    def _leave_to_twin(self, lease: Lease) -> None:
+        """A lease ends without result, its twin goes on."""
         assert lease.twin is not None
         twin = self.leases[lease.twin]
-        before = self.leased
         self._shrink(lease, lease.start)
         lease.twin = twin.twin = None
         self._close(lease)
-        return before - self.leased
 
     def _kill_twin(self, lease: Lease) -> None:
         """A lease is committed first: its twin is dead, with what it alone covered to do again."""
@@ -392,8 +391,10 @@ class Ledger:
         else:
             self._known_unopened -= state.known
 
-    def _drop_unopened(self) -> None:
-        """The limit is reached: files that nobody has opened are not needed."""
+    def _drop_unneeded(self) -> None:
+        """Once the limit is reached, files that nobody has opened are not needed."""
+        if self.limit is None or self.opened_entries < self.limit:
+            return
         for file in self.unopened:
             state = self.files[file]
             state.given_up = True

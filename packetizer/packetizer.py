@@ -41,6 +41,7 @@ LEAST_HELP = 0.1
 PATIENCE = 2.0
 """Seconds that a slot may take to answer a truncation before its lease is duplicated."""
 UNLIMITED = 1e6
+MOST_ENTRIES = 1e9
 _CANDIDATES = 8
 
 
@@ -97,8 +98,8 @@ class Packetizer:
         self._fleet = 0.0
         self._servers: dict[str, Server] = {}
         self._server_of = [self._servers.setdefault(name, Server(name)) for name in map(server_of, paths)]
-        for file, server in enumerate(self._server_of):
-            server.unopened[file] = None
+        for file in ledger.unopened:
+            self._server_of[file].unopened[file] = None
         self._ends: list[tuple[float, int, int, Hashable]] = []
         self._pushes = 0
         self._asked: dict[int, tuple[float, int]] = {}
@@ -206,6 +207,14 @@ class Packetizer:
             pace.begin(lease.start if lease is not None else 0, now)
         self._expect(slot, pace, now)
 
+    def worked(self, slot: Hashable, lease: Lease) -> int:
+        """Entries of a lease that its slot is known to have processed."""
+        if lease.finished:
+            return lease.stop - lease.start
+        pace = self.paces.get(slot)
+        at_work = pace is not None and pace.queue[:1] == [lease.number]
+        return max(0, pace.entry - lease.start) if pace is not None and at_work else 0
+
     # --- choosing -------------------------------------------------------------------------------------------------
 
     def _lease(self, pace: Pace, slot: Hashable) -> Lease | None:
@@ -296,7 +305,7 @@ class Packetizer:
 
     def _entries(self, pace: Pace) -> int:
         rate = self._rate_of(pace)
-        return max(1, round(rate * self._seconds(pace))) if rate else FIRST_ENTRIES
+        return max(1, round(min(rate * self._seconds(pace), MOST_ENTRIES))) if rate else FIRST_ENTRIES
 
     def _seconds(self, pace: Pace) -> float:
         """T: a quarter of the time that is left, not too short for its overhead, nor too long for who is watching."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+from typing import Literal
 from urllib.parse import urlsplit
 
 import zmq
@@ -10,6 +12,8 @@ import zmq.utils.monitor
 
 from . import codec
 from .connection import Connection
+
+log = logging.getLogger(__name__)
 
 PING_SECONDS, PONG_SECONDS = 2.0, 10.0
 """How often a quiet connection is tried, and after how long without an answer it is given up and made anew.
@@ -31,7 +35,7 @@ _EVENTS = (
 
 
 class Dial:
-    """A DEALER socket to a master; poll both `socket` and `monitor`.
+    """A DEALER socket to a master; poll both `socket` and `monitor`, and receive from `socket`.
 
     Args:
         context: the context to make sockets in.
@@ -47,9 +51,8 @@ class Dial:
         self.connection = connection
         self.refused = ""
         self.connected = False
-        self._reached = False
+        self._met: Literal["nobody", "somebody", "a stranger"] = "nobody"
         self._shaking_hands = False
-        self._handshakes_failed = 0
         dealer = self.socket = context.socket(zmq.DEALER)
         dealer.set(zmq.LINGER, 1000)
         dealer.set(zmq.SNDHWM, 0)
@@ -74,9 +77,11 @@ class Dial:
             nonsense = event == zmq.EVENT_DISCONNECTED and self._shaking_hands
             self._shaking_hands = event == zmq.EVENT_CONNECTED
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self.connected = True
+                self.connected, self._met = True, "nobody"
             elif event == zmq.EVENT_CONNECTED:
-                self._reached = True
+                self._met = "somebody"
+            elif event == zmq.EVENT_CLOSED:
+                self._met = "nobody"
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self.refused = (
                     f"the master at {self.connection.address} does not know this key: get its current "
@@ -85,7 +90,7 @@ class Dial:
             elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL or nonsense:
                 self.refused = f"what listens at {self.connection.address} is no eventmill master: is the port right?"
             elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-                self._handshakes_failed += 1
+                self._met = "a stranger"
             elif event == zmq.EVENT_DISCONNECTED:
                 self.connected = False
 
@@ -94,14 +99,14 @@ class Dial:
         if self.refused:
             return self.refused
         address = self.connection.address
-        if self._handshakes_failed:
+        if self.connected:
+            return f"the master at {address} accepted the connection but does not answer"
+        if self._met == "a stranger":
             return (
                 f"something listens at {address}, but it is not the master of this connection file: "
                 "it has another key, or is no eventmill master, or a tunnel on the way has nothing at its other end"
             )
-        if self.connected:
-            return f"the master at {address} accepted the connection but does not answer"
-        if self._reached:
+        if self._met == "somebody":
             return (
                 f"something listens at {address}, but it does not speak as an eventmill master does: is the port right?"
             )
@@ -111,6 +116,14 @@ class Dial:
         except OSError:
             return f"this machine knows no host {host!r}: start the master with a --host that is known everywhere"
         return f"no master answers at {address}: is it running, and does a firewall let its port through?"
+
+    def send(self, frames: codec.Frames) -> None:
+        """Queue a message. Without a connection it waits for the next one; once `refused` there is none, and it is dropped."""
+        try:
+            self.socket.send_multipart(list(frames), zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            # The queue has no limit: this is how libzmq says that it has given up the address, and `refused` tells why.
+            log.debug("not sent: there is no way to %s any more", self.connection.address)
 
     def close(self) -> None:
         """Close the sockets; what is queued is sent first, where there is a connection."""

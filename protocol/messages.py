@@ -108,7 +108,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class QueryInfo(msgspec.Struct, frozen=True):
-    """One line of the list of queries."""
+    """One line of the list of queries; its account has no list of losses."""
 
     query: Word
     name: Word
@@ -206,6 +206,12 @@ class Attach(Message, frozen=True):
     query: Word
 
 
+class Seen(Message, frozen=True):
+    """A snapshot of a query has arrived."""
+
+    query: Word
+
+
 class Ask(Message, frozen=True):
     """Ask for the list of queries or of workers."""
 
@@ -262,7 +268,11 @@ class Progress(Message, frozen=True):
 
 
 class Snapshot(Message, frozen=True):
-    """The merged result so far, and the account that it covers. Frames: the partial result."""
+    """The merged result so far, and the account that it covers. Frames: the partial result.
+
+    The session answers with `Seen`, and gets no other snapshot of the query before: a slow session falls behind, it does
+    not pile up messages.
+    """
 
     query: Word
     account: Account
@@ -270,7 +280,11 @@ class Snapshot(Message, frozen=True):
 
 
 class Ended(Message, frozen=True):
-    """A query reached a final state. Frames: the partial result (none after abort), then the pickled exception, if any."""
+    """A query reached a final state.
+
+    Frames: the partial result (`result_frames` of them, none after abort), the losses (MessagePack of `list[LostRange]`),
+    and the pickled exception, if any.
+    """
 
     query: Word
     state: State
@@ -448,14 +462,14 @@ class Ready(Message, frozen=True):
 
 Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
-    | Submit | Stop | Attach | Ask | Shutdown
+    | Submit | Stop | Attach | Seen | Ask | Shutdown
     | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
     | Setup | Lease | Truncate | Revoke | Release | Committed | Compact
     | Opened | Reached | Truncated | Finished | Commit | Failed | Compacted | SlotDown | SlotUp | Ready
 )  # fmt: skip
 """Every message there is."""
 
-FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Attach, Ask, Shutdown)
+FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Attach, Seen, Ask, Shutdown)
 """What a peer with a session key may say."""
 FROM_WORKER = (Hello, Heartbeat, Bye, Opened, Reached, Truncated, Finished, Commit, Failed, Compacted, SlotDown, SlotUp)
 """What a peer with a worker key may say."""

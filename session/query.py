@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..protocol import errors, messages
 from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError, EventmillError, QueryFailed
@@ -151,9 +153,11 @@ class Query:
                     self._snapshots += 1
                 case messages.Ended():
                     split = message.result_frames
-                    self._result = Result(frames[:split], message.account, message.seconds, message.state)
+                    lost = msgspec.msgpack.decode(frames[split], type=list[messages.LostRange])
+                    account = msgspec.structs.replace(message.account, lost=lost)
+                    self._result = Result(frames[:split], account, message.seconds, message.state)
                     self._failure = message.failure
-                    self._exception = b"".join(bytes(frame) for frame in frames[split:])
+                    self._exception = b"".join(bytes(frame) for frame in frames[split + 1 :])
                     self._report = message.report
                     self._snapshots += 1
             self._changed.notify_all()

@@ -66,7 +66,6 @@ class Session:
         self._embedded = master if isinstance(master, Embedded) else None
         self._queries: dict[str, Query] = {}
         self._names = itertools.count(1)
-        self._lost = ""
         connection = master.connection if isinstance(master, Embedded) else find_connection(master)
         self.address = connection.address
         try:
@@ -180,10 +179,11 @@ class Session:
         """Take in a message that is no answer; called in the link's thread."""
         if isinstance(message, messages.Progress | messages.Snapshot | messages.Ended):
             self._query(message.query)._receive(message, frames)
+        if isinstance(message, messages.Snapshot):
+            self._send(messages.Seen(message.query))
 
     def _rejoined(self) -> None:
         """The connection broke and is there again: watch again what is not over; called in the link's thread."""
-        self._lost = ""
         for query in list(self._queries.values()):
             if query.state == "running":
                 attach = partial(messages.Attach, query=query.id)
@@ -195,13 +195,12 @@ class Session:
 
     def _lose(self, reason: str) -> None:
         """The master is out of reach; called in the link's thread."""
-        self._lost = reason
-        for query in self._queries.values():
+        for query in list(self._queries.values()):
             query._lose(reason)
 
     def _check(self) -> None:
         """Raise when the master is known to be gone: a wait for it would never end."""
-        if self._lost:
-            raise QueryFailed(self._lost)
+        if self._link.lost:
+            raise QueryFailed(self._link.lost)
         if self._embedded is not None:
             self._embedded.check()

@@ -49,6 +49,8 @@ class World:
         self.inbox: dict[bytes, list[m.Message]] = {}
         self.ended: dict[str, m.Ended] = {}
         self.to_take: list[effects.Take] = []
+        self.lost: dict[str, list[m.LostRange]] = {}
+        self.snapshots: dict[str, int] = {}
         self.replaced: list[effects.Replace] = []
         self.commits = 0
         self.sent: list[m.Message] = []
@@ -114,7 +116,7 @@ class World:
     def carry_out(self, todo: list[effects.Effect]) -> None:
         for effect in todo:
             match effect:
-                case effects.Send(identity, message):
+                case effects.Send(identity, message, frames):
                     self.inbox.setdefault(identity, []).append(message)
                     if isinstance(message, m.Lease) and identity in self.workers:
                         self.workers[identity].take(message)
@@ -122,6 +124,10 @@ class World:
                         self.release(self.workers[identity], message.query)
                     elif isinstance(message, m.Ended):
                         self.ended[message.query] = message
+                        lost = frames[message.result_frames]
+                        self.lost[message.query] = msgspec.msgpack.decode(lost, type=list[m.LostRange])
+                    elif isinstance(message, m.Snapshot):
+                        self.snapshots[message.query] = self.snapshots.get(message.query, 0) + 1
                 case effects.Merge(query, frames):
                     for path, entry in msgspec.msgpack.decode(frames[0]):
                         self.merged[query][path, entry] += 1
@@ -154,6 +160,8 @@ class World:
         if self.now >= self.core.deadline():
             for worker in self.workers:
                 self.tell(worker, "worker", m.Heartbeat())
+            for session in list(self.core.sessions):
+                self.tell(session, "session", m.Heartbeat())
             self.carry_out(self.core.expire(self.now))
         return True
 

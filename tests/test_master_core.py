@@ -193,7 +193,7 @@ def test_an_error_fails_the_query_or_is_listed() -> None:
             assert ended.failure is not None and ended.failure.error == "ZeroDivisionError"
         else:
             assert (ended.account.processed, ended.account.failed, ended.account.total) == (10, 10, 20)
-            assert ended.account.lost[0].reason == "ZeroDivisionError: division by zero"
+            assert made.lost[query][0].reason == "ZeroDivisionError: division by zero"
 
 
 def test_a_query_that_keeps_taking_slots_down_fails() -> None:
@@ -221,6 +221,84 @@ def test_a_slot_that_goes_down_with_several_leases_as_its_query_fails() -> None:
         made.tell(b"worker0", "worker", m.SlotDown(0, keys, "exited with code 3", running=True))
         made.tell(b"worker0", "worker", m.SlotUp(0))
     assert made.ended[query].state == "failed"
+
+
+def test_slots_that_go_down_here_and_there_do_not_fail_a_long_query() -> None:
+    """Three deaths on different entries of a query that otherwise gets on are bad luck."""
+    made = world([1000] * 40, slots=1)
+    query = made.submit()
+    for _ in range(10):
+        keys = [m.LeaseKey(query, lease.lease) for lease in made.workers[b"worker0"].queues[0]]
+        made.workers[b"worker0"].queues[0].clear()
+        made.tell(b"worker0", "worker", m.SlotDown(0, keys, "killed by signal 9 (SIGKILL)", running=True))
+        made.tell(b"worker0", "worker", m.SlotUp(0))
+        for _ in range(6):
+            made.step()
+        made.commit(made.workers[b"worker0"])
+    made.run()
+    assert_exact(made, query)
+
+
+def test_a_session_that_does_not_read_gets_no_second_snapshot() -> None:
+    made = world([1000] * 4, slots=1)
+    query = made.submit()
+    made.submit()
+    for _ in range(3):
+        made.work(made.workers[b"worker0"], 0)
+        made.commit(made.workers[b"worker0"])
+        made.now += 1.0
+        made.carry_out(made.core.expire(made.now))
+        while made.to_take:
+            made.take()
+    assert made.snapshots.get(query, 0) <= 1
+    assert made.core.deadline() >= made.now, "nothing is due that cannot be done"
+
+
+def test_work_that_was_never_begun_is_not_called_redone() -> None:
+    made = world([1000, 1000, 1000, 1000], workers=1, slots=2)
+    query = made.submit()
+    made.kill(b"worker0")
+    made.hello(b"other", "worker", slots=1)
+    made.run()
+    assert_exact(made, query)
+    assert made.ended[query].account.redone == 0
+
+
+def test_a_stop_ends_a_query_whose_objects_nobody_is_there_to_merge() -> None:
+    made = world([10], slots=1)
+    query = made.submit()
+    while made.workers[b"worker0"].queues[0]:
+        made.work(made.workers[b"worker0"], 0)
+    made.commit(made.workers[b"worker0"])
+    made.to_take.clear()
+    made.kill(b"worker0")
+    made.carry_out(made.core.crowded(query, [b"total"], 0.0))
+    made.tell(b"session", "session", m.Stop(query, keep=True))
+    assert made.replaced == [effects.Replace(query, [b"total"])]
+    assert made.to_take == [effects.Take(query, final=True, as_is=True)]
+    made.run()
+    assert made.ended[query].state == "done"
+
+
+def test_a_result_that_cannot_be_sent_ends_the_query_in_words() -> None:
+    made = world([10])
+    query = made.submit()
+    made.carry_out(made.core.unsendable(query, "12,000 frames", 0.0))
+    assert made.ended[query].state == "failed"
+    assert "12,000 frames" in made.ended[query].failure.message
+
+
+def test_many_long_losses_do_not_make_messages_too_long() -> None:
+    made = world([10] * 50, slots=1)
+    query = made.submit(on_error="skip")
+    failure = m.Failure("data", "DatasetError", "x" * 90_000)
+    while made.workers[b"worker0"].queues[0]:
+        lease = made.workers[b"worker0"].queues[0].pop(0)
+        made.tell(b"worker0", "worker", m.Failed(query, lease.lease, failure))
+    made.run()
+    assert len(made.lost[query]) == 50
+    assert max(len(lost.reason) for lost in made.lost[query]) <= 500
+    assert made.ended[query].account.lost == []
 
 
 def test_without_workers_the_query_says_what_it_waits_for() -> None:
