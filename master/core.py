@@ -403,6 +403,7 @@ class MasterCore:
             return
         failure = self._from_worker(message.failure, worker)
         if query.submit.on_error == "skip":
+            query.skipped = query.skipped or (failure, list(frames))
             query.ledger.fail(message.lease, f"{failure.error}: {failure.message}")
             self._close_if_gone(worker, query, message.lease, now)
             self._end_if_complete(query, now)
@@ -591,7 +592,12 @@ class MasterCore:
     # --- the end of a query ---------------------------------------------------------------------------------------
 
     def _end_if_complete(self, query: Query, now: float) -> None:
-        if query.running and query.ledger.complete:
+        if not (query.running and query.ledger.complete):
+            return
+        if query.skipped is not None and query.ledger.processed == 0:
+            # Nothing is left: what was skipped is no blemish of the data, it is the result.
+            self._fail(query, *query.skipped, now)
+        else:
             self._finish_merging(query, now)
 
     def _finish_merging(self, query: Query, now: float) -> None:

@@ -58,6 +58,7 @@ class Query:
     Attributes:
         subscribers: sessions that listen, and whether one has a snapshot that it has not seen yet.
         set_up: workers that have the analysis.
+        skipped: the first failure that `on_error="skip"` passed over.
         kills: for each file the ranges that were at work when a slot went down.
         kills_in_a_row: slots that went down since the last commit.
     """
@@ -87,6 +88,7 @@ class Query:
     next_progress: float = 0.0
     failure: Failure | None = None
     failure_frames: Sequence[Buffer] = ()
+    skipped: tuple[Failure, Sequence[Buffer]] | None = None
     result: Sequence[Buffer] = ()
     final: Account | None = None
     lost: bytes | None = None

@@ -5,6 +5,7 @@ Whoever can look at a disk or a server gives `Dataset.expanded` a function that 
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ import msgspec
 
 from ..protocol.errors import DatasetError
 from ..protocol.messages import File, Scalar
+
+MOST_ENTRIES = 10**18
 
 Path = str | os.PathLike[str]
 Spec = Path | Sequence[Path] | Mapping[str, Any]
@@ -53,15 +56,13 @@ class Dataset:
         metadata: Mapping[str, Any] | None = None,
         max_entries: int | None = None,
     ) -> None:
-        if max_entries is not None and max_entries < 0:
-            raise DatasetError(f"max_entries is {max_entries}: it must be 0 or more")
         parts = _by_name(files)
         shared, own = _split_metadata(metadata or {}, parts)
         found: list[File] = []
         for name, part in parts.items():
             found += _parsed(part, _Defaults(name, _tree_names(tree), shared | own.get(name, {})))
         self.files: tuple[File, ...] = _checked(found)
-        self.max_entries = max_entries
+        self.max_entries = None if max_entries is None else _count(max_entries, "max_entries")
 
     def expanded(self, list_files: Callable[[str], Sequence[str]]) -> Dataset:
         """The dataset with patterns and folders replaced by the files they stand for.
@@ -94,6 +95,19 @@ class Dataset:
             names[file.dataset] = names.get(file.dataset, 0) + 1
         named = ", ".join(f"{name} ({count})" for name, count in names.items() if name)
         return f"<Dataset of {len(self)} file{'' if len(self) == 1 else 's'}{': ' + named if named else ''}>"
+
+
+def _count(value: Any, what: str) -> int:
+    """A number of entries, also when it was written as 1e6 or is numpy's."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise DatasetError(f"{what} is {value!r}: it must be a whole number of entries") from None
+    if isinstance(value, bool) or not 0 <= count <= MOST_ENTRIES:
+        raise DatasetError(f"{what} is {value!r}: it must be a number from 0 to {MOST_ENTRIES:.0e}")
+    return count
 
 
 def split_tree(path: str) -> tuple[str, str]:
@@ -187,6 +201,8 @@ def _check_steps(path: str, steps: Any, entries: int | None) -> None:
 def _tree_names(tree: str | Sequence[str] | None) -> tuple[str, ...]:
     if tree is None or isinstance(tree, str):
         return (tree or "",)
+    if not isinstance(tree, Iterable) or not all(isinstance(name, str) for name in tree):
+        raise DatasetError(f"tree is {tree!r}: it must be a name, or a list of names")
     return tuple(tree) or ("",)
 
 
@@ -203,6 +219,10 @@ def _plain(metadata: Mapping[str, Any]) -> dict[str, Scalar]:
     plain: dict[str, Scalar] = {}
     for key, given in metadata.items():
         value = given.item() if getattr(given, "shape", None) == () else given
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise DatasetError(f"metadata {key!r} is {given!r}: whole numbers must fit into 64 bits")
+        if isinstance(value, Mapping):
+            raise DatasetError(f"metadata for {key!r}, but there is no dataset of that name")
         if not isinstance(value, Scalar):
             raise DatasetError(
                 f"metadata {key!r} is {given!r}: only words, numbers and flags can travel with a file,"

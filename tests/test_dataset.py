@@ -1,6 +1,7 @@
 """Datasets: every form in which physicists name their files means what it seems to mean."""
 
 from pathlib import PurePosixPath
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -152,7 +153,7 @@ def test_metadata_is_checked() -> None:
     """It travels with every packet."""
     with pytest.raises(DatasetError, match="numbers"):
         Dataset("a.root", metadata={"weights": [1, 2]})
-    with pytest.raises(DatasetError, match="name of a dataset"):
+    with pytest.raises(DatasetError, match="dataset of that name"):
         Dataset({"dy": "a.root"}, metadata={"ttbar": {"xsec": 1.0}})
     with pytest.raises(DatasetError, match="max_entries"):
         Dataset("a.root", max_entries=-1)
@@ -164,3 +165,24 @@ def test_files_survive_the_wire_and_none_is_lost(spec: dict[str, set[str]]) -> N
     assert len(dataset) == 2 * sum(len(paths) for paths in spec.values())
     wire = msgspec.msgpack.encode(list(dataset.files))
     assert tuple(msgspec.msgpack.decode(wire, type=list[File])) == dataset.files
+
+
+@pytest.mark.parametrize(("given", "entries"), [(1e5, 100_000), (np.int64(10), 10), (0, 0), (None, None)])
+def test_a_limit_is_any_whole_number(given: Any, entries: int | None) -> None:
+    assert Dataset("a.root", max_entries=given).max_entries == entries
+
+
+@pytest.mark.parametrize("given", [-1, 1.5, "10", True, 2**70, [1]])
+def test_a_limit_that_is_no_number_of_entries_is_refused_at_once(given: Any) -> None:
+    """Before it reaches the master."""
+    with pytest.raises(DatasetError, match="max_entries is"):
+        Dataset("a.root", max_entries=given)
+
+
+def test_what_cannot_travel_is_refused_at_once() -> None:
+    with pytest.raises(DatasetError, match="64 bits"):
+        Dataset("a.root", metadata={"n": 2**80})
+    with pytest.raises(DatasetError, match="no dataset of that name"):
+        Dataset({"a": "a.root"}, metadata={"b": {"xs": 1.0}})
+    with pytest.raises(DatasetError, match="tree is 5"):
+        Dataset("a.root", tree=5)
