@@ -63,6 +63,7 @@ class MasterCore:
         self._rates: dict[str, float] = {}
         self._counter = 0
         self._next_check = self._next_help = 0.0
+        self._given_back: dict[str, None] = {}
         self._effects: list[Effect] = []
         self._handlers: dict[type[Message], Callable[..., None]] = {
             messages.Submit: self._submit,
@@ -215,7 +216,7 @@ class MasterCore:
             for slot in worker.slots:
                 self._credit.offer(slot)
         log.info("%s %s joined from %s, pid %s", hello.role, name, hello.host, hello.pid)
-        self._send(identity, messages.Welcome(name, self.version, HEARTBEAT, SILENCE), now=now)
+        self._send(identity, messages.Welcome(name, self.version, HEARTBEAT, SILENCE, hello.incarnation), now=now)
 
     def _lose(self, identity: bytes, how: str, now: float) -> None:
         """A peer is gone. What a worker has not committed is to do again; a session's queries go on."""
@@ -420,8 +421,9 @@ class MasterCore:
         self._credit.withdraw(slot)
         log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
         lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
-        if lost and message.running:
-            self._count_kill(worker, lost[0], message.reason, now)
+        working = message.working
+        if working is not None and (working.query, working.lease) in worker.leases:
+            self._count_kill(worker, (working.query, working.lease), message.reason, now)
         for key in lost:
             if key in worker.leases:
                 self._give_back(worker, key, now)
@@ -576,6 +578,7 @@ class MasterCore:
         query = self.queries[key[0]]
         lease = query.ledger.leases[key[1]]
         query.ledger.give_back(key[1], query.packetizer.worked(worker.leases[key], lease))
+        self._given_back[query.number] = None
         self._close_if_gone(worker, query, key[1], now)
 
     def _close_if_gone(self, worker: Worker, query: Query, lease: int, now: float) -> None:
@@ -693,6 +696,9 @@ class MasterCore:
         self._send(worker.identity, messages.Fault(str(reason)), now=now)
 
     def _done(self, now: float) -> list[Effect]:
+        for number in self._given_back:
+            self._end_if_complete(self.queries[number], now)
+        self._given_back.clear()
         self._feed(now)
         self._compact(now)
         effects, self._effects = self._effects, []

@@ -249,10 +249,20 @@ class Ledger:
         lease = self._live(number)
         if lease.opening:
             self.files[lease.file].opening = False
-            self.unopened[lease.file] = None
-            self.unopened.move_to_end(lease.file, last=False)
-            self.returned.append(lease.file)
             self._close(lease)
+            self._unopen(lease.file)
+            return
+        state = self.files[lease.file]
+        if state.entries == 0:
+            # Its empty result was never committed, and tells what an empty result looks like: somebody opens it again.
+            state.entries = None
+            self.opened_files -= 1
+            if state.known is None:
+                self._unknown_unopened += 1
+            else:
+                self._known_unopened += state.known
+            self._close(lease)
+            self._unopen(lease.file)
             return
         self.redone += worked
         if lease.twin is not None:
@@ -356,6 +366,11 @@ class Ledger:
             self.todo += stop - start
             self.ready[file] = None
             self.returned.append(file)
+
+    def _unopen(self, file: int) -> None:
+        self.unopened[file] = None
+        self.unopened.move_to_end(file, last=False)
+        self.returned.append(file)
 
     def _shrink(self, lease: Lease, stop: int) -> None:
         """End a lease at `stop`; what neither it nor a twin covers any more is to do."""

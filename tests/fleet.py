@@ -26,6 +26,8 @@ class FakeWorker:
     slots: int
     queues: dict[int, list[m.Lease]] = field(default_factory=dict)
     waiting: list[tuple[m.Lease, int, int]] = field(default_factory=list)
+    asked: list[m.Truncate] = field(default_factory=list)
+    deaf: bool = False
 
     def take(self, lease: m.Lease) -> None:
         self.queues.setdefault(lease.slot, []).append(lease)
@@ -102,14 +104,31 @@ class World:
 
     def commit(self, worker: FakeWorker) -> None:
         """Commit everything that waits, query by query."""
-        for query in dict.fromkeys(lease.query for lease, _, _ in worker.waiting):
-            mine = [item for item in worker.waiting if item[0].query == query]
+        together: dict[tuple[str, int], list[tuple[m.Lease, int, int]]] = {}
+        for item in worker.waiting:
+            lease = item[0]
+            together.setdefault((lease.query, lease.lease if lease.apart else -1), []).append(item)
+        worker.waiting = []
+        for (query, _), mine in together.items():
             parts = [m.Part(lease.lease, start, stop) for lease, start, stop in mine]
             entries = [(lease.file.path, entry) for lease, start, stop in mine for entry in range(start, stop)]
             self.commits += 1
             frames = [msgspec.msgpack.encode(entries)]
             self.tell(worker.identity, "worker", m.Commit(self.commits, query, parts), frames)
-        worker.waiting.clear()
+
+    def answer(self, worker: FakeWorker) -> None:
+        """Answer a truncation, as far as it still makes sense."""
+        asked = worker.asked.pop(0)
+        for queue in worker.queues.values():
+            for position, lease in enumerate(queue):
+                if (lease.query, lease.lease) == (asked.query, asked.lease):
+                    stop = max(lease.start, min(lease.stop, asked.stop + self.random.randrange(3)))
+                    if stop == lease.start:
+                        del queue[position]
+                    else:
+                        queue[position] = msgspec.structs.replace(lease, stop=stop)
+                    self.tell(worker.identity, "worker", m.Truncated(asked.query, asked.lease, stop))
+                    return
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -120,6 +139,10 @@ class World:
                     self.inbox.setdefault(identity, []).append(message)
                     if isinstance(message, m.Lease) and identity in self.workers:
                         self.workers[identity].take(message)
+                    elif isinstance(message, m.Truncate) and identity in self.workers:
+                        self.workers[identity].asked.append(message)
+                    elif isinstance(message, m.Revoke) and identity in self.workers:
+                        self.revoke(self.workers[identity], message)
                     elif isinstance(message, m.Release) and identity in self.workers:
                         self.release(self.workers[identity], message.query)
                     elif isinstance(message, m.Ended):
@@ -138,15 +161,26 @@ class World:
         self.core.check()
 
     @staticmethod
+    def revoke(worker: FakeWorker, dead: m.Revoke) -> None:
+        """Drop a lease that is not begun; one that is processed is somewhere in a sum by now."""
+        for queue in worker.queues.values():
+            queue[:] = [lease for lease in queue if (lease.query, lease.lease) != (dead.query, dead.lease)]
+
+    @staticmethod
     def release(worker: FakeWorker, query: str) -> None:
         for queue in worker.queues.values():
             queue[:] = [lease for lease in queue if lease.query != query]
         worker.waiting = [item for item in worker.waiting if item[0].query != query]
+        worker.asked = [asked for asked in worker.asked if asked.query != query]
 
     def step(self) -> bool:
         """Let one random thing happen; false when nothing can."""
         things = []
         for worker in self.workers.values():
+            if worker.deaf:
+                continue
+            if worker.asked:
+                things.append((self.answer, worker))
             things += [(self.work, worker, slot) for slot, queue in worker.queues.items() if queue]
             if worker.waiting:
                 things.append((self.commit, worker))

@@ -28,6 +28,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def live(self, *, opening: bool) -> list[int]:
         return [lease.number for lease in self.ledger.leases.values() if lease.opening == opening]
 
+    def running(self) -> list[int]:
+        return [x.number for x in self.ledger.leases.values() if not (x.opening or x.finished)]
+
     def single(self) -> list[int]:
         leases = self.ledger.leases.values()
         return [x.number for x in leases if not x.opening and x.twin is None and x.start < x.stop]
@@ -58,10 +61,10 @@ class LedgerMachine(RuleBasedStateMachine):
         start = data.draw(st.integers(start, stop - 1))
         self.ledger.lease(file, start, data.draw(st.integers(start + 1, stop)), "slot")
 
-    @precondition(lambda self: self.live(opening=False))
+    @precondition(lambda self: self.running())
     @rule(data=st.data())
     def finished(self, data: st.DataObject) -> None:
-        lease = self.ledger.leases[data.draw(st.sampled_from(self.live(opening=False)))]
+        lease = self.ledger.leases[data.draw(st.sampled_from(self.running()))]
         self.ledger.finished(lease.number, data.draw(st.integers(lease.start, lease.stop)))
         if lease.number not in self.ledger.leases:
             self.dead.append(lease.number)
@@ -71,7 +74,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def commit(self, data: st.DataObject) -> None:
         numbers = data.draw(st.lists(st.sampled_from(self.live(opening=False)), min_size=1, unique=True))
         leases = [self.ledger.leases[number] for number in numbers]
-        leases = [lease for lease in leases if lease.twin is None or lease.number < lease.twin or lease.twin not in numbers]
+        leases = [
+            lease for lease in leases if lease.twin is None or lease.number < lease.twin or lease.twin not in numbers
+        ]
         twins = [lease.twin for lease in leases if lease.twin is not None]
         parts = [(lease.number, lease.start, data.draw(st.integers(lease.start, lease.stop))) for lease in leases]
         files = {lease.number: lease.file for lease in leases}

@@ -43,9 +43,14 @@ def test_every_entry_is_merged_once_while_workers_come_and_go(seed: int) -> None
             joined += 1
         elif made.random.random() < 0.03:
             made.kill(made.random.choice(list(made.workers)))
+        elif made.random.random() < 0.02:
+            worker = made.random.choice(list(made.workers.values()))
+            worker.deaf = not worker.deaf
         made.step()
         if len(made.ended) == 3 and step > 50:
             break
+    for worker in made.workers.values():
+        worker.deaf = False
     made.run()
     for query, files in zip(queries, (None, None, 3), strict=True):
         assert_exact(made, query, files)
@@ -215,7 +220,7 @@ def test_a_query_that_keeps_taking_slots_down_fails() -> None:
     for _ in range(3):
         lease = made.workers[b"worker0"].queues[0].pop(0)
         key = m.LeaseKey(query, lease.lease)
-        made.tell(b"worker0", "worker", m.SlotDown(0, [key], "killed by signal 11 (SIGSEGV)", running=True))
+        made.tell(b"worker0", "worker", m.SlotDown(0, [key], "killed by signal 11 (SIGSEGV)", working=key))
         assert not made.workers[b"worker0"].queues[0], "a slot that is down gets no lease"
         made.tell(b"worker0", "worker", m.SlotUp(0))
     ended = made.ended[query]
@@ -231,7 +236,7 @@ def test_a_slot_that_goes_down_with_several_leases_as_its_query_fails() -> None:
         keys = [m.LeaseKey(query, lease.lease) for lease in made.workers[b"worker0"].queues[0]]
         assert len(keys) == 2
         made.workers[b"worker0"].queues[0].clear()
-        made.tell(b"worker0", "worker", m.SlotDown(0, keys, "exited with code 3", running=True))
+        made.tell(b"worker0", "worker", m.SlotDown(0, keys, "exited with code 3", working=keys[0]))
         made.tell(b"worker0", "worker", m.SlotUp(0))
     assert made.ended[query].state == "failed"
 
@@ -243,7 +248,7 @@ def test_slots_that_go_down_here_and_there_do_not_fail_a_long_query() -> None:
     for _ in range(10):
         keys = [m.LeaseKey(query, lease.lease) for lease in made.workers[b"worker0"].queues[0]]
         made.workers[b"worker0"].queues[0].clear()
-        made.tell(b"worker0", "worker", m.SlotDown(0, keys, "killed by signal 9 (SIGKILL)", running=True))
+        made.tell(b"worker0", "worker", m.SlotDown(0, keys, "killed by signal 9 (SIGKILL)", working=keys[0]))
         made.tell(b"worker0", "worker", m.SlotUp(0))
         for _ in range(6):
             made.step()
@@ -359,7 +364,7 @@ def test_objects_are_merged_by_a_slot_and_by_another_if_that_one_is_gone() -> No
     assert not made.replaced
     made.kill(asked[0])
     assert any(isinstance(message, m.Compact) for message in made.inbox[other])
-    made.tell(other, "worker", m.SlotDown(0, [], "gone", False))
+    made.tell(other, "worker", m.SlotDown(0, [], "gone"))
     made.tell(other, "worker", m.SlotUp(0))
     assert sum(isinstance(message, m.Compact) for message in made.inbox[other]) == 2
     made.tell(other, "worker", m.Compacted(query, 0), [b"merged"])
