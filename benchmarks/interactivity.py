@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import platform
 import sys
 import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import zmq
+from eventmill.protocol import codec, messages
+from eventmill.protocol.connection import Connection, KeyFolder, load_connection
+from eventmill.protocol.dial import Dial
+
 from .analyses import kernel
 from .systems import TREE
 
 SMALL_QUERIES = 20
+NEWCOMERS = 20
+SECONDS = 30.0
 
 
 def measure(slots: int, small: str, files: list[str]) -> dict[str, float | None]:
@@ -43,14 +51,55 @@ def measure(slots: int, small: str, files: list[str]) -> dict[str, float | None]
             "process_to_first_snapshot": snapshots[0],
             "snapshots_per_second": len(snapshots) / snapshots[-1],
             "small_query": 1000.0 * median(latencies),
-            "hello_to_first_packet": hello_to_first_packet(query.report()),
+            "hello_to_first_packet": 1000.0 * hello_to_first_packet(session, data),
         }
 
 
-def hello_to_first_packet(report: Any) -> float | None:
-    """HOOK: milliseconds from a worker's `hello` to its first packet, where the query's report tells it; else None."""
-    seconds: float | None = getattr(report, "hello_to_first_packet", None)
-    return None if seconds is None else 1000.0 * seconds
+def hello_to_first_packet(session: Any, data: Any) -> float:
+    """Median seconds from the hello of a worker that joins a running query to its first packet, all slots being busy.
+
+    The newcomers are nothing but a connection: their packets go back to the master as they leave.
+    """
+    connection = load_connection(KeyFolder(session.log.parent).worker)
+    query = session.process(data, endless)
+    deadline = time.monotonic() + SECONDS
+    while not (query.progress and query.progress.slots):
+        if time.monotonic() > deadline:
+            raise RuntimeError("no slot began to work")
+        time.sleep(0.01)
+    seconds = median(newcomer(connection) for _ in range(NEWCOMERS))
+    query.abort()
+    return seconds
+
+
+def endless(_events: Any) -> int:
+    """Keep a slot computing until its worker ends."""
+    while True:
+        pass
+
+
+def newcomer(connection: Connection) -> float:
+    """Connect as a worker of one slot, say hello, and leave with the first packet: seconds between the last two."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    dial = Dial(context, connection)
+    try:
+        while not dial.connected:
+            if not dial.monitor.poll(int(SECONDS * 1000)):
+                raise RuntimeError(dial.trouble())
+            dial.take_events()
+        hello = messages.Hello("worker", "newcomer", python=".".join(platform.python_version_tuple()[:2]), slots=1)
+        begin = time.perf_counter()
+        dial.send(codec.encode(hello))
+        while True:
+            if not dial.socket.poll(int(SECONDS * 1000)):
+                raise RuntimeError("the master gave the newcomer no packet")
+            message, _ = codec.decode(dial.socket.recv_multipart())
+            if isinstance(message, messages.Lease):
+                return time.perf_counter() - begin
+    finally:
+        dial.send(codec.encode(messages.Bye()))
+        dial.close()
+        context.term()
 
 
 def _snapshots(query: Any, begin: float) -> list[float]:

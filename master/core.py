@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from ..packetizer.ledger import Lease, StaleLease
-from ..packetizer.packetizer import Packet
+from ..packetizer.packetizer import Packet, Recall
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Failure, File, Message
@@ -37,6 +37,9 @@ SNAPSHOT_INTERVAL = 0.5
 PROGRESS_INTERVAL = 0.2
 HELP_INTERVAL = 0.25
 """How often idle slots look anew for somebody to help."""
+MOST_PASSED_OVER = 8
+SUSPICION = 1.75
+"""Seconds of silence, heartbeats coming every second, after which a worker's leases are done by others, if they are idle."""
 KEPT_RESULTS = 100
 KEPT_BYTES = 2**30
 """Results of queries that are over are kept for sessions that attach: the last ones, up to this much."""
@@ -100,6 +103,8 @@ class MasterCore:
             if not isinstance(message, messages.Bye):
                 self._send(identity, messages.Unknown(), now=now)
             return self._done(now)
+        if isinstance(peer, Worker) and now - peer.heard > SUSPICION:
+            self._suspect(peer, False)
         peer.heard = now
         if isinstance(message, messages.Bye):
             self._lose(identity, "left", now)
@@ -174,6 +179,8 @@ class MasterCore:
             for worker in list(self.workers.values()):
                 if now - worker.heard > SILENCE:
                     self._lose(worker.identity, f"was silent for {SILENCE:g} s", now)
+                elif now - worker.heard > SUSPICION:
+                    self._suspect(worker, True)
             for session in list(self.sessions.values()):
                 if now - session.heard > SESSION_SILENCE:
                     self._lose(session.identity, f"was silent for {SESSION_SILENCE:g} s", now)
@@ -239,6 +246,12 @@ class MasterCore:
             self._credit.withdraw(slot)
             for query in self.queries.values():
                 query.packetizer.forget(slot)
+
+    def _suspect(self, worker: Worker, suspected: bool) -> None:
+        """A worker is silent, or has been heard of again."""
+        for query in self.queries.values():
+            for slot in worker.slots if query.running else ():
+                query.packetizer.suspect(slot, suspected)
 
     # --- sessions -------------------------------------------------------------------------------------------------
 
@@ -419,6 +432,7 @@ class MasterCore:
         slot.up = False
         self._compact_elsewhere(worker.identity, slot.index)
         self._credit.withdraw(slot)
+        self._count_compaction(worker, message, now)
         log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
         lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
         working = message.working
@@ -486,6 +500,18 @@ class MasterCore:
         if query.state == "merging":
             self._effects.append(Take(query.number, final=True))
 
+    def _count_compaction(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
+        """A slot went down while it merged objects: the third one shows that they are the cause."""
+        query = self.queries.get(message.compacting)
+        if query is None or query.compaction is None:
+            return
+        query.compaction.kills += 1
+        if query.compaction.kills >= MAX_KILLS:
+            text = (
+                f"merging the objects that the analysis returned took down a slot {MAX_KILLS} times: {message.reason}"
+            )
+            self._fail(query, self._from_worker(Failure("slot", "AnalysisError", text), worker), (), now)
+
     def _compact_elsewhere(self, identity: bytes, index: int | None = None) -> None:
         """A worker, or one slot of it, is gone: what it was compacting is given to another."""
         for query in self.queries.values():
@@ -511,8 +537,19 @@ class MasterCore:
             self._help(queries, now)
 
     def _lease_all(self, queries: list[Query], now: float) -> bool:
-        """Lease until no slot has credit (false) or no query has anything to lease (true)."""
-        return not all(self._lease_to(slot, queries, now) for slot in self._credit)
+        """Lease until no slot has credit (false) or no query has anything to lease (true).
+
+        A slot for which nothing is wise now is passed over, a few of them at a time.
+        """
+        passed_over = 0
+        for slot in self._credit:
+            if self._lease_to(slot, queries, now):
+                continue
+            if passed_over == MOST_PASSED_OVER or not any(query.packetizer.anything for query in queries):
+                return True
+            self._credit.postpone(slot)
+            passed_over += 1
+        return False
 
     def _lease_to(self, slot: Slot, queries: list[Query], now: float) -> bool:
         """Lease a packet to a slot, of the query whose owner has the fewest; false when no query has any work."""
@@ -563,9 +600,17 @@ class MasterCore:
                     break
                 if isinstance(help_, Packet):
                     self._send_lease(query, slot, help_, now)
+                elif isinstance(help_, Recall):
+                    self._recall(query, help_.lease, now)
                 else:
                     truncate = messages.Truncate(query.number, help_.lease.number, help_.stop)
                     self._send(help_.lease.holder.worker.identity, truncate, now=now)
+
+    def _recall(self, query: Query, lease: Lease, now: float) -> None:
+        """Take a lease back from a holder that makes nothing of it."""
+        worker: Worker = lease.holder.worker
+        self._send(worker.identity, messages.Revoke(query.number, lease.number), now=now)
+        self._give_back(worker, (query.number, lease.number), now)
 
     def _revoke(self, query: Query, lease: Lease, now: float) -> None:
         """A lease is dead because its twin was committed first: its holder is to drop it."""

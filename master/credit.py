@@ -27,6 +27,13 @@ class Credit:
             while level:
                 yield next(iter(level))
 
+    def postpone(self, slot: Slot) -> None:
+        """Ask the other slots of as many leases first."""
+        for level in self._levels:
+            if slot in level:
+                del level[slot]
+                level[slot] = None
+
     def offer(self, slot: Slot) -> None:
         """A slot that is up can take leases, if it has not too many."""
         if slot.up and len(slot.leases) < CREDIT:

@@ -50,7 +50,7 @@ class Slot:
         self._began: float | None = None
         self._anchor = self._anchor_time = 0.0
         self._milestone = 0
-        self._packet = self._plan = 0
+        self._packet = self._plan = self._pace = 0
         self._timed = False
         self._stalled: Callable[[int], None] | None = None
         self._idle_since = worker.clock.now
@@ -80,6 +80,7 @@ class Slot:
             self._move()
             old, new = self._rate * self.factor, self._rate * factor
             self.factor = factor
+            self._pace += 1
             self._demand(new - old)
             self._time()
             self._aim()
@@ -148,7 +149,7 @@ class Slot:
         self._anchor = self._milestone = self.start
         self._time()
         self._aim()
-        self._plan_report()
+        self._plan_report(0)
 
     def _time(self) -> None:
         """Watch the time that the packet may take, unless it cannot possibly take as long."""
@@ -166,27 +167,29 @@ class Slot:
             self.stop = min(self.stop, self._bite_end())
             self._aim()
 
-    def _plan_report(self) -> None:
-        """Say where the slot is at the end of the bite in which `REPORT_INTERVAL` is over."""
-        rate, file = self._rate * self.factor, self._file
-        bites = self._bites() + max(1, ceil(REPORT_INTERVAL * rate / self._bite - 1e-9))
-        entries = self.start + bites * self._bite - self._position()
-        if self.start + bites * self._bite >= self.stop and rate:
+    def _plan_report(self, bites: int) -> None:
+        """After `bites` bites: say where the slot is at the end of the bite in which `REPORT_INTERVAL` is over."""
+        rate, file, clock = self._rate * self.factor, self._file, self.worker.clock
+        if rate == 0.0 or file is None:
+            clock.at(clock.now + REPORT_INTERVAL, self._report, (self._packet, -1, 0))
             return
-        if file is None or file.server is None or not rate:
-            seconds = entries / rate if rate else REPORT_INTERVAL
-            self.worker.clock.at(self.worker.clock.now + seconds, self._report, self._packet)
-        else:
-            file.server.at(file.server.time() + entries / rate, self._report, self._packet)
+        next_ = bites + max(1, ceil(REPORT_INTERVAL * rate / self._bite - 1e-9))
+        entry = self.start + next_ * self._bite
+        if entry < self.stop:
+            time = self._anchor_time + (entry - self._anchor) / rate
+            (clock if file.server is None else file.server).at(time, self._report, (self._packet, self._pace, next_))
 
-    def _report(self, packet: int) -> None:
+    def _report(self, what: tuple[int, int, int]) -> None:
+        packet, pace, bites = what
         lease = self.lease
         if packet != self._packet or lease is None:
             return
-        if self.factor:
-            entry = min(self.start + self._bites() * self._bite, self.stop)
+        if pace != self._pace:  # it did not go as planned
+            bites = self._bites()
+        entry = self.start + bites * self._bite
+        if self.factor and entry < self.stop:
             self.worker.tell(messages.Reached(lease.query, lease.lease, entry))
-        self._plan_report()
+        self._plan_report(bites)
 
     def _position(self) -> float:
         """Entries before this one are processed, as near as a float tells."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from ..protocol.errors import EventmillError
 from ..protocol.messages import Account
 from .surroundings import Record
 
@@ -113,9 +114,15 @@ class Outcome:
         return table
 
     def draw(self, path: Path) -> None:
-        """Draw packets a worker and activity over time into an image file. Needs matplotlib."""
-        from matplotlib.figure import Figure
+        """Draw packets a worker and activity over time into an image file.
 
+        Raises:
+            EventmillError: matplotlib is not installed.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise EventmillError("drawing needs matplotlib: pip install eventmill[plot]") from None
         figure = Figure(figsize=(10, 4), layout="constrained")
         left, right = figure.subplots(1, 2)
         self._draw_packets(left)

@@ -21,6 +21,8 @@ Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Entries = Annotated[int, Meta(ge=0, le=10**15)]
+# A range is a list whose length is checked below: msgspec 0.22 mixes up the length of a fixed tuple and the constraint of
+# the number beside it in a union.
 
 T = TypeVar("T")
 CLUSTERS_KNOWN = 4096
@@ -49,7 +51,7 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     files: Count
-    entries: Entries | tuple[Entries, Entries]
+    entries: Entries | list[Entries]
     known: bool = False
     cluster: Count = 10_000
     bytes: Annotated[float, Meta(ge=0.0, le=1e12)] = 0.0
@@ -111,12 +113,12 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         troubles: what happens to single workers.
     """
 
-    speed: Positive | tuple[Positive, Positive]
+    speed: Positive | list[Positive]
     count: Count = 1
     slots: Annotated[int, Meta(ge=1, le=4096)] = 1
     name: str = ""
     jitter: Annotated[float, Meta(ge=0.0, le=3.0)] = 0.0
-    arrive: Seconds | tuple[Seconds, Seconds] = 0.0
+    arrive: Seconds | list[Seconds] = 0.0
     site: str = ""
     latency: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.0005
     rate: Positive | None = None
@@ -187,14 +189,14 @@ def from_report(report: Sequence[WorkerInfo]) -> Profile:
     return Profile(Data(files=files, entries=-(-entries // files)), groups)
 
 
-def spread(value: float | tuple[float, float], index: int, count: int) -> float:
+def spread(value: float | list[float], index: int, count: int) -> float:
     """The value of worker `index` of `count`: `[low, high]` is spread evenly.
 
     Example:
-        >>> [spread((0.0, 3.0), index, 4) for index in range(4)]
+        >>> [spread([0.0, 3.0], index, 4) for index in range(4)]
         [0.0, 1.0, 2.0, 3.0]
     """
-    if not isinstance(value, tuple):
+    if not isinstance(value, list):
         return value
     low, high = value
     return low if count == 1 else low + (high - low) * index / (count - 1)
@@ -210,17 +212,18 @@ def _decoded(decode: Callable[[], T], name: str) -> T:
 
 def _check(profile: Profile, name: str) -> None:
     """What types cannot say."""
-    data = profile.data
-    if isinstance(data.entries, tuple) and data.entries[0] > data.entries[1]:
-        raise DatasetError(f"{name}: data.entries is {list(data.entries)}: the first must not be above the second")
+    _check_range(profile.data.entries, f"{name}: data.entries")
     for index, group in enumerate(profile.workers):
-        for field, value in (("speed", group.speed), ("arrive", group.arrive)):
-            if isinstance(value, tuple) and value[0] > value[1]:
-                where = f"workers[{index}].{field}"
-                raise DatasetError(f"{name}: {where} is {list(value)}: the first must not be above the second")
+        _check_range(group.speed, f"{name}: workers[{index}].speed")
+        _check_range(group.arrive, f"{name}: workers[{index}].arrive")
         for number, trouble in enumerate(group.troubles):
             where = f"workers[{index}].troubles[{number}]"
             if trouble.worker >= group.count:
                 raise DatasetError(f"{name}: {where}.worker is {trouble.worker}: the group has 0 to {group.count - 1}")
             if trouble.what == "slower" and trouble.times == 1.0:
                 raise DatasetError(f"{name}: {where} says slower, but not how many `times`")
+
+
+def _check_range(value: float | Sequence[float], what: str) -> None:
+    if isinstance(value, list) and (len(value) != 2 or value[0] > value[1]):
+        raise DatasetError(f"{what} is {value}: a range is [low, high], the first not above the second")

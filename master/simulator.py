@@ -91,7 +91,8 @@ class Simulation:
                 clock.now = max(clock.now, self._deadline)
                 self._carry_out(self.core.expire(clock.now))
             else:
-                clock.now, _, act, argument = heappop(heap)
+                time, _, act, argument = heappop(heap)
+                clock.now = max(clock.now, time)
                 act(argument)
         return self._outcome()
 
@@ -201,7 +202,9 @@ class Simulation:
         self._receive(what[0], "worker", what[1])
 
     def _receive(self, identity: bytes, role: str, message: Message, frames: Frames = ()) -> None:
-        self._note(identity, message)
+        self.messages += 1
+        if self._trace is not None:
+            self._digest(identity, message)
         todo = self.core.receive(identity, role, message, frames, self.clock.now)
         if isinstance(message, messages.Commit) and any(type(effect) is effects.Merge for effect in todo):
             self._done += [(self._of_lease[part.lease], part.start, part.stop) for part in message.parts]
@@ -220,7 +223,9 @@ class Simulation:
 
     def _say(self, identity: bytes, message: Message) -> None:
         """The master says something."""
-        self._note(identity, message)
+        self.messages += 1
+        if self._trace is not None:
+            self._digest(identity, message)
         if isinstance(message, messages.Lease):
             self._of_lease[message.lease] = self._by_path[message.file.path].index
         elif isinstance(message, messages.Ended):
@@ -233,16 +238,15 @@ class Simulation:
         if worker is not None and worker.alive:
             self.clock.at(self.clock.now + worker.group.latency, self._deliver, (worker, worker.incarnation, message))
 
+    def _digest(self, identity: bytes, message: Message) -> None:
+        if self._trace is not None:
+            self._trace.update(msgspec.msgpack.encode((self.clock.now, identity, message)))
+
     def _deliver(self, what: tuple[Worker, int, Message]) -> None:
         """What was meant for a worker that has died since is lost with its connection."""
         worker, incarnation, message = what
         if worker.incarnation == incarnation:
             worker.receive(message)
-
-    def _note(self, identity: bytes, message: Message) -> None:
-        self.messages += 1
-        if self._trace is not None:
-            self._trace.update(msgspec.msgpack.encode((self.clock.now, identity, message)))
 
     # --- the outcome ----------------------------------------------------------------------------------------------
 

@@ -55,6 +55,10 @@ class Lease:
     twin: int | None = None
 
 
+_NOTHING = Ranges()
+"""Stands in a file's three places until it is opened; nothing is ever added to it."""
+
+
 @dataclass(slots=True)
 class FileState:
     """What is known of one file of the query, and what has become of its entries."""
@@ -63,12 +67,17 @@ class FileState:
     entries: int | None = None
     clusters: Sequence[int] = ()
     identity: str = ""
-    todo: Ranges = field(default_factory=Ranges)
-    done: Ranges = field(default_factory=Ranges)
-    failed: Ranges = field(default_factory=Ranges)
+    todo: Ranges = _NOTHING
+    done: Ranges = _NOTHING
+    failed: Ranges = _NOTHING
     leases: set[int] = field(default_factory=set)
     opening: bool = False
     given_up: bool = False
+
+    def open(self, entries: int) -> None:
+        """The file has this many entries, and from now on they are somewhere."""
+        self.entries = entries
+        self.todo, self.done, self.failed = Ranges(), Ranges(), Ranges()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +187,8 @@ class Ledger:
         usable = self._within_limit(entries)
         lease.opening = state.opening = False
         lease.stop = min(stop, usable)
-        state.entries, state.clusters, state.identity = usable, clusters, identity
+        state.open(usable)
+        state.clusters, state.identity = clusters, identity
         self._forget_estimate(state)
         self.opened_entries += usable
         self.opened_files += 1
@@ -201,12 +211,16 @@ class Ledger:
             self._close(lease)
 
     def truncate(self, number: int, stop: int) -> None:
-        """The holder has agreed to end its lease at `stop`; a lease truncated to its start is over.
+        """The holder has agreed to end its lease at `stop`; a lease truncated to its start is over, and a file that was to
+        be opened under it is for others to open.
 
         Raises:
             StaleLease: the lease is not live, is finished, or `stop` is not within it.
         """
         lease = self._live(number)
+        if lease.opening and stop == 0:
+            self.give_back(number)
+            return
         if lease.opening or lease.finished or not lease.start <= stop <= lease.stop:
             raise StaleLease(f"lease {number} [{lease.start}, {lease.stop}) cannot be truncated to {stop}")
         if stop > lease.start:
@@ -283,7 +297,7 @@ class Ledger:
             lost = None if state.known is None else self._within_limit(state.known)
             self.losses.append(Loss(lease.file, 0, lost, reason))
             if lost is not None:
-                state.entries = lost
+                state.open(lost)
                 state.failed.add(0, lost)
                 self.failed += lost
                 self.opened_entries += lost

@@ -21,6 +21,7 @@ class Pace:
         queue: numbers of its unfinished leases, in the order in which it works on them.
         entry, at: the entry that it had reached in the first of them, and when.
         end: when it is expected to be through with all of them.
+        suspected: its worker has not been heard of for longer than it should.
     """
 
     host: str = ""
@@ -31,6 +32,7 @@ class Pace:
     at: float = 0.0
     end: float = 0.0
     version: int = 0
+    suspected: bool = False
     _entries: float = 0.0
     _seconds: float = 0.0
     _spent: float = 0.0

@@ -21,7 +21,6 @@ from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from urllib.parse import urlsplit
 
 from .ledger import FileState, Lease, Ledger
 from .pace import Pace
@@ -38,8 +37,10 @@ REST_IN_ONE = 1.5
 """The rest of a file is taken in one packet when it is under this many packets (PROOF's figure)."""
 LEAST_HELP = 0.1
 """A slot that is expected to be through within this many seconds is not helped."""
-PATIENCE = 2.0
-"""Seconds that a slot may take to answer a truncation before its lease is duplicated."""
+PATIENCE = 1.0
+"""Seconds that a slot may take to answer a truncation, or be late, before its leases are duplicated."""
+OPENING_PATIENCE = 10.0
+"""Seconds that a slot may take to open a file before another one does it, when others have nothing to do."""
 UNLIMITED = 1e6
 MOST_ENTRIES = 1e9
 _CANDIDATES = 8
@@ -60,6 +61,16 @@ class Truncation:
 
     lease: Lease
     stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """A lease that is to be taken back, for somebody else to have it."""
+
+    lease: Lease
+
+
+Help = Truncation | Packet | Recall
 
 
 @dataclass(slots=True)
@@ -123,6 +134,8 @@ class Packetizer:
         """Lease the next packet to `slot`, or None when there is nothing to lease now."""
         pace = self.paces.setdefault(slot, Pace())
         self._take_returned()
+        if pace.queue and self._unwise(pace, now):
+            return None
         lease = self._lease(pace, slot)
         if lease is None:
             return None
@@ -132,31 +145,50 @@ class Packetizer:
         self._expect(slot, pace, now)
         return Packet(lease, self._seconds(pace) * 2 if self._rate_of(pace) else FIRST_SECONDS)
 
-    def help(self, slot: Hashable, now: float) -> Truncation | Packet | None:
+    def help(self, slot: Hashable, now: float) -> Help | None:
         """What an idle slot can do for those that would end last: have a lease shortened, or work on the same one."""
         pace = self.paces.setdefault(slot, Pace())
         passed_over = []
-        found: Truncation | Packet | None = None
+        found: Help | None = None
         while self._ends and found is None:
             end, version, _, victim = item = heapq.heappop(self._ends)
             other = self.paces.get(victim)
             if other is None or other.version != version or not other.queue:
                 continue
             passed_over.append(item)
-            asked = next((number for number in other.queue if number in self._asked), None)
-            if asked is not None:
-                found = self._duplicate(slot, pace, other, asked, now)
-            elif -end - now >= LEAST_HELP or self._overdue(other, now):
-                found = self._truncation(victim, other, pace, now)
-            elif -end >= now:
+            if self._stuck(other, now):
+                found = self._relieve(slot, pace, other, now)
+            elif any(number in self._asked for number in other.queue):
+                continue
+            elif -end - now >= LEAST_HELP:
+                found = self._truncation(victim, other, pace, now) or self._race(slot, pace, other, now)
+            else:
                 break  # nor will any of the others need help: they end sooner
         for item in passed_over:
             heapq.heappush(self._ends, item)
         return found
 
+    def suspect(self, slot: Hashable, suspected: bool) -> None:
+        """A slot's worker has (or has no longer) been silent for longer than it should."""
+        pace = self.paces.get(slot)
+        if pace is not None:
+            pace.suspected = suspected
+
     def outstanding(self, now: float) -> int:
         """Truncations that were asked for and may still be answered."""
         return sum(now - when < PATIENCE for when, _ in self._asked.values())
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is anything to lease, to whomever."""
+        return bool(self.ledger.ready or self.ledger.unopened)
+
+    def _unwise(self, pace: Pace, now: float) -> bool:
+        """Whether a slot should be through with what it has before it gets more: because it is stuck, or because it is
+        opening a file while there are hardly enough files for all slots."""
+        scarce = len(self.ledger.unopened) <= len(self.paces)
+        opening = any(self.ledger.leases[number].opening for number in pace.queue)
+        return (opening and scarce) or self._stuck(pace, now)
 
     # --- reports --------------------------------------------------------------------------------------------------
 
@@ -312,8 +344,8 @@ class Packetizer:
         slots = max(1, len(self.paces))
         fleet = max(self._fleet, self._rate_of(pace), 1e-9)
         left = (self.ledger.total - self.ledger.processed - self.ledger.failed) / fleet
-        longest = max(min(LONGEST, LONGEST_A_SLOT * slots), slots / PACKETS_A_SECOND)
-        return min(longest, max(SHORTEST, left / 4))
+        longest = min(LONGEST, LONGEST_A_SLOT * slots)
+        return max(slots / PACKETS_A_SECOND, min(longest, max(SHORTEST, left / 4)))
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -332,13 +364,15 @@ class Packetizer:
         self._pushes += 1
         pace.version = self._pushes
         rate = self._rate_of(pace)
-        if pace.queue and rate:
-            pace.end = pace.at + self._left(pace) / rate
+        if pace.queue:
+            pace.end = pace.at + (self._left(pace) / rate if rate else FIRST_SECONDS)
             heapq.heappush(self._ends, (-pace.end, pace.version, self._pushes, slot))
 
-    def _overdue(self, pace: Pace, now: float) -> bool:
-        """Whether a slot should have been through for a while: it is slower than it was, or stuck."""
-        return now - pace.end > PATIENCE
+    def _stuck(self, pace: Pace, now: float) -> bool:
+        """Whether a slot cannot be counted on: silent, late, or deaf to what it was asked."""
+        if pace.suspected or now - pace.end > PATIENCE:
+            return True
+        return any(now - self._asked[number][0] > PATIENCE for number in pace.queue if number in self._asked)
 
     def _truncation(self, victim: Hashable, other: Pace, pace: Pace, now: float) -> Truncation | None:
         """Split what `other` has left so that both end together; the part that `pace` gets is cut from the back.
@@ -346,31 +380,48 @@ class Packetizer:
         With W entries left, rates a and b: both end in W / (a + b), the helper does W b / (a + b) of them.
         """
         rate, helper = self._rate_of(other), self._rate_of(pace)
+        lease = self.ledger.leases[other.queue[-1]]
+        waiting = len(other.queue) > 1
+        if lease.opening and waiting:
+            return self._ask(victim, other, lease, 0, now)
         left = self._left(other) - (now - other.at) * rate
-        if self._overdue(other, now):
-            left = self._left(other)
-        if left <= 1:
+        if lease.opening or lease.twin is not None or left <= 1 or not rate:
             return None
         share = left * helper / (rate + helper)
-        lease = self.ledger.leases[other.queue[-1]]
-        if lease.opening or lease.twin is not None:
-            return None
-        running = len(other.queue) == 1
-        front = max(lease.start, other.entry) if running else lease.start
+        front = lease.start if waiting else max(lease.start, other.entry)
         stop = max(front, lease.stop - max(1, round(share)))
         stop = align(self.ledger.files[lease.file], front, lease.stop, stop, share)
+        return self._ask(victim, other, lease, stop, now)
+
+    def _ask(self, victim: Hashable, other: Pace, lease: Lease, stop: int, now: float) -> Truncation:
         self._asked[lease.number] = (now, stop)
         self._expect(victim, other, now)
         return Truncation(lease, stop)
 
-    def _duplicate(self, slot: Hashable, pace: Pace, other: Pace, asked: int, now: float) -> Packet | None:
-        """A slot was asked to shorten a lease: when it has not answered for long, its first lease is done by two."""
-        when, _ = self._asked[asked]
+    def _race(self, slot: Hashable, pace: Pace, other: Pace, now: float) -> Packet | None:
+        """A last entry, or a few that cannot be split, are done a second time by a slot that would be through sooner."""
         lease = self.ledger.leases[other.queue[0]]
-        if now - when < PATIENCE or lease.opening or lease.twin is not None or lease.start == lease.stop:
+        rate = self._rate_of(pace)
+        if lease.opening or lease.twin is not None or lease.start == lease.stop or not rate:
             return None
+        sooner = now + (lease.stop - lease.start) / rate < other.end - LEAST_HELP
+        return self._duplicate(slot, pace, lease, now) if sooner else None
+
+    def _relieve(self, slot: Hashable, pace: Pace, other: Pace, now: float) -> Help | None:
+        """A slot is stuck: somebody else does what it has, one lease after the other."""
+        for number in other.queue:
+            lease = self.ledger.leases[number]
+            if lease.opening:
+                if other.suspected or now - other.at > OPENING_PATIENCE:
+                    return Recall(lease)
+            elif lease.twin is None and lease.start < lease.stop:
+                return self._duplicate(slot, pace, lease, now)
+        return None
+
+    def _duplicate(self, slot: Hashable, pace: Pace, lease: Lease, now: float) -> Packet:
         twin = self.ledger.duplicate(lease.number, slot)
-        pace.begin(twin.start, now)
+        if not pace.queue:
+            pace.begin(twin.start, now)
         pace.queue.append(twin.number)
         self._expect(slot, pace, now)
         return Packet(twin, UNLIMITED, apart=True)
@@ -380,10 +431,14 @@ def server_of(path: str) -> str:
     """The server that a path names, "" for local files.
 
     Example:
-        >>> server_of("root://eos.cern.ch:1094//a.root"), server_of("/data/a.root")
-        ('eos.cern.ch', '')
+        >>> server_of("root://user@eos.cern.ch:1094//a.root"), server_of("/data/a.root"), server_of("http://[::1]:80/a")
+        ('eos.cern.ch', '', '::1')
     """
-    return urlsplit(path).hostname or "" if "://" in path else ""
+    _, found, rest = path.partition("://")
+    if not found:
+        return ""
+    host = rest.partition("/")[0].rpartition("@")[2]
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
 def _domain(host: str) -> str:
