@@ -8,7 +8,7 @@ SOURCES := pyproject.toml __init__.py py.typed $(wildcard protocol/*.py packetiz
 .PHONY: demo test lint types layers pytest bench clean xrootd
 
 demo: $(VENV)/demo
-	$(BIN)/eventmill demo
+	@$(BIN)/eventmill demo
 
 test: $(VENV)/test xrootd lint types layers pytest
 
@@ -36,14 +36,16 @@ xrootd:
 
 # The wheel is what is tested and what users get: never the source tree.
 build/wheel: $(SOURCES) | $(VENV)/pip
-	rm -rf build && mkdir build
-	$(PIP) wheel --no-deps --wheel-dir build .
-	touch $@
+	@echo "building the wheel of eventmill"
+	@rm -rf build && mkdir build
+	@$(PIP) wheel --no-deps --wheel-dir build .
+	@touch $@
 
 $(VENV)/demo: build/wheel
-	$(PIP) install --force-reinstall --no-deps build/*.whl
-	$(PIP) install "$$(echo build/*.whl)[plot]"
-	touch $@
+	@echo "installing eventmill and what it needs into $(VENV) (the first time this downloads for a minute or two)"
+	@$(PIP) install --force-reinstall --no-deps build/*.whl
+	@$(PIP) install "$$(echo build/*.whl)[plot]"
+	@touch $@
 
 $(VENV)/test: build/wheel
 	$(PIP) install --force-reinstall --no-deps build/*.whl
@@ -57,11 +59,12 @@ $(VENV)/bench: build/wheel
 
 # Debian ships venv apart from Python: where it is missing and we may, install it.
 $(VENV)/pip:
-	$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); [ "$$(id -u)" = 0 ] && apt-get -qq update >/dev/null \
+	@echo "making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); [ "$$(id -u)" = 0 ] && apt-get -qq update >/dev/null \
 	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null && $(PYTHON) -m venv $(VENV); } \
 	  || { echo "cannot make a virtual environment: install python3-venv, or set PYTHON to a Python 3.11 or newer" >&2; exit 1; }
-	$(PIP) install --upgrade pip
-	touch $@
+	@$(PIP) install --upgrade pip
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

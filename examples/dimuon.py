@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--flat", nargs="+", metavar="FILE", help="files with px1, py1, ... px2, py2, ... as numbers")
     parser.add_argument("--tree", default="events", help="name of the tree (default: %(default)s)")
     parser.add_argument("--master", help="a standing master: its name, address or connection file")
+    parser.add_argument("--png", metavar="FILE", help="draw the histogram into this file (takes matplotlib)")
     options = parser.parse_args()
     if not (options.jagged or options.flat):
         from skhep_testdata import data_path
@@ -67,7 +68,7 @@ def main() -> None:
 
     for result in results:
         print(result)
-    show(sum(result["mass"] for result in results), "dimuon.png")
+    show(sum(result["mass"] for result in results), options.png)
 
 
 if __name__ == "__main__":

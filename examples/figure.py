@@ -1,4 +1,4 @@
-"""What the examples do with a histogram: print it, and draw it into a file where matplotlib is installed."""
+"""What the examples do with a histogram: print it, and draw it into a file if one is named."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 from hist import Hist
 
 
-def show(histogram: Hist[Any], path: str) -> None:
-    """Print a histogram with one axis; save it as `path` (PNG, PDF, ...) too where matplotlib is installed."""
+def show(histogram: Hist[Any], path: str | None) -> None:
+    """Print a histogram with one regular axis; save it as `path` (PNG, PDF, ...) too, which takes matplotlib."""
     print(histogram)
+    if path is None:
+        return
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -17,8 +19,9 @@ def show(histogram: Hist[Any], path: str) -> None:
         return
     figure = Figure(layout="constrained")
     axes = figure.add_subplot()
-    axes.stairs(histogram.values(), histogram.axes[0].edges, fill=True)
+    edges = histogram.axes[0].edges
+    axes.stairs(histogram.values(), edges, fill=True)
     axes.set_xlabel(histogram.axes[0].label)
-    axes.set_ylabel("entries")
+    axes.set_ylabel(f"entries / {edges[1] - edges[0]:g} GeV")
     figure.savefig(path)
     print(f"saved {path}")

@@ -53,6 +53,7 @@ def main() -> None:
     )
     parser.add_argument("--tree", default="events", help="name of the tree (default: %(default)s)")
     parser.add_argument("--master", help="a standing master: its name, address or connection file")
+    parser.add_argument("--png", metavar="FILE", help="draw the histogram into this file (takes matplotlib)")
     options = parser.parse_args()
     if not options.files:
         from skhep_testdata import data_path
@@ -66,7 +67,7 @@ def main() -> None:
 
     print(compiled)
     print(columnar)
-    show(compiled["mass"], "kernel_and_columnar.png")
+    show(compiled["mass"], options.png)
     assert compiled["mass"] == columnar["mass"], "the two ways must fill the same histogram"
     print("the same in every bin")
 

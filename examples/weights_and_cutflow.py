@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--zmumu", nargs="+", metavar="FILE", help="files with px1, py1, ... px2, py2, ... as numbers")
     parser.add_argument("--tree", default="events", help="name of the tree (default: %(default)s)")
     parser.add_argument("--master", help="a standing master: its name, address or connection file")
+    parser.add_argument("--png", metavar="FILE", help="draw the histogram into this file (takes matplotlib)")
     options = parser.parse_args()
     files = {name: getattr(options, name) for name in SAMPLES if getattr(options, name)}
     if not files:
@@ -89,7 +90,7 @@ def main() -> None:
         print(f"\n{name:24} {'events':>10} {'weighted':>14}")
         for cut, count in result[name]["counts"].items():
             print(f"{cut:24} {count:10,} {result[name]['weights'][cut]:14.3f}")
-    show(sum(result[name]["mass"] for name in files), "weights_and_cutflow.png")
+    show(sum(result[name]["mass"] for name in files), options.png)
 
 
 if __name__ == "__main__":

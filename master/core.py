@@ -54,11 +54,13 @@ class MasterCore:
     Args:
         version: version of eventmill here, told to peers.
         python: "major.minor" here; peers must have the same, because analyses travel as bytecode.
+        tag: goes into the numbers of queries, so that those of a master that was started again are not mistaken for these.
     """
 
-    def __init__(self, version: str, python: str) -> None:
+    def __init__(self, version: str, python: str, tag: str = "") -> None:
         self.version = version
         self.python = python
+        self.tag = tag
         self.sessions: dict[bytes, Peer] = {}
         self.workers: dict[bytes, Worker] = {}
         self.queries: dict[str, Query] = {}
@@ -266,7 +268,7 @@ class MasterCore:
             self._send(peer.identity, messages.Refused(message.request, "the dataset has no files"), now=now)
             return
         self._counter += 1
-        number = f"q{self._counter}"
+        number = f"q{self.tag}{self._counter}"
         query = Query(number, message, analysis, decoded, now, rate=self._rates.get(message.digest, 0.0))
         query.subscribers[peer.identity] = False
         self.queries[number] = query

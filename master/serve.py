@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -68,7 +69,8 @@ class Master:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.doorkeeper = Doorkeeper(self.context, own.peers)
         self.merger = Merger(self.context)
-        self.core = MasterCore(__version__, ".".join(platform.python_version_tuple()[:2]))
+        python = ".".join(platform.python_version_tuple()[:2])
+        self.core = MasterCore(__version__, python, tag=f"{secrets.token_hex(2)}-")
         self.router = self.context.socket(zmq.ROUTER)
         self._configure(own.public_key, own.secret_key)
         self.monitor = self.router.get_monitor_socket(zmq.EVENT_DISCONNECTED)

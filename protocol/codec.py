@@ -42,14 +42,17 @@ def encode(message: Message, frames: Frames = ()) -> list[Buffer]:
     """The frames that carry `message` and the buffers behind it.
 
     Raises:
-        LocalProtocolError: the message or a buffer is over the limits of the protocol.
+        LocalProtocolError: the message or a buffer is over the limits of the protocol, or a field has what cannot travel.
 
     Example:
         >>> from eventmill.protocol.messages import Heartbeat
         >>> decode(encode(Heartbeat()))
         (Heartbeat(), [])
     """
-    header = _encoder.encode(message)
+    try:
+        header = _encoder.encode(message)
+    except (OverflowError, TypeError, UnicodeEncodeError, msgspec.MsgspecError) as error:
+        raise LocalProtocolError(f"{type(message).__name__} cannot be encoded: {error}") from error
     if len(header) > MAX_HEADER:
         raise LocalProtocolError(f"{type(message).__name__} takes {len(header):,} bytes, the limit is {MAX_HEADER:,}")
     if len(frames) >= MAX_FRAMES:

@@ -138,9 +138,9 @@ def find_connection(target: str | os.PathLike[str], role: Role = "session") -> C
     if text.startswith("tcp://"):
         return _by_address(text, file)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if (path / file).exists():
         return load_connection(path / file)
-    if path.suffix == ".json" or path.exists():
+    if path.suffix == ".json" or path.is_file():
         return load_connection(path)
     if "/" not in text and (named(text).path / file).exists():
         return load_connection(named(text).path / file)

@@ -45,12 +45,14 @@ class Dial:
         refused: set, in words, once it is certain that trying on is of no use: the master does not know our key, or what
             listens there is no master.
         connected: the encrypted connection stands.
+        connections: how often it has been made; on each of them we are a new peer to the master.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], connection: Connection) -> None:
         self.connection = connection
         self.refused = ""
         self.connected = False
+        self.connections = 0
         self._met: Literal["nobody", "somebody", "a stranger"] = "nobody"
         self._shaking_hands = False
         dealer = self.socket = context.socket(zmq.DEALER)
@@ -78,6 +80,7 @@ class Dial:
             self._shaking_hands = event == zmq.EVENT_CONNECTED
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.connected, self._met = True, "nobody"
+                self.connections += 1
             elif event == zmq.EVENT_CONNECTED:
                 self._met = "somebody"
             elif event == zmq.EVENT_CLOSED:
@@ -118,7 +121,7 @@ class Dial:
         return f"no master answers at {address}: is it running, and does a firewall let its port through?"
 
     def send(self, frames: codec.Frames) -> None:
-        """Queue a message. Without a connection it waits for the next one; once `refused` there is none, and it is dropped."""
+        """Queue a message. It waits for the next connection if there is none; once `refused`, it is dropped."""
         try:
             self.socket.send_multipart(list(frames), zmq.NOBLOCK, copy=False)
         except zmq.Again:

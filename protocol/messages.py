@@ -135,7 +135,11 @@ class WorkerInfo(msgspec.Struct, frozen=True):
 
 
 class Hello(Message, frozen=True):
-    """First message of a peer. `protocol` and `python` must be the master's; slots are up and warm when a worker says it."""
+    """First message of a peer. `protocol` and `python` must be the master's; slots are up and warm when a worker says it.
+
+    `incarnation` counts the hellos that this peer said before. The welcome repeats it: what comes before the welcome of
+    the latest hello is for what the peer was earlier.
+    """
 
     role: Role
     name: Word
@@ -146,6 +150,7 @@ class Hello(Message, frozen=True):
     site: Word = ""
     pid: NonNegative = 0
     slots: Annotated[int, Meta(ge=0, le=4096)] = 0
+    incarnation: NonNegative = 0
 
 
 class Welcome(Message, frozen=True):
@@ -155,6 +160,7 @@ class Welcome(Message, frozen=True):
     version: Word
     heartbeat: Seconds
     silence: Seconds
+    incarnation: NonNegative = 0
 
 
 class Heartbeat(Message, frozen=True):
@@ -337,14 +343,20 @@ class Truncate(Message, frozen=True):
 
 
 class Revoke(Message, frozen=True):
-    """A lease is dead, because another slot was faster with the same entries: drop it."""
+    """A lease is dead, because another slot was faster with the same entries: drop it.
+
+    A slot that has done so says the same to its agent; the master is not answered.
+    """
 
     query: Word
     lease: NonNegative
 
 
 class Release(Message, frozen=True):
-    """A query is over: drop its leases, what was accumulated for it, and its code."""
+    """A query is over: drop its leases, what was accumulated for it, and its code.
+
+    A slot that has done so says the same to its agent; the master is not answered.
+    """
 
     query: Word
 
@@ -360,7 +372,7 @@ class Committed(Message, frozen=True):
 class Compact(Message, frozen=True):
     """Merge what only Python can merge: the pickled objects in a total, which the master never unpickles.
 
-    Frames: the partial result. The slot does it between packets.
+    Frames: the partial result. The slot does it in turn, between the leases it has.
     """
 
     query: Word
@@ -438,13 +450,15 @@ class Compacted(Message, frozen=True):
 class SlotDown(Message, frozen=True):
     """A slot's process is gone, and with it the leases named; `SlotUp` follows when a new process has taken its place.
 
-    `running` says that the first of the leases was being processed, and may be what took the slot down.
+    `working` is the lease that was being processed, and may be what took the slot down; `compacting` is the query whose
+    total was being compacted. Neither is set when the slot was idle, or at work on what was dead already.
     """
 
     slot: NonNegative
     leases: list[LeaseKey]
     reason: Words
-    running: bool
+    working: LeaseKey | None = None
+    compacting: Word = ""
 
 
 class SlotUp(Message, frozen=True):
@@ -455,9 +469,6 @@ class SlotUp(Message, frozen=True):
 
 class Ready(Message, frozen=True):
     """Slot to agent: the process is up and waits for leases."""
-
-    slot: NonNegative
-    pid: NonNegative
 
 
 Any = (

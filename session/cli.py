@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from ..protocol.connection import (
     named,
 )
 from ..protocol.errors import EventmillError
+from ..protocol.messages import FINAL
 from ..protocol.version import __version__
 
 if TYPE_CHECKING:
@@ -36,6 +38,16 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except EventmillError as error:
             raise click.ClickException(str(error)) from None
+
+
+def _writable(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
+    """Refuse a file that cannot be written before anything else is done."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise click.BadParameter(f"there is no folder {folder}")
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise click.BadParameter(f"{path} cannot be written")
+    return path
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -136,12 +148,13 @@ def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
     if (query is None) != shutdown:
         raise click.UsageError("name a query to stop, or give --shutdown to end the master")
     with _connect(target) as session:
-        if query is None:
-            session.shutdown()
-        elif abort:
-            session.attach(query).abort()
+        if query is not None:
+            click.echo(_stop(session, query, keep=not abort))
         else:
-            session.attach(query).stop()
+            workers = len(session.workers())
+            session.shutdown()
+            counted = f"{workers} worker{'' if workers == 1 else 's'}"
+            click.echo(f"told the master at {session.address} and its {counted} to end")
 
 
 @main.command()
@@ -168,13 +181,50 @@ def keys(name: str, new: bool, address: str) -> None:
     "--folder", type=click.Path(path_type=Path), help="Where the sample is written.  [default: the user's cache]"
 )
 @click.option(
-    "--png", type=click.Path(path_type=Path), default=Path("dimuon.png"), show_default=True, help="Plot to save."
+    "--png",
+    type=click.Path(path_type=Path),
+    default=Path("dimuon.png"),
+    show_default=True,
+    callback=_writable,
+    help="Plot to save.",
 )
 def demo(events: int, slots: int | None, folder: Path | None, png: Path) -> None:
     """Write a sample of NanoAOD-like events and watch a dimuon spectrum fill."""
     from .demo import run
 
     run(events, slots, folder, png)
+
+
+@main.command()
+@click.argument("profile", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--seed", default=0, show_default=True, help="Of all that is drawn at random.")
+@click.option("--png", type=click.Path(path_type=Path), help="Draw packets a worker and activity into this file.")
+def simulate(profile: Path, seed: int, png: Path | None) -> None:
+    """With these workers, when do I have it? Simulate a query.
+
+    PROFILE is a YAML file of workers and data (docs/simulator.md has examples), or the JSON of a finished query's report.
+    """
+    from ..master import profiles, simulator
+
+    logging.getLogger("eventmill").setLevel(logging.ERROR)
+    outcome = simulator.simulate(profiles.load(profile), seed)
+    Console().print(outcome.table())
+    if png is not None:
+        outcome.draw(png)
+
+
+def _stop(session: Session, query: str, keep: bool) -> str:
+    """Stop a query and say in words what that did."""
+    from .result import describe_account
+
+    known = {info.query: info for info in session.queries()}
+    session.stop(query, keep=keep)
+    if known[query].state in FINAL:
+        return f"query {query} was over already: {known[query].state}, {describe_account(known[query].account)}"
+    if not keep:
+        return f"aborted query {query} and dropped what was merged"
+    stopped = {info.query: info for info in session.queries()}.get(query, known[query])
+    return f"stopped query {query} and kept what is merged: {describe_account(stopped.account)}"
 
 
 def _connect(target: str) -> Session:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..protocol.connection import Connection, load_connection, make_keys
-from ..protocol.errors import EventmillError
+from ..protocol.errors import ConnectionFailed
 
 _LOG_LINES = 15
 
@@ -43,6 +43,7 @@ class Embedded:
             "master": self._start("eventmill.master", master, [descriptor]),
         }
         listener.close()
+        self.closed = False
 
     def _start(self, module: str, arguments: Sequence[str], descriptors: Sequence[int] = ()) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
@@ -56,18 +57,19 @@ class Embedded:
             )
 
     def check(self) -> None:
-        """Raise `EventmillError` with the end of the log if the master or the worker has ended."""
+        """Raise `ConnectionFailed` with the end of the log if the master or the worker has ended."""
         for name, process in self.processes.items():
             code = process.poll()
             if code is not None:
                 text = self.log.read_text(errors="replace") if self.log.exists() else ""
                 lines = "\n".join(text.splitlines()[-_LOG_LINES:])
-                raise EventmillError(
+                raise ConnectionFailed(
                     f"the {name} process of this session has ended (code {code}); its last words:\n{lines}"
                 )
 
     def close(self) -> None:
         """End both processes and remove their folder."""
+        self.closed = True
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():

@@ -1,11 +1,13 @@
 """A session's line to its master: a thread that owns the socket, so that a busy notebook never stalls it.
 
-A connection that breaks is made anew, and the session says hello again. It is a new peer to the master then, which has to
-be told again what to send (`rejoined`). Whoever waits meanwhile hears so when it takes long (`lost`).
+A connection that breaks is made anew. The session is a new peer to the master then: it says hello, once a connection, and
+until the master has taken it in (`Welcome`) everything else waits here. What was sent before and not answered fails, since
+nobody knows whether it arrived. Whoever waits hears of it when the master stays out of reach for long (`lost`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -14,8 +16,9 @@ import queue
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import zmq
 
@@ -23,7 +26,13 @@ from ..protocol import codec, messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.connection import Connection
 from ..protocol.dial import Dial
-from ..protocol.errors import ConnectionFailed, EventmillError, QueryFailed, RemoteProtocolError
+from ..protocol.errors import (
+    ConnectionFailed,
+    EventmillError,
+    LocalProtocolError,
+    QueryFailed,
+    RemoteProtocolError,
+)
 from ..protocol.messages import Message
 from ..protocol.version import __version__
 
@@ -31,6 +40,23 @@ log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer", bound=Message)
 ANSWER_SECONDS = 30.0
+_TICK = 0.1
+"""How often a session that waits for its first welcome looks whether there is somebody to give it."""
+_CLOSE_SECONDS = 5.0
+_BROKEN = (
+    "the connection to the master broke before its answer came, and nobody knows whether it took the request: "
+    "session.queries() lists what is running"
+)
+
+
+class Receiver(Protocol):
+    """Who hears what the master says; all of it in the link's thread."""
+
+    def _receive(self, message: Message, frames: list[Buffer]) -> None:
+        """A message that is no answer to a request."""
+
+    def _rejoined(self) -> None:
+        """The connection broke and is there again: the master has to be told again what to send."""
 
 
 class Link:
@@ -39,73 +65,89 @@ class Link:
     Args:
         connection: the master to call.
         patience: seconds until the master must have answered.
-        receive: called in the link's thread with every message that is no answer to a request.
-        rejoined: called in the link's thread when the master has taken us in again.
-        lost: called in the link's thread, with the reason, when the master cannot be reached (any more, or for now).
+        receiver: who hears what comes. It is held weakly: this thread keeps no session alive that nobody refers to.
+        check: called while the first welcome is awaited; raises when there will be none.
+
+    Attributes:
+        lost: why the master cannot be reached; empty while it can, as far as is known.
+        closed: nothing can be sent any more.
 
     Raises:
         ConnectionFailed: nobody answers, or the master refuses; the text says why.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        patience: float,
-        receive: Callable[[Message, list[Buffer]], None],
-        rejoined: Callable[[], None],
-        lost: Callable[[str], None],
-    ) -> None:
+    def __init__(self, connection: Connection, patience: float, receiver: Receiver, check: Callable[[], None]) -> None:
         self.connection = connection
-        self._on_message, self._on_rejoined, self._on_lost = receive, rejoined, lost
+        self._receiver = weakref.ref(receiver)
         self._requests = itertools.count(1)
         self._answers: dict[int, Callable[[Message], None]] = {}
-        self._outgoing: queue.SimpleQueue[list[Buffer] | None] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[tuple[int | None, list[Buffer]] | None] = queue.SimpleQueue()
         self._waker, self._woken = socket.socketpair()
         self._welcome = threading.Event()
         self._problem = ""
         self._heartbeat = 1.0
         self._silence = patience
-        self._broken_since: float | None = None
+        self._hellos = 0
+        self._greeted = 0
+        self._joined = False
+        self._away_since: float | None = None
+        self.lost = ""
         self.closed = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._dial = Dial(self._context, connection)
         self._thread = threading.Thread(target=self._run, name="eventmill link", daemon=True)
-        self._hello = messages.Hello(
-            role="session",
-            name=platform.node(),
-            version=__version__,
-            python=".".join(platform.python_version_tuple()[:2]),
-            host=platform.node(),
-            pid=os.getpid(),
-        )
-        self._outgoing.put(codec.encode(self._hello))
         self._thread.start()
         try:
-            answered = self._welcome.wait(patience)
+            self._await_welcome(patience, check)
         except BaseException:
             self.close()
             raise
-        if self._problem or not answered:
-            problem = self._problem or self._dial.trouble()
-            self.close()
-            raise ConnectionFailed(problem)
+
+    def _await_welcome(self, patience: float, check: Callable[[], None]) -> None:
+        deadline = time.monotonic() + patience
+        while not self._welcome.wait(max(0.0, min(_TICK, deadline - time.monotonic()))):
+            check()
+            if time.monotonic() >= deadline:
+                raise ConnectionFailed(self._dial.trouble())
+        if self._problem:
+            raise ConnectionFailed(self._problem)
 
     def send(self, message: Message, frames: Frames = ()) -> None:
-        """Send a message from any thread."""
-        if self.closed:
-            raise EventmillError("this session is closed; connect() makes a new one")
-        self._outgoing.put(codec.encode(message, frames))
-        self._waker.send(b"\0")
+        """Send a message from any thread.
 
-    def request(self, make: Callable[[int], Message], expect: type[Answer], frames: Frames = ()) -> Answer:
+        Raises:
+            EventmillError: the session is closed.
+            LocalProtocolError: the message is over the limits of the protocol.
+        """
+        self._put(None, message, frames)
+
+    def request(
+        self,
+        make: Callable[[int], Message],
+        expect: type[Answer],
+        frames: Frames = (),
+        on_answer: Callable[[Answer], None] | None = None,
+    ) -> Answer:
         """Send a request and wait for its answer.
+
+        Args:
+            make: makes the message, given the number of the request.
+            expect: the type of a good answer.
+            frames: what belongs to the message.
+            on_answer: called with a good answer in the link's thread, before anything that the master says after it.
 
         Raises:
             QueryFailed: the master refuses it; the text says why.
-            ConnectionFailed: it does not answer.
+            ConnectionFailed: it does not answer, or is known to be out of reach.
         """
         inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        number = self.ask(make, inbox.put, frames)
+
+        def answered(message: Message) -> None:
+            if on_answer is not None and isinstance(message, expect):
+                on_answer(message)
+            inbox.put(message)
+
+        number = self.ask(make, answered, frames)
         try:
             answer = inbox.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
@@ -122,30 +164,65 @@ class Link:
 
     def ask(self, make: Callable[[int], Message], answered: Callable[[Message], None], frames: Frames = ()) -> int:
         """Send a request and return its number at once; `answered` is called with the answer, in the link's thread."""
+        if self.lost:
+            raise ConnectionFailed(self.lost)
         number = next(self._requests)
         message = make(number)
         self._answers[number] = answered
         try:
-            self.send(message, frames)
+            self._put(number, message, frames)
         except BaseException:
-            del self._answers[number]
+            self._answers.pop(number, None)
             raise
         return number
+
+    def _put(self, number: int | None, message: Message, frames: Frames) -> None:
+        own_thread = threading.current_thread() is self._thread
+        if self.closed and not own_thread:
+            raise EventmillError("this session is closed; connect() makes a new one")
+        encoded = codec.encode(message, frames)
+        try:
+            codec.decode(encoded[:1])
+        except RemoteProtocolError as error:
+            raise LocalProtocolError(f"the master would refuse this: {error}") from None
+        if not own_thread:
+            self._outgoing.put((number, encoded))
+            self._wake()
+        elif self._joined:  # ahead of what waits: queries of before are attached to before new ones start
+            self._dial.send(encoded)
 
     def close(self) -> None:
         """Say goodbye and end the thread; closing twice is allowed."""
         if self.closed:
             return
-        self._outgoing.put(codec.encode(messages.Bye()))
         self.closed = True
+        self._outgoing.put((None, codec.encode(messages.Bye())))
         self._outgoing.put(None)
-        self._waker.send(b"\0")
+        self._wake()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            # Not for ever: garbage collection may call this while it holds a lock that the thread waits for.
+            self._thread.join(_CLOSE_SECONDS)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # the thread has ended meanwhile
+            self._waker.send(b"\0")
 
     # --- the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:
+            self.closed = True
+            self._lose(f"the session's own thread failed, which is a bug of eventmill: {error!r}")
+            raise
+        finally:
+            self._dial.close()
+            self._waker.close()
+            self._woken.close()
+            self._context.term()
+
+    def _serve(self) -> None:
         poller = zmq.Poller()
         for item in (self._dial.socket, self._dial.monitor, self._woken):
             poller.register(item, zmq.POLLIN)
@@ -158,43 +235,76 @@ class Link:
                 self._take_events()
             if self._woken.fileno() in ready:
                 self._woken.recv(4096)
-            running = self._send_outgoing()
             if self._dial.socket in ready:
                 self._receive()
+            running = self._send_outgoing()
             now = time.monotonic()
             if now >= spoken + self._heartbeat:
                 spoken = now
-                if self._welcome.is_set():
-                    self._dial.socket.send_multipart(codec.encode(messages.Heartbeat()))
-            if self._broken_since is not None and now > self._broken_since + self._silence:
-                self._broken_since = None
+                if self._joined:
+                    self._dial.send(codec.encode(messages.Heartbeat()))
+            if self._away_since is not None and now > self._away_since + self._silence:
+                self._away_since = None
                 self._lose(f"the connection is lost: {self._dial.trouble()}")
-        self._dial.close()
-        self._waker.close()
-        self._woken.close()
-        self._context.term()
 
     def _take_events(self) -> None:
-        """Take in what has become of the connection."""
-        was_connected = self._dial.connected
+        """Take in what has become of the connection, and say hello on a new one."""
         self._dial.take_events()
-        if not self._welcome.is_set():
-            if self._dial.refused:
-                self._problem = self._dial.refused
-                self._welcome.set()
+        if self._dial.refused and not self._welcome.is_set():
+            self._problem = self._dial.refused
+            self._welcome.set()
         elif self._dial.refused:
+            self._part()
             self._lose(self._dial.refused)
-        elif self._dial.connected:
-            self._broken_since = None
-        elif was_connected:
-            self._broken_since = time.monotonic()
+        elif not self._dial.connected:
+            self._part()
+        elif self._greeted != self._dial.connections:
+            self._greet()
+
+    def _greet(self) -> None:
+        """Say hello; nothing else is said before the answer."""
+        self._part()
+        self._greeted = self._dial.connections
+        hello = messages.Hello(
+            role="session",
+            name=platform.node(),
+            version=__version__,
+            python=".".join(platform.python_version_tuple()[:2]),
+            host=platform.node(),
+            pid=os.getpid(),
+            incarnation=self._hellos,
+        )
+        self._hellos += 1
+        self._dial.send(codec.encode(hello))
+
+    def _part(self) -> None:
+        """The master does not know us any more: what it has not answered, it never will."""
+        if self._joined:
+            self._joined = False
+            self._away_since = time.monotonic()
+            self._answer_all(messages.Fault(_BROKEN))
+
+    def _join(self, welcome: messages.Welcome) -> None:
+        """The master has taken us in, for the first time or again."""
+        self._heartbeat, self._silence = welcome.heartbeat, welcome.silence
+        self._joined, self._away_since, self.lost = True, None, ""
+        if not self._welcome.is_set():
+            self._welcome.set()
+            return
+        receiver = self._receiver()
+        if receiver is not None:
+            receiver._rejoined()
 
     def _send_outgoing(self) -> bool:
-        while not self._outgoing.empty():
-            frames = self._outgoing.get()
-            if frames is None:
+        """Send what waits, once the master has taken us in. False when it is time to end."""
+        while (self._joined or self.closed) and not self._outgoing.empty():
+            item = self._outgoing.get()
+            if item is None:
                 return False
-            self._dial.socket.send_multipart(frames, copy=False)
+            number, frames = item
+            given_up = number is not None and number not in self._answers
+            if self._joined and not given_up:
+                self._dial.send(frames)
         return True
 
     def _receive(self) -> None:
@@ -213,35 +323,41 @@ class Link:
     def _deliver(self, message: Message, frames: list[Buffer]) -> None:
         match message:
             case messages.Welcome():
-                self._heartbeat, self._silence = message.heartbeat, message.silence
-                if self._welcome.is_set():
-                    self._on_rejoined()
-                self._welcome.set()
+                if message.incarnation == self._hellos - 1:  # else it answers an earlier hello
+                    self._join(message)
             case messages.Unknown():
-                self._outgoing.put(codec.encode(self._hello))
-                self._waker.send(b"\0")
+                if self._joined:  # else it is about what was said before our hello
+                    self._greet()
             case messages.Heartbeat():
                 pass
             case messages.Accepted() | messages.Refused() | messages.Queries() | messages.Workers():
                 answered = self._answers.pop(message.request, None)
                 if answered is not None:
                     answered(message)
-            case messages.Fault() if not self._welcome.is_set():
-                self._problem = message.reason
-                self._welcome.set()
             case messages.Fault():
-                log.error("the master says: %s", message.reason)
-                self._answer_all(message)
-                if message.fatal:
-                    self._lose(message.reason)
+                self._take_fault(message)
             case messages.Bye():
+                self._joined = False
                 self._lose("the master has ended")
             case _:
-                self._on_message(message, frames)
+                receiver = self._receiver()
+                if receiver is not None:
+                    receiver._receive(message, frames)
+
+    def _take_fault(self, fault: messages.Fault) -> None:
+        """The master refuses our hello, or something that we said. It does not tell what: it may be any open request."""
+        if not self._welcome.is_set():
+            self._problem = fault.reason
+            self._welcome.set()
+        elif not self._joined:
+            self._lose(fault.reason)
+        else:
+            log.error("the master refuses what this session said: %s", fault.reason)
+            self._answer_all(fault)
 
     def _lose(self, reason: str) -> None:
+        self.lost = reason
         self._answer_all(messages.Fault(reason))
-        self._on_lost(reason)
 
     def _answer_all(self, message: messages.Fault) -> None:
         """No request of before will have another answer."""

@@ -35,7 +35,7 @@ class Query:
         >>> query.result()["mass"]                                                       # doctest: +SKIP
     """
 
-    def __init__(self, session: Session, number: str) -> None:
+    def __init__(self, session: Session, number: str, name: str) -> None:
         self._session = session
         self._changed = threading.Condition()
         self._progress: messages.Progress | None = None
@@ -47,7 +47,7 @@ class Query:
         self._report: list[WorkerInfo] = []
         self._lost = ""
         self.id = number
-        self.name = number
+        self.name = name
 
     # --- watching -------------------------------------------------------------------------------------------------
 
@@ -83,7 +83,7 @@ class Query:
         A slow consumer misses snapshots in between, never the last.
 
         Raises:
-            Exception: the query failed; see `result`.
+            Exception: the query failed or was aborted; see `result`.
         """
         seen = 0
         while True:
@@ -94,8 +94,7 @@ class Query:
             with self._changed:
                 snapshot, seen = self.snapshot, self._snapshots
             if self._result is not None:
-                self._raise_failure()
-                yield self._result
+                yield self._checked(self._result)
                 return
             if snapshot is not None:
                 yield snapshot
@@ -120,11 +119,8 @@ class Query:
                 self._wait(lambda: self._result is not None, timeout)
         except KeyboardInterrupt:
             self._stop_on_interrupt()
-        self._raise_failure()
         assert self._result is not None
-        if self._result.state == "aborted":
-            raise QueryFailed(f"query {self.name} was aborted: there is no result")
-        return self._result
+        return self._checked(self._result)
 
     # --- steering -------------------------------------------------------------------------------------------------
 
@@ -144,7 +140,6 @@ class Query:
     def _receive(self, message: Message, frames: list[Buffer]) -> None:
         """Take in a message about this query; called in the link's thread."""
         with self._changed:
-            self._lost = ""
             match message:
                 case messages.Progress():
                     self._progress = message
@@ -163,7 +158,7 @@ class Query:
             self._changed.notify_all()
 
     def _lose(self, reason: str) -> None:
-        """The master is gone; called in the link's thread."""
+        """The master does not know this query any more; called in the link's thread."""
         with self._changed:
             self._lost = reason
             self._changed.notify_all()
@@ -191,9 +186,13 @@ class Query:
         self.stop()
         self._wait(lambda: self._result is not None)
 
-    def _raise_failure(self) -> None:
+    def _checked(self, result: Result) -> Result:
+        """The result, if there is one to give."""
         if self._failure is not None:
             raise rebuild(self._failure, self._exception)
+        if result.state == "aborted":
+            raise QueryFailed(f"query {self.name} was aborted: there is no result")
+        return result
 
 
 def rebuild(failure: Failure, pickled: bytes) -> Exception:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import html
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..merge import Partial, decode
 from ..protocol.codec import Frames
+from ..protocol.errors import AnalysisError, QueryFailed
 from ..protocol.messages import Account, State
+
+_RETURNED_NONE = "the analysis returned None: is a return missing?"
 
 
 class Snapshot:
-    """The merged result of the entries processed so far.
+    """The merged result of the entries processed so far. It can be pickled and copied, as the query gave it.
 
     Attributes:
         account: what became of the entries up to now.
@@ -34,7 +39,10 @@ class Snapshot:
     @cached_property
     def value(self) -> Any:
         """What the analysis returned, merged: a dict for kernels, any mergeable object for functions."""
-        return decode(Partial.from_frames(self._frames)) if self._frames else None
+        value = self._decoded
+        if value is None and self._merged:
+            warnings.warn(_RETURNED_NONE, stacklevel=3)
+        return value
 
     @property
     def fraction(self) -> float:
@@ -47,30 +55,91 @@ class Snapshot:
         return self.state not in ("running", "merging")
 
     def __getitem__(self, key: Any) -> Any:
-        if self.value is None:
-            raise KeyError(f"{key!r}: nothing has been merged")
-        return self.value[key]
+        if self._decoded is None:
+            if self._merged:
+                raise AnalysisError(_RETURNED_NONE)
+            raise QueryFailed(f"nothing has been merged: {self.account.processed:,} entries were processed")
+        return self._decoded[key]
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(self.value, Mapping) and key in self.value
+        return isinstance(self._decoded, Mapping) and key in self._decoded
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.value if self.value is not None else ())
+        return iter(self._decoded if self._decoded is not None else ())
 
     def keys(self) -> Any:
-        return (self.value or {}).keys()
+        return self._mapping().keys()
 
     def items(self) -> Any:
-        return (self.value or {}).items()
+        return self._mapping().items()
 
     def values(self) -> Any:
-        return (self.value or {}).values()
+        return self._mapping().values()
+
+    def __getstate__(self) -> dict[str, Any]:
+        frames = [bytes(frame) for frame in self._frames]  # views of what ZeroMQ received cannot be pickled
+        return {"_frames": frames, "account": self.account, "seconds": self.seconds, "state": self.state}
+
+    if not TYPE_CHECKING:  # a type checker would believe that every attribute exists
+
+        def __getattr__(self, name: str) -> Any:
+            """Say where an attribute of the value is to be had: `result.sum()` is tried by everybody once."""
+            kind = type(self).__name__
+            if not name.startswith("_"):
+                if name in self:
+                    raise AttributeError(f"{kind} has no attribute {name!r}: use {kind.lower()}[{name!r}]")
+                if hasattr(self._decoded, name):
+                    raise AttributeError(f"{kind} has no attribute {name!r}: use {kind.lower()}.value.{name}")
+            raise AttributeError(f"{kind} has no attribute {name!r}")
 
     def __repr__(self) -> str:
-        content = list(self.value) if isinstance(self.value, Mapping) else type(self.value).__name__
-        return (
-            f"<{type(self).__name__} {self.state}: {describe_account(self.account)}, {self.seconds:.1f} s, {content}>"
+        return f"<{type(self).__name__} {self._described()}>"
+
+    def _repr_html_(self) -> str:
+        account = self.account
+        about = "about " if account.estimated else ""
+        rows = {
+            "state": f"{self.state}, {self.seconds:.1f} s",
+            "entries": f"{account.processed:,} of {about}{account.total:,} processed ({self.fraction:.1%})",
+            "files": f"{account.files_opened:,} of {account.files:,} opened",
+            "lost": _losses(account),
+            "holds": self._content(),
+        }
+        cells = "".join(
+            f'<tr><th style="text-align:left">{name}</th><td style="text-align:left">{html.escape(text)}</td></tr>'
+            for name, text in rows.items()
+            if text
         )
+        return f"<table><caption>{type(self).__name__}</caption>{cells}</table>"
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _decoded(self) -> Any:
+        return decode(Partial.from_frames(self._frames)) if self._frames else None
+
+    def _mapping(self) -> Mapping[Any, Any]:
+        if self._decoded is None or isinstance(self._decoded, Mapping):
+            return self._decoded or {}
+        raise TypeError(f"the analysis returned a {type(self._decoded).__name__}, not a dict: use result.value")
+
+    @property
+    def _merged(self) -> bool:
+        return bool(self._frames) and self.account.processed > 0
+
+    def _described(self) -> str:
+        if self._decoded is None and not self._merged:
+            how = " before anything was merged" if self.state == "stopped" else ", nothing was merged"
+            return f"{self.state}{how}: {describe_account(self.account)}"
+        return f"{self.state}: {describe_account(self.account)}, {self.seconds:.1f} s, {self._content()}"
+
+    def _content(self) -> str:
+        """What the value is, in words."""
+        if isinstance(self._decoded, Mapping):
+            return ", ".join(map(str, self._decoded)) or "an empty dict"
+        if self._decoded is None:
+            return _RETURNED_NONE if self._merged else "nothing was merged"
+        return type(self._decoded).__name__
 
 
 class Result(Snapshot):
@@ -82,13 +151,32 @@ def describe_account(account: Account) -> str:
 
     Example:
         >>> describe_account(Account(total=10, processed=10, files=1, files_opened=1))
-        '10 of 10 entries processed in 1 of 1 files'
+        '10 of 10 entries processed in 1 of 1 file'
     """
+    if not account.files:
+        return "just submitted"
+    if account.estimated and not account.total:
+        return f"none of {account.files:,} {_files(account.files)} opened yet"
     about = "about " if account.estimated else ""
     text = f"{account.processed:,} of {about}{account.total:,} entries processed"
-    text += f" in {account.files_opened:,} of {account.files:,} files"
-    if account.failed or account.lost:
-        text += f", {account.failed:,} failed"
+    text += f" in {account.files_opened:,} of {account.files:,} {_files(account.files)}"
+    if losses := _losses(account):
+        text += f", {losses}"
     if account.redone:
         text += f", {account.redone:,} redone"
     return text
+
+
+def _losses(account: Account) -> str:
+    """What is not in the result; empty when all of it is."""
+    unopened = sum(lost.stop is None for lost in account.lost)
+    words = [f"{account.failed:,} {'entry' if account.failed == 1 else 'entries'}"] if account.failed else []
+    if unopened:
+        words.append(f"{unopened:,} {_files(unopened)}")
+    if not words and account.lost:
+        words.append(f"{len(account.lost):,} {'range' if len(account.lost) == 1 else 'ranges'}")
+    return f"{' and '.join(words)} lost (see result.account.lost)" if words else ""
+
+
+def _files(count: int) -> str:
+    return "file" if count == 1 else "files"

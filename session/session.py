@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import getpass
-import itertools
 import os
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -19,15 +18,23 @@ from ..protocol import messages
 from ..protocol.analysis import pack
 from ..protocol.codec import Buffer, Frames
 from ..protocol.connection import find_connection
-from ..protocol.errors import QueryFailed
-from ..protocol.messages import Message, QueryInfo, WorkerInfo
+from ..protocol.errors import ConnectionFailed, DatasetError, QueryFailed
+from ..protocol.messages import File, Message, QueryInfo, WorkerInfo
 from .embedded import Embedded
-from .link import Link
+from .link import Answer, Link
 from .listing import list_files
 from .query import Query
 
+if TYPE_CHECKING:
+    from hist import Hist
+
+    from .draw import Bins
+
 CONNECT_SECONDS = 5.0
 EMBEDDED_SECONDS = 30.0
+_LONGEST_NAME = 200
+_files = msgspec.msgpack.Decoder(list[File])
+Data = Dataset | str | os.PathLike[str] | list[str] | dict[str, Any]
 
 
 def connect(
@@ -37,12 +44,14 @@ def connect(
 
     Args:
         target: a connection file, the name of a master, or its address ("tcp://host:8786", when its connection file lies
-            in the state folder). None starts a master and a worker as processes of this session's own; they end with it.
+            in the state folder). None starts a master and a worker as processes of this session's own; they end with it:
+            when it is closed, when nobody refers to it or its queries any more, and when its process ends.
         slots: worker slots to start on this machine (only without a target); one a core by default.
         timeout: seconds to wait for the master's answer.
 
     Raises:
-        ConnectionFailed: no master answers, it refuses the key, or versions do not fit.
+        ConnectionFailed: no master answers, it refuses the key, versions do not fit, or the processes of this session's
+            own do not start; their last words are in the text then.
 
     Example:
         >>> import eventmill as em
@@ -64,21 +73,20 @@ class Session:
 
     def __init__(self, master: Embedded | str, patience: float) -> None:
         self._embedded = master if isinstance(master, Embedded) else None
-        self._queries: dict[str, Query] = {}
-        self._names = itertools.count(1)
+        self._running: dict[str, Query] = {}  # changed in the link's thread only; what is over is the user's to keep
         connection = master.connection if isinstance(master, Embedded) else find_connection(master)
         self.address = connection.address
         try:
-            self._link = Link(connection, patience, self._receive, self._rejoined, self._lose)
+            self._link = Link(connection, patience, self, self._check_processes)
         except BaseException:
             if self._embedded is not None:
                 self._embedded.close()
             raise
-        atexit.register(self.close)
+        self._end = weakref.finalize(self, _end, self._link, self._embedded)
 
     def process(
         self,
-        dataset: Dataset | str | os.PathLike[str] | list[str] | dict[str, Any],
+        dataset: Data,
         analysis: Callable[..., Any] | Any,
         *,
         name: str | None = None,
@@ -95,37 +103,56 @@ class Session:
         Raises:
             DatasetError: there are no such files.
             AnalysisError: the analysis cannot travel to a worker.
+            ConnectionFailed: the master is out of reach, or got out of reach meanwhile.
         """
         if not isinstance(dataset, Dataset):
             dataset = Dataset(dataset)
         packed = pack(analysis)
         expanded = dataset.expanded(list_files)
-        files = msgspec.msgpack.encode(list(expanded.files))
-        accepted = self._link.request(
+        files = _encode_files(expanded.files)
+        shown = _clipped(name or packed.name)
+        return self._watch(
+            shown,
             lambda request: messages.Submit(
                 request,
-                name=name or packed.name,
+                name=shown,
                 kind=packed.kind,
                 digest=packed.digest,
-                owner=getpass.getuser(),
+                owner=_owner(),
                 branches=None if packed.branches is None else list(packed.branches),
                 on_error=on_error,
                 limit=expanded.max_entries,
             ),
-            messages.Accepted,
             [packed.blob, files],
         )
-        query = self._query(accepted.query)
-        query.name = name or packed.name
-        return query
+
+    def draw(self, dataset: Data, expression: str, where: str | None = None, *, bins: Bins | None = None) -> Hist[Any]:
+        """A quick look at data: wait for the histogram of an expression.
+
+        Args:
+            dataset: as for `process`.
+            expression: Python, with branches by their names, `np` and `ak`. Of lists, all values are filled.
+            where: which values to fill: a condition on events, or on each value of a list.
+            bins: number of bins, lower and upper end of the axis; by default a range that fits the first entries.
+
+        Raises:
+            AnalysisError: an expression cannot be read.
+            Exception: as from `Query.result`.
+
+        Example:
+            >>> session.draw("events.root", "Muon_pt", where="nMuon >= 2", bins=(50, 0, 100))     # doctest: +SKIP
+        """
+        from .draw import draw
+
+        return draw(self, dataset if isinstance(dataset, Dataset) else Dataset(dataset), expression, where, bins)
 
     def queries(self) -> list[QueryInfo]:
         """All queries that the master knows, of all sessions, oldest first."""
-        return self._link.request(lambda request: messages.Ask(request, "queries"), messages.Queries).queries
+        return self._request(lambda request: messages.Ask(request, "queries"), messages.Queries).queries
 
     def workers(self) -> list[WorkerInfo]:
         """The workers that are there now, and what they have done."""
-        return self._link.request(lambda request: messages.Ask(request, "workers"), messages.Workers).workers
+        return self._request(lambda request: messages.Ask(request, "workers"), messages.Workers).workers
 
     def attach(self, query: str) -> Query:
         """Watch a query that was started earlier, by this session or another.
@@ -133,8 +160,18 @@ class Session:
         Raises:
             QueryFailed: the master knows no such query.
         """
-        self._link.request(lambda request: messages.Attach(request, query), messages.Accepted)
-        return self._query(query)
+        return self._watch(query, lambda request: messages.Attach(request, _clipped(query)))
+
+    def stop(self, query: str, *, keep: bool = True) -> None:
+        """End a query by its number, without watching it: keep what is merged for those who do, or drop it.
+
+        Raises:
+            QueryFailed: the master knows no such query.
+        """
+        known = [info.query for info in self.queries()]
+        if query not in known:
+            raise QueryFailed(f"no query {_clipped(query)} on this master; there are: {', '.join(known) or 'none'}")
+        self._send(messages.Stop(query, keep))
 
     def shutdown(self) -> None:
         """End the master and all its workers."""
@@ -142,12 +179,7 @@ class Session:
 
     def close(self) -> None:
         """Leave. A master of this session's own ends; queries on a standing master go on and can be attached to."""
-        atexit.unregister(self.close)
-        self._link.close()
-        if self._embedded is not None:
-            self._embedded.close()
-        for query in self._queries.values():
-            query._lose("the session was closed before the query was over")
+        self._end()
 
     @property
     def log(self) -> Path | None:
@@ -168,39 +200,102 @@ class Session:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _send(self, message: Message, frames: Frames = ()) -> None:
-        self._link.send(message, frames)
+    def _send(self, message: Message) -> None:
+        self._link.send(message)
 
-    def _query(self, number: str) -> Query:
-        """The query of this number; whoever hears of it first makes it, the link's thread or the user's."""
-        return self._queries.setdefault(number, Query(self, number))
+    def _request(
+        self,
+        make: Callable[[int], Message],
+        expect: type[Answer],
+        frames: Frames = (),
+        on_answer: Callable[[Answer], None] | None = None,
+    ) -> Answer:
+        self._check_processes()
+        try:
+            return self._link.request(make, expect, frames, on_answer)
+        except ConnectionFailed:
+            self._check_processes()  # their last words say more
+            raise
+
+    def _watch(self, name: str, make: Callable[[int], Message], frames: Frames = ()) -> Query:
+        """Submit or attach to a query. It is made in the link's thread, before more is heard of it."""
+        watched: list[Query] = []
+
+        def accepted(answer: messages.Accepted) -> None:
+            watched.append(self._running.setdefault(answer.query, Query(self, answer.query, name)))
+
+        self._request(make, messages.Accepted, frames, accepted)
+        return watched[0]
 
     def _receive(self, message: Message, frames: list[Buffer]) -> None:
         """Take in a message that is no answer; called in the link's thread."""
-        if isinstance(message, messages.Progress | messages.Snapshot | messages.Ended):
-            self._query(message.query)._receive(message, frames)
+        if not isinstance(message, messages.Progress | messages.Snapshot | messages.Ended):
+            return
         if isinstance(message, messages.Snapshot):
             self._send(messages.Seen(message.query))
+        query = self._running.get(message.query)
+        if query is not None:
+            query._receive(message, frames)
+            if isinstance(message, messages.Ended):
+                del self._running[message.query]
 
     def _rejoined(self) -> None:
         """The connection broke and is there again: watch again what is not over; called in the link's thread."""
-        for query in list(self._queries.values()):
-            if query.state == "running":
-                attach = partial(messages.Attach, query=query.id)
-                self._link.ask(attach, partial(self._attached_again, query))
+        for query in list(self._running.values()):
+            self._link.ask(partial(messages.Attach, query=query.id), partial(self._attached_again, query))
 
     def _attached_again(self, query: Query, answer: Message) -> None:
         if isinstance(answer, messages.Refused):
-            query._lose(f"the master was started again: {answer.reason}")
-
-    def _lose(self, reason: str) -> None:
-        """The master is out of reach; called in the link's thread."""
-        for query in list(self._queries.values()):
-            query._lose(reason)
+            self._running.pop(query.id, None)
+            query._lose(f"the master was started again and has forgotten query {query.name}: {answer.reason}")
 
     def _check(self) -> None:
         """Raise when the master is known to be gone: a wait for it would never end."""
+        if self._link.closed:
+            raise QueryFailed("the session was closed before the query was over")
+        self._check_processes()
         if self._link.lost:
             raise QueryFailed(self._link.lost)
-        if self._embedded is not None:
+
+    def _check_processes(self) -> None:
+        """Raise `ConnectionFailed` when a process of this session's own has ended."""
+        if self._embedded is not None and not self._embedded.closed:
             self._embedded.check()
+
+
+def _end(link: Link, embedded: Embedded | None) -> None:
+    """End what a session holds. It must not refer to the session: it is called when that is gone."""
+    link.close()
+    if embedded is not None:
+        embedded.close()
+
+
+def _owner() -> str:
+    """Who starts a query. In a container there may be no name for a user's number."""
+    try:
+        return _clipped(getpass.getuser())
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def _clipped(name: str) -> str:
+    """A name as it can travel and be displayed."""
+    return name[:_LONGEST_NAME].encode(errors="replace").decode()
+
+
+def _encode_files(files: Sequence[File]) -> bytes:
+    """The files as they travel.
+
+    Raises:
+        DatasetError: one of them cannot; the text says which, and why.
+    """
+    try:
+        encoded = msgspec.msgpack.encode(list(files))
+        _files.decode(encoded)
+    except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
+        if len(files) > 1:
+            for file in files:
+                _encode_files([file])
+        name = _clipped(files[0].path)
+        raise DatasetError(f"the file {name!r} cannot be named to the master: {error}") from None
+    return encoded

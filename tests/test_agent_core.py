@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from eventmill.merge import Partial, decode, encode
 from eventmill.protocol import messages as m
-from eventmill.protocol.errors import RemoteProtocolError
 from eventmill.worker import core
 from eventmill.worker.core import AgentCore, Fork, Kill, Leave, ToMaster, ToSlot
 
@@ -20,8 +19,8 @@ class Agent:
     def __init__(self) -> None:
         self.core = AgentCore(m.Hello("worker", "w", slots=2))
         assert self.core.start() == [Fork(0), Fork(1)]
-        assert sent(self.slot(0, m.Ready(0, 10)), m.Hello) == []
-        assert sent(self.slot(1, m.Ready(1, 11)), m.Hello) == [self.core.hello]
+        assert sent(self.slot(0, m.Ready()), m.Hello) == []
+        assert sent(self.slot(1, m.Ready()), m.Hello) == [self.core.hello]
         self.master(m.Welcome("w-1", "test", 1.0, 5.0))
         self.master(m.Setup("q", "kernel", "digest"), [b"code"])
 
@@ -93,28 +92,28 @@ def test_what_a_slot_handed_over_survives_it_and_the_rest_is_reported_lost() -> 
     kinds = [type(effect.message) for effect in effects if isinstance(effect, ToMaster)]
     assert kinds == [m.Commit, m.SlotDown]
     (down,) = sent(effects, m.SlotDown)
-    assert down.leases == [m.LeaseKey("q", 3), m.LeaseKey("q", 2)], "the one at work first"
-    assert down.running
+    assert down.leases == [m.LeaseKey("q", 2), m.LeaseKey("q", 3)]
+    assert down.working == m.LeaseKey("q", 3), "the one that it was not through with"
     assert Fork(0) in effects
 
 
 def test_a_slot_that_ends_idle_is_not_blamed_on_a_lease() -> None:
     agent = Agent()
     (down,) = sent(agent.core.slot_exited(1, "exited with code 0", 0.0), m.SlotDown)
-    assert down.leases == [] and not down.running
+    assert down.leases == [] and not down.working
 
 
 def test_a_slot_that_is_back_is_announced() -> None:
     agent = Agent()
     agent.core.slot_exited(1, "gone", 0.0)
-    assert sent(agent.slot(1, m.Ready(1, 12)), m.SlotUp) == [m.SlotUp(1)]
+    assert sent(agent.slot(1, m.Ready()), m.SlotUp) == [m.SlotUp(1)]
 
 
 def test_leases_for_a_slot_that_is_starting_go_back() -> None:
     agent = Agent()
     agent.core.slot_exited(0, "gone", 0.0)
     (down,) = sent(agent.lease(5, 0), m.SlotDown)
-    assert down.leases == [m.LeaseKey("q", 5)] and not down.running
+    assert down.leases == [m.LeaseKey("q", 5)] and not down.working
 
 
 def test_results_of_dead_leases_are_not_added() -> None:
@@ -147,8 +146,25 @@ def test_an_unknown_worker_starts_afresh() -> None:
     assert agent.hand_over(0, [(1, 0, 10)], 1) == []
     for slot in (0, 1):
         assert agent.core.slot_exited(slot, "killed by signal 9 (SIGKILL)", 0.0) == [Fork(slot)]
-    agent.slot(0, m.Ready(0, 20))
-    assert sent(agent.slot(1, m.Ready(1, 21)), m.Hello) == [agent.core.hello]
+    agent.slot(0, m.Ready())
+    assert sent(agent.slot(1, m.Ready()), m.Hello) == [agent.core.hello]
+
+
+def test_a_new_connection_starts_afresh_once_and_nothing_of_before_counts() -> None:
+    """Answers to what was sent before the new hello, and leases of the worker that it was, come until the welcome."""
+    agent = Agent()
+    agent.lease(1, 0)
+    assert agent.core.reconnected(0.0) == [Kill(0), Kill(1)]
+    for slot in (0, 1):
+        agent.core.slot_exited(slot, "killed by signal 9 (SIGKILL)", 0.0)
+        agent.slot(slot, m.Ready())
+    for late in (m.Unknown(), m.Setup("q", "kernel", "digest"), m.Lease(2, "q", 0, m.File("f"), 0, 10, 1.0)):
+        assert agent.master(late) == []
+    agent.master(m.Welcome("w-1", "test", 1.0, 5.0, incarnation=0))
+    assert agent.lease(3, 0) == [], "that welcome was for the hello before"
+    agent.master(m.Welcome("w-2", "test", 1.0, 5.0, incarnation=1))
+    agent.master(m.Setup("q", "kernel", "digest"), [b"code"])
+    assert any(isinstance(effect, ToSlot) for effect in agent.lease(4, 0))
 
 
 def test_slots_that_never_come_up_end_the_worker() -> None:
@@ -175,6 +191,175 @@ def test_heartbeats_fill_silence_only() -> None:
     assert sent(agent.core.expire(1.5), m.Heartbeat) == []
 
 
-def test_slots_may_not_say_what_is_not_theirs() -> None:
-    with pytest.raises(RemoteProtocolError, match="may not say Submit"):
-        Agent().slot(0, m.Submit(1, "x", "kernel", "d"))
+def test_a_slot_that_says_what_is_not_its_business_is_replaced_and_blamed() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    effects = agent.slot(0, m.Submit(1, "x", "kernel", "d"))
+    (down,) = sent(effects, m.SlotDown)
+    assert down.working == m.LeaseKey("q", 1) and "may not say Submit" in down.reason
+    assert Kill(0) in effects
+    assert agent.core.slot_misbehaved(0, "sent nonsense", 0.0) == [], "once"
+
+
+# --- slots that do not let go -------------------------------------------------------------------------------------------
+
+
+def two_queries() -> Agent:
+    """Slot 0 has a lease of query "q", then one of query "other"."""
+    agent = Agent()
+    agent.master(m.Setup("other", "columnar", "digest"), [b"code"])
+    agent.lease(1, 0)
+    agent.master(m.Lease(1, "other", 0, m.File("f"), 0, 10, 1.0))
+    return agent
+
+
+END = {"released": m.Release("q"), "revoked": m.Revoke("q", 1)}
+
+
+@pytest.mark.parametrize("end", END.values(), ids=END)
+def test_a_slot_that_stays_at_dead_work_is_replaced_and_its_other_leases_go_back(end: m.Message) -> None:
+    """An endless loop in user code looks at no messages; without this its slot would be lost for everybody, for ever."""
+    agent = two_queries()
+    agent.master(end, now=5.0)
+    assert agent.core.deadline() <= 5.0 + core.PATIENCE
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(4.9 + core.PATIENCE))
+    effects = agent.core.expire(5.0 + core.PATIENCE)
+    assert Kill(0) in effects
+    (down,) = sent(effects, m.SlotDown)
+    assert down.leases == [m.LeaseKey("other", 1)] and down.working is None, "it is not the other's fault"
+    (late,) = sent(agent.master(m.Lease(2, "other", 0, m.File("f"), 10, 20, 1.0)), m.SlotDown)
+    assert late.leases == [m.LeaseKey("other", 2)], "leases on their way to it go back"
+    assert agent.slot(0, m.Finished("other", 1, 10, 0.1, 0.1, 0)) == [], "its last words count for nothing"
+    assert agent.core.slot_exited(0, "killed by signal 9 (SIGKILL)", 6.1) == [Fork(0)], "it is not told twice"
+    assert sent(agent.slot(0, m.Ready()), m.SlotUp)
+
+
+@pytest.mark.parametrize("end", END.values(), ids=END)
+def test_a_slot_that_lets_go_is_left_alone_and_the_next_lease_is_at_work(end: m.Message) -> None:
+    agent = two_queries()
+    agent.master(end, now=5.0)
+    assert agent.slot(0, end, now=5.1) == [], "the slot says that it has let go; the master need not know"
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(100.0))
+    (down,) = sent(agent.core.slot_exited(0, "killed by signal 11 (SIGSEGV)", 100.0), m.SlotDown)
+    assert down.working == m.LeaseKey("other", 1)
+
+
+def test_a_slot_in_a_long_bite_of_another_query_is_left_alone() -> None:
+    agent = two_queries()
+    agent.master(m.Release("other"), now=5.0)
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(100.0))
+    agent.finish(1, 0)
+    agent.slot(0, m.Release("other"))
+    agent.core.check()
+
+
+def test_the_end_of_a_slot_at_dead_work_is_nobodys_fault() -> None:
+    """Three such ends would fail the innocent query behind it."""
+    agent = two_queries()
+    agent.master(m.Release("q"))
+    (down,) = sent(agent.core.slot_exited(0, "killed by signal 11 (SIGSEGV)", 0.1), m.SlotDown)
+    assert down.leases == [m.LeaseKey("other", 1)] and down.working is None
+
+
+def test_a_slot_that_ends_while_it_hands_over_is_blamed_on_what_it_had_finished() -> None:
+    """Pickling runs user code too; blamed on nobody, it would be done again for ever."""
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.finish(1, 0)
+    (down,) = sent(agent.core.slot_exited(0, "killed by signal 11 (SIGSEGV)", 0.1), m.SlotDown)
+    assert down.working == m.LeaseKey("q", 1)
+
+
+def test_a_slot_that_ends_while_it_compacts_names_the_query() -> None:
+    """What it works on before is not blamed, nor the compaction before it is its turn."""
+    for finished, working, compacting in ((False, m.LeaseKey("q", 1), ""), (True, None, "q")):
+        agent = Agent()
+        agent.lease(1, 0)
+        agent.master(m.Compact("q", 0), [b"total"])
+        agent.lease(2, 0, 10, 20)
+        if finished:
+            agent.finish(1, 0)
+        (down,) = sent(agent.core.slot_exited(0, "killed by signal 11 (SIGSEGV)", 0.1), m.SlotDown)
+        assert (down.working, down.compacting) == (working, compacting)
+
+
+def test_a_compaction_that_nobody_waits_for_any_more_can_be_dropped() -> None:
+    agent = Agent()
+    agent.master(m.Compact("gone", 0), [b"total"])
+    assert [effect.message for effect in agent.master(m.Release("gone")) if isinstance(effect, ToSlot)]
+    assert Kill(0) in agent.core.expire(core.PATIENCE)
+
+
+# --- nothing is left without an answer ----------------------------------------------------------------------------------
+
+
+def test_leases_that_fit_no_query_or_slot_are_answered() -> None:
+    agent = Agent()
+    for lease in (m.Lease(1, "unknown", 0, m.File("f"), 0, 9, 1.0), m.Lease(2, "q", 7, m.File("f"), 0, 9, 1.0)):
+        (failed,) = sent(agent.master(lease), m.Failed)
+        assert (failed.query, failed.lease) == (lease.query, lease.lease) and failed.failure.kind == "slot"
+
+
+def test_compactions_that_no_slot_can_do_are_answered() -> None:
+    agent = Agent()
+    (compacted,) = sent(agent.master(m.Compact("q", 7), [b"total"]), m.Compacted)
+    assert compacted.failure is not None
+    agent.core.slot_exited(0, "gone", 0.0)
+    (down,) = sent(agent.master(m.Compact("q", 0), [b"total"]), m.SlotDown)
+    assert down.slot == 0 and not down.compacting
+
+
+def test_a_second_setup_does_not_forget_what_is_not_committed() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.lease(2, 1, 10, 20)
+    agent.finish(1, 0)
+    agent.hand_over(0, [(1, 0, 10)], {"n": 10})
+    agent.master(m.Setup("q", "kernel", "digest"), [b"code"])
+    assert sent(agent.core.expire(1.0), m.Commit) == [m.Commit(1, "q", [m.Part(1, 0, 10)])]
+
+
+def test_a_hand_over_that_makes_no_sense_fails_its_leases() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.finish(1, 0)
+    effects = agent.core.from_slot(0, m.Commit(1, "q", [m.Part(1, 0, 10)]), [b"nonsense"], 0.0)
+    (failed,) = sent(effects, m.Failed)
+    assert failed.lease == 1 and failed.failure.error == "RemoteProtocolError"
+    agent.core.check()
+
+
+def test_a_hand_over_with_a_revoked_lease_goes_to_the_master_who_gives_the_rest_back() -> None:
+    """Dropped here, the leases beside the revoked one would be waited for for ever."""
+    agent = Agent()
+    for lease in (1, 2):
+        agent.lease(lease, 0)
+        agent.finish(lease, 0)
+    agent.master(m.Revoke("q", 1))
+    (commit,) = sent(agent.hand_over(0, [(1, 0, 10), (2, 0, 10)], 1), m.Commit)
+    assert commit.parts == [m.Part(1, 0, 10), m.Part(2, 0, 10)]
+
+
+def test_results_that_cannot_be_sent_fail_their_leases() -> None:
+    agent = Agent()
+    commit = m.Commit(1, "q", [m.Part(1, 0, 10), m.Part(2, 10, 20)])
+    failed = sent(agent.core.unsendable(commit, "too large", 0.0), m.Failed)
+    assert [message.lease for message in failed] == [1, 2] and "too large" in failed[0].failure.message
+    (compacted,) = sent(agent.core.unsendable(m.Compacted("q", 1), "too large", 0.0), m.Compacted)
+    assert compacted.failure is not None and compacted.slot == 1
+    failure = m.Failed("q", 1, m.Failure("analysis", "ValueError", "no"))
+    (effect,) = agent.core.unsendable(failure, "too large", 0.0)
+    assert effect == ToMaster(failure), "without the pickled exception"
+
+
+def test_several_answers_to_one_loss_start_the_worker_afresh_once() -> None:
+    agent = Agent()
+    agent.master(m.Unknown())
+    assert agent.master(m.Unknown()) == []
+    for slot in (0, 1):
+        agent.core.slot_exited(slot, "killed by signal 9 (SIGKILL)", 0.0)
+        agent.slot(slot, m.Ready())
+    assert agent.core.hello.incarnation == 1
+    assert agent.master(m.Unknown()) == [], "it is about what was said before the hello"
+    agent.master(m.Welcome("w-2", "test", 1.0, 5.0, incarnation=1))
+    assert Kill(0) in agent.master(m.Unknown())

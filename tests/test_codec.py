@@ -86,3 +86,18 @@ def test_a_hello_of_another_version_is_told_so_whatever_else_it_holds() -> None:
     header = msgspec.msgpack.encode({"type": "Hello", "protocol": 99, "colour": "green"})
     with pytest.raises(RemoteProtocolError, match="protocol version 99"):
         codec.decode([header])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.Release("\udc80"),
+        messages.Committed(2**70, True),
+        messages.Opened("q", 1, 2, 3, [object()]),
+    ],
+    ids=["text", "number", "object"],
+)
+def test_what_cannot_travel_is_our_own_error(message: messages.Message) -> None:
+    """Never an exception of the encoder, which nobody expects."""
+    with pytest.raises(LocalProtocolError, match=type(message).__name__):
+        codec.encode(message)

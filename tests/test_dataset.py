@@ -161,7 +161,9 @@ def test_metadata_is_checked() -> None:
 
 @given(st.dictionaries(st.text("abc/ ", min_size=1), st.sets(st.text("xyz/.", min_size=1), min_size=1), min_size=1))
 def test_files_survive_the_wire_and_none_is_lost(spec: dict[str, set[str]]) -> None:
-    dataset = Dataset({name: [name + path for path in sorted(paths)] for name, paths in spec.items()}, tree=["T", "U"])
+    dataset = Dataset(
+        {name: [f"{name}#{path}" for path in sorted(paths)] for name, paths in spec.items()}, tree=["T", "U"]
+    )
     assert len(dataset) == 2 * sum(len(paths) for paths in spec.values())
     wire = msgspec.msgpack.encode(list(dataset.files))
     assert tuple(msgspec.msgpack.decode(wire, type=list[File])) == dataset.files

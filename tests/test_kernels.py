@@ -380,6 +380,47 @@ def test_processes_share_compiled_code_and_may_race_for_it(tmp_path: Path) -> No
     assert later.stdout.split() == ["0", "1", "6.0"]
 
 
+SLOTS = '''
+    import os, sys
+    import numpy as np
+    from pathlib import Path
+    from hist import Hist
+    from eventmill.protocol.analysis import kernel
+    from eventmill.worker.columns import Flat
+    from eventmill.worker.kernels import CompiledKernel, warm
+    source = """if True:
+        def helper(x):
+            if x < 2.0:
+                return {value}
+            return helper(x - 1.0) + helper(x - 2.0)
+        def f(h, x):
+            h.fill(helper(x))
+    """
+    def run(value):
+        namespace = {"__name__": "my_own_module"}
+        exec(source.format(value=value), namespace)
+        compiled = CompiledKernel(kernel(h=Hist.new.Reg(10, 0, 100).Weight())(namespace["f"]), Path(sys.argv[1]))
+        compiled.run({"x": Flat(np.array([3.0]))}, 0)
+        cells = compiled.take()["h"].array["value"]
+        print(value, compiled.compiled, compiled.loaded, np.flatnonzero(cells)[0], flush=True)
+    warm()
+    for values in (["5.0"], ["15.0"], ["5.0", "15.0"]):
+        if os.fork() == 0:
+            for value in values:
+                run(value)
+            os._exit(0)
+        assert os.wait()[1] == 0
+'''
+
+
+def test_loaded_code_of_like_kernels_is_kept_apart(tmp_path: Path) -> None:
+    """Two versions of a kernel, compiled in two slots, run side by side in a third one, each with its own helper; the
+    user's module is in none of them."""
+    command = [sys.executable, "-c", textwrap.dedent(SLOTS), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines() == ["5.0 1 0 2", "15.0 1 0 5", "5.0 0 1 2", "15.0 0 1 5"]
+
+
 def test_warming_up_leaves_no_threads_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = threading.active_count(), len(list(Path("/proc/self/task").iterdir()))

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ class XRootDServer:
 
 
 @pytest.fixture(scope="session")
-def xrootd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[XRootDServer]:
+def xrootd_server() -> Iterator[XRootDServer]:
     """A server of an empty folder, for anonymous reading; ended with the test session."""
     program = shutil.which("xrootd")
     if program is None:
@@ -33,10 +34,11 @@ def xrootd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[XRootDSe
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    base = tmp_path_factory.mktemp("xrootd")
-    process, server = start(program, base)
-    yield server
-    stop(process)
+    # Not in pytest's folders: they are private, and each pytest that starts makes them so again.
+    with tempfile.TemporaryDirectory(prefix="eventmill-xrootd-") as base:
+        process, server = start(program, Path(base))
+        yield server
+        stop(process)
 
 
 def start(program: str, base: Path) -> tuple[subprocess.Popen[bytes], XRootDServer]:
@@ -69,12 +71,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _let_in(base: Path) -> None:
-    """The server gives up root's rights for those of `nobody`, who has to reach its folders (pytest's are private)."""
+    """The server gives up root's rights for those of `nobody`, whose folders they have to be."""
     for folder in ("", "data", "admin", "run"):
         shutil.chown(base / folder, "nobody")
-    for parent in base.parents:
-        if parent.stat().st_uid == os.geteuid() and parent.stat().st_mode & 0o001 == 0:
-            parent.chmod(parent.stat().st_mode | 0o011)
 
 
 def _free_port() -> int:

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 BITE_SECONDS = 0.1
 """What a bite should take: short enough to answer messages soon, long enough that its overhead does not count."""
-FIRST_BITE = 1_000
+FIRST_BITE = 100
+"""Small, since an event may take 50 ms: until a bite is over, nothing stops the slot but its end."""
 LARGEST_BITE = 500_000
 GROWTH = 8.0
+CAUTIOUS_GROWTH = 4.0
+"""Of bites that take their time already."""
+APART = 3.0
+"""Bites whose sizes differ by less than this factor say nothing about what every bite costs: times scatter."""
 
 
 class Bites:
-    """Sizes of bites, from how long the last one took.
+    """Sizes of bites, from how long the last two took.
+
+    An analysis may take its time whatever the size of a bite, as a processor with many histograms does. Smaller bites
+    would not be shorter then, only more: they take as long again as what each of them costs anyway.
 
     Example:
         >>> bites = Bites()
         >>> bites.next(left=10**6)
-        1000
-        >>> bites.learn(1000, seconds=0.01)
+        100
+        >>> bites.learn(100, seconds=0.01)
         >>> bites.next(left=10**6)
-        8000
+        800
     """
 
     def __init__(self) -> None:
         self._size = float(FIRST_BITE)
+        self._fixed = 0.0
+        self._other: tuple[int, float] | None = None
 
     def next(self, left: int) -> int:
         """Entries of the next bite when `left` are left of the packet; no crumbs are left over."""
@@ -31,6 +41,20 @@ class Bites:
 
     def learn(self, entries: int, seconds: float) -> None:
         """The last bite of `entries` took `seconds`."""
-        if entries:
-            factor = min(GROWTH, max(1 / GROWTH, BITE_SECONDS / max(seconds, 1e-6)))
-            self._size = min(LARGEST_BITE, max(1.0, entries * factor))
+        if not entries:
+            return
+        self._estimate_fixed(entries, seconds)
+        fixed = min(self._fixed, seconds)
+        factor = max(BITE_SECONDS, fixed) / max(seconds - fixed, 1e-6)
+        growth = GROWTH if seconds < BITE_SECONDS else CAUTIOUS_GROWTH
+        self._size = min(LARGEST_BITE, max(1.0, entries * min(growth, max(1 / GROWTH, factor))))
+
+    def _estimate_fixed(self, entries: int, seconds: float) -> None:
+        """What a bite takes without any entries, by this one and the last one of another size."""
+        if self._other is not None:
+            others, theirs = self._other
+            if max(entries, others) < APART * min(entries, others):
+                return
+            slope = max(0.0, (seconds - theirs) / (entries - others))
+            self._fixed = max(0.0, seconds - slope * entries)
+        self._other = entries, seconds

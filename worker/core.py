@@ -6,6 +6,10 @@ survives the slot; what it has not is named in `SlotDown`, and the master leases
 
 Incarnations: when the master no longer knows this worker, every lease it held is dead. The agent then replaces all slots
 (a fork from the warm nursery takes milliseconds) rather than telling old results from new ones, and says hello again.
+
+A slot, as the agent sees it:  starting --Ready--> up --exits, or is killed--> starting
+It is killed (`ending`, until its process is gone) when it stays at work that it was told to drop: user code in an endless
+loop looks at no messages. What is at work is the first of its `todo`, which shrinks only by what the slot itself says.
 """
 
 from __future__ import annotations
@@ -13,12 +17,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from ..merge import Partial, Total
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
-from ..protocol.errors import MergeError, RemoteProtocolError
+from ..protocol.errors import EventmillError, LocalProtocolError
 from ..protocol.messages import LeaseKey, Message, Part
 
 log = logging.getLogger(__name__)
@@ -31,6 +37,12 @@ MAX_FAILED_STARTS = 3
 """A worker whose slots end this often before they are up gives up."""
 COMMIT_BYTES = 64 * 2**20
 """A total of this size is committed at once."""
+PATIENCE = 1.0
+"""Seconds that a slot may be silent at work that it was told to drop, before it is replaced."""
+LONGEST_REASON = 20_000
+
+Key = tuple[str, int | None]
+"""What a slot has to do: a lease of a query, or the compaction of a query's total (None)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +89,52 @@ Effect = ToMaster | ToSlot | Fork | Kill | Leave
 
 @dataclass(slots=True)
 class SlotState:
-    """One slot: its leases in the order in which it works on them, until they are handed over."""
+    """One slot.
+
+    Attributes:
+        leases: its live leases, until they are handed over.
+        finished: those among them that it is through with, and where they stop.
+        set_up: the queries whose code it has.
+        todo: what its process has before it, in the order in which it works, what is dead included.
+        dropped: what of it the process was told to drop.
+        heard: when the process last said something, or was last told to drop something.
+    """
 
     index: int
-    up: bool = False
+    stage: Literal["starting", "up", "ending"] = "starting"
     leases: dict[tuple[str, int], messages.Lease] = field(default_factory=dict)
     finished: dict[tuple[str, int], int] = field(default_factory=dict)
     set_up: set[str] = field(default_factory=set)
+    todo: dict[Key, None] = field(default_factory=dict)
+    dropped: set[Key] = field(default_factory=set)
+    heard: float = 0.0
+
+    @property
+    def due(self) -> float:
+        """When the process is to be replaced, because it does not drop what it is at; infinity when it is at no such."""
+        return self.heard + PATIENCE if next(iter(self.todo), None) in self.dropped else float("inf")
+
+    def suspects(self) -> tuple[LeaseKey | None, str]:
+        """What may have taken the process down: the lease at work, or the query whose total it was compacting.
+
+        With nothing left to do it was handing over what it had finished. What is dead is nobody's matter any more.
+        """
+        key = next(iter(self.todo), None) or next(iter(self.finished), None)
+        if key is None or key in self.dropped:
+            return None, ""
+        query, lease = key
+        return (None, query) if lease is None else (LeaseKey(query, lease), "")
+
+    def through_with(self, key: Key) -> None:
+        """The process has nothing more to do with this."""
+        self.todo.pop(key, None)
+        self.dropped.discard(key)
+
+    def drop(self, keys: list[Key], now: float) -> None:
+        """The process is told to drop these of its `todo`."""
+        if keys:
+            self.dropped.update(keys)
+            self.heard = now
 
 
 @dataclass(slots=True)
@@ -107,7 +158,7 @@ class AgentCore:
     """State of a worker.
 
     Args:
-        hello: what to say to the master once all slots are up.
+        hello: what to say to the master once all slots are up; its `incarnation` counts on from there.
     """
 
     def __init__(self, hello: messages.Hello) -> None:
@@ -124,8 +175,8 @@ class AgentCore:
             messages.Welcome: self._welcome,
             messages.Setup: self._setup,
             messages.Lease: self._lease,
-            messages.Truncate: self._pass_on,
-            messages.Revoke: self._pass_on,
+            messages.Truncate: self._truncate,
+            messages.Revoke: self._revoke,
             messages.Release: self._release,
             messages.Committed: self._committed,
             messages.Compact: self._compact,
@@ -142,6 +193,8 @@ class AgentCore:
             messages.Failed: self._failed,
             messages.Commit: self._hand_over,
             messages.Compacted: self._compacted,
+            messages.Revoke: self._let_go,
+            messages.Release: self._let_go,
         }
 
     # --- what happens ---------------------------------------------------------------------------------------------
@@ -151,7 +204,9 @@ class AgentCore:
         return [Fork(slot.index) for slot in self.slots]
 
     def from_master(self, message: Message, frames: Frames, now: float) -> list[Effect]:
-        """A message came from the master."""
+        """A message came from the master. Until it has welcomed us, what it says is for the peer that we were before."""
+        if self.welcome is None and not isinstance(message, messages.Welcome | messages.Fault | messages.Bye):
+            return []
         handler = self._from_master.get(type(message))
         if handler is not None:
             handler(message, frames, now)
@@ -159,25 +214,50 @@ class AgentCore:
             log.warning("the master said %s, which is not for a worker", type(message).__name__)
         return self._done(now)
 
+    def reconnected(self, now: float) -> list[Effect]:
+        """The connection broke and was made anew: to the master we are a new worker, with leases of nobody."""
+        if self.said_hello:
+            self._start_afresh("the connection was broken")
+        return self._done(now)
+
     def from_slot(self, index: int, message: Message, frames: Frames, now: float) -> list[Effect]:
-        """A message came from a slot."""
+        """A message came from a slot. What one says that is about to be replaced counts for nothing."""
+        slot = self.slots[index]
+        if slot.stage == "ending":
+            return []
         handler = self._from_slot.get(type(message))
         if handler is None:
-            raise RemoteProtocolError(f"a slot may not say {type(message).__name__}")
-        handler(self.slots[index], message, frames, now)
+            return self.slot_misbehaved(index, f"a slot may not say {type(message).__name__}", now)
+        slot.heard = now
+        handler(slot, message, frames, now)
+        return self._done(now)
+
+    def slot_misbehaved(self, index: int, reason: str, now: float) -> list[Effect]:
+        """A slot said what cannot be understood: its memory may be damaged, and nothing it says can be relied on."""
+        if self.slots[index].stage != "ending":
+            self._replace(self.slots[index], reason)
+        return self._done(now)
+
+    def unsendable(self, message: Message, reason: str, now: float) -> list[Effect]:
+        """A message is over the limits of the protocol: who waits for it is told so."""
+        failure = self._failure("MergeError", f"the result cannot be sent: {reason}")
+        match message:
+            case messages.Commit():
+                self._fail(message.query, [part.lease for part in message.parts], failure)
+            case messages.Compacted():
+                self._tell(messages.Compacted(message.query, message.slot, failure))
+            case messages.Failed():
+                self._tell(message)  # the pickled exception is what was too large
+            case _:
+                raise LocalProtocolError(reason)
         return self._done(now)
 
     def slot_exited(self, index: int, reason: str, now: float) -> list[Effect]:
         """A slot's process has ended: report what is lost with it, and start another."""
         slot = self.slots[index]
-        lost = [LeaseKey(*key) for key in slot.leases]
-        for number in {key.query: None for key in lost}:
-            self._commit(number)
-        running = any(key not in slot.finished for key in slot.leases)
-        lost.sort(key=lambda key: (key.query, key.lease) in slot.finished)
-        if self.said_hello:
-            self._tell(messages.SlotDown(index, lost, reason, running))
-        self._failed_starts = 0 if slot.up else self._failed_starts + 1
+        if slot.stage != "ending":
+            self._report_down(slot, reason)
+        self._failed_starts = self._failed_starts + 1 if slot.stage == "starting" else 0
         self.slots[index] = SlotState(index)
         if self._failed_starts < MAX_FAILED_STARTS:
             self._effects.append(Fork(index))
@@ -187,16 +267,19 @@ class AgentCore:
 
     def deadline(self) -> float:
         """When `expire` is to be called at the latest; infinity before the first hello."""
-        times = [query.due for query in self.queries.values()]
+        times = [query.due for query in self.queries.values()] + [slot.due for slot in self.slots]
         if self.welcome is not None:
             times.append(self._spoken + self.welcome.heartbeat)
         return min(times, default=float("inf"))
 
     def expire(self, now: float) -> list[Effect]:
-        """Do what is due: commits and heartbeats."""
+        """Do what is due: commits, heartbeats, and the end of slots that do not drop what they are at."""
         for number, query in self.queries.items():
             if now >= query.due:
                 self._commit(number)
+        for slot in list(self.slots):
+            if now >= slot.due:
+                self._replace(slot, f"it stayed {PATIENCE:g} s at work on what it was told to drop")
         if self.welcome is not None and now >= self._spoken + self.welcome.heartbeat and not self._effects:
             self._tell(messages.Heartbeat())
         return self._done(now)
@@ -206,57 +289,77 @@ class AgentCore:
         for slot in self.slots:
             assert slot.finished.keys() <= slot.leases.keys()
             assert {number for number, _ in slot.leases} <= slot.set_up <= self.queries.keys()
+            assert slot.dropped <= slot.todo.keys()
+            assert slot.leases.keys() - slot.finished.keys() <= slot.todo.keys() - slot.dropped
+            assert slot.stage == "up" or not (slot.leases or slot.todo or slot.set_up)
 
     # --- from the master ------------------------------------------------------------------------------------------
 
     def _welcome(self, message: messages.Welcome, frames: Frames, now: float) -> None:
+        if message.incarnation != self.hello.incarnation or not self.said_hello:
+            return
         self.welcome = message
         log.info("joined as %s with %d slots", message.peer, len(self.slots))
 
     def _setup(self, message: messages.Setup, frames: Frames, now: float) -> None:
-        self.queries[message.query] = QueryState(message, frames)
+        self.queries.setdefault(message.query, QueryState(message, frames))
 
     def _lease(self, message: messages.Lease, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
         if query is None or message.slot >= len(self.slots):
-            log.warning("lease %d of %s fits no query or slot here", message.lease, message.query)
+            reason = f"the worker was given entries for a query or slot that it does not have ({message.slot})"
+            log.error("lease %d of %s: %s", message.lease, message.query, reason)
+            self._fail(message.query, [message.lease], self._failure("QueryFailed", reason, kind="slot"))
             return
         slot = self.slots[message.slot]
-        if not slot.up:
+        if slot.stage != "up":
             # It went down while the lease was on its way; the master has to hear of this one too.
-            self._tell(messages.SlotDown(slot.index, [LeaseKey(message.query, message.lease)], "restarting", False))
+            self._tell(messages.SlotDown(slot.index, [LeaseKey(message.query, message.lease)], "restarting"))
             return
         if message.query not in slot.set_up:
             slot.set_up.add(message.query)
             self._effects.append(ToSlot(slot.index, query.setup, query.analysis))
         slot.leases[message.query, message.lease] = message
+        slot.todo[message.query, message.lease] = None
         self._effects.append(ToSlot(slot.index, message))
 
-    def _pass_on(self, message: messages.Truncate | messages.Revoke, frames: Frames, now: float) -> None:
+    def _truncate(self, message: messages.Truncate, frames: Frames, now: float) -> None:
         """Tell the slot that holds a lease; when it has handed its result over already, there is nothing to tell."""
+        for slot in self.slots:
+            if (message.query, message.lease) in slot.leases:
+                self._effects.append(ToSlot(slot.index, message))
+
+    def _revoke(self, message: messages.Revoke, frames: Frames, now: float) -> None:
         key = (message.query, message.lease)
         for slot in self.slots:
             if key in slot.leases:
+                self._close(slot, key)
+                slot.drop([todo for todo in slot.todo if todo == key], now)
                 self._effects.append(ToSlot(slot.index, message))
-                if isinstance(message, messages.Revoke):
-                    self._close(slot, key)
 
     def _release(self, message: messages.Release, frames: Frames, now: float) -> None:
         self.queries.pop(message.query, None)
         for slot in self.slots:
-            if message.query in slot.set_up:
-                slot.set_up.discard(message.query)
-                for key in [key for key in slot.leases if key[0] == message.query]:
-                    del slot.leases[key]
-                    slot.finished.pop(key, None)
+            for key in [key for key in slot.leases if key[0] == message.query]:
+                self._close(slot, key)
+            dead = [key for key in slot.todo if key[0] == message.query]
+            slot.drop(dead, now)
+            if dead or message.query in slot.set_up:
                 self._effects.append(ToSlot(slot.index, message))
+            slot.set_up.discard(message.query)
 
     def _committed(self, message: messages.Committed, frames: Frames, now: float) -> None:
         if not message.accepted:
             log.warning("commit %d was refused: %s", message.commit, message.reason)
 
     def _compact(self, message: messages.Compact, frames: Frames, now: float) -> None:
-        if message.slot < len(self.slots) and self.slots[message.slot].up:
+        if message.slot >= len(self.slots):
+            failure = self._failure("QueryFailed", f"the worker has no slot {message.slot}", kind="slot")
+            self._tell(messages.Compacted(message.query, message.slot, failure))
+        elif self.slots[message.slot].stage != "up":
+            self._tell(messages.SlotDown(message.slot, [], "restarting"))
+        else:
+            self.slots[message.slot].todo[message.query, None] = None
             self._effects.append(ToSlot(message.slot, message, frames))
 
     def _fault(self, message: messages.Fault, frames: Frames, now: float) -> None:
@@ -265,14 +368,16 @@ class AgentCore:
             self._effects.append(Leave(message.reason, error=True))
 
     def _unknown(self, message: messages.Unknown, frames: Frames, now: float) -> None:
-        if not self.said_hello:
-            return
-        log.warning("the master no longer knows this worker: starting afresh")
+        self._start_afresh("the master no longer knows this worker")
+
+    def _start_afresh(self, reason: str) -> None:
+        log.warning("%s: starting afresh", reason)
         self.welcome, self.said_hello = None, False
+        self.hello = msgspec.structs.replace(self.hello, incarnation=self.hello.incarnation + 1)
         self.queries.clear()
-        for slot in self.slots:
-            self.slots[slot.index] = SlotState(slot.index, up=slot.up)
-            self._effects.append(Kill(slot.index))
+        for index in range(len(self.slots)):
+            self.slots[index] = SlotState(index, "ending")
+            self._effects.append(Kill(index))
 
     def _bye(self, message: messages.Bye, frames: Frames, now: float) -> None:
         self._effects.append(Leave("the master has ended", error=False))
@@ -280,10 +385,10 @@ class AgentCore:
     # --- from slots -----------------------------------------------------------------------------------------------
 
     def _ready(self, slot: SlotState, message: messages.Ready, frames: Frames, now: float) -> None:
-        slot.up = True
+        slot.stage = "up"
         if self.said_hello:
             self._tell(messages.SlotUp(slot.index))
-        elif all(slot.up for slot in self.slots):
+        elif all(slot.stage == "up" for slot in self.slots):
             self.said_hello = True
             self._tell(self.hello)
 
@@ -296,38 +401,55 @@ class AgentCore:
         if key in slot.leases:
             if message.stop == slot.leases[key].start:
                 self._close(slot, key)
+                slot.through_with(key)
             self._tell(message)
 
     def _finished(self, slot: SlotState, message: messages.Finished, frames: Frames, now: float) -> None:
         key = (message.query, message.lease)
+        slot.through_with(key)
         if key in slot.leases:
             slot.finished[key] = message.stop
             self._tell(message)
 
     def _failed(self, slot: SlotState, message: messages.Failed, frames: Frames, now: float) -> None:
-        if (message.query, message.lease) in slot.leases:
-            self._close(slot, (message.query, message.lease))
+        key = (message.query, message.lease)
+        slot.through_with(key)
+        if key in slot.leases:
+            self._close(slot, key)
             self._tell(message, frames)
 
     def _compacted(self, slot: SlotState, message: messages.Compacted, frames: Frames, now: float) -> None:
-        self._tell(message, frames)
+        if (message.query, None) in slot.todo.keys() - slot.dropped:
+            self._tell(message, frames)
+        slot.through_with((message.query, None))
+
+    def _let_go(self, slot: SlotState, message: messages.Revoke | messages.Release, frames: Frames, now: float) -> None:
+        """The slot has dropped what it was told to."""
+        lease = message.lease if isinstance(message, messages.Revoke) else None
+        for key in [key for key in slot.todo if key in slot.dropped]:
+            if key[0] == message.query and lease in (None, key[1]):
+                slot.through_with(key)
 
     def _hand_over(self, slot: SlotState, message: messages.Commit, frames: Frames, now: float) -> None:
-        """Add a slot's partial result to the query's total; all its parts are of live leases, because a slot whose
-        leases died was replaced or released."""
+        """Add a slot's partial result to the query's total.
+
+        What may be refused goes to the master alone: a part that another slot works on too, and one that was revoked
+        since. The master refuses it as a whole then, and gives the other parts back.
+        """
         query = self.queries.get(message.query)
-        if query is None or not all((message.query, part.lease) in slot.leases for part in message.parts):
+        live = [lease for part in message.parts if (lease := slot.leases.get((message.query, part.lease))) is not None]
+        if query is None or not live:
             return
-        if any(slot.leases[message.query, part.lease].apart for part in message.parts):
+        if len(live) < len(message.parts) or any(lease.apart for lease in live):
             self._commit_apart(slot, message, frames)
             return
         try:
             query.total.add(Partial.from_frames(frames))
-        except MergeError as error:
-            failure = messages.Failure("analysis", "MergeError", str(error))
-            for part in message.parts:
-                self._close(slot, (message.query, part.lease))
-                self._tell(messages.Failed(message.query, part.lease, failure))
+        except (EventmillError, MemoryError) as error:
+            for lease in live:
+                self._close(slot, (message.query, lease.lease))
+            leases = [lease.lease for lease in live]
+            self._fail(message.query, leases, self._failure(type(error).__name__, str(error)))
             return
         if not query.parts:
             query.since = now
@@ -342,15 +464,33 @@ class AgentCore:
             self._commit(message.query)
 
     def _commit_apart(self, slot: SlotState, message: messages.Commit, frames: Frames) -> None:
-        """A lease that another slot works on too may be refused: its result is kept out of the total."""
+        """Commit what may be refused without adding it to the total."""
         self._commits += 1
         self._tell(messages.Commit(self._commits, message.query, message.parts), frames)
         for part in message.parts:
             self._close(slot, (message.query, part.lease))
 
     def _close(self, slot: SlotState, key: tuple[str, int]) -> None:
-        del slot.leases[key]
+        """A lease is not this slot's any more: its result is in other hands, or it is dead."""
+        slot.leases.pop(key, None)
         slot.finished.pop(key, None)
+
+    # --- slots that go --------------------------------------------------------------------------------------------
+
+    def _report_down(self, slot: SlotState, reason: str) -> None:
+        """A slot's process is gone, or will be: commit what it has handed over, and report what it has not."""
+        lost = [LeaseKey(*key) for key in slot.leases]
+        for number in {key.query: None for key in lost}:
+            self._commit(number)
+        if self.said_hello:
+            self._tell(messages.SlotDown(slot.index, lost, reason, *slot.suspects()))
+
+    def _replace(self, slot: SlotState, reason: str) -> None:
+        """End a slot's process; `slot_exited` starts another."""
+        log.warning("slot %d is replaced: %s", slot.index, reason)
+        self._report_down(slot, reason)
+        self.slots[slot.index] = SlotState(slot.index, "ending")
+        self._effects.append(Kill(slot.index))
 
     # --- committing -----------------------------------------------------------------------------------------------
 
@@ -364,6 +504,14 @@ class AgentCore:
         self._tell(messages.Commit(self._commits, number, list(query.parts.values())), partial.to_frames())
         query.total, query.parts = Total(), {}
         query.interval = min(COMMIT_INTERVAL, 2 * query.interval)
+
+    def _fail(self, query: str, leases: list[int], failure: messages.Failure) -> None:
+        for lease in leases:
+            self._tell(messages.Failed(query, lease, failure))
+
+    @staticmethod
+    def _failure(error: str, message: str, kind: Literal["analysis", "slot"] = "analysis") -> messages.Failure:
+        return messages.Failure(kind, error, message[:LONGEST_REASON])
 
     def _tell(self, message: Message, frames: Frames | list[Buffer] = ()) -> None:
         self._effects.append(ToMaster(message, frames))

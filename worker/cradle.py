@@ -5,15 +5,23 @@ Imports next to nothing, so that the nursery can warm up while the agent itself 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
+from ..protocol.errors import EventmillError
+
+LONGEST_PATH = 103
+"""Bytes that the path of a Unix socket may have on every system; `zmq.IPC_PATH_MAX_LEN` here."""
+_SOCKET = "slots"
+_PREFIX = "eventmill-"
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 """A slot is one core; threads of libraries would also not survive the fork."""
 
@@ -31,8 +39,9 @@ class Cradle:
 
     def __init__(self, cache: Path | None = None) -> None:
         cache = cache or Path(platformdirs.user_cache_dir("eventmill")) / "kernels"
-        self._folder = tempfile.TemporaryDirectory(prefix="eventmill-")
-        self.endpoint = f"ipc://{self._folder.name}/slots"
+        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder_for_socket())
+        self.endpoint = f"ipc://{self._folder.name}/{_SOCKET}"
+        self._forks = 0
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "eventmill.worker.nursery"]
         self._process = subprocess.Popen(
@@ -43,9 +52,37 @@ class Cradle:
         )
         theirs.close()
 
-    def fork(self, slot: int) -> None:
-        """Ask for a slot process; the nursery answers on the link."""
-        self.link.send(f"fork {slot}".encode())
+    def fork(self, slot: int) -> bytes:
+        """Ask for a slot's process; the identity under which it will say that it is ready."""
+        self._forks += 1
+        self._ask(f"fork {slot} {self._forks}")
+        return identity(slot, self._forks)
+
+    def kill(self, slot: int) -> None:
+        """End a slot's process, if there is one; the nursery says so when it has ended."""
+        self._ask(f"kill {slot}")
+
+    def receive(self) -> list[str]:
+        """The words of what the nursery says. EventmillError when it is gone."""
+        with self._gone_is_an_error():
+            words = self.link.recv(4096).decode().split()
+            if not words:
+                raise ConnectionResetError
+            return words
+
+    def _ask(self, request: str) -> None:
+        with self._gone_is_an_error():
+            self.link.send(request.encode())
+
+    @contextlib.contextmanager
+    def _gone_is_an_error(self) -> Iterator[None]:
+        try:
+            yield
+        except (BrokenPipeError, ConnectionResetError):
+            raise EventmillError(
+                "the process that starts slots has ended: its error, if any, is in the lines above; without one it was "
+                "killed, perhaps because the machine ran out of memory"
+            ) from None
 
     def close(self) -> None:
         """End the nursery and with it all slots."""
@@ -53,3 +90,25 @@ class Cradle:
         self._process.kill()
         self._process.wait()
         self._folder.cleanup()
+
+
+def identity(slot: int, number: int) -> bytes:
+    """How the `number`th process, which is slot `slot`, calls itself."""
+    return f"{slot}:{number}".encode()
+
+
+def folder_for_socket() -> str:
+    """A folder for temporary files whose path is not too long for a socket: a batch job's often is.
+
+    Raises:
+        EventmillError: there is none.
+    """
+    candidates = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"]  # noqa: S108 - made private
+    for folder in candidates:
+        longest = len(os.fsencode(Path(folder) / f"{_PREFIX}12345678" / _SOCKET))
+        if folder and longest <= LONGEST_PATH and os.access(folder, os.W_OK):
+            return folder
+    raise EventmillError(
+        f"no folder for a socket: {candidates[0]} is too long (set TMPDIR to a path of less than "
+        f"{LONGEST_PATH - 25} characters), and neither XDG_RUNTIME_DIR nor /tmp can be written"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from pathlib import Path
 
@@ -10,31 +11,55 @@ import cloudpickle
 from ..protocol.errors import DatasetError
 from ..protocol.messages import Failure, File
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
+_PACKAGE = Path(__file__).resolve().parent.parent
+_OURS = [_PACKAGE / name for name in ("merge", "protocol", "worker")]
+"""Folders, not the package: in a checkout its examples, which are users' code, are in it too."""
 _LONGEST = 20_000
+_LONGEST_NAME = 200
+_LARGEST_PICKLE = 16 * 2**20
 
 
 def describe(error: BaseException, file: File, start: int | None, stop: int | None) -> tuple[Failure, list[bytes]]:
     """What the session needs to raise `error` again, on entries `[start, stop)` of a file.
 
     The traceback begins at the user's own code: our frames above it say nothing to the user. The exception is pickled
-    where that works; where not, its type and message still arrive.
+    where that works; where not, its type and message still arrive. Nothing that a user's exception may be or do raises
+    here, or makes a message that cannot travel.
     """
     report = traceback.TracebackException.from_exception(error)
-    while len(report.stack) > 1 and report.stack[0].filename.startswith(_PACKAGE):
+    while len(report.stack) > 1 and _is_ours(report.stack[0].filename):
         del report.stack[0]
     failure = Failure(
         kind="data" if isinstance(error, DatasetError) else "analysis",
-        error=type(error).__qualname__,
-        message=str(error)[:_LONGEST],
-        traceback="".join(report.format())[-_LONGEST:] if report.stack else "",
+        error=_plain(type(error).__qualname__)[:_LONGEST_NAME],
+        message=_plain(_text(error))[:_LONGEST],
+        traceback=_plain("".join(report.format()))[-_LONGEST:] if report.stack else "",
         path=file.path,
         tree=file.tree,
         start=start,
         stop=stop,
     )
-    error.__traceback__ = error.__context__ = error.__cause__ = None
+    with contextlib.suppress(Exception):  # whatever keeps the user's exception from being pickled
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        pickled = cloudpickle.dumps(error)
+        if len(pickled) <= _LARGEST_PICKLE:
+            return failure, [pickled]
+    return failure, []
+
+
+def _is_ours(filename: str) -> bool:
+    path = Path(filename)
+    return any(path.is_relative_to(folder) for folder in _OURS)
+
+
+def _text(error: BaseException) -> str:
+    """What an exception says; a user's own may not even be able to."""
     try:
-        return failure, [cloudpickle.dumps(error)]
-    except Exception:
-        return failure, []
+        return str(error)
+    except Exception as another:
+        return f"<{type(error).__qualname__} whose text raises {type(another).__qualname__}>"
+
+
+def _plain(text: str) -> str:
+    """A text that can travel: UTF-8 has no lone surrogates, which file names may have."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -6,8 +6,8 @@ XRootD, since neither threads nor XRootD survive a fork.
 
 It is a child of the agent and speaks over a socket pair, one packet a message:
 
-    to the nursery   fork INDEX                     start a slot
-    from it          warm | forked INDEX PID | exited PID STATUS     (STATUS as of `os.waitpid`)
+    to the nursery   fork SLOT NUMBER | kill SLOT     NUMBER is of this process: slots are replaced, and never the same
+    from it          warm | exited SLOT STATUS        STATUS as of `os.waitpid`
 
 The kernel ends it when the agent ends, however the agent ends, and the slots when the nursery does (PR_SET_PDEATHSIG):
 no process is left behind, not even one in an endless loop.
@@ -57,6 +57,7 @@ class Nursery:
         self.link = link
         self.endpoint = endpoint
         self.cache = cache
+        self._slots: dict[int, int] = {}
 
     def run(self) -> None:
         """Serve until the agent closes the link."""
@@ -74,12 +75,15 @@ class Nursery:
                     os.read(wakeup, 4096)
                     self._reap()
                     continue
-                request = self.link.recv(4096)
-                if not request:
+                word, *numbers = self.link.recv(4096).decode().split() or [""]
+                if word == "fork":
+                    self._fork(*map(int, numbers))
+                elif word == "kill":
+                    self._kill(int(numbers[0]))
+                else:
                     return
-                self._fork(int(request.split()[1]))
 
-    def _fork(self, index: int) -> None:
+    def _fork(self, index: int, number: int) -> None:
         nursery = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -88,12 +92,18 @@ class Nursery:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 self.link.close()
-                slot.main(index, self.endpoint, self.cache)
+                slot.main(index, number, self.endpoint, self.cache)
             except BaseException:
                 logging.getLogger(__name__).exception("slot %d ended by an error of eventmill itself", index)
+            finally:
                 os._exit(70)
-            os._exit(0)
-        self.link.send(f"forked {index} {pid}".encode())
+        self._slots[pid] = index
+
+    def _kill(self, index: int) -> None:
+        """End a slot's process; nothing to do if it has ended by itself."""
+        for pid, known in self._slots.items():
+            if known == index:
+                os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         while True:
@@ -103,7 +113,7 @@ class Nursery:
                 return
             if pid == 0:
                 return
-            self.link.send(f"exited {pid} {status}".encode())
+            self.link.send(f"exited {self._slots.pop(pid)} {status}".encode())
 
 
 if __name__ == "__main__":

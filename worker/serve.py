@@ -18,7 +18,7 @@ from ..protocol import codec, messages
 from ..protocol.codec import Frames
 from ..protocol.connection import Connection
 from ..protocol.dial import Dial
-from ..protocol.errors import ConnectionFailed, EventmillError, RemoteProtocolError
+from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
 from ..protocol.lifeline import EndSignals, Lifeline
 from ..protocol.messages import Message
 from ..protocol.version import __version__
@@ -69,9 +69,10 @@ class Worker:
         self.slots = self.context.socket(zmq.ROUTER)
         self.slots.set(zmq.LINGER, 0)
         self.slots.set(zmq.ROUTER_MANDATORY, 1)
+        self.slots.set(zmq.SNDHWM, 0)  # a slot in an endless loop reads nothing: that must not stop us
         self.dial = Dial(self.context, connection)
         self.lifeline = Lifeline(owner) if owner is not None else None
-        self.pids: dict[int, int] = {}
+        self.identities: dict[int, bytes] = {}
         self._leave: Leave | None = None
 
     def run(self) -> None:
@@ -79,7 +80,7 @@ class Worker:
 
         Raises:
             ConnectionFailed: the master cannot be reached, or refuses this worker; the text says why.
-            EventmillError: the nursery could not be started.
+            EventmillError: the nursery could not be started, or has ended.
         """
         self.slots.bind(self.cradle.endpoint)
         signals = EndSignals()
@@ -101,13 +102,16 @@ class Worker:
         poller.register(signals.fileno(), zmq.POLLIN)
         if self.lifeline is not None:
             poller.register(self.lifeline.fileno(), zmq.POLLIN)
-        began = time.monotonic()
+        in_touch, known = time.monotonic(), 0
         while self._leave is None:
             now = time.monotonic()
             wait = min(self.core.deadline() - now, 1.0)
             ready = dict(poller.poll(int(max(0.0, wait) * 1000) + 1))
             if dial.monitor in ready:
                 dial.take_events()
+                if dial.connections > known:
+                    self._carry_out(self.core.reconnected(time.monotonic()) if known else [])
+                    known = dial.connections
             if dial.socket in ready:
                 self._receive_from_master()
             if self.slots in ready:
@@ -122,7 +126,9 @@ class Worker:
                 return
             now = time.monotonic()
             self._carry_out(self.core.expire(now))
-            if dial.refused or (self.core.welcome is None and not dial.connected and now - began > self.patience):
+            if dial.connected or self.core.welcome is not None:
+                in_touch = now
+            if dial.refused or now - in_touch > self.patience:
                 raise ConnectionFailed(dial.trouble())
 
     def _receive_from_master(self) -> None:
@@ -144,26 +150,26 @@ class Worker:
                 identity, *frames = self.slots.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            index, pid = map(int, identity.bytes.split(b":"))
-            if self.pids.get(index, pid) == pid:
+            slot = next((slot for slot, known in self.identities.items() if known == identity.bytes), None)
+            if slot is None:
+                continue  # the last words of a process that has been replaced
+            try:
                 message, rest = codec.decode([frame.buffer for frame in frames])
-                self._carry_out(self.core.from_slot(index, message, rest, time.monotonic()))
+            except RemoteProtocolError as error:
+                effects = self.core.slot_misbehaved(slot, f"it sent nonsense: {error}", time.monotonic())
+            else:
+                effects = self.core.from_slot(slot, message, rest, time.monotonic())
+            self._carry_out(effects)
 
     def _receive_from_nursery(self) -> None:
-        word, *numbers = self.cradle.link.recv(4096).decode().split() or [""]
+        word, *numbers = self.cradle.receive()
         if word == "warm":
             self._carry_out(self.core.start())
-        elif word == "forked":
-            self.pids[int(numbers[0])] = int(numbers[1])
         elif word == "exited":
-            pid, status = map(int, numbers)
-            for index in [index for index, known in self.pids.items() if known == pid]:
-                del self.pids[index]
-                # What the slot said before its end comes first.
-                self._receive_from_slots()
-                self._carry_out(self.core.slot_exited(index, describe_exit(status), time.monotonic()))
-        else:
-            raise EventmillError("the process that starts slots has ended: its error is in the lines above")
+            slot, status = map(int, numbers)
+            self._receive_from_slots()  # what the slot said before its end comes first
+            del self.identities[slot]
+            self._carry_out(self.core.slot_exited(slot, describe_exit(status), time.monotonic()))
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -173,25 +179,30 @@ class Worker:
                 case ToSlot():
                     self._send_to_slot(effect)
                 case Fork():
-                    self.cradle.fork(effect.slot)
+                    self.identities[effect.slot] = self.cradle.fork(effect.slot)
                 case Kill():
-                    if effect.slot in self.pids:
-                        os.kill(self.pids[effect.slot], signal.SIGKILL)
+                    self.cradle.kill(effect.slot)
                 case Leave():
                     self._leave = effect
 
     def _send_to_master(self, message: Message, frames: Frames = ()) -> None:
-        self.dial.socket.send_multipart(codec.encode(message, frames), copy=False)
+        try:
+            encoded = codec.encode(message, frames)
+        except LocalProtocolError as error:
+            log.error("cannot send %s: %s", type(message).__name__, error)
+            self._carry_out(self.core.unsendable(message, str(error), time.monotonic()))
+        else:
+            self.dial.send(encoded)
 
     def _send_to_slot(self, effect: ToSlot) -> None:
-        pid = self.pids.get(effect.slot)
-        identity = f"{effect.slot}:{pid}".encode()
+        frames = codec.encode(effect.message, effect.frames)
         try:
-            self.slots.send_multipart([identity, *codec.encode(effect.message, effect.frames)])
+            self.slots.send_multipart([self.identities[effect.slot], *frames])
         except zmq.ZMQError as error:
-            # A slot that has just ended: the nursery will say so, and its leases are reported then.
             if error.errno != zmq.EHOSTUNREACH:
                 raise
+            # It has just ended, or closed its connection: once it has ended for sure, its leases are reported.
+            self.cradle.kill(effect.slot)
 
     def _close(self) -> None:
         if self.dial.connected:

@@ -9,11 +9,12 @@ nothing else to do.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from bisect import bisect_right
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn, TypeGuard
 
 import msgspec
 import zmq
@@ -21,8 +22,10 @@ import zmq
 from ..merge import Partial, Total, compact
 from ..protocol import codec, messages
 from ..protocol.codec import Buffer
+from ..protocol.errors import LocalProtocolError, MergeError
 from ..protocol.messages import File, Message, Part
 from .bites import Bites
+from .cradle import identity
 from .failures import describe
 from .readers import FileLayout, Reader, ReaderCache
 from .tasks import Task, load
@@ -31,6 +34,8 @@ HAND_OVER = 0.25
 """Seconds that a finished packet waits at most to be handed over, while there is more to do."""
 TELL = 0.25
 """How often a slot says where it is in a long packet."""
+ERRORS = (Exception, SystemExit, KeyboardInterrupt)
+"""What user code may raise, `sys.exit()` included; the slot goes on."""
 
 
 def warm() -> None:
@@ -44,16 +49,24 @@ def warm() -> None:
     kernels.warm()
 
 
-def main(index: int, endpoint: str, cache: str) -> None:
-    """Run slot `index`, talking to the agent at `endpoint`, until the agent says bye."""
-    context = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.set(zmq.LINGER, 1000)
-    socket.set(zmq.IDENTITY, f"{index}:{os.getpid()}".encode())
+def main(index: int, number: int, endpoint: str, cache: str) -> NoReturn:
+    """Be slot `index`, in the `number`th process that its nursery forks, talking to the agent at `endpoint`."""
+    socket = zmq.Context().socket(zmq.DEALER)
+    socket.set(zmq.IDENTITY, identity(index, number))
     socket.connect(endpoint)
     SlotProcess(index, socket, Path(cache)).run()
-    socket.close()
-    context.term()
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """A query's total whose pickled objects are to be merged."""
+
+    query: str
+    frames: list[Buffer]
+
+
+Todo = messages.Lease | Compaction
+"""What a slot has to do."""
 
 
 class Running:
@@ -72,7 +85,7 @@ class Running:
 
 
 class SlotProcess:
-    """The loop of a slot."""
+    """The loop of a slot. It never ends by itself: the nursery ends it."""
 
     def __init__(self, index: int, socket: zmq.Socket[bytes], cache: Path) -> None:
         self.index = index
@@ -80,21 +93,22 @@ class SlotProcess:
         self.cache = cache
         self.readers = ReaderCache()
         self.queries: dict[str, Running] = {}
-        self.leases: deque[messages.Lease] = deque()
+        self.todo: deque[Todo] = deque()
         self.packet: Packet | None = None
         self.log = logging.getLogger(__name__)
-        self.over = False
         self._commits = 0
 
-    def run(self) -> None:
-        """Say ready, then work until the agent says bye."""
-        self._send(messages.Ready(self.index, os.getpid()))
-        while not self.over:
-            self._receive(wait=not self.leases)
-            if self.leases:
-                lease = self.leases.popleft()
-                self._process(lease)
-                self._hand_over_due()
+    def run(self) -> NoReturn:
+        """Say ready, then work on what comes, in the order in which it comes."""
+        self._send(messages.Ready())
+        while True:
+            self._receive(wait=not self.todo)
+            match self.todo.popleft() if self.todo else None:
+                case messages.Lease() as lease:
+                    self._process(lease)
+                    self._hand_over_due()
+                case Compaction() as compaction:
+                    self._compact(compaction)
 
     # --- messages -------------------------------------------------------------------------------------------------
 
@@ -112,7 +126,7 @@ class SlotProcess:
             message, rest = codec.decode(frames)
             match message:
                 case messages.Lease():
-                    self.leases.append(message)
+                    self.todo.append(message)
                 case messages.Setup():
                     self.queries[message.query] = Running(message, rest[0])
                 case messages.Truncate():
@@ -120,12 +134,9 @@ class SlotProcess:
                 case messages.Revoke():
                     self._revoke(message)
                 case messages.Release():
-                    self.queries.pop(message.query, None)
-                    self.leases = deque(lease for lease in self.leases if lease.query != message.query)
+                    self._release(message)
                 case messages.Compact():
-                    self._compact(message, rest)
-                case messages.Bye():
-                    self.over = True
+                    self.todo.append(Compaction(message.query, rest))
                 case _:
                     self.log.warning("the agent said %s, which is not for a slot", type(message).__name__)
 
@@ -136,13 +147,13 @@ class SlotProcess:
             packet.stop = min(packet.stop, max(packet.position, message.stop))
             self._send(messages.Truncated(message.query, message.lease, packet.stop))
             return
-        for position, lease in enumerate(self.leases):
-            if (lease.query, lease.lease) == (message.query, message.lease):
+        for position, lease in enumerate(self.todo):
+            if is_of(lease, message):
                 stop = max(lease.start, min(lease.stop, message.stop))
                 if stop > lease.start:
-                    self.leases[position] = msgspec.structs.replace(lease, stop=stop)
+                    self.todo[position] = msgspec.structs.replace(lease, stop=stop)
                 else:
-                    del self.leases[position]
+                    del self.todo[position]
                 self._send(messages.Truncated(message.query, message.lease, stop))
                 return
 
@@ -150,20 +161,25 @@ class SlotProcess:
         """Drop a lease whose entries another slot has committed."""
         if self.packet is not None and self.packet.is_of(message):
             self.packet.revoked = True
-        key = (message.query, message.lease)
-        self.leases = deque(lease for lease in self.leases if (lease.query, lease.lease) != key)
+        self.todo = deque(thing for thing in self.todo if not is_of(thing, message))
+        self._send(message)
 
-    def _compact(self, message: messages.Compact, frames: list[Buffer]) -> None:
-        """Merge the pickled objects of a total."""
-        try:
-            merged = compact(Partial.from_frames(frames)).to_frames()
-        except Exception as error:
-            failure, pickled = describe(error, File(""), None, None)
-            self._send(messages.Compacted(message.query, self.index, failure), pickled)
-        else:
-            self._send(messages.Compacted(message.query, self.index), merged)
+    def _release(self, message: messages.Release) -> None:
+        """Drop all there is of a query; the packet at work is dropped after its bite."""
+        self.queries.pop(message.query, None)
+        self.todo = deque(thing for thing in self.todo if thing.query != message.query)
+        self._send(message)
 
     # --- work -----------------------------------------------------------------------------------------------------
+
+    def _compact(self, compaction: Compaction) -> None:
+        """Merge the pickled objects of a total."""
+        try:
+            merged = compact(Partial.from_frames(compaction.frames)).to_frames()
+            self._send(messages.Compacted(compaction.query, self.index), merged)
+        except ERRORS as error:
+            failure, pickled = describe(_told(error), File(""), None, None)
+            self._send(messages.Compacted(compaction.query, self.index, failure), pickled)
 
     def _process(self, lease: messages.Lease) -> None:
         """Work on one lease to its end, its time limit, or an error, and report."""
@@ -175,7 +191,7 @@ class SlotProcess:
             if running.task is None:
                 running.task = load(running.setup, running.blob, self.cache)
             self._work(running, running.task, packet)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
+        except ERRORS as error:
             start, stop = packet.at_fault(None if running.task is None else running.task.entry)
             failure, pickled = describe(error, lease.file, start, stop)
             self._send(messages.Failed(lease.query, lease.lease, failure), pickled)
@@ -229,9 +245,9 @@ class SlotProcess:
         start, lease = packet.position + bite, packet.lease
         if start < packet.stop:
             reader.ahead(task.branches, start, min(start + bite, packet.stop))
-        elif self.leases:
-            following = self.leases[0]
-            if (following.query, following.file) == (lease.query, lease.file):
+        elif self.todo:
+            following = self.todo[0]
+            if isinstance(following, messages.Lease) and (following.query, following.file) == (lease.query, lease.file):
                 reader.ahead(task.branches, following.start, min(following.start + bite, following.stop))
 
     def _finish(
@@ -250,19 +266,24 @@ class SlotProcess:
         """Hand over the first packet, what has waited long enough, and everything when there is no lease at hand."""
         self._receive(wait=False)
         now = time.monotonic()
-        waiting = {lease.query for lease in self.leases}
+        waiting = {thing.query for thing in self.todo}
         for number, running in self.queries.items():
             if number not in waiting or not running.handed_over or now - running.since >= HAND_OVER:
                 self._hand_over(number, running)
 
     def _hand_over(self, number: str, running: Running) -> None:
-        """Hand over what has been accumulated for a query."""
-        if running.parts:
-            self._commits += 1
-            message = messages.Commit(self._commits, number, running.parts)
-            self._send(message, running.total.partial().to_frames())
-            running.parts, running.total = [], Total()
-            running.handed_over = True
+        """Hand over what has been accumulated for a query; if it cannot travel, all packets that are in it fail."""
+        if not running.parts:
+            return
+        parts, total = running.parts, running.total
+        running.parts, running.total, running.handed_over = [], Total(), True
+        self._commits += 1
+        try:
+            self._send(messages.Commit(self._commits, number, parts), total.partial().to_frames())
+        except ERRORS as error:
+            failure, pickled = describe(_told(error), File(""), None, None)
+            for part in parts:
+                self._send(messages.Failed(number, part.lease, failure), pickled)
 
 
 class Packet:
@@ -278,7 +299,7 @@ class Packet:
 
     def is_of(self, message: messages.Truncate | messages.Revoke) -> bool:
         """Whether a message is about this lease."""
-        return (message.query, message.lease) == (self.lease.query, self.lease.lease)
+        return is_of(self.lease, message)
 
     def begin(self, entries: int) -> None:
         """A bite of `entries` begins at `position`."""
@@ -297,6 +318,16 @@ class Packet:
         if entry is not None and self.position <= entry < self.position + self._bite:
             return entry, entry + 1
         return self.position, self.position + self._bite
+
+
+def is_of(thing: Todo, message: messages.Truncate | messages.Revoke) -> TypeGuard[messages.Lease]:
+    """Whether `thing` is the lease that a message is about."""
+    return isinstance(thing, messages.Lease) and (message.query, message.lease) == (thing.query, thing.lease)
+
+
+def _told(error: BaseException) -> BaseException:
+    """What the user is told of an error in sending a result: over the limits of the protocol is her result, not us."""
+    return MergeError(f"the result cannot be sent: {error}") if isinstance(error, LocalProtocolError) else error
 
 
 def packet_end(layout: FileLayout, wish: int) -> int:

@@ -38,7 +38,7 @@ class Task(ABC):
         return None
 
     def prepare(self, reader: Reader, file: File) -> None:  # noqa: B027 - most have nothing to prepare
-        """Do what the first bite of a file would have to wait for, so that the time of a packet says how fast it was."""
+        """Do, once a query, what its first bite would have to wait for: the time of a packet is to say how fast it was."""
 
     @abstractmethod
     def run(self, reader: Reader, file: File, start: int, stop: int) -> None:

@@ -1,0 +1,256 @@
+"""What user code does to its slot, and what a slot does to its agent: real processes, on one slot."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import eventmill as em
+import numpy as np
+import psutil
+import pytest
+import uproot
+import zmq
+from eventmill.protocol import codec, messages
+from eventmill.protocol.errors import EventmillError
+from eventmill.worker import cradle
+from eventmill.worker.bites import BITE_SECONDS, FIRST_BITE, Bites
+from eventmill.worker.failures import describe
+
+SECONDS = 60
+FILE = messages.File("f.root")
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[em.Session]:
+    with em.connect(slots=1) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> em.Dataset:
+    folder = tmp_path_factory.mktemp("events")
+    for number in range(4):
+        with uproot.recreate(folder / f"{number}.root") as file:
+            file["Events"] = {"x": np.arange(1000.0)}
+    return em.Dataset(str(folder / "*.root"), tree="Events")
+
+
+def count(events: Any) -> int:
+    return len(events)
+
+
+def assert_slot_works(session: em.Session, data: em.Dataset) -> None:
+    assert session.process(data, count).result(SECONDS).value == 4000
+
+
+# --- slots in user code ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["stop", "abort"])
+def test_a_slot_in_an_endless_loop_is_freed_when_its_query_ends(
+    session: em.Session, data: em.Dataset, keep: bool
+) -> None:
+    def endless(events: Any) -> int:
+        while True:
+            pass
+
+    query = session.process(data, endless)
+    waiting = session.process(data, count)
+    while not (query.progress and query.progress.slots):
+        session.queries()
+    query.stop() if keep else query.abort()
+    assert waiting.result(SECONDS).value == 4000, "what waited behind it in the same slot"
+    assert_slot_works(session, data)
+
+
+def test_results_that_cannot_be_pickled_fail_the_query_once(session: em.Session, data: em.Dataset) -> None:
+    """Each used to take its slot down, and to be done again, without end."""
+
+    class Locked:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+        def __add__(self, other: Locked) -> Locked:
+            return self
+
+    class Rude(Locked):
+        def __reduce__(self) -> Any:
+            raise SystemExit("no")
+
+    with pytest.raises(em.errors.MergeError, match="Locked in the result cannot be pickled"):
+        session.process(data, lambda events: Locked()).result(SECONDS)
+    with pytest.raises((em.errors.EventmillError, SystemExit)):
+        session.process(data, lambda events: Rude()).result(SECONDS)
+    assert_slot_works(session, data)
+
+
+def test_results_of_too_many_arrays_fail_the_query_in_words(session: em.Session, data: em.Dataset) -> None:
+    def crowd(events: Any) -> dict[str, Any]:
+        return {str(number): np.zeros(1) for number in range(codec.MAX_FRAMES + 1)}
+
+    with pytest.raises(em.errors.MergeError, match="the limit is 10,000"):
+        session.process(data, crowd).result(SECONDS)
+    assert_slot_works(session, data)
+
+
+def test_an_exception_whose_text_is_no_unicode_arrives(session: em.Session, data: em.Dataset) -> None:
+    def odd(events: Any) -> int:
+        raise ValueError("\udc80")
+
+    with pytest.raises(ValueError, match="\udc80"):
+        session.process(data, odd).result(SECONDS)
+    assert_slot_works(session, data)
+
+
+def test_a_slot_that_sends_nonsense_is_replaced_and_its_worker_goes_on(session: em.Session, data: em.Dataset) -> None:
+    def damage(events: Any) -> int:
+        import gc
+        import time
+
+        from eventmill.worker.slot import SlotProcess
+
+        (slot,) = (thing for thing in gc.get_objects() if isinstance(thing, SlotProcess))
+        slot.socket.send(b"nonsense")
+        time.sleep(SECONDS)
+        return 0
+
+    with pytest.raises(em.errors.AnalysisError, match=r"took down its slot.*nonsense"):
+        session.process(data, damage).result(SECONDS)
+    assert_slot_works(session, data)
+
+
+# --- the nursery and its folder -------------------------------------------------------------------------------------------
+
+
+def test_a_nursery_that_dies_is_reported_in_words(tmp_path: Path) -> None:
+    made = cradle.Cradle(tmp_path)
+    try:
+        (nursery,) = (
+            child for child in psutil.Process().children() if "eventmill.worker.nursery" in child.cmdline()
+            if made.endpoint in child.cmdline()
+        )  # fmt: skip
+        nursery.kill()
+        with pytest.raises(EventmillError, match="the process that starts slots has ended"):
+            made.receive()
+        with pytest.raises(EventmillError, match="the process that starts slots has ended"):
+            made.fork(0)
+    finally:
+        made.close()
+
+
+def test_a_long_temporary_folder_does_not_keep_a_worker_from_starting(
+    tmp_path: Path, data: em.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batch systems give jobs folders with long names; the path of a Unix socket has 107 bytes."""
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    with em.connect(slots=1) as session:
+        assert_slot_works(session, data)
+
+
+def test_the_folder_for_the_socket_is_the_first_whose_path_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cradle.LONGEST_PATH <= zmq.IPC_PATH_MAX_LEN
+    short = Path(tempfile.mkdtemp(dir="/tmp"))
+    long = tmp_path / ("é" * 60)
+    long.mkdir()
+    try:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
+        for folder, expected in ((short, short), (long, short)):
+            monkeypatch.setattr(tempfile, "tempdir", str(folder))
+            assert cradle.folder_for_socket() == str(expected)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
+        assert cradle.folder_for_socket() == "/tmp"
+    finally:
+        short.rmdir()
+
+
+# --- exceptions on their way ----------------------------------------------------------------------------------------------
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    def __reduce__(self) -> Any:
+        raise RuntimeError("no pickle")
+
+
+def huge() -> Exception:
+    return ValueError(b"x" * 20 * 2**20)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Mute(), huge(), type("E" * 5000, (Exception,), {})("x"), ValueError("y" * 10**6), OSError(2, "no", "\udcff")],
+    ids=["mute", "huge", "long name", "long text", "file name"],
+)
+def test_whatever_a_user_raises_can_be_told(error: Exception) -> None:
+    failure, frames = describe(error, FILE, 0, 10)
+    header, *rest = codec.encode(messages.Failed("q", 1, failure), frames)
+    decoded, _ = codec.decode([header, *rest])
+    assert isinstance(decoded, messages.Failed) and decoded.failure.message
+    assert sum(map(len, rest)) < 17 * 2**20
+
+
+def raised_in(filename: Path) -> str:
+    """The traceback that a user sees of a function that is in `filename`, called by eventmill's worker."""
+    names: dict[str, Any] = {}
+    exec(compile("def analysis():\n    raise ValueError('no')\n", str(filename), "exec"), names)
+    analysis = names["analysis"]
+    assert isinstance(analysis, FunctionType)
+    ours = Path(cradle.__file__).with_name("tasks.py")
+    exec(compile("def run():\n    analysis()\n", str(ours), "exec"), names)
+    with pytest.raises(ValueError) as caught:
+        names["run"]()
+    error = caught.value
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next
+    return describe(error, FILE, None, None)[0].traceback
+
+
+def test_tracebacks_begin_with_the_users_code_also_in_a_checkout() -> None:
+    """The package is the root of the repository: examples in it are users' code."""
+    example = Path(em.__file__).with_name("examples") / "dimuon.py"
+    text = raised_in(example)
+    assert str(example) in text and "tasks.py" not in text
+
+
+# --- bites ----------------------------------------------------------------------------------------------------------------
+
+
+def bites(fixed: float, each: float, number: int = 40) -> list[tuple[int, float]]:
+    """Sizes and seconds of the bites of an analysis that takes `fixed` for each call and `each` for each event."""
+    sizes, made = Bites(), []
+    for _ in range(number):
+        entries = sizes.next(left=10**9)
+        made.append((entries, fixed + each * entries))
+        sizes.learn(*made[-1])
+    return made
+
+
+def test_a_slow_analysis_is_deaf_for_a_moment_only() -> None:
+    """At 50 ms an event, the first bite decides how long the slot hears nothing."""
+    made = bites(fixed=0.0, each=0.05)
+    assert made[0][0] == FIRST_BITE and made[0][1] <= 5.0
+    assert made[2][1] <= 2 * BITE_SECONDS
+
+
+@pytest.mark.parametrize("fixed", [0.3, 1.0, 10.0])
+def test_calls_that_take_their_time_are_few(fixed: float) -> None:
+    """Smaller bites would not be shorter; they used to shrink to one event each."""
+    made = bites(fixed, each=1e-5)
+    assert all(entries * 1e-5 >= 0.5 * fixed or entries == 500_000 for entries, _ in made[20:])
+    assert all(seconds <= 3 * fixed for _, seconds in made)
+
+
+def test_a_fast_analysis_has_large_bites_at_once() -> None:
+    made = bites(fixed=0.001, each=1e-7)
+    assert made[5][0] == 500_000
