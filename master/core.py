@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 from typing import Any
 
 import msgspec
 
-from ..packetizer.ledger import Lease, StaleLease
-from ..packetizer.packetizer import Packet, Recall
+from ..packetizer.ledger import StaleLease
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Failure, File, Message
-from .credit import Credit
+from .dispatcher import Dispatcher
 from .effects import Drop, Effect, Exit, Merge, Replace, Send, Take
 from .peers import Peer, Slot, Worker, unfit
 from .query import MAX_KILLS, Compaction, Query, Share, public_path
@@ -35,9 +33,6 @@ SILENCE = 5.0
 SESSION_SILENCE = 60.0
 SNAPSHOT_INTERVAL = 0.5
 PROGRESS_INTERVAL = 0.2
-HELP_INTERVAL = 0.25
-"""How often idle slots look anew for somebody to help."""
-MOST_PASSED_OVER = 8
 SUSPICION = 1.75
 """Seconds of silence, heartbeats coming every second, after which a worker's leases are done by others, if they are idle."""
 KEPT_RESULTS = 100
@@ -64,11 +59,10 @@ class MasterCore:
         self.sessions: dict[bytes, Peer] = {}
         self.workers: dict[bytes, Worker] = {}
         self.queries: dict[str, Query] = {}
-        self._credit = Credit()
+        self._dispatcher = Dispatcher(self.queries, self._send)
         self._rates: dict[str, float] = {}
         self._counter = 0
-        self._next_check = self._next_help = 0.0
-        self._given_back: dict[str, None] = {}
+        self._next_check = 0.0
         self._effects: list[Effect] = []
         self._handlers: dict[type[Message], Callable[..., None]] = {
             messages.Submit: self._submit,
@@ -162,8 +156,8 @@ class MasterCore:
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
         times = [self._next_check]
-        if self._credit.idle and any(query.running and query.leases for query in self.queries.values()):
-            times.append(self._next_help)
+        if self._dispatcher.credit.idle and any(query.running and query.leases for query in self.queries.values()):
+            times.append(self._dispatcher.next_help)
         for query in self.queries.values():
             if not query.over:
                 times.append(query.next_progress)
@@ -202,7 +196,7 @@ class MasterCore:
                 live = {(number, lease) for lease in query.ledger.leases}
                 assert live == {lease for lease in held if lease[0] == number}
                 assert not query.ledger.complete
-        self._credit.check()
+        self._dispatcher.credit.check()
 
     # --- peers ----------------------------------------------------------------------------------------------------
 
@@ -223,7 +217,7 @@ class MasterCore:
             worker.slots = [Slot(worker, index) for index in range(hello.slots)]
             self.workers[identity] = worker
             for slot in worker.slots:
-                self._credit.offer(slot)
+                self._dispatcher.credit.offer(slot)
         log.info("%s %s joined from %s, pid %s", hello.role, name, hello.host, hello.pid)
         self._send(identity, messages.Welcome(name, self.version, HEARTBEAT, SILENCE, hello.incarnation), now=now)
 
@@ -243,9 +237,9 @@ class MasterCore:
         for number in dict.fromkeys(number for number, _ in worker.leases):
             self.queries[number].workers_lost += 1
         for lease in list(worker.leases):
-            self._give_back(worker, lease, now)
+            self._dispatcher.give_back(worker, lease, now)
         for slot in worker.slots:
-            self._credit.withdraw(slot)
+            self._dispatcher.credit.withdraw(slot)
             for query in self.queries.values():
                 query.packetizer.forget(slot)
 
@@ -357,7 +351,7 @@ class MasterCore:
             self._blame(worker, error, now)
             return
         query.packetizer.truncated(slot, message.lease, now)
-        self._close_if_gone(worker, query, message.lease, now)
+        self._dispatcher.close_if_gone(worker, query, message.lease, now)
         self._end_if_complete(query, now)
 
     def _finished(self, worker: Worker, message: messages.Finished, frames: Frames, now: float) -> None:
@@ -379,8 +373,8 @@ class MasterCore:
             share.packets += 1
             share.entries += entries
             share.seconds += message.seconds
-        self._credit.free(slot, (query.number, message.lease))
-        self._close_if_gone(worker, query, message.lease, now)
+        self._dispatcher.credit.free(slot, (query.number, message.lease))
+        self._dispatcher.close_if_gone(worker, query, message.lease, now)
         self._end_if_complete(query, now)
 
     def _commit(self, worker: Worker, message: messages.Commit, frames: Frames, now: float) -> None:
@@ -399,15 +393,15 @@ class MasterCore:
                 self._effects.append(Merge(query.number, frames, entries))
                 query.merged, query.kills_in_a_row = True, 0
                 for part in message.parts:
-                    self._close_if_gone(worker, query, part.lease, now)
+                    self._dispatcher.close_if_gone(worker, query, part.lease, now)
                 for lost in twins:
-                    self._revoke(query, lost, now)
+                    self._dispatcher.revoke(query, lost, now)
         if reason and query is not None:
             query.refused += 1
             # The result cannot be taken apart: whatever else is in it is to do again.
             for part in message.parts if query.running else ():
                 if (query.number, part.lease) in worker.leases:
-                    self._give_back(worker, (query.number, part.lease), now)
+                    self._dispatcher.give_back(worker, (query.number, part.lease), now)
             log.warning("refused commit %d of %s: %s", message.commit, worker.name, reason)
         self._send(worker.identity, messages.Committed(message.commit, not reason, reason), now=now)
         if query is not None:
@@ -421,7 +415,7 @@ class MasterCore:
         if query.submit.on_error == "skip":
             query.skipped = query.skipped or (failure, list(frames))
             query.ledger.fail(message.lease, f"{failure.error}: {failure.message}")
-            self._close_if_gone(worker, query, message.lease, now)
+            self._dispatcher.close_if_gone(worker, query, message.lease, now)
             self._end_if_complete(query, now)
         else:
             self._fail(query, failure, frames, now)
@@ -433,7 +427,7 @@ class MasterCore:
         slot = worker.slots[message.slot]
         slot.up = False
         self._compact_elsewhere(worker.identity, slot.index)
-        self._credit.withdraw(slot)
+        self._dispatcher.credit.withdraw(slot)
         self._count_compaction(worker, message, now)
         log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
         lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
@@ -442,7 +436,7 @@ class MasterCore:
             self._count_kill(worker, (working.query, working.lease), message.reason, now)
         for key in lost:
             if key in worker.leases:
-                self._give_back(worker, key, now)
+                self._dispatcher.give_back(worker, key, now)
 
     def _count_kill(self, worker: Worker, key: tuple[str, int], reason: str, now: float) -> None:
         """A slot went down while it worked on a lease: entries that this happens to again and again are the cause."""
@@ -455,7 +449,7 @@ class MasterCore:
         text = f"the analysis took down its slot {kills} times, the last time: {reason}"
         if query.submit.on_error == "skip":
             query.ledger.fail(lease.number, text)
-            self._close_if_gone(worker, query, lease.number, now)
+            self._dispatcher.close_if_gone(worker, query, lease.number, now)
             self._end_if_complete(query, now)
             return
         failure = Failure(
@@ -473,7 +467,7 @@ class MasterCore:
         if message.slot < len(worker.slots):
             slot = worker.slots[message.slot]
             slot.up = True
-            self._credit.offer(slot)
+            self._dispatcher.credit.offer(slot)
 
     # --- compaction -----------------------------------------------------------------------------------------------
 
@@ -532,110 +526,6 @@ class MasterCore:
         """The query of a lease that this worker holds; None for a lease that is dead, which a late message may name."""
         return self.queries[number] if (number, lease) in worker.leases else None
 
-    def _feed(self, now: float) -> None:
-        """Lease work to slots that have credit, first to those that have nothing at all; then let the idle ones help."""
-        queries = [query for query in self.queries.values() if query.running]
-        if queries and self._lease_all(queries, now) and self._credit.idle:
-            self._help(queries, now)
-
-    def _lease_all(self, queries: list[Query], now: float) -> bool:
-        """Lease until no slot has credit (false) or no query has anything to lease (true).
-
-        A slot for which nothing is wise now is passed over, a few of them at a time.
-        """
-        passed_over = 0
-        for slot in self._credit:
-            if self._lease_to(slot, queries, now):
-                continue
-            if passed_over == MOST_PASSED_OVER or not any(query.packetizer.anything for query in queries):
-                return True
-            self._credit.postpone(slot)
-            passed_over += 1
-        return False
-
-    def _lease_to(self, slot: Slot, queries: list[Query], now: float) -> bool:
-        """Lease a packet to a slot, of the query whose owner has the fewest; false when no query has any work."""
-        owned: dict[str, int] = {}
-        for query in queries:
-            owned[query.submit.owner] = owned.get(query.submit.owner, 0) + query.leases
-        for query in sorted(queries, key=lambda query: (owned[query.submit.owner], query.leases)):
-            if slot not in query.packetizer.paces:
-                query.packetizer.join(slot, slot.worker.host, slot.worker.site)
-            packet = query.packetizer.next(slot, now)
-            if packet is not None:
-                self._send_lease(query, slot, packet, now)
-                return True
-        return False
-
-    def _send_lease(self, query: Query, slot: Slot, packet: Packet, now: float) -> None:
-        worker, lease = slot.worker, packet.lease
-        if worker.identity not in query.set_up:
-            query.set_up[worker.identity] = None
-            self._send(worker.identity, query.setup, [query.analysis], now=now)
-        key = (query.number, lease.number)
-        worker.leases[key] = slot
-        self._credit.take(slot, key)
-        query.leases += 1
-        message = messages.Lease(
-            lease.number,
-            query.number,
-            slot.index,
-            query.files[lease.file],
-            lease.start,
-            lease.stop,
-            packet.seconds,
-            lease.opening,
-            packet.apart,
-        )
-        self._send(worker.identity, message, now=now)
-
-    def _help(self, queries: list[Query], now: float) -> None:
-        """Nothing is left to lease and slots are idle: shorten what others have, or let two work on the same."""
-        self._next_help = now + HELP_INTERVAL
-        for query in queries:
-            most = len(self._credit.idle) - query.packetizer.outstanding(now)
-            for slot in list(islice(self._credit.idle, max(0, most))):
-                if slot not in query.packetizer.paces:
-                    query.packetizer.join(slot, slot.worker.host, slot.worker.site)
-                help_ = query.packetizer.help(slot, now)
-                if help_ is None:
-                    break
-                if isinstance(help_, Packet):
-                    self._send_lease(query, slot, help_, now)
-                elif isinstance(help_, Recall):
-                    self._recall(query, help_.lease, now)
-                else:
-                    truncate = messages.Truncate(query.number, help_.lease.number, help_.stop)
-                    self._send(help_.lease.holder.worker.identity, truncate, now=now)
-
-    def _recall(self, query: Query, lease: Lease, now: float) -> None:
-        """Take a lease back from a holder that makes nothing of it."""
-        worker: Worker = lease.holder.worker
-        self._send(worker.identity, messages.Revoke(query.number, lease.number), now=now)
-        self._give_back(worker, (query.number, lease.number), now)
-
-    def _revoke(self, query: Query, lease: Lease, now: float) -> None:
-        """A lease is dead because its twin was committed first: its holder is to drop it."""
-        worker: Worker = lease.holder.worker
-        self._send(worker.identity, messages.Revoke(query.number, lease.number), now=now)
-        self._close_if_gone(worker, query, lease.number, now)
-
-    def _give_back(self, worker: Worker, key: tuple[str, int], now: float) -> None:
-        """A lease ends without result: its entries are to do again."""
-        query = self.queries[key[0]]
-        lease = query.ledger.leases[key[1]]
-        query.ledger.give_back(key[1], query.packetizer.worked(worker.leases[key], lease))
-        self._given_back[query.number] = None
-        self._close_if_gone(worker, query, key[1], now)
-
-    def _close_if_gone(self, worker: Worker, query: Query, lease: int, now: float) -> None:
-        if lease not in query.ledger.leases:
-            key = (query.number, lease)
-            slot = worker.leases.pop(key)
-            query.packetizer.dropped(slot, lease, now)
-            self._credit.free(slot, key)
-            query.leases -= 1
-
     def _share(self, query: Query, worker: Worker) -> Share:
         return query.shares.setdefault(worker.name, Share(worker.host, worker.pid, len(worker.slots)))
 
@@ -652,7 +542,7 @@ class MasterCore:
 
     def _finish_merging(self, query: Query, now: float) -> None:
         """Nothing more will be committed: take the result, once everything in it is merged."""
-        self._release(query, now)
+        self._release(query, now, merging=True)
         query.state = "merging"
         if query.compaction is None:
             self._effects.append(Take(query.number, final=True))
@@ -681,14 +571,16 @@ class MasterCore:
         )  # fmt: skip
         return message, frames
 
-    def _release(self, query: Query, now: float) -> None:
-        """Take a query's leases from all workers, and let them forget it."""
+    def _release(self, query: Query, now: float, merging: bool = False) -> None:
+        """Take a query's leases from all workers, and let them forget it; unless it is `merging`, its compaction too."""
         for worker in self.workers.values():
             for key in [key for key in worker.leases if key[0] == query.number]:
-                self._credit.free(worker.leases.pop(key), key)
+                self._dispatcher.credit.free(worker.leases.pop(key), key)
         query.leases = 0
+        if not merging and query.compaction is not None and query.compaction.holder is not None:
+            query.set_up[query.compaction.holder[0]] = None
         for identity in query.set_up:
-            self._send(identity, messages.Release(query.number), now=now)
+            self._send(identity, messages.Release(query.number, merging), now=now)
         query.set_up.clear()
 
     def _forget_old(self) -> None:
@@ -743,10 +635,10 @@ class MasterCore:
         self._send(worker.identity, messages.Fault(str(reason)), now=now)
 
     def _done(self, now: float) -> list[Effect]:
-        for number in self._given_back:
+        for number in self._dispatcher.given_back:
             self._end_if_complete(self.queries[number], now)
-        self._given_back.clear()
-        self._feed(now)
+        self._dispatcher.given_back.clear()
+        self._dispatcher.feed(now)
         self._compact(now)
         effects, self._effects = self._effects, []
         return effects

@@ -353,12 +353,14 @@ class Revoke(Message, frozen=True):
 
 
 class Release(Message, frozen=True):
-    """A query is over: drop its leases, what was accumulated for it, and its code.
+    """A query is over: drop its leases, what was accumulated for it, and its code; unless it is `merging` also the
+    compaction of its total, which nobody waits for any more.
 
     A slot that has done so says the same to its agent; the master is not answered.
     """
 
     query: Word
+    merging: bool = False
 
 
 class Committed(Message, frozen=True):

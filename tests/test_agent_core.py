@@ -290,6 +290,18 @@ def test_a_compaction_that_nobody_waits_for_any_more_can_be_dropped() -> None:
     assert Kill(0) in agent.core.expire(core.PATIENCE)
 
 
+def test_a_compaction_goes_on_while_its_query_is_merging() -> None:
+    """The release of the leases comes while a slot compacts: dropped with them, the query would merge for ever."""
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.finish(1, 0)
+    agent.master(m.Compact("q", 0), [b"total"])
+    agent.master(m.Release("q", merging=True))
+    agent.slot(0, m.Release("q", merging=True))
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(100.0))
+    assert sent(agent.slot(0, m.Compacted("q", 0)), m.Compacted)
+
+
 # --- nothing is left without an answer ----------------------------------------------------------------------------------
 
 

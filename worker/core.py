@@ -342,7 +342,7 @@ class AgentCore:
         for slot in self.slots:
             for key in [key for key in slot.leases if key[0] == message.query]:
                 self._close(slot, key)
-            dead = [key for key in slot.todo if key[0] == message.query]
+            dead = [key for key in slot.todo if key[0] == message.query and (key[1] is not None or not message.merging)]
             slot.drop(dead, now)
             if dead or message.query in slot.set_up:
                 self._effects.append(ToSlot(slot.index, message))

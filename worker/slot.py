@@ -167,7 +167,11 @@ class SlotProcess:
     def _release(self, message: messages.Release) -> None:
         """Drop all there is of a query; the packet at work is dropped after its bite."""
         self.queries.pop(message.query, None)
-        self.todo = deque(thing for thing in self.todo if thing.query != message.query)
+        self.todo = deque(
+            thing
+            for thing in self.todo
+            if thing.query != message.query or (message.merging and isinstance(thing, Compaction))
+        )
         self._send(message)
 
     # --- work -----------------------------------------------------------------------------------------------------
