@@ -302,7 +302,8 @@ class MasterCore:
         elif query.running:
             self._finish_merging(query, now)
         elif query.compaction is not None:
-            # Nobody may be there to merge its objects: the session does it.
+            # Nobody may be there to merge its objects, or it takes for ever: the session does it.
+            self._release(query, now)
             self._effects.append(Replace(query.number, query.compaction.frames))
             self._effects.append(Take(query.number, final=True, as_is=True))
             query.compaction = None

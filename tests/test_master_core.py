@@ -373,6 +373,24 @@ def test_objects_are_merged_by_a_slot_and_by_another_if_that_one_is_gone() -> No
     assert made.ended[query].state == "done"
 
 
+@pytest.mark.parametrize("keep", [True, False], ids=["stop", "abort"])
+def test_a_slot_that_compacts_is_told_when_nobody_waits_for_it_any_more(keep: bool) -> None:
+    """And not before: the release of the leases, when all is processed, leaves the compaction alone."""
+    made = world([10], slots=1)
+    query = made.submit()
+    worker = made.workers[b"worker0"]
+    made.carry_out(made.core.crowded(query, [b"total"], 0.0))
+    while worker.queues[0]:
+        made.work(worker, 0)
+    made.commit(worker)
+    assert made.core.queries[query].state == "merging"
+    releases = [message.merging for message in made.inbox[b"worker0"] if isinstance(message, m.Release)]
+    assert releases == [True]
+    made.tell(b"session", "session", m.Stop(query, keep))
+    releases = [message.merging for message in made.inbox[b"worker0"] if isinstance(message, m.Release)]
+    assert releases == [True, False]
+
+
 def test_objects_that_do_not_merge_fail_the_query() -> None:
     made = world([10])
     query = made.submit()
