@@ -230,7 +230,7 @@ def test_a_query_that_keeps_taking_slots_down_fails() -> None:
 
 def test_a_slot_that_goes_down_with_several_leases_as_its_query_fails() -> None:
     """The leases behind the deadly one end with the query; nothing is given back twice."""
-    made = world([100, 100, 100], slots=1)
+    made = world([100] * 6, slots=1)
     query = made.submit()
     for _ in range(3):
         keys = [m.LeaseKey(query, lease.lease) for lease in made.workers[b"worker0"].queues[0]]
