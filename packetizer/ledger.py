@@ -115,7 +115,7 @@ class Ledger:
         self.unopened: OrderedDict[int, None] = OrderedDict.fromkeys(range(len(self.files)))
         self.ready: dict[int, None] = {}
         self.todo = self.leased = self.processed = self.failed = self.redone = 0
-        self.opened_files = self.duplicated = 0
+        self.opened_files = 0
         self.returned: list[int] = []
         self._next_lease = 0
         self.opened_entries = 0
@@ -169,7 +169,6 @@ class Ledger:
             raise StaleLease(f"lease {number} cannot be duplicated")
         twin = self._new_lease(lease.file, lease.start, lease.stop, holder)
         lease.twin, twin.twin = twin.number, lease.number
-        self.duplicated += 1
         return twin
 
     # --- what slots report ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Iterator
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ import zmq.utils.monitor
 
 from . import codec
 from .connection import Connection
+from .errors import RemoteProtocolError
+from .messages import Message
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +130,18 @@ class Dial:
         except zmq.Again:
             # The queue has no limit: this is how libzmq says that it has given up the address, and `refused` tells why.
             log.debug("not sent: there is no way to %s any more", self.connection.address)
+
+    def receive(self) -> Iterator[tuple[Message, list[codec.Buffer]]]:
+        """The messages that have come, with their frames; what is no message is logged and passed over."""
+        while True:
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            try:
+                yield codec.decode([frame.buffer for frame in frames])
+            except RemoteProtocolError as error:
+                log.warning("the master sent nonsense: %s", error)
 
     def close(self) -> None:
         """Close the sockets; what is queued is sent first, where there is a connection."""

@@ -308,16 +308,7 @@ class Link:
         return True
 
     def _receive(self) -> None:
-        while True:
-            try:
-                frames = self._dial.socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            try:
-                message, rest = codec.decode([frame.buffer for frame in frames])
-            except RemoteProtocolError as error:
-                log.warning("the master sent nonsense: %s", error)
-                continue
+        for message, rest in self._dial.receive():
             self._deliver(message, rest)
 
     def _deliver(self, message: Message, frames: list[Buffer]) -> None:

@@ -132,17 +132,10 @@ class Worker:
                 raise ConnectionFailed(dial.trouble())
 
     def _receive_from_master(self) -> None:
-        while self._leave is None:
-            try:
-                frames = self.dial.socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            try:
-                message, rest = codec.decode([frame.buffer for frame in frames])
-            except RemoteProtocolError as error:
-                log.warning("the master sent nonsense: %s", error)
-                continue
+        for message, rest in self.dial.receive():
             self._carry_out(self.core.from_master(message, rest, time.monotonic()))
+            if self._leave is not None:
+                return
 
     def _receive_from_slots(self) -> None:
         while True:
