@@ -207,7 +207,10 @@ class Ledger:
         self._shrink(lease, stop)
         lease.finished = True
         if lease.start == stop and lease.committed:
-            self._close(lease)
+            if lease.twin is not None:
+                self._leave_to_twin(lease)
+            else:
+                self._close(lease)
 
     def truncate(self, number: int, stop: int) -> None:
         """The holder has agreed to end its lease at `stop`; a lease truncated to its start is over, and a file that was to

@@ -42,13 +42,6 @@ class Ranges:
         """The range with the lowest start. Raises `IndexError` when there is none."""
         return self._starts[0], self._stops[0]
 
-    def at_or_after(self, entry: int) -> tuple[int, int]:
-        """The range that holds `entry` or comes next, cut to begin there; the first one when none comes next."""
-        index = bisect_right(self._stops, entry)
-        if index == len(self._starts):
-            return self.first()
-        return max(self._starts[index], entry), self._stops[index]
-
     def add(self, start: int, stop: int) -> None:
         """Add `[start, stop)`, of which nothing may be there; an empty range adds nothing."""
         if stop <= start:

@@ -37,10 +37,3 @@ def test_backward_ranges_are_refused() -> None:
     for act in (ranges.add, ranges.remove):
         with pytest.raises(ValueError, match="backwards"):
             act(5, 4)
-
-
-def test_at_or_after_finds_the_place_to_go_on() -> None:
-    ranges = Ranges([(0, 4), (10, 20)])
-    assert ranges.at_or_after(2) == (2, 4)
-    assert ranges.at_or_after(4) == (10, 20)
-    assert ranges.at_or_after(20) == (0, 4)
