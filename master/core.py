@@ -17,14 +17,16 @@ from typing import Any
 
 import msgspec
 
-from ..packetizer.ledger import StaleLease
+from ..packetizer.ledger import Gap, StaleLease
+from ..packetizer.listing import Listing
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Failure, File, Message
+from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Drop, Effect, Exit, Merge, Replace, Send, Take
 from .peers import Peer, Slot, Worker, unfit
-from .query import MAX_KILLS, Compaction, Query, Share, public_path
+from .query import MAX_KILLS, Query, Share, public_path
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class MasterCore:
         self.workers: dict[bytes, Worker] = {}
         self.queries: dict[str, Query] = {}
         self._dispatcher = Dispatcher(self.queries, self._send)
+        self._compactor = Compactor(self.queries, self._send)
         self._rates: dict[str, float] = {}
         self._counter = 0
         self._next_check = 0.0
@@ -71,12 +74,15 @@ class MasterCore:
             messages.Seen: self._seen,
             messages.Ask: self._ask,
             messages.Shutdown: self._shutdown,
+            messages.Drain: self._drain,
+            messages.Draining: self._draining,
             messages.Opened: self._opened,
             messages.Reached: self._reached,
             messages.Truncated: self._truncated,
             messages.Finished: self._finished,
             messages.Commit: self._commit,
             messages.Failed: self._failed,
+            messages.Skipped: self._skipped,
             messages.Compacted: self._compacted,
             messages.SlotDown: self._slot_down,
             messages.SlotUp: self._slot_up,
@@ -103,7 +109,7 @@ class MasterCore:
             self._suspect(peer, False)
         peer.heard = now
         if isinstance(message, messages.Bye):
-            self._lose(identity, "left", now)
+            self._lose(identity, "left", now, said_so=True)
         elif not isinstance(message, messages.Heartbeat):
             self._handlers[type(message)](peer, message, frames, now)
         return self._done(now)
@@ -134,7 +140,7 @@ class MasterCore:
         """A query's total holds objects that only a slot can merge."""
         query = self.queries.get(number)
         if query is not None and not query.over:
-            query.compaction = Compaction(frames)
+            self._compactor.set_aside(query, frames)
         return self._done(now)
 
     def merge_failed(self, number: str, failure: Failure, now: float) -> list[Effect]:
@@ -163,6 +169,8 @@ class MasterCore:
                 times.append(query.next_progress)
                 if self._wants_snapshot(query):
                     times.append(query.next_snapshot)
+                if query.retrying:
+                    times.append(query.retrying[0][0])
         return min(times)
 
     def expire(self, now: float) -> list[Effect]:
@@ -170,6 +178,9 @@ class MasterCore:
         for query in self.queries.values():
             if not query.over:
                 self._report_progress(query, now)
+                if query.retrying:
+                    query.release_held(now)
+                    self._end_if_complete(query, now)
         if now >= self._next_check:
             self._next_check = now + HEARTBEAT / 2
             for worker in list(self.workers.values()):
@@ -221,8 +232,11 @@ class MasterCore:
         log.info("%s %s joined from %s, pid %s", hello.role, name, hello.host, hello.pid)
         self._send(identity, messages.Welcome(name, self.version, HEARTBEAT, SILENCE, hello.incarnation), now=now)
 
-    def _lose(self, identity: bytes, how: str, now: float) -> None:
-        """A peer is gone. What a worker has not committed is to do again; a session's queries go on."""
+    def _lose(self, identity: bytes, how: str, now: float, said_so: bool = False) -> None:
+        """A peer is gone. What a worker has not committed is to do again; a session's queries go on.
+
+        A worker that `said_so` is not counted as lost.
+        """
         session = self.sessions.pop(identity, None)
         worker = self.workers.pop(identity, None)
         for query in self.queries.values():
@@ -232,10 +246,10 @@ class MasterCore:
             log.info("session %s %s", session.name, how)
         if worker is None:
             return
-        self._compact_elsewhere(identity)
+        self._compactor.lost(identity)
         log.info("worker %s %s with %d leases", worker.name, how, len(worker.leases))
         for number in dict.fromkeys(number for number, _ in worker.leases):
-            self.queries[number].workers_lost += 1
+            self.queries[number].workers_lost += not said_so
         for lease in list(worker.leases):
             self._dispatcher.give_back(worker, lease, now)
         for slot in worker.slots:
@@ -253,17 +267,15 @@ class MasterCore:
 
     def _submit(self, peer: Peer, message: messages.Submit, frames: Frames, now: float) -> None:
         try:
-            analysis, files = frames
+            analysis, files, *supply = frames
             decoded = _files.decode(files)
+            number = f"q{self.tag}{self._counter + 1}"
+            rate = self._rates.get(message.digest, 0.0)
+            query = Query(number, message, analysis, decoded, now, rate, supply)
         except (ValueError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
             return
-        if not decoded:
-            self._send(peer.identity, messages.Refused(message.request, "the dataset has no files"), now=now)
-            return
         self._counter += 1
-        number = f"q{self.tag}{self._counter}"
-        query = Query(number, message, analysis, decoded, now, rate=self._rates.get(message.digest, 0.0))
         query.subscribers[peer.identity] = False
         self.queries[number] = query
         self._forget_old()
@@ -313,6 +325,13 @@ class MasterCore:
         if query is not None and peer.identity in query.subscribers:
             query.subscribers[peer.identity] = False
 
+    def _drain(self, peer: Peer, message: messages.Drain, frames: Frames, now: float) -> None:
+        """Pass on that a worker is to leave."""
+        for worker in self.workers.values():
+            if worker.name == message.worker:
+                log.info("%s asks worker %s to leave", peer.name, worker.name)
+                self._send(worker.identity, message, now=now)
+
     def _shutdown(self, peer: Peer, message: messages.Shutdown, frames: Frames, now: float) -> None:
         log.info("%s asks the master to end", peer.name)
         for worker in self.workers:
@@ -323,6 +342,10 @@ class MasterCore:
 
     # --- workers --------------------------------------------------------------------------------------------------
 
+    def _draining(self, worker: Worker, message: messages.Draining, frames: Frames, now: float) -> None:
+        log.info("worker %s leaves in %.0f s", worker.name, message.seconds)
+        self._dispatcher.leave(worker, now + message.seconds, now)
+
     def _opened(self, worker: Worker, message: messages.Opened, frames: Frames, now: float) -> None:
         query = self._holds(worker, message.lease, message.query)
         if query is None:
@@ -332,6 +355,8 @@ class MasterCore:
         except StaleLease as error:
             self._blame(worker, error, now)
             return
+        if message.listed is not None:
+            query.listings[query.ledger.leases[message.lease].file] = Listing(message.listed)
         query.packetizer.opened(worker.leases[query.number, message.lease], message.lease, now)
         self._end_if_complete(query, now)
 
@@ -360,13 +385,14 @@ class MasterCore:
         if query is None:
             return
         slot = worker.leases[query.number, message.lease]
-        entries = message.stop - query.ledger.leases[message.lease].start
+        start = query.ledger.leases[message.lease].start
+        entries = message.stop - start
         try:
             query.ledger.finished(message.lease, message.stop)
         except StaleLease as error:
             self._blame(worker, error, now)
             return
-        query.packetizer.finished(slot, message.lease, message.stop, message.seconds, now)
+        query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now)
         self._rates[query.submit.digest] = query.packetizer.rate
         query.reached += entries
         query.bytes_read += message.bytes_read
@@ -386,14 +412,18 @@ class MasterCore:
         if query is not None and not reason:
             leases = query.ledger.leases
             twins = [leases[twin] for part in message.parts if (twin := leases[part.lease].twin) is not None]
+            gaps = [Gap(part.lease, gap.start, gap.stop, gap.reason) for part in message.parts for gap in part.gaps]
+            files = [leases[part.lease].file for part in message.parts]
             try:
-                entries = query.ledger.commit([(part.lease, part.start, part.stop) for part in message.parts])
+                entries = query.ledger.commit([(part.lease, part.start, part.stop) for part in message.parts], gaps)
             except StaleLease as error:
                 reason = str(error)
             else:
                 self._effects.append(Merge(query.number, frames, entries))
-                query.merged, query.kills_in_a_row = True, 0
-                for part in message.parts:
+                query.merged = True
+                query.packetizer.kills.committed()
+                for file, part in zip(files, message.parts, strict=True):
+                    query.packetizer.kills.clear(file, part.start, part.stop)
                     self._dispatcher.close_if_gone(worker, query, part.lease, now)
                 for lost in twins:
                     self._dispatcher.revoke(query, lost, now)
@@ -412,14 +442,25 @@ class MasterCore:
         query = self._holds(worker, message.lease, message.query)
         if query is None:
             return
+        lease = query.ledger.leases[message.lease]
         failure = self._from_worker(message.failure, worker)
-        if query.submit.on_error == "skip":
+        if failure.kind == "data" and query.try_again(lease, message.failure.path, failure, now):
+            log.warning("query %s: %s; it will be tried again", query.number, failure.message)
+            self._dispatcher.give_back(worker, (query.number, message.lease), now)
+        elif query.submit.on_error == "skip":
             query.skipped = query.skipped or (failure, list(frames))
-            query.ledger.fail(message.lease, f"{failure.error}: {failure.message}")
+            reason = f"{failure.error}: {failure.message}"
+            query.ledger.fail(message.lease, reason, *query.at_fault(lease, failure))
             self._dispatcher.close_if_gone(worker, query, message.lease, now)
             self._end_if_complete(query, now)
         else:
             self._fail(query, failure, frames, now)
+
+    def _skipped(self, worker: Worker, message: messages.Skipped, frames: Frames, now: float) -> None:
+        """A slot has passed over an error for the first time: the entries are named in its commits."""
+        query = self.queries.get(message.query)
+        if query is not None and query.running:
+            query.skipped = query.skipped or (self._from_worker(message.failure, worker), list(frames))
 
     def _slot_down(self, worker: Worker, message: messages.SlotDown, frames: Frames, now: float) -> None:
         if message.slot >= len(worker.slots):
@@ -427,69 +468,58 @@ class MasterCore:
             return
         slot = worker.slots[message.slot]
         slot.up = False
-        self._compact_elsewhere(worker.identity, slot.index)
+        self._compactor.lost(worker.identity, slot.index)
         self._dispatcher.credit.withdraw(slot)
-        self._count_compaction(worker, message, now)
+        self._take_down_compaction(worker, message, now)
         log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
         lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
         working = message.working
         if working is not None and (working.query, working.lease) in worker.leases:
-            self._count_kill(worker, (working.query, working.lease), message.reason, now)
+            self._count_kill(worker, message, now)
         for key in lost:
             if key in worker.leases:
                 self._dispatcher.give_back(worker, key, now)
 
-    def _count_kill(self, worker: Worker, key: tuple[str, int], reason: str, now: float) -> None:
+    def _count_kill(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
         """A slot went down while it worked on a lease: entries that this happens to again and again are the cause."""
-        query = self.queries[key[0]]
-        lease = query.ledger.leases[key[1]]
-        kills = query.count_kill(lease.file, lease.start, lease.stop)
-        if kills < MAX_KILLS:
+        assert message.working is not None
+        query = self.queries[message.working.query]
+        lease = query.ledger.leases[message.working.lease]
+        span = (lease.start, lease.stop)
+        if message.start is not None and message.stop is not None and lease.start <= message.start < message.stop:
+            span = (message.start, message.stop)
+        culprit = query.packetizer.kills.add(lease.file, span)
+        if culprit is None:
             return
-        file = query.files[lease.file]
-        text = f"the analysis took down its slot {kills} times, the last time: {reason}"
+        start, stop = query.entries(lease.file, *culprit)
+        which = f"entry {start}" if stop == start + 1 else f"something in the entries {start} to {stop}"
+        text = f"{which} took down its slot again and again; the last time it was {message.reason}"
+        log.error("query %s: %s", query.number, text)
         if query.submit.on_error == "skip":
-            query.ledger.fail(lease.number, text)
+            query.ledger.fail(lease.number, text, *culprit)
             self._dispatcher.close_if_gone(worker, query, lease.number, now)
             self._end_if_complete(query, now)
             return
+        file = query.files[lease.file]
         failure = Failure(
-            "slot",
-            "AnalysisError",
-            text,
-            path=file.path,
-            tree=file.tree,
-            start=lease.start,
-            stop=None if lease.opening else lease.stop,
-        )
+            "slot", "AnalysisError", text, path=file.path, tree=file.tree, start=start,
+            stop=None if lease.opening else stop,
+        )  # fmt: skip
         self._fail(query, self._from_worker(failure, worker), (), now)
 
-    def _slot_up(self, worker: Worker, message: messages.SlotUp, frames: Frames, now: float) -> None:
-        if message.slot < len(worker.slots):
-            slot = worker.slots[message.slot]
-            slot.up = True
-            self._dispatcher.credit.offer(slot)
-
-    # --- compaction -----------------------------------------------------------------------------------------------
-
-    def _compact(self, now: float) -> None:
-        """Give totals that wait for compaction to the slots with the fewest leases."""
-        for query in self.queries.values():
-            compaction = query.compaction
-            if compaction is None or compaction.holder is not None:
-                continue
-            slots = [slot for worker in self.workers.values() for slot in worker.slots if slot.up]
-            slot = min(slots, key=lambda slot: len(slot.leases), default=None)
-            if slot is not None:
-                compaction.holder = (slot.worker.identity, slot.index)
-                self._send(slot.worker.identity, messages.Compact(query.number, slot.index), compaction.frames, now=now)
+    def _take_down_compaction(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
+        """A slot may have gone down because of the objects that it merged."""
+        query = self._compactor.took_down(message.compacting)
+        if query is not None:
+            text = (
+                f"merging the objects that the analysis returned took down a slot {MAX_KILLS} times: {message.reason}"
+            )
+            self._fail(query, self._from_worker(Failure("slot", "AnalysisError", text), worker), (), now)
 
     def _compacted(self, worker: Worker, message: messages.Compacted, frames: Frames, now: float) -> None:
-        query = self.queries.get(message.query)
-        holder = (worker.identity, message.slot)
-        if query is None or query.compaction is None or query.compaction.holder != holder:
+        query = self._compactor.done(message.query, worker.identity, message.slot)
+        if query is None:
             return
-        query.compaction = None
         if message.failure is not None:
             self._fail(query, self._from_worker(message.failure, worker), frames, now)
             return
@@ -497,29 +527,11 @@ class MasterCore:
         if query.state == "merging":
             self._effects.append(Take(query.number, final=True))
 
-    def _count_compaction(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
-        """A slot went down while it merged objects: the third one shows that they are the cause."""
-        query = self.queries.get(message.compacting)
-        if query is None or query.compaction is None:
-            return
-        query.compaction.kills += 1
-        if query.compaction.kills >= MAX_KILLS:
-            text = (
-                f"merging the objects that the analysis returned took down a slot {MAX_KILLS} times: {message.reason}"
-            )
-            self._fail(query, self._from_worker(Failure("slot", "AnalysisError", text), worker), (), now)
-
-    def _compact_elsewhere(self, identity: bytes, index: int | None = None) -> None:
-        """A worker, or one slot of it, is gone: what it was compacting is given to another."""
-        for query in self.queries.values():
-            holder = query.compaction.holder if query.compaction is not None else None
-            if (
-                query.compaction is not None
-                and holder is not None
-                and holder[0] == identity
-                and index in (None, holder[1])
-            ):
-                query.compaction.holder = None
+    def _slot_up(self, worker: Worker, message: messages.SlotUp, frames: Frames, now: float) -> None:
+        if message.slot < len(worker.slots):
+            slot = worker.slots[message.slot]
+            slot.up = True
+            self._dispatcher.credit.offer(slot)
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
@@ -623,6 +635,8 @@ class MasterCore:
             return "all events are processed; what they gave is being merged"
         if not self.workers:
             return "no worker has joined yet: start one with `eventmill worker`"
+        if query.ledger.held:
+            return f"{query.trouble}; it will be tried again"
         return "all slots are busy with other queries"
 
     def _send(self, identity: bytes, message: Message, frames: Iterable[Buffer] = (), *, now: float) -> None:
@@ -640,6 +654,6 @@ class MasterCore:
             self._end_if_complete(self.queries[number], now)
         self._dispatcher.given_back.clear()
         self._dispatcher.feed(now)
-        self._compact(now)
+        self._compactor.assign(self.workers.values(), now)
         effects, self._effects = self._effects, []
         return effects

@@ -35,8 +35,8 @@ class Credit:
                 level[slot] = None
 
     def offer(self, slot: Slot) -> None:
-        """A slot that is up can take leases, if it has not too many."""
-        if slot.up and len(slot.leases) < CREDIT:
+        """A slot that is up and stays can take leases, if it has not too many."""
+        if slot.up and not slot.leaving and len(slot.leases) < CREDIT:
             self._levels[len(slot.leases)][slot] = None
 
     def withdraw(self, slot: Slot) -> None:
@@ -58,6 +58,6 @@ class Credit:
             self.offer(slot)
 
     def check(self) -> None:
-        """Assert that every slot here is up, and where its number of leases says."""
+        """Assert that every slot here is up, stays, and is where its number of leases says."""
         for level, slots in enumerate(self._levels):
-            assert all(len(slot.leases) == level and slot.up for slot in slots)
+            assert all(len(slot.leases) == level and slot.up and not slot.leaving for slot in slots)

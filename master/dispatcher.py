@@ -1,6 +1,8 @@
 """Who gets the next lease: slots with credit, the emptiest first, of the query whose owner has the fewest.
 
-When nothing is left to lease, idle slots help those that would end last (`packetizer.Packetizer.help`).
+Among the queries of one owner, those of higher priority come first, then the one with the fewest leases. A query that is new
+does not wait for packets of others to end: its share of the slots makes way for it. When nothing is left to lease, idle
+slots help those that would end last (`packetizer.Packetizer.help`).
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from ..packetizer.ledger import Lease
-from ..packetizer.packetizer import Packet, Recall
+from ..packetizer.packetizer import Packet, Recall, Truncation
 from ..protocol import messages
 from .credit import Credit
 from .peers import Slot, Worker
@@ -18,6 +20,8 @@ from .query import Query
 HELP_INTERVAL = 0.25
 """How often idle slots look anew for somebody to help."""
 MOST_PASSED_OVER = 8
+LAST_LEASE = 0.2
+"""Seconds before it leaves after which a worker gets nothing more."""
 
 
 class Dispatcher:
@@ -38,8 +42,14 @@ class Dispatcher:
     def feed(self, now: float) -> None:
         """Lease work to slots that have credit, first to those that have nothing at all; then let the idle ones help."""
         queries = [query for query in self._queries.values() if query.running]
-        if queries and self._lease_all(queries, now) and self.credit.idle:
+        if not queries:
+            return
+        if self._lease_all(queries, now) and self.credit.idle:
             self._help(queries, now)
+        if len(queries) > 1 and not self.credit.idle:
+            for query in queries:
+                if not query.begun:
+                    self._make_room(query, queries, now)
 
     def _lease_all(self, queries: list[Query], now: float) -> bool:
         """Lease until no slot has credit (false) or no query has anything to lease (true).
@@ -48,6 +58,10 @@ class Dispatcher:
         """
         passed_over = 0
         for slot in self.credit:
+            until = slot.worker.until
+            if until is not None and now > until - LAST_LEASE:
+                self.dismiss(slot)
+                continue
             if self._lease_to(slot, queries, now):
                 continue
             if passed_over == MOST_PASSED_OVER or not any(query.packetizer.anything for query in queries):
@@ -57,14 +71,15 @@ class Dispatcher:
         return False
 
     def _lease_to(self, slot: Slot, queries: list[Query], now: float) -> bool:
-        """Lease a packet to a slot, of the query whose owner has the fewest; false when no query has any work."""
+        """Lease a packet to a slot, of the query whose turn it is; false when no query has any work."""
         owned: dict[str, int] = {}
         for query in queries:
             owned[query.submit.owner] = owned.get(query.submit.owner, 0) + query.leases
-        for query in sorted(queries, key=lambda query: (owned[query.submit.owner], query.leases)):
+        turns = sorted(queries, key=lambda it: (owned[it.submit.owner], -it.submit.priority, it.leases))
+        for query in turns:
             if slot not in query.packetizer.paces:
                 query.packetizer.join(slot, slot.worker.host, slot.worker.site)
-            packet = query.packetizer.next(slot, now)
+            packet = query.packetizer.next(slot, now, slot.worker.until)
             if packet is not None:
                 self._send_lease(query, slot, packet, now)
                 return True
@@ -74,23 +89,66 @@ class Dispatcher:
         worker, lease = slot.worker, packet.lease
         if worker.identity not in query.set_up:
             query.set_up[worker.identity] = None
-            self._send(worker.identity, query.setup, [query.analysis], now=now)
+            self._send(worker.identity, query.setup, [query.analysis, *query.supply], now=now)
         key = (query.number, lease.number)
         worker.leases[key] = slot
         self.credit.take(slot, key)
         query.leases += 1
-        message = messages.Lease(
-            lease.number,
-            query.number,
-            slot.index,
-            query.files[lease.file],
-            lease.start,
-            lease.stop,
-            packet.seconds,
-            lease.opening,
-            packet.apart,
-        )
-        self._send(worker.identity, message, now=now)
+        query.begun = query.begun or len(slot.leases) == 1
+        self._send(worker.identity, query.lease(slot.index, packet), now=now)
+
+    # --- making way -----------------------------------------------------------------------------------------------
+
+    def _make_room(self, query: Query, queries: list[Query], now: float) -> None:
+        """A query is new and no slot is free: as many slots as are its share end what they have, after the bite at hand.
+
+        This is done once a query; from then on it gets its share by having fewer leases than the others.
+        """
+        submit = query.submit
+        others = [other for other in queries if other is not query]
+        slots = {
+            slot: None for other in others for slot in other.packetizer.paces if isinstance(slot, Slot) and slot.up
+        }
+        if not slots:
+            return
+        query.begun = True
+        owners = {other.submit.owner for other in queries}
+        siblings = [other for other in queries if other.submit.owner == submit.owner]
+        share = max(1, len(slots) // (len(owners) * len(siblings)))
+        if query.ledger.opened_files == 0:
+            share = min(share, len(query.ledger.files))  # nobody else could begin anything
+        holders = [slot for slot in slots if any(number == query.number for number, _ in slot.leases)]
+        for slot in islice(dict.fromkeys([*holders, *slots]), share):
+            for other in others:
+                if other not in siblings or other.submit.priority <= submit.priority:
+                    self.make_way(other, slot, now, now)
+
+    def make_way(self, query: Query, slot: Slot, until: float, now: float) -> None:
+        """Have a slot end its leases of a query in time."""
+        for truncation in query.packetizer.make_way(slot, now, until):
+            self._truncate(query, truncation, now)
+
+    def _truncate(self, query: Query, truncation: Truncation, now: float) -> None:
+        lease = truncation.lease
+        message = messages.Truncate(query.number, lease.number, truncation.stop)
+        self._send(lease.holder.worker.identity, message, now=now)
+
+    def leave(self, worker: Worker, until: float, now: float) -> None:
+        """A worker leaves at a time: what its slots would not end before is for others."""
+        worker.until = until
+        for slot in worker.slots:
+            if now > until - LAST_LEASE:
+                self.dismiss(slot)
+            for query in self._queries.values():
+                if query.running:
+                    self.make_way(query, slot, until, now)
+
+    def dismiss(self, slot: Slot) -> None:
+        """A slot gets nothing more."""
+        slot.leaving = True
+        self.credit.withdraw(slot)
+
+    # --- helping --------------------------------------------------------------------------------------------------
 
     def _help(self, queries: list[Query], now: float) -> None:
         """Nothing is left to lease and slots are idle: shorten what others have, or let two work on the same."""
@@ -108,8 +166,7 @@ class Dispatcher:
                 elif isinstance(help_, Recall):
                     self._recall(query, help_.lease, now)
                 else:
-                    truncate = messages.Truncate(query.number, help_.lease.number, help_.stop)
-                    self._send(help_.lease.holder.worker.identity, truncate, now=now)
+                    self._truncate(query, help_, now)
 
     def _recall(self, query: Query, lease: Lease, now: float) -> None:
         """Take a lease back from a holder that makes nothing of it."""

@@ -11,11 +11,12 @@ from .query import Share
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One slot of a worker, and the leases that it works on, oldest first."""
+    """One slot of a worker, and the leases that it works on, oldest first; one that is `leaving` gets no more."""
 
     worker: Worker
     index: int
     up: bool = True
+    leaving: bool = False
     leases: dict[tuple[str, int], None] = field(default_factory=dict)
 
 
@@ -31,7 +32,8 @@ class Peer:
 
 @dataclass(slots=True)
 class Worker(Peer):
-    """A worker; a worker that comes back after it was lost is another one, with another name."""
+    """A worker; a worker that comes back after it was lost is another one, with another name. It may be known to be gone
+    at the time `until`."""
 
     host: str = ""
     site: str = ""
@@ -39,6 +41,7 @@ class Worker(Peer):
     slots: list[Slot] = field(default_factory=list)
     leases: dict[tuple[str, int], Slot] = field(default_factory=dict)
     total: Share = field(default_factory=lambda: Share("", 0, 0))
+    until: float | None = None
 
     def info(self) -> WorkerInfo:
         """One line of the list of workers."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
+from ..packetizer import ledger as ledgers
 from ..packetizer.ledger import Ledger
-from ..packetizer.packetizer import Packetizer
+from ..packetizer.listing import Listing
+from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
 from ..protocol.codec import Buffer
 from ..protocol.messages import (
     FINAL,
     Account,
     Failure,
     File,
+    Lease,
     LostRange,
     QueryInfo,
     Setup,
@@ -24,9 +28,13 @@ from ..protocol.messages import (
 )
 
 MAX_KILLS = 3
-"""Entries that have been at work in this many slots when they went down are taken to be the cause; and so is the
-analysis, when this many slots go down one after the other without a commit."""
+"""Slots that may go down while they merge a query's objects."""
 LONGEST_REASON = 500
+WHOLE = 2**62
+"""Where a file of unknown length ends, for the entries that are at fault when it cannot be opened."""
+MOST_NOTES = 10
+FIRST = {"tree": FIRST_ENTRIES, "cycles": 1000, "items": 1}
+"""Entries of a slot's first packet, by the kind of data: an item may take a minute."""
 _losses = msgspec.msgpack.Encoder()
 
 
@@ -59,8 +67,11 @@ class Query:
         subscribers: sessions that listen, and whether one has a snapshot that it has not seen yet.
         set_up: workers that have the analysis.
         skipped: the first failure that `on_error="skip"` passed over.
-        kills: for each file the ranges that were at work when a slot went down.
-        kills_in_a_row: slots that went down since the last commit.
+        supply: what slots need besides the analysis: items, or a mask.
+        begun: a slot is or was at work on it, or has been told to make way for it.
+        listings: which entries are used of files of which not all are, by the number of the file.
+        retrying: files that are to be tried again, and when; the earliest first.
+        trouble: what they are waiting for.
     """
 
     number: str
@@ -69,18 +80,21 @@ class Query:
     files: Sequence[File]
     started: float
     rate: float = 0.0
+    supply: Sequence[Buffer] = ()
     state: State = "running"
     ended: float | None = None
     subscribers: dict[bytes, bool] = field(default_factory=dict)
     set_up: dict[bytes, None] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)
     leases: int = 0
+    begun: bool = False
     reached: int = 0
     bytes_read: int = 0
     refused: int = 0
     workers_lost: int = 0
-    kills: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    kills_in_a_row: int = 0
+    retried: int = 0
+    retrying: list[tuple[float, int]] = field(default_factory=list)
+    trouble: str = ""
     merged: bool = False
     taking: bool = False
     compaction: Compaction | None = None
@@ -92,12 +106,25 @@ class Query:
     result: Sequence[Buffer] = ()
     final: Account | None = None
     lost: bytes | None = None
+    listings: dict[int, Listing] = field(default_factory=dict)
     ledger: Ledger = field(init=False)
     packetizer: Packetizer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger([file.entries for file in self.files], self.submit.limit)
-        self.packetizer = Packetizer(self.ledger, [file.path for file in self.files], self.rate)
+        files, submit = self.files, self.submit
+        if not files:
+            raise ValueError("the dataset has no files")
+        self.listings = {index: Listing(file.listed) for index, file in enumerate(files) if file.listed is not None}
+        known = [file.entries if file.listed is None else len(self.listings[i]) for i, file in enumerate(files)]
+        if self.supply and files[0].kind == "tree":  # how much a mask leaves nobody knows beforehand
+            known = [None] * len(files)
+        self.ledger = Ledger(known, submit.limit)
+        for index, file in enumerate(files):
+            if file.kind != "tree" and index in self.ledger.unopened:
+                self.ledger.count(index)
+        replicas = [(file.path, *file.replicas) for file in files]
+        first = FIRST[files[0].kind]
+        self.packetizer = Packetizer(self.ledger, replicas, self.rate, submit.most_readers, first)
 
     @property
     def running(self) -> bool:
@@ -111,7 +138,26 @@ class Query:
     def setup(self) -> Setup:
         """What a worker needs before its first lease of this query."""
         submit = self.submit
-        return Setup(self.number, submit.kind, submit.digest, submit.name, submit.branches)
+        return Setup(
+            self.number, submit.kind, submit.digest, submit.name, submit.branches, submit.on_error, submit.timeout
+        )
+
+    def lease(self, slot: int, packet: Packet) -> Lease:
+        """The message that gives a packet to a slot."""
+        lease = packet.lease
+        file, listing = self.files[lease.file], self.listings.get(lease.file)
+        runs = None
+        if listing is not None:
+            runs = listing.runs() if lease.opening else listing.runs(lease.start, lease.stop)
+        if file.replicas or file.listed is not None:
+            path = (file.path, *file.replicas)[packet.replica]
+            file = msgspec.structs.replace(file, path=path, replicas=[], listed=None)
+        identity = self.ledger.files[lease.file].identity
+        last_try = self.packetizer.retries.last_try(lease.file, (lease.start, lease.stop))
+        return Lease(
+            lease.number, self.number, slot, file, lease.start, lease.stop, packet.seconds, lease.opening, packet.apart,
+            identity, runs, packet.bite, last_try,
+        )  # fmt: skip
 
     def seconds(self, now: float) -> float:
         return max(0.0, (now if self.ended is None else self.ended) - self.started)
@@ -131,7 +177,18 @@ class Query:
             redone=ledger.redone,
             refused=self.refused,
             workers_lost=self.workers_lost,
+            notes=self.notes(),
         )
+
+    def notes(self) -> list[str]:
+        """What was not as it had been announced."""
+        surprises = self.ledger.surprises
+        notes = [
+            f"{public_path(self.files[it.file].path)} has {it.entries} entries, not {it.known} as announced"
+            for it in surprises[:MOST_NOTES]
+        ]
+        more = len(surprises) - len(notes)
+        return [*notes, f"and {more} more files do not have the entries that were announced"] if more else notes
 
     def losses(self) -> bytes:
         """What is not in the result and why, as it travels: MessagePack of `list[LostRange]`."""
@@ -141,23 +198,68 @@ class Query:
         for loss in self.ledger.losses:
             file = self.files[loss.file]
             reason = loss.reason[:LONGEST_REASON]
-            lost.append(LostRange(public_path(file.path), file.tree, loss.start, loss.stop, reason))
+            start, stop = loss.start, loss.stop
+            if loss.file in self.listings and stop is not None and stop > start:
+                reason = f"{reason} ({stop - start} listed entries)"
+                start, stop = self.entries(loss.file, start, stop)
+            lost.append(LostRange(public_path(file.path), file.tree, start, stop, reason))
         return _losses.encode(lost)
 
-    def count_kill(self, file: int, start: int, stop: int) -> int:
-        """A slot went down at work on these entries: how many have, on entries among them, or in a row on any."""
-        ranges = self.kills.setdefault(file, [])
-        ranges.append((start, stop))
-        self.kills_in_a_row += 1
-        return max(self.kills_in_a_row, sum(other[0] < stop and start < other[1] for other in ranges))
+    def entries(self, file: int, start: int, stop: int) -> tuple[int, int]:
+        """The entries from the first to the last of a range, which of a file with listed entries counts these only."""
+        listing = self.listings.get(file)
+        if listing is None:
+            return start, stop
+        stop = min(stop, len(listing))  # of a file that is not open yet, a lease may wish for more
+        if stop <= start:
+            return start, start
+        return listing.entry(start), listing.entry(stop - 1) + 1
+
+    def positions(self, file: int, start: int, stop: int) -> tuple[int, int]:
+        """A range of entries as the ledger numbers them; the opposite of `entries`."""
+        listing = self.listings.get(file)
+        return (start, stop) if listing is None else (listing.position(start), listing.position(stop))
+
+    def at_fault(self, lease: ledgers.Lease, failure: Failure) -> tuple[int, int]:
+        """The entries of a lease that an error came from, as the ledger numbers them: all of them where nobody knows."""
+        if lease.opening:
+            return 0, WHOLE
+        if failure.start is None or failure.stop is None:
+            return lease.start, lease.stop
+        start, stop = self.positions(lease.file, failure.start, failure.stop)
+        start, stop = max(start, lease.start), min(stop, lease.stop)
+        return (start, stop) if start < stop else (lease.start, lease.stop)
+
+    def try_again(self, lease: ledgers.Lease, replica: str, failure: Failure, now: float) -> bool:
+        """Whether entries whose data could not be read are to be tried again; if so, the file is set aside until then."""
+        file = lease.file
+        paths = (self.files[file].path, *self.files[file].replicas)
+        pause = self.packetizer.retries.pause(file, self.at_fault(lease, failure), failure.transient, len(paths))
+        if pause is None:
+            return False
+        self.retried += 1
+        self.trouble = failure.message[:LONGEST_REASON]
+        self.packetizer.placement.shun(
+            file, paths.index(replica) if replica in paths else 0, self.packetizer.paces[lease.holder]
+        )
+        if pause and file not in self.ledger.held:
+            self.ledger.hold(file)
+            heapq.heappush(self.retrying, (now + pause, file))
+        return True
+
+    def release_held(self, now: float) -> None:
+        """Files whose pause is over can be leased again."""
+        while self.retrying and self.retrying[0][0] <= now:
+            self.ledger.release(heapq.heappop(self.retrying)[1])
 
     def settle(self) -> None:
         """The query is over: keep its account and result only."""
         self.final, self.lost = self.account(), self.losses()
         self.ledger = Ledger([])
         self.packetizer = Packetizer(self.ledger, [])
-        self.analysis, self.files = b"", ()
-        self.kills.clear()
+        self.analysis, self.files, self.supply = b"", (), ()
+        self.listings.clear()
+        self.retrying.clear()
         self.compaction = None
 
     @property

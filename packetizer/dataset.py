@@ -1,10 +1,11 @@
-"""Datasets: which files, which trees in them, and what is known of them beforehand. No file is touched here.
+"""Datasets: which files, which trees and entries in them, and what is known beforehand. No data file is touched here.
 
 Whoever can look at a disk or a server gives `Dataset.expanded` a function that lists files.
 """
 
 from __future__ import annotations
 
+import difflib
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,11 +16,15 @@ import msgspec
 
 from ..protocol.errors import DatasetError
 from ..protocol.messages import File, Scalar
+from .entrylists import listing_of, runs_of, shown
+from .listing import Listing
+from .masks import BRANCHES, Mask
 
 MOST_ENTRIES = 10**18
 
 Path = str | os.PathLike[str]
-Spec = Path | Sequence[Path] | Mapping[str, Any]
+Spec = Path | Sequence[Path | tuple[Path, ...]] | Mapping[str, Any]
+ListFiles = Callable[[str], Sequence[str]]
 
 
 class Dataset:
@@ -29,24 +34,34 @@ class Dataset:
         files: one of
             - a path: a file, a folder (its `*.root` files), a URL (`root://`, `http://`), or a pattern of `*`, `?`,
               `[...]`, and `**` for local folders of any depth; `path.root:Tree` names the tree too;
-            - a list of these;
+            - a list of these; a tuple in it is one file, with all the paths that it can be read at (its replicas);
             - `{path: tree}`, as uproot takes it;
             - `{name: files}` with any of the above, for several datasets;
             - a coffea fileset, `{name: {"files": ..., "metadata": {...}}}`, whose files are a list, or `{path: tree}`,
-              or `{path: {"object_path": tree, "num_entries": n}}`.
+              or `{path: {"object_path": tree, "num_entries": n, "steps": [[start, stop], ...]}}`.
         tree: name of the tree where the file does not say; several names take every file once for each. Without any,
             the only tree of a file is taken.
         metadata: numbers, words and flags that go with every file, for analyses to read; `{name: {...}}` for the files
             of one dataset.
         max_entries: use only the first entries of the whole dataset, in the order of its files.
+        entries: entry lists, `{path: numbers}` for every file of the dataset, or the numbers for its only one: use no
+            other entries. Numbers are a list or array of them, in any order; a `range` or `slice`, or a list of these.
+        mask: use only events of good luminosity sections: the path of a golden JSON file, or a dict with what is in it,
+            `{"run": [[first, last], ...]}`. With an entry list too, both must allow an event.
+        mask_branches: the branches that have an event's run and luminosity section.
 
     Raises:
-        DatasetError: what is given is no description of files, or names a file twice.
+        DatasetError: what is given is no description of files, or names a file twice; an entry list or a mask is none.
 
     Example:
         >>> Dataset({"signal": ["a.root"], "background": ["b.root:Other", "c.root"]}, tree="Events")
         <Dataset of 3 files: signal (1), background (2)>
+        >>> Dataset("a.root", entries=[7, 3, 4]).files[0].listed
+        [3, 5, 7, 8]
     """
+
+    _lists: dict[str, Listing | None] | None = None
+    """Entry lists by path, for as long as it is not known which files there are."""
 
     def __init__(
         self,
@@ -55,6 +70,9 @@ class Dataset:
         *,
         metadata: Mapping[str, Any] | None = None,
         max_entries: int | None = None,
+        entries: Any = None,
+        mask: Path | Mapping[Any, Any] | None = None,
+        mask_branches: tuple[str, str] = BRANCHES,
     ) -> None:
         parts = _by_name(files)
         shared, own = _split_metadata(metadata or {}, parts)
@@ -63,28 +81,45 @@ class Dataset:
             found += _parsed(part, _Defaults(name, _tree_names(tree), shared | own.get(name, {})))
         self.files: tuple[File, ...] = _checked(found)
         self.max_entries = None if max_entries is None else _count(max_entries, "max_entries")
+        self.supply: tuple[bytes, ...] = () if mask is None else (_mask(mask, mask_branches).pack(),)
+        if entries is not None:
+            self._lists = _entry_lists(entries)
+            if all(_is_one_file(file.path) for file in self.files):
+                self.files, self._lists = _with_lists(self._lists, self.files), None
 
-    def expanded(self, list_files: Callable[[str], Sequence[str]]) -> Dataset:
+    @classmethod
+    def _of(cls, files: tuple[File, ...], max_entries: int | None, supply: tuple[bytes, ...]) -> Dataset:
+        """A dataset of these files; `supply` is what every slot needs with it, at most one thing."""
+        dataset = cls.__new__(cls)
+        dataset.files, dataset.max_entries, dataset.supply = files, max_entries, supply
+        return dataset
+
+    def expanded(self, list_files: ListFiles) -> Dataset:
         """The dataset with patterns and folders replaced by the files they stand for.
 
         Args:
             list_files: gives the files of one path or pattern, in order; raises `DatasetError` when there are none.
 
         Raises:
-            DatasetError: a pattern stands for no file, or a file is named twice.
+            DatasetError: a pattern stands for no file, a file is named twice, or an entry list is of no file.
         """
-        listed = {path: list_files(path) for path in dict.fromkeys(file.path for file in self.files)}
-        for path, paths in listed.items():
-            if not paths:
+        if self.files[0].kind != "tree":
+            return self
+        named: dict[str, list[str]] = {}
+        for path in dict.fromkeys(file.path for file in self.files if not file.replicas):
+            named[path] = list(list_files(path))
+            if not named[path]:
                 raise DatasetError(f"no file fits {path}")
-        expanded = Dataset.__new__(Dataset)
-        expanded.files = _checked(
-            msgspec.structs.replace(file, path=path, entries=file.entries if len(listed[file.path]) == 1 else None)
-            for file in self.files
-            for path in listed[file.path]
-        )
-        expanded.max_entries = self.max_entries
-        return expanded
+        found: list[File] = []
+        for file in self.files:
+            if file.replicas:
+                found.append(_with_replicas(file, list_files))
+            else:
+                found += _found(file, named[file.path])
+        files = _checked(found)
+        if self._lists is not None:
+            files = _with_lists(self._lists, files)
+        return Dataset._of(files, self.max_entries, self.supply)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -158,6 +193,11 @@ def _parsed(part: Any, defaults: _Defaults) -> Iterator[File]:
     elif isinstance(part, Mapping):
         for path, about in part.items():
             yield from _one(path, about, defaults)
+    elif isinstance(part, tuple):
+        raise DatasetError(
+            f"{part!r}{defaults.where}: for several files give a list; a tuple is one file with its replicas, "
+            "and belongs into the list of files: [(...), ...]"
+        )
     elif isinstance(part, Iterable) and not isinstance(part, bytes):
         for path in part:
             yield from _one(path, None, defaults)
@@ -167,35 +207,159 @@ def _parsed(part: Any, defaults: _Defaults) -> Iterator[File]:
 
 def _one(path: Any, about: Any, defaults: _Defaults) -> Iterator[File]:
     """One path with what is said about it: nothing, the name of its tree, or coffea's description of a file."""
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise DatasetError(f"expected a path{defaults.where}, not {path!r}")
-    where, tree = split_tree(path) if isinstance(path, str) else (os.fspath(path), "")
-    entries = None
+    (where, tree), *others = [_path(each, defaults) for each in (path if isinstance(path, tuple) and path else (path,))]
+    _check_replicas(where, tree, others)
+    entries, listed = None, None
     if isinstance(about, Mapping):
         tree = about.get("object_path") or tree
         entries = about.get("num_entries")
         if entries is not None and (isinstance(entries, bool) or not isinstance(entries, int) or entries < 0):
             raise DatasetError(f"file {where}{defaults.where}: num_entries is {entries!r}, not a number of entries")
-        _check_steps(where, about.get("steps"), entries)
+        listed = _steps(where, about.get("steps"), entries)
     elif isinstance(about, str):
         tree = about or tree
     elif about is not None:
         raise DatasetError(f"file {where}{defaults.where}: expected the name of a tree or a dict, not {about!r}")
     for name in (tree,) if tree else defaults.trees:
-        yield File(where, name, defaults.name, entries, defaults.metadata)
+        yield File(
+            where, name, defaults.name, entries, defaults.metadata, replicas=[path for path, _ in others], listed=listed
+        )
 
 
-def _check_steps(path: str, steps: Any, entries: int | None) -> None:
-    """A fileset may be cut into steps: eventmill does that itself, but steps that leave entries out mean something."""
-    at = 0
-    for start, stop in steps or ():
-        if start != at:
-            break
-        at = stop
-    else:
-        if not steps or entries is None or at == entries:
-            return
-    raise DatasetError(f"the steps of {path} leave entries out: use max_entries=..., or fewer files")
+def _path(path: Any, defaults: _Defaults) -> tuple[str, str]:
+    """A path as a text, and the tree that it names."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise DatasetError(f"expected a path{defaults.where}, not {path!r}")
+    return split_tree(path) if isinstance(path, str) else (os.fspath(path), "")
+
+
+def _check_replicas(path: str, tree: str, others: Sequence[tuple[str, str]]) -> None:
+    for other, its_tree in others:
+        if its_tree != tree:
+            raise DatasetError(f"{path} and its replica {other} name different trees: say tree=... instead")
+    for each in (path, *(other for other, _ in others)) if others else ():
+        if _has_pattern(each):
+            raise DatasetError(
+                f"{each} is a pattern: each replica of a file must be named, since it stands for one file"
+            )
+
+
+def _has_pattern(path: str) -> bool:
+    """Whether a path has `*`, `?` or `[`. What follows the `?` of a URL does not count."""
+    return any(sign in (path.partition("?")[0] if "://" in path else path) for sign in "*[?")
+
+
+def _is_one_file(path: str) -> bool:
+    """Whether a path is surely that of a file, not a pattern or folder."""
+    return ".root" in path.rpartition("/")[2] and not _has_pattern(path)
+
+
+def _found(file: File, paths: Sequence[str]) -> list[File]:
+    """The files that a path or pattern stands for."""
+    if len(paths) == 1:
+        return [msgspec.structs.replace(file, path=paths[0])]
+    if file.listed is not None:
+        raise DatasetError(f"{file.path} has the entry list of one file, and stands for {len(paths)} files")
+    return [msgspec.structs.replace(file, path=path, entries=None) for path in paths]
+
+
+def _with_replicas(file: File, list_files: ListFiles) -> File:
+    """A file with the paths of its replicas as they are used. One that is not to be seen from here may be from a worker."""
+    paths, errors = list[str](), list[DatasetError]()
+    for path in (file.path, *file.replicas):
+        try:
+            found = list_files(path)
+        except DatasetError as error:
+            errors.append(error)
+            found = [path]
+        if len(found) != 1:
+            raise DatasetError(f"{path} stands for {len(found)} files: a replica is one file")
+        paths += found
+    if len(errors) == len(paths):
+        raise errors[0]
+    return msgspec.structs.replace(file, path=paths[0], replicas=paths[1:])
+
+
+# --- which entries ----------------------------------------------------------------------------------------------------
+
+
+def _steps(path: str, steps: Any, entries: int | None) -> list[int] | None:
+    """The runs that a fileset's steps name, or None if these are all entries: eventmill cuts files by itself."""
+    if not steps:
+        return None
+    try:
+        pairs = sorted((_count(start, "a step"), _count(stop, "a step")) for start, stop in steps)
+        listing = Listing([bound for start, stop in pairs if start != stop for bound in (start, stop)])
+    except (TypeError, ValueError, DatasetError):
+        raise DatasetError(
+            f"the steps of {path} are {shown(steps)}: they must be [start, stop] of entries, none of them twice"
+        ) from None
+    if entries is not None and listing.end > entries:
+        raise DatasetError(f"the steps of {path} go to entry {listing.end}, but its num_entries is {entries}")
+    return None if entries == len(listing) else runs_of(listing, path)
+
+
+def _mask(mask: Any, branches: Any) -> Mask:
+    if isinstance(branches, str) or len(branches) != 2 or not all(isinstance(name, str) for name in branches):
+        raise DatasetError(
+            f"mask_branches is {branches!r}: it must be two names, of the run and the luminosity section"
+        )
+    if isinstance(mask, str | os.PathLike):
+        return Mask.from_file(mask, tuple(branches))
+    return Mask(mask, tuple(branches))
+
+
+def _entry_lists(entries: Any) -> dict[str, Listing | None]:
+    """Entry lists by path; "" is the only file, whatever it is called. None is that of all entries."""
+    if isinstance(entries, Mapping):
+        odd = [path for path in entries if not isinstance(path, str | os.PathLike) or not os.fspath(path)]
+        if odd:
+            raise DatasetError(f"entries has a list for {odd[0]!r}, where the path of a file should be")
+        return {os.fspath(path): listing_of(numbers, os.fspath(path)) for path, numbers in entries.items()}
+    return {"": listing_of(entries)}
+
+
+def _with_lists(lists: Mapping[str, Listing | None], files: Sequence[File]) -> tuple[File, ...]:
+    """Files with their entry lists, which are given by path; "" is that of the only file."""
+    if "" in lists:
+        if len(files) != 1:
+            raise DatasetError(
+                f"the entry list is of one file, and the dataset has {len(files)}: give {{path: numbers}}, for each of them"
+            )
+        lists = {files[0].path: lists[""]}
+    by_key = {_key(path): listing for path, listing in lists.items()}
+    names = [_names(file) for file in files]
+    known = set().union(*names)
+    for path in lists:
+        if _key(path) not in known:
+            near = difflib.get_close_matches(_key(path), [file.path for file in files], n=1, cutoff=0.0)
+            raise DatasetError(f"the entry list is of {path}, which is not in the dataset; the nearest is {near[0]}")
+    return tuple(_with_list(file, by_key, its_names) for file, its_names in zip(files, names, strict=True))
+
+
+def _with_list(file: File, lists: Mapping[str, Listing | None], names: list[str]) -> File:
+    found = [lists[name] for name in names if name in lists]
+    if not found:
+        raise DatasetError(
+            f"{file.path} has no entry list: give range(0) for it to use none of its entries, slice(None) to use all"
+        )
+    if len(found) > 1:
+        raise DatasetError(f"{file.path} has {len(found)} entry lists")
+    if found[0] is None:
+        return file
+    listing = found[0] if file.listed is None else found[0] & Listing(file.listed)
+    return msgspec.structs.replace(file, listed=runs_of(listing, file.path))
+
+
+def _names(file: File) -> list[str]:
+    """What an entry list may call a file."""
+    paths = [_key(path) for path in (file.path, *file.replicas)]
+    return paths + [f"{path}:{file.tree}" for path in paths if file.tree]
+
+
+def _key(path: str) -> str:
+    """One text for all ways to write a path."""
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
 
 
 def _tree_names(tree: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -239,8 +403,9 @@ def _checked(files: Iterable[File]) -> tuple[File, ...]:
         raise DatasetError("the dataset is empty: it names no files")
     seen: set[tuple[str, str]] = set()
     for file in found:
-        if (file.path, file.tree) in seen:
-            tree = f" with tree {file.tree}" if file.tree else ""
-            raise DatasetError(f"{file.path}{tree} is in the dataset twice: its events would count twice")
-        seen.add((file.path, file.tree))
+        for path in (file.path, *file.replicas):
+            if (path, file.tree) in seen:
+                tree = f" with tree {file.tree}" if file.tree else ""
+                raise DatasetError(f"{path}{tree} is in the dataset twice: its events would count twice")
+            seen.add((path, file.tree))
     return found

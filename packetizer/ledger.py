@@ -13,8 +13,8 @@ and a range of an opened file
       +---give_back---+   +--fail--> failed
       +---truncate----+
 
-A lease whose holder does not answer can be duplicated: its *twin* is another holder's lease of the same entries. The first
-commit of either kills the other, so the entries still count once.
+A lease goes through the stages of `TRANSITIONS`. One whose holder does not answer can be duplicated: its *twin* is another
+holder's lease of the same entries. The first commit of either kills the other, so the entries still count once.
 
 A lease shrinks from the front by commits and from the back when its slot stops early; it is gone when nothing is left
 of it. Only a live lease can be committed, and a commit of several parts stands or falls as a whole: that is why every
@@ -23,9 +23,11 @@ event is counted exactly once.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from .ranges import Ranges
@@ -33,6 +35,46 @@ from .ranges import Ranges
 
 class StaleLease(Exception):
     """A part of a commit, or a report, names a lease that is not live or a range that is not its own."""
+
+
+class Stage(Enum):
+    """Where a lease is between being made and being over."""
+
+    OPENING = "opening"
+    """Its file is to be opened under it: neither length nor end are known."""
+    LEASED = "leased"
+    """Its entries are at work, or wait in its holder's queue."""
+    FINISHED = "finished"
+    """Its entries are processed; the commit that carries them is still to come."""
+    OVER = "over"
+    """Nobody may report on it or commit it any more."""
+
+
+TRANSITIONS: dict[tuple[Stage, str], tuple[Stage, ...]] = {
+    (Stage.OPENING, "opened"): (Stage.LEASED,),
+    (Stage.OPENING, "truncate"): (Stage.OPENING, Stage.OVER),
+    (Stage.OPENING, "give back"): (Stage.OVER,),
+    (Stage.OPENING, "fail"): (Stage.OVER,),
+    (Stage.LEASED, "truncate"): (Stage.LEASED, Stage.OVER),
+    (Stage.LEASED, "finished"): (Stage.FINISHED, Stage.OVER),
+    (Stage.LEASED, "commit"): (Stage.LEASED,),
+    (Stage.LEASED, "give back"): (Stage.OVER,),
+    (Stage.LEASED, "fail"): (Stage.OVER,),
+    (Stage.LEASED, "twin committed"): (Stage.OVER,),
+    (Stage.FINISHED, "commit"): (Stage.FINISHED, Stage.OVER),
+    (Stage.FINISHED, "give back"): (Stage.OVER,),
+    (Stage.FINISHED, "fail"): (Stage.OVER,),
+    (Stage.FINISHED, "twin committed"): (Stage.OVER,),
+}
+"""What may happen to a lease in each stage, and where it leads; anything else is refused as stale."""
+
+
+def diagram() -> str:
+    """The stages of a lease as a Mermaid state diagram, drawn from `TRANSITIONS`."""
+    lines = ["stateDiagram-v2", "    [*] --> opening: lease_opening", "    [*] --> leased: lease, duplicate"]
+    for (stage, event), targets in TRANSITIONS.items():
+        lines += [f"    {stage.value} --> {target.value}: {event}" for target in targets]
+    return "\n".join([*lines, "    over --> [*]"])
 
 
 @dataclass(slots=True)
@@ -49,10 +91,17 @@ class Lease:
     start: int
     stop: int
     holder: Any
-    opening: bool = False
-    finished: bool = False
+    stage: Stage = Stage.LEASED
     committed: bool = False
     twin: int | None = None
+
+    @property
+    def opening(self) -> bool:
+        return self.stage is Stage.OPENING
+
+    @property
+    def finished(self) -> bool:
+        return self.stage is Stage.FINISHED
 
 
 _NOTHING = Ranges()
@@ -79,6 +128,11 @@ class FileState:
         self.entries = entries
         self.todo, self.done, self.failed = Ranges(), Ranges(), Ranges()
 
+    def cluster_from(self, entry: int) -> int | None:
+        """The first cluster boundary at or behind an entry."""
+        index = bisect_left(self.clusters, entry)
+        return self.clusters[index] if index < len(self.clusters) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
@@ -88,6 +142,25 @@ class Loss:
     start: int
     stop: int | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Entries of a lease that a commit does not hold, because they cannot be processed."""
+
+    lease: int
+    start: int
+    stop: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """A file that does not have the entries that it was said to have; the file is believed."""
+
+    file: int
+    known: int
+    entries: int
 
 
 class Ledger:
@@ -112,11 +185,13 @@ class Ledger:
         self.limit = limit
         self.leases: dict[int, Lease] = {}
         self.losses: list[Loss] = []
+        self.surprises: list[Surprise] = []
         self.unopened: OrderedDict[int, None] = OrderedDict.fromkeys(range(len(self.files)))
         self.ready: dict[int, None] = {}
         self.todo = self.leased = self.processed = self.failed = self.redone = 0
         self.opened_files = 0
         self.returned: list[int] = []
+        self.held: dict[int, None] = {}
         self._next_lease = 0
         self.opened_entries = 0
         self._known_unopened = sum(entries or 0 for entries in known)
@@ -124,6 +199,31 @@ class Ledger:
         self._drop_unneeded()
 
     # --- leasing --------------------------------------------------------------------------------------------------
+
+    def count(self, file: int) -> None:
+        """A file whose known number of entries is certain, and which nobody has to open: cycles and items."""
+        state = self.files[file]
+        entries = self._within_limit(state.known or 0)
+        del self.unopened[file]
+        self._forget_estimate(state)
+        self._open(state, entries)
+        self._return(file, 0, entries)
+
+    def hold(self, file: int) -> None:
+        """Nobody is to get anything of a file for now."""
+        self.held[file] = None
+        self.unopened.pop(file, None)
+        self.ready.pop(file, None)
+
+    def release(self, file: int) -> None:
+        """What is to do of a file is for anybody again."""
+        self.held.pop(file, None)
+        state = self.files[file]
+        if state.todo:
+            self.ready[file] = None
+            self.returned.append(file)
+        elif state.entries is None and not state.opening and not state.given_up:
+            self._unopen(file)
 
     def openable(self) -> int | None:
         """A file that nobody has opened yet, or None. With a limit, files are opened one by one, in their order."""
@@ -137,7 +237,7 @@ class Ledger:
         """Lease the first entries of an unopened file, up to about `stop`; nobody else gets any of it meanwhile."""
         del self.unopened[file]
         self.files[file].opening = True
-        return self._new_lease(file, 0, stop, holder, opening=True)
+        return self._new_lease(file, 0, stop, holder, Stage.OPENING)
 
     def lease(self, file: int, start: int, stop: int, holder: Any) -> Lease:
         """Lease `[start, stop)` of an opened file, all of which must be to do."""
@@ -151,8 +251,8 @@ class Ledger:
         self.leased += stop - start
         return self._new_lease(file, start, stop, holder)
 
-    def _new_lease(self, file: int, start: int, stop: int, holder: Any, opening: bool = False) -> Lease:
-        lease = Lease(self._next_lease, file, start, stop, holder, opening)
+    def _new_lease(self, file: int, start: int, stop: int, holder: Any, stage: Stage = Stage.LEASED) -> Lease:
+        lease = Lease(self._next_lease, file, start, stop, holder, stage)
         self._next_lease += 1
         self.leases[lease.number] = lease
         self.files[file].leases.add(lease.number)
@@ -179,19 +279,19 @@ class Ledger:
         Raises:
             StaleLease: the lease is not live, not an opening one, or `stop` is not within the file.
         """
-        lease = self._live(number)
+        lease = self._may(number, "opened")
         state = self.files[lease.file]
-        if not lease.opening or not 0 <= stop <= entries:
+        if not 0 <= stop <= entries:
             raise StaleLease(f"lease {number} cannot open a file of {entries} entries up to {stop}")
+        if state.known is not None and state.known != entries:
+            self.surprises.append(Surprise(lease.file, state.known, entries))
         usable = self._within_limit(entries)
-        lease.opening = state.opening = False
+        self._move(lease, "opened", Stage.LEASED)
+        state.opening = False
         lease.stop = min(stop, usable)
-        state.open(usable)
         state.clusters, state.identity = clusters, identity
         self._forget_estimate(state)
-        self.opened_entries += usable
-        self.opened_files += 1
-        self._drop_unneeded()
+        self._open(state, usable)
         self.leased += lease.stop
         self._return(lease.file, lease.stop, usable)
 
@@ -201,16 +301,16 @@ class Ledger:
         Raises:
             StaleLease: the lease is not live, or `stop` is not within it.
         """
-        lease = self._live(number)
-        if lease.opening or lease.finished or not lease.start <= stop <= lease.stop:
+        lease = self._may(number, "finished")
+        if not lease.start <= stop <= lease.stop:
             raise StaleLease(f"lease {number} [{lease.start}, {lease.stop}) cannot finish at {stop}")
         self._shrink(lease, stop)
-        lease.finished = True
-        if lease.start == stop and lease.committed:
-            if lease.twin is not None:
-                self._leave_to_twin(lease)
-            else:
-                self._close(lease)
+        if not (lease.start == stop and lease.committed):
+            self._move(lease, "finished", Stage.FINISHED)
+        elif lease.twin is not None:
+            self._leave_to_twin(lease, "finished")
+        else:
+            self._close(lease, "finished")
 
     def truncate(self, number: int, stop: int) -> None:
         """The holder has agreed to end its lease at `stop`; a lease truncated to its start is over, and a file that was to
@@ -219,53 +319,77 @@ class Ledger:
         Raises:
             StaleLease: the lease is not live, is finished, or `stop` is not within it.
         """
-        lease = self._live(number)
+        lease = self._may(number, "truncate")
         if lease.opening and stop == 0:
             self.give_back(number)
             return
-        if lease.opening or lease.finished or not lease.start <= stop <= lease.stop:
+        if not lease.start <= stop <= lease.stop:
             raise StaleLease(f"lease {number} [{lease.start}, {lease.stop}) cannot be truncated to {stop}")
-        if stop > lease.start:
+        if lease.opening:
+            lease.stop = stop
+        elif stop > lease.start:
             self._shrink(lease, stop)
         elif lease.twin is not None:
-            self._leave_to_twin(lease)
+            self._leave_to_twin(lease, "truncate")
         else:
             self._shrink(lease, stop)
-            self._close(lease)
+            self._close(lease, "truncate")
 
-    def commit(self, parts: Iterable[tuple[int, int, int]]) -> int:
-        """Mark the parts `(lease, start, stop)` done, all or none; returns the number of entries they hold.
+    def commit(self, parts: Iterable[tuple[int, int, int]], gaps: Iterable[Gap] = ()) -> int:
+        """Mark the parts `(lease, start, stop)` done, all or none, but for the gaps in them, which have failed.
+
+        Returns the number of entries that are done now.
 
         Raises:
-            StaleLease: a lease is not live, or a part is not the front of what is left of its lease. Nothing changed.
+            StaleLease: a lease is not live, a part is not the front of what is left of its lease, or a gap is not in a
+                part. Nothing changed.
         """
-        parts = list(parts)
-        for number, start, stop in parts:
-            lease = self._live(number)
-            if lease.opening or start != lease.start or not start <= stop <= lease.stop:
-                raise StaleLease(f"[{start}, {stop}) is not the front of lease {number} [{lease.start}, {lease.stop})")
-        numbers = {number for number, _, _ in parts}
-        if len(numbers) != len(parts) or any(self.leases[number].twin in numbers for number in numbers):
-            raise StaleLease("a commit names the same entries twice")
+        parts, gaps = list(parts), list(gaps)
+        self._check_commit(parts, gaps)
         for number, start, stop in parts:
             lease = self.leases[number]
-            self.files[lease.file].done.add(start, stop)
+            state = self.files[lease.file]
+            at = start
+            for gap in gaps:
+                if gap.lease == number:
+                    state.done.add(at, gap.start)
+                    state.failed.add(gap.start, gap.stop)
+                    self.losses.append(Loss(lease.file, gap.start, gap.stop, gap.reason))
+                    at = gap.stop
+            state.done.add(at, stop)
             if lease.twin is not None:
                 self._kill_twin(lease)
             lease.start, lease.committed = stop, True
             if stop == lease.stop and lease.finished:
-                self._close(lease)
-        entries = sum(stop - start for _, start, stop in parts)
-        self.leased -= entries
+                self._close(lease, "commit")
+        failed = sum(gap.stop - gap.start for gap in gaps)
+        entries = sum(stop - start for _, start, stop in parts) - failed
+        self.leased -= entries + failed
         self.processed += entries
+        self.failed += failed
         return entries
+
+    def _check_commit(self, parts: Sequence[tuple[int, int, int]], gaps: Sequence[Gap]) -> None:
+        ends: dict[int, tuple[int, int]] = {}
+        for number, start, stop in parts:
+            lease = self._may(number, "commit")
+            if start != lease.start or not start <= stop <= lease.stop:
+                raise StaleLease(f"[{start}, {stop}) is not the front of lease {number} [{lease.start}, {lease.stop})")
+            ends[number] = (start, stop)
+        if len(ends) != len(parts) or any(self.leases[number].twin in ends for number in ends):
+            raise StaleLease("a commit names the same entries twice")
+        for gap in gaps:
+            start, stop = ends.get(gap.lease, (0, 0))
+            if not start <= gap.start < gap.stop <= stop:
+                raise StaleLease(f"the gap [{gap.start}, {gap.stop}) is not in a part of lease {gap.lease}")
+            ends[gap.lease] = (gap.stop, stop)
 
     def give_back(self, number: int, worked: int = 0) -> None:
         """The holder is gone or refuses: what is left of the lease is to do again, `worked` entries of it once more."""
-        lease = self._live(number)
+        lease = self._may(number, "give back")
         if lease.opening:
             self.files[lease.file].opening = False
-            self._close(lease)
+            self._close(lease, "give back")
             self._unopen(lease.file)
             return
         state = self.files[lease.file]
@@ -277,21 +401,24 @@ class Ledger:
                 self._unknown_unopened += 1
             else:
                 self._known_unopened += state.known
-            self._close(lease)
+            self._close(lease, "give back")
             self._unopen(lease.file)
             return
         self.redone += worked
         if lease.twin is not None:
-            self._leave_to_twin(lease)
+            self._leave_to_twin(lease, "give back")
             return
         entries = lease.stop - lease.start
         self.leased -= entries
         self._return(lease.file, lease.start, lease.stop)
-        self._close(lease)
+        self._close(lease, "give back")
 
-    def fail(self, number: int, reason: str) -> None:
-        """Give up what is left of a lease, for good; an opening lease gives up the whole file."""
-        lease = self._live(number)
+    def fail(self, number: int, reason: str, start: int = 0, stop: int = 2**62) -> None:
+        """Give up what is left of a lease, or `[start, stop)` of it, for good; the rest is to do again.
+
+        An opening lease gives up the whole file.
+        """
+        lease = self._may(number, "fail")
         state = self.files[lease.file]
         if lease.opening:
             state.opening, state.given_up = False, True
@@ -305,22 +432,26 @@ class Ledger:
                 self.opened_entries += lost
                 self._drop_unneeded()
         elif lease.twin is not None:
-            self._leave_to_twin(lease)
+            self._leave_to_twin(lease, "fail")
             return
         else:
-            entries = lease.stop - lease.start
-            state.failed.add(lease.start, lease.stop)
-            self.leased -= entries
-            self.failed += entries
-            self.losses.append(Loss(lease.file, lease.start, lease.stop, reason))
-        self._close(lease)
+            first, last = max(start, lease.start), min(stop, lease.stop)
+            if first >= last:
+                first, last = lease.start, lease.stop
+            self.leased -= lease.stop - lease.start
+            self._return(lease.file, lease.start, first)
+            self._return(lease.file, last, lease.stop)
+            state.failed.add(first, last)
+            self.failed += last - first
+            self.losses.append(Loss(lease.file, first, last, reason))
+        self._close(lease, "fail")
 
     # --- what there is --------------------------------------------------------------------------------------------
 
     @property
     def complete(self) -> bool:
         """Nothing is to be opened, to do, or leased: every entry is done or failed."""
-        return not (self.leases or self.ready or self.unopened)
+        return not (self.leases or self.ready or self.unopened or self.held)
 
     @property
     def total(self) -> int:
@@ -349,11 +480,12 @@ class Ledger:
                 leased.setdefault(lease.file, []).append((lease.start, lease.stop))
         sums = [0, 0, 0, 0]
         for index, state in enumerate(self.files):
-            assert (index in self.ready) == bool(state.todo)
+            assert (index in self.ready) == (bool(state.todo) and index not in self.held)
             assert all(number in self.leases for number in state.leases)
             if state.entries is None:
                 assert not (state.todo or state.done or state.failed or index in leased)
-                assert (index in self.unopened) + state.opening + state.given_up == 1
+                unopened = index in self.unopened or (index in self.held and not (state.opening or state.given_up))
+                assert unopened + state.opening + state.given_up == 1
                 continue
             whole = Ranges()
             places = (list(state.todo), leased.get(index, []), list(state.done), list(state.failed))
@@ -372,6 +504,25 @@ class Ledger:
         except KeyError:
             raise StaleLease(f"lease {number} is not live") from None
 
+    def _may(self, number: int, event: str) -> Lease:
+        """The lease to which something happens that may happen in its stage."""
+        lease = self._live(number)
+        if (lease.stage, event) not in TRANSITIONS:
+            raise StaleLease(f"lease {number} is {lease.stage.value}: no '{event}' for it")
+        return lease
+
+    @staticmethod
+    def _move(lease: Lease, event: str, stage: Stage) -> None:
+        assert stage in TRANSITIONS[lease.stage, event], (lease, event, stage)
+        lease.stage = stage
+
+    def _open(self, state: FileState, usable: int) -> None:
+        """The number of a file's entries is known: from now on each of them is somewhere."""
+        state.open(usable)
+        self.opened_entries += usable
+        self.opened_files += 1
+        self._drop_unneeded()
+
     def _within_limit(self, entries: int) -> int:
         """How many of a file's entries are used, the limit on the whole dataset being what it is."""
         return entries if self.limit is None else min(entries, max(0, self.limit - self.opened_entries))
@@ -380,10 +531,13 @@ class Ledger:
         if stop > start:
             self.files[file].todo.add(start, stop)
             self.todo += stop - start
-            self.ready[file] = None
-            self.returned.append(file)
+            if file not in self.held:
+                self.ready[file] = None
+                self.returned.append(file)
 
     def _unopen(self, file: int) -> None:
+        if file in self.held:
+            return
         self.unopened[file] = None
         self.unopened.move_to_end(file, last=False)
         self.returned.append(file)
@@ -396,13 +550,13 @@ class Ledger:
             self._return(lease.file, beyond, lease.stop)
         lease.stop = stop
 
-    def _leave_to_twin(self, lease: Lease) -> None:
+    def _leave_to_twin(self, lease: Lease, event: str) -> None:
         """A lease ends without result, its twin goes on."""
         assert lease.twin is not None
         twin = self.leases[lease.twin]
         self._shrink(lease, lease.start)
         lease.twin = twin.twin = None
-        self._close(lease)
+        self._close(lease, event)
 
     def _kill_twin(self, lease: Lease) -> None:
         """A lease is committed first: its twin is dead, with what it alone covered to do again."""
@@ -410,9 +564,10 @@ class Ledger:
         twin = self.leases[lease.twin]
         self._shrink(twin, twin.start)
         lease.twin = twin.twin = None
-        self._close(twin)
+        self._close(twin, "twin committed")
 
-    def _close(self, lease: Lease) -> None:
+    def _close(self, lease: Lease, event: str) -> None:
+        self._move(lease, event, Stage.OVER)
         del self.leases[lease.number]
         self.files[lease.file].leases.discard(lease.number)
 
@@ -426,8 +581,10 @@ class Ledger:
         """Once the limit is reached, files that nobody has opened are not needed."""
         if self.limit is None or self.opened_entries < self.limit:
             return
-        for file in self.unopened:
+        for file in (*self.unopened, *self.held):
             state = self.files[file]
-            state.given_up = True
-            self._forget_estimate(state)
+            if state.entries is None and not (state.opening or state.given_up):
+                state.given_up = True
+                self._forget_estimate(state)
+                self.held.pop(file, None)
         self.unopened.clear()

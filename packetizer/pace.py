@@ -7,6 +7,37 @@ from dataclasses import dataclass, field
 
 MEMORY = 3.0
 """Seconds after which an observation of a slot's speed weighs 1/e: a slot that slows down is seen within a packet."""
+LARGEST_RATIO = 50.0
+"""Two file servers that differ by more than this in speed are not told apart by how fast they are."""
+
+
+class Ratios:
+    """How much faster the slots of a site are with one file server than with another.
+
+    Learnt from slots that turned from one to the other, each compared with itself, so that it does not matter which slots
+    read where. The ratio is a mean of logarithms in which the latest comparison weighs a half.
+
+    Example:
+        >>> ratios = Ratios()
+        >>> ratios.learn("cern.ch", "near", "far", 0.25)
+        >>> ratios.expect("cern.ch", "near", "far"), ratios.expect("cern.ch", "far", "near")
+        (0.25, 4.0)
+    """
+
+    def __init__(self) -> None:
+        self._logarithms: dict[tuple[str, str, str], float] = {}
+
+    def learn(self, site: str, old: str, new: str, ratio: float) -> None:
+        """A slot did `ratio` times as many entries a second after it had turned from one server to another."""
+        logarithm = math.log(min(LARGEST_RATIO, max(1 / LARGEST_RATIO, ratio)))
+        known = self._logarithms.get((site, old, new))
+        mean = logarithm if known is None else (known + logarithm) / 2
+        self._logarithms[site, old, new] = mean
+        self._logarithms[site, new, old] = -mean
+
+    def expect(self, site: str, old: str, new: str) -> float:
+        """The ratio to expect; 1 where nothing is known."""
+        return math.exp(self._logarithms.get((site, old, new), 0.0))
 
 
 @dataclass(slots=True)
@@ -17,8 +48,9 @@ class Pace:
 
     Attributes:
         host, site: where the slot is.
-        file: the file that it has open.
-        queue: numbers of its unfinished leases, in the order in which it works on them.
+        file, replica: the file that it has open, and which of its replicas.
+        server: the file server that it reads from.
+        queue: its unfinished leases by number, in the order in which it works on them, with the servers of their files.
         entry, at: the entry that it had reached in the first of them, and when.
         end: when it is expected to be through with all of them.
         suspected: its worker has not been heard of for longer than it should.
@@ -27,7 +59,9 @@ class Pace:
     host: str = ""
     site: str = ""
     file: int | None = None
-    queue: list[int] = field(default_factory=list)
+    replica: int = 0
+    server: str = ""
+    queue: dict[int, str] = field(default_factory=dict)
     entry: int = 0
     at: float = 0.0
     end: float = 0.0
@@ -36,6 +70,7 @@ class Pace:
     _entries: float = 0.0
     _seconds: float = 0.0
     _spent: float = 0.0
+    _turned: tuple[str, float] | None = None
 
     @property
     def rate(self) -> float:
@@ -49,9 +84,26 @@ class Pace:
         self._entries = keep * self._entries + entries
         self._seconds = keep * self._seconds + seconds
 
-    def begin(self, entry: int, now: float) -> None:
-        """The slot begins the first lease of its queue."""
+    def rate_with(self, server: str, ratios: Ratios) -> float:
+        """Entries a second to expect with a file server, 0 while unknown."""
+        return self.rate if server == self.server else self.rate * ratios.expect(self.site, self.server, server)
+
+    @property
+    def first(self) -> int | None:
+        """The lease at work."""
+        return next(iter(self.queue), None)
+
+    def begin(self, entry: int, now: float, ratios: Ratios) -> None:
+        """The slot begins the first lease of its queue, perhaps with another file server than it had before."""
         self.entry, self.at, self._spent = entry, now, 0.0
+        server = next(iter(self.queue.values()), self.server)
+        if server == self.server:
+            return
+        self._turned = None
+        if self.rate:
+            self._turned = self.server, self.rate
+            self._entries *= ratios.expect(self.site, self.server, server)
+        self.server = server
 
     def reached(self, entry: int, now: float) -> None:
         """The slot says where it is in its first lease."""
@@ -60,7 +112,11 @@ class Pace:
             self._spent += now - self.at
             self.entry, self.at = entry, now
 
-    def finished(self, stop: int, seconds: float) -> None:
-        """The slot has finished its first lease, in `seconds` all in all."""
+    def finished(self, start: int, stop: int, seconds: float, ratios: Ratios) -> None:
+        """The slot has finished its first lease, `[start, stop)`, in `seconds` all in all."""
+        if self._turned is not None and stop > start and seconds > 0.0:
+            old, rate = self._turned
+            self._turned = None
+            ratios.learn(self.site, old, self.server, (stop - start) / seconds / rate)
         if stop > self.entry:
             self.observe(stop - self.entry, seconds - self._spent)

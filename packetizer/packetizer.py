@@ -5,11 +5,11 @@ rate. T is a quarter of what is left of the query (PROOF's rule, `TPacketizerAda
 rate is known, a packet is `FIRST_ENTRIES` long and the slot is given `FIRST_SECONDS` for it: a slow analysis stops there and
 hands the rest back, so that a bad guess costs nothing.
 
-**Place.** A slot goes on in the file that it has open. Else it opens a file of the nearest file server (its own host, its
-own site, any other), the one with the fewest readers among these; else it joins a file that others are reading.
+**Place.** `placement` says which file a slot reads next, from which of its replicas.
 
 **End.** When nothing is left to lease, the lease that would end last is shortened, so that its slot and the idle one are
-expected to finish together (`help`). A slot that does not answer has its lease duplicated elsewhere.
+expected to finish together (`help`). A slot that does not answer has its lease duplicated elsewhere. A slot that must leave,
+or make way for another query, keeps what it can end in time (`make_way`).
 
 Every method that depends on time is told it. `docs/packetizer.md` has the formulas.
 """
@@ -19,11 +19,12 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass
 
+from .faults import NARROWING, Kills, Retries
 from .ledger import FileState, Lease, Ledger
 from .pace import Pace
+from .placement import Place, Placement, domain, free_range
 
 FIRST_ENTRIES = 100_000
 FIRST_SECONDS = 0.3
@@ -41,18 +42,27 @@ PATIENCE = 1.0
 """Seconds that a slot may take to answer a truncation, or be late, before its leases are duplicated."""
 OPENING_PATIENCE = 10.0
 """Seconds that a slot may take to open a file before another one does it, when others have nothing to do."""
+ROOM = 0.8
+"""The part of the time that a leaving slot has left which a packet is planned to take."""
+ROOM_AT_MOST = 0.9
+"""The part of it after which the slot stops wherever it is, and hands on the rest."""
 UNLIMITED = 1e6
 MOST_ENTRIES = 1e9
-_CANDIDATES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A lease with the time it may take; `apart` when another slot works on the same entries."""
+    """A lease with the time it may take, and the replica to read.
+
+    `apart` when its result may be refused, or never come: another slot works on the same entries, or they are suspected of
+    taking slots down; then they are to be taken in small bites.
+    """
 
     lease: Lease
     seconds: float
+    replica: int = 0
     apart: bool = False
+    bite: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,44 +83,39 @@ class Recall:
 Help = Truncation | Packet | Recall
 
 
-@dataclass(slots=True)
-class Server:
-    """A file server: its files that have something to lease, and how many slots read from it."""
-
-    name: str
-    unopened: dict[int, None] = field(default_factory=dict)
-    ready: dict[int, None] = field(default_factory=dict)
-    readers: int = 0
-
-
 class Packetizer:
     """Hands the entries of one query's ledger to slots.
 
     Args:
         ledger: the query's ledger; every lease is made here and nowhere else.
-        paths: path or URL of each file, which tells the server that it is on.
+        replicas: for each file the paths or URLs it can be read at, which tell the servers that it is on.
         rate: entries a second a slot did in an earlier query of the same analysis, 0 when there was none.
         most_readers: slots that may read from one server at the same time.
+        first: entries of a slot's first packet.
 
     Example:
-        >>> packetizer = Packetizer(Ledger([None]), ["a.root"])
+        >>> packetizer = Packetizer(Ledger([None]), [["a.root"]])
         >>> packet = packetizer.next("slot 0", now=0.0)
         >>> packet.lease.opening, packet.lease.stop
         (True, 100000)
     """
 
     def __init__(
-        self, ledger: Ledger, paths: Sequence[str], rate: float = 0.0, most_readers: int | None = None
+        self,
+        ledger: Ledger,
+        replicas: Sequence[Sequence[str]],
+        rate: float = 0.0,
+        most_readers: int | None = None,
+        first: int = FIRST_ENTRIES,
     ) -> None:
         self.ledger = ledger
         self.rate = rate
-        self.most_readers = most_readers
+        self.first = first
+        self.placement = Placement(ledger, replicas, most_readers)
+        self.retries = Retries()
+        self.kills = Kills()
         self.paces: dict[Hashable, Pace] = {}
         self._fleet = 0.0
-        self._servers: dict[str, Server] = {}
-        self._server_of = [self._servers.setdefault(name, Server(name)) for name in map(server_of, paths)]
-        for file in ledger.unopened:
-            self._server_of[file].unopened[file] = None
         self._ends: list[tuple[float, int, int, Hashable]] = []
         self._pushes = 0
         self._asked: dict[int, tuple[float, int]] = {}
@@ -119,31 +124,78 @@ class Packetizer:
 
     def join(self, slot: Hashable, host: str = "", site: str = "") -> None:
         """Say where a slot is; without it, a slot is nowhere in particular."""
-        self.paces[slot] = Pace(host, site or _domain(host))
+        self.paces[slot] = Pace(host, site or domain(host))
 
     def forget(self, slot: Hashable) -> None:
         """A slot is gone; its leases must have been given back."""
         pace = self.paces.pop(slot, None)
         if pace is not None:
-            self._leave(pace)
+            self.placement.leave(pace)
             self._fleet -= pace.rate
 
     # --- leasing --------------------------------------------------------------------------------------------------
 
-    def next(self, slot: Hashable, now: float) -> Packet | None:
-        """Lease the next packet to `slot`, or None when there is nothing to lease now."""
+    def next(self, slot: Hashable, now: float, until: float | None = None) -> Packet | None:
+        """Lease the next packet to `slot`, or None when there is nothing to lease now.
+
+        A slot that will be gone at `until` gets nothing that it is not expected to end before.
+        """
         pace = self.paces.setdefault(slot, Pace())
-        self._take_returned()
         if pace.queue and self._unwise(pace, now):
             return None
-        lease = self._lease(pace, slot)
-        if lease is None:
+        room = None if until is None else until - (max(now, pace.end) if pace.queue else now)
+        if room is not None and room * ROOM < SHORTEST:
             return None
-        if not pace.queue:
-            pace.begin(lease.start, now)
-        pace.queue.append(lease.number)
+        place = self.placement.choose(pace, alone=len(self.paces) == 1)
+        if place is None:
+            return None
+        rate = self._rate_with(pace, place)
+        seconds = self._seconds(rate)
+        limit = seconds * 2 if rate else FIRST_SECONDS
+        if room is not None:
+            seconds, limit = min(seconds, room * ROOM), min(limit, room * ROOM_AT_MOST)
+        entries = max(1, round(min(rate * seconds, MOST_ENTRIES))) if rate else self.first
+        lease = self._lease(slot, pace, place, entries)
+        self._take(slot, pace, lease, place, now)
+        if self.kills.suspect(lease.file, lease.start, lease.stop) is None:
+            return Packet(lease, limit, place.replica)
+        bite = -(-(lease.stop - lease.start) // NARROWING)
+        return Packet(lease, limit, place.replica, apart=True, bite=bite)
+
+    def _take(self, slot: Hashable, pace: Pace, lease: Lease, place: Place, now: float) -> None:
+        """A lease goes to the end of a slot's queue."""
+        pace.queue[lease.number] = self.placement.server(place)
+        if len(pace.queue) == 1:
+            self._begin(pace, lease.start, now)
         self._expect(slot, pace, now)
-        return Packet(lease, self._seconds(pace) * 2 if self._rate_of(pace) else FIRST_SECONDS)
+
+    def _begin(self, pace: Pace, entry: int, now: float) -> None:
+        before = pace.rate
+        pace.begin(entry, now, self.placement.ratios)
+        self._fleet += pace.rate - before
+
+    def make_way(self, slot: Hashable, now: float, until: float) -> list[Truncation]:
+        """Have a slot's leases end by the time `until`, if they are not expected to do so anyway; by now at the earliest."""
+        pace = self.paces.get(slot)
+        if pace is None:
+            return []
+        rate = self._rate_of(pace)
+        found, seconds = [], max(0.0, until - now)
+        done = round((now - pace.at) * rate) if seconds else 0
+        for number in pace.queue:
+            lease = self.ledger.leases.get(number)
+            if lease is None or lease.finished:
+                continue
+            front = max(lease.start, pace.entry) if number == pace.first else lease.start
+            stop = front + done + int(seconds * rate)
+            asked = self._asked.get(number)
+            if stop < (lease.stop if asked is None else asked[1]):
+                found.append(self._ask(slot, pace, lease, stop, now))
+                seconds = 0.0
+            elif rate:
+                seconds = max(0.0, seconds - (lease.stop - front - done) / rate)
+            done = 0
+        return found
 
     def help(self, slot: Hashable, now: float) -> Help | None:
         """What an idle slot can do for those that would end last: have a lease shortened, or work on the same one."""
@@ -195,25 +247,25 @@ class Packetizer:
     def opened(self, slot: Hashable, number: int, now: float) -> None:
         """A file has been opened (and told to the ledger): the slot begins to read it."""
         pace = self.paces[slot]
-        if pace.queue and pace.queue[0] == number:
-            pace.begin(self.ledger.leases[number].start, now)
+        if pace.first == number:
+            self._begin(pace, self.ledger.leases[number].start, now)
         self._expect(slot, pace, now)
 
     def reached(self, slot: Hashable, number: int, entry: int, now: float) -> None:
         """A slot says where it is in a lease."""
         pace = self.paces[slot]
-        if pace.queue and pace.queue[0] == number:
+        if pace.first == number:
             before = pace.rate
             pace.reached(entry, now)
             self._fleet += pace.rate - before
             self._expect(slot, pace, now)
 
-    def finished(self, slot: Hashable, number: int, stop: int, seconds: float, now: float) -> None:
-        """A slot has finished a lease at `stop`, after `seconds` of work."""
+    def finished(self, slot: Hashable, number: int, start: int, stop: int, seconds: float, now: float) -> None:
+        """A slot has finished a lease, `[start, stop)`, after `seconds` of work."""
         pace = self.paces[slot]
         before = pace.rate
-        if pace.queue and pace.queue[0] == number:
-            pace.finished(stop, seconds)
+        if pace.first == number:
+            pace.finished(start, stop, seconds, self.placement.ratios)
         self._fleet += pace.rate - before
         self.rate = pace.rate or self.rate
         self.dropped(slot, number, now)
@@ -232,11 +284,11 @@ class Packetizer:
         pace = self.paces.get(slot)
         if pace is None or number not in pace.queue:
             return
-        first = pace.queue[0] == number
-        pace.queue.remove(number)
-        if first and pace.queue:
-            lease = self.ledger.leases.get(pace.queue[0])
-            pace.begin(lease.start if lease is not None else 0, now)
+        first = pace.first == number
+        del pace.queue[number]
+        if first and pace.first is not None:
+            lease = self.ledger.leases.get(pace.first)
+            self._begin(pace, lease.start if lease is not None else 0, now)
         self._expect(slot, pace, now)
 
     def worked(self, slot: Hashable, lease: Lease) -> int:
@@ -244,90 +296,23 @@ class Packetizer:
         if lease.finished:
             return lease.stop - lease.start
         pace = self.paces.get(slot)
-        at_work = pace is not None and pace.queue[:1] == [lease.number]
-        return max(0, pace.entry - lease.start) if pace is not None and at_work else 0
+        return max(0, pace.entry - lease.start) if pace is not None and pace.first == lease.number else 0
 
-    # --- choosing -------------------------------------------------------------------------------------------------
-
-    def _lease(self, pace: Pace, slot: Hashable) -> Lease | None:
-        entries = self._entries(pace)
-        if pace.file is not None and pace.file in self.ledger.ready:
-            return self._lease_range(pace, pace.file, entries, slot, together=False)
-        if self.ledger.limit is not None:
-            return self._lease_in_order(pace, entries, slot)
-        server = self._nearest(pace)
-        if server is None:
-            return None
-        if server.unopened:
-            file = next(iter(server.unopened))
-            del server.unopened[file]
-            self._enter(pace, file)
-            return self.ledger.lease_opening(file, entries, slot)
-        file = max(islice(server.ready, _CANDIDATES), key=lambda file: self.ledger.files[file].todo.entries)
-        return self._lease_range(pace, file, entries, slot, together=True)
-
-    def _lease_in_order(self, pace: Pace, entries: int, slot: Hashable) -> Lease | None:
-        """With a limit on the dataset's entries, files are opened one after the other."""
-        file = self.ledger.openable()
-        if file is not None and self.ledger.limit is not None:
-            entries = min(entries, self.ledger.limit - self.ledger.opened_entries)
-            self._server_of[file].unopened.pop(file, None)
-            self._enter(pace, file)
-            return self.ledger.lease_opening(file, entries, slot)
-        file = next(iter(self.ledger.ready), None)
-        return None if file is None else self._lease_range(pace, file, entries, slot, together=True)
-
-    def _lease_range(self, pace: Pace, file: int, entries: int, slot: Hashable, together: bool) -> Lease:
-        state = self.ledger.files[file]
-        start, stop = self._apart(state) if together else state.todo.first()
-        self._enter(pace, file)
-        return self.ledger.lease(file, start, cut(state, start, stop, entries), slot)
-
-    def _nearest(self, pace: Pace) -> Server | None:
-        """The server to read from: near, little read, with something to lease; unopened files before opened ones."""
-        best, best_key = None, (9, 9, 0)
-        for server in self._servers.values():
-            while server.ready and (file := next(iter(server.ready))) not in self.ledger.ready:
-                del server.ready[file]
-            if not (server.unopened or server.ready):
-                continue
-            if self.most_readers is not None and server.readers >= self.most_readers:
-                continue
-            key = (_distance(pace, server.name), int(not server.unopened), server.readers)
-            if key < best_key:
-                best, best_key = server, key
-        return best
-
-    def _take_returned(self) -> None:
-        """Files that something was returned to can be leased from again."""
-        for file in self.ledger.returned:
-            server = self._server_of[file]
-            if file in self.ledger.unopened:
-                server.unopened[file] = None
-            elif file in self.ledger.ready:
-                server.ready[file] = None
-        self.ledger.returned.clear()
-
-    def _enter(self, pace: Pace, file: int) -> None:
-        self._leave(pace)
-        pace.file = file
-        self._server_of[file].readers += 1
-
-    def _leave(self, pace: Pace) -> None:
-        if pace.file is not None:
-            self._server_of[pace.file].readers -= 1
-            pace.file = None
-
-    def _apart(self, state: FileState) -> tuple[int, int]:
-        """Where a slot joins a file that others are reading: half-way into its longest free range, at a cluster."""
-        start, stop = max(state.todo, key=lambda span: span[1] - span[0])
-        if not any(not self.ledger.leases[number].finished for number in state.leases):
-            return start, stop
-        middle = (start + stop) // 2
-        index = bisect_left(state.clusters, middle)
-        if index < len(state.clusters) and start < state.clusters[index] < stop:
-            middle = state.clusters[index]
-        return (middle, stop) if start < middle < stop else (start, stop)
+    def _lease(self, slot: Hashable, pace: Pace, place: Place, entries: int) -> Lease:
+        """Lease about `entries` at a place."""
+        alone = pace.file == place.file
+        self.placement.enter(pace, place)
+        ledger, file = self.ledger, place.file
+        if place.opening:
+            left = entries if ledger.limit is None else ledger.limit - ledger.opened_entries
+            return ledger.lease_opening(file, min(entries, left), slot)
+        state = ledger.files[file]
+        start, stop = free_range(ledger, state, alone)
+        stop = cut(state, start, stop, entries)
+        suspect = self.kills.suspect(file, start, stop)
+        if suspect is not None:  # what is suspected is leased alone, what comes before it without it
+            stop = suspect[0] if suspect[0] > start else suspect[1]
+        return ledger.lease(file, start, stop, slot)
 
     # --- sizing ---------------------------------------------------------------------------------------------------
 
@@ -335,14 +320,14 @@ class Packetizer:
         """Entries a second to expect of a slot: its own, or what others or earlier queries did, or 0."""
         return pace.rate or self.rate
 
-    def _entries(self, pace: Pace) -> int:
-        rate = self._rate_of(pace)
-        return max(1, round(min(rate * self._seconds(pace), MOST_ENTRIES))) if rate else FIRST_ENTRIES
+    def _rate_with(self, pace: Pace, place: Place) -> float:
+        """Entries a second to expect of a slot at a place."""
+        return pace.rate_with(self.placement.server(place), self.placement.ratios) or self.rate
 
-    def _seconds(self, pace: Pace) -> float:
+    def _seconds(self, rate: float) -> float:
         """T: a quarter of the time that is left, not too short for its overhead, nor too long for who is watching."""
         slots = max(1, len(self.paces))
-        fleet = max(self._fleet, self._rate_of(pace), 1e-9)
+        fleet = max(self._fleet, rate, 1e-9)
         left = (self.ledger.total - self.ledger.processed - self.ledger.failed) / fleet
         longest = min(LONGEST, LONGEST_A_SLOT * slots)
         return max(slots / PACKETS_A_SECOND, min(longest, max(SHORTEST, left / 4)))
@@ -380,7 +365,7 @@ class Packetizer:
         With W entries left, rates a and b: both end in W / (a + b), the helper does W b / (a + b) of them.
         """
         rate, helper = self._rate_of(other), self._rate_of(pace)
-        lease = self.ledger.leases[other.queue[-1]]
+        lease = self.ledger.leases[next(reversed(other.queue))]
         waiting = len(other.queue) > 1
         if lease.opening and waiting:
             return self._ask(victim, other, lease, 0, now)
@@ -400,7 +385,7 @@ class Packetizer:
 
     def _race(self, slot: Hashable, pace: Pace, other: Pace, now: float) -> Packet | None:
         """A last entry, or a few that cannot be split, are done a second time by a slot that would be through sooner."""
-        lease = self.ledger.leases[other.queue[0]]
+        lease = self.ledger.leases[next(iter(other.queue))]
         rate = self._rate_of(pace)
         if lease.opening or lease.twin is not None or lease.start == lease.stop or not rate:
             return None
@@ -420,36 +405,9 @@ class Packetizer:
 
     def _duplicate(self, slot: Hashable, pace: Pace, lease: Lease, now: float) -> Packet:
         twin = self.ledger.duplicate(lease.number, slot)
-        if not pace.queue:
-            pace.begin(twin.start, now)
-        pace.queue.append(twin.number)
-        self._expect(slot, pace, now)
-        return Packet(twin, UNLIMITED, apart=True)
-
-
-def server_of(path: str) -> str:
-    """The server that a path names, "" for local files.
-
-    Example:
-        >>> server_of("root://user@eos.cern.ch:1094//a.root"), server_of("/data/a.root"), server_of("http://[::1]:80/a")
-        ('eos.cern.ch', '', '::1')
-    """
-    _, found, rest = path.partition("://")
-    if not found:
-        return ""
-    host = rest.partition("/")[0].rpartition("@")[2]
-    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-
-
-def _domain(host: str) -> str:
-    return host.partition(".")[2]
-
-
-def _distance(pace: Pace, server: str) -> int:
-    """0 for the slot's own host and for local files, 1 within its site, 2 elsewhere."""
-    if not server or server == pace.host:
-        return 0
-    return 1 if pace.site and server.endswith(f".{pace.site}") else 2
+        place = Place(lease.file, self.placement.nearest_replica(pace, lease.file))
+        self._take(slot, pace, twin, place, now)
+        return Packet(twin, UNLIMITED, place.replica, apart=True)
 
 
 def cut(state: FileState, start: int, stop: int, entries: int) -> int:

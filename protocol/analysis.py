@@ -74,7 +74,8 @@ def kernel(**outputs: Any) -> Callable[[Callable[..., None]], Kernel]:
     `.fill(x, y, weight=w, sample=s)`, and numpy arrays of zeros, changed in place (`counts[0] += 1`) and added up over
     all events. All other parameters of the function are branches: a number an event, or a one-dimensional array of this
     event's values (a string is one of its UTF-8 bytes), or, for a vector of vectors, `x[i]` is such an array and
-    `len(x)` their number. Arrays of branches cannot be written to.
+    `len(x)` their number. Arrays of branches cannot be written to. Over `em.cycles` there are two instead of branches:
+    `cycle`, a number, and `random`, a numpy Generator.
 
     Raises AnalysisError when the function cannot be a kernel.
 
@@ -124,7 +125,7 @@ def pack(thing: object) -> Analysis:
     """
     kind, branches = _kind(thing), thing.branches if isinstance(thing, Kernel) else None
     name = getattr(thing, "__name__", None) or type(thing).__name__
-    with _own_modules_by_value():
+    with own_modules_by_value():
         try:
             payload = cloudpickle.dumps(thing)
         except Exception as error:
@@ -248,7 +249,7 @@ def _check_output(name: str, output: Any, function: str) -> None:
 
 
 @contextmanager
-def _own_modules_by_value() -> Iterator[None]:
+def own_modules_by_value() -> Iterator[None]:
     """Lets cloudpickle send the contents of the user's own modules, not their names, for as long as this lasts."""
     with _registering:
         taken = set(cloudpickle.list_registry_pickle_by_value())

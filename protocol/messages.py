@@ -36,10 +36,16 @@ class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
 # --- parts of messages ----------------------------------------------------------------------------------------------
 
 
+Runs = list[NonNegative]
+"""Sorted, disjoint ranges of entries `[start, stop)`, one after the other: `[3, 5, 9, 10]` names the entries 3, 4 and 9."""
+
+
 class File(msgspec.Struct, frozen=True):
     """One file of a dataset. An empty `tree` means the only tree in the file.
 
-    `entries` is the number of entries where it is known beforehand; the file itself has the last word.
+    `entries` is the number of entries where it is known beforehand; the file itself has the last word. `replicas` are
+    copies of it elsewhere. `listed`, where it is not None, are the only entries that are used; packets of such a file
+    number them from 0. Cycles and items are in no file: `entries` of them are made (with `seed`), or come with the query.
     """
 
     path: Words
@@ -47,14 +53,27 @@ class File(msgspec.Struct, frozen=True):
     dataset: Word = ""
     entries: NonNegative | None = None
     metadata: dict[Word, Scalar] = {}
+    kind: Literal["tree", "cycles", "items"] = "tree"
+    seed: NonNegative = 0
+    replicas: list[Words] = []
+    listed: Runs | None = None
+
+
+class Gap(msgspec.Struct, frozen=True, array_like=True):
+    """Entries `[start, stop)` of a part that are not in its result, and why."""
+
+    start: NonNegative
+    stop: NonNegative
+    reason: Words
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """Entries `[start, stop)` of a lease, as they stand in a commit."""
+    """Entries `[start, stop)` of a lease, as they stand in a commit. Its `gaps`, in ascending order, were skipped."""
 
     lease: NonNegative
     start: NonNegative
     stop: NonNegative
+    gaps: list[Gap] = []
 
 
 class LeaseKey(msgspec.Struct, frozen=True, array_like=True):
@@ -67,6 +86,7 @@ class LeaseKey(msgspec.Struct, frozen=True, array_like=True):
 class Failure(msgspec.Struct, frozen=True):
     """An error on its way to the user: what was raised, by which line, on which entries.
 
+    `transient` errors, such as a server that does not answer, may be gone when it is tried again.
     `kind` says whose fault it is: the user's code ("analysis"), the input ("data"), or the slot that vanished ("slot").
     The exception itself, pickled, travels as a frame behind the message, so that the session can raise it again.
     """
@@ -80,6 +100,7 @@ class Failure(msgspec.Struct, frozen=True):
     start: NonNegative | None = None
     stop: NonNegative | None = None
     worker: Word = ""
+    transient: bool = False
 
 
 class LostRange(msgspec.Struct, frozen=True):
@@ -93,7 +114,10 @@ class LostRange(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What became of a query's entries; `total` is exact once every file has been opened (`estimated` false)."""
+    """What became of a query's entries; `total` is exact once every file has been opened (`estimated` false).
+
+    `notes` tell what was not as announced, such as a file with fewer entries than its catalogue says.
+    """
 
     total: NonNegative = 0
     processed: NonNegative = 0
@@ -104,6 +128,7 @@ class Account(msgspec.Struct, frozen=True):
     redone: NonNegative = 0
     refused: NonNegative = 0
     workers_lost: NonNegative = 0
+    notes: list[Words] = []
     lost: list[LostRange] = []
 
 
@@ -186,7 +211,12 @@ class Bye(Message, frozen=True):
 
 
 class Submit(Message, frozen=True):
-    """Start a query. Frames: the analysis (opaque), the files (MessagePack of `list[File]`)."""
+    """Start a query. Frames: the analysis (opaque), the files (MessagePack of `list[File]`), and the supply, if any:
+    opaque bytes that go to every slot, the items of a dataset of items, or the mask of one of files.
+
+    Of two queries of one owner, the one of higher `priority` is served first. `most_readers` slots at most read from one
+    file server at a time. A slot that is at work on the same few entries for longer than `timeout` is ended.
+    """
 
     request: NonNegative
     name: Word
@@ -196,6 +226,9 @@ class Submit(Message, frozen=True):
     branches: list[Word] | None = None
     on_error: Literal["fail", "skip"] = "fail"
     limit: NonNegative | None = None
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    most_readers: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+    timeout: Seconds = 600.0
 
 
 class Stop(Message, frozen=True):
@@ -227,6 +260,15 @@ class Ask(Message, frozen=True):
 
 class Shutdown(Message, frozen=True):
     """End the master, and with it its workers."""
+
+
+class Drain(Message, frozen=True):
+    """Let a worker leave in good order: it gets no more, hands on what it has not done, commits and goes.
+
+    A session says it to the master, with the worker's name; the master passes it on.
+    """
+
+    worker: Word
 
 
 # --- master to session ----------------------------------------------------------------------------------------------
@@ -305,13 +347,15 @@ class Ended(Message, frozen=True):
 
 
 class Setup(Message, frozen=True):
-    """A query that leases will follow for. Frames: the analysis (opaque)."""
+    """A query that leases will follow for. Frames: the analysis (opaque), and the supply, if the query has one."""
 
     query: Word
     kind: Literal["kernel", "columnar", "processor"]
     digest: Word
     name: Word = ""
     branches: list[Word] | None = None
+    on_error: Literal["fail", "skip"] = "fail"
+    timeout: Seconds = 600.0
 
 
 class Lease(Message, frozen=True):
@@ -321,6 +365,13 @@ class Lease(Message, frozen=True):
     what the file has, or less, to end at a cluster; never more. `seconds` is the time the packet may take; a slot that
     needs longer stops at the next entry it can stop at, and the rest goes back to the master. The result of an `apart`
     lease is committed alone, because another slot works on the same entries and only the first commit counts.
+
+    Of a file whose entries are listed, `[start, stop)` numbers the listed ones, and `runs` says which they are (those of
+    the whole file in an opening lease, unless a mask is still to tell). `identity` is the file's, as it was opened first:
+    a slot that finds another one under the name must not go on.
+
+    `bite` limits how many entries are taken at a time, where some of them are suspected of taking slots down. With
+    `last_try`, a query that skips errors skips those of the data too: nobody will try to read these entries again.
     """
 
     lease: NonNegative
@@ -332,6 +383,10 @@ class Lease(Message, frozen=True):
     seconds: Seconds
     opening: bool = False
     apart: bool = False
+    identity: Word = ""
+    runs: Runs | None = None
+    bite: Annotated[int, Meta(ge=1, le=2**62)] | None = None
+    last_try: bool = False
 
 
 class Truncate(Message, frozen=True):
@@ -385,7 +440,11 @@ class Compact(Message, frozen=True):
 
 
 class Opened(Message, frozen=True):
-    """A file has been opened: its entries, where reads are best cut, and the range `[start, stop)` that the lease became."""
+    """A file has been opened: its entries, where reads are best cut, and the range `[start, stop)` that the lease became.
+
+    Of a file whose entries are listed, all of these number the listed ones; `listed` is what a mask has left, if there is
+    one.
+    """
 
     query: Word
     lease: NonNegative
@@ -393,6 +452,7 @@ class Opened(Message, frozen=True):
     stop: NonNegative
     clusters: Annotated[list[NonNegative], Meta(max_length=4096)]
     identity: Word = ""
+    listed: Runs | None = None
 
 
 class Reached(Message, frozen=True):
@@ -441,6 +501,13 @@ class Failed(Message, frozen=True):
     failure: Failure
 
 
+class Skipped(Message, frozen=True):
+    """The first error that a slot passed over in a query that skips errors. Frames: the pickled exception, or none."""
+
+    query: Word
+    failure: Failure
+
+
 class Compacted(Message, frozen=True):
     """The answer to `Compact`. Frames: the partial result with its objects merged; or the pickled exception."""
 
@@ -452,8 +519,9 @@ class Compacted(Message, frozen=True):
 class SlotDown(Message, frozen=True):
     """A slot's process is gone, and with it the leases named; `SlotUp` follows when a new process has taken its place.
 
-    `working` is the lease that was being processed, and may be what took the slot down; `compacting` is the query whose
-    total was being compacted. Neither is set when the slot was idle, or at work on what was dead already.
+    `working` is the lease that was being processed, and may be what took the slot down, `[start, stop)` the bite of it
+    that was at work, where that is known; `compacting` is the query whose total was being compacted. Neither is set when
+    the slot was idle, or at work on what was dead already.
     """
 
     slot: NonNegative
@@ -461,6 +529,8 @@ class SlotDown(Message, frozen=True):
     reason: Words
     working: LeaseKey | None = None
     compacting: Word = ""
+    start: NonNegative | None = None
+    stop: NonNegative | None = None
 
 
 class SlotUp(Message, frozen=True):
@@ -469,20 +539,31 @@ class SlotUp(Message, frozen=True):
     slot: NonNegative
 
 
+class Draining(Message, frozen=True):
+    """This worker leaves in so many seconds: it is to get nothing that it cannot end in time, and the rest of what it has
+    is for others. Said at the start when a batch system limits its time, and again when it is told to go earlier.
+    """
+
+    seconds: Seconds
+
+
 class Ready(Message, frozen=True):
     """Slot to agent: the process is up and waits for leases."""
 
 
 Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
-    | Submit | Stop | Attach | Seen | Ask | Shutdown
+    | Submit | Stop | Attach | Seen | Ask | Shutdown | Drain
     | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
     | Setup | Lease | Truncate | Revoke | Release | Committed | Compact
-    | Opened | Reached | Truncated | Finished | Commit | Failed | Compacted | SlotDown | SlotUp | Ready
+    | Opened | Reached | Truncated | Finished | Commit | Failed | Skipped | Compacted | SlotDown | SlotUp | Draining | Ready
 )  # fmt: skip
 """Every message there is."""
 
-FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Attach, Seen, Ask, Shutdown)
+FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Attach, Seen, Ask, Shutdown, Drain)
 """What a peer with a session key may say."""
-FROM_WORKER = (Hello, Heartbeat, Bye, Opened, Reached, Truncated, Finished, Commit, Failed, Compacted, SlotDown, SlotUp)
+FROM_WORKER = (
+    Hello, Heartbeat, Bye, Draining, Opened, Reached, Truncated, Finished, Commit, Failed, Skipped,
+    Compacted, SlotDown, SlotUp,
+)  # fmt: skip
 """What a peer with a worker key may say."""

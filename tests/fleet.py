@@ -28,6 +28,7 @@ class FakeWorker:
     waiting: list[tuple[m.Lease, int, int]] = field(default_factory=list)
     asked: list[m.Truncate] = field(default_factory=list)
     deaf: bool = False
+    drained: bool = False
 
     def take(self, lease: m.Lease) -> None:
         self.queues.setdefault(lease.slot, []).append(lease)
@@ -68,8 +69,13 @@ class World:
     def submit(self, identity: bytes = b"session", files: int | None = None, **options: object) -> str:
         """Submit a query over the first `files` files; returns its number."""
         names = list(self.lengths)[:files]
-        submit = m.Submit(1, "test", "kernel", "digest", owner=identity.decode(), **options)
-        self.tell(identity, "session", submit, [b"analysis", msgspec.msgpack.encode([m.File(name) for name in names])])
+        return self.submit_files([m.File(name) for name in names], identity, **options)
+
+    def submit_files(self, files: list[m.File], identity: bytes = b"session", **options: object) -> str:
+        """Submit a query over files as they are described here."""
+        options = {"owner": identity.decode()} | options
+        submit = m.Submit(1, "test", "kernel", "digest", **options)
+        self.tell(identity, "session", submit, [b"analysis", msgspec.msgpack.encode(files)])
         accepted = [message for message in self.inbox[identity] if isinstance(message, m.Accepted)]
         self.merged[accepted[-1].query] = Counter()
         return accepted[-1].query
@@ -83,12 +89,17 @@ class World:
         del self.workers[identity]
         self.carry_out(self.core.disconnected(identity, self.now))
 
+    def drain(self, identity: bytes, seconds: float = 0.0) -> None:
+        """A worker says that it leaves."""
+        self.workers[identity].drained = True
+        self.tell(identity, "worker", m.Draining(seconds))
+
     # --- what workers do ------------------------------------------------------------------------------------------
 
     def work(self, worker: FakeWorker, slot: int) -> None:
         """Process the slot's next lease: open the file if need be, finish all of the lease or part of it."""
         lease = worker.queues[slot].pop(0)
-        length = self.lengths[lease.file.path]
+        length = self.length(lease)
         stop = lease.stop
         if lease.opening:
             stop = min(length, lease.stop)
@@ -102,6 +113,12 @@ class World:
             worker.identity, "worker", m.Finished(lease.query, lease.lease, stop, 0.01 * (stop - lease.start), 0.0, 0)
         )
 
+    def length(self, lease: m.Lease) -> int:
+        """Entries of the file that a lease is of: of one with a list those that are listed, numbered from 0."""
+        if lease.runs is not None and lease.opening:
+            return len(entries_of(lease.runs))
+        return self.lengths[lease.file.path]
+
     def commit(self, worker: FakeWorker) -> None:
         """Commit everything that waits, query by query."""
         together: dict[tuple[str, int], list[tuple[m.Lease, int, int]]] = {}
@@ -111,7 +128,7 @@ class World:
         worker.waiting = []
         for (query, _), mine in together.items():
             parts = [m.Part(lease.lease, start, stop) for lease, start, stop in mine]
-            entries = [(lease.file.path, entry) for lease, start, stop in mine for entry in range(start, stop)]
+            entries = [(lease.file.path, entry) for lease, start, stop in mine for entry in real(lease, start, stop)]
             self.commits += 1
             frames = [msgspec.msgpack.encode(entries)]
             self.tell(worker.identity, "worker", m.Commit(self.commits, query, parts), frames)
@@ -207,3 +224,15 @@ class World:
         """Let things happen until nothing can."""
         while self.step():
             pass
+
+
+def entries_of(runs: list[int]) -> list[int]:
+    """The entries that runs name."""
+    return [entry for start, stop in zip(runs[::2], runs[1::2], strict=True) for entry in range(start, stop)]
+
+
+def real(lease: m.Lease, start: int, stop: int) -> list[int]:
+    """The entries that a part of a lease stands for."""
+    if lease.runs is None:
+        return list(range(start, stop))
+    return entries_of(lease.runs)[start - lease.start : stop - lease.start]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import eventmill
 import pytest
+from eventmill.packetizer.ledger import diagram
 from eventmill.session.sample import write_sample
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,11 @@ def test_the_wheel_has_every_package_of_the_tree() -> None:
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks", "examples"}
     assert set(listed) == {"eventmill"} | {f"eventmill.{name}" for name in folders}
     assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py"}
+
+
+def test_the_stages_of_a_lease_are_drawn_as_they_are_in_the_code() -> None:
+    """The diagram in the documentation comes from the table that the ledger goes by."""
+    assert diagram() in (ROOT / "docs" / "packetizer.md").read_text()
 
 
 def test_every_public_name_can_be_imported() -> None:

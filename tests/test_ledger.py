@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from eventmill.packetizer.ledger import Ledger, StaleLease
+from eventmill.packetizer.ledger import Gap, Ledger, StaleLease
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -80,9 +80,16 @@ class LedgerMachine(RuleBasedStateMachine):
         twins = [lease.twin for lease in leases if lease.twin is not None]
         parts = [(lease.number, lease.start, data.draw(st.integers(lease.start, lease.stop))) for lease in leases]
         files = {lease.number: lease.file for lease in leases}
-        assert self.ledger.commit(parts) == sum(stop - start for _, start, stop in parts)
+        gaps = []
+        for number, start, stop in parts:
+            edges = sorted(data.draw(st.sets(st.integers(start, stop), max_size=4)))
+            gaps += [Gap(number, *pair, "bad") for pair in zip(edges[::2], edges[1::2], strict=False)]
+        missing = {(gap.lease, entry) for gap in gaps for entry in range(gap.start, gap.stop)}
+        assert self.ledger.commit(parts, gaps) == sum(stop - start for _, start, stop in parts) - len(missing)
         for number, start, stop in parts:
             for entry in range(start, stop):
+                if (number, entry) in missing:
+                    continue
                 assert (files[number], entry) not in self.counted, "an event was counted twice"
                 self.counted.add((files[number], entry))
             if number not in self.ledger.leases:
@@ -115,8 +122,20 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(sorted(self.ledger.leases)))
-        self.ledger.fail(number, "broken")
+        self.ledger.fail(number, "broken", *data.draw(st.just(()) | st.tuples(st.integers(0, 40), st.integers(0, 40))))
         self.dead.append(number)
+
+    @rule(data=st.data())
+    def hold(self, data: st.DataObject) -> None:
+        """A file is set aside for a while."""
+        self.ledger.hold(data.draw(st.integers(0, len(self.lengths) - 1)))
+        assert not self.ledger.complete
+
+    @precondition(lambda self: self.ledger.held)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        file = data.draw(st.sampled_from(sorted(self.ledger.held)))
+        self.ledger.release(file)
 
     @precondition(lambda self: self.dead)
     @rule(data=st.data())
@@ -166,6 +185,18 @@ def test_a_commit_stands_or_falls_as_a_whole() -> None:
         ledger.check()
         assert ledger.processed == 0
     assert ledger.commit([(first.number, 0, 10), (second.number, 10, 20)]) == 20
+
+
+def test_a_gap_outside_of_its_part_refuses_the_commit() -> None:
+    ledger = Ledger([None])
+    lease = ledger.lease_opening(0, 10, "a")
+    ledger.opened(lease.number, entries=30, stop=10)
+    for gaps in ([Gap(0, 5, 11, "")], [Gap(0, 5, 5, "")], [Gap(1, 0, 1, "")], [Gap(0, 2, 4, ""), Gap(0, 3, 5, "")]):
+        with pytest.raises(StaleLease):
+            ledger.commit([(0, 0, 10)], gaps)
+        ledger.check()
+    assert ledger.commit([(0, 0, 10)], [Gap(0, 0, 2, "bad"), Gap(0, 9, 10, "worse")]) == 7
+    assert (ledger.processed, ledger.failed) == (7, 3)
 
 
 def test_totals_of_unopened_files_are_estimates_and_say_so() -> None:

@@ -23,8 +23,9 @@ class MasterMachine(RuleBasedStateMachine):
     @initialize(lengths=st.lists(st.integers(0, 30), min_size=1, max_size=4), seed=st.integers(0, 1000))
     def start(self, lengths: list[int], seed: int) -> None:
         self.world = World(lengths, seed)
-        self.files = len(lengths)
+        self.names = list(self.world.lengths)
         self.queries: list[str] = []
+        self.expected: dict[str, int] = {}
         self.stopped: set[str] = set()
         for session in SESSIONS:
             self.world.hello(session, "session")
@@ -35,9 +36,30 @@ class MasterMachine(RuleBasedStateMachine):
         self.world.hello(worker, "worker", slots)
 
     @precondition(lambda self: len(self.queries) < 3)
-    @rule(session=st.sampled_from(SESSIONS))
-    def submit(self, session: bytes) -> None:
-        self.queries.append(self.world.submit(session))
+    @rule(session=st.sampled_from(SESSIONS), priority=st.integers(-1, 1), readers=st.none() | st.integers(1, 3))
+    def submit(self, session: bytes, priority: int, readers: int | None) -> None:
+        """A query over files, on servers that may have only so many readers."""
+        self.submit_files([m.File(name) for name in self.names], session, priority=priority, most_readers=readers)
+
+    @precondition(lambda self: len(self.queries) < 3)
+    @rule(session=st.sampled_from(SESSIONS), known=st.booleans())
+    def submit_counted_or_listed(self, session: bytes, known: bool) -> None:
+        """A query over cycles, or over every other entry of the files."""
+        lengths = self.world.lengths
+        if known:
+            files = [m.File(name, entries=lengths[name], kind="cycles") for name in self.names]
+        else:
+            lists = {
+                name: [i for entry in range(0, lengths[name], 2) for i in (entry, entry + 1)] for name in self.names
+            }
+            files = [m.File(name, listed=runs) for name, runs in lists.items()]
+        self.submit_files(files, session)
+
+    def submit_files(self, files: list[m.File], session: bytes, **options: object) -> None:
+        query = self.world.submit_files(files, session, **options)
+        self.queries.append(query)
+        halved = files[0].listed is not None
+        self.expected[query] = sum((length + halved) // (1 + halved) for length in self.world.lengths.values())
 
     @precondition(lambda self: self.queries)
     @rule(keep=st.booleans(), data=st.data())
@@ -54,6 +76,12 @@ class MasterMachine(RuleBasedStateMachine):
             del self.world.workers[worker]
         else:
             self.world.kill(worker)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 0.5, 5.0, 100.0]))
+    def has_to_leave(self, data: st.DataObject, seconds: float) -> None:
+        """A worker says that it leaves soon; how soon it does is another matter."""
+        self.world.drain(data.draw(st.sampled_from(sorted(self.world.workers))), seconds)
 
     @precondition(lambda self: self.world.workers)
     @rule(data=st.data())
@@ -124,7 +152,7 @@ class MasterMachine(RuleBasedStateMachine):
                 ended = world.ended[query]
                 assert ended.state in ("done", "failed"), ended
                 if ended.state == "done":
-                    assert len(merged) == ended.account.processed == sum(world.lengths.values())
+                    assert len(merged) == ended.account.processed == self.expected[query]
 
 
 def slot_down(slot: int, keys: list[m.LeaseKey]) -> m.SlotDown:

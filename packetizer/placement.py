@@ -1,0 +1,230 @@
+"""Which file a slot reads next, and from where: the nearest replica, on the server with the fewest readers.
+
+A slot goes on in the file that it has open. Else it opens a file of the nearest file server (its own host, its own site, any
+other), the one with the fewest readers among these; else it joins a file that others are reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from .ledger import FileState, Ledger
+from .pace import Pace, Ratios
+
+_CANDIDATES = 8
+"""Opened files of a server that are looked at for the one with the most left."""
+
+
+@dataclass(slots=True)
+class Server:
+    """A file server: its files that have something to lease, and how many slots read from it."""
+
+    name: str
+    unopened: dict[int, None] = field(default_factory=dict)
+    ready: dict[int, None] = field(default_factory=dict)
+    readers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file, and the number of the replica to read it from (0 is the path that names it)."""
+
+    file: int
+    replica: int
+    opening: bool = False
+
+
+class Placement:
+    """Where slots read.
+
+    Args:
+        ledger: tells which files are not opened yet, and which have something to do.
+        replicas: for each file, the paths or URLs at which it can be read.
+        most_readers: slots that may read from one server at the same time; None for any number.
+    """
+
+    def __init__(self, ledger: Ledger, replicas: Sequence[Sequence[str]], most_readers: int | None = None) -> None:
+        self.ledger = ledger
+        self.most_readers = most_readers
+        self.ratios = Ratios()
+        self._bad: dict[tuple[int, int], None] = {}
+        self._shunned: dict[int, Pace] = {}
+        self._servers: dict[str, Server] = {}
+        self._homes = [self._servers_of(paths) for paths in replicas]
+        for file in ledger.unopened:
+            for server in self._homes[file]:
+                server.unopened[file] = None
+
+    def _servers_of(self, paths: Sequence[str]) -> tuple[Server, ...]:
+        names = map(server_of, paths)
+        return tuple([self._servers.setdefault(name, Server(name)) for name in names])
+
+    # --- choosing -------------------------------------------------------------------------------------------------
+
+    def choose(self, pace: Pace, alone: bool = True) -> Place | None:
+        """What a slot leases from next, or None when there is nothing for it now.
+
+        Args:
+            pace: the slot.
+            alone: no other slot is there, which could try what this one has failed with.
+        """
+        self._take_returned()
+        if alone:
+            self._shunned.clear()
+        if pace.file is not None and pace.file in self.ledger.ready and self._shunned.get(pace.file) is not pace:
+            return Place(pace.file, pace.replica)
+        if self.ledger.limit is not None:
+            return self._in_order(pace)
+        server = self._nearest(pace)
+        if server is None:
+            return None
+        file = self._not_shunned(server.unopened, pace)
+        if file is not None:
+            return Place(file, self._replica(file, server), opening=True)
+        ready = [file for file in islice(server.ready, _CANDIDATES) if self._shunned.get(file) is not pace]
+        if not ready:
+            return None
+        file = max(ready, key=lambda file: self.ledger.files[file].todo.entries)
+        return Place(file, self._replica(file, server))
+
+    def _not_shunned(self, files: Iterable[int], pace: Pace) -> int | None:
+        return next((file for file in islice(files, _CANDIDATES) if self._shunned.get(file) is not pace), None)
+
+    def shun(self, file: int, replica: int, pace: Pace) -> None:
+        """A slot has failed with a file: others try it first, and other replicas, if there are any."""
+        self._shunned[file] = pace
+        servers = self._homes[file]
+        self._bad[file, replica] = None
+        if all((file, index) in self._bad for index in range(len(servers))):
+            for index in range(len(servers)):
+                del self._bad[file, index]
+        for server in servers:
+            server.unopened.pop(file, None)
+            server.ready.pop(file, None)
+        if file in self.ledger.ready or file in self.ledger.unopened:
+            self.ledger.returned.append(file)
+        if pace.file == file:
+            self.leave(pace)
+
+    def nearest_replica(self, pace: Pace, file: int) -> int:
+        """The replica that a slot had best read a file from."""
+        if pace.file == file:
+            return pace.replica
+        servers = self._homes[file]
+
+        def cost(index: int) -> tuple[bool, int, int]:
+            server = servers[index]
+            return (file, index) in self._bad, _distance(pace, server.name), server.readers
+
+        return min(range(len(servers)), key=cost)
+
+    def _in_order(self, pace: Pace) -> Place | None:
+        """With a limit on the dataset's entries, files are opened one after the other."""
+        file = self.ledger.openable()
+        if file is not None:
+            return Place(file, self.nearest_replica(pace, file), opening=True)
+        file = next(iter(self.ledger.ready), None)
+        return None if file is None else Place(file, self.nearest_replica(pace, file))
+
+    def _nearest(self, pace: Pace) -> Server | None:
+        """The server to read from: near, little read, with something to lease; unopened files before opened ones."""
+        best, best_key = None, (9, 9, 0)
+        for server in self._servers.values():
+            while server.ready and (file := next(iter(server.ready))) not in self.ledger.ready:
+                del server.ready[file]
+            if not (server.unopened or server.ready) or self._full(server, pace):
+                continue
+            key = (_distance(pace, server.name), int(not server.unopened), server.readers)
+            if key < best_key:
+                best, best_key = server, key
+        return best
+
+    def _full(self, server: Server, pace: Pace) -> bool:
+        """Whether a server has as many readers as it may have, the slot itself not counted."""
+        if self.most_readers is None:
+            return False
+        own = pace.file is not None and self._homes[pace.file][pace.replica] is server
+        return server.readers - own >= self.most_readers
+
+    def _replica(self, file: int, server: Server) -> int:
+        servers = self._homes[file]
+        good = [i for i, other in enumerate(servers) if other is server and (file, i) not in self._bad]
+        return good[0] if good else servers.index(server)
+
+    def _take_returned(self) -> None:
+        """Files that something was returned to can be leased from again."""
+        for file in self.ledger.returned:
+            for index, server in enumerate(self._homes[file]):
+                if (file, index) in self._bad:
+                    continue
+                if file in self.ledger.unopened:
+                    server.unopened[file] = None
+                elif file in self.ledger.ready:
+                    server.ready[file] = None
+        self.ledger.returned.clear()
+
+    # --- who reads where ------------------------------------------------------------------------------------------
+
+    def enter(self, pace: Pace, place: Place) -> None:
+        """A slot turns to a file, at one of its replicas."""
+        servers = self._homes[place.file]
+        if place.opening:
+            for server in servers:
+                server.unopened.pop(place.file, None)
+        self.leave(pace)
+        pace.file, pace.replica = place.file, place.replica
+        servers[place.replica].readers += 1
+
+    def server(self, place: Place) -> str:
+        """The name of the server that a place is on."""
+        return self._homes[place.file][place.replica].name
+
+    def leave(self, pace: Pace) -> None:
+        """A slot has no file any more."""
+        if pace.file is not None:
+            self._homes[pace.file][pace.replica].readers -= 1
+            pace.file = None
+
+
+def server_of(path: str) -> str:
+    """The server that a path names, "" for local files.
+
+    Example:
+        >>> server_of("root://user@eos.cern.ch:1094//a.root"), server_of("/data/a.root"), server_of("http://[::1]:80/a")
+        ('eos.cern.ch', '', '::1')
+    """
+    _, found, rest = path.partition("://")
+    if not found:
+        return ""
+    host = rest.partition("/")[0].rpartition("@")[2]
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+
+
+def domain(host: str) -> str:
+    """What stands for a site that nobody has named: the domain of its hosts."""
+    return host.partition(".")[2]
+
+
+def _distance(pace: Pace, server: str) -> int:
+    """0 for the slot's own host and for local files, 1 within its site, 2 elsewhere."""
+    if not server or server == pace.host:
+        return 0
+    return 1 if pace.site and server.endswith(f".{pace.site}") else 2
+
+
+def free_range(ledger: Ledger, state: FileState, alone: bool) -> tuple[int, int]:
+    """Where a slot begins in an opened file: at the front, or, when others are reading it, half-way into its longest free
+    range, at a cluster.
+    """
+    if alone:
+        return state.todo.first()
+    start, stop = max(state.todo, key=lambda span: span[1] - span[0])
+    if all(ledger.leases[number].finished for number in state.leases):
+        return start, stop
+    middle = (start + stop) // 2
+    edge = state.cluster_from(middle)
+    if edge is not None and start < edge < stop:
+        middle = edge
+    return (middle, stop) if start < middle < stop else (start, stop)

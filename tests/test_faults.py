@@ -1,0 +1,222 @@
+"""Faults: what is tried again and where, and how the event that takes slots down is found."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from eventmill.packetizer.faults import FIRST_PAUSE, PROOF, TRIES, Kills, Retries
+from eventmill.protocol import messages as m
+from fleet import FakeWorker, World
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def world(lengths: list[int], workers: int = 1, slots: int = 1) -> World:
+    made = World(lengths, 0)
+    made.hello(b"session", "session")
+    for index in range(workers):
+        made.hello(f"worker{index}".encode(), "worker", slots)
+    return made
+
+
+# --- slots that go down -----------------------------------------------------------------------------------------------
+
+
+def bites(lease: m.Lease, stop: int, usual: int) -> list[tuple[int, int]]:
+    size = min(usual, lease.bite or usual)
+    return [(at, min(at + size, stop)) for at in range(lease.start, stop, size)]
+
+
+def work_or_die(made: World, worker: FakeWorker, deadly: set[int], usual: int) -> bool:
+    """A slot processes its next lease in bites; false when one of them has a deadly entry in it."""
+    lease = worker.queues[0][0]
+    stop = min(lease.stop, made.lengths[lease.file.path])
+    if lease.opening:
+        made.tell(
+            worker.identity, "worker", m.Opened(lease.query, lease.lease, made.lengths[lease.file.path], stop, [])
+        )
+    if lease.apart and worker.waiting:
+        made.commit(worker)
+    for start, end in bites(lease, stop, usual):
+        if deadly & set(range(start, end)):
+            keys = [m.LeaseKey(it.query, it.lease) for it in worker.queues[0]]
+            keys += [m.LeaseKey(it.query, it.lease) for it, _, _ in worker.waiting]
+            worker.queues[0].clear()
+            worker.waiting.clear()
+            made.tell(worker.identity, "worker", m.SlotDown(0, keys, "killed by SIGSEGV", keys[0], "", start, end))
+            made.tell(worker.identity, "worker", m.SlotUp(0))
+            return False
+    worker.queues[0].pop(0)
+    worker.waiting.append((lease, lease.start, stop))
+    made.tell(worker.identity, "worker", m.Finished(lease.query, lease.lease, stop, 0.1, 0.0, 0))
+    if lease.apart:
+        made.commit(worker)
+    return True
+
+
+@pytest.mark.parametrize("usual", [1, 1000, 50_000])
+def test_an_event_that_takes_slots_down_is_found_in_a_few_restarts_and_the_rest_is_exact(usual: int) -> None:
+    made = world([150_000])
+    query = made.submit(on_error="skip")
+    worker, restarts = made.workers[b"worker0"], 0
+    while query not in made.ended:
+        if worker.queues.get(0):
+            restarts += not work_or_die(made, worker, {77_777}, usual)
+        elif worker.waiting:
+            made.commit(worker)
+        elif made.to_take:
+            made.take()
+    assert restarts <= 6
+    account = made.ended[query].account
+    assert (account.processed, account.failed) == (149_999, 1)
+    (lost,) = made.lost[query]
+    assert (lost.start, lost.stop) == (77_777, 77_778)
+    assert "SIGSEGV" in lost.reason
+    assert ("file0", 77_777) not in made.merged[query]
+    assert set(made.merged[query].values()) == {1}
+
+
+def test_by_default_the_query_fails_and_names_the_event() -> None:
+    made = world([150_000])
+    query = made.submit()
+    while query not in made.ended:
+        work_or_die(made, made.workers[b"worker0"], {77_777}, 1000)
+    failure = made.ended[query].failure
+    assert failure is not None
+    assert "entry 77777 took down its slot" in failure.message
+    assert (failure.start, failure.stop) == (77_777, 77_778)
+
+
+@given(st.data())
+def test_suspicion_narrows_to_the_culprit_and_spares_everybody_else(data: st.DataObject) -> None:
+    """Whatever the sizes of bites, only the deadly entry is ever blamed."""
+    length = data.draw(st.integers(1, 10**6))
+    deadly = data.draw(st.integers(0, length - 1))
+    kills, span = Kills(), (0, length)
+    for _ in range(10):
+        blamed = kills.add(0, span)
+        if blamed is not None:
+            assert blamed == (deadly, deadly + 1)
+            return
+        low, high = kills.suspect(0, 0, length) or (0, 0)
+        assert low <= deadly < high
+        bite = -(-(high - low) // 64)
+        start = low + (deadly - low) // bite * bite
+        span = (start, min(start + bite, high))
+    raise AssertionError("not found")
+
+
+def test_what_was_done_in_the_end_is_not_suspected_any_more() -> None:
+    kills = Kills()
+    assert kills.add(0, (100, 200)) is None
+    kills.clear(0, 100, 150)
+    assert kills.suspect(0, 0, 1000) == (150, 200)
+    kills.clear(0, 120, 300)
+    assert kills.suspect(0, 0, 1000) is None
+
+
+def test_one_death_proves_nothing() -> None:
+    """A slot may be killed for reasons of its machine: the second death at the same entry decides."""
+    kills = Kills()
+    deaths = [kills.add(0, (7, 8)) for _ in range(PROOF)]
+    assert deaths == [None] * (PROOF - 1) + [(7, 8)]
+
+
+# --- data that cannot be read -----------------------------------------------------------------------------------------
+
+TRANSIENT = m.Failure("data", "DatasetError", "the server does not answer", transient=True)
+
+
+def fail_opening(made: World, identity: bytes, failure: m.Failure) -> m.Lease:
+    """The slot cannot open the file of its first lease."""
+    lease = made.workers[identity].queues[0].pop(0)
+    failure = msgspec.structs.replace(failure, path=lease.file.path)
+    made.tell(identity, "worker", m.Failed(lease.query, lease.lease, failure))
+    return lease
+
+
+def test_what_cannot_be_read_is_tried_again_after_growing_pauses() -> None:
+    made = world([10])
+    query = made.submit()
+    for attempt in range(TRIES - 1):
+        fail_opening(made, b"worker0", TRANSIENT)
+        pause = FIRST_PAUSE * 2**attempt
+        assert not made.workers[b"worker0"].queues[0]
+        assert made.core.deadline() <= made.now + pause
+        made.tell(b"worker0", "worker", m.Heartbeat())
+        made.now += pause - 0.01
+        made.tell(b"worker0", "worker", m.Heartbeat())
+        made.carry_out(made.core.expire(made.now))
+        assert not made.workers[b"worker0"].queues[0], "too early"
+        made.now += 0.02
+        made.tell(b"worker0", "worker", m.Heartbeat())
+        made.carry_out(made.core.expire(made.now))
+    assert made.workers[b"worker0"].queues[0][0].last_try
+    fail_opening(made, b"worker0", TRANSIENT)
+    assert made.ended[query].state == "failed"
+    assert "does not answer" in made.ended[query].failure.message
+
+
+def test_the_query_says_what_it_waits_for_meanwhile() -> None:
+    made = world([10])
+    made.submit()
+    fail_opening(made, b"worker0", TRANSIENT)
+    made.now += 0.3
+    made.carry_out(made.core.expire(made.now))
+    progress = [it for it in made.inbox[b"session"] if isinstance(it, m.Progress)][-1]
+    assert progress.waiting == "the server does not answer; it will be tried again"
+
+
+def test_another_slot_tries_first_and_another_replica() -> None:
+    made = world([], workers=2)
+    near, far = "root://a.x//f", "root://b.y//f"
+    made.lengths = {near: 10, far: 10}
+    made.submit_files([m.File(near, replicas=[far])])
+    (holder,) = [name for name, worker in made.workers.items() if worker.queues.get(0)]
+    first = fail_opening(made, holder, m.Failure("data", "DatasetError", "there is no file"))
+    (other,) = [name for name, worker in made.workers.items() if worker.queues.get(0)]
+    assert other != holder
+    assert {first.file.path, made.workers[other].queues[0][0].file.path} == {near, far}
+
+
+def test_a_permanent_error_is_not_tried_again_where_there_is_no_other_replica() -> None:
+    made = world([10], workers=2)
+    query = made.submit()
+    (holder,) = [name for name, worker in made.workers.items() if worker.queues.get(0)]
+    fail_opening(made, holder, m.Failure("data", "DatasetError", "there is no file"))
+    assert made.ended[query].state == "failed"
+
+
+def test_a_fault_that_passes_leaves_no_trace_in_the_result() -> None:
+    """Any file may fail a few times, anywhere: all entries are merged once in the end."""
+    made = world([50] * 6, workers=3)
+    query = made.submit()
+    faults = 0
+    for _ in range(2000):
+        holders = [name for name, worker in made.workers.items() if worker.queues.get(0)]
+        if holders and faults < 12 and made.random.random() < 0.2:
+            fail_opening(made, made.random.choice(holders), TRANSIENT)
+            faults += 1
+        elif not made.step():
+            made.now += 0.25
+            for worker in made.workers:
+                made.tell(worker, "worker", m.Heartbeat())
+            made.tell(b"session", "session", m.Heartbeat())
+            made.carry_out(made.core.expire(made.now))
+        if query in made.ended:
+            break
+    assert made.ended[query].state == "done"
+    assert len(made.merged[query]) == 300
+    assert set(made.merged[query].values()) == {1}
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 50)), max_size=20))
+def test_no_entries_are_tried_for_ever(spans: list[tuple[int, int]]) -> None:
+    """However the failing range is cut, an entry is tried `TRIES` times at most."""
+    retries, tried = Retries(), dict.fromkeys(range(200), 0)
+    for start, length in spans:
+        span = (start, start + length)
+        pause = retries.pause(0, span, transient=True, replicas=1)
+        for entry in range(*span):
+            tried[entry] += 1
+        assert (pause is None) or max(tried[entry] for entry in range(*span)) < TRIES
