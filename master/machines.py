@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from math import ceil
+from math import ceil, inf
 from random import Random
 
 from ..protocol import messages
@@ -22,6 +22,7 @@ PYTHON = "3.11"
 """What simulated peers say they run; nothing depends on it."""
 BITE_SECONDS = 0.1
 REPORT_INTERVAL = 0.25
+REPORTS = 8
 FIRST_INTERVAL = 0.02
 COMMIT_INTERVAL = 0.5
 RESTART_SECONDS = 0.3
@@ -48,6 +49,7 @@ class Slot:
         self._rate = 0.0
         self._bite = 1
         self._began: float | None = None
+        self._interval = REPORT_INTERVAL
         self._anchor = self._anchor_time = 0.0
         self._milestone = 0
         self._packet = self._plan = self._pace = 0
@@ -143,6 +145,7 @@ class Slot:
         self._bite = max(1, int(self._rate * BITE_SECONDS))
         self._began = self._anchor_time = clock.now
         self._timed = False
+        self._interval = max(REPORT_INTERVAL, lease.seconds / REPORTS)
         if file.server is not None:
             self._anchor_time = file.server.time()
             file.server.read(self._rate * self.factor * file.bytes_per_entry, 1)
@@ -168,12 +171,12 @@ class Slot:
             self._aim()
 
     def _plan_report(self, bites: int) -> None:
-        """After `bites` bites: say where the slot is at the end of the bite in which `REPORT_INTERVAL` is over."""
+        """After `bites` bites: say where the slot is at the end of the bite in which the next report is due."""
         rate, file, clock = self._rate * self.factor, self._file, self.worker.clock
         if rate == 0.0 or file is None:
-            clock.at(clock.now + REPORT_INTERVAL, self._report, (self._packet, -1, 0))
+            clock.at(clock.now + self._interval, self._report, (self._packet, -1, 0))
             return
-        next_ = bites + max(1, ceil(REPORT_INTERVAL * rate / self._bite - 1e-9))
+        next_ = bites + max(1, ceil(self._interval * rate / self._bite - 1e-9))
         entry = self.start + next_ * self._bite
         if entry < self.stop:
             time = self._anchor_time + (entry - self._anchor) / rate
@@ -331,6 +334,9 @@ def shortened(lease: messages.Lease, stop: int) -> messages.Lease:
 class Worker:
     """An agent with its slots, on one machine.
 
+    It leaves as the real one does: when its end is `grace` seconds away it drains, and says goodbye once everything is
+    committed and the master has answered (`left`), or at its end.
+
     Args:
         identity: under which the master knows it.
         group: its kind.
@@ -359,15 +365,20 @@ class Worker:
         self.random = random
         self.send = send
         self.result_bytes = 0.0
+        self.walltime = inf
         self.alive = False
         self.incarnation = 0
         self.boots = 0
+        self.draining = False
+        self.left = False
         self.link_free = 0.0
         self.slots: list[Slot] = []
         self.slots_before: list[Slot] = []
         self.held = 0
         self._known = False
+        self._welcome = False
         self._frozen = False
+        self._drains = self._end = inf
         self._factor = 1.0
         self._waiting: list[Message] = []
         self._parts: list[Part] = []
@@ -375,13 +386,14 @@ class Worker:
         self._interval = FIRST_INTERVAL
         self._query = ""
         self._commits = 0
+        self._unanswered: set[int] = set()
         self._spoken = 0.0
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     def boot(self) -> None:
         """The machine is there, its slots are warm: say hello."""
-        self.alive = True
+        self.alive, self.left = True, False
         self.boots += 1
         self._fork()
         self.record.capacity.append((self.clock.now, self._capacity))
@@ -393,7 +405,8 @@ class Worker:
         if not self.alive:
             return
         self.record.capacity.append((self.clock.now, -self._capacity))
-        self.alive = self._known = self._frozen = False
+        self.alive = self.draining = self._known = self._welcome = self._frozen = False
+        self._drains = self._end = inf
         self._factor = 1.0
         self._waiting.clear()
         self._kill_slots()
@@ -412,6 +425,44 @@ class Worker:
             for message in waiting:
                 self.receive(message)
             self._commit_due(self._commits)
+            self._drain_when_due(self.boots)
+
+    def drain(self, seconds: float) -> None:
+        """It has to be gone in `seconds`, and knows it now; of several ends the earliest counts."""
+        now = self.clock.now
+        if not self.alive or now + seconds >= self._end:
+            return
+        self._end = now + seconds
+        self.clock.at(self._end, self._leave_when_done, self.boots)
+        if not self.draining:
+            self._drains = now + max(0.0, seconds - self.group.grace)
+            self._say_when()
+            self.clock.at(self._drains, self._drain_when_due, self.boots)
+
+    def _say_when(self) -> None:
+        """Tell the master when this worker begins to leave."""
+        if self._welcome and self.clock.now < self._drains < inf:
+            self.tell(messages.Draining(self._drains - self.clock.now))
+
+    def _drain_when_due(self, boots: int) -> None:
+        """Take nothing more, and commit all that there is."""
+        if boots != self.boots or self._frozen or self.clock.now < self._drains:
+            return
+        self.draining, self._drains = True, inf
+        if self._welcome:
+            self.tell(messages.Draining(0.0))
+        self._commit()
+        self._leave_when_done(boots)
+
+    def _leave_when_done(self, boots: int) -> None:
+        """Go when everything is in the master's hands, or the time is over."""
+        if boots != self.boots or self._frozen or not self.draining:
+            return
+        done = not (self.held or self._unanswered)
+        if done or not self._welcome or self.clock.now >= self._end:
+            self.tell(messages.Bye())
+            self.left = done
+            self.die()
 
     @property
     def _capacity(self) -> float:
@@ -422,6 +473,7 @@ class Worker:
         for slot in self.slots:
             slot.factor = self._factor
         self.held, self._parts, self._interval = 0, [], FIRST_INTERVAL
+        self._unanswered.clear()
 
     def _kill_slots(self) -> None:
         self.incarnation += 1
@@ -453,7 +505,9 @@ class Worker:
         """The master no longer knows this worker: replace the slots, say hello again."""
         if not self._known:
             return
-        self._known = False
+        self._known = self._welcome = False
+        if self.draining:
+            return
         self._kill_slots()
         self._fork()
         self.clock.at(self.clock.now + RESTART_SECONDS, self._hello, self.incarnation)
@@ -481,8 +535,14 @@ class Worker:
                     lease.lease == message.lease for lease in slot.queue
                 ):
                     slot.tell(message)
+        elif isinstance(message, messages.Welcome):
+            self._welcome = True
+            self._say_when()
+        elif isinstance(message, messages.Committed):
+            self._unanswered.discard(message.commit)
         elif isinstance(message, messages.Unknown):
             self._start_afresh()
+        self._leave_when_done(self.boots)
 
     # --- results --------------------------------------------------------------------------------------------------
 
@@ -505,8 +565,7 @@ class Worker:
         part = Part(lease.lease, start, stop)
         if lease.apart:
             self.record.apart += 1
-            self._commits += 1
-            self.tell(messages.Commit(self._commits, lease.query, [part]), self.result_bytes)
+            self._tell_commit([part])
             return
         if not self._parts:
             self._since = self.clock.now
@@ -514,9 +573,10 @@ class Worker:
         self._parts.append(part)
 
     def commit_if_idle(self) -> None:
-        """Commit at once when there is nothing at work any more."""
-        if self.held == 0:
+        """Commit at once when there is nothing at work any more, or no time to wait."""
+        if self.held == 0 or self.draining:
             self._commit()
+        self._leave_when_done(self.boots)
 
     def _commit_due(self, commits: int) -> None:
         if commits == self._commits and self.clock.now >= self._since + self._interval:
@@ -524,7 +584,11 @@ class Worker:
 
     def _commit(self) -> None:
         if self._parts and not self._frozen:
-            self._commits += 1
             parts, self._parts = self._parts, []
             self._interval = min(COMMIT_INTERVAL, 2 * self._interval)
-            self.tell(messages.Commit(self._commits, self._query, parts), self.result_bytes)
+            self._tell_commit(parts)
+
+    def _tell_commit(self, parts: list[Part]) -> None:
+        self._commits += 1
+        self._unanswered.add(self._commits)
+        self.tell(messages.Commit(self._commits, self._query, parts), self.result_bytes)

@@ -17,12 +17,14 @@ from .surroundings import Record
 
 @dataclass(frozen=True, slots=True)
 class WorkerOutcome:
-    """What one worker did: packets, and when each slot that was there at the end finished its last one."""
+    """What one worker did: packets, when each slot that was there at the end finished its last one, and whether it left in
+    good order before."""
 
     name: str
     speed: float
     packets: int
     ends: tuple[float, ...]
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Outcome:
     def table(self) -> Table:
         """The figures, for a terminal."""
         record, account = self.record, self.account
+        left = sum(worker.left for worker in self.workers)
         ended = "every entry done, once" if self.complete else "NEVER ENDS: no worker is left, and none will come"
         rows = [
             ("query", f"{account.processed:,} of {account.total:,} entries in {self.seconds:,.1f} s: {ended}"),
@@ -105,7 +108,10 @@ class Outcome:
                 f"idle {self.idle:.2%}, exchange {self.exchange:.2%}, opening {self._share(record.opening):.2%}",
             ),
             ("packets", f"{record.packets:,}, the longest {record.longest_packet:.2f} s, duplicates {record.apart:,}"),
-            ("processed in vain", f"{self.in_vain:,} entries, {account.workers_lost} workers lost"),
+            (
+                "processed in vain",
+                f"{self.in_vain:,} entries, {account.workers_lost} workers lost, {left} left in time",
+            ),
             ("messages", f"{self.messages:,}"),
         ]
         table = Table(show_header=False, box=None)

@@ -80,15 +80,16 @@ class Trouble(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         what: `slower`: works `times` times slower for `seconds`; `freeze`: the machine answers nothing for `seconds`;
-            `hang`: its slots do nothing for `seconds` while its agent still answers; `die`: its connection ends; `vanish`:
-            it dies and nobody is told. The last two return after `seconds` under the same identity.
+            `hang`: its slots do nothing for `seconds` while its agent still answers; `drain`: it is told to leave, as by
+            SIGTERM; `die`: its connection ends; `vanish`: it dies and nobody is told. The last two return after `seconds`
+            under the same identity.
         at: seconds after the submission.
         worker: which worker of the group, from 0.
         seconds: how long; None: for ever.
         times: how many times slower.
     """
 
-    what: Literal["slower", "freeze", "hang", "die", "vanish"]
+    what: Literal["slower", "freeze", "hang", "drain", "die", "vanish"]
     at: Seconds
     worker: Annotated[int, Meta(ge=0)] = 0
     seconds: Seconds | None = None
@@ -104,6 +105,9 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         speed: entries a second of one slot.
         jitter: relative spread of the time per entry from packet to packet (of its logarithm).
         arrive: seconds after the submission at which a worker is ready.
+        walltime: seconds after its arrival at which a worker ends, whatever it is at; None: it stays.
+        notice: seconds before its end that a worker learns of it, as of a spot instance; None: when it arrives.
+        grace: seconds before its end at which a worker begins to leave, when it knows.
         site: where they run; a name in the output, and what the master knows of the way to file servers.
         latency: seconds one way between worker and master.
         rate: bytes a second of the worker's link, for what its slots read and for its commits; None: no limit.
@@ -119,6 +123,9 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     jitter: Annotated[float, Meta(ge=0.0, le=3.0)] = 0.0
     arrive: Seconds | list[Seconds] = 0.0
+    walltime: Positive | list[Positive] | None = None
+    notice: Seconds | None = None
+    grace: Seconds = 10.0
     site: str = ""
     latency: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.0005
     rate: Positive | None = None
@@ -216,6 +223,10 @@ def _check(profile: Profile, name: str) -> None:
     for index, group in enumerate(profile.workers):
         _check_range(group.speed, f"{name}: workers[{index}].speed")
         _check_range(group.arrive, f"{name}: workers[{index}].arrive")
+        if group.walltime is not None:
+            _check_range(group.walltime, f"{name}: workers[{index}].walltime")
+        elif group.notice is not None:
+            raise DatasetError(f"{name}: workers[{index}].notice: there is no `walltime` to be told of")
         for number, trouble in enumerate(group.troubles):
             where = f"workers[{index}].troubles[{number}]"
             if trouble.worker >= group.count:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from heapq import heappop
+from math import inf
 from random import Random
 
 import msgspec
@@ -31,6 +32,8 @@ SESSION = b"session"
 STALLED = 60.0
 """Seconds in which no slot works and nothing is due to happen, after which the query will never end."""
 MESSAGE_BYTES = 200.0
+ACTED_ON = (messages.Welcome, messages.Truncate, messages.Revoke, messages.Committed, messages.Unknown)
+"""What a simulated worker does something about, beside leases."""
 
 
 def simulate(profile: Profile, seed: int = 0, *, trace: bool = False, check: bool = False) -> Outcome:
@@ -119,6 +122,8 @@ class Simulation:
     def _plan_worker(self, group: Group, index: int) -> None:
         """A worker of the profile, when it arrives and what happens to it."""
         worker = self._new_worker(group, spread(group.speed, index, group.count))
+        if group.walltime is not None:
+            worker.walltime = spread(group.walltime, index, group.count)
         self._boot_at(spread(group.arrive, index, group.count), worker)
         for trouble in group.troubles:
             if trouble.worker == index:
@@ -140,6 +145,11 @@ class Simulation:
         if worker.alive:
             return
         worker.boot()
+        if worker.walltime < inf:
+            notice = worker.walltime if worker.group.notice is None else min(worker.group.notice, worker.walltime)
+            end = self.clock.now + worker.walltime
+            self.clock.at(end - notice, self._give_notice, (worker, worker.boots, notice))
+            self.clock.at(end, self._end_walltime, (worker, worker.boots))
         churn = worker.group.churn
         if churn is not None:
             lifetime = self.random.expovariate(churn.per_minute / 60.0)
@@ -156,12 +166,26 @@ class Simulation:
             heir = worker if churn.same_identity else self._new_worker(worker.group, worker.speed)
             self._boot_at(self.clock.now + churn.replaced_after, heir)
 
+    def _give_notice(self, what: tuple[Worker, int, float]) -> None:
+        worker, boots, seconds = what
+        if worker.boots == boots:
+            worker.drain(seconds)
+
+    def _end_walltime(self, what: tuple[Worker, int]) -> None:
+        """The batch system asks nobody."""
+        worker, boots = what
+        if worker.alive and worker.boots == boots:
+            self._kill(worker, silent=False)
+
     def _trouble(self, what: tuple[Worker, Trouble]) -> None:
         worker, trouble = what
         if not worker.alive:
             return
         if trouble.what in ("die", "vanish"):
             self._kill(worker, silent=trouble.what == "vanish")
+        elif trouble.what == "drain":
+            worker.drain(worker.group.grace)
+            return
         else:
             factor = 1.0 / trouble.times if trouble.what == "slower" else 0.0
             worker.slow_down(factor, frozen=trouble.what == "freeze")
@@ -232,7 +256,7 @@ class Simulation:
             self.ended, self.over = message, True
         elif isinstance(message, messages.Fault):
             raise LocalProtocolError(f"the master refuses what a simulated peer said: {message.reason}")
-        elif not isinstance(message, messages.Truncate | messages.Revoke | messages.Unknown):
+        elif not isinstance(message, ACTED_ON):
             return  # nobody here would act on it
         worker = self._peers.get(identity)
         if worker is not None and worker.alive:
@@ -283,10 +307,10 @@ class Simulation:
 
 def _worker_outcome(worker: Worker) -> WorkerOutcome:
     """End a worker, and say what it did."""
-    ends = tuple(slot.ended for slot in worker.slots if slot.packets and slot.factor)
+    ends, left = tuple(slot.ended for slot in worker.slots if slot.packets and slot.factor), worker.left
     worker.die()
     packets = sum(slot.packets for slot in worker.slots_before)
-    return WorkerOutcome(worker.identity.decode(), worker.speed, packets, ends)
+    return WorkerOutcome(worker.identity.decode(), worker.speed, packets, ends, left)
 
 
 def _files(data: Data, clock: Clock, random: Random) -> list[SimulatedFile]:

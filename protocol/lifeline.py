@@ -46,6 +46,10 @@ class EndSignals:
     def fileno(self) -> int:
         return self._told.fileno()
 
+    def take(self) -> None:
+        """Take in what has come, once the descriptor is readable: it becomes readable again when the next signal comes."""
+        self._told.recv(4096)
+
     def close(self) -> None:
         """Let the signals do what they did before."""
         for number, handler in self._handlers:

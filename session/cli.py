@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from ..protocol.connection import (
 from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL
 from ..protocol.version import __version__
+from ..protocol.walltime import parse_seconds, time_left
 
 if TYPE_CHECKING:
     from .session import Session
@@ -48,6 +50,14 @@ def _writable(_context: click.Context, _parameter: click.Parameter, path: Path) 
     if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
         raise click.BadParameter(f"{path} cannot be written")
     return path
+
+
+def _time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    """Seconds, as people write them."""
+    try:
+        return None if text is None else parse_seconds(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -100,18 +110,47 @@ def master(name: str, port: int, host: str, interface: str, folder: Path | None,
 @click.option("--slots", type=click.IntRange(1, 4096), help="Slots (processes).  [default: the cores this job may use]")
 @click.option("--name", default="", help="What the master calls this worker.  [default: the host's name]")
 @click.option("--patience", default=5.0, show_default=True, help="Seconds to try to reach the master.")
+@click.option(
+    "--walltime",
+    callback=_time,
+    metavar="TIME",
+    help="When it has to be gone: seconds, 1h30m, or 2-12:00:00.  [default: what Slurm says, else no limit]",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(0.0, 1e6),
+    default=10.0,
+    show_default=True,
+    help="Seconds it takes at most to leave in good order; 0: leave at once.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
-def worker(connection: str, slots: int | None, name: str, patience: float, verbose: bool) -> None:
+def worker(
+    connection: str,
+    slots: int | None,
+    name: str,
+    patience: float,
+    walltime: float | None,
+    grace: float,
+    verbose: bool,
+) -> None:
     """Work for a master. CONNECTION is its worker.json, or its name on the machine where it runs.
 
-    The worker connects outward only. It joins running queries at once; it may be ended at any time (Ctrl-C, SIGTERM, even
-    SIGKILL) without harm to a result.
+    The worker connects outward only. It joins running queries at once. It may be ended at any time without harm to a result:
+    told to (Ctrl-C, SIGTERM), or near the end of its walltime, it hands on what it has not done, commits and leaves, so that
+    nothing is done twice; told again, it leaves at once. After a SIGKILL, what it had not committed is done again by others.
     """
     from ..worker.cores import usable_cores
     from ..worker.serve import Worker
 
     _log(verbose)
-    Worker(find_connection(connection, "worker"), slots or usable_cores(), name=name, patience=patience).run()
+    if walltime is not None and walltime <= grace:
+        raise click.UsageError(
+            f"a walltime of {walltime:g} s leaves nothing but the {grace:g} s of --grace to leave in"
+        )
+    if walltime is None:
+        walltime = time_left(os.environ, time.time())
+    found = find_connection(connection, "worker")
+    Worker(found, slots or usable_cores(), name=name, patience=patience, walltime=walltime, grace=grace).run()
 
 
 @main.command()
@@ -155,6 +194,16 @@ def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
             session.shutdown()
             counted = f"{workers} worker{'' if workers == 1 else 's'}"
             click.echo(f"told the master at {session.address} and its {counted} to end")
+
+
+@main.command()
+@click.argument("worker")
+@click.option("--master", "target", default="default", show_default=True, help="Name, client.json or address.")
+def drain(worker: str, target: str) -> None:
+    """Let WORKER (see `eventmill status`) leave: it hands on what it has not done, commits and goes."""
+    with _connect(target) as session:
+        session.drain(worker)
+        click.echo(f"told {worker} to drain and leave")
 
 
 @main.command()

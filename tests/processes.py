@@ -141,9 +141,9 @@ class Standing:
         self.worker_key = load_connection(state / name / "worker.json")
         self.port = int(self.client.address.rpartition(":")[2])
 
-    def worker(self, slots: int = 1, target: str = "") -> Running:
+    def worker(self, slots: int = 1, target: str = "", options: Sequence[str] = ()) -> Running:
         """Start a worker; it is on its way when this returns."""
-        return self._start("worker", target or self.name, "--slots", str(slots))
+        return self._start("worker", target or self.name, "--slots", str(slots), *options)
 
     def close(self) -> None:
         """End all that is left of it."""

@@ -34,8 +34,8 @@ from eventmill.worker import bites, core, slot
 from hypothesis import given
 from hypothesis import strategies as st
 
-SWEEP = 250
-"""Seeds of each sweep; four sweeps make a thousand."""
+SWEEP = 200
+"""Seeds of each sweep; five sweeps make a thousand."""
 
 
 def mixed(troubles: list[Trouble] | None = None, **changes: object) -> Group:
@@ -118,6 +118,29 @@ SWEEPS = {
             ),
         ],
     ),
+    "workers that have to leave": Profile(
+        Data(files=6, entries=[0, 8_000], cluster=500),
+        [
+            msgspec.structs.replace(CHURNING, walltime=[0.5, 4.0], grace=0.5),
+            msgspec.structs.replace(CHURNING, count=3, churn=None, walltime=[1.0, 3.0], notice=0.6, grace=0.3),
+            Group(
+                speed=1000.0,
+                count=5,
+                jitter=0.2,
+                latency=0.05,
+                walltime=[2.0, 8.0],
+                grace=0.4,
+                troubles=[
+                    Trouble("drain", 0.5, 0),
+                    Trouble("freeze", 1.5, 1, 3.0),
+                    Trouble("hang", 0.3, 2),
+                    Trouble("vanish", 0.9, 3, 1.0),
+                    Trouble("slower", 0.5, 4, None, 1000.0),
+                ],
+            ),
+            Group(speed=1000.0, arrive=2.0),
+        ],
+    ),
 }
 
 
@@ -166,6 +189,48 @@ def test_workers_that_arrive_late_are_used_at_once() -> None:
     assert all(worker.packets for worker in outcome.workers)
 
 
+LEAVING = {
+    "walltime": Group(speed=[1000.0, 4000.0], count=8, slots=2, jitter=0.1, walltime=[20.0, 60.0]),
+    "notice": Group(speed=[1000.0, 4000.0], count=8, slots=2, jitter=0.1, walltime=[20.0, 60.0], notice=5.0, grace=1.0),
+    "told": Group(
+        speed=[1000.0, 4000.0],
+        count=8,
+        slots=2,
+        troubles=[Trouble("drain", 10.0 + worker, worker) for worker in range(8)],
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", LEAVING)
+def test_nothing_is_done_twice_when_workers_have_to_leave(reason: str) -> None:
+    """What a worker cannot end in time is not leased to it, or handed on: it leaves with empty hands, before its end."""
+    stay = Group(speed=2000.0, count=4, slots=2, jitter=0.1, arrive=[5.0, 30.0])
+    for seed in range(5):
+        outcome = simulate(Profile(Data(files=30, entries=100_000), [LEAVING[reason], stay]), seed)
+        assert outcome.complete
+        assert outcome.in_vain == outcome.account.redone == outcome.account.refused == 0
+        assert [worker.left for worker in outcome.workers] == [True] * 8 + [False] * 4
+        assert all(worker.packets for worker in outcome.workers)
+        assert outcome.reached > 0.96
+
+
+def test_a_worker_works_until_it_begins_to_leave() -> None:
+    """Of 55 seconds before that, it loses not much more than one to the end of its last packet."""
+    groups = [Group(speed=1000.0, walltime=60.0, grace=5.0), Group(speed=1000.0, arrive=60.0)]
+    outcome = simulate(Profile(Data(files=1, entries=80_000), groups))
+    idle = [change for change in outcome.record.activity if change[0] > 1.0]
+    assert 54.0 < idle[0][0] < 55.5, "its last packet ends when it begins to leave"
+    assert outcome.seconds == pytest.approx(60.0 + 25.0, abs=1.5)
+
+
+def test_a_worker_without_notice_is_like_one_that_dies() -> None:
+    groups = [Group(speed=1000.0, walltime=10.0, notice=0.0), Group(speed=1000.0)]
+    outcome = simulate(Profile(Data(files=1, entries=40_000), groups))
+    assert outcome.complete and outcome.account.workers_lost == 1
+    assert 0 < outcome.in_vain < 4000
+    assert not outcome.workers[0].left
+
+
 def test_slots_share_a_file_server() -> None:
     """Sixteen readers of a server that could serve four: the limit is the server's, and it is reached."""
     data = Data(files=10, entries=10_000, bytes=1000.0, servers=[FileServer("eos", 4e6)])
@@ -191,8 +256,10 @@ def test_the_simulated_worker_has_the_real_ones_figures() -> None:
     """The simulator may not import the worker; its constants are copies."""
     assert machines.BITE_SECONDS == bites.BITE_SECONDS
     assert machines.REPORT_INTERVAL == slot.TELL
+    assert machines.REPORTS == slot.TIMES_TOLD
     assert machines.FIRST_INTERVAL == core.FIRST_INTERVAL
     assert machines.COMMIT_INTERVAL == core.COMMIT_INTERVAL
+    assert Group(speed=1.0).grace == core.GRACE
 
 
 # --- the limit ------------------------------------------------------------------------------------------------------
@@ -225,6 +292,9 @@ NONSENSE = {
     "data: {files: 1, entries: 10}\nworkers: [{speed: 1, troubles: [{what: explode, at: 1}]}]": "explode",
     "data: {files: 1, entries: 10}\nworkers: [{speed: 1, troubles: [{what: die, at: 1, worker: 1}]}]": "worker is 1",
     "data: {files: 1, entries: 10}\nworkers: [{speed: 1, troubles: [{what: slower, at: 1}]}]": "times",
+    "data: {files: 1, entries: 10}\nworkers: [{speed: 1, walltime: 0}]": "workers[0].walltime",
+    "data: {files: 1, entries: 10}\nworkers: [{speed: 1, walltime: [2, 1]}]": "workers[0].walltime",
+    "data: {files: 1, entries: 10}\nworkers: [{speed: 1, notice: 5}]": "workers[0].notice",
     "data: [\nworkers": "line",
     "just words": "profile",
     "": "profile",

@@ -25,7 +25,7 @@ import pytest
 import uproot
 from eventmill.protocol import messages
 from eventmill.protocol.connection import load_connection, make_keys
-from eventmill.protocol.errors import ConnectionFailed, QueryFailed
+from eventmill.protocol.errors import ConnectionFailed, EventmillError, QueryFailed
 from eventmill.session.sample import write_sample
 from hist import Hist
 from processes import SECONDS, Proxy, Standing, eventually, raw_peer, save
@@ -99,6 +99,21 @@ class Gate:
             time.sleep(0.06)
             while file.path[-6] >= "7" and not os.path.exists(gate):  # noqa: PTH110
                 time.sleep(0.01)
+            return int(ak.sum(events.number))
+
+        return total
+
+    @property
+    def unhurried(self) -> Callable[..., int]:
+        """The same for all files: slow until the gate is opened, so that there is a middle."""
+        gate = str(self.file)
+
+        def total(events: ak.Array) -> int:
+            import os
+            import time
+
+            if not os.path.exists(gate):  # noqa: PTH110
+                time.sleep(0.005 * len(events))
             return int(ak.sum(events.number))
 
         return total
@@ -216,7 +231,58 @@ def test_a_worker_whose_connection_breaks_joins_again(fleet: Standing, numbers: 
         assert worker.end() == 0
 
 
-def test_workers_that_are_told_to_end_leave_at_once_and_in_good_order(fleet: Standing, numbers: em.Dataset) -> None:
+def test_workers_that_have_to_leave_lose_nothing(fleet: Standing, numbers: em.Dataset, gate: Gate) -> None:
+    """In the middle of a query, for four reasons: what they have done counts, what they have not is handed on, and nothing
+    is done twice. A batch system sends its signal to all processes of a job: nursery and slots are not to care."""
+    limited = fleet.worker(options=("--walltime", "8", "--grace", "1"))
+    with connect(fleet) as session:
+        query = session.process(numbers, gate.unhurried)
+
+        def works(worker: processes.Running) -> bool:
+            return any(info.pid == worker.pid and info.busy and info.packets for info in session.workers())
+
+        eventually(lambda: works(limited), "the first one works")
+        told, interrupted, asked, staying = workers = [fleet.worker() for _ in range(4)]
+        eventually(lambda: all(works(worker) for worker in workers), "they work")
+        for process in reversed(told.family()):
+            process.send_signal(signal.SIGTERM)
+        interrupted.process.send_signal(signal.SIGINT)
+        name = next(info.worker for info in session.workers() if info.pid == asked.pid)
+        code, said = processes.run("drain", name, "--master", fleet.name, state=fleet.state)
+        assert code == 0 and f"told {name}" in said
+        leaving = [limited, told, interrupted, asked]
+        for worker in leaving:
+            assert worker.wait() == 0
+            assert "it has drained" in worker.output and "Traceback" not in worker.output
+        assert [info.pid for info in session.workers()] == [staying.pid]
+        gate.open()
+        result = query.result(SECONDS)
+        assert result.value == SUM
+        account = result.account
+        assert (account.redone, account.refused, account.workers_lost, account.failed) == (0, 0, 0, 0)
+        shares = {info.pid: info.entries for info in query.report()}
+        assert shares.keys() == {worker.pid for worker in (staying, *leaving)} and all(shares.values())
+
+
+def test_draining_a_worker_that_is_not_there_names_those_that_are(standing: Standing, session: em.Session) -> None:
+    eventually(lambda: len(session.workers()) == 1, "the worker has joined")
+    name = session.workers()[0].worker
+    with pytest.raises(EventmillError, match=f"no worker nobody here; there are: {name}"):
+        session.drain("nobody")
+    code, said = processes.run("drain", "nobody", "--master", standing.name, state=standing.state)
+    assert code == 1 and f"there are: {name}" in said and "Traceback" not in said
+
+
+def test_a_walltime_that_is_none_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    code, said = processes.run("worker", "nowhere", "--walltime", "1h30", state=tmp_path)
+    assert code == 2 and "'1h30' is no time" in said and "1h30m" in said
+    code, said = processes.run("worker", "nowhere", "--walltime", "10s", state=tmp_path)
+    assert code == 2 and "a walltime of 10 s leaves nothing" in said and "--grace" in said
+
+
+def test_workers_that_are_told_to_end_twice_leave_at_once_and_in_good_order(
+    fleet: Standing, numbers: em.Dataset
+) -> None:
     """Exit code 0, and neither nursery nor slots are left, though one is busy in the user's code for an hour."""
 
     def endless(events: ak.Array) -> int:
@@ -231,6 +297,8 @@ def test_workers_that_are_told_to_end_leave_at_once_and_in_good_order(fleet: Sta
         eventually(lambda: [info.busy for info in session.workers()] == [2, 2], "the slots are busy")
         for number, worker in workers.items():
             assert len(worker.family()) == 4, "agent, nursery, two slots"
+            worker.process.send_signal(number)
+            worker.wait_for("another signal ends it at once")
             assert worker.end(number) == 0
             assert "Traceback" not in worker.output
         eventually(lambda: not session.workers(), "the master hears of it")
@@ -382,7 +450,7 @@ def test_keys_are_made_once_shown_often_and_renewed_when_asked_for(tmp_path: Pat
 def test_every_command_explains_itself(tmp_path: Path) -> None:
     _, said = processes.run("--help", state=tmp_path)
     commands = [line.split()[0] for line in said.partition("Commands:\n")[2].splitlines() if line.strip()]
-    assert {"demo", "keys", "master", "status", "stop", "worker"} <= set(commands)
+    assert {"demo", "drain", "keys", "master", "status", "stop", "worker"} <= set(commands)
     for command in commands:
         code, said = processes.run(command, "--help", state=tmp_path)
         assert code == 0 and said.startswith("Usage:") and "--help" in said

@@ -25,7 +25,8 @@ def main() -> None:
     slots = int(sys.argv[2]) or usable_cores()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     with contextlib.suppress(ProcessLookupError):  # the session was gone before we started
-        Worker(connection, slots, name="local", patience=60.0, owner=owner, cradle=cradle).run()
+        # Without grace: a session that closes waits for nothing.
+        Worker(connection, slots, name="local", patience=60.0, owner=owner, cradle=cradle, grace=0.0).run()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,11 @@ Incarnations: when the master no longer knows this worker, every lease it held i
 A slot, as the agent sees it:  starting --Ready--> up --exits, or is killed--> starting
 It is killed (`ending`, until its process is gone) when it stays at work that it was told to drop: user code in an endless
 loop looks at no messages. What is at work is the first of its `todo`, which shrinks only by what the slot itself says.
+
+A worker whose end is known:  working --`grace` before its end--> draining --all committed, and that answered--> gone
+It says `Draining` once it is welcome, and the master leases nothing that would not end in time. While it drains it gets
+nothing more, what its slots have is truncated, and what they hand over is committed at once. At its end it goes, whatever
+is left.
 """
 
 from __future__ import annotations
@@ -39,6 +44,8 @@ COMMIT_BYTES = 64 * 2**20
 """A total of this size is committed at once."""
 PATIENCE = 1.0
 """Seconds that a slot may be silent at work that it was told to drop, before it is replaced."""
+GRACE = 10.0
+"""Seconds that a worker takes at most to leave in good order."""
 LONGEST_REASON = 20_000
 
 Key = tuple[str, int | None]
@@ -78,7 +85,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """End this worker: why, and whether that is an error."""
+    """End this worker, with a `Bye` to the master: why, and whether that is an error."""
 
     reason: str
     error: bool
@@ -159,15 +166,23 @@ class AgentCore:
 
     Args:
         hello: what to say to the master once all slots are up; its `incarnation` counts on from there.
+        grace: seconds to leave in, when it has to; 0: leave at once, with nothing handed on.
+
+    Attributes:
+        draining: it is on its way out.
     """
 
-    def __init__(self, hello: messages.Hello) -> None:
+    def __init__(self, hello: messages.Hello, grace: float = GRACE) -> None:
         self.hello = hello
+        self.grace = grace
         self.slots = [SlotState(index) for index in range(hello.slots)]
         self.queries: dict[str, QueryState] = {}
         self.welcome: messages.Welcome | None = None
         self.said_hello = False
+        self.draining = False
+        self._drains = self._end = float("inf")
         self._commits = 0
+        self._unanswered: set[int] = set()
         self._failed_starts = 0
         self._spoken = 0.0
         self._effects: list[Effect] = []
@@ -182,6 +197,7 @@ class AgentCore:
             messages.Compact: self._compact,
             messages.Fault: self._fault,
             messages.Unknown: self._unknown,
+            messages.Drain: self._drain,
             messages.Bye: self._bye,
         }
         self._from_slot: dict[type[Message], Callable[[SlotState, Any, Frames, float], None]] = {
@@ -243,6 +259,7 @@ class AgentCore:
         failure = self._failure("MergeError", f"the result cannot be sent: {reason}")
         match message:
             case messages.Commit():
+                self._unanswered.discard(message.commit)
                 self._fail(message.query, [part.lease for part in message.parts], failure)
             case messages.Compacted():
                 self._tell(messages.Compacted(message.query, message.slot, failure))
@@ -265,15 +282,23 @@ class AgentCore:
             self._effects.append(Leave(f"slots end before they are up, the last one {reason}", error=True))
         return self._done(now)
 
+    def drain(self, seconds: float, now: float) -> list[Effect]:
+        """Be gone in `seconds`, and work on until `grace` is left; of several ends the earliest counts."""
+        self._end_in(seconds, now)
+        return self._done(now)
+
     def deadline(self) -> float:
-        """When `expire` is to be called at the latest; infinity before the first hello."""
+        """When `expire` is to be called at the latest; infinity before the first hello, unless the worker's end is known."""
         times = [query.due for query in self.queries.values()] + [slot.due for slot in self.slots]
+        times.append(self._end if self.draining else self._drains)
         if self.welcome is not None:
             times.append(self._spoken + self.welcome.heartbeat)
-        return min(times, default=float("inf"))
+        return min(times)
 
     def expire(self, now: float) -> list[Effect]:
-        """Do what is due: commits, heartbeats, and the end of slots that do not drop what they are at."""
+        """Do what is due: the worker's end, commits, heartbeats, and the end of slots that do not drop what they are at."""
+        if now >= self._drains:
+            self._begin_to_drain()
         for number, query in self.queries.items():
             if now >= query.due:
                 self._commit(number)
@@ -292,6 +317,7 @@ class AgentCore:
             assert slot.dropped <= slot.todo.keys()
             assert slot.leases.keys() - slot.finished.keys() <= slot.todo.keys() - slot.dropped
             assert slot.stage == "up" or not (slot.leases or slot.todo or slot.set_up)
+        assert not (self.draining and any(query.parts for query in self.queries.values()))
 
     # --- from the master ------------------------------------------------------------------------------------------
 
@@ -300,6 +326,8 @@ class AgentCore:
             return
         self.welcome = message
         log.info("joined as %s with %d slots", message.peer, len(self.slots))
+        if self._drains < float("inf"):
+            self._tell(messages.Draining(max(0.0, self._drains - now)))
 
     def _setup(self, message: messages.Setup, frames: Frames, now: float) -> None:
         self.queries.setdefault(message.query, QueryState(message, frames))
@@ -349,6 +377,7 @@ class AgentCore:
             slot.set_up.discard(message.query)
 
     def _committed(self, message: messages.Committed, frames: Frames, now: float) -> None:
+        self._unanswered.discard(message.commit)
         if not message.accepted:
             log.warning("commit %d was refused: %s", message.commit, message.reason)
 
@@ -371,13 +400,21 @@ class AgentCore:
         self._start_afresh("the master no longer knows this worker")
 
     def _start_afresh(self, reason: str) -> None:
-        log.warning("%s: starting afresh", reason)
         self.welcome, self.said_hello = None, False
+        if self.draining:
+            log.warning("%s, and it is leaving anyway", reason)
+            return
+        log.warning("%s: starting afresh", reason)
+        self._unanswered.clear()
         self.hello = msgspec.structs.replace(self.hello, incarnation=self.hello.incarnation + 1)
         self.queries.clear()
         for index in range(len(self.slots)):
             self.slots[index] = SlotState(index, "ending")
             self._effects.append(Kill(index))
+
+    def _drain(self, message: messages.Drain, frames: Frames, now: float) -> None:
+        log.info("the master wants this worker to leave")
+        self._end_in(self.grace, now)
 
     def _bye(self, message: messages.Bye, frames: Frames, now: float) -> None:
         self._effects.append(Leave("the master has ended", error=False))
@@ -460,13 +497,12 @@ class AgentCore:
             if slot.finished.get(key) == part.stop:
                 self._close(slot, key)
         busy = any(number == message.query for other in self.slots for number, _ in other.leases)
-        if not busy or query.total.nbytes >= COMMIT_BYTES:
+        if not busy or self.draining or query.total.nbytes >= COMMIT_BYTES:
             self._commit(message.query)
 
     def _commit_apart(self, slot: SlotState, message: messages.Commit, frames: Frames) -> None:
         """Commit what may be refused without adding it to the total."""
-        self._commits += 1
-        self._tell(messages.Commit(self._commits, message.query, message.parts), frames)
+        self._tell_commit(message.query, message.parts, frames)
         for part in message.parts:
             self._close(slot, (message.query, part.lease))
 
@@ -492,6 +528,38 @@ class AgentCore:
         self.slots[slot.index] = SlotState(slot.index, "ending")
         self._effects.append(Kill(slot.index))
 
+    # --- leaving --------------------------------------------------------------------------------------------------
+
+    def _end_in(self, seconds: float, now: float) -> None:
+        """The worker has to be gone in `seconds`, unless it has to be earlier anyway."""
+        if now + seconds >= self._end:
+            return
+        self._end = now + seconds
+        if self.draining:
+            return
+        self._drains = now + max(0.0, seconds - self.grace)
+        if self._drains == now:
+            self._begin_to_drain()
+        elif self.welcome is not None:
+            self._tell(messages.Draining(self._drains - now))
+
+    def _begin_to_drain(self) -> None:
+        """Take nothing more, and commit all that there is."""
+        self.draining, self._drains = True, float("inf")
+        if self.welcome is not None:
+            self._tell(messages.Draining(0.0))
+        for number in self.queries:
+            self._commit(number)
+
+    def _reason_to_leave(self, now: float) -> str:
+        """Why a draining worker can leave now; empty while it cannot."""
+        if self.welcome is None:
+            return "it has nothing to hand on"
+        if now >= self._end:
+            return "its time is over"
+        working = any(slot.leases or slot.todo.keys() - slot.dropped for slot in self.slots)
+        return "" if working or self._unanswered else "it has drained"
+
     # --- committing -----------------------------------------------------------------------------------------------
 
     def _commit(self, number: str) -> None:
@@ -499,11 +567,14 @@ class AgentCore:
         query = self.queries[number]
         if not query.parts:
             return
-        self._commits += 1
-        partial = query.total.partial()
-        self._tell(messages.Commit(self._commits, number, list(query.parts.values())), partial.to_frames())
+        self._tell_commit(number, list(query.parts.values()), query.total.partial().to_frames())
         query.total, query.parts = Total(), {}
         query.interval = min(COMMIT_INTERVAL, 2 * query.interval)
+
+    def _tell_commit(self, query: str, parts: list[Part], frames: Frames | list[Buffer]) -> None:
+        self._commits += 1
+        self._unanswered.add(self._commits)
+        self._tell(messages.Commit(self._commits, query, parts), frames)
 
     def _fail(self, query: str, leases: list[int], failure: messages.Failure) -> None:
         for lease in leases:
@@ -517,6 +588,8 @@ class AgentCore:
         self._effects.append(ToMaster(message, frames))
 
     def _done(self, now: float) -> list[Effect]:
+        if self.draining and (reason := self._reason_to_leave(now)):
+            self._effects.append(Leave(reason, error=False))
         effects, self._effects = self._effects, []
         if any(isinstance(effect, ToMaster) for effect in effects):
             self._spoken = now

@@ -40,7 +40,8 @@ def main() -> None:
     """Entry point: `python -m eventmill.worker.nursery FD AGENT_PID ENDPOINT CACHE`."""
     fd, agent, endpoint, cache = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
     die_with_parent(agent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a batch system tells all processes of a job: the agent sees to it
+        signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     link = socket.socket(fileno=fd)
     slot.warm()

@@ -22,7 +22,7 @@ from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtoc
 from ..protocol.lifeline import EndSignals, Lifeline
 from ..protocol.messages import Message
 from ..protocol.version import __version__
-from .core import AgentCore, Effect, Fork, Kill, Leave, ToMaster, ToSlot
+from .core import GRACE, AgentCore, Effect, Fork, Kill, Leave, ToMaster, ToSlot
 from .cradle import Cradle
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,9 @@ class Worker:
         patience: seconds to try to reach the master before giving up.
         owner: process to end with, for a worker that belongs to one session.
         cradle: a nursery that has been started already.
+        walltime: seconds after which this worker has to be gone; None: no limit.
+        grace: seconds that it takes at most to leave in good order, when it is told to or its walltime ends; 0: it leaves
+            at once, and what it has not committed is done again by others.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class Worker:
         patience: float = CONNECT_SECONDS,
         owner: int | None = None,
         cradle: Cradle | None = None,
+        walltime: float | None = None,
+        grace: float = GRACE,
     ) -> None:
         self.connection = connection
         self.patience = patience
@@ -63,7 +68,8 @@ class Worker:
             pid=os.getpid(),
             slots=slots,
         )
-        self.core = AgentCore(self.hello)
+        self.walltime = walltime
+        self.core = AgentCore(self.hello, grace)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.cradle = cradle or Cradle()
         self.slots = self.context.socket(zmq.ROUTER)
@@ -76,7 +82,8 @@ class Worker:
         self._leave: Leave | None = None
 
     def run(self) -> None:
-        """Work until the master ends, a signal comes, or the owner is gone.
+        """Work until the master ends, the owner is gone, or this worker is told to leave: by a signal, the master, or its
+        walltime. It drains then, unless a second signal tells it to be quick.
 
         Raises:
             ConnectionFailed: the master cannot be reached, or refuses this worker; the text says why.
@@ -100,9 +107,12 @@ class Worker:
         for item in (dial.socket, dial.monitor, self.slots, self.cradle.link):
             poller.register(item, zmq.POLLIN)
         poller.register(signals.fileno(), zmq.POLLIN)
+        told = False
         if self.lifeline is not None:
             poller.register(self.lifeline.fileno(), zmq.POLLIN)
         in_touch, known = time.monotonic(), 0
+        if self.walltime is not None:
+            self._carry_out(self.core.drain(self.walltime, in_touch))
         while self._leave is None:
             now = time.monotonic()
             wait = min(self.core.deadline() - now, 1.0)
@@ -122,8 +132,13 @@ class Worker:
                 log.info("the session is gone: leaving")
                 return
             if signals.fileno() in ready:
-                log.info("told to end: leaving")
-                return
+                signals.take()
+                if told or not self.core.grace:
+                    log.info("told to end: leaving at once")
+                    return
+                told = True
+                log.info("told to end: draining, for %g s at most; another signal ends it at once", self.core.grace)
+                self._carry_out(self.core.drain(self.core.grace, time.monotonic()))
             now = time.monotonic()
             self._carry_out(self.core.expire(now))
             if dial.connected or self.core.welcome is not None:
@@ -176,6 +191,8 @@ class Worker:
                 case Kill():
                     self.cradle.kill(effect.slot)
                 case Leave():
+                    if not effect.error:
+                        log.info("leaving: %s", effect.reason)
                     self._leave = effect
 
     def _send_to_master(self, message: Message, frames: Frames = ()) -> None:
