@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .packetizer.dataset import Dataset
+    from .packetizer.generated import cycles, items
     from .protocol import errors
     from .protocol.analysis import Kernel, kernel
     from .protocol.version import __version__
@@ -32,6 +33,8 @@ _HOMES = {
     "Snapshot": "session.result",
     "__version__": "protocol.version",
     "connect": "session.session",
+    "cycles": "packetizer.generated",
+    "items": "packetizer.generated",
     "kernel": "protocol.analysis",
 }
 
@@ -44,7 +47,9 @@ __all__ = [
     "Snapshot",
     "__version__",
     "connect",
+    "cycles",
     "errors",
+    "items",
     "kernel",
 ]
 

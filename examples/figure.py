@@ -22,6 +22,7 @@ def show(histogram: Hist[Any], path: str | None) -> None:
     edges = histogram.axes[0].edges
     axes.stairs(histogram.values(), edges, fill=True)
     axes.set_xlabel(histogram.axes[0].label)
-    axes.set_ylabel(f"entries / {edges[1] - edges[0]:g} GeV")
+    unit = histogram.axes[0].label.partition("[")[2].rstrip("]")
+    axes.set_ylabel(f"entries / {edges[1] - edges[0]:g} {unit}".rstrip())
     figure.savefig(path)
     print(f"saved {path}")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..packetizer.dataset import Dataset
-from ..protocol.errors import AnalysisError
+from ..protocol.errors import AnalysisError, DatasetError
 
 if TYPE_CHECKING:
     from hist import Hist
@@ -25,6 +25,8 @@ _BULK = (0.005, 0.995)
 
 def draw(session: Session, dataset: Dataset, expression: str, where: str | None, bins: Bins | None) -> Hist[Any]:
     """What `Session.draw` does; see there."""
+    if dataset.files[0].kind != "tree":
+        raise DatasetError(f"only branches can be drawn, and {dataset.files[0].kind} have none: use session.process")
     values = _values(expression, where)
     name = expression if where is None else f"{expression} where {where}"
     if bins is None:

@@ -103,6 +103,7 @@ class Snapshot:
             "entries": f"{account.processed:,} of {about}{account.total:,} processed ({self.fraction:.1%})",
             "files": f"{account.files_opened:,} of {account.files:,} opened",
             "lost": _losses(account),
+            "notes": "; ".join(account.notes),
             "holds": self._content(),
         }
         cells = "".join(
@@ -164,6 +165,8 @@ def describe_account(account: Account) -> str:
         text += f", {losses}"
     if account.redone:
         text += f", {account.redone:,} redone"
+    if account.notes:
+        text += f" (note: {'; '.join(account.notes)})"
     return text
 
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from ..packetizer.dataset import Dataset
+from ..packetizer.generated import check_analysis
 from ..protocol import messages
 from ..protocol.analysis import pack
 from ..protocol.codec import Buffer, Frames
 from ..protocol.connection import find_connection
-from ..protocol.errors import ConnectionFailed, DatasetError, QueryFailed
+from ..protocol.errors import ConnectionFailed, DatasetError, EventmillError, QueryFailed
 from ..protocol.messages import File, Message, QueryInfo, WorkerInfo
 from .embedded import Embedded
 from .link import Answer, Link
@@ -91,23 +92,33 @@ class Session:
         *,
         name: str | None = None,
         on_error: Literal["fail", "skip"] = "fail",
+        priority: int = 0,
+        most_readers: int | None = None,
     ) -> Query:
         """Start an analysis over a dataset; returns at once.
 
         Args:
-            dataset: a `Dataset`, or what makes one: a path, glob, list, or dict of lists.
-            analysis: a kernel (`em.kernel`), a function of an array of events, or a coffea processor.
+            dataset: a `Dataset`, `em.cycles` or `em.items`; or what makes a dataset: a path, glob, list, or dict of lists.
+            analysis: a kernel (`em.kernel`), a function of an array of events (of some cycles, of one item), or a coffea
+                processor.
             name: what the query is called in displays; the analysis' name by default.
             on_error: "fail" ends the query at the first error; "skip" goes on and lists what is lost in the account.
+            priority: of your own queries, those of higher priority are served first (-1000 to 1000).
+            most_readers: slots that may read from one file server at a time; any number by default.
 
         Raises:
             DatasetError: there are no such files.
-            AnalysisError: the analysis cannot travel to a worker.
+            AnalysisError: the analysis cannot travel to a worker, or is not for what the dataset is made of.
             ConnectionFailed: the master is out of reach, or got out of reach meanwhile.
         """
         if not isinstance(dataset, Dataset):
             dataset = Dataset(dataset)
+        if not -1000 <= priority <= 1000:
+            raise ValueError(f"priority={priority}: it must be from -1000 to 1000")
+        if most_readers is not None and most_readers < 1:
+            raise ValueError(f"most_readers={most_readers}: at least one slot must be able to read")
         packed = pack(analysis)
+        check_analysis(dataset, packed.kind, packed.name, packed.branches)
         expanded = dataset.expanded(list_files)
         files = _encode_files(expanded.files)
         shown = _clipped(name or packed.name)
@@ -122,8 +133,10 @@ class Session:
                 branches=None if packed.branches is None else list(packed.branches),
                 on_error=on_error,
                 limit=expanded.max_entries,
+                priority=priority,
+                most_readers=most_readers,
             ),
-            [packed.blob, files],
+            [packed.blob, files, *expanded.supply],
         )
 
     def draw(self, dataset: Data, expression: str, where: str | None = None, *, bins: Bins | None = None) -> Hist[Any]:
@@ -172,6 +185,19 @@ class Session:
         if query not in known:
             raise QueryFailed(f"no query {_clipped(query)} on this master; there are: {', '.join(known) or 'none'}")
         self._send(messages.Stop(query, keep))
+
+    def drain(self, worker: str) -> None:
+        """Let a worker leave in good order: it gets nothing more, hands on what it has not begun, commits, and goes.
+
+        Raises:
+            EventmillError: the master has no such worker, or it belongs to this session and goes with it.
+        """
+        if self._embedded is not None:
+            raise EventmillError("the worker of a session's own master leaves with it: close the session")
+        known = [info.worker for info in self.workers()]
+        if worker not in known:
+            raise EventmillError(f"no worker {_clipped(worker)} here; there are: {', '.join(known) or 'none'}")
+        self._send(messages.Drain(worker))
 
     def shutdown(self) -> None:
         """End the master and all its workers."""

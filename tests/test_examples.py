@@ -54,7 +54,7 @@ def zmumu_pairs() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
 def printed_bins(text: str) -> list[float]:
     """The contents of a histogram as hist prints it, underflow first."""
-    return [float(number) for number in re.findall(r"^\[ *-?[\w.]+, *\w+\) (\S+) ", text, re.MULTILINE)]
+    return [float(number) for number in re.findall(r"^\[ *-?[\w.]+, *-?[\w.]+\) (\S+) ", text, re.MULTILINE)]
 
 
 def is_picture(file: Path) -> bool:
@@ -104,6 +104,24 @@ def test_weights_and_cutflow_count_and_weigh_as_numpy_does(tmp_path: Path) -> No
     assert [row[:2] for row in printed] == [row[:2] for row in expected]
     assert [row[2] for row in printed] == pytest.approx([row[2] for row in expected], abs=0.002)
     assert is_picture(tmp_path / "mass.png")
+
+
+def test_toy_monte_carlo_draws_what_numpy_draws(tmp_path: Path) -> None:
+    """Cycle by cycle, with a fresh generator for each: a plain loop in one process."""
+    said = run("toy_monte_carlo.py", tmp_path, "--experiments", "3000", "--seed", "5", "--png", "pull.png")
+    generators = [
+        [np.random.Generator(np.random.Philox(key=5, counter=[0, 0, c, i])) for i in range(3000)] for c in (0, 1)
+    ]
+    alone, row = (np.array([random.standard_exponential(20).sum() for random in each]) / 20 for each in generators)
+    for name, fit in {"one_by_one": alone, "at_once": row}.items():
+        pulls = (fit - 1.0) / (fit / np.sqrt(20))
+        assert f"{name}: mean {pulls.mean():+.4f}, width {pulls.std():.4f}\n" in said
+    pulls = (alone - 1.0) / (alone / np.sqrt(20))
+    under, *bins, over = printed_bins(said)
+    assert bins == np.histogram(pulls, np.linspace(-5, 5, 41))[0].tolist()
+    assert (under, over) == ((pulls < -5).sum(), (pulls >= 5).sum())
+    assert f"experiment 0 again: {pulls[0]:+.4f}\n" in said
+    assert is_picture(tmp_path / "pull.png")
 
 
 def test_examples_run_on_a_standing_master_with_the_users_own_files(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -346,6 +348,25 @@ def test_the_cache_keeps_the_last_files_open(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_the_cache_opens_a_local_file_anew_that_is_another_by_now(tmp_path: Path) -> None:
+    path = tmp_path / "a.root"
+    shutil.copy(data_path(HZZ), path)
+    cache = ReaderCache()
+    first = cache.get(str(path), "events")
+    assert cache.get(str(path), "events", since=time.monotonic(), identity=first.identity) is first
+    os.utime(path, (1, 1))
+    second = cache.get(str(path), "events", identity=first.identity)
+    assert second is not first, "written to, with the same content"
+    shutil.copy(data_path("uproot-HZZ-zstd.root"), path)
+    with pytest.raises(DatasetError, match=r"a\.root has changed while the query ran: .* 217945 bytes \(UUID .*submit"):
+        cache.get(str(path), "events", identity=first.identity)
+    assert cache.get(str(path), "events").identity != first.identity
+    path.unlink()
+    with pytest.raises(DatasetError, match="there is no file"):
+        cache.get(str(path), "events")
+    cache.close()
+
+
 # --- far files --------------------------------------------------------------------------------------------------------
 
 
@@ -366,9 +387,9 @@ def far(xrootd_server: XRootDServer, written: Path) -> Iterator[Reader]:
     reader.close()
 
 
-def requests(reader: Reader) -> int:
+def requests(reader: Reader, branch: str = "x") -> int:
     """Requests for data that have gone to the server."""
-    return int(reader.names["x"].file.source.num_requests)
+    return int(reader.names[branch].file.source.num_requests)
 
 
 def test_a_far_file_is_opened_with_one_request_and_read_with_one(far: Reader, xrootd_server: XRootDServer) -> None:
@@ -377,6 +398,40 @@ def test_a_far_file_is_opened_with_one_request_and_read_with_one(far: Reader, xr
     assert requests(far) == 2, "one vector read for all baskets of all branches"
     expected = uproot.open(xrootd_server.folder / "big.root")["Events"].arrays(entry_start=100, entry_stop=42_000)
     assert all(agree(columns[name], expected[name]) for name in columns)
+
+
+def test_a_far_file_is_looked_at_again_for_a_query_that_began_after_it_was_opened(
+    xrootd_server: XRootDServer,
+) -> None:
+    path, url = xrootd_server.folder / "changing.root", f"{xrootd_server.url}/changing.root"
+    shutil.copy(data_path(HZZ), path)
+    cache = ReaderCache(timeout=10)
+    first = cache.get(url, "events")
+    assert cache.get(url, "events", since=time.monotonic()) is first, "the server was asked, and has the same"
+    shutil.copy(data_path("uproot-HZZ-zstd.root"), xrootd_server.folder / "new.root")
+    (xrootd_server.folder / "new.root").replace(path)
+    assert cache.get(url, "events", since=first.opened) is first, "opened by this query: nobody asks"
+    second = cache.get(url, "events", since=time.monotonic())
+    assert second.identity != first.identity
+    with pytest.raises(DatasetError, match="has changed while the query ran"):
+        cache.get(url, "events", identity=first.identity)
+    cache.close()
+
+
+def test_lists_of_a_far_file_are_fetched_once_with_their_lengths(xrootd_server: XRootDServer) -> None:
+    """A columnar function reads the counter by itself, and then again for each list."""
+    rng = np.random.default_rng(2)
+    with uproot.recreate(xrootd_server.folder / "lists.root", compression=None) as file:
+        tree = file.mktree("Events", {"y": "var * float64"})
+        for _ in range(10):
+            tree.extend({"y": ak.unflatten(rng.normal(size=10_000), [2] * 5000)})
+    reader = Reader(f"{xrootd_server.url}/lists.root", "Events", timeout=10)
+    reader.touched = {"y"}
+    events = reader.events(0, 50_000)
+    before = requests(reader, "y")
+    assert ak.sum(ak.num(events.y)) == 100_000 and len(events.y[49_999]) == 2
+    assert requests(reader, "y") == before
+    reader.close()
 
 
 def test_what_was_asked_for_ahead_is_not_asked_for_again(far: Reader) -> None:

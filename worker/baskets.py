@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import queue
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 
-from .columns import Column, Flat, Jagged
+from .columns import Column, Flat, Jagged, offsets_of
 from .sources import Range, ReadAhead
 
 _KEY = struct.Struct(">ihiIhh")
@@ -136,6 +136,15 @@ class _Values:
 Held = tuple[int, _Values]
 """The basket of a branch that was read last, by its number: a next read often starts within it."""
 
+Wanted: TypeAlias = list[tuple[Branch, range]]
+"""Baskets of some branches."""
+
+Counted: TypeAlias = tuple[str, int, int]
+"""A counter branch and a range of entries, whose lists it has the lengths of."""
+
+Raw: TypeAlias = dict[tuple[str, int], Any]
+"""By branch and number the baskets that a read needs: chunks of the file, or values that were held."""
+
 
 @dataclass(slots=True)
 class _Basket:
@@ -155,8 +164,8 @@ class Baskets:
         tbranches: uproot's branches, by the names they are to be read by.
 
     Example:
-        >>> columns = Baskets(source, tbranches).read(["Muon_pt", "MET_pt"], 0, 10_000)     # doctest: +SKIP
-        >>> columns["Muon_pt"].content.values, columns["MET_pt"].values                      # doctest: +SKIP
+        >>> [columns] = Baskets(source, tbranches).read(["Muon_pt", "MET_pt"], [(0, 10_000)])  # doctest: +SKIP
+        >>> columns["Muon_pt"].content.values, columns["MET_pt"].values                          # doctest: +SKIP
     """
 
     def __init__(self, source: Any, tbranches: Mapping[str, Any]) -> None:
@@ -165,14 +174,19 @@ class Baskets:
         self._branches: dict[str, Branch | None] = {}
         self._scratch = np.empty(0, dtype=np.uint8)
         self._held: dict[str, Held] = {}
-        self._offsets: dict[tuple[str, int, int], Counts] = {}
-        self._range = (0, 0)
+        self._offsets: dict[Counted, Counts] = {}
+        self._ranges: Sequence[Range] = ()
+        self._counters: set[str] = set()
+        self._counter_chunks: Raw = {}
+        """Of the ranges at hand: a counter is read by itself, and again for each list column that is read by itself."""
 
     def branch(self, name: str) -> Branch | None:
         """The branch as this module reads it, or None if only uproot can; `name` must be a branch of the tree."""
         if name not in self._branches:
             tbranch = self._tbranches[name]
-            self._branches[name] = plain_branch(name, tbranch, self._counter(tbranch))
+            branch = self._branches[name] = plain_branch(name, tbranch, self._counter(tbranch))
+            if branch is not None and branch.counter:
+                self._counters.add(branch.counter)
         return self._branches[name]
 
     def _counter(self, tbranch: Any) -> str:
@@ -189,28 +203,35 @@ class Baskets:
         """Have `branch` say from now on that only uproot can read this one."""
         self._branches[name] = None
 
-    def ahead(self, names: Iterable[str], start: int, stop: int) -> None:
+    def ahead(self, names: Iterable[str], ranges: Sequence[Range]) -> None:
         """Ask a remote file for the baskets that `read` will need, and return at once."""
         if isinstance(self._source, ReadAhead):
-            wanted = self._wanted(names, start, stop)
+            wanted = self._wanted(names, ranges, known=())
             self._source.ahead(branch.spans[i] for branch, i in self._missing(wanted))
 
-    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        """Columns of the entries `[start, stop)`; the names must be plain branches.
+    def read(self, names: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
+        """Columns of each of some ranges of entries `[start, stop)`, ascending; the names must be plain branches.
+
+        All of them are asked for together; they are decompressed one range after the other.
 
         Raises:
             ValueError: a basket is not what the tree says.
             IrregularError: a branch has to be left to uproot after all; see `leave`.
         """
-        if (start, stop) != self._range:
-            self._range = (start, stop)
+        if ranges != self._ranges:
+            self._ranges = ranges
             self._offsets.clear()
-        wanted = self._wanted(names, start, stop)
-        missing = self._missing(wanted)
+            self._counter_chunks.clear()
+        wanted = self._wanted(names, ranges, known=self._offsets)
+        missing = [(branch, i) for branch, i in self._missing(wanted) if (branch.name, i) not in self._counter_chunks]
         chunks = self._source.chunks([branch.spans[i] for branch, i in missing], queue.SimpleQueue())
-        raw = {(branch.name, i): chunk for (branch, i), chunk in zip(missing, chunks, strict=True)}
-        values = {branch.name: self._values(branch, baskets, raw) for branch, baskets in wanted}
-        return {name: self._column(self._plain(name), values, start, stop) for name in names}
+        raw: Raw = {(branch.name, i): chunk for (branch, i), chunk in zip(missing, chunks, strict=True)}
+        self._counter_chunks |= {key: chunk for key, chunk in raw.items() if key[0] in self._counters}
+        raw |= self._counter_chunks
+        raw |= {(name, i): values for name, (i, values) in self._held.items()}
+        for (start, stop), of_range in zip(ranges, wanted, strict=True):
+            values = {branch.name: self._values(branch, baskets, raw) for branch, baskets in of_range}
+            yield {name: self._column(self._plain(name), values, start, stop) for name in names}
 
     def _plain(self, name: str) -> Branch:
         branch = self.branch(name)
@@ -218,36 +239,43 @@ class Baskets:
             raise TypeError(f"branch {name} does not hold plain numbers")
         return branch
 
-    def _wanted(self, names: Iterable[str], start: int, stop: int) -> list[tuple[Branch, range]]:
-        """The baskets to read of each branch, and of counters: all entries of a list's baskets need their lengths."""
+    def _wanted(self, names: Iterable[str], ranges: Sequence[Range], known: Container[Counted]) -> list[Wanted]:
+        """For each range the baskets to read of each branch, and of counters: all entries of a list's baskets need their
+        lengths, where these are not known.
+        """
+        branches = [self._plain(name) for name in names]
+        return [self._wanted_of(branches, start, stop, known) for start, stop in ranges]
+
+    def _wanted_of(self, branches: list[Branch], start: int, stop: int, known: Container[Counted]) -> Wanted:
         wanted: dict[str, range] = {}
 
         def want(branch: Branch, baskets: range) -> None:
             before = wanted.get(branch.name, baskets)
             wanted[branch.name] = range(min(before.start, baskets.start), max(before.stop, baskets.stop))
 
-        for name in names:
-            branch = self._plain(name)
+        for branch in branches:
             baskets = branch.baskets(start, stop)
             want(branch, baskets)
             low, high = int(branch.edges[baskets.start]), int(branch.edges[baskets.stop])
-            if branch.counter and (branch.counter, low, high) not in self._offsets:
+            if branch.counter and (branch.counter, low, high) not in known:
                 counter = self._plain(branch.counter)
                 want(counter, counter.baskets(low, high))
         return [(self._plain(name), baskets) for name, baskets in wanted.items()]
 
-    def _missing(self, wanted: list[tuple[Branch, range]]) -> list[tuple[Branch, int]]:
-        """The baskets among these that must come from the file."""
-        return [
-            (branch, i)
-            for branch, baskets in wanted
+    def _missing(self, wanted: Iterable[Wanted]) -> list[tuple[Branch, int]]:
+        """The baskets among these that must come from the file, each once."""
+        missing = {
+            (branch.name, i): branch
+            for of_range in wanted
+            for branch, baskets in of_range
             for i in baskets
             if i < len(branch.spans) and self._held.get(branch.name, (-1,))[0] != i
-        ]
+        }
+        return [(branch, i) for (_, i), branch in missing.items()]
 
     # --- from bytes to values -----------------------------------------------------------------------------------------
 
-    def _values(self, branch: Branch, baskets: range, raw: dict[tuple[str, int], Any]) -> _Values:
+    def _values(self, branch: Branch, baskets: range, raw: Raw) -> _Values:
         """The values of whole baskets, one after the other; the last basket is kept, for a next read within it."""
         if not baskets:
             empty = np.empty((0, *branch.shape), dtype=branch.native)
@@ -260,10 +288,11 @@ class Baskets:
         for i in baskets:
             if held is not None and held[0] == i:
                 parts.append(held[1])
-            elif i < len(branch.spans):
-                parts.append(_open_basket(branch, i, raw[branch.name, i].raw_data))
-            else:
+            elif i >= len(branch.spans):
                 parts.append(_stripped(branch, i, *branch.embedded[i - len(branch.spans)]))
+            else:
+                part = raw[branch.name, i]
+                parts.append(part if isinstance(part, _Values) else _open_basket(branch, i, part.raw_data))
         join = self._tabled if branch.table else self._numbers
         result, self._held[branch.name] = join(branch, baskets, parts)
         return result
@@ -338,7 +367,7 @@ class Baskets:
         if not branch.is_list:
             return Flat(part.values[start - part.start : stop - part.start])
         if part.counts is not None:
-            offsets = _offsets(part.counts)
+            offsets = offsets_of(part.counts)
         else:
             baskets = branch.baskets(start, stop)
             offsets = self._counted(branch.counter, values, part.start, int(branch.edges[baskets.stop]))
@@ -351,14 +380,8 @@ class Baskets:
         key = (counter, low, high)
         if key not in self._offsets:
             counts = values[counter]
-            self._offsets[key] = _offsets(counts.values[low - counts.start : high - counts.start])
+            self._offsets[key] = offsets_of(counts.values[low - counts.start : high - counts.start])
         return self._offsets[key]
-
-
-def _offsets(counts: NDArray[Any]) -> Counts:
-    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    return offsets
 
 
 def _open_basket(branch: Branch, i: int, raw: Bytes) -> _Basket:

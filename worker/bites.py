@@ -15,7 +15,7 @@ APART = 3.0
 
 
 class Bites:
-    """Sizes of bites, from how long the last two took.
+    """Sizes of bites, from how long the last two took; `first` is that of the first one.
 
     An analysis may take its time whatever the size of a bite, as a processor with many histograms does. Smaller bites
     would not be shorter then, only more: they take as long again as what each of them costs anyway.
@@ -29,8 +29,8 @@ class Bites:
         800
     """
 
-    def __init__(self) -> None:
-        self._size = float(FIRST_BITE)
+    def __init__(self, first: int = FIRST_BITE) -> None:
+        self._size = float(first)
         self._fixed = 0.0
         self._other: tuple[int, float] | None = None
 

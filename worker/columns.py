@@ -1,15 +1,19 @@
 """Columns: how the branches of some consecutive entries lie in memory when a kernel runs over them.
 
-Readers make them, kernels read them. Cutting a column never copies its contents.
+Readers make them, kernels read them. Cutting a column never copies its contents; taking entries out of it does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Index: TypeAlias = NDArray[np.int64]
+"""Numbers of entries of a column, counted from 0."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +29,10 @@ class Flat:
         """Entries [start, stop), 0 <= start <= stop <= len(self), of this column, as a view."""
         return Flat(self.values[start:stop])
 
+    def take(self, entries: Index) -> Flat:
+        """The entries of these numbers, in their order."""
+        return Flat(self.values[entries])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strings:
@@ -39,6 +47,11 @@ class Strings:
     def slice(self, start: int, stop: int) -> Strings:
         """Entries [start, stop), 0 <= start <= stop <= len(self), of this column, as a view."""
         return Strings(self.offsets[start : stop + 1], self.characters)
+
+    def take(self, entries: Index) -> Strings:
+        """The entries of these numbers, in their order."""
+        offsets, inside = _taken(self.offsets, entries)
+        return Strings(offsets, self.characters[inside])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,5 +72,39 @@ class Jagged:
         """Entries [start, stop), 0 <= start <= stop <= len(self), of this column, as a view."""
         return Jagged(self.offsets[start : stop + 1], self.content)
 
+    def take(self, entries: Index) -> Jagged:
+        """The entries of these numbers, in their order."""
+        offsets, inside = _taken(self.offsets, entries)
+        return Jagged(offsets, self.content.take(inside))
+
 
 Column: TypeAlias = Flat | Jagged | Strings
+
+
+def joined(columns: Sequence[Column]) -> Column:
+    """One column of the entries of some that `take` has made, one after the other; at least one, all of one structure."""
+    first = columns[0]
+    if len(columns) == 1:
+        return first
+    if isinstance(first, Flat):
+        return Flat(np.concatenate([column.values for column in columns if isinstance(column, Flat)]))
+    lists = [column for column in columns if not isinstance(column, Flat)]
+    offsets = offsets_of(np.concatenate([np.diff(column.offsets) for column in lists]))
+    if isinstance(first, Strings):
+        return Strings(offsets, np.concatenate([column.characters for column in lists if isinstance(column, Strings)]))
+    return Jagged(offsets, joined([column.content for column in lists if isinstance(column, Jagged)]))
+
+
+def offsets_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """Where lists of these lengths begin when they lie one behind the other, and where the last one ends."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _taken(offsets: NDArray[np.int64], entries: Index) -> tuple[NDArray[np.int64], Index]:
+    """The offsets of some entries' lists, put one behind the other, and where their values are now."""
+    starts = offsets[entries]
+    lengths = offsets[entries + 1] - starts
+    tight = offsets_of(lengths)
+    return tight, np.arange(tight[-1]) + np.repeat(starts - tight[:-1], lengths)

@@ -9,8 +9,8 @@ counter branch share their offsets, so that `ak.num(events.Muon_pt)` reads `nMuo
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import awkward as ak
 import numpy as np
@@ -18,7 +18,7 @@ from awkward._nplikes.numpy import Numpy
 from awkward._nplikes.shape import unknown_length
 from awkward._nplikes.virtual import VirtualNDArray
 
-from .columns import Flat, Jagged
+from .columns import Column, Flat, Jagged, offsets_of
 
 if TYPE_CHECKING:
     from .readers import Reader
@@ -26,15 +26,24 @@ if TYPE_CHECKING:
 Load = Callable[[], Any]
 
 
+class Columns(Protocol):
+    """What columns are read from: a `Reader`, or a selection of its entries."""
+
+    def read(self, branches: Sequence[str], start: int, stop: int) -> Mapping[str, Column]:
+        """Branches of numbers."""
+
+    def array(self, name: str, start: int, stop: int) -> ak.Array:
+        """Any branch."""
+
+
 class LazyEvents:
     """Makes the lazy arrays of one open file.
 
     Args:
-        reader: the file. Its `read` and `array` are called when a column is touched.
+        reader: the file.
     """
 
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
         self._forms: dict[str, Any] = {}
         self._counters: dict[str, str] = {}
         for name, form in reader.forms().items():
@@ -42,15 +51,15 @@ class LazyEvents:
             branch = reader.baskets.branch(name) if reader.baskets is not None else None
             self._counters[name] = branch.counter if branch is not None else ""
 
-    def array(self, start: int, stop: int) -> ak.Array:
-        """Entries `[start, stop)`, nothing read yet."""
-        bite = Bite(self._reader, start, stop)
+    def array(self, columns: Columns, start: int, stop: int) -> ak.Array:
+        """Entries `[start, stop)` of `columns`, nothing read yet."""
+        bite = Bite(columns, start, stop)
         contents = [self._content(bite, name, form) for name, form in self._forms.items()]
         return ak.Array(ak.contents.RecordArray(contents, list(self._forms), length=stop - start))
 
     def _content(self, bite: Bite, name: str, form: Any) -> Any:
         if not _is_simple(form):
-            buffers = {key: bite.buffer(name, key) for key in form.expected_from_buffers()}
+            buffers = {key: bite.buffer(name, key, dtype) for key, dtype in form.expected_from_buffers().items()}
             return ak.from_buffers(form, bite.length, buffers, buffer_key="{form_key}-{attribute}", highlevel=False)
         if form.is_numpy:
             values = _virtual((bite.length, *form.inner_shape), form.primitive, bite.values(name))
@@ -64,9 +73,9 @@ class LazyEvents:
 class Bite:
     """What has been read of one range of entries."""
 
-    def __init__(self, reader: Reader, start: int, stop: int) -> None:
+    def __init__(self, source: Columns, start: int, stop: int) -> None:
         self.length = stop - start
-        self._reader = reader
+        self._source = source
         self._start = start
         self._stop = stop
         self._columns: dict[str, tuple[Any, Any]] = {}
@@ -87,28 +96,28 @@ class Bite:
 
             @functools.cache
             def offsets() -> Any:
-                return _summed(self._column(key)[0]) if counter else self._column(key)[1]
+                return offsets_of(self._column(key)[0]) if counter else self._column(key)[1]
 
             index = ak.index.Index64(_virtual((self.length + 1,), "int64", offsets))
             self._lists[key] = index, lambda: (int(offsets()[-1]),)
         return self._lists[key]
 
-    def buffer(self, name: str, key: str) -> Load:
+    def buffer(self, name: str, key: str, dtype: Any) -> Load:
         """Loads one buffer of a column that is neither numbers nor lists of them; the first one loads all of them."""
 
         def load() -> Any:
             if name not in self._buffers:
-                array = self._reader.array(name, self._start, self._stop)
+                array = self._source.array(name, self._start, self._stop)
                 _, _, buffers = ak.to_buffers(array, form_key=_keys(name), buffer_key="{form_key}-{attribute}")
                 self._buffers[name] = buffers
-            return self._buffers[name][key]
+            return np.asarray(self._buffers[name][key]).astype(dtype, copy=False)
 
         return load
 
     def _column(self, name: str) -> tuple[Any, Any]:
         """A column's numbers and, where they are in lists, offsets from 0."""
         if name not in self._columns:
-            column = self._reader.read([name], self._start, self._stop)[name]
+            column = self._source.read([name], self._start, self._stop)[name]
             if isinstance(column, Flat):
                 self._columns[name] = column.values, None
             elif isinstance(column, Jagged) and isinstance(column.content, Flat):
@@ -144,9 +153,3 @@ def _keys(name: str) -> str:
 def _virtual(shape: Sequence[Any], dtype: str, load: Load, shape_of: Load | None = None) -> Any:
     """An array that `load` makes when somebody looks at it."""
     return VirtualNDArray(Numpy.instance(), tuple(shape), np.dtype(dtype), load, shape_of)
-
-
-def _summed(counts: Any) -> Any:
-    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    return offsets

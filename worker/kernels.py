@@ -25,7 +25,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numba
 import numpy as np
@@ -41,8 +41,12 @@ from ..protocol.analysis import Kernel, register_source
 from ..protocol.binning import Binning, is_histogram
 from ..protocol.errors import AnalysisError
 from ..protocol.fingerprint import fingerprint, is_users, referenced
-from . import filling, windows
+from . import filling, streams, windows
 from .columns import Column, Flat, Jagged, Strings
+from .streams import Stream, Streams
+
+Readable: TypeAlias = Column | Streams
+"""What a kernel reads of the entries of a packet."""
 
 _NOT_KEPT = frozenset({"cache", "nopython", "nogil", "parallel", "forceobj", "looplift"})  # of a user's own @njit(...)
 
@@ -74,6 +78,7 @@ class CompiledKernel:
         self.compiled = self.loaded = 0  # loops that this object compiled, and that it found in the cache
         self._kernel, self._cache = kernel, cache
         self._entry, self._first_entry = np.zeros(1, np.int64), 0
+        self._numbers: NDArray[np.int64] | None = None
         self._loops: dict[tuple[str, ...], Callable[..., None]] = {}
         self._outputs = {
             name: _output(name, kernel.outputs[name]) for name in kernel.parameters if name in kernel.outputs
@@ -85,18 +90,20 @@ class CompiledKernel:
 
     @property
     def current_entry(self) -> int:
-        """The entry (counted as in `first_entry`) that was being processed when an exception came out of `run`."""
-        return self._first_entry + int(self._entry[0])
+        """The entry (its number, as given to `run`) that was being processed when an exception came out of `run`."""
+        index = int(self._entry[0])
+        return self._first_entry + index if self._numbers is None else int(self._numbers[index])
 
-    def run(self, columns: Mapping[str, Column], first_entry: int) -> None:
+    def run(self, columns: Mapping[str, Readable], first_entry: int, numbers: NDArray[np.int64] | None = None) -> None:
         """Calls the user's function for every entry of the columns (all of one length), without the GIL.
 
         The outputs accumulate. After an exception they hold part of the columns too: `take` them, and throw them away.
+        `numbers` are those of the entries where they do not follow each other.
 
         Raises AnalysisError if the function does not compile for these columns, and what the function itself raises,
         with a note of the entry and the user's line.
         """
-        self._first_entry, self._entry[0] = first_entry, 0
+        self._first_entry, self._numbers, self._entry[0] = first_entry, numbers, 0
         chosen = [columns[name] for name in self.branches]
         entries = len(chosen[0])
         if any(len(column) != entries for column in chosen):
@@ -105,7 +112,7 @@ class CompiledKernel:
         loop = self._loops.get(structure)
         if loop is None:
             loop = self._loops[structure] = self._loop(dict(zip(self.branches, structure, strict=True)))
-        by_name: dict[str, list[NDArray[Any]]] = {name: output.arrays for name, output in self._outputs.items()}
+        by_name: dict[str, list[Any]] = {name: output.arrays for name, output in self._outputs.items()}
         by_name |= {name: _arrays(column) for name, column in zip(self.branches, chosen, strict=True)}
         arrays = [array for name in self._kernel.parameters for array in by_name[name]]
         try:
@@ -124,7 +131,7 @@ class CompiledKernel:
         """
         return {name: output.take() for name, output in self._outputs.items()}
 
-    def _line_in_python(self, columns: Mapping[str, Column], index: int) -> str | None:
+    def _line_in_python(self, columns: Mapping[str, Readable], index: int) -> str | None:
         """The user's line where the plain Python function fails for this event; its outputs are thrown away."""
         values: dict[str, Any] = {name: output.in_python() for name, output in self._outputs.items()}
         values |= {name: _in_python(columns[name], index) for name in self.branches}
@@ -144,6 +151,7 @@ class CompiledKernel:
         path = _written_once(self._cache / key[:40] / "loop.py", source)
         names = {name: getattr(filling, name) for name in ("bins", "fillable", "nothing")}
         names |= {name: getattr(windows, name) for name in ("nested", "window")}
+        names |= {"restarted": streams.restarted}
         # Numba looks for the module of this name when it reads the function back from its cache.
         names |= {"function": self._own.function, "__name__": __name__}
         exec(compile(source, path, "exec"), names)  # noqa: S102  (written above, by this class)
@@ -254,8 +262,10 @@ def _array_type(array: NDArray[Any]) -> types.Array:
 # --- columns ------------------------------------------------------------------------------------------------
 
 
-def _structure(name: str, column: Column) -> str:
+def _structure(name: str, column: Readable) -> str:
     """What of a column decides the code that reads it: `f4x1`, `[i4x1]` (jagged), `[[f8x1]]`, `f4x2` (2 dimensions)."""
+    if isinstance(column, Streams):
+        return "streams"
     if isinstance(column, Strings):
         return "[u1x1]"
     if isinstance(column, Jagged):
@@ -268,8 +278,10 @@ def _structure(name: str, column: Column) -> str:
     return f"{dtype.str[1:]}x{column.values.ndim}"
 
 
-def _arrays(column: Column) -> list[NDArray[Any]]:
+def _arrays(column: Readable) -> list[Any]:
     """The arrays of a column, outermost offsets first, each in one piece; offsets must stay in their content."""
+    if isinstance(column, Streams):
+        return [*column.stream.arguments, column.cycles]
     if isinstance(column, Flat):
         return [np.require(column.values, requirements=("C", "A"))]
     inner = (
@@ -284,8 +296,10 @@ def _arrays(column: Column) -> list[NDArray[Any]]:
     return [offsets, *inner]
 
 
-def _in_python(column: Column, index: int) -> Any:
+def _in_python(column: Readable, index: int) -> Any:
     """Entry `index` of a column as the plain Python function of a kernel takes it."""
+    if isinstance(column, Streams):
+        return column.stream.at(int(column.cycles[index]))
     if isinstance(column, Flat):
         return column.values[index]
     start, stop = int(column.offsets[index]), int(column.offsets[index + 1])
@@ -298,6 +312,9 @@ def _in_python(column: Column, index: int) -> Any:
 
 def _reading(name: str, structure: str) -> tuple[str, list[types.Type]]:
     """The expression that reads entry i of a column, and the types of the column's arrays."""
+    if structure == "streams":
+        numbers = types.Array(types.int64, 1, "C", readonly=True)
+        return f"restarted({name}_0, {name}_1, {name}_2, {name}_3[i], 0)", [*Stream.TYPES, numbers]
     depth = structure.count("[")
     dtype, _, dimensions = structure.strip("[]").partition("x")
     offsets = types.Array(types.int64, 1, "C", readonly=True)
@@ -421,7 +438,9 @@ def _known_to_numba(value: object) -> bool:
 @functools.cache
 def _generation() -> str:
     """Changes with everything of ours and of numba's that goes into the machine code of every kernel."""
-    own = b"".join(Path(module).read_bytes() for module in (__file__, filling.__file__, windows.__file__))
+    own = b"".join(
+        Path(module).read_bytes() for module in (__file__, filling.__file__, streams.__file__, windows.__file__)
+    )
     return f"{numba.__version__} {sys.version} {hashlib.sha256(own).hexdigest()}"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import functools
 import struct
+import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ from ..protocol.errors import DatasetError
 from .baskets import Baskets, IrregularError
 from .columns import Column, Flat, Jagged, Strings
 from .events import LazyEvents
-from .sources import HTTPAhead, source_class
+from .sources import HTTPAhead, LocalSource, Range, XRootDAhead, source_class
 
 SMALLEST = 100
 """Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
@@ -64,7 +65,7 @@ class FileLayout:
         entries: entries of the tree.
         clusters: entries at which reading is best cut, ascending, from 0 to `entries` inclusive (0 if empty).
         tree: name of the tree within the file.
-        identity: changes when the file is replaced by another one of the same name (its UUID and size).
+        identity: as `Reader.identity`.
     """
 
     entries: int
@@ -91,10 +92,11 @@ class Reader:
 
     def __init__(self, path: str, tree: str = "", timeout: float = 30.0) -> None:
         self.path = path
+        self.opened = time.monotonic()
         self.touched: set[str] = set()
         """Names of the branches that have been read since the last call of `events`."""
         with self._explained("cannot be opened"):
-            self._file = _open(path, timeout)
+            self.directory = _open(path, timeout)
         try:
             with self._explained("cannot be opened"):
                 self.tree = self._only_tree() if tree == "" else tree
@@ -104,12 +106,12 @@ class Reader:
             self.close()
             raise
         self.is_rntuple = not isinstance(self._tree, uproot.TTree)
-        self.baskets = None if self.is_rntuple else Baskets(self._file.file.source, self.names)
+        self.baskets = None if self.is_rntuple else Baskets(self.directory.file.source, self.names)
 
     @property
     def bytes_read(self) -> int:
         """Bytes asked for from the file so far, compressed as they are."""
-        return int(self._file.file.source.num_requested_bytes)
+        return int(self.directory.file.source.num_requested_bytes)
 
     @functools.cached_property
     def names(self) -> dict[str, Any]:
@@ -121,9 +123,26 @@ class Reader:
             names[path if branch.name in names else branch.name] = branch
         return names
 
+    @property
+    def identity(self) -> str:
+        """Changes when the file is replaced by another one of the same name: its UUID and size."""
+        file = self.directory.file
+        return f"{file.uuid}:{file.fEND}"
+
+    def is_current(self, since: float) -> bool:
+        """Whether the path still means the file that is open here, as far as its time and size tell.
+
+        A local file is looked at each time; a server is asked only if the file was opened before `since`
+        (`time.monotonic()`), and one that cannot be asked is taken to have another file by now.
+        """
+        source = self.directory.file.source
+        if not isinstance(source, LocalSource) and self.opened >= since:
+            return True
+        return isinstance(source, LocalSource | XRootDAhead) and source.is_current()
+
     def close(self) -> None:
         """Close the file. What has been read stays valid; lazy columns not read by then do not."""
-        self._file.close()
+        self.directory.close()
 
     # --- the packets' view --------------------------------------------------------------------------------------------
 
@@ -138,8 +157,7 @@ class Reader:
             edges = self._rntuple_edges() if self.is_rntuple else self._common_edges(names)
         if len(edges) > MOST_CLUSTERS:
             edges = edges[np.linspace(0, len(edges) - 1, MOST_CLUSTERS).round().astype(np.int64)]
-        file = self._file.file
-        return FileLayout(self.entries, tuple(edges.tolist()), self.tree, f"{file.uuid}:{file.fEND}")
+        return FileLayout(self.entries, tuple(edges.tolist()), self.tree, self.identity)
 
     def _rntuple_edges(self) -> Any:
         firsts = [cluster.num_first_entry for cluster in self._tree.ntuple.cluster_summaries]
@@ -153,14 +171,26 @@ class Reader:
             common = np.union1d(common, functools.reduce(np.intersect1d, edges))
         return common[common <= self.entries]
 
+    def stride(self, branches: Sequence[str] | None = None) -> int:
+        """Entries in a basket of the branches, on average (in a cluster of an RNTuple): what is read as a whole anyway."""
+        if self.is_rntuple:
+            return max(1, self.entries // max(1, len(self._tree.ntuple.cluster_summaries)))
+        read = self.names.values() if branches is None else [self.names[self._known(name)] for name in branches]
+        baskets = [int(branch.num_baskets) for branch in read if not branch.branches]
+        return max(1, self.entries * len(baskets) // max(1, sum(baskets)))
+
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Ask a remote file for what `read` of the same entries will need, and return at once.
 
         Only for plain branches of TTrees; for anything else, and for local files, it does nothing.
         """
+        self.ranges_ahead(branches, [(start, stop)])
+
+    def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
+        """As `ahead`, for `read_ranges`."""
         if self.baskets is not None:
             with self._explained("cannot be read"):
-                self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], start, stop)
+                self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
 
     # --- the kernels' view --------------------------------------------------------------------------------------------
 
@@ -176,24 +206,38 @@ class Reader:
         Raises:
             DatasetError: no such branch or entries, a type that kernels cannot take, or a file that cannot be read.
         """
-        self._check_entries(start, stop)
-        with self._explained("cannot be read"):
-            columns = self._read_plain([self._known(name) for name in branches], start, stop)
-        for name in branches:
-            if name not in columns:
-                array = self.array(name, start, stop)
-                columns[name] = _column(array.layout, f"branch {name} of {self.path}, of type {array.type.content},")
-        self.touched.update(branches)
+        (columns,) = self.read_ranges(branches, [(start, stop)])
         return columns
 
-    def _read_plain(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        """The columns of those among the branches that are plain."""
-        while self.baskets is not None:
+    def read_ranges(self, branches: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
+        """As `read`, for each of some ranges of entries, ascending. What is far is fetched for all of them together."""
+        for start, stop in ranges:
+            self._check_entries(start, stop)
+        plain = self._read_plain([self._known(name) for name in branches], ranges)
+        for start, stop in ranges:
+            with self._explained("cannot be read"):
+                columns = next(plain)
+            for name in branches:
+                if name not in columns:
+                    array = self.array(name, start, stop)
+                    columns[name] = _column(
+                        array.layout, f"branch {name} of {self.path}, of type {array.type.content},"
+                    )
+            yield columns
+        self.touched.update(branches)
+
+    def _read_plain(self, names: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
+        """Of each range, the columns of those among the branches that are plain."""
+        done = 0
+        while self.baskets is not None and done < len(ranges):
             try:
-                return self.baskets.read([name for name in names if self.is_plain(name)], start, stop)
+                for columns in self.baskets.read([name for name in names if self.is_plain(name)], ranges[done:]):
+                    yield columns
+                    done += 1
             except IrregularError as irregular:
                 self.baskets.leave(str(irregular))
-        return {}
+        for _ in ranges[done:]:
+            yield {}
 
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
@@ -219,10 +263,11 @@ class Reader:
         self.ahead(sorted(self.touched), start, stop)
         self.touched = set()
         with self._explained("cannot be read"):
-            return self._lazy.array(start, stop)
+            return self.lazy.array(self, start, stop)
 
     @functools.cached_property
-    def _lazy(self) -> LazyEvents:
+    def lazy(self) -> LazyEvents:
+        """Makes arrays of events whose columns are read when they are touched."""
         return LazyEvents(self)
 
     def forms(self) -> dict[str, Any]:
@@ -257,12 +302,12 @@ class Reader:
         return trees[0]
 
     def _trees(self) -> list[str]:
-        names = self._file.classnames(recursive=True, cycle=False)
+        names = self.directory.classnames(recursive=True, cycle=False)
         return [name for name, kind in names.items() if kind in ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")]
 
     def _find_tree(self, name: str) -> Any:
         try:
-            tree = self._file[name]
+            tree = self.directory[name]
         except KeyInFileError:
             trees = self._trees()
             hint = f"; it has {', '.join(trees)}" if 0 < len(trees) <= 10 else _hint(name, trees)
@@ -299,16 +344,37 @@ class ReaderCache:
         self._timeout = timeout
         self._readers: OrderedDict[tuple[str, str], Reader] = OrderedDict()
 
-    def get(self, path: str, tree: str) -> Reader:
-        """The reader of a tree in a file, opened if it is not open. Raises what `Reader` raises."""
-        key = (path, tree)
-        if key not in self._readers:
-            reader = Reader(path, tree, self._timeout)
-            while len(self._readers) >= self._most:
-                self._readers.popitem(last=False)[1].close()
-            self._readers[key] = reader
-        self._readers.move_to_end(key)
-        return self._readers[key]
+    def get(self, path: str, tree: str, since: float = 0.0, identity: str = "") -> Reader:
+        """The reader of a tree in a file, opened if it is not open, or if another file is there by now.
+
+        Args:
+            path, tree: as `Reader`'s.
+            since: as for `Reader.is_current`.
+            identity: what `Reader.identity` has to be; any if empty.
+
+        Raises:
+            DatasetError: as `Reader`, and when the file has another identity.
+        """
+        reader = self._readers.get((path, tree))
+        if reader is not None and not (reader.is_current(since) and identity in ("", reader.identity)):
+            self.drop(path, tree)
+            reader = None
+        if reader is None:
+            reader = self._open(path, tree)
+        self._readers.move_to_end((path, tree))
+        if identity not in ("", reader.identity):
+            raise DatasetError(
+                f"{path} has changed while the query ran: when it was opened first, it had {_described(identity)}, "
+                f"and now it has {_described(reader.identity)}; submit the query again"
+            )
+        return reader
+
+    def _open(self, path: str, tree: str) -> Reader:
+        reader = Reader(path, tree, self._timeout)
+        while len(self._readers) >= self._most:
+            self._readers.popitem(last=False)[1].close()
+        self._readers[path, tree] = reader
+        return reader
 
     def drop(self, path: str, tree: str) -> None:
         """Close a reader, so that the file is opened anew: after an error, its connection may be of no more use."""
@@ -345,6 +411,12 @@ def _open(path: str, timeout: float) -> Any:
     except BaseException:
         file.close()
         raise
+
+
+def _described(identity: str) -> str:
+    """What an identity says of a file."""
+    uuid, _, size = identity.partition(":")
+    return f"{size} bytes (UUID {uuid})"
 
 
 def _form(tbranch: Any) -> Any:

@@ -8,6 +8,7 @@ nothing else to do.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from bisect import bisect_right
@@ -20,6 +21,8 @@ import msgspec
 import zmq
 
 from ..merge import Partial, Total, compact
+from ..packetizer.listing import Listing
+from ..packetizer.masks import Mask
 from ..protocol import codec, messages
 from ..protocol.codec import Buffer
 from ..protocol.errors import LocalProtocolError, MergeError
@@ -28,12 +31,14 @@ from .bites import Bites
 from .cradle import identity
 from .failures import describe
 from .readers import FileLayout, Reader, ReaderCache
-from .tasks import Task, load
+from .selection import Selection, listed
+from .tasks import Source, Task, load, source_without_file
 
 HAND_OVER = 0.25
 """Seconds that a finished packet waits at most to be handed over, while there is more to do."""
 TELL = 0.25
-"""How often a slot says where it is in a long packet."""
+"""How often, at most, a slot says where it is in a packet; in a long one it says so `TIMES_TOLD` times."""
+TIMES_TOLD = 8
 ERRORS = (Exception, SystemExit, KeyboardInterrupt)
 """What user code may raise, `sys.exit()` included; the slot goes on."""
 
@@ -72,16 +77,24 @@ Todo = messages.Lease | Compaction
 class Running:
     """A query in this slot: the user's code, and what has been accumulated for it and not handed over."""
 
-    def __init__(self, setup: messages.Setup, blob: Buffer) -> None:
+    def __init__(self, setup: messages.Setup, blob: Buffer, supply: Buffer = b"") -> None:
         self.setup = setup
         self.blob = blob
+        self.supply = supply
         self.task: Task | None = None
+        self.source: Source | None = None
+        self.began = time.monotonic()
         self.prepared = False
         self.bites = Bites()
         self.total = Total()
         self.parts: list[Part] = []
         self.since = 0.0
         self.handed_over = False
+
+    @functools.cached_property
+    def mask(self) -> Mask | None:
+        """What of the query's files is used, if not all: for queries over files."""
+        return Mask.unpack(self.supply) if self.supply else None
 
 
 class SlotProcess:
@@ -128,7 +141,7 @@ class SlotProcess:
                 case messages.Lease():
                     self.todo.append(message)
                 case messages.Setup():
-                    self.queries[message.query] = Running(message, rest[0])
+                    self.queries[message.query] = Running(message, *rest)
                 case messages.Truncate():
                     self._truncate(message)
                 case messages.Revoke():
@@ -193,7 +206,7 @@ class SlotProcess:
         packet = self.packet = Packet(lease)
         try:
             if running.task is None:
-                running.task = load(running.setup, running.blob, self.cache)
+                running.task = load(running.setup, running.blob, self.cache, lease.file.kind)
             self._work(running, running.task, packet)
         except ERRORS as error:
             start, stop = packet.at_fault(None if running.task is None else running.task.entry)
@@ -209,25 +222,21 @@ class SlotProcess:
 
     def _work(self, running: Running, task: Task, packet: Packet) -> None:
         lease = packet.lease
-        reader = self.readers.get(lease.file.path, lease.file.tree)
-        bytes_before, cpu_before = reader.bytes_read, time.process_time()
-        if lease.opening:
-            layout = reader.layout(task.branches)
-            packet.stop = packet_end(layout, lease.stop)
-            clusters = list(layout.clusters)
-            self._send(
-                messages.Opened(lease.query, lease.lease, layout.entries, packet.stop, clusters, layout.identity)
-            )
+        source = self._source(running, lease)
+        bytes_before, cpu_before = source.bytes_read, time.process_time()
+        if isinstance(source, Reader):
+            source = self._selected(running, task, source, packet)
         if not running.prepared:
-            task.prepare(reader, lease.file)
+            task.prepare(source, lease.file)
             running.prepared = True
         began = told = time.monotonic()
+        interval = max(TELL, lease.seconds / TIMES_TOLD)
         while packet.position < packet.stop or packet.bites == 0:
             bite = running.bites.next(packet.stop - packet.position)
             packet.begin(bite)
-            self._read_ahead(task, reader, packet, bite)
+            self._read_ahead(task, source, packet, bite)
             bite_began = time.monotonic()
-            task.run(reader, lease.file, packet.position, packet.position + bite)
+            task.run(source, lease.file, packet.position, packet.position + bite)
             now = time.monotonic()
             running.bites.learn(bite, now - bite_began)
             packet.end()
@@ -237,22 +246,51 @@ class SlotProcess:
                 return
             if now - began > lease.seconds:
                 break
-            if now - told > TELL and packet.position < packet.stop:
+            if now - told > interval and packet.position < packet.stop:
                 told = now
                 self._send(messages.Reached(lease.query, lease.lease, packet.position))
-        self._finish(running, task, packet, time.monotonic() - began, cpu_before, reader.bytes_read - bytes_before)
+        self._finish(running, task, packet, time.monotonic() - began, cpu_before, source.bytes_read - bytes_before)
 
-    def _read_ahead(self, task: Task, reader: Reader, packet: Packet, bite: int) -> None:
+    def _source(self, running: Running, lease: messages.Lease) -> Source:
+        """Where the entries of a file come from: the file itself, or for cycles and items what stands for it."""
+        file = lease.file
+        if file.kind == "tree":
+            return self.readers.get(file.path, file.tree, running.began if lease.opening else 0.0, lease.identity)
+        if running.source is None:
+            running.source = source = source_without_file(file, running.supply)
+            running.bites = Bites(source.first_bite)
+        return running.source
+
+    def _selected(self, running: Running, task: Task, reader: Reader, packet: Packet) -> Reader | Selection:
+        """What of a file the packet is about: all, or its listed entries. Who opens the file tells the master of it."""
+        lease, mask = packet.lease, running.mask if packet.lease.opening else None
+        listing = listed(reader, lease.runs, mask)
+        if listing is not None:
+            packet.selection = Selection(reader, listing, lease.start, task.branches)
+        if lease.opening:
+            layout = (packet.selection or reader).layout(task.branches)
+            packet.stop = packet_end(layout, lease.stop)
+            left = None if listing is None or mask is None else listing.runs()
+            clusters = list(layout.clusters)
+            self._send(
+                messages.Opened(lease.query, lease.lease, layout.entries, packet.stop, clusters, layout.identity, left)
+            )
+        return packet.selection or reader
+
+    def _read_ahead(self, task: Task, source: Source, packet: Packet, bite: int) -> None:
         """Ask for what comes after the bite at hand, in this packet or in the next one of the same file."""
         if task.branches is None:
             return
         start, lease = packet.position + bite, packet.lease
         if start < packet.stop:
-            reader.ahead(task.branches, start, min(start + bite, packet.stop))
+            source.ahead(task.branches, start, min(start + bite, packet.stop))
         elif self.todo:
             following = self.todo[0]
             if isinstance(following, messages.Lease) and (following.query, following.file) == (lease.query, lease.file):
-                reader.ahead(task.branches, following.start, min(following.start + bite, following.stop))
+                if packet.selection is not None and following.runs is not None:
+                    reader = packet.selection.reader
+                    source = Selection(reader, Listing(following.runs), following.start, task.branches)
+                source.ahead(task.branches, following.start, min(following.start + bite, following.stop))
 
     def _finish(
         self, running: Running, task: Task, packet: Packet, seconds: float, cpu_before: float, bytes_read: int
@@ -299,6 +337,7 @@ class Packet:
         self.stop = lease.stop
         self.revoked = False
         self.bites = 0
+        self.selection: Selection | None = None
         self._bite: int | None = None
 
     def is_of(self, message: messages.Truncate | messages.Revoke) -> bool:
@@ -319,9 +358,12 @@ class Packet:
         """The entries that an error came from: one entry where the task knows it, the bite, or nothing before the first."""
         if self._bite is None:
             return None, None
-        if entry is not None and self.position <= entry < self.position + self._bite:
+        start, stop = self.position, self.position + self._bite
+        if self.selection is not None:
+            start, stop = self.selection.covering(start, stop)
+        if entry is not None and start <= entry < stop:
             return entry, entry + 1
-        return self.position, self.position + self._bite
+        return start, stop
 
 
 def is_of(thing: Todo, message: messages.Truncate | messages.Revoke) -> TypeGuard[messages.Lease]:

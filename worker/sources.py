@@ -8,13 +8,16 @@ given what has been fetched meanwhile. All ranges of one `ahead` travel in one v
 from __future__ import annotations
 
 import importlib
+import os
 import queue
+import weakref
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from uproot.source.chunk import Chunk, Source
-from uproot.source.file import MemmapSource
 from uproot.source.fsspec import FSSpecSource
+from uproot.source.futures import TrivialFuture
 from uproot.source.xrootd import XRootDSource
 
 Range = tuple[int, int]
@@ -30,7 +33,79 @@ AHEAD_BYTES = 1 << 30
 """What was asked for ahead and is not used, because the packet went to somebody else, is dropped beyond this size."""
 
 
-class ReadAhead(Source):  # type: ignore[misc]  # uproot is untyped
+class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
+    """A file of this machine, read with `pread`.
+
+    uproot would map it into memory, which is no faster, and kills the process when the file is cut off meanwhile.
+    """
+
+    def __init__(self, file_path: str, **options: Any) -> None:
+        super().__init__()
+        self._file_path = file_path
+        self._file = os.open(file_path, os.O_RDONLY | os.O_CLOEXEC)
+        self._end = weakref.finalize(self, os.close, self._file)
+        status = os.fstat(self._file)
+        self._num_bytes = status.st_size
+        self._stamp = _stamp(status)
+
+    def __enter__(self) -> LocalSource:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._end()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be read any more."""
+        return not self._end.alive
+
+    def is_current(self) -> bool:
+        """Whether the file's name still means the file that is open here, and nobody has written to it."""
+        try:
+            return _stamp(Path(self._file_path).stat()) == self._stamp
+        except OSError:
+            return False
+
+    def chunk(self, start: int, stop: int) -> Chunk:
+        """As uproot's: the bytes of a range, fewer at the end of the file."""
+        self._count(1, stop - start)
+        return Chunk(self, start, stop, TrivialFuture(self._read(start, stop)))
+
+    def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
+        """As uproot's: all bytes of the ranges. Raises `OSError` when the file has been cut off."""
+        self._count(len(ranges), sum(stop - start for start, stop in ranges))
+        chunks = []
+        for start, stop in ranges:
+            data = self._read(start, stop)
+            if len(data) != stop - start:
+                raise OSError(f"it ends before byte {stop}: it was cut off, or another one is written in its place")
+            chunks.append(Chunk(self, start, stop, TrivialFuture(data)))
+            notifications.put(chunks[-1])
+        return chunks
+
+    def _count(self, chunks: int, size: int) -> None:
+        self._num_requests += 1
+        self._num_requested_chunks += chunks
+        self._num_requested_bytes += size
+
+    def _read(self, start: int, stop: int) -> bytes:
+        """What there is of a range. One call may give less than asked for, without being at the end."""
+        if self.closed:
+            raise OSError("it is closed")
+        left = min(stop, self._num_bytes) - start
+        parts = []
+        while left > 0 and (part := os.pread(self._file, left, start)):
+            parts.append(part)
+            start, left = start + len(part), left - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file is replaced or written to."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class ReadAhead(Source):  # type: ignore[misc]
     """Mixed into a uproot source: remembers what was asked for ahead, and hands it out once."""
 
     def ahead(self, ranges: Iterable[Range]) -> None:
@@ -77,10 +152,22 @@ class XRootDAhead(ReadAhead, XRootDSource):  # type: ignore[misc]
         client: Any = importlib.import_module("XRootD.client")
         client.EnvPutInt("TimeoutResolution", 1)
         super()._open()
-        size = self.num_bytes
+        status, info = self._resource.file.stat(timeout=self._resource._xrd_timeout())  # came with the answer to `open`
+        if status.error:
+            self._resource._xrd_error(status)
+        self._stamp = info.size, info.modtime
+        size = self._num_bytes = info.size
         spans = [(0, size)] if size <= HEAD + TAIL else [(0, HEAD), (size - TAIL, size)]
         chunks = super().chunks(spans, queue.SimpleQueue())
         self._ends = [(start, chunk.raw_data) for (start, _), chunk in zip(spans, chunks, strict=True)]
+
+    def is_current(self) -> bool:
+        """Whether the server has a file of the same size and time under this name; asks it, which takes a round trip."""
+        client: Any = importlib.import_module("XRootD.client")
+        url = client.URL(self._file_path)
+        server = client.FileSystem(f"{url.protocol}://{url.hostid}")
+        status, info = server.stat(url.path_with_params, timeout=self._resource._xrd_timeout())
+        return not status.error and (info.size, info.modtime) == self._stamp
 
 
 class HTTPAhead(ReadAhead, FSSpecSource):  # type: ignore[misc]
@@ -94,7 +181,7 @@ def source_class(path: str) -> Any:
         return XRootDAhead
     if scheme in ("http", "https"):
         return HTTPAhead
-    return MemmapSource
+    return LocalSource
 
 
 def _requests(ranges: list[Range]) -> Iterator[list[Range]]:

@@ -1,29 +1,58 @@
-"""A query's analysis inside a slot: one interface over kernels, columnar functions and coffea processors."""
+"""A query's analysis inside a slot: one interface over kernels, columnar functions and coffea processors.
+
+It runs over a *source* of entries: a file's reader, the maker of cycles, or the items that came with the query.
+"""
 
 from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from ..merge import Partial, Total, encode
 from ..protocol.analysis import Kernel, unpack
 from ..protocol.codec import Buffer
+from ..protocol.errors import AnalysisError
 from ..protocol.messages import File, Setup
-from .kernels import CompiledKernel
+from .cycles import CycleSource
+from .items import ItemSource
+from .kernels import CompiledKernel, Readable
 from .readers import Reader
+from .selection import Selection
 
 
-def load(setup: Setup, blob: Buffer, cache: Path) -> Task:
-    """The task for a query. Raises what unpickling the user's code raises."""
+class Source(Protocol):
+    """Where entries come from, as a `Reader` has it."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read so far."""
+
+    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
+        """Begin to fetch what `read` of the same will need."""
+
+    def read(self, branches: Sequence[str], start: int, stop: int) -> Mapping[str, Readable]:
+        """What a kernel takes of the entries `[start, stop)`."""
+
+    def events(self, start: int, stop: int) -> Any:
+        """What a columnar function takes of the entries `[start, stop)`."""
+
+
+def load(setup: Setup, blob: Buffer, cache: Path, over: Literal["tree", "cycles", "items"] = "tree") -> Task:
+    """The task for a query over files of one kind. Raises what unpickling the user's code raises."""
     thing = unpack(bytes(blob))
     if isinstance(thing, Kernel):
         return KernelTask(CompiledKernel(thing, cache))
     if setup.kind == "processor":
         return ProcessorTask(thing)
-    return ColumnarTask(thing)
+    return ItemTask(thing) if over == "items" else ColumnarTask(thing)
+
+
+def source_without_file(file: File, supply: Buffer) -> CycleSource | ItemSource:
+    """What makes the cycles of a dataset, or has its items at hand, which came as the query's supply."""
+    return ItemSource(supply) if file.kind == "items" else CycleSource(file.seed)
 
 
 class Task(ABC):
@@ -37,11 +66,11 @@ class Task(ABC):
         """The entry at work when the analysis raised, where that is known."""
         return None
 
-    def prepare(self, reader: Reader, file: File) -> None:  # noqa: B027 - most have nothing to prepare
+    def prepare(self, source: Source, file: File) -> None:  # noqa: B027 - most have nothing to prepare
         """Do, once a query, what its first bite would have to wait for: the time of a packet is to say how fast it was."""
 
     @abstractmethod
-    def run(self, reader: Reader, file: File, start: int, stop: int) -> None:
+    def run(self, source: Source, file: File, start: int, stop: int) -> None:
         """Analyse entries `[start, stop)`."""
 
     @abstractmethod
@@ -64,12 +93,13 @@ class KernelTask(Task):
     def entry(self) -> int | None:
         return self.kernel.current_entry
 
-    def prepare(self, reader: Reader, file: File) -> None:
+    def prepare(self, source: Source, file: File) -> None:
         """Compile, or load what was compiled before, by running over no entries."""
-        self.run(reader, file, 0, 0)
+        self.run(source, file, 0, 0)
 
-    def run(self, reader: Reader, file: File, start: int, stop: int) -> None:
-        self.kernel.run(reader.read(self.kernel.branches, start, stop), start)
+    def run(self, source: Source, file: File, start: int, stop: int) -> None:
+        numbers = source.numbers(start, stop) if isinstance(source, Selection) and start < stop else None
+        self.kernel.run(source.read(self.kernel.branches, start, stop), start, numbers)
 
     def take(self) -> Partial:
         return encode(self.kernel.take())
@@ -86,8 +116,11 @@ class ColumnarTask(Task):
         self.takes_file = _positional(function) > 1
         self.total = Total()
 
-    def run(self, reader: Reader, file: File, start: int, stop: int) -> None:
-        events = reader.events(start, stop)
+    def run(self, source: Source, file: File, start: int, stop: int) -> None:
+        self._add(source.events(start, stop), file)
+
+    def _add(self, events: Any, file: File) -> None:
+        """Call the function, and add what it returns to the packet's result."""
         self.total.add(encode(self.function(events, file) if self.takes_file else self.function(events)))
 
     def take(self) -> Partial:
@@ -98,21 +131,44 @@ class ColumnarTask(Task):
         self.total = Total()
 
 
+class ItemTask(ColumnarTask):
+    """A function of one item, and of the file if it takes a second argument."""
+
+    _entry: int | None = None
+
+    @property
+    def entry(self) -> int | None:
+        return self._entry
+
+    def run(self, source: Source, file: File, start: int, stop: int) -> None:
+        for self._entry in range(start, stop):
+            (item,) = source.events(self._entry, self._entry + 1)
+            self._add(item, file)
+
+
 class ProcessorTask(ColumnarTask):
     """A coffea processor: its `process` over NanoEvents, as coffea's own executors call it."""
 
     def __init__(self, processor: Any) -> None:
         super().__init__(processor.process)
 
-    def run(self, reader: Reader, file: File, start: int, stop: int) -> None:
+    def run(self, source: Source, file: File, start: int, stop: int) -> None:
         from coffea.nanoevents import NanoAODSchema, NanoEventsFactory  # type: ignore[import-not-found,unused-ignore]
 
         schema = getattr(self.function.__self__, "schema", NanoAODSchema)  # type: ignore[attr-defined]
+        if isinstance(source, Selection):
+            reader, (first, last) = source.reader, source.covering(start, stop)
+        elif isinstance(source, Reader):
+            reader, first, last = source, start, stop
+        else:
+            raise AnalysisError("a coffea processor needs events from files")
         metadata = {**file.metadata, "dataset": file.dataset, "filename": file.path}
         events = NanoEventsFactory.from_root(
-            {file.path: reader.tree}, entry_start=start, entry_stop=stop, schemaclass=schema, mode="virtual",
-            metadata=metadata,
+            reader.directory, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
+            mode="virtual", metadata=metadata,
         ).events()  # fmt: skip
+        if isinstance(source, Selection):
+            events = events[source.numbers(start, stop) - first]
         self.total.add(encode(self.function(events)))
 
 
