@@ -202,7 +202,12 @@ class Query:
             if loss.file in self.listings and stop is not None and stop > start:
                 reason = f"{reason} ({stop - start} listed entries)"
                 start, stop = self.entries(loss.file, start, stop)
-            lost.append(LostRange(public_path(file.path), file.tree, start, stop, reason))
+            runs = None
+            if loss.file in self.listings:
+                listing = self.listings[loss.file]
+                runs = listing.runs() if loss.stop is None else listing.runs(loss.start, loss.stop)
+            path = public_path(file.path)
+            lost.append(LostRange(path, file.tree, start, stop, reason, file.dataset, file.metadata, file.kind, runs))
         return _losses.encode(lost)
 
     def entries(self, file: int, start: int, stop: int) -> tuple[int, int]:

@@ -94,6 +94,11 @@ class Dataset:
         dataset.files, dataset.max_entries, dataset.supply = files, max_entries, supply
         return dataset
 
+    @classmethod
+    def of_files(cls, files: Iterable[File]) -> Dataset:
+        """A dataset of files that are described already."""
+        return cls._of(_checked(files), None, ())
+
     def expanded(self, list_files: ListFiles) -> Dataset:
         """The dataset with patterns and folders replaced by the files they stand for.
 

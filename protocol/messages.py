@@ -104,13 +104,20 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class LostRange(msgspec.Struct, frozen=True):
-    """Entries that are not in the result, and why. `stop` is None where the file was never opened."""
+    """Entries that are not in the result, and why. `stop` is None where the file was never opened.
+
+    Of a file of which only listed entries are used, `runs` are those that are meant: what lies between was never wanted.
+    """
 
     path: Words
     tree: Word
     start: NonNegative
     stop: NonNegative | None
     reason: Words
+    dataset: Word = ""
+    metadata: dict[Word, Scalar] = {}
+    kind: Literal["tree", "cycles", "items"] = "tree"
+    runs: Runs | None = None
 
 
 class Account(msgspec.Struct, frozen=True):

@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import html
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..merge import Partial, decode
+import msgspec
+
+from ..merge import Partial, Total, compact, decode
+from ..packetizer.dataset import Dataset
 from ..protocol.codec import Frames
-from ..protocol.errors import AnalysisError, QueryFailed
-from ..protocol.messages import Account, State
+from ..protocol.errors import AnalysisError, DatasetError, QueryFailed
+from ..protocol.messages import Account, File, LostRange, State
 
 _RETURNED_NONE = "the analysis returned None: is a return missing?"
+
+
+class ResultAccount(Account, frozen=True):
+    """What became of a query's entries.
+
+    `total`, `processed`, `failed` (their sum is the total, by the ledger), `redone`, `refused` duplicates, `workers_lost`;
+    `lost` lists what is not in the result, with its reason, and `notes` what was not as announced.
+    """
+
+    def failed_dataset(self) -> Dataset:
+        """What is not in the result, as a dataset: submit it again, and merge what comes of it with `Result.merged`.
+
+        Raises:
+            DatasetError: nothing is missing, or what is missing are cycles or items, which are in no file.
+
+        Example:
+            >>> rest = session.process(result.account.failed_dataset(), analysis).result()     # doctest: +SKIP
+            >>> whole = result.merged(rest)                                                    # doctest: +SKIP
+        """
+        if not self.lost:
+            raise DatasetError("nothing is missing in this result")
+        return dataset_of(self.lost)
 
 
 class Snapshot:
@@ -32,7 +57,7 @@ class Snapshot:
 
     def __init__(self, frames: Frames, account: Account, seconds: float, state: State) -> None:
         self._frames = frames
-        self.account = account
+        self.account = ResultAccount(**{name: getattr(account, name) for name in account.__struct_fields__})
         self.seconds = seconds
         self.state = state
 
@@ -145,6 +170,60 @@ class Snapshot:
 
 class Result(Snapshot):
     """The result of a query that is over: all of the dataset ("done"), or what was merged when it was stopped."""
+
+    def merged(self, rest: Result) -> Result:
+        """This result together with that of what was missing in it (`account.failed_dataset()`).
+
+        Raises:
+            DatasetError: `rest` is not about as many entries as are missing here.
+            MergeError: the two do not fit together: they come of different analyses.
+        """
+        mine, other = self.account, rest.account
+        unknown = any(lost.stop is None for lost in mine.lost)
+        if not unknown and other.total != mine.failed:
+            raise DatasetError(
+                f"{mine.failed:,} entries are missing in this result, and the other is about {other.total:,}: "
+                "it is to be that of account.failed_dataset()"
+            )
+        total = Total()
+        for part in (self, rest):
+            if part._frames:
+                total.add(Partial.from_frames(part._frames))
+        account = msgspec.structs.replace(
+            mine,
+            total=mine.total - mine.failed + other.total,
+            processed=mine.processed + other.processed,
+            failed=other.failed,
+            lost=other.lost,
+            redone=mine.redone + other.redone,
+            refused=mine.refused + other.refused,
+            workers_lost=mine.workers_lost + other.workers_lost,
+            notes=[*mine.notes, *other.notes],
+        )
+        return Result(compact(total.partial()).to_frames(), account, self.seconds + rest.seconds, rest.state)
+
+
+def dataset_of(lost: Sequence[LostRange]) -> Dataset:
+    """The dataset of what a query has lost.
+
+    Example:
+        >>> dataset_of([LostRange("a.root", "Events", 5, 7, ""), LostRange("a.root", "Events", 9, 10, "")]).files[0].listed
+        [5, 7, 9, 10]
+    """
+    wholes: dict[tuple[str, str], File] = {}
+    runs: dict[tuple[str, str], list[int]] = {}
+    for it in sorted(lost, key=lambda it: it.start):
+        if it.kind != "tree":
+            raise DatasetError(f"the {it.kind} that are missing are in no file: submit those numbered in account.lost anew")
+        key = (it.path, it.tree)
+        wholes[key] = File(it.path, it.tree, it.dataset, metadata=it.metadata)
+        runs.setdefault(key, [])
+        if it.runs is not None:
+            runs[key] += it.runs
+        elif it.stop is not None:
+            runs[key] += [it.start, it.stop]
+    files = [msgspec.structs.replace(file, listed=runs[key] or None) for key, file in wholes.items()]
+    return Dataset.of_files(files)
 
 
 def describe_account(account: Account) -> str:

@@ -26,6 +26,7 @@ from eventmill.worker.readers import Reader
 from eventmill.worker.selection import LARGEST_READ, Selection, listed, masked, picked
 from eventmill.worker.slot import SlotProcess
 from eventmill.worker.tasks import Task
+from hist import Hist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skhep_testdata import data_path
@@ -566,3 +567,37 @@ def test_a_coffea_processor_gets_the_listed_events_only(tmp_path: Path) -> None:
     said = bench.work(lease(path, 100, 110, runs=[2000, 2005, 2998, 3003]))
     assert not any(isinstance(message, messages.Failed) for message in said), said
     assert bench.result() == {"n": 5 * 2002 + 5 * 3000, "pt": 20.0, "events": 10}
+
+
+def test_what_was_lost_is_submitted_again_and_merged_with_the_first_result(
+    session: em.Session, tmp_path: Path
+) -> None:
+    """A first run without some files and entries, a second over what it lost: together they are the whole."""
+    numbers = np.arange(10_000)
+    for name, low in (("good", 0), ("late", 10_000)):
+        with uproot.recreate(tmp_path / f"{name}.root") as file:
+            file["Events"] = {"x": numbers + low}
+    (tmp_path / "late.root").rename(tmp_path / "hidden")
+    (tmp_path / "late.root").write_bytes(b"not yet copied" * 100)
+    stumble = tmp_path / "stumble"
+    stumble.touch()
+
+    def spectrum(events: Any) -> Any:
+        if stumble.exists() and ak.any(events.x == 5000):
+            raise ValueError("one event")
+        return {"x": Hist.new.Reg(100, 0, 20_000).Double().fill(events.x + 0.5)}
+
+    data = em.Dataset([str(tmp_path / "good.root"), str(tmp_path / "late.root")], tree="Events")
+    first = session.process(data, spectrum, on_error="skip").result(timeout=60)
+    assert first.account.lost
+    stumble.unlink()
+    (tmp_path / "hidden").replace(tmp_path / "late.root")
+    rest = session.process(first.account.failed_dataset(), spectrum).result(timeout=60)
+    whole = first.merged(rest)
+    assert whole.account.total == whole.account.processed == 20_000
+    assert not whole.account.lost
+    np.testing.assert_array_equal(whole["x"].values(), np.full(100, 200.0))
+    with pytest.raises(em.errors.DatasetError, match="nothing is missing"):
+        whole.account.failed_dataset()
+    with pytest.raises(em.errors.DatasetError, match="it is to be that of account.failed_dataset"):
+        whole.merged(rest)
