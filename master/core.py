@@ -1,48 +1,49 @@
 """The master's decisions, without any I/O.
 
-`receive`, `disconnected`, `taken`, `merge_failed` and `expire` take what happened and the time, and answer with a list of
-effects (`master.effects`) in the order they must be carried out. The core reads no clock and owns no socket, so that the
-same code runs under the poll loop (`master.serve`) and in a simulator.
+`receive`, `disconnected`, `expire` and what the merger answers (`taken`, `written`, ...) take what happened and the time,
+and answer with a list of effects (`master.effects`) in the order they must be carried out. The core reads no clock and owns
+no socket, so that the same code runs under the poll loop (`master.serve`) and in a simulator.
 
-How a query goes:  running --all entries done or failed--> merging --last snapshot taken--> done
-                   running --Stop(keep)-->                 merging ------------------------> stopped
-                   running --Stop(drop)--> aborted         running --Failed-->              failed
+Peers and their requests are dealt with here; `lifecycle` says how queries go on and end, `reports` what follows from what
+workers say, `dispatcher` who gets the next lease.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from math import inf
 
 import msgspec
 
-from ..packetizer.ledger import Gap, StaleLease
-from ..packetizer.listing import Listing
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
-from ..protocol.messages import Failure, File, Message
+from ..protocol.messages import Failure, Message
 from .compactor import Compactor
 from .dispatcher import Dispatcher
-from .effects import Drop, Effect, Exit, Merge, Replace, Send, Take
+from .effects import Effect, Exit, Merge, Remove, Send, Tidy
+from .lifecycle import Lifecycle
 from .peers import Peer, Slot, Worker, unfit
-from .query import MAX_KILLS, Query, Share, public_path
+from .query import Query, Share
+from .reports import Reports
+from .saved import Saved
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT = 1.0
 SILENCE = 5.0
 SESSION_SILENCE = 60.0
-SNAPSHOT_INTERVAL = 0.5
-PROGRESS_INTERVAL = 0.2
 SUSPICION = 1.75
 """Seconds of silence, heartbeats coming every second, after which a worker's leases are done by others, if they are idle."""
 KEPT_RESULTS = 100
 KEPT_BYTES = 2**30
-"""Results of queries that are over are kept for sessions that attach: the last ones, up to this much."""
+"""Results of queries that are over are kept for sessions that attach: the last ones, up to this much. A journal has limits
+of its own."""
 LONGEST_NAME = 200
-
-_files = msgspec.msgpack.Decoder(list[File])
+TIDY_INTERVAL = 600.0
+"""Results are looked through for those that are too old this often, and when a query ends."""
+RETRY_INTERVAL = 10.0
+"""What could not be written to the journal is tried again this soon."""
 
 
 class MasterCore:
@@ -52,40 +53,38 @@ class MasterCore:
         version: version of eventmill here, told to peers.
         python: "major.minor" here; peers must have the same, because analyses travel as bytecode.
         tag: goes into the numbers of queries, so that those of a master that was started again are not mistaken for these.
+        journaled: there is a journal, for which effects are to be.
     """
 
-    def __init__(self, version: str, python: str, tag: str = "") -> None:
+    def __init__(self, version: str, python: str, tag: str = "", journaled: bool = False) -> None:
         self.version = version
         self.python = python
         self.tag = tag
         self.sessions: dict[bytes, Peer] = {}
         self.workers: dict[bytes, Worker] = {}
         self.queries: dict[str, Query] = {}
-        self._dispatcher = Dispatcher(self.queries, self._send)
-        self._compactor = Compactor(self.queries, self._send)
         self._rates: dict[str, float] = {}
         self._counter = 0
         self._next_check = 0.0
+        self._next_tidy = 0.0 if journaled else inf
         self._effects: list[Effect] = []
+        self._dispatcher = Dispatcher(self.queries, self._send)
+        self._compactor = Compactor(self.queries, self._send)
+        credit = self._dispatcher.credit
+        self._lifecycle = Lifecycle(self.queries, self.workers, credit, self._send, self._do, journaled)
+        self._reports = Reports(
+            self.queries, self._rates, self._dispatcher, self._compactor, self._lifecycle, self._send, self._do
+        )
         self._handlers: dict[type[Message], Callable[..., None]] = {
             messages.Submit: self._submit,
             messages.Stop: self._stop,
             messages.Attach: self._attach,
             messages.Seen: self._seen,
             messages.Ask: self._ask,
+            messages.Remove: self._remove,
             messages.Shutdown: self._shutdown,
             messages.Drain: self._drain,
-            messages.Draining: self._draining,
-            messages.Opened: self._opened,
-            messages.Reached: self._reached,
-            messages.Truncated: self._truncated,
-            messages.Finished: self._finished,
-            messages.Commit: self._commit,
-            messages.Failed: self._failed,
-            messages.Skipped: self._skipped,
-            messages.Compacted: self._compacted,
-            messages.SlotDown: self._slot_down,
-            messages.SlotUp: self._slot_up,
+            **self._reports.handlers,
         }
 
     # --- what happens ---------------------------------------------------------------------------------------------
@@ -119,68 +118,29 @@ class MasterCore:
         self._lose(identity, "lost its connection", now)
         return self._done(now)
 
-    def taken(self, number: str, frames: Sequence[Buffer], final: bool, now: float) -> list[Effect]:
-        """The merger has taken a snapshot of a query's total."""
-        query = self.queries.get(number)
-        if query is None:
-            return []
-        query.taking = False
-        if final and not query.over:
-            query.result = frames
-            self._end(query, "done" if query.ledger.complete else "stopped", now)
-        elif query.running:
-            snapshot = messages.Snapshot(number, query.account(), query.seconds(now))
-            for peer, unseen in query.subscribers.items():
-                if not unseen:
-                    query.subscribers[peer] = True
-                    self._send(peer, snapshot, frames, now=now)
-        return self._done(now)
-
-    def crowded(self, number: str, frames: Sequence[Buffer], now: float) -> list[Effect]:
-        """A query's total holds objects that only a slot can merge."""
-        query = self.queries.get(number)
-        if query is not None and not query.over:
-            self._compactor.set_aside(query, frames)
-        return self._done(now)
-
-    def merge_failed(self, number: str, failure: Failure, now: float) -> list[Effect]:
-        """Partial results of a query do not fit together."""
-        query = self.queries.get(number)
-        if query is not None and not query.over:
-            self._fail(query, failure, (), now)
-        return self._done(now)
-
     def unsendable(self, number: str, reason: str, now: float) -> list[Effect]:
         """A result of this query cannot be sent: it is over, and says why."""
         query = self.queries.get(number)
         if query is not None:
-            query.result, query.failure_frames = (), ()
-            query.failure = Failure("analysis", "QueryFailed", f"the result cannot be sent: {reason}")
-            self._end(query, "failed", now)
+            self._lifecycle.unsendable(query, reason, now)
         return self._done(now)
 
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
-        times = [self._next_check]
+        times = [self._next_check, self._next_tidy]
         if self._dispatcher.credit.idle and any(query.running and query.leases for query in self.queries.values()):
             times.append(self._dispatcher.next_help)
-        for query in self.queries.values():
-            if not query.over:
-                times.append(query.next_progress)
-                if self._wants_snapshot(query):
-                    times.append(query.next_snapshot)
-                if query.retrying:
-                    times.append(query.retrying[0][0])
+        times += [self._lifecycle.deadline(query) for query in self.queries.values() if not query.over]
         return min(times)
 
     def expire(self, now: float) -> list[Effect]:
-        """Do what is due: snapshots, progress, heartbeats, and peers that have been silent for too long."""
+        """Do what is due: snapshots, progress, checkpoints, heartbeats, and peers that have been silent for too long."""
         for query in self.queries.values():
             if not query.over:
-                self._report_progress(query, now)
-                if query.retrying:
-                    query.release_held(now)
-                    self._end_if_complete(query, now)
+                self._lifecycle.expire(query, now)
+        if now >= self._next_tidy:
+            self._next_tidy = inf
+            self._do(Tidy())
         if now >= self._next_check:
             self._next_check = now + HEARTBEAT / 2
             for worker in list(self.workers.values()):
@@ -208,6 +168,83 @@ class MasterCore:
                 assert live == {lease for lease in held if lease[0] == number}
                 assert not query.ledger.complete
         self._dispatcher.credit.check()
+
+    # --- what the merger answers ----------------------------------------------------------------------------------
+
+    def taken(self, number: str, frames: Sequence[Buffer], final: bool, now: float) -> list[Effect]:
+        """The merger has taken a snapshot of a query's total."""
+        query = self.queries.get(number)
+        if query is not None:
+            self._lifecycle.taken(query, frames, final, now)
+        return self._done(now)
+
+    def crowded(self, number: str, frames: Sequence[Buffer], now: float) -> list[Effect]:
+        """A query's total holds objects that only a slot can merge."""
+        query = self.queries.get(number)
+        if query is not None and not query.over:
+            self._compactor.set_aside(query, frames)
+        return self._done(now)
+
+    def merge_failed(self, number: str, failure: Failure, now: float) -> list[Effect]:
+        """Partial results of a query do not fit together."""
+        query = self.queries.get(number)
+        if query is not None:
+            self._lifecycle.accept(query, now)
+            self._lifecycle.fail(query, failure, (), now)
+        return self._done(now)
+
+    def written(self, number: str, seconds: float, note: str, now: float) -> list[Effect]:
+        """The journal was written for a query, in so many seconds; or could not be, and what that means to its user."""
+        if note:
+            self._next_tidy = min(self._next_tidy, now + RETRY_INTERVAL)
+        query = self.queries.get(number)
+        if query is not None:
+            self._lifecycle.written(query, seconds, note, now)
+            if query.over:
+                self._next_tidy = min(self._next_tidy, now + RETRY_INTERVAL)
+        return self._done(now)
+
+    def retrieved(self, number: str, peer: bytes, frames: Frames, problem: str, now: float) -> list[Effect]:
+        """The frames with which a query ended have been read for a peer; or could not be, and why."""
+        query = self.queries.get(number)
+        if query is not None:
+            self._lifecycle.retrieved(query, peer, frames, problem, now)
+        return self._done(now)
+
+    def tidied(self, removed: Iterable[str], written: bool, now: float) -> list[Effect]:
+        """The journal has removed queries that were too old or too large, and has written all that waited, or not."""
+        for number in removed:
+            self.queries.pop(number, None)
+        self._next_tidy = now + (TIDY_INTERVAL if written else RETRY_INTERVAL)
+        return self._done(now)
+
+    # --- from one master to the next ------------------------------------------------------------------------------
+
+    def restore(self, saved: Iterable[Saved], now: float, wall: float) -> list[Effect]:
+        """Take up what an earlier master has left in the journal, at `wall` in seconds since 1970.
+
+        Queries that were running run on: what is not in their totals is to do.
+
+        Raises:
+            ValueError: what is there of a query does not fit together; so do `msgspec.MsgspecError` and
+                `UnicodeDecodeError` say.
+        """
+        for it in saved:
+            query = self.queries[it.number] = Query.restored(it, now, wall)
+            # Workers count on from those that are in a report: two of one name would be taken for one.
+            self._counter = max(self._counter, *(_number(name) for name in (it.number, *query.shares)))
+            if query.running and it.total:
+                self._do(Merge(it.number, it.total, ()))
+            self._lifecycle.end_if_complete(query, now)
+            log.info("query %s is there again: %s", it.number, query.state)
+        return self._done(now)
+
+    def suspend(self) -> list[Effect]:
+        """The master ends: what is merged of queries that are not over is written down."""
+        for query in self.queries.values():
+            self._lifecycle.checkpoint(query)
+        effects, self._effects = self._effects, []
+        return effects
 
     # --- peers ----------------------------------------------------------------------------------------------------
 
@@ -266,22 +303,19 @@ class MasterCore:
     # --- sessions -------------------------------------------------------------------------------------------------
 
     def _submit(self, peer: Peer, message: messages.Submit, frames: Frames, now: float) -> None:
+        number = f"q{self.tag}{self._counter + 1}"
         try:
-            analysis, files, *supply = frames
-            decoded = _files.decode(files)
-            number = f"q{self.tag}{self._counter + 1}"
-            rate = self._rates.get(message.digest, 0.0)
-            query = Query(number, message, analysis, decoded, now, rate, supply)
+            query = Query.submitted(number, message, frames, now, self._rates.get(message.digest, 0.0))
         except (ValueError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
             return
         self._counter += 1
-        query.subscribers[peer.identity] = False
         self.queries[number] = query
+        query.asked = (peer.identity, message.request)
         self._forget_old()
-        log.info("query %s: %s over %d files for %s", number, message.name, len(decoded), peer.name)
-        self._send(peer.identity, messages.Accepted(message.request, number), now=now)
-        self._end_if_complete(query, now)
+        log.info("query %s: %s over %d files for %s", number, message.name, len(query.files), peer.name)
+        self._lifecycle.begin(query, frames, now)
+        self._lifecycle.end_if_complete(query, now)
 
     def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
@@ -290,12 +324,7 @@ class MasterCore:
             reason = f"no query {message.query} on this master; there are: {known}"
             self._send(peer.identity, messages.Refused(message.request, reason), now=now)
             return
-        self._send(peer.identity, messages.Accepted(message.request, query.number), now=now)
-        query.subscribers[peer.identity] = False
-        query.next_snapshot = now
-        query.merged = query.ledger.processed > 0
-        if query.over:
-            self._send(peer.identity, *self._ended(query, now), now=now)
+        self._lifecycle.watch(query, peer.identity, message.request, now)
 
     def _ask(self, peer: Peer, message: messages.Ask, frames: Frames, now: float) -> None:
         answer: Message
@@ -307,18 +336,29 @@ class MasterCore:
 
     def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
-        if query is None or query.over:
+        if query is not None:
+            self._lifecycle.stop(query, message.keep, now)
+
+    def _remove(self, peer: Peer, message: messages.Remove, frames: Frames, now: float) -> None:
+        """Forget a query and its result. One that runs on is to be stopped first."""
+        query = self.queries.get(message.query)
+        if query is None or not query.over:
+            log.warning("%s asks to remove query %s, which is not over", peer.name, message.query)
             return
-        if not message.keep:
-            self._end(query, "aborted", now)
-        elif query.running:
-            self._finish_merging(query, now)
-        elif query.compaction is not None:
-            # Nobody may be there to merge its objects, or it takes for ever: the session does it.
-            self._release(query, now)
-            self._effects.append(Replace(query.number, query.compaction.frames))
-            self._effects.append(Take(query.number, final=True, as_is=True))
-            query.compaction = None
+        log.info("%s removes query %s", peer.name, query.number)
+        del self.queries[query.number]
+        if self._lifecycle.journaled:
+            self._do(Remove(query.number))
+
+    def _forget_old(self) -> None:
+        """Keep the results of the last queries only, where no journal keeps them."""
+        if self._lifecycle.journaled:
+            return
+        over = [number for number, query in self.queries.items() if query.over]
+        kept = sum(self.queries[number].kept_bytes for number in over)
+        while over and (len(over) > KEPT_RESULTS or kept > KEPT_BYTES):
+            number = over.pop(0)
+            kept -= self.queries.pop(number).kept_bytes
 
     def _seen(self, peer: Peer, message: messages.Seen, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
@@ -340,304 +380,7 @@ class MasterCore:
             self._send(session, messages.Bye(), now=now)
         self._effects.append(Exit())
 
-    # --- workers --------------------------------------------------------------------------------------------------
-
-    def _draining(self, worker: Worker, message: messages.Draining, frames: Frames, now: float) -> None:
-        log.info("worker %s leaves in %.0f s", worker.name, message.seconds)
-        self._dispatcher.leave(worker, now + message.seconds, now)
-
-    def _opened(self, worker: Worker, message: messages.Opened, frames: Frames, now: float) -> None:
-        query = self._holds(worker, message.lease, message.query)
-        if query is None:
-            return
-        try:
-            query.ledger.opened(message.lease, message.entries, message.stop, tuple(message.clusters), message.identity)
-        except StaleLease as error:
-            self._blame(worker, error, now)
-            return
-        if message.listed is not None:
-            query.listings[query.ledger.leases[message.lease].file] = Listing(message.listed)
-        query.packetizer.opened(worker.leases[query.number, message.lease], message.lease, now)
-        self._end_if_complete(query, now)
-
-    def _reached(self, worker: Worker, message: messages.Reached, frames: Frames, now: float) -> None:
-        query = self._holds(worker, message.lease, message.query)
-        if query is not None:
-            slot = worker.leases[query.number, message.lease]
-            query.packetizer.reached(slot, message.lease, message.entry, now)
-
-    def _truncated(self, worker: Worker, message: messages.Truncated, frames: Frames, now: float) -> None:
-        query = self._holds(worker, message.lease, message.query)
-        if query is None:
-            return
-        slot = worker.leases[query.number, message.lease]
-        try:
-            query.ledger.truncate(message.lease, message.stop)
-        except StaleLease as error:
-            self._blame(worker, error, now)
-            return
-        query.packetizer.truncated(slot, message.lease, now)
-        self._dispatcher.close_if_gone(worker, query, message.lease, now)
-        self._end_if_complete(query, now)
-
-    def _finished(self, worker: Worker, message: messages.Finished, frames: Frames, now: float) -> None:
-        query = self._holds(worker, message.lease, message.query)
-        if query is None:
-            return
-        slot = worker.leases[query.number, message.lease]
-        start = query.ledger.leases[message.lease].start
-        entries = message.stop - start
-        try:
-            query.ledger.finished(message.lease, message.stop)
-        except StaleLease as error:
-            self._blame(worker, error, now)
-            return
-        query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now)
-        self._rates[query.submit.digest] = query.packetizer.rate
-        query.reached += entries
-        query.bytes_read += message.bytes_read
-        for share in (worker.total, self._share(query, worker)):
-            share.packets += 1
-            share.entries += entries
-            share.seconds += message.seconds
-        self._dispatcher.credit.free(slot, (query.number, message.lease))
-        self._dispatcher.close_if_gone(worker, query, message.lease, now)
-        self._end_if_complete(query, now)
-
-    def _commit(self, worker: Worker, message: messages.Commit, frames: Frames, now: float) -> None:
-        query = self.queries.get(message.query)
-        reason = "" if query is not None and query.running else f"query {message.query} is not running"
-        if not reason and not all((message.query, part.lease) in worker.leases for part in message.parts):
-            reason = "a lease is not this worker's"
-        if query is not None and not reason:
-            leases = query.ledger.leases
-            twins = [leases[twin] for part in message.parts if (twin := leases[part.lease].twin) is not None]
-            gaps = [Gap(part.lease, gap.start, gap.stop, gap.reason) for part in message.parts for gap in part.gaps]
-            files = [leases[part.lease].file for part in message.parts]
-            try:
-                entries = query.ledger.commit([(part.lease, part.start, part.stop) for part in message.parts], gaps)
-            except StaleLease as error:
-                reason = str(error)
-            else:
-                self._effects.append(Merge(query.number, frames, entries))
-                query.merged = True
-                query.packetizer.kills.committed()
-                for file, part in zip(files, message.parts, strict=True):
-                    query.packetizer.kills.clear(file, part.start, part.stop)
-                    self._dispatcher.close_if_gone(worker, query, part.lease, now)
-                for lost in twins:
-                    self._dispatcher.revoke(query, lost, now)
-        if reason and query is not None:
-            query.refused += 1
-            # The result cannot be taken apart: whatever else is in it is to do again.
-            for part in message.parts if query.running else ():
-                if (query.number, part.lease) in worker.leases:
-                    self._dispatcher.give_back(worker, (query.number, part.lease), now)
-            log.warning("refused commit %d of %s: %s", message.commit, worker.name, reason)
-        self._send(worker.identity, messages.Committed(message.commit, not reason, reason), now=now)
-        if query is not None:
-            self._end_if_complete(query, now)
-
-    def _failed(self, worker: Worker, message: messages.Failed, frames: Frames, now: float) -> None:
-        query = self._holds(worker, message.lease, message.query)
-        if query is None:
-            return
-        lease = query.ledger.leases[message.lease]
-        failure = self._from_worker(message.failure, worker)
-        if failure.kind == "data" and query.try_again(lease, message.failure.path, failure, now):
-            log.warning("query %s: %s; it will be tried again", query.number, failure.message)
-            self._dispatcher.give_back(worker, (query.number, message.lease), now)
-        elif query.submit.on_error == "skip":
-            query.skipped = query.skipped or (failure, list(frames))
-            reason = f"{failure.error}: {failure.message}"
-            query.ledger.fail(message.lease, reason, *query.at_fault(lease, failure))
-            self._dispatcher.close_if_gone(worker, query, message.lease, now)
-            self._end_if_complete(query, now)
-        else:
-            self._fail(query, failure, frames, now)
-
-    def _skipped(self, worker: Worker, message: messages.Skipped, frames: Frames, now: float) -> None:
-        """A slot has passed over an error for the first time: the entries are named in its commits."""
-        query = self.queries.get(message.query)
-        if query is not None and query.running:
-            query.skipped = query.skipped or (self._from_worker(message.failure, worker), list(frames))
-
-    def _slot_down(self, worker: Worker, message: messages.SlotDown, frames: Frames, now: float) -> None:
-        if message.slot >= len(worker.slots):
-            self._blame(worker, f"no slot {message.slot}", now)
-            return
-        slot = worker.slots[message.slot]
-        slot.up = False
-        self._compactor.lost(worker.identity, slot.index)
-        self._dispatcher.credit.withdraw(slot)
-        self._take_down_compaction(worker, message, now)
-        log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
-        lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
-        working = message.working
-        if working is not None and (working.query, working.lease) in worker.leases:
-            self._count_kill(worker, message, now)
-        for key in lost:
-            if key in worker.leases:
-                self._dispatcher.give_back(worker, key, now)
-
-    def _count_kill(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
-        """A slot went down while it worked on a lease: entries that this happens to again and again are the cause."""
-        assert message.working is not None
-        query = self.queries[message.working.query]
-        lease = query.ledger.leases[message.working.lease]
-        span = (lease.start, lease.stop)
-        if message.start is not None and message.stop is not None and lease.start <= message.start < message.stop:
-            span = (message.start, message.stop)
-        culprit = query.packetizer.kills.add(lease.file, span)
-        if culprit is None:
-            return
-        start, stop = query.entries(lease.file, *culprit)
-        which = f"entry {start}" if stop == start + 1 else f"something in the entries {start} to {stop}"
-        text = f"{which} took down its slot again and again; the last time it was {message.reason}"
-        log.error("query %s: %s", query.number, text)
-        if query.submit.on_error == "skip":
-            query.ledger.fail(lease.number, text, *culprit)
-            self._dispatcher.close_if_gone(worker, query, lease.number, now)
-            self._end_if_complete(query, now)
-            return
-        file = query.files[lease.file]
-        failure = Failure(
-            "slot", "AnalysisError", text, path=file.path, tree=file.tree, start=start,
-            stop=None if lease.opening else stop,
-        )  # fmt: skip
-        self._fail(query, self._from_worker(failure, worker), (), now)
-
-    def _take_down_compaction(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
-        """A slot may have gone down because of the objects that it merged."""
-        query = self._compactor.took_down(message.compacting)
-        if query is not None:
-            text = (
-                f"merging the objects that the analysis returned took down a slot {MAX_KILLS} times: {message.reason}"
-            )
-            self._fail(query, self._from_worker(Failure("slot", "AnalysisError", text), worker), (), now)
-
-    def _compacted(self, worker: Worker, message: messages.Compacted, frames: Frames, now: float) -> None:
-        query = self._compactor.done(message.query, worker.identity, message.slot)
-        if query is None:
-            return
-        if message.failure is not None:
-            self._fail(query, self._from_worker(message.failure, worker), frames, now)
-            return
-        self._effects.append(Replace(query.number, frames))
-        if query.state == "merging":
-            self._effects.append(Take(query.number, final=True))
-
-    def _slot_up(self, worker: Worker, message: messages.SlotUp, frames: Frames, now: float) -> None:
-        if message.slot < len(worker.slots):
-            slot = worker.slots[message.slot]
-            slot.up = True
-            self._dispatcher.credit.offer(slot)
-
-    # --- leases ---------------------------------------------------------------------------------------------------
-
-    def _holds(self, worker: Worker, lease: int, number: str) -> Query | None:
-        """The query of a lease that this worker holds; None for a lease that is dead, which a late message may name."""
-        return self.queries[number] if (number, lease) in worker.leases else None
-
-    def _share(self, query: Query, worker: Worker) -> Share:
-        return query.shares.setdefault(worker.name, Share(worker.host, worker.pid, len(worker.slots)))
-
-    # --- the end of a query ---------------------------------------------------------------------------------------
-
-    def _end_if_complete(self, query: Query, now: float) -> None:
-        if not (query.running and query.ledger.complete):
-            return
-        if query.skipped is not None and query.ledger.processed == 0:
-            # Nothing is left: what was skipped is no blemish of the data, it is the result.
-            self._fail(query, *query.skipped, now)
-        else:
-            self._finish_merging(query, now)
-
-    def _finish_merging(self, query: Query, now: float) -> None:
-        """Nothing more will be committed: take the result, once everything in it is merged."""
-        self._release(query, now, merging=True)
-        query.state = "merging"
-        if query.compaction is None:
-            self._effects.append(Take(query.number, final=True))
-
-    def _fail(self, query: Query, failure: Failure, frames: Frames, now: float) -> None:
-        if query.over:
-            return
-        query.failure, query.failure_frames = failure, list(frames)
-        self._end(query, "failed", now)
-
-    def _end(self, query: Query, state: messages.State, now: float) -> None:
-        """Enter a final state and tell everybody."""
-        self._release(query, now)
-        query.state, query.ended = state, now
-        query.settle()
-        self._effects.append(Drop(query.number))
-        for peer in query.subscribers:
-            self._send(peer, *self._ended(query, now), now=now)
-        log.info("query %s %s after %.2f s", query.number, state, query.seconds(now))
-
-    def _ended(self, query: Query, now: float) -> tuple[Message, list[Buffer]]:
-        frames = [*query.result, query.losses(), *query.failure_frames]
-        message = messages.Ended(
-            query.number, query.state, query.account(), query.seconds(now), query.report(), query.failure,
-            len(query.result),
-        )  # fmt: skip
-        return message, frames
-
-    def _release(self, query: Query, now: float, merging: bool = False) -> None:
-        """Take a query's leases from all workers, and let them forget it; unless it is `merging`, its compaction too."""
-        for worker in self.workers.values():
-            for key in [key for key in worker.leases if key[0] == query.number]:
-                self._dispatcher.credit.free(worker.leases.pop(key), key)
-        query.leases = 0
-        if not merging and query.compaction is not None and query.compaction.holder is not None:
-            query.set_up[query.compaction.holder[0]] = None
-        for identity in query.set_up:
-            self._send(identity, messages.Release(query.number, merging), now=now)
-        query.set_up.clear()
-
-    def _forget_old(self) -> None:
-        """Keep the results of the last queries only."""
-        over = [number for number, query in self.queries.items() if query.over]
-        kept = sum(self.queries[number].kept_bytes for number in over)
-        while over and (len(over) > KEPT_RESULTS or kept > KEPT_BYTES):
-            number = over.pop(0)
-            kept -= self.queries.pop(number).kept_bytes
-
-    # --- telling --------------------------------------------------------------------------------------------------
-
-    def _report_progress(self, query: Query, now: float) -> None:
-        if self._wants_snapshot(query) and now >= query.next_snapshot:
-            query.merged, query.taking = False, True
-            query.next_snapshot = now + SNAPSHOT_INTERVAL
-            self._effects.append(Take(query.number, final=False))
-        if now >= query.next_progress:
-            query.next_progress = now + PROGRESS_INTERVAL
-            busy = [worker for worker in self.workers.values() if any(key[0] == query.number for key in worker.leases)]
-            slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
-            message = messages.Progress(
-                query.number, query.account(), query.reached, query.bytes_read, slots, len(busy), query.seconds(now),
-                "" if slots else self._waiting(query),
-            )  # fmt: skip
-            for peer in query.subscribers:
-                self._send(peer, message, now=now)
-
-    def _wants_snapshot(self, query: Query) -> bool:
-        """Something new has been merged, and somebody has seen the last snapshot."""
-        return query.running and query.merged and not query.taking and not all(query.subscribers.values())
-
-    @staticmethod
-    def _from_worker(failure: Failure, worker: Worker) -> Failure:
-        return msgspec.structs.replace(failure, path=public_path(failure.path), worker=worker.name)
-
-    def _waiting(self, query: Query) -> str:
-        if query.state == "merging":
-            return "all events are processed; what they gave is being merged"
-        if not self.workers:
-            return "no worker has joined yet: start one with `eventmill worker`"
-        if query.ledger.held:
-            return f"{query.trouble}; it will be tried again"
-        return "all slots are busy with other queries"
+    # --- out ------------------------------------------------------------------------------------------------------
 
     def _send(self, identity: bytes, message: Message, frames: Iterable[Buffer] = (), *, now: float) -> None:
         peer = self.sessions.get(identity) or self.workers.get(identity)
@@ -645,15 +388,25 @@ class MasterCore:
             peer.spoken = now
         self._effects.append(Send(identity, message, list(frames)))
 
-    def _blame(self, worker: Worker, reason: Any, now: float) -> None:
-        log.warning("protocol error of %s: %s", worker.name, reason)
-        self._send(worker.identity, messages.Fault(str(reason)), now=now)
+    def _do(self, effect: Effect) -> None:
+        self._effects.append(effect)
 
     def _done(self, now: float) -> list[Effect]:
         for number in self._dispatcher.given_back:
-            self._end_if_complete(self.queries[number], now)
+            self._lifecycle.end_if_complete(self.queries[number], now)
         self._dispatcher.given_back.clear()
         self._dispatcher.feed(now)
         self._compactor.assign(self.workers.values(), now)
         effects, self._effects = self._effects, []
         return effects
+
+
+def _number(name: str) -> int:
+    """The number that a name ends with, 0 if with none.
+
+    Example:
+        >>> _number("node7.cern.ch-12"), _number("qab12-3"), _number("worker")
+        (12, 3, 0)
+    """
+    digits = name.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
 from .peers import Slot
 
@@ -21,11 +21,10 @@ class Credit:
         """Slots that have nothing to do."""
         return self._levels[0]
 
-    def __iter__(self) -> Iterator[Slot]:
-        """The slots to lease to, one after the other; each must take a lease before the next is asked for."""
-        for level in self._levels:
-            while level:
-                yield next(iter(level))
+    @property
+    def levels(self) -> Sequence[Mapping[Slot, None]]:
+        """The slots that can take a lease: those without any, those with one."""
+        return self._levels
 
     def postpone(self, slot: Slot) -> None:
         """Ask the other slots of as many leases first."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
+from typing import TypeGuard
 
-from ..packetizer.ledger import Lease
+from ..packetizer.leases import Lease
 from ..packetizer.packetizer import Packet, Recall, Truncation
 from ..protocol import messages
 from .credit import Credit
@@ -56,19 +57,21 @@ class Dispatcher:
 
         A slot for which nothing is wise now is passed over, a few of them at a time.
         """
-        passed_over = 0
-        for slot in self.credit:
-            until = slot.worker.until
-            if until is not None and now > until - LAST_LEASE:
-                self.dismiss(slot)
-                continue
-            if self._lease_to(slot, queries, now):
-                continue
-            if passed_over == MOST_PASSED_OVER or not any(query.packetizer.anything for query in queries):
-                return True
-            self.credit.postpone(slot)
-            passed_over += 1
-        return False
+        left = False
+        for level in self.credit.levels:
+            passed_over = 0
+            while level and passed_over <= MOST_PASSED_OVER:
+                slot = next(iter(level))
+                until = slot.worker.until
+                if until is not None and now > until - LAST_LEASE:
+                    self.dismiss(slot)
+                elif not self._lease_to(slot, queries, now):
+                    if not any(query.packetizer.anything for query in queries):
+                        return True
+                    self.credit.postpone(slot)
+                    passed_over += 1
+            left = left or bool(level)
+        return left
 
     def _lease_to(self, slot: Slot, queries: list[Query], now: float) -> bool:
         """Lease a packet to a slot, of the query whose turn it is; false when no query has any work."""
@@ -106,9 +109,7 @@ class Dispatcher:
         """
         submit = query.submit
         others = [other for other in queries if other is not query]
-        slots = {
-            slot: None for other in others for slot in other.packetizer.paces if isinstance(slot, Slot) and slot.up
-        }
+        slots = {slot: None for other in others for slot in other.packetizer.paces if _stays(slot)}
         if not slots:
             return
         query.begun = True
@@ -154,6 +155,8 @@ class Dispatcher:
         """Nothing is left to lease and slots are idle: shorten what others have, or let two work on the same."""
         self.next_help = now + HELP_INTERVAL
         for query in queries:
+            if query.packetizer.anything:
+                continue  # there is work for idle slots; that they do not get it has its reasons
             most = len(self.credit.idle) - query.packetizer.outstanding(now)
             for slot in list(islice(self.credit.idle, max(0, most))):
                 if slot not in query.packetizer.paces:
@@ -195,3 +198,8 @@ class Dispatcher:
             query.packetizer.dropped(slot, lease, now)
             self.credit.free(slot, key)
             query.leases -= 1
+
+
+def _stays(slot: object) -> TypeGuard[Slot]:
+    """Whether a slot is there, and will be."""
+    return isinstance(slot, Slot) and slot.up and not slot.leaving

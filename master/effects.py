@@ -1,11 +1,17 @@
-"""What the master core asks its loop to do: the only way a decision becomes I/O."""
+"""What the master core asks its loop to do: the only way a decision becomes I/O.
+
+All but `Send` and `Exit` are tasks of the merger, which does them in order. Those that only the journal needs come from a
+core that is `journaled` and from no other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..packetizer.ledger import Loss, OpenedFile
 from ..protocol.codec import Frames
-from ..protocol.messages import Message
+from ..protocol.messages import Account, Ended, Failure, Message, Submit, WorkerInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +25,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Merge the partial result of `entries` entries into the total of a query."""
+    """Merge a partial result into the total of a query. It is that of the entries in `parts`: (file, start, stop)."""
 
     query: str
     frames: Frames
-    entries: int
+    parts: Sequence[tuple[int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +64,84 @@ class Exit:
     """End the master."""
 
 
-Effect = Send | Merge | Take | Replace | Drop | Exit
-MergerTask = Merge | Take | Replace | Drop
+# --- for the journal --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSubmission:
+    """A query was submitted: write it down at once, and say so. Its session is told only then that it is accepted."""
+
+    query: str
+    submit: Submit
+    frames: Frames
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOpened:
+    """A file of a query was opened."""
+
+    query: str
+    file: int
+    opened: OpenedFile
+
+
+@dataclass(frozen=True, slots=True)
+class SaveLosses:
+    """Entries of a query will not be in its result."""
+
+    query: str
+    losses: Sequence[Loss]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSkipped:
+    """A query has passed over its first failure."""
+
+    query: str
+    failure: Failure
+    frames: Frames
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Write down the total of a query, and all that was to be saved of it, and say so."""
+
+    query: str
+    account: Account
+    report: Sequence[WorkerInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveEnd:
+    """A query is over: write down its result at once, and say so."""
+
+    query: str
+    ended: Ended
+    frames: Frames
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieve:
+    """Read the frames with which a query ended, for a peer."""
+
+    query: str
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Forget a query that is over."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tidy:
+    """Remove results that are too old, or too much, and write what could not be written before."""
+
+
+MergerTask = (
+    Merge | Take | Replace | Drop
+    | SaveSubmission | SaveOpened | SaveLosses | SaveSkipped | Checkpoint | SaveEnd | Retrieve | Remove | Tidy
+)  # fmt: skip
+Effect = Send | MergerTask | Exit

@@ -33,11 +33,12 @@ from typing import Any
 
 import msgspec
 
-from ..packetizer.ledger import Loss
+from ..packetizer.ledger import Loss, OpenedFile
 from ..packetizer.ranges import Ranges
 from ..protocol.codec import Buffer, Frames
 from ..protocol.errors import ConnectionFailed, QueryFailed
 from ..protocol.messages import Account, Ended, Failure, Submit, WorkerInfo
+from .saved import Saved
 
 QUOTA = 10 * 2**30
 """Bytes that results of queries that are over may take."""
@@ -96,49 +97,6 @@ class Unwritten(Exception):
 
     The text is a note for the user: what happened, where, and that the query goes on.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedFile:
-    """What the slot that opened a file has told of it; `listed` are the entries that a mask has left. Those that were loaded
-    have arrays for numbers, which take a quarter of the memory of lists."""
-
-    entries: int
-    clusters: Sequence[int] = ()
-    identity: str = ""
-    listed: Sequence[int] | None = None
-
-
-@dataclass(slots=True)
-class Saved:
-    """A query as the journal has it.
-
-    Attributes:
-        started: when it was submitted, in seconds since 1970.
-        frames: those of the submission; none once the query is over.
-        opened: by index of the file.
-        done: ranges that `total` holds, by index of the file. A file without entries is there, with no ranges, when its
-            empty result is in the total.
-        total: frames of the partial result; none before the first checkpoint.
-        account: as it was at the last checkpoint; so is `report`.
-        skipped: the first failure that `on_error="skip"` passed over, and its frames.
-        ended: how the query ended, or None while it runs; the frames are what `Journal.result` gives.
-        ended_at: in seconds since 1970.
-    """
-
-    number: str
-    submit: Submit
-    started: float
-    frames: list[bytes] = field(default_factory=list)
-    opened: dict[int, OpenedFile] = field(default_factory=dict)
-    done: dict[int, Ranges] = field(default_factory=dict)
-    losses: list[Loss] = field(default_factory=list)
-    total: list[bytes] = field(default_factory=list)
-    account: Account = field(default_factory=Account)
-    report: list[WorkerInfo] = field(default_factory=list)
-    skipped: tuple[Failure, list[bytes]] | None = None
-    ended: Ended | None = None
-    ended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +199,13 @@ class Journal:
         self._write(_Checkpoint(number, total, account, report))
 
     def ended(self, number: str, ended: Ended, frames: Frames, now: float) -> None:
-        """A query is over at `now` (seconds since 1970): keep its end with its frames, and nothing else. Written at once."""
-        self._waiting[number] = _Waiting(submission=self._of(number).submission, ended=(ended, frames, now))
+        """A query is over at `now` (seconds since 1970): keep its end with its frames, and nothing else. Written at once.
+
+        A query that is over can end once more, when it turns out that its result cannot be sent: the last word counts.
+        """
+        again = number not in self._running and self._is_over(number)
+        waiting = self._waiting.get(number, _Waiting()) if again else self._of(number)
+        self._waiting[number] = _Waiting(submission=waiting.submission, ended=(ended, frames, now))
         self._running.discard(number)
         self.flush()
 
@@ -306,10 +269,7 @@ class Journal:
         if waiting.ended is not None:
             return list(waiting.ended[1])
         try:
-            known = self._database.execute(
-                "SELECT 1 FROM queries WHERE number = ? AND ended_at IS NOT NULL", (number,)
-            ).fetchone()
-            if known is not None and not waiting.removed:
+            if self._is_over(number):
                 return list(self._frames(number, "result"))
         except sqlite3.DatabaseError as error:
             raise QueryFailed(
@@ -324,6 +284,14 @@ class Journal:
         if number not in self._running:
             raise KeyError(f"query {number} is not running in the journal {self.path}")
         return self._waiting.setdefault(number, _Waiting())
+
+    def _is_over(self, number: str) -> bool:
+        """Whether the journal has the end of a query, or is to write it."""
+        waiting = self._waiting.get(number, _Waiting())
+        if waiting.ended is not None or waiting.removed:
+            return not waiting.removed
+        found = self._database.execute("SELECT 1 FROM queries WHERE number = ? AND ended_at IS NOT NULL", (number,))
+        return found.fetchone() is not None
 
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:

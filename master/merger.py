@@ -1,6 +1,7 @@
 """The merger: a thread that adds partial results up, so that merging never delays a lease.
 
-Tasks are done in the order in which they come, so a snapshot holds exactly what was merged before it was asked for.
+Tasks are done in the order in which they come, so a snapshot holds exactly what was merged before it was asked for. So does
+what is written to the journal, which is why this thread writes it.
 Answers are taken off `answers` by the loop, which polls `wakeup`.
 """
 
@@ -18,7 +19,9 @@ from ..merge import Partial, Total
 from ..protocol.codec import Buffer
 from ..protocol.errors import MergeError, RemoteProtocolError
 from ..protocol.messages import Failure
-from .effects import Drop, Merge, MergerTask, Replace, Take
+from .effects import Checkpoint, Drop, Merge, MergerTask, Replace, Take, Tidy
+from .journal import Journal
+from .recorder import Record, Recorder
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class Unmergeable:
     failure: Failure
 
 
-Answer = Taken | Crowded | Unmergeable
+Answer = Taken | Crowded | Unmergeable | Record
 
 
 @dataclass(slots=True)
@@ -75,12 +78,14 @@ class Merger:
 
     Args:
         context: for the socket that wakes the loop.
+        journal: where they are written, and closed at the end; None when they need not outlive the master.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], journal: Journal | None = None) -> None:
         self.answers: deque[Answer] = deque()
         self._tasks: queue.SimpleQueue[MergerTask | None] = queue.SimpleQueue()
         self._sums: dict[str, Sum] = {}
+        self._recorder = Recorder(journal)
         self.wakeup = context.socket(zmq.PULL)
         self.wakeup.bind("inproc://merger")
         self._waker = context.socket(zmq.PUSH)
@@ -96,6 +101,7 @@ class Merger:
         """Do what is queued, and end."""
         self._tasks.put(None)
         self._thread.join()
+        self._recorder.close()
         self._waker.close()
         self.wakeup.close()
 
@@ -105,20 +111,25 @@ class Merger:
             try:
                 answer = self._do(task)
             except (MergeError, RemoteProtocolError) as error:
-                answer = Unmergeable(task.query, Failure("analysis", type(error).__name__, str(error)))
+                answer = self._unmergeable(task, type(error).__name__, str(error))
             except Exception as error:
-                log.exception("merging failed")
+                log.exception("%s failed", type(task).__name__)
                 text = f"merging failed in the master: {type(error).__name__}: {error}"
-                answer = Unmergeable(task.query, Failure("analysis", "MergeError", text))
+                answer = self._unmergeable(task, "MergeError", text)
             if answer is not None:
                 self.answers.append(answer)
                 self._waker.send(b"")
 
-    def _do(self, task: MergerTask) -> Taken | Crowded | None:
+    @staticmethod
+    def _unmergeable(task: MergerTask, error: str, text: str) -> Unmergeable | None:
+        return None if isinstance(task, Tidy) else Unmergeable(task.query, Failure("analysis", error, text))
+
+    def _do(self, task: MergerTask) -> Answer | None:
         match task:
             case Merge():
                 sum_ = self._sums.setdefault(task.query, Sum())
                 sum_.total.add(Partial.from_frames(task.frames))
+                self._recorder.merged(task.query, task.parts)
                 return self._set_aside(task.query, sum_, MOST_OBJECTS)
             case Take():
                 sum_ = self._sums.get(task.query, Sum())
@@ -132,6 +143,10 @@ class Merger:
                 self._sums[task.query] = Sum(compacted)
             case Drop():
                 self._sums.pop(task.query, None)
+            case Checkpoint():
+                return self._recorder.checkpoint(task, self._sums.get(task.query, Sum()).partial().to_frames())
+            case _:
+                return self._recorder.do(task)
         return None
 
     def _set_aside(self, query: str, sum_: Sum, most: int) -> Crowded | None:

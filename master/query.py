@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 import msgspec
 
-from ..packetizer import ledger as ledgers
-from ..packetizer.ledger import Ledger
+from ..packetizer import leases as ledgers
+from ..packetizer.ledger import Ledger, Loss
 from ..packetizer.listing import Listing
 from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
-from ..protocol.codec import Buffer
+from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import (
     FINAL,
     Account,
+    Ended,
     Failure,
     File,
     Lease,
@@ -26,16 +27,22 @@ from ..protocol.messages import (
     Submit,
     WorkerInfo,
 )
+from .saved import Saved
 
 MAX_KILLS = 3
 """Slots that may go down while they merge a query's objects."""
 LONGEST_REASON = 500
+SHUNNED = 2.0
+"""Seconds that a slot leaves what it has failed with to others, once it can be tried again."""
+LONGEST_TIME = 1e8
+"""Seconds that a query can have run before a restart: a clock on the wall may say anything."""
 WHOLE = 2**62
 """Where a file of unknown length ends, for the entries that are at fault when it cannot be opened."""
 MOST_NOTES = 10
 FIRST = {"tree": FIRST_ENTRIES, "cycles": 1000, "items": 1}
 """Entries of a slot's first packet, by the kind of data: an item may take a minute."""
 _losses = msgspec.msgpack.Encoder()
+_files = msgspec.msgpack.Decoder(list[File])
 
 
 @dataclass(slots=True)
@@ -48,6 +55,11 @@ class Share:
     packets: int = 0
     entries: int = 0
     seconds: float = 0.0
+
+    @classmethod
+    def of(cls, info: WorkerInfo) -> Share:
+        """The share that a report tells of."""
+        return cls(info.host, info.pid, info.slots, info.packets, info.entries, info.seconds)
 
 
 @dataclass(slots=True)
@@ -72,6 +84,13 @@ class Query:
         listings: which entries are used of files of which not all are, by the number of the file.
         retrying: files that are to be tried again, and when; the earliest first.
         trouble: what they are waiting for.
+        asked: who submitted it and the number of that request, while that is not answered.
+        unsaved: something is not in the journal that a checkpoint would write.
+        saving: the journal is being written; what is `unsaved` comes after.
+        losses_saved: how many of the ledger's losses the journal was told.
+        trouble_saving: why the journal cannot be written, and what that means.
+        stored: how the query ended, when the frames of that are in the journal.
+        saved: what the journal has of it, when it was submitted to a master before this one.
     """
 
     number: str
@@ -107,24 +126,79 @@ class Query:
     final: Account | None = None
     lost: bytes | None = None
     listings: dict[int, Listing] = field(default_factory=dict)
+    asked: tuple[bytes, int] | None = None
+    unsaved: bool = False
+    saving: bool = False
+    next_checkpoint: float = 0.0
+    losses_saved: int = 0
+    trouble_saving: str = ""
+    stored: Ended | None = None
+    saved: InitVar[Saved | None] = None
     ledger: Ledger = field(init=False)
     packetizer: Packetizer = field(init=False)
 
-    def __post_init__(self) -> None:
-        files, submit = self.files, self.submit
-        if not files:
+    @classmethod
+    def submitted(cls, number: str, submit: Submit, frames: Frames, now: float, rate: float = 0.0) -> Query:
+        """A query as it was submitted.
+
+        Raises:
+            ValueError: the submission is malformed; so do `msgspec.MsgspecError` and `UnicodeDecodeError` say.
+        """
+        analysis, files, *supply = frames
+        decoded = _files.decode(files)
+        if not decoded:
             raise ValueError("the dataset has no files")
+        if len(supply) > 1:
+            raise ValueError(f"{len(frames)} frames, not two or three")
+        return cls(number, submit, analysis, decoded, now, rate, supply)
+
+    @classmethod
+    def restored(cls, saved: Saved, now: float, wall: float) -> Query:
+        """A query as the journal has it, at `wall` (seconds since 1970): it runs on, or is over. Raises as `submitted`."""
+        if saved.ended is not None:
+            return cls._restored_end(saved, saved.ended, now)
+        analysis, files, *supply = saved.frames
+        started = now - min(max(0.0, wall - saved.started), LONGEST_TIME)
+        query = cls(saved.number, saved.submit, analysis, _files.decode(files), started, supply=supply, saved=saved)
+        query.ledger.next_lease = round(max(0.0, wall) * 1e6)  # no master before has made a lease a microsecond
+        return query
+
+    @classmethod
+    def _restored_end(cls, saved: Saved, ended: Ended, now: float) -> Query:
+        query = cls(saved.number, saved.submit, b"", (), now - ended.seconds, state=ended.state, ended=now)
+        query.final, query.failure, query.stored = ended.account, ended.failure, ended
+        query.shares = {info.worker: Share.of(info) for info in ended.report}
+        return query
+
+    def __post_init__(self, saved: Saved | None) -> None:
+        files, submit = self.files, self.submit
         self.listings = {index: Listing(file.listed) for index, file in enumerate(files) if file.listed is not None}
         known = [file.entries if file.listed is None else len(self.listings[i]) for i, file in enumerate(files)]
         if self.supply and files[0].kind == "tree":  # how much a mask leaves nobody knows beforehand
             known = [None] * len(files)
         self.ledger = Ledger(known, submit.limit)
-        for index, file in enumerate(files):
-            if file.kind != "tree" and index in self.ledger.unopened:
+        for index in self._counted():
+            if index in self.ledger.unopened:
                 self.ledger.count(index)
+        if saved is not None:
+            self._restore(saved)
         replicas = [(file.path, *file.replicas) for file in files]
-        first = FIRST[files[0].kind]
+        first = FIRST[files[0].kind] if files else FIRST_ENTRIES
         self.packetizer = Packetizer(self.ledger, replicas, self.rate, submit.most_readers, first)
+
+    def _restore(self, saved: Saved) -> None:
+        """Take up where another master was: what is not in the total is to do."""
+        self.ledger.restore(saved.opened, saved.done, saved.losses)
+        for file, opened in saved.opened.items():
+            if opened.listed is not None:
+                self.listings[file] = Listing(opened.listed)
+        account = saved.account
+        self.ledger.redone, self.refused, self.workers_lost = account.redone, account.refused, account.workers_lost
+        self.shares = {info.worker: Share.of(info) for info in saved.report}
+        self.skipped = saved.skipped
+        self.losses_saved = len(saved.losses)
+        self.reached = self.ledger.processed
+        self.merged = self.reached > 0
 
     @property
     def running(self) -> bool:
@@ -159,6 +233,16 @@ class Query:
             identity, runs, packet.bite, last_try,
         )  # fmt: skip
 
+    def _counted(self) -> list[int]:
+        """Files that nobody has to open: cycles and items, and those of which nothing is listed. One is opened all the
+        same when there is no other: what comes of no entries is to be in the result."""
+        counted = [
+            index for index, file in enumerate(self.files)
+            if file.kind != "tree" or (index in self.listings and not len(self.listings[index]))
+        ]  # fmt: skip
+        nothing = len(counted) == len(self.files) and any(file.kind == "tree" for file in self.files)
+        return counted[1:] if nothing else counted
+
     def seconds(self, now: float) -> float:
         return max(0.0, (now if self.ended is None else self.ended) - self.started)
 
@@ -181,21 +265,26 @@ class Query:
         )
 
     def notes(self) -> list[str]:
-        """What was not as it had been announced."""
+        """What was not as it had been announced, and that the journal cannot be written."""
         surprises = self.ledger.surprises
-        notes = [
+        notes = [self.trouble_saving] if self.trouble_saving else []
+        notes += [
             f"{public_path(self.files[it.file].path)} has {it.entries} entries, not {it.known} as announced"
             for it in surprises[:MOST_NOTES]
         ]
-        more = len(surprises) - len(notes)
-        return [*notes, f"and {more} more files do not have the entries that were announced"] if more else notes
+        more = len(surprises) - MOST_NOTES
+        if more > 0:
+            notes.append(f"and {more} more files do not have the entries that were announced")
+        if self.supply and self.ledger.complete and self.ledger.opened_files and not self.ledger.opened_entries:
+            notes.append("no entry of any file is within the mask")
+        return notes
 
     def losses(self) -> bytes:
         """What is not in the result and why, as it travels: MessagePack of `list[LostRange]`."""
         if self.lost is not None:
             return self.lost
         lost = []
-        for loss in self.ledger.losses:
+        for loss in joined(self.ledger.losses):
             file = self.files[loss.file]
             reason = loss.reason[:LONGEST_REASON]
             start, stop = loss.start, loss.stop
@@ -244,9 +333,10 @@ class Query:
             return False
         self.retried += 1
         self.trouble = failure.message[:LONGEST_REASON]
-        self.packetizer.placement.shun(
-            file, paths.index(replica) if replica in paths else 0, self.packetizer.paces[lease.holder]
-        )
+        tried = paths.index(replica) if replica in paths else 0
+        others = SHUNNED if len(self.packetizer.paces) > 1 else 0.0
+        until = now + pause + others
+        self.packetizer.placement.shun(file, tried, self.packetizer.paces[lease.holder], until)
         if pause and file not in self.ledger.held:
             self.ledger.hold(file)
             heapq.heappush(self.retrying, (now + pause, file))
@@ -259,6 +349,7 @@ class Query:
 
     def settle(self) -> None:
         """The query is over: keep its account and result only."""
+        self.trouble_saving = ""
         self.final, self.lost = self.account(), self.losses()
         self.ledger = Ledger([])
         self.packetizer = Packetizer(self.ledger, [])
@@ -266,6 +357,17 @@ class Query:
         self.listings.clear()
         self.retrying.clear()
         self.compaction = None
+
+    def end(self) -> tuple[Ended, list[Buffer]]:
+        """The message, with its frames, that tells how the query ended."""
+        assert self.ended is not None
+        seconds, account = self.seconds(self.ended), self.account()
+        ended = Ended(self.number, self.state, account, seconds, self.report(), self.failure, len(self.result))
+        return ended, [*self.result, self.losses(), *self.failure_frames]
+
+    def store(self, ended: Ended) -> None:
+        """The frames with which the query ended are in the journal: they need no memory here."""
+        self.stored, self.result, self.failure_frames, self.lost = ended, (), (), None
 
     @property
     def kept_bytes(self) -> int:
@@ -288,3 +390,20 @@ class Query:
 def public_path(path: str) -> str:
     """A path as others may see it: what follows a `?` may be a token."""
     return path.partition("?")[0]
+
+
+def joined(losses: Sequence[Loss]) -> list[Loss]:
+    """Losses in the order of their files, with neighbours that were lost for the same reason as one.
+
+    Example:
+        >>> joined([Loss(0, 5, 9, "broken"), Loss(0, 0, 5, "broken"), Loss(0, 9, 10, "late")])
+        [Loss(file=0, start=0, stop=9, reason='broken'), Loss(file=0, start=9, stop=10, reason='late')]
+    """
+    found: list[Loss] = []
+    for loss in sorted(losses, key=lambda loss: (loss.file, loss.start)):
+        last = found[-1] if found else None
+        if last is not None and (last.file, last.stop, last.reason) == (loss.file, loss.start, loss.reason):
+            found[-1] = Loss(loss.file, last.start, loss.stop, loss.reason)
+        else:
+            found.append(loss)
+    return found

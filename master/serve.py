@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import platform
 import secrets
+import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import zmq
 import zmq.utils.monitor
 
@@ -27,7 +29,10 @@ from ..protocol.version import __version__
 from .core import MasterCore
 from .doorkeeper import DOMAIN, Doorkeeper
 from .effects import Effect, Exit, Send
-from .merger import Crowded, Merger, Taken, Unmergeable
+from .journal import Journal
+from .merger import Answer, Crowded, Merger, Taken, Unmergeable
+from .recorder import Retrieved, Tidied, Written
+from .saved import Saved
 
 log = logging.getLogger(__name__)
 
@@ -59,23 +64,31 @@ class Master:
         keys: its key folder; the connection files in it get the address it listens at.
         binding: where to listen.
         owner: process to end with, for a master that belongs to one session.
+        journal: where queries are written down, and what is in there goes on; closed at the end. None for a master whose
+            queries end with it.
 
     Raises:
-        ConnectionFailed: the port is taken, or the keys cannot be read.
+        ConnectionFailed: the port is taken, or the keys or the journal cannot be read.
     """
 
-    def __init__(self, keys: KeyFolder, binding: Binding, owner: int | None = None) -> None:
+    def __init__(
+        self, keys: KeyFolder, binding: Binding, owner: int | None = None, journal: Journal | None = None
+    ) -> None:
         own = load_master_keys(keys)
+        saved = journal.load() if journal is not None else []
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.doorkeeper = Doorkeeper(self.context, own.peers)
-        self.merger = Merger(self.context)
+        self.merger = Merger(self.context, journal)
+        self.journaled = journal is not None
         python = ".".join(platform.python_version_tuple()[:2])
-        self.core = MasterCore(__version__, python, tag=f"{secrets.token_hex(2)}-")
+        self.core = MasterCore(__version__, python, _new_tag(saved), self.journaled)
         self.router = self.context.socket(zmq.ROUTER)
         self._configure(own.public_key, own.secret_key)
         self.monitor = self.router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self.address = self._bind(binding)
         set_address(keys, self.address)
+        if journal is not None:
+            self._carry_out(self._restored(saved, journal))
         self.lifeline = Lifeline(owner) if owner is not None else None
         self._by_descriptor: dict[int, bytes] = {}
         self._running = True
@@ -108,6 +121,16 @@ class Master:
         host = binding.host or ("127.0.0.1" if binding.interface == "127.0.0.1" else platform.node())
         return f"tcp://{host}:{bound.rpartition(':')[2]}"
 
+    def _restored(self, saved: Sequence[Saved], journal: Journal) -> list[Effect]:
+        """Take up the queries that are in the journal."""
+        try:
+            return self.core.restore(saved, time.monotonic(), time.time())
+        except (ValueError, IndexError, msgspec.MsgspecError) as error:
+            raise ConnectionFailed(
+                f"what the journal {journal.path} has of a query does not fit together ({error}): move it away and start "
+                "the master again, without the queries in it"
+            ) from error
+
     def run(self, on_ready: Callable[[str], None] | None = None) -> None:
         """Serve until told to end, by a session or a signal, or the owner is gone."""
         signals = EndSignals()
@@ -136,15 +159,19 @@ class Master:
                     log.info("the session is gone: ending")
                     return
                 if signals.fileno() in ready:
-                    self._say_goodbye()
+                    self._end(signals.take())
                     return
                 self._carry_out(self.core.expire(time.monotonic()))
         finally:
             signals.close()
             self._close()
 
-    def _say_goodbye(self) -> None:
-        """Let nobody wait for a master that was told to end."""
+    def _end(self, told: signal.Signals) -> None:
+        """Let nobody wait for a master that was told to end; unless its queries are in a journal and the machine ends it
+        (as before it boots anew): then everybody waits for the next one."""
+        if self.journaled and told == signal.SIGTERM:
+            log.info("told to end: queries, workers and sessions wait for the next master")
+            return
         log.info("told to end: %d workers and %d sessions hear of it", len(self.core.workers), len(self.core.sessions))
         for peer in (*self.core.workers, *self.core.sessions):
             self._send(Send(peer, messages.Bye()))
@@ -188,15 +215,23 @@ class Master:
 
     def _collect(self) -> None:
         while self.wakeup_taken():
-            answer = self.merger.answers.popleft()
-            now = time.monotonic()
-            match answer:
-                case Taken():
-                    self._carry_out(self.core.taken(answer.query, answer.frames, answer.final, now))
-                case Crowded():
-                    self._carry_out(self.core.crowded(answer.query, answer.frames, now))
-                case Unmergeable():
-                    self._carry_out(self.core.merge_failed(answer.query, answer.failure, now))
+            self._carry_out(self._answered(self.merger.answers.popleft(), time.monotonic()))
+
+    def _answered(self, answer: Answer, now: float) -> list[Effect]:
+        """What the core makes of an answer of the merger."""
+        match answer:
+            case Taken():
+                return self.core.taken(answer.query, answer.frames, answer.final, now)
+            case Crowded():
+                return self.core.crowded(answer.query, answer.frames, now)
+            case Unmergeable():
+                return self.core.merge_failed(answer.query, answer.failure, now)
+            case Written():
+                return self.core.written(answer.query, answer.seconds, answer.note, now)
+            case Retrieved():
+                return self.core.retrieved(answer.query, answer.peer, answer.frames, answer.problem, now)
+            case Tidied():
+                return self.core.tidied(answer.removed, answer.written, now)
 
     def wakeup_taken(self) -> bool:
         """Take one wake-up of the merger off its socket, if there is one."""
@@ -256,6 +291,15 @@ class Master:
         self.router.disable_monitor()
         self.monitor.close(0)
         self.router.close()
+        self._carry_out(self.core.suspend())
         self.merger.close()
         self.doorkeeper.close()
         self.context.term()
+
+
+def _new_tag(saved: Sequence[Saved]) -> str:
+    """A tag for the numbers of new queries that no query in the journal has."""
+    while True:
+        tag = f"{secrets.token_hex(2)}-"
+        if not any(it.number.startswith(f"q{tag}") for it in saved):
+            return tag

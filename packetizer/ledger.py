@@ -13,8 +13,8 @@ and a range of an opened file
       +---give_back---+   +--fail--> failed
       +---truncate----+
 
-A lease goes through the stages of `TRANSITIONS`. One whose holder does not answer can be duplicated: its *twin* is another
-holder's lease of the same entries. The first commit of either kills the other, so the entries still count once.
+A lease goes through the stages of `leases.TRANSITIONS`. One whose holder does not answer can be duplicated: its *twin* is
+another holder's lease of the same entries. The first commit of either kills the other, so the entries still count once.
 
 A lease shrinks from the front by commits and from the back when its slot stops early; it is gone when nothing is left
 of it. Only a live lease can be committed, and a commit of several parts stands or falls as a whole: that is why every
@@ -25,84 +25,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
+from .leases import TRANSITIONS, Lease, Stage, StaleLease
 from .ranges import Ranges
-
-
-class StaleLease(Exception):
-    """A part of a commit, or a report, names a lease that is not live or a range that is not its own."""
-
-
-class Stage(Enum):
-    """Where a lease is between being made and being over."""
-
-    OPENING = "opening"
-    """Its file is to be opened under it: neither length nor end are known."""
-    LEASED = "leased"
-    """Its entries are at work, or wait in its holder's queue."""
-    FINISHED = "finished"
-    """Its entries are processed; the commit that carries them is still to come."""
-    OVER = "over"
-    """Nobody may report on it or commit it any more."""
-
-
-TRANSITIONS: dict[tuple[Stage, str], tuple[Stage, ...]] = {
-    (Stage.OPENING, "opened"): (Stage.LEASED,),
-    (Stage.OPENING, "truncate"): (Stage.OPENING, Stage.OVER),
-    (Stage.OPENING, "give back"): (Stage.OVER,),
-    (Stage.OPENING, "fail"): (Stage.OVER,),
-    (Stage.LEASED, "truncate"): (Stage.LEASED, Stage.OVER),
-    (Stage.LEASED, "finished"): (Stage.FINISHED, Stage.OVER),
-    (Stage.LEASED, "commit"): (Stage.LEASED,),
-    (Stage.LEASED, "give back"): (Stage.OVER,),
-    (Stage.LEASED, "fail"): (Stage.OVER,),
-    (Stage.LEASED, "twin committed"): (Stage.OVER,),
-    (Stage.FINISHED, "commit"): (Stage.FINISHED, Stage.OVER),
-    (Stage.FINISHED, "give back"): (Stage.OVER,),
-    (Stage.FINISHED, "fail"): (Stage.OVER,),
-    (Stage.FINISHED, "twin committed"): (Stage.OVER,),
-}
-"""What may happen to a lease in each stage, and where it leads; anything else is refused as stale."""
-
-
-def diagram() -> str:
-    """The stages of a lease as a Mermaid state diagram, drawn from `TRANSITIONS`."""
-    lines = ["stateDiagram-v2", "    [*] --> opening: lease_opening", "    [*] --> leased: lease, duplicate"]
-    for (stage, event), targets in TRANSITIONS.items():
-        lines += [f"    {stage.value} --> {target.value}: {event}" for target in targets]
-    return "\n".join([*lines, "    over --> [*]"])
-
-
-@dataclass(slots=True)
-class Lease:
-    """The right of one holder to process entries `[start, stop)` of a file.
-
-    An `opening` lease stands for a file whose length is not known: its `stop` is a wish until the file is opened.
-    A `finished` lease is processed and waits for the commit that carries it; so does the lease of a file without entries,
-    whose empty result is committed like any other.
-    """
-
-    number: int
-    file: int
-    start: int
-    stop: int
-    holder: Any
-    stage: Stage = Stage.LEASED
-    committed: bool = False
-    twin: int | None = None
-
-    @property
-    def opening(self) -> bool:
-        return self.stage is Stage.OPENING
-
-    @property
-    def finished(self) -> bool:
-        return self.stage is Stage.FINISHED
-
 
 _NOTHING = Ranges()
 """Stands in a file's three places until it is opened; nothing is ever added to it."""
@@ -145,6 +73,21 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """What the slot that opened a file has told of it: what `Ledger.restore` needs to know, and who reads the file.
+
+    Attributes:
+        entries: those that are used, when a limit leaves some out.
+        listed: the entries that a mask has left, as runs; `entries` and `clusters` count these only then.
+    """
+
+    entries: int
+    clusters: Sequence[int] = ()
+    identity: str = ""
+    listed: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Entries of a lease that a commit does not hold, because they cannot be processed."""
 
@@ -170,6 +113,10 @@ class Ledger:
         known: for each file its number of entries where it is known beforehand, else None.
         limit: use only the first `limit` entries of the dataset, in the order of its files.
 
+    Attributes:
+        next_lease: the number of the next lease. A ledger that goes on where another was must start above all of that one's,
+            so that a late message about one of those is about none of its own.
+
     Example:
         >>> ledger = Ledger([None])
         >>> lease = ledger.lease_opening(file=0, stop=100, holder="slot")
@@ -192,11 +139,72 @@ class Ledger:
         self.opened_files = 0
         self.returned: list[int] = []
         self.held: dict[int, None] = {}
-        self._next_lease = 0
+        self.next_lease = 0
+        self._in_order = 0
         self.opened_entries = 0
         self._known_unopened = sum(entries or 0 for entries in known)
         self._unknown_unopened = sum(entries is None for entries in known)
         self._drop_unneeded()
+
+    def restore(
+        self, opened: Mapping[int, OpenedFile], done: Mapping[int, Iterable[tuple[int, int]]], losses: Iterable[Loss]
+    ) -> None:
+        """Take up where another ledger of the same files has ended; everything else is to do. Nothing may be leased yet.
+
+        Args:
+            opened: files that were opened, by their index. One without entries counts only when it is in `done`: else its
+                empty result is still to come.
+            done: the ranges that are in the result, by index of their file.
+            losses: as in `losses` of the other ledger.
+
+        Raises:
+            ValueError: these do not fit together, or not the files.
+        """
+        for file, it in sorted(opened.items()):
+            if it.entries == 0 and file not in done:
+                continue
+            state = self.files[file]
+            if state.known is not None and self._within_limit(state.known) != it.entries:
+                self.surprises.append(Surprise(file, state.known, it.entries))
+            self._settle(file)
+            self._open(state, it.entries)
+            state.clusters, state.identity = it.clusters, it.identity
+            self._return(file, 0, it.entries)
+        for loss in losses:
+            self._lose_again(loss)
+        for file, ranges in done.items():
+            for start, stop in ranges:
+                self._take_from_todo(file, start, stop)
+                self.files[file].done.add(start, stop)
+                self.processed += stop - start
+        self._drop_unneeded()
+
+    def _settle(self, file: int) -> None:
+        """A file of another ledger is not to be opened any more."""
+        if file not in self.unopened:
+            raise ValueError(f"file {file} was opened twice")
+        del self.unopened[file]
+        self._forget_estimate(self.files[file])
+
+    def _take_from_todo(self, file: int, start: int, stop: int) -> None:
+        state = self.files[file]
+        if start == stop:
+            return
+        state.todo.remove(start, stop)
+        self.todo -= stop - start
+        if not state.todo:
+            del self.ready[file]
+
+    def _lose_again(self, loss: Loss) -> None:
+        state = self.files[loss.file]
+        self.losses.append(loss)
+        if state.entries is None:
+            self._settle(loss.file)
+            self._give_up(state, loss.stop)
+        elif loss.stop is not None:
+            self._take_from_todo(loss.file, loss.start, loss.stop)
+            state.failed.add(loss.start, loss.stop)
+            self.failed += loss.stop - loss.start
 
     # --- leasing --------------------------------------------------------------------------------------------------
 
@@ -207,6 +215,7 @@ class Ledger:
         del self.unopened[file]
         self._forget_estimate(state)
         self._open(state, entries)
+        self._drop_unneeded()
         self._return(file, 0, entries)
 
     def hold(self, file: int) -> None:
@@ -227,11 +236,15 @@ class Ledger:
 
     def openable(self) -> int | None:
         """A file that nobody has opened yet, or None. With a limit, files are opened one by one, in their order."""
-        file = next(iter(self.unopened), None)
-        if file is None or self.limit is None:
-            return file
-        in_order = all(state.entries is not None or state.given_up for state in self.files[:file])
-        return file if in_order else None
+        if self.limit is None:
+            return next(iter(self.unopened), None)
+        while self._in_order < len(self.files) and self._settled(self._in_order):
+            self._in_order += 1
+        return self._in_order if self._in_order in self.unopened else None
+
+    def _settled(self, file: int) -> bool:
+        state = self.files[file]
+        return state.entries is not None or state.given_up
 
     def lease_opening(self, file: int, stop: int, holder: Any) -> Lease:
         """Lease the first entries of an unopened file, up to about `stop`; nobody else gets any of it meanwhile."""
@@ -252,8 +265,8 @@ class Ledger:
         return self._new_lease(file, start, stop, holder)
 
     def _new_lease(self, file: int, start: int, stop: int, holder: Any, stage: Stage = Stage.LEASED) -> Lease:
-        lease = Lease(self._next_lease, file, start, stop, holder, stage)
-        self._next_lease += 1
+        lease = Lease(self.next_lease, file, start, stop, holder, stage)
+        self.next_lease += 1
         self.leases[lease.number] = lease
         self.files[file].leases.add(lease.number)
         return lease
@@ -292,6 +305,7 @@ class Ledger:
         state.clusters, state.identity = clusters, identity
         self._forget_estimate(state)
         self._open(state, usable)
+        self._drop_unneeded()
         self.leased += lease.stop
         self._return(lease.file, lease.stop, usable)
 
@@ -421,16 +435,12 @@ class Ledger:
         lease = self._may(number, "fail")
         state = self.files[lease.file]
         if lease.opening:
-            state.opening, state.given_up = False, True
+            state.opening = False
             self._forget_estimate(state)
             lost = None if state.known is None else self._within_limit(state.known)
             self.losses.append(Loss(lease.file, 0, lost, reason))
-            if lost is not None:
-                state.open(lost)
-                state.failed.add(0, lost)
-                self.failed += lost
-                self.opened_entries += lost
-                self._drop_unneeded()
+            self._give_up(state, lost)
+            self._drop_unneeded()
         elif lease.twin is not None:
             self._leave_to_twin(lease, "fail")
             return
@@ -521,7 +531,15 @@ class Ledger:
         state.open(usable)
         self.opened_entries += usable
         self.opened_files += 1
-        self._drop_unneeded()
+
+    def _give_up(self, state: FileState, entries: int | None) -> None:
+        """A file cannot be opened: its entries are lost, where their number is known."""
+        state.given_up = True
+        if entries is not None:
+            state.open(entries)
+            state.failed.add(0, entries)
+            self.failed += entries
+            self.opened_entries += entries
 
     def _within_limit(self, entries: int) -> int:
         """How many of a file's entries are used, the limit on the whole dataset being what it is."""
@@ -538,6 +556,7 @@ class Ledger:
     def _unopen(self, file: int) -> None:
         if file in self.held:
             return
+        self._in_order = min(self._in_order, file)
         self.unopened[file] = None
         self.unopened.move_to_end(file, last=False)
         self.returned.append(file)

@@ -49,6 +49,7 @@ class Pace:
     Attributes:
         host, site: where the slot is.
         file, replica: the file that it has open, and which of its replicas.
+        seated: it counts as one of the readers of that file's server.
         server: the file server that it reads from.
         queue: its unfinished leases by number, in the order in which it works on them, with the servers of their files.
         entry, at: the entry that it had reached in the first of them, and when.
@@ -60,6 +61,7 @@ class Pace:
     site: str = ""
     file: int | None = None
     replica: int = 0
+    seated: bool = False
     server: str = ""
     queue: dict[int, str] = field(default_factory=dict)
     entry: int = 0

@@ -17,12 +17,14 @@ Every method that depends on time is told it. `docs/packetizer.md` has the formu
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from .faults import NARROWING, Kills, Retries
-from .ledger import FileState, Lease, Ledger
+from .leases import Lease
+from .ledger import FileState, Ledger
 from .pace import Pace
 from .placement import Place, Placement, domain, free_range
 
@@ -42,6 +44,8 @@ PATIENCE = 1.0
 """Seconds that a slot may take to answer a truncation, or be late, before its leases are duplicated."""
 OPENING_PATIENCE = 10.0
 """Seconds that a slot may take to open a file before another one does it, when others have nothing to do."""
+FIRST_PATIENCE = 30.0
+"""Seconds that a slot of which nothing is known yet may be late; one that is at its first item is never late."""
 ROOM = 0.8
 """The part of the time that a leaving slot has left which a packet is planned to take."""
 ROOM_AT_MOST = 0.9
@@ -146,10 +150,12 @@ class Packetizer:
         room = None if until is None else until - (max(now, pace.end) if pace.queue else now)
         if room is not None and room * ROOM < SHORTEST:
             return None
-        place = self.placement.choose(pace, alone=len(self.paces) == 1)
+        place = self.placement.choose(pace, now)
         if place is None:
             return None
         rate = self._rate_with(pace, place)
+        if room is not None and rate and rate * room * ROOM < 1.0:
+            return None
         seconds = self._seconds(rate)
         limit = seconds * 2 if rate else FIRST_SECONDS
         if room is not None:
@@ -289,6 +295,8 @@ class Packetizer:
         if first and pace.first is not None:
             lease = self.ledger.leases.get(pace.first)
             self._begin(pace, lease.start if lease is not None else 0, now)
+        if not pace.queue:
+            self.placement.rest(pace)
         self._expect(slot, pace, now)
 
     def worked(self, slot: Hashable, lease: Lease) -> int:
@@ -355,9 +363,15 @@ class Packetizer:
 
     def _stuck(self, pace: Pace, now: float) -> bool:
         """Whether a slot cannot be counted on: silent, late, or deaf to what it was asked."""
-        if pace.suspected or now - pace.end > PATIENCE:
+        if pace.suspected or now - pace.end > self._patience(pace):
             return True
         return any(now - self._asked[number][0] > PATIENCE for number in pace.queue if number in self._asked)
+
+    def _patience(self, pace: Pace) -> float:
+        """Seconds that a slot may be late: items take what they take, and where nothing is known nobody is late soon."""
+        if self.first == 1:
+            return max(PATIENCE, pace.end - pace.at) if self._rate_of(pace) else math.inf
+        return PATIENCE if self._rate_of(pace) else FIRST_PATIENCE
 
     def _truncation(self, victim: Hashable, other: Pace, pace: Pace, now: float) -> Truncation | None:
         """Split what `other` has left so that both end together; the part that `pace` gets is cut from the back.

@@ -6,7 +6,8 @@ other), the one with the fewest readers among these; else it joins a file that o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -50,7 +51,7 @@ class Placement:
         self.most_readers = most_readers
         self.ratios = Ratios()
         self._bad: dict[tuple[int, int], None] = {}
-        self._shunned: dict[int, Pace] = {}
+        self._shunned: dict[int, tuple[Pace, float]] = {}
         self._servers: dict[str, Server] = {}
         self._homes = [self._servers_of(paths) for paths in replicas]
         for file in ledger.unopened:
@@ -63,38 +64,37 @@ class Placement:
 
     # --- choosing -------------------------------------------------------------------------------------------------
 
-    def choose(self, pace: Pace, alone: bool = True) -> Place | None:
-        """What a slot leases from next, or None when there is nothing for it now.
-
-        Args:
-            pace: the slot.
-            alone: no other slot is there, which could try what this one has failed with.
-        """
+    def choose(self, pace: Pace, now: float) -> Place | None:
+        """What a slot leases from next, or None when there is nothing for it now."""
         self._take_returned()
-        if alone:
-            self._shunned.clear()
-        if pace.file is not None and pace.file in self.ledger.ready and self._shunned.get(pace.file) is not pace:
-            return Place(pace.file, pace.replica)
+        if pace.file is not None and pace.file in self.ledger.ready and not self._is_shunned(pace.file, pace, now):
+            place = Place(pace.file, pace.replica)
+            if pace.seated or not self._full(self._homes[place.file][place.replica], pace):
+                return place
         if self.ledger.limit is not None:
-            return self._in_order(pace)
-        server = self._nearest(pace)
-        if server is None:
-            return None
-        file = self._not_shunned(server.unopened, pace)
-        if file is not None:
-            return Place(file, self._replica(file, server), opening=True)
-        ready = [file for file in islice(server.ready, _CANDIDATES) if self._shunned.get(file) is not pace]
+            return self._in_order(pace, now)
+        found = (self._on(server, pace, now) for server in self._by_distance(pace))
+        return next((place for place in found if place is not None), None)
+
+    def _on(self, server: Server, pace: Pace, now: float) -> Place | None:
+        """What a slot leases from on one server: a file that nobody has opened, or the one with the most left."""
+        for file in islice(server.unopened, _CANDIDATES):
+            if not self._is_shunned(file, pace, now):
+                return Place(file, self._replica(file, server), opening=True)
+        known = (file for file in islice(server.ready, _CANDIDATES) if file in self.ledger.ready)
+        ready = [file for file in known if not self._is_shunned(file, pace, now)]
         if not ready:
             return None
         file = max(ready, key=lambda file: self.ledger.files[file].todo.entries)
         return Place(file, self._replica(file, server))
 
-    def _not_shunned(self, files: Iterable[int], pace: Pace) -> int | None:
-        return next((file for file in islice(files, _CANDIDATES) if self._shunned.get(file) is not pace), None)
+    def _is_shunned(self, file: int, pace: Pace, now: float) -> bool:
+        shunned = self._shunned.get(file)
+        return shunned is not None and shunned[0] is pace and now < shunned[1]
 
-    def shun(self, file: int, replica: int, pace: Pace) -> None:
-        """A slot has failed with a file: others try it first, and other replicas, if there are any."""
-        self._shunned[file] = pace
+    def shun(self, file: int, replica: int, pace: Pace, until: float) -> None:
+        """A slot has failed with a file: until then others try it first, and other replicas, if there are any."""
+        self._shunned[file] = pace, until
         servers = self._homes[file]
         self._bad[file, replica] = None
         if all((file, index) in self._bad for index in range(len(servers))):
@@ -120,32 +120,33 @@ class Placement:
 
         return min(range(len(servers)), key=cost)
 
-    def _in_order(self, pace: Pace) -> Place | None:
+    def _in_order(self, pace: Pace, now: float) -> Place | None:
         """With a limit on the dataset's entries, files are opened one after the other."""
-        file = self.ledger.openable()
-        if file is not None:
-            return Place(file, self.nearest_replica(pace, file), opening=True)
-        file = next(iter(self.ledger.ready), None)
-        return None if file is None else Place(file, self.nearest_replica(pace, file))
+        opening = self.ledger.openable()
+        file = next(iter(self.ledger.ready), None) if opening is None else opening
+        if file is None or self._is_shunned(file, pace, now):
+            return None
+        place = Place(file, self.nearest_replica(pace, file), opening is not None)
+        return None if self._full(self._homes[file][place.replica], pace) else place
 
-    def _nearest(self, pace: Pace) -> Server | None:
-        """The server to read from: near, little read, with something to lease; unopened files before opened ones."""
-        best, best_key = None, (9, 9, 0)
-        for server in self._servers.values():
+    def _by_distance(self, pace: Pace) -> Iterator[Server]:
+        """The servers to read from, the best one first: near, with unopened files, little read."""
+        found: list[tuple[tuple[int, bool, int], int, Server]] = []
+        for index, server in enumerate(self._servers.values()):
             while server.ready and (file := next(iter(server.ready))) not in self.ledger.ready:
                 del server.ready[file]
-            if not (server.unopened or server.ready) or self._full(server, pace):
-                continue
-            key = (_distance(pace, server.name), int(not server.unopened), server.readers)
-            if key < best_key:
-                best, best_key = server, key
-        return best
+            if (server.unopened or server.ready) and not self._full(server, pace):
+                key = (_distance(pace, server.name), not server.unopened, server.readers)
+                found.append((key, index, server))
+        heapq.heapify(found)
+        while found:
+            yield heapq.heappop(found)[2]
 
     def _full(self, server: Server, pace: Pace) -> bool:
         """Whether a server has as many readers as it may have, the slot itself not counted."""
         if self.most_readers is None:
             return False
-        own = pace.file is not None and self._homes[pace.file][pace.replica] is server
+        own = pace.seated and pace.file is not None and self._homes[pace.file][pace.replica] is server
         return server.readers - own >= self.most_readers
 
     def _replica(self, file: int, server: Server) -> int:
@@ -174,7 +175,7 @@ class Placement:
             for server in servers:
                 server.unopened.pop(place.file, None)
         self.leave(pace)
-        pace.file, pace.replica = place.file, place.replica
+        pace.file, pace.replica, pace.seated = place.file, place.replica, True
         servers[place.replica].readers += 1
 
     def server(self, place: Place) -> str:
@@ -183,9 +184,14 @@ class Placement:
 
     def leave(self, pace: Pace) -> None:
         """A slot has no file any more."""
-        if pace.file is not None:
+        self.rest(pace)
+        pace.file = None
+
+    def rest(self, pace: Pace) -> None:
+        """A slot has nothing to do: it keeps its file open, but makes room for other readers."""
+        if pace.seated and pace.file is not None:
             self._homes[pace.file][pace.replica].readers -= 1
-            pace.file = None
+        pace.seated = False
 
 
 def server_of(path: str) -> str:

@@ -73,6 +73,11 @@ class KeyFolder:
     def master(self) -> Path:
         return self.path / MASTER_FILE
 
+    @property
+    def journal(self) -> Path:
+        """Where the master writes down its queries, unless it is told otherwise."""
+        return self.path / "journal.sqlite"
+
 
 def state_folder() -> Path:
     """Where the key folders of named masters lie: `$EVENTMILL_STATE`, or the user's state folder."""
@@ -126,7 +131,12 @@ def load_master_keys(keys: KeyFolder) -> MasterKeys:
 
 
 def find_connection(target: str | os.PathLike[str], role: Role = "session") -> Connection:
-    """The connection that a user means by `target`: a connection file, the name of a master, or its address.
+    """The connection that a user means by `target`; see `find_file`. Raises `ConnectionFailed` as `load_connection` does."""
+    return load_connection(find_file(target, role))
+
+
+def find_file(target: str | os.PathLike[str], role: Role = "session") -> Path:
+    """The connection file that a user means by `target`: the file itself, the name of a master, or its address.
 
     An address works for masters whose connection file lies in the state folder (`eventmill keys` puts it there).
 
@@ -139,11 +149,11 @@ def find_connection(target: str | os.PathLike[str], role: Role = "session") -> C
         return _by_address(text, file)
     path = Path(text).expanduser()
     if (path / file).exists():
-        return load_connection(path / file)
+        return path / file
     if path.suffix == ".json" or path.is_file():
-        return load_connection(path)
+        return path
     if "/" not in text and (named(text).path / file).exists():
-        return load_connection(named(text).path / file)
+        return named(text).path / file
     names = sorted(folder.name for folder in state_folder().glob("*") if (folder / file).exists())
     raise ConnectionFailed(
         f"no connection file and no master called {text!r}; masters known here: {', '.join(names) or 'none'}. "
@@ -151,11 +161,10 @@ def find_connection(target: str | os.PathLike[str], role: Role = "session") -> C
     )
 
 
-def _by_address(address: str, file: str) -> Connection:
+def _by_address(address: str, file: str) -> Path:
     for candidate in sorted(state_folder().glob(f"*/{file}")):
-        connection = load_connection(candidate)
-        if connection.address == address:
-            return connection
+        if load_connection(candidate).address == address:
+            return candidate
     raise ConnectionFailed(
         f"no key for the master at {address}: copy its {file} to this machine (`eventmill keys` shows where it is) "
         "and connect with the file's path"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -12,8 +15,8 @@ import zmq
 import zmq.utils.monitor
 
 from . import codec
-from .connection import Connection
-from .errors import RemoteProtocolError
+from .connection import Connection, load_connection
+from .errors import ConnectionFailed, RemoteProtocolError
 from .messages import Message
 
 log = logging.getLogger(__name__)
@@ -24,6 +27,8 @@ PING_SECONDS, PONG_SECONDS = 2.0, 10.0
 Without it, a computer that slept or a firewall that forgot would leave a peer on a dead connection for a quarter of an hour.
 The master's socket answers by itself, however busy the master is.
 """
+LOOK_SECONDS = 1.0
+"""How often a connection file is read again while the master is out of reach."""
 
 _EVENTS = (
     zmq.EVENT_CONNECTED
@@ -43,6 +48,8 @@ class Dial:
     Args:
         context: the context to make sockets in.
         connection: address and keys.
+        file: where they are from. A master that was moved writes its new address into it; it is read again while there is no
+            connection, and what it says then is used.
 
     Attributes:
         refused: set, in words, once it is certain that trying on is of no use: the master does not know our key, or what
@@ -51,8 +58,12 @@ class Dial:
         connections: how often it has been made; on each of them we are a new peer to the master.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], connection: Connection) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], connection: Connection, file: Path | None = None
+    ) -> None:
         self.connection = connection
+        self._file = file
+        self._next_look = 0.0
         self.refused = ""
         self.connected = False
         self.connections = 0
@@ -68,11 +79,33 @@ class Dial:
         dealer.set(zmq.HANDSHAKE_IVL, 10_000)
         dealer.set(zmq.HEARTBEAT_IVL, int(PING_SECONDS * 1000))
         dealer.set(zmq.HEARTBEAT_TIMEOUT, int(PONG_SECONDS * 1000))
-        dealer.set(zmq.CURVE_SERVERKEY, connection.server_key.encode())
-        dealer.set(zmq.CURVE_PUBLICKEY, connection.public_key.encode())
-        dealer.set(zmq.CURVE_SECRETKEY, connection.secret_key.encode())
         self.monitor = dealer.get_monitor_socket(_EVENTS)
-        dealer.connect(connection.address)
+        self._call()
+
+    def _call(self) -> None:
+        self.socket.set(zmq.CURVE_SERVERKEY, self.connection.server_key.encode())
+        self.socket.set(zmq.CURVE_PUBLICKEY, self.connection.public_key.encode())
+        self.socket.set(zmq.CURVE_SECRETKEY, self.connection.secret_key.encode())
+        self.socket.connect(self.connection.address)
+
+    def look_again(self) -> None:
+        """To be called at least every second: while there is no connection, see whether the master is elsewhere by now."""
+        now = time.monotonic()
+        if self._file is None or self.connected or now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
+        try:
+            found = load_connection(self._file)
+        except ConnectionFailed as error:
+            log.debug("%s", error)  # it may be there again in a moment
+            return
+        if found == self.connection:
+            return
+        log.warning("the connection file %s has changed: calling the master at %s", self._file, found.address)
+        with contextlib.suppress(zmq.ZMQError):  # libzmq may have given that address up by itself
+            self.socket.disconnect(self.connection.address)
+        self.connection, self.refused, self._met, self._shaking_hands = found, "", "nobody", False
+        self._call()
 
     def take_events(self) -> None:
         """Take in what the socket's monitor has to say."""
@@ -99,6 +132,8 @@ class Dial:
                 self._met = "a stranger"
             elif event == zmq.EVENT_DISCONNECTED:
                 self.connected = False
+        if self.refused:
+            self.look_again()
 
     def trouble(self) -> str:
         """Why there is no connection yet, as far as it can be known."""

@@ -16,7 +16,15 @@ class ConnectionFailed(EventmillError):
 
 
 class DatasetError(EventmillError):
-    """The data asked for is not there: no such file, tree or branch, or a file that cannot be read."""
+    """The data asked for is not there: no such file, tree or branch, or a file that cannot be read.
+
+    Attributes:
+        transient: it may pass, as when a server does not answer: trying again, later or elsewhere, makes sense.
+    """
+
+    def __init__(self, *words: object, transient: bool = False) -> None:
+        super().__init__(*words)
+        self.transient = transient
 
 
 class AnalysisError(EventmillError):

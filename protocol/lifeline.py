@@ -46,9 +46,9 @@ class EndSignals:
     def fileno(self) -> int:
         return self._told.fileno()
 
-    def take(self) -> None:
+    def take(self) -> signal.Signals:
         """Take in what has come, once the descriptor is readable: it becomes readable again when the next signal comes."""
-        self._told.recv(4096)
+        return signal.Signals(self._told.recv(4096)[0])
 
     def close(self) -> None:
         """Let the signals do what they did before."""

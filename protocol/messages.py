@@ -245,6 +245,12 @@ class Stop(Message, frozen=True):
     keep: bool
 
 
+class Remove(Message, frozen=True):
+    """Forget a query that is over, and its result."""
+
+    query: Word
+
+
 class Attach(Message, frozen=True):
     """Receive the snapshots and the end of a query submitted earlier, by any session."""
 
@@ -560,14 +566,14 @@ class Ready(Message, frozen=True):
 
 Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
-    | Submit | Stop | Attach | Seen | Ask | Shutdown | Drain
+    | Submit | Stop | Remove | Attach | Seen | Ask | Shutdown | Drain
     | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
     | Setup | Lease | Truncate | Revoke | Release | Committed | Compact
     | Opened | Reached | Truncated | Finished | Commit | Failed | Skipped | Compacted | SlotDown | SlotUp | Draining | Ready
 )  # fmt: skip
 """Every message there is."""
 
-FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Attach, Seen, Ask, Shutdown, Drain)
+FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Remove, Attach, Seen, Ask, Shutdown, Drain)
 """What a peer with a session key may say."""
 FROM_WORKER = (
     Hello, Heartbeat, Bye, Draining, Opened, Reached, Truncated, Finished, Commit, Failed, Skipped,

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.table import Table
 from ..protocol.connection import (
     DEFAULT_PORT,
     KeyFolder,
-    find_connection,
+    find_file,
     load_connection,
     make_keys,
     named,
@@ -60,6 +61,16 @@ def _time(_context: click.Context, _parameter: click.Parameter, text: str | None
         raise click.BadParameter(str(error)) from None
 
 
+def _size(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+    """Bytes, as people write them."""
+    from ..worker.memory import parse_size
+
+    try:
+        return None if text is None else parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="eventmill")
 def main() -> None:
@@ -75,26 +86,69 @@ def main() -> None:
 
 @main.command()
 @click.argument("name", default="default")
-@click.option("--port", default=DEFAULT_PORT, show_default=True, help="The one TCP port for sessions and workers.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help=f"The one TCP port for sessions and workers; 0: a free one.  [default: as before, or {DEFAULT_PORT}]",
+)
 @click.option(
     "--host", default="", help="Name or address under which others reach this machine.  [default: its host name]"
 )
 @click.option("--interface", default="*", show_default=True, help="Address of the network interface to listen at.")
 @click.option("--keys", "folder", type=click.Path(path_type=Path), help="Folder with its keys.  [default: by NAME]")
+@click.option(
+    "--journal",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where queries are written down, so that they outlive the master.  [default: journal.sqlite beside its keys]",
+)
+@click.option("--no-journal", is_flag=True, help="Write nothing down: queries and results end with the master.")
+@click.option(
+    "--keep-days", type=click.FloatRange(0.0), default=30.0, show_default=True, help="Age of results to keep."
+)
+@click.option(
+    "--keep-size",
+    type=click.FloatRange(0.0),
+    default=10.0,
+    show_default=True,
+    help="Results to keep, in GB; the oldest go first.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log refused messages and more.")
-def master(name: str, port: int, host: str, interface: str, folder: Path | None, verbose: bool) -> None:
+def master(
+    name: str,
+    port: int | None,
+    host: str,
+    interface: str,
+    folder: Path | None,
+    file: Path | None,
+    no_journal: bool,
+    keep_days: float,
+    keep_size: float,
+    verbose: bool,
+) -> None:
     """Run a standing master called NAME.
 
     Keys are made at the first start. Sessions on this machine connect by NAME; copy client.json to other machines for
     sessions and worker.json for workers, and keep both private.
+
+    However it ends, start it again in the same way, and its queries go on where they were: workers and sessions wait for it.
+    Ctrl-C, as `eventmill stop --shutdown`, ends its workers too.
     """
+    from ..master.journal import Journal
     from ..master.serve import Binding, Master
 
     _log(verbose)
+    if no_journal and file is not None:
+        raise click.UsageError("either --journal or --no-journal")
     keys = KeyFolder(folder) if folder else named(name)
     if not keys.master.exists():
-        make_keys(keys.path, f"tcp://localhost:{port}")
-    running = Master(keys, Binding(interface, port, host))
+        make_keys(keys.path, f"tcp://localhost:{DEFAULT_PORT}")
+    if port is None:
+        port = urlsplit(load_connection(keys.client).address).port or DEFAULT_PORT
+    journal = None
+    if not no_journal:
+        journal = Journal(file or keys.journal, round(keep_size * 1e9), keep_days * 86400)
+    running = Master(keys, Binding(interface, port, host), journal=journal)
 
     def say(address: str) -> None:
         click.echo(f"master {name!r} at {address}")
@@ -109,7 +163,9 @@ def master(name: str, port: int, host: str, interface: str, folder: Path | None,
 @click.argument("connection", default="default")
 @click.option("--slots", type=click.IntRange(1, 4096), help="Slots (processes).  [default: the cores this job may use]")
 @click.option("--name", default="", help="What the master calls this worker.  [default: the host's name]")
-@click.option("--patience", default=5.0, show_default=True, help="Seconds to try to reach the master.")
+@click.option(
+    "--patience", default=600.0, show_default=True, help="Seconds to try to reach the master, also when it is gone."
+)
 @click.option(
     "--walltime",
     callback=_time,
@@ -123,6 +179,12 @@ def master(name: str, port: int, host: str, interface: str, folder: Path | None,
     show_default=True,
     help="Seconds it takes at most to leave in good order; 0: leave at once.",
 )
+@click.option(
+    "--memory",
+    callback=_size,
+    metavar="SIZE",
+    help="Memory a slot may take, as 4G or 400M.  [default: its part of what the batch system, cgroup or machine has]",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def worker(
     connection: str,
@@ -131,6 +193,7 @@ def worker(
     patience: float,
     walltime: float | None,
     grace: float,
+    memory: int | None,
     verbose: bool,
 ) -> None:
     """Work for a master. CONNECTION is its worker.json, or its name on the machine where it runs.
@@ -149,8 +212,11 @@ def worker(
         )
     if walltime is None:
         walltime = time_left(os.environ, time.time())
-    found = find_connection(connection, "worker")
-    Worker(found, slots or usable_cores(), name=name, patience=patience, walltime=walltime, grace=grace).run()
+    file = find_file(connection, "worker")
+    Worker(
+        load_connection(file), slots or usable_cores(), name, patience,
+        walltime=walltime, grace=grace, file=file, memory=memory,
+    ).run()  # fmt: skip
 
 
 @main.command()
@@ -194,6 +260,16 @@ def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
             session.shutdown()
             counted = f"{workers} worker{'' if workers == 1 else 's'}"
             click.echo(f"told the master at {session.address} and its {counted} to end")
+
+
+@main.command()
+@click.argument("query")
+@click.option("--master", "target", default="default", show_default=True, help="Name, client.json or address.")
+def remove(query: str, target: str) -> None:
+    """Have the master forget QUERY (see `eventmill status`), which must be over, and its result."""
+    with _connect(target) as session:
+        session.remove(query)
+        click.echo(f"removed query {query} and its result")
 
 
 @main.command()
@@ -255,11 +331,15 @@ def simulate(profile: Path, seed: int, png: Path | None) -> None:
     """
     from ..master import profiles, simulator
 
+    if png is not None and (not png.parent.is_dir() or png.suffix not in (".png", ".pdf", ".svg")):
+        raise click.BadParameter(f"{png} is no .png, .pdf or .svg file in a folder that exists", param_hint="--png")
     logging.getLogger("eventmill").setLevel(logging.ERROR)
     outcome = simulator.simulate(profiles.load(profile), seed)
     Console().print(outcome.table())
     if png is not None:
         outcome.draw(png)
+    if not outcome.complete:
+        raise SystemExit(1)
 
 
 def _stop(session: Session, query: str, keep: bool) -> str:

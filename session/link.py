@@ -2,7 +2,8 @@
 
 A connection that breaks is made anew. The session is a new peer to the master then: it says hello, once a connection, and
 until the master has taken it in (`Welcome`) everything else waits here. What was sent before and not answered fails, since
-nobody knows whether it arrived. Whoever waits hears of it when the master stays out of reach for long (`lost`).
+nobody knows whether it arrived. While the master is out of reach requests fail at once (`lost`); who waits for a result
+waits on, since a master may be started again, until there is no hope (`given_up`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import zmq
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer", bound=Message)
 ANSWER_SECONDS = 30.0
+PATIENCE = 600.0
+"""Seconds that a session waits for a master that is gone: long enough to boot its machine."""
 _TICK = 0.1
 """How often a session that waits for its first welcome looks whether there is somebody to give it."""
 _CLOSE_SECONDS = 5.0
@@ -64,20 +68,31 @@ class Link:
 
     Args:
         connection: the master to call.
-        patience: seconds until the master must have answered.
+        timeout: seconds until the master must have answered for the first time.
         receiver: who hears what comes. It is held weakly: this thread keeps no session alive that nobody refers to.
         check: called while the first welcome is awaited; raises when there will be none.
+        file: where the connection is from; it tells where a master is that has moved.
+        patience: seconds to wait for a master that is gone to be there again.
 
     Attributes:
         lost: why the master cannot be reached; empty while it can, as far as is known.
+        given_up: it will not be there again, or has been away for too long.
         closed: nothing can be sent any more.
 
     Raises:
         ConnectionFailed: nobody answers, or the master refuses; the text says why.
     """
 
-    def __init__(self, connection: Connection, patience: float, receiver: Receiver, check: Callable[[], None]) -> None:
-        self.connection = connection
+    def __init__(
+        self,
+        connection: Connection,
+        timeout: float,
+        receiver: Receiver,
+        check: Callable[[], None],
+        file: Path | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._patience = patience
         self._receiver = weakref.ref(receiver)
         self._requests = itertools.count(1)
         self._answers: dict[int, Callable[[Message], None]] = {}
@@ -86,31 +101,37 @@ class Link:
         self._welcome = threading.Event()
         self._problem = ""
         self._heartbeat = 1.0
-        self._silence = patience
+        self._silence = timeout
         self._hellos = 0
         self._greeted = 0
         self._joined = False
         self._away_since: float | None = None
         self.lost = ""
+        self.given_up = False
         self.closed = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._dial = Dial(self._context, connection)
+        self._dial = Dial(self._context, connection, file)
         self._thread = threading.Thread(target=self._run, name="eventmill link", daemon=True)
         self._thread.start()
         try:
-            self._await_welcome(patience, check)
+            self._await_welcome(timeout, check)
         except BaseException:
             self.close()
             raise
 
-    def _await_welcome(self, patience: float, check: Callable[[], None]) -> None:
-        deadline = time.monotonic() + patience
+    def _await_welcome(self, timeout: float, check: Callable[[], None]) -> None:
+        deadline = time.monotonic() + timeout
         while not self._welcome.wait(max(0.0, min(_TICK, deadline - time.monotonic()))):
             check()
             if time.monotonic() >= deadline:
                 raise ConnectionFailed(self._dial.trouble())
         if self._problem:
             raise ConnectionFailed(self._problem)
+
+    @property
+    def address(self) -> str:
+        """Where the master is, or was last."""
+        return self._dial.connection.address
 
     def send(self, message: Message, frames: Frames = ()) -> None:
         """Send a message from any thread.
@@ -214,7 +235,7 @@ class Link:
             self._serve()
         except BaseException as error:
             self.closed = True
-            self._lose(f"the session's own thread failed, which is a bug of eventmill: {error!r}")
+            self._give_up(f"the session's own thread failed, which is a bug of eventmill: {error!r}")
             raise
         finally:
             self._dial.close()
@@ -243,9 +264,9 @@ class Link:
                 spoken = now
                 if self._joined:
                     self._dial.send(codec.encode(messages.Heartbeat()))
-            if self._away_since is not None and now > self._away_since + self._silence:
-                self._away_since = None
-                self._lose(f"the connection is lost: {self._dial.trouble()}")
+            self._dial.look_again()
+            if self._away_since is not None:
+                self._miss(now - self._away_since)
 
     def _take_events(self) -> None:
         """Take in what has become of the connection, and say hello on a new one."""
@@ -255,7 +276,7 @@ class Link:
             self._welcome.set()
         elif self._dial.refused:
             self._part()
-            self._lose(self._dial.refused)
+            self._give_up(self._dial.refused)
         elif not self._dial.connected:
             self._part()
         elif self._greeted != self._dial.connections:
@@ -284,10 +305,21 @@ class Link:
             self._away_since = time.monotonic()
             self._answer_all(messages.Fault(_BROKEN))
 
+    def _miss(self, seconds: float) -> None:
+        """The master has been out of reach for so long."""
+        if seconds > self._patience:
+            self._away_since = None
+            self._give_up(f"the connection is lost: {self._dial.trouble()}")
+        elif seconds > self._silence and not self.lost:
+            self._lose(f"the connection is lost: {self._dial.trouble()}")
+            log.warning("%s; waiting for the master for %.0f s more", self.lost, self._patience - seconds)
+
     def _join(self, welcome: messages.Welcome) -> None:
         """The master has taken us in, for the first time or again."""
         self._heartbeat, self._silence = welcome.heartbeat, welcome.silence
-        self._joined, self._away_since, self.lost = True, None, ""
+        if self.lost:
+            log.warning("the master at %s is there again", self.address)
+        self._joined, self._away_since, self.lost, self.given_up = True, None, "", False
         if not self._welcome.is_set():
             self._welcome.set()
             return
@@ -329,7 +361,7 @@ class Link:
                 self._take_fault(message)
             case messages.Bye():
                 self._joined = False
-                self._lose("the master has ended")
+                self._give_up("the master has ended")
             case _:
                 receiver = self._receiver()
                 if receiver is not None:
@@ -341,7 +373,7 @@ class Link:
             self._problem = fault.reason
             self._welcome.set()
         elif not self._joined:
-            self._lose(fault.reason)
+            self._give_up(fault.reason)
         else:
             log.error("the master refuses what this session said: %s", fault.reason)
             self._answer_all(fault)
@@ -349,6 +381,10 @@ class Link:
     def _lose(self, reason: str) -> None:
         self.lost = reason
         self._answer_all(messages.Fault(reason))
+
+    def _give_up(self, reason: str) -> None:
+        self._lose(reason)
+        self.given_up = True
 
     def _answer_all(self, message: messages.Fault) -> None:
         """No request of before will have another answer."""

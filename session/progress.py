@@ -50,6 +50,11 @@ class ProgressDisplay:
         elif wanted or console.is_terminal:
             self._view = _Terminal(Meter(query), console)
 
+    @property
+    def shown(self) -> bool:
+        """Whether anybody sees it."""
+        return self._view is not None
+
     def __enter__(self) -> ProgressDisplay:
         if self._view is not None:
             self._view.start()

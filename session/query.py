@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import sys
 import threading
@@ -22,6 +23,10 @@ from .result import Result, Snapshot, describe_account
 if TYPE_CHECKING:
     from .session import Session
 
+log = logging.getLogger(__name__)
+
+_SILENT = 5.0
+"""Seconds that a query may wait for something before a script is told what for."""
 _TICK = 0.25
 """How often a waiting call looks whether master and worker are still alive."""
 
@@ -46,6 +51,8 @@ class Query:
         self._exception: bytes = b""
         self._report: list[WorkerInfo] = []
         self._lost = ""
+        self._waiting_since: float | None = None
+        self._told_waiting = False
         self.id = number
         self.name = name
 
@@ -115,7 +122,8 @@ class Query:
             QueryFailed: the query was aborted.
         """
         try:
-            with ProgressDisplay(self, progress):
+            with ProgressDisplay(self, progress) as display:
+                self._told_waiting = display.shown
                 self._wait(lambda: self._result is not None, timeout)
         except KeyboardInterrupt:
             self._stop_on_interrupt()
@@ -133,7 +141,9 @@ class Query:
         self._session._send(messages.Stop(self.id, keep=False))
 
     def __repr__(self) -> str:
-        return f"<Query {self.id} {self.name!r} {self.state}: {describe_account(self.account)}>"
+        waiting = self._progress.waiting if self._progress is not None and self._result is None else ""
+        waiting = f", waiting: {waiting}" if waiting else ""
+        return f"<Query {self.id} {self.name!r} {self.state}: {describe_account(self.account)}{waiting}>"
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -175,10 +185,20 @@ class Query:
                     if self._lost:
                         raise QueryFailed(self._lost)
                     self._session._check()
+                    self._tell_waiting()
                 left = _TICK if deadline is None else min(_TICK, deadline - time.monotonic())
                 if left <= 0:
                     raise TimeoutError(f"query {self.name} is not over yet: {describe_account(self.account)}")
                 self._changed.wait(left)
+
+    def _tell_waiting(self) -> None:
+        """Say once what the query has been waiting for, where no progress is shown: a script's output."""
+        waiting = self._progress.waiting if self._progress is not None else ""
+        now = time.monotonic()
+        self._waiting_since = (self._waiting_since or now) if waiting else None
+        if not self._told_waiting and self._waiting_since is not None and now - self._waiting_since > _SILENT:
+            self._told_waiting = True
+            log.warning("query %s is waiting: %s", self.name, waiting)
 
     def _stop_on_interrupt(self) -> None:
         """The first Ctrl-C: stop the query and wait for what is merged. A second one goes through to the user's script."""

@@ -18,11 +18,11 @@ from ..packetizer.generated import check_analysis
 from ..protocol import messages
 from ..protocol.analysis import pack
 from ..protocol.codec import Buffer, Frames
-from ..protocol.connection import find_connection
+from ..protocol.connection import find_connection, find_file
 from ..protocol.errors import ConnectionFailed, DatasetError, EventmillError, QueryFailed
-from ..protocol.messages import File, Message, QueryInfo, WorkerInfo
+from ..protocol.messages import FINAL, File, Message, QueryInfo, WorkerInfo
 from .embedded import Embedded
-from .link import Answer, Link
+from .link import PATIENCE, Answer, Link
 from .listing import list_files
 from .query import Query
 
@@ -33,13 +33,19 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 EMBEDDED_SECONDS = 30.0
+LONGEST_TIMEOUT = 1e9
+"""Seconds, some thirty years: the most that a message can say."""
 _LONGEST_NAME = 200
 _files = msgspec.msgpack.Decoder(list[File])
 Data = Dataset | str | os.PathLike[str] | list[str] | dict[str, Any]
 
 
 def connect(
-    target: str | os.PathLike[str] | None = None, *, slots: int | None = None, timeout: float = CONNECT_SECONDS
+    target: str | os.PathLike[str] | None = None,
+    *,
+    slots: int | None = None,
+    timeout: float = CONNECT_SECONDS,
+    patience: float = PATIENCE,
 ) -> Session:
     """Connect to a master, or start one on this machine.
 
@@ -49,6 +55,8 @@ def connect(
             when it is closed, when nobody refers to it or its queries any more, and when its process ends.
         slots: worker slots to start on this machine (only without a target); one a core by default.
         timeout: seconds to wait for the master's answer.
+        patience: seconds for which who waits for a result waits on when the master is gone: it may be started again, here or
+            at another address that it writes into its connection file.
 
     Raises:
         ConnectionFailed: no master answers, it refuses the key, versions do not fit, or the processes of this session's
@@ -66,19 +74,19 @@ def connect(
         raise ValueError(
             "slots= is for a master of this session's own; start workers of a standing one with `eventmill worker`"
         )
-    return Session(os.fspath(target), timeout)
+    return Session(os.fspath(target), timeout, patience)
 
 
 class Session:
     """A connection to a master; `connect` makes it. Usable as a context manager."""
 
-    def __init__(self, master: Embedded | str, patience: float) -> None:
+    def __init__(self, master: Embedded | str, timeout: float, patience: float = PATIENCE) -> None:
         self._embedded = master if isinstance(master, Embedded) else None
         self._running: dict[str, Query] = {}  # changed in the link's thread only; what is over is the user's to keep
+        file = None if isinstance(master, Embedded) else find_file(master)
         connection = master.connection if isinstance(master, Embedded) else find_connection(master)
-        self.address = connection.address
         try:
-            self._link = Link(connection, patience, self, self._check_processes)
+            self._link = Link(connection, timeout, self, self._check_processes, file, patience)
         except BaseException:
             if self._embedded is not None:
                 self._embedded.close()
@@ -94,6 +102,7 @@ class Session:
         on_error: Literal["fail", "skip"] = "fail",
         priority: int = 0,
         most_readers: int | None = None,
+        timeout: float | None = 600.0,
     ) -> Query:
         """Start an analysis over a dataset; returns at once.
 
@@ -105,6 +114,8 @@ class Session:
             on_error: "fail" ends the query at the first error; "skip" goes on and lists what is lost in the account.
             priority: of your own queries, those of higher priority are served first (-1000 to 1000).
             most_readers: slots that may read from one file server at a time; any number by default.
+            timeout: seconds that a slot may be at work on the same few events before it is taken to be in an endless loop,
+                and ended; None: for ever.
 
         Raises:
             DatasetError: there are no such files.
@@ -113,10 +124,14 @@ class Session:
         """
         if not isinstance(dataset, Dataset):
             dataset = Dataset(dataset)
-        if not -1000 <= priority <= 1000:
-            raise ValueError(f"priority={priority}: it must be from -1000 to 1000")
-        if most_readers is not None and most_readers < 1:
-            raise ValueError(f"most_readers={most_readers}: at least one slot must be able to read")
+        if not isinstance(priority, int) or not -1000 <= priority <= 1000:
+            raise ValueError(f"priority={priority!r}: it must be a whole number from -1000 to 1000")
+        if most_readers is not None and (not isinstance(most_readers, int) or most_readers < 1):
+            raise ValueError(f"most_readers={most_readers!r}: it must be a whole number from 1 on")
+        if on_error not in ("fail", "skip"):
+            raise ValueError(f"on_error={on_error!r}: it must be 'fail' or 'skip'")
+        if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
+            raise ValueError(f"timeout={timeout}: it must be more than 0 and at most {LONGEST_TIMEOUT:g} s, or None")
         packed = pack(analysis)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         expanded = dataset.expanded(list_files)
@@ -135,6 +150,7 @@ class Session:
                 limit=expanded.max_entries,
                 priority=priority,
                 most_readers=most_readers,
+                timeout=LONGEST_TIMEOUT if timeout is None else timeout,
             ),
             [packed.blob, files, *expanded.supply],
         )
@@ -181,10 +197,19 @@ class Session:
         Raises:
             QueryFailed: the master knows no such query.
         """
-        known = [info.query for info in self.queries()]
-        if query not in known:
-            raise QueryFailed(f"no query {_clipped(query)} on this master; there are: {', '.join(known) or 'none'}")
+        self._info(query)
         self._send(messages.Stop(query, keep))
+
+    def remove(self, query: str) -> None:
+        """Have the master forget a query that is over, by its number, and its result, for everybody.
+
+        Raises:
+            QueryFailed: the master knows no such query, or it is not over yet.
+        """
+        state = self._info(query).state
+        if state not in FINAL:
+            raise QueryFailed(f"query {query} is {state}: stop it before it is removed")
+        self._send(messages.Remove(query))
 
     def drain(self, worker: str) -> None:
         """Let a worker leave in good order: it gets nothing more, hands on what it has not begun, commits, and goes.
@@ -208,6 +233,11 @@ class Session:
         self._end()
 
     @property
+    def address(self) -> str:
+        """Where the master is."""
+        return self._link.address
+
+    @property
     def log(self) -> Path | None:
         """The log file of a master and worker of this session's own; the prints of the analysis are in it too."""
         return self._embedded.log if self._embedded is not None else None
@@ -225,6 +255,13 @@ class Session:
         return f"<Session of {where}{', closed' if self._link.closed else ''}>"
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _info(self, query: str) -> QueryInfo:
+        """What the master says of a query; `QueryFailed` when it knows none of this number."""
+        known = {info.query: info for info in self.queries()}
+        if query not in known:
+            raise QueryFailed(f"no query {_clipped(query)} on this master; there are: {', '.join(known) or 'none'}")
+        return known[query]
 
     def _send(self, message: Message) -> None:
         self._link.send(message)
@@ -280,7 +317,7 @@ class Session:
         if self._link.closed:
             raise QueryFailed("the session was closed before the query was over")
         self._check_processes()
-        if self._link.lost:
+        if self._link.given_up:
             raise QueryFailed(self._link.lost)
 
     def _check_processes(self) -> None:

@@ -6,13 +6,18 @@ partial result of a range is the list of its entries, so that a test can see whi
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections import Counter
+import time
+from collections import Counter, deque
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 from eventmill.master import effects
 from eventmill.master.core import MasterCore
+from eventmill.master.journal import Journal
+from eventmill.master.recorder import Recorder, Retrieved, Tidied, Written
 from eventmill.protocol import messages as m
 
 PYTHON = "3.11"
@@ -168,14 +173,20 @@ class World:
                         self.lost[message.query] = msgspec.msgpack.decode(lost, type=list[m.LostRange])
                     elif isinstance(message, m.Snapshot):
                         self.snapshots[message.query] = self.snapshots.get(message.query, 0) + 1
-                case effects.Merge(query, frames):
-                    for path, entry in msgspec.msgpack.decode(frames[0]):
-                        self.merged[query][path, entry] += 1
-                case effects.Replace():
-                    self.replaced.append(effect)
-                case effects.Take():
-                    self.to_take.append(effect)
+                case _:
+                    self.merge(effect)
         self.core.check()
+
+    def merge(self, task: effects.Effect) -> None:
+        """Do what the merger is asked for."""
+        match task:
+            case effects.Merge(query, frames):
+                for path, entry in msgspec.msgpack.decode(frames[0]):
+                    self.merged[query][path, entry] += 1
+            case effects.Replace():
+                self.replaced.append(task)
+            case effects.Take():
+                self.to_take.append(task)
 
     @staticmethod
     def revoke(worker: FakeWorker, dead: m.Revoke) -> None:
@@ -203,6 +214,7 @@ class World:
                 things.append((self.commit, worker))
         if self.to_take:
             things.append((self.take,))
+        things += self.chores()
         if not things:
             return False
         act, *arguments = self.random.choice(things)
@@ -216,6 +228,10 @@ class World:
             self.carry_out(self.core.expire(self.now))
         return True
 
+    def chores(self) -> list[tuple[object, ...]]:
+        """What else may happen, beside what workers do."""
+        return []
+
     def take(self) -> None:
         task = self.to_take.pop(0)
         self.carry_out(self.core.taken(task.query, [], task.final, self.now))
@@ -224,6 +240,104 @@ class World:
         """Let things happen until nothing can."""
         while self.step():
             pass
+
+
+class JournaledWorld(World):
+    """A world whose master has a journal, and can crash between any two things that its merger does.
+
+    Args:
+        lengths: as in `World`.
+        folder: where the journal lies.
+        seed: as in `World`.
+    """
+
+    def __init__(self, lengths: list[int], folder: Path, seed: int = 0) -> None:
+        super().__init__(lengths, seed)
+        self.path = folder / "journal.sqlite"
+        self.tasks: deque[effects.Effect] = deque()
+        self.totals: dict[str, Counter[tuple[str, int]]] = {}
+        self.mine: dict[str, bytes] = {}
+        self.masters = 0
+        self._start_master()
+
+    def close(self) -> None:
+        self.recorder.close()
+
+    def crash(self) -> None:
+        """The master dies, and another one is started; its peers find it, and those who wait for a query ask for it."""
+        self.recorder.close()
+        self._start_master()
+        for worker in self.workers.values():
+            worker.queues.clear()
+            worker.waiting.clear()
+            worker.asked.clear()
+            self.tell(worker.identity, "worker", m.Hello("worker", "again", python=PYTHON, slots=worker.slots))
+        for session in dict.fromkeys(self.mine.values()):
+            self.hello(session, "session")
+        for query, session in self.mine.items():
+            if query not in self.ended:
+                self.tell(session, "session", m.Attach(2, query))
+
+    def _start_master(self) -> None:
+        self.tasks.clear()
+        self.totals.clear()
+        self.masters += 1
+        journal = Journal(self.path)
+        self.recorder = Recorder(journal)
+        self.core = MasterCore("test", PYTHON, tag=f"{self.masters}-", journaled=True)
+        self.carry_out(self.core.restore(journal.load(), self.now, time.time()))
+
+    def submit_files(self, files: list[m.File], identity: bytes = b"session", **options: object) -> str:
+        """Submit a query; its number comes when the master has written it down."""
+        known = set(self.core.queries)
+        with contextlib.suppress(IndexError):  # not accepted yet
+            super().submit_files(files, identity, **options)
+        (number,) = self.core.queries.keys() - known
+        while not any(isinstance(it, m.Accepted) and it.query == number for it in self.inbox[identity]):
+            self.do_task()
+        self.mine[number] = identity
+        self.merged[number] = Counter()
+        return number
+
+    def merge(self, task: effects.Effect) -> None:
+        self.tasks.append(task)
+
+    def chores(self) -> list[tuple[object, ...]]:
+        return [(self.do_task,)] if self.tasks else []
+
+    def do_all(self) -> None:
+        """The merger does all that it has to do."""
+        while self.tasks:
+            self.do_task()
+
+    def do_task(self) -> None:
+        """The merger does its next task."""
+        task, core, now = self.tasks.popleft(), self.core, self.now
+        match task:
+            case effects.Merge(query, frames, parts):
+                total = self.totals.setdefault(query, Counter())
+                total.update((path, entry) for path, entry in msgspec.msgpack.decode(frames[0]))
+                self.recorder.merged(query, parts)
+                return
+            case effects.Take(query, final):
+                self.merged[query] = self.totals.get(query, Counter()).copy()
+                self.carry_out(core.taken(query, [b"result"], final, now))
+                return
+            case effects.Checkpoint(query):
+                total = list(self.totals.get(query, Counter()).elements())
+                answer: object = self.recorder.checkpoint(task, [msgspec.msgpack.encode(total)])
+            case effects.Drop(query):
+                self.totals.pop(query, None)
+                return
+            case _:
+                answer = self.recorder.do(task)
+        match answer:
+            case Written(query, _, note):  # what a disk needs differs from run to run
+                self.carry_out(core.written(query, 0.0, note, now))
+            case Retrieved(query, peer, read, problem):
+                self.carry_out(core.retrieved(query, peer, read, problem, now))
+            case Tidied(removed, written):
+                self.carry_out(core.tidied(removed, written, now))
 
 
 def entries_of(runs: list[int]) -> list[int]:

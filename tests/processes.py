@@ -135,11 +135,22 @@ class Standing:
     def __init__(self, state: Path, name: str = "test") -> None:
         self.state, self.name = state, name
         self.commands: list[Running] = []
-        self.master = self._start("master", name, "--port", "0", "--host", "127.0.0.1", "--interface", "127.0.0.1")
-        self.master.wait_for("eventmill worker")
+        self.master = self.start_master("--port", "0")
         self.client = load_connection(state / name / "client.json")
         self.worker_key = load_connection(state / name / "worker.json")
         self.port = int(self.client.address.rpartition(":")[2])
+
+    def start_master(self, *options: str) -> Running:
+        """Start the master, for the first time or again; it listens when this returns."""
+        local = ("--host", "127.0.0.1", "--interface", "127.0.0.1")
+        self.master = self._start("master", self.name, *local, *options)
+        self.master.wait_for("eventmill worker")
+        return self.master
+
+    def crash(self) -> None:
+        """Kill the master as nothing else does: with no time for a last word."""
+        self.master.process.kill()
+        self.master.wait()
 
     def worker(self, slots: int = 1, target: str = "", options: Sequence[str] = ()) -> Running:
         """Start a worker; it is on its way when this returns."""

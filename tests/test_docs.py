@@ -11,7 +11,7 @@ from pathlib import Path
 
 import eventmill
 import pytest
-from eventmill.packetizer.ledger import diagram
+from eventmill.packetizer.leases import diagram
 from eventmill.session.sample import write_sample
 
 ROOT = Path(__file__).resolve().parent.parent

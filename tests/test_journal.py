@@ -22,8 +22,9 @@ from typing import Any
 
 import pytest
 from eventmill.master import journal as module
-from eventmill.master.journal import APPLICATION, Journal, OpenedFile, Saved, Unwritten
-from eventmill.packetizer.ledger import Loss
+from eventmill.master.journal import APPLICATION, Journal, Unwritten
+from eventmill.master.saved import Saved
+from eventmill.packetizer.ledger import Loss, OpenedFile
 from eventmill.packetizer.ranges import Ranges
 from eventmill.protocol.errors import ConnectionFailed, QueryFailed
 from eventmill.protocol.messages import Account, Ended, Failure, Submit, WorkerInfo

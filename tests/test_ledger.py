@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from eventmill.packetizer.ledger import Gap, Ledger, StaleLease
+from eventmill.packetizer.leases import StaleLease
+from eventmill.packetizer.ledger import Gap, Ledger, Loss, OpenedFile
+from eventmill.packetizer.ranges import Ranges
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -22,8 +24,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.lengths = lengths
         self.limit = limit
         self.ledger = Ledger(lengths if known else [None] * len(lengths), limit)
+        self.known = lengths if known else [None] * len(lengths)
         self.counted: set[tuple[int, int]] = set()
         self.dead: list[int] = []
+        self.story: list[tuple[int, OpenedFile] | Loss | list[tuple[int, int, int]]] = []
+        self.told = 0
 
     def live(self, *, opening: bool) -> list[int]:
         return [lease.number for lease in self.ledger.leases.values() if lease.opening == opening]
@@ -52,6 +57,7 @@ class LedgerMachine(RuleBasedStateMachine):
         entries = self.lengths[lease.file]
         stop = data.draw(st.integers(1, lease.stop)) if entries > lease.stop else entries
         self.ledger.opened(number, entries, stop)
+        self.story.append((lease.file, OpenedFile(self.ledger.files[lease.file].entries or 0)))
 
     @precondition(lambda self: self.ledger.ready)
     @rule(data=st.data())
@@ -86,6 +92,11 @@ class LedgerMachine(RuleBasedStateMachine):
             gaps += [Gap(number, *pair, "bad") for pair in zip(edges[::2], edges[1::2], strict=False)]
         missing = {(gap.lease, entry) for gap in gaps for entry in range(gap.start, gap.stop)}
         assert self.ledger.commit(parts, gaps) == sum(stop - start for _, start, stop in parts) - len(missing)
+        done = [(files[number], start, start) for number, start, stop in parts if start == stop]
+        for number, start, stop in parts:
+            left = (entry for entry in range(start, stop) if (number, entry) not in missing)
+            done += [(files[number], entry, entry + 1) for entry in left]
+        self.story.append(done)
         for number, start, stop in parts:
             for entry in range(start, stop):
                 if (number, entry) in missing:
@@ -153,13 +164,63 @@ class LedgerMachine(RuleBasedStateMachine):
                 report()
         assert before == (self.ledger.todo, self.ledger.leased, self.ledger.processed, self.ledger.failed)
 
-    @rule()
-    def look(self) -> None:
-        """A complete ledger allows nothing else."""
+    @rule(data=st.data())
+    def restart(self, data: st.DataObject) -> None:
+        """Another ledger goes on from what was written down: the ranges that the result held at some moment, and what was
+        told of files and losses until then or until later."""
+        self.write()
+        done_until = data.draw(st.integers(0, len(self.story)))
+        told_until = data.draw(st.integers(done_until, len(self.story)))
+        kept = [it for index, it in enumerate(self.story[:told_until]) if index < done_until or type(it) is not list]
+        opened = dict(it for it in kept if type(it) is tuple)
+        losses = [it for it in kept if isinstance(it, Loss)]
+        done: dict[int, Ranges] = {}
+        for parts in kept:
+            for file, start, stop in parts if type(parts) is list else ():
+                done.setdefault(file, Ranges()).add(start, stop)
+        self.ledger = Ledger(self.known, self.limit)
+        self.ledger.restore(opened, done, losses)
+        self.counted = {(file, i) for file, ranges in done.items() for a, b in ranges for i in range(a, b)}
+        self.dead, self.story, self.told = [], kept, len(losses)
+
+    def write(self) -> None:
+        """Losses are told one step after they happen."""
+        self.story += self.ledger.losses[self.told :]
+        self.told = len(self.ledger.losses)
+
+    def teardown(self) -> None:
+        """Whatever happened, what is left can be done, and then every entry has been counted once, or is lost."""
+        if not hasattr(self, "ledger"):
+            return
+        ledger = self.ledger
+        for number in list(ledger.leases):
+            ledger.give_back(number) if number in ledger.leases else None
+        for file in list(ledger.held):
+            ledger.release(file)
+        while (file := ledger.openable()) is not None:
+            lease = ledger.lease_opening(file, 10, "slot")
+            ledger.opened(lease.number, self.lengths[file], 0)
+            ledger.finished(lease.number, 0)
+            ledger.commit([(lease.number, 0, 0)])
+        for file in list(ledger.ready):
+            for start, stop in list(ledger.files[file].todo):
+                ledger.commit([(ledger.lease(file, start, stop, "slot").number, start, stop)])
+                self.counted |= {(file, entry) for entry in range(start, stop)}
+        for number, lease in list(ledger.leases.items()):
+            ledger.finished(number, lease.start)
+        self.adds_up()
+        assert ledger.complete, (ledger.leases, ledger.ready, ledger.unopened, ledger.held, ledger.files)
+        lost = {(it.file, entry) for it in ledger.losses for entry in range(it.start, it.stop or 0)}
+        assert not lost & self.counted and len(lost) == ledger.failed
+        if self.limit is None:
+            gone = {it.file for it in ledger.losses if it.stop is None}
+            every = {(file, i) for file, n in enumerate(self.lengths) for i in range(n) if file not in gone}
+            assert lost | self.counted == every
 
     @invariant()
     def adds_up(self) -> None:
         if hasattr(self, "ledger"):
+            self.write()
             self.ledger.check()
             assert self.ledger.processed == len(self.counted)
             if self.ledger.complete:
@@ -216,3 +277,17 @@ def test_an_unopenable_file_is_listed_as_lost() -> None:
         ledger.fail(ledger.lease_opening(file, 10, "a").number, "gone")
     assert ledger.complete and ledger.failed == 7
     assert [(loss.file, loss.stop, loss.reason) for loss in ledger.losses] == [(0, None, "gone"), (1, 7, "gone")]
+
+
+def test_with_a_limit_empty_files_that_are_given_back_are_opened_again() -> None:
+    """In whatever order they come back: the next one is the first of the dataset."""
+    ledger = Ledger([None] * 3, limit=100)
+    numbers = []
+    for _ in range(2):
+        file = ledger.openable()
+        assert file is not None
+        numbers.append(ledger.lease_opening(file, 100, "w").number)
+        ledger.opened(numbers[-1], 0, 0)
+    for number in numbers:
+        ledger.give_back(number)
+    assert ledger.openable() == 0

@@ -243,3 +243,31 @@ def test_a_session_can_have_a_worker_leave() -> None:
     made.tell(b"session", "session", m.Drain(name))
     assert m.Drain(name) in made.inbox[b"worker1"]
     assert m.Drain(name) not in made.inbox[b"worker0"]
+
+
+def test_slots_that_leave_make_no_room_for_a_new_query() -> None:
+    """They will never take it up."""
+    made = world([10**7], workers=2, slots=1)
+    query = made.submit()
+    opener = b"worker0" if leases(made, b"worker0", query) else b"worker1"
+    lease = leases(made, opener, query)[0]
+    made.tell(opener, "worker", m.Opened(query, lease.lease, 10**7, lease.stop, [0, 10**7]))
+    made.drain(b"worker0")
+    made.hello(b"other", "session")
+    made.submit_files([m.File("file0")], b"other")
+    assert made.workers[b"worker1"].asked
+
+
+def test_slots_that_may_not_read_do_not_shorten_what_others_have() -> None:
+    """With one reader allowed, idle slots wait: what they would cut off they could not take."""
+    made = world([], slots=3)
+    made.lengths = {"root://s//0": 10**7}
+    query = made.submit_files([m.File("root://s//0")], most_readers=1)
+    lease = leases(made, b"worker0", query)[0]
+    made.tell(b"worker0", "worker", m.Opened(query, lease.lease, 10**7, lease.stop, [0, 10**7]))
+    for step in range(10):
+        made.now += 0.3
+        made.tell(b"worker0", "worker", m.Reached(query, lease.lease, 1000 + 300 * step))
+    assert not made.workers[b"worker0"].asked
+    assert {it.slot for it in leases(made, b"worker0", query)} == {lease.slot}
+    assert len(leases(made, b"worker0", query)) == 2, "the reader has its next packet all the same"

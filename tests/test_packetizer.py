@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from eventmill.packetizer.ledger import Ledger
 from eventmill.packetizer.packetizer import Packet, Packetizer
 
@@ -95,3 +97,87 @@ def test_a_slot_that_leaves_gets_no_packet_that_would_end_too_late() -> None:
     assert short.seconds <= 0.2
     now = finish(packetizer, "slot", short, now, rate=1e5)
     assert packetizer.next("slot", now, until=now + 0.05) is None
+
+
+# --- who reads where --------------------------------------------------------------------------------------------------
+
+
+def of_unopened(files: int, **options: Any) -> Packetizer:
+    packetizer = Packetizer(
+        Ledger([None] * files, options.pop("limit", None)), [[f"root://s//{i}"] for i in range(files)]
+    )
+    packetizer.placement.most_readers = options.pop("most_readers", None)
+    for slot in ("a", "b"):
+        packetizer.join(slot, **options)
+    return packetizer
+
+
+def fail(packetizer: Packetizer, slot: str, packet: Packet, until: float) -> None:
+    """A slot cannot open the file of its packet, which can be tried again at once."""
+    file, number = packet.lease.file, packet.lease.number
+    packetizer.placement.shun(file, 0, packetizer.paces[slot], until)
+    packetizer.ledger.give_back(number)
+    packetizer.dropped(slot, number, 0.1)
+
+
+def test_a_slot_that_has_nothing_to_do_makes_room_for_other_readers() -> None:
+    """It may be at work on another query for hours: it is no reader of this one's files meanwhile."""
+    packetizer = of_unopened(4, most_readers=1)
+    packet = next_packet(packetizer, "a", 0.0)
+    assert packetizer.next("b", 0.0) is None
+    finish(packetizer, "a", packet, 0.0, rate=1e5)
+    assert packetizer.next("b", 1.0) is not None
+    assert packetizer.next("a", 1.0) is None, "now the other one reads"
+
+
+def test_what_a_slot_has_failed_with_others_try_first_but_not_for_ever() -> None:
+    packetizer = of_unopened(1)
+    fail(packetizer, "a", next_packet(packetizer, "a", 0.0), until=3.0)
+    assert packetizer.next("a", 2.0) is None
+    assert packetizer.next("a", 3.5) is not None, "the others may be busy for hours"
+
+
+def test_with_a_limit_others_try_first_too() -> None:
+    packetizer = of_unopened(1, limit=10)
+    fail(packetizer, "a", next_packet(packetizer, "a", 0.0), until=3.0)
+    assert packetizer.next("a", 1.0) is None
+    assert packetizer.next("b", 1.0) is not None
+
+
+def test_a_slot_that_fails_with_all_of_its_nearest_server_turns_to_another() -> None:
+    paths = [[f"root://s.cern.ch//{i}"] for i in range(8)] + [["root://t.fnal.gov//0"]]
+    packetizer = Packetizer(Ledger([None] * 9), paths)
+    packetizer.join("a", "node.cern.ch")
+    packetizer.join("b")
+    for _ in range(8):
+        fail(packetizer, "a", next_packet(packetizer, "a", 0.0), until=3.0)
+    assert next_packet(packetizer, "a", 1.0).lease.file == 8
+
+
+# --- items ------------------------------------------------------------------------------------------------------------
+
+
+def of_items(number: int) -> Packetizer:
+    ledger = Ledger([number])
+    ledger.count(0)
+    packetizer = Packetizer(ledger, [["items"]], first=1)
+    for slot in ("a", "b", "c"):
+        packetizer.join(slot)
+    return packetizer
+
+
+def test_a_slow_item_is_not_done_twice() -> None:
+    """Nobody knows how long an item takes, and what it does may have effects: idle slots leave it alone."""
+    packetizer = of_items(2)
+    for slot in ("a", "b"):
+        next_packet(packetizer, slot, 0.0)
+    assert [packetizer.help("c", now) for now in (2.0, 10.0, 100.0)] == [None] * 3
+    packetizer.suspect("a", True)
+    assert packetizer.help("c", 101.0) is not None, "unless its worker has gone silent"
+
+
+def test_a_leaving_slot_gets_no_item_that_takes_longer_than_it_has() -> None:
+    packetizer = of_items(10)
+    now = finish(packetizer, "a", next_packet(packetizer, "a", 0.0), 0.0, rate=1 / 60)
+    assert packetizer.next("a", now, until=now + 15.0) is None
+    assert packetizer.next("a", now, until=now + 100.0) is not None

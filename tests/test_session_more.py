@@ -25,6 +25,7 @@ import uproot
 from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import find_connection, make_keys, named
 from eventmill.protocol.errors import AnalysisError, ConnectionFailed, DatasetError, QueryFailed
+from eventmill.session import query
 from eventmill.session.draw import choose_bins
 from eventmill.session.embedded import Embedded
 from hist import Hist
@@ -145,7 +146,8 @@ def test_a_number_of_a_query_that_cannot_be_is_not_there(session: em.Session) ->
 
 
 def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_path: Path, numbers: em.Dataset) -> None:
-    """Requests made while it was away are answered once it is there; a query of before fails with words."""
+    """Requests made while it was away are answered once it is there; a query of before, which a master without a journal has
+    forgotten, fails with words."""
     standing = Standing(tmp_path / "state")
     try:
         with em.connect(standing.state / standing.name) as session:
@@ -158,7 +160,7 @@ def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_pa
                 asked = [pool.submit(session.workers) for _ in range(3)]
                 submitted = pool.submit(session.process, numbers, total)
                 eventually(lambda: len(session._link._answers) == 4, "all ask")
-                arguments = (standing.name, "--port", str(standing.port), "--host", "127.0.0.1")
+                arguments = (standing.name, "--no-journal", "--host", "127.0.0.1")
                 again = Running("master", *arguments, "--interface", "127.0.0.1", state=standing.state)
                 standing.commands.append(again)
                 assert [request.result(SECONDS) for request in asked] == [[], [], []]
@@ -344,3 +346,20 @@ def test_messages_of_a_session_are_checked_before_they_leave(session: em.Session
     with pytest.raises(em.errors.ProtocolError, match="the master would refuse this"):
         session._send(messages.Stop("x" * 2000, keep=True))
     assert session.queries() is not None and msgspec.structs.asdict(messages.Bye()) == {}
+
+
+def test_a_script_is_told_what_its_query_waits_for(
+    tmp_path: Path, numbers: em.Dataset, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sees a progress bar there: silence would look like work."""
+    monkeypatch.setattr(query, "_SILENT", 0.2)
+    lonely = Standing(tmp_path, "lonely")
+    try:
+        with em.connect(lonely.state / lonely.name) as session:
+            waiting = session.process(numbers, lambda events: len(events))
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=3.0)
+            assert "no worker has joined yet" in caplog.text
+            assert "no worker has joined yet" in repr(waiting)
+    finally:
+        lonely.close()

@@ -30,7 +30,7 @@ from eventmill.master.simulator import simulate
 from eventmill.protocol.errors import DatasetError
 from eventmill.protocol.messages import WorkerInfo
 from eventmill.session.cli import main
-from eventmill.worker import bites, core, slot
+from eventmill.worker import bites, core, slot, states
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -257,7 +257,7 @@ def test_the_simulated_worker_has_the_real_ones_figures() -> None:
     assert machines.BITE_SECONDS == bites.BITE_SECONDS
     assert machines.REPORT_INTERVAL == slot.TELL
     assert machines.REPORTS == slot.TIMES_TOLD
-    assert machines.FIRST_INTERVAL == core.FIRST_INTERVAL
+    assert machines.FIRST_INTERVAL == states.FIRST_INTERVAL
     assert machines.COMMIT_INTERVAL == core.COMMIT_INTERVAL
     assert Group(speed=1.0).grace == core.GRACE
 
@@ -279,6 +279,8 @@ def test_the_limit_knows_what_file_servers_can_give() -> None:
 # --- profiles -------------------------------------------------------------------------------------------------------
 
 NONSENSE = {
+    "data: {files: 1, entries: 1000000000}\nworkers: [{speed: 0.001}]": "too much to simulate",
+    "data: {files: 1, entries: 100}\nworkers: [{speed: 100, count: 1000000}]": "too many to simulate",
     "data: {files: 1, entries: 10}": "workers",
     "data: {files: 0, entries: 10}\nworkers: [{speed: 1}]": "data.files",
     "data: {files: 1, entries: 10}\nworkers: []": "workers",

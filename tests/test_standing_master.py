@@ -70,8 +70,8 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> em.Dataset:
 SUM = 10 * sum(range(1000))
 
 
-def connect(standing: Standing) -> em.Session:
-    return em.connect(standing.state / standing.name)
+def connect(standing: Standing, **options: Any) -> em.Session:
+    return em.connect(standing.state / standing.name, **options)
 
 
 def total(events: ak.Array) -> int:
@@ -355,8 +355,8 @@ def test_a_session_whose_connection_breaks_is_there_again(
 
 
 def test_a_master_that_dies_is_told_to_those_who_wait(fleet: Standing, numbers: em.Dataset) -> None:
-    """No session waits for ever; and a request says at once that the connection is lost."""
-    with connect(fleet) as session:
+    """No session waits longer than its patience; and a request says at once that the connection is lost."""
+    with connect(fleet, patience=1.0) as session:
         query = session.process(numbers, total)
         fleet.master.process.kill()
         with pytest.raises(QueryFailed, match=r"connection is lost: no master answers at tcp://127\.0\.0\.1"):
@@ -419,10 +419,13 @@ def test_shutdown_ends_the_master_and_its_workers(fleet: Standing, numbers: em.D
         em.connect(fleet.state / fleet.name, timeout=0.5)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("number", "options"), [(signal.SIGTERM, ["--no-journal"]), (signal.SIGINT, [])])
 def test_a_master_that_is_told_to_end_tells_everybody(
-    fleet: Standing, numbers: em.Dataset, gate: Gate, number: signal.Signals
+    fleet: Standing, numbers: em.Dataset, gate: Gate, number: signal.Signals, options: list[str]
 ) -> None:
+    """Unless it has a journal, and was not told so by a person: see test_restart."""
+    fleet.crash()
+    fleet.start_master(*options)
     worker = fleet.worker()
     with connect(fleet) as session:
         query = session.process(numbers, gate.total)

@@ -1,0 +1,294 @@
+"""How queries go on and end, what their sessions hear of that, and what the journal is told.
+
+How a query goes:  running --all entries done or failed--> merging --last snapshot taken--> done
+                   running --Stop(keep)-->                 merging ------------------------> stopped
+                   running --Stop(drop)--> aborted         running --Failed-->              failed
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from ..packetizer.ledger import OpenedFile
+from ..protocol import messages
+from ..protocol.codec import Buffer, Frames
+from ..protocol.messages import Failure
+from .credit import Credit
+from .effects import (
+    Checkpoint,
+    Drop,
+    Effect,
+    Merge,
+    Replace,
+    Retrieve,
+    SaveEnd,
+    SaveLosses,
+    SaveOpened,
+    SaveSkipped,
+    SaveSubmission,
+    Take,
+)
+from .peers import Worker
+from .query import Query
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_INTERVAL = 0.5
+PROGRESS_INTERVAL = 0.2
+CHECKPOINT_INTERVAL = 2.0
+"""Seconds of work that are done again at most when the master dies, beside what was not committed."""
+CHECKPOINT_PAUSE = 20.0
+"""Large totals are written less often: writing takes no more than one part in so many of the merger's time."""
+
+
+class Lifecycle:
+    """Ends queries, tells of them, and has them written down.
+
+    Args:
+        queries: the master's queries, by number.
+        workers: the workers there are, by identity.
+        credit: of their slots.
+        send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
+        do: has any other effect carried out.
+        journaled: there is a journal: effects that only it needs are wanted, and results of queries that are over are in it.
+    """
+
+    def __init__(
+        self,
+        queries: dict[str, Query],
+        workers: dict[bytes, Worker],
+        credit: Credit,
+        send: Callable[..., None],
+        do: Callable[[Effect], None],
+        journaled: bool,
+    ) -> None:
+        self.journaled = journaled
+        self._queries = queries
+        self._workers = workers
+        self._credit = credit
+        self._send = send
+        self._do = do
+
+    # --- beginning ------------------------------------------------------------------------------------------------
+
+    def begin(self, query: Query, frames: Frames, now: float) -> None:
+        """A query was submitted. Its session is told once it is written down: then it outlives a crash."""
+        query.next_checkpoint = now + CHECKPOINT_INTERVAL
+        if self.journaled:
+            query.saving = True
+            self._do(SaveSubmission(query.number, query.submit, list(frames)))
+        else:
+            self.accept(query, now)
+
+    def accept(self, query: Query, now: float) -> None:
+        """Answer who submitted a query, if that was not done before."""
+        if query.asked is not None:
+            identity, request = query.asked
+            query.asked = None
+            self.watch(query, identity, request, now)
+
+    def watch(self, query: Query, identity: bytes, request: int, now: float) -> None:
+        """A session listens to a query from now on; if it is over, there is its end to tell."""
+        self._send(identity, messages.Accepted(request, query.number), now=now)
+        query.subscribers[identity] = False
+        query.next_snapshot = now
+        query.merged = query.ledger.processed > 0
+        if query.over:
+            self._tell_end(query, identity, now)
+
+    # --- what is to be saved --------------------------------------------------------------------------------------
+
+    def merge(self, query: Query, frames: Frames, parts: Sequence[tuple[int, int, int]]) -> None:
+        """A commit was accepted: it is that of these parts (file, start, stop)."""
+        self._do(Merge(query.number, frames, parts))
+        query.merged = query.unsaved = True
+
+    def opened(self, query: Query, file: int, listed: Sequence[int] | None) -> None:
+        """A file was opened, and the ledger knows it."""
+        if self.journaled:
+            state = query.ledger.files[file]
+            opened = OpenedFile(state.entries or 0, state.clusters, state.identity, listed)
+            self._do(SaveOpened(query.number, file, opened))
+            query.unsaved = True
+
+    def skip(self, query: Query, failure: Failure, frames: Frames) -> None:
+        """A query passes over a failure; the first one is kept."""
+        if query.skipped is None:
+            query.skipped = (failure, list(frames))
+            if self.journaled:
+                self._do(SaveSkipped(query.number, *query.skipped))
+
+    def lost(self, query: Query) -> None:
+        """The ledger may have more losses than before."""
+        if self.journaled and query.losses_saved < len(query.ledger.losses):
+            self._do(SaveLosses(query.number, query.ledger.losses[query.losses_saved :]))
+            query.losses_saved = len(query.ledger.losses)
+            query.unsaved = True
+
+    def checkpoint(self, query: Query) -> None:
+        """Have all that is merged written, with what belongs to it."""
+        if self.journaled and query.unsaved and not query.saving and not query.over:
+            query.saving, query.unsaved = True, False
+            self._do(Checkpoint(query.number, query.account(), query.report()))
+
+    def written(self, query: Query, seconds: float, note: str, now: float) -> None:
+        """The journal was written, in so many seconds, or could not be: then `note` says what that means."""
+        running = sum(not other.over for other in self._queries.values())
+        query.saving = False
+        query.next_checkpoint = now + max(CHECKPOINT_INTERVAL, CHECKPOINT_PAUSE * seconds * running)
+        query.trouble_saving = note
+        query.unsaved = query.unsaved or bool(note)
+        self.accept(query, now)
+
+    # --- ending ---------------------------------------------------------------------------------------------------
+
+    def end_if_complete(self, query: Query, now: float) -> None:
+        if not (query.running and query.ledger.complete):
+            return
+        if query.skipped is not None and query.ledger.processed == 0:
+            # Nothing is left: what was skipped is no blemish of the data, it is the result.
+            self.fail(query, *query.skipped, now)
+        else:
+            self._finish_merging(query, now)
+
+    def stop(self, query: Query, keep: bool, now: float) -> None:
+        """End a query early: keep what is merged, or drop it."""
+        if query.over:
+            return
+        if not keep:
+            self.end(query, "aborted", now)
+        elif query.running:
+            self._finish_merging(query, now)
+        elif query.compaction is not None:
+            # Nobody may be there to merge its objects, or it takes for ever: the session does it.
+            self._release(query, now)
+            self._do(Replace(query.number, query.compaction.frames))
+            self._do(Take(query.number, final=True, as_is=True))
+            query.compaction = None
+
+    def _finish_merging(self, query: Query, now: float) -> None:
+        """Nothing more will be committed: take the result, once everything in it is merged."""
+        self._release(query, now, merging=True)
+        query.state = "merging"
+        if query.compaction is None:
+            self._do(Take(query.number, final=True))
+
+    def fail(self, query: Query, failure: Failure, frames: Iterable[Buffer], now: float) -> None:
+        if query.over:
+            return
+        query.failure, query.failure_frames = failure, list(frames)
+        self.end(query, "failed", now)
+
+    def unsendable(self, query: Query, reason: str, now: float) -> None:
+        """The result of a query cannot be sent: it has none."""
+        query.result, query.failure_frames, query.stored = (), (), None
+        query.failure = Failure("analysis", "QueryFailed", f"the result cannot be sent: {reason}")
+        self.end(query, "failed", now)
+
+    def end(self, query: Query, state: messages.State, now: float) -> None:
+        """Enter a final state and tell everybody. With a journal, the result is there and not in memory."""
+        self._release(query, now)
+        query.state, query.ended = state, now
+        query.settle()
+        self._do(Drop(query.number))
+        ended, frames = query.end()
+        for peer in query.subscribers:
+            self._send(peer, ended, frames, now=now)
+        if self.journaled:
+            self._do(SaveEnd(query.number, ended, frames))
+            query.store(ended)
+        log.info("query %s %s after %.2f s", query.number, state, query.seconds(now))
+
+    def _tell_end(self, query: Query, peer: bytes, now: float) -> None:
+        if query.stored is not None:
+            self._do(Retrieve(query.number, peer))
+        else:
+            self._send(peer, *query.end(), now=now)
+
+    def retrieved(self, query: Query, peer: bytes, frames: Frames, problem: str, now: float) -> None:
+        """The end of a query has been read from the journal for a peer, or could not be."""
+        if query.stored is not None and not problem:
+            self._send(peer, query.stored, frames, now=now)
+            return
+        account, seconds = query.account(), query.seconds(now)
+        failure = Failure("analysis", "QueryFailed", problem)
+        ended = messages.Ended(query.number, "failed", account, seconds, query.report(), failure)
+        self._send(peer, ended, [query.losses()], now=now)
+
+    def _release(self, query: Query, now: float, merging: bool = False) -> None:
+        """Take a query's leases from all workers, and let them forget it; unless it is `merging`, its compaction too."""
+        for worker in self._workers.values():
+            for key in [key for key in worker.leases if key[0] == query.number]:
+                self._credit.free(worker.leases.pop(key), key)
+        query.leases = 0
+        if not merging and query.compaction is not None and query.compaction.holder is not None:
+            query.set_up[query.compaction.holder[0]] = None
+        for identity in query.set_up:
+            self._send(identity, messages.Release(query.number, merging), now=now)
+        query.set_up.clear()
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def deadline(self, query: Query) -> float:
+        """When `expire` is to be called for a query at the latest."""
+        times = [query.next_progress]
+        if self._wants_snapshot(query):
+            times.append(query.next_snapshot)
+        if query.retrying:
+            times.append(query.retrying[0][0])
+        if self.journaled and query.unsaved and not query.saving:
+            times.append(query.next_checkpoint)
+        return min(times)
+
+    def expire(self, query: Query, now: float) -> None:
+        """Do what is due for a query that is not over."""
+        if self._wants_snapshot(query) and now >= query.next_snapshot:
+            query.merged, query.taking = False, True
+            query.next_snapshot = now + SNAPSHOT_INTERVAL
+            self._do(Take(query.number, final=False))
+        if now >= query.next_progress:
+            self._tell_progress(query, now)
+        if now >= query.next_checkpoint:
+            self.checkpoint(query)
+        if query.retrying:
+            query.release_held(now)
+            self.end_if_complete(query, now)
+
+    def taken(self, query: Query, frames: Sequence[Buffer], final: bool, now: float) -> None:
+        """The merger has taken a snapshot of the total."""
+        query.taking = False
+        if final and not query.over:
+            query.result = frames
+            self.end(query, "done" if query.ledger.complete else "stopped", now)
+        elif query.running:
+            snapshot = messages.Snapshot(query.number, query.account(), query.seconds(now))
+            for peer, unseen in query.subscribers.items():
+                if not unseen:
+                    query.subscribers[peer] = True
+                    self._send(peer, snapshot, frames, now=now)
+
+    def _tell_progress(self, query: Query, now: float) -> None:
+        query.next_progress = now + PROGRESS_INTERVAL
+        busy = [worker for worker in self._workers.values() if any(key[0] == query.number for key in worker.leases)]
+        slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
+        message = messages.Progress(
+            query.number, query.account(), query.reached, query.bytes_read, slots, len(busy), query.seconds(now),
+            "" if slots else self._waiting(query),
+        )  # fmt: skip
+        for peer in query.subscribers:
+            self._send(peer, message, now=now)
+
+    @staticmethod
+    def _wants_snapshot(query: Query) -> bool:
+        """Something new has been merged, and somebody has seen the last snapshot."""
+        return query.running and query.merged and not query.taking and not all(query.subscribers.values())
+
+    def _waiting(self, query: Query) -> str:
+        if query.state == "merging":
+            return "all events are processed; what they gave is being merged"
+        if not self._workers:
+            return "no worker has joined yet: start one with `eventmill worker`"
+        if query.ledger.held:
+            return f"{query.trouble}; it will be tried again"
+        return "all slots are busy with other queries"

@@ -1,0 +1,297 @@
+"""What workers report of their leases and slots, and what follows from it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from ..packetizer.leases import StaleLease
+from ..packetizer.ledger import Gap
+from ..packetizer.listing import Listing
+from ..protocol import messages
+from ..protocol.codec import Frames
+from ..protocol.messages import Failure, Message, Part
+from .compactor import Compactor
+from .dispatcher import Dispatcher
+from .effects import Effect, Replace, Take
+from .lifecycle import Lifecycle
+from .peers import Worker
+from .query import MAX_KILLS, Query, Share, public_path
+
+log = logging.getLogger(__name__)
+
+
+class Reports:
+    """Takes in what workers say; `handlers` tells which message goes where.
+
+    Args:
+        queries: the master's queries, by number.
+        rates: entries a second that slots did with an analysis, by its digest.
+        dispatcher: takes leases back.
+        compactor: has totals compacted.
+        lifecycle: ends queries.
+        send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
+        do: has any other effect carried out.
+    """
+
+    def __init__(
+        self,
+        queries: dict[str, Query],
+        rates: dict[str, float],
+        dispatcher: Dispatcher,
+        compactor: Compactor,
+        lifecycle: Lifecycle,
+        send: Callable[..., None],
+        do: Callable[[Effect], None],
+    ) -> None:
+        self._queries = queries
+        self._rates = rates
+        self._dispatcher = dispatcher
+        self._compactor = compactor
+        self._lifecycle = lifecycle
+        self._send = send
+        self._do = do
+        self.handlers: dict[type[Message], Callable[..., None]] = {
+            messages.Draining: self._draining,
+            messages.Opened: self._opened,
+            messages.Reached: self._reached,
+            messages.Truncated: self._truncated,
+            messages.Finished: self._finished,
+            messages.Commit: self._commit,
+            messages.Failed: self._failed,
+            messages.Skipped: self._skipped,
+            messages.Compacted: self._compacted,
+            messages.SlotDown: self._slot_down,
+            messages.SlotUp: self._slot_up,
+        }
+
+    # --- leases ---------------------------------------------------------------------------------------------------
+
+    def _draining(self, worker: Worker, message: messages.Draining, frames: Frames, now: float) -> None:
+        log.info("worker %s leaves in %.0f s", worker.name, message.seconds)
+        self._dispatcher.leave(worker, now + message.seconds, now)
+
+    def _opened(self, worker: Worker, message: messages.Opened, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is None:
+            return
+        try:
+            query.ledger.opened(message.lease, message.entries, message.stop, tuple(message.clusters), message.identity)
+        except StaleLease as error:
+            self._blame(worker, error, now)
+            return
+        file = query.ledger.leases[message.lease].file
+        if message.listed is not None:
+            query.listings[file] = Listing(message.listed)
+        self._lifecycle.opened(query, file, message.listed)
+        query.packetizer.opened(worker.leases[query.number, message.lease], message.lease, now)
+        self._lifecycle.end_if_complete(query, now)
+
+    def _reached(self, worker: Worker, message: messages.Reached, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is not None:
+            slot = worker.leases[query.number, message.lease]
+            query.packetizer.reached(slot, message.lease, message.entry, now)
+
+    def _truncated(self, worker: Worker, message: messages.Truncated, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is None:
+            return
+        slot = worker.leases[query.number, message.lease]
+        try:
+            query.ledger.truncate(message.lease, message.stop)
+        except StaleLease as error:
+            self._blame(worker, error, now)
+            return
+        query.packetizer.truncated(slot, message.lease, now)
+        self._dispatcher.close_if_gone(worker, query, message.lease, now)
+        self._lifecycle.end_if_complete(query, now)
+
+    def _finished(self, worker: Worker, message: messages.Finished, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is None:
+            return
+        slot = worker.leases[query.number, message.lease]
+        start = query.ledger.leases[message.lease].start
+        entries = message.stop - start
+        try:
+            query.ledger.finished(message.lease, message.stop)
+        except StaleLease as error:
+            self._blame(worker, error, now)
+            return
+        query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now)
+        self._rates[query.submit.digest] = query.packetizer.rate
+        query.reached += entries
+        query.bytes_read += message.bytes_read
+        for share in (worker.total, self._share(query, worker)):
+            share.packets += 1
+            share.entries += entries
+            share.seconds += message.seconds
+        self._dispatcher.credit.free(slot, (query.number, message.lease))
+        self._dispatcher.close_if_gone(worker, query, message.lease, now)
+        self._lifecycle.end_if_complete(query, now)
+
+    def _commit(self, worker: Worker, message: messages.Commit, frames: Frames, now: float) -> None:
+        query = self._queries.get(message.query)
+        reason = "" if query is not None and query.running else f"query {message.query} is not running"
+        if not reason and not all((message.query, part.lease) in worker.leases for part in message.parts):
+            reason = "a lease is not this worker's"
+        if query is not None and not reason:
+            leases = query.ledger.leases
+            twins = [leases[twin] for part in message.parts if (twin := leases[part.lease].twin) is not None]
+            gaps = [Gap(part.lease, gap.start, gap.stop, gap.reason) for part in message.parts for gap in part.gaps]
+            files = [leases[part.lease].file for part in message.parts]
+            try:
+                query.ledger.commit([(part.lease, part.start, part.stop) for part in message.parts], gaps)
+            except StaleLease as error:
+                reason = str(error)
+            else:
+                done = [it for file, part in zip(files, message.parts, strict=True) for it in _without_gaps(file, part)]
+                self._lifecycle.merge(query, frames, done)
+                self._lifecycle.lost(query)
+                query.packetizer.kills.committed()
+                for file, part in zip(files, message.parts, strict=True):
+                    query.packetizer.kills.clear(file, part.start, part.stop)
+                    self._dispatcher.close_if_gone(worker, query, part.lease, now)
+                for lost in twins:
+                    self._dispatcher.revoke(query, lost, now)
+        if reason and query is not None:
+            query.refused += 1
+            # The result cannot be taken apart: whatever else is in it is to do again.
+            for part in message.parts if query.running else ():
+                if (query.number, part.lease) in worker.leases:
+                    self._dispatcher.give_back(worker, (query.number, part.lease), now)
+            log.warning("refused commit %d of %s: %s", message.commit, worker.name, reason)
+        self._send(worker.identity, messages.Committed(message.commit, not reason, reason), now=now)
+        if query is not None:
+            self._lifecycle.end_if_complete(query, now)
+
+    def _failed(self, worker: Worker, message: messages.Failed, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is None:
+            return
+        lease = query.ledger.leases[message.lease]
+        failure = self._from_worker(message.failure, worker)
+        if failure.kind == "data" and query.try_again(lease, message.failure.path, failure, now):
+            log.warning("query %s: %s; it will be tried again", query.number, failure.message)
+            self._dispatcher.give_back(worker, (query.number, message.lease), now)
+        elif query.submit.on_error == "skip":
+            self._lifecycle.skip(query, failure, frames)
+            reason = f"{failure.error}: {failure.message}"
+            query.ledger.fail(message.lease, reason, *query.at_fault(lease, failure))
+            self._lifecycle.lost(query)
+            self._dispatcher.close_if_gone(worker, query, message.lease, now)
+            self._lifecycle.end_if_complete(query, now)
+        else:
+            self._lifecycle.fail(query, failure, frames, now)
+
+    def _skipped(self, worker: Worker, message: messages.Skipped, frames: Frames, now: float) -> None:
+        """A slot has passed over an error for the first time: the entries are named in its commits."""
+        query = self._queries.get(message.query)
+        if query is not None and query.running:
+            self._lifecycle.skip(query, self._from_worker(message.failure, worker), frames)
+
+    # --- slots ----------------------------------------------------------------------------------------------------
+
+    def _slot_down(self, worker: Worker, message: messages.SlotDown, frames: Frames, now: float) -> None:
+        if message.slot >= len(worker.slots):
+            self._blame(worker, f"no slot {message.slot}", now)
+            return
+        slot = worker.slots[message.slot]
+        slot.up = False
+        self._compactor.lost(worker.identity, slot.index)
+        self._dispatcher.credit.withdraw(slot)
+        self._take_down_compaction(worker, message, now)
+        log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
+        lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
+        working = message.working
+        if working is not None and (working.query, working.lease) in worker.leases:
+            self._count_kill(worker, message, now)
+        for key in lost:
+            if key in worker.leases:
+                self._dispatcher.give_back(worker, key, now)
+
+    def _count_kill(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
+        """A slot went down while it worked on a lease: entries that this happens to again and again are the cause."""
+        assert message.working is not None
+        query = self._queries[message.working.query]
+        lease = query.ledger.leases[message.working.lease]
+        span = (lease.start, lease.stop)
+        if message.start is not None and message.stop is not None and lease.start <= message.start < message.stop:
+            span = (message.start, message.stop)
+        culprit = query.packetizer.kills.add(lease.file, span)
+        if culprit is None:
+            return
+        start, stop = query.entries(lease.file, *culprit)
+        which = f"entry {start}" if stop == start + 1 else f"something in the entries {start} to {stop}"
+        text = f"{which} took down its slot again and again; the last time it was {message.reason}"
+        log.error("query %s: %s", query.number, text)
+        if query.submit.on_error == "skip":
+            query.ledger.fail(lease.number, text, *culprit)
+            self._lifecycle.lost(query)
+            self._dispatcher.close_if_gone(worker, query, lease.number, now)
+            self._lifecycle.end_if_complete(query, now)
+            return
+        file = query.files[lease.file]
+        failure = Failure(
+            "slot", "AnalysisError", text, path=file.path, tree=file.tree, start=start,
+            stop=None if lease.opening else stop,
+        )  # fmt: skip
+        self._lifecycle.fail(query, self._from_worker(failure, worker), (), now)
+
+    def _take_down_compaction(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
+        """A slot may have gone down because of the objects that it merged."""
+        query = self._compactor.took_down(message.compacting)
+        if query is not None:
+            text = (
+                f"merging the objects that the analysis returned took down a slot {MAX_KILLS} times: {message.reason}"
+            )
+            self._lifecycle.fail(query, self._from_worker(Failure("slot", "AnalysisError", text), worker), (), now)
+
+    def _compacted(self, worker: Worker, message: messages.Compacted, frames: Frames, now: float) -> None:
+        query = self._compactor.done(message.query, worker.identity, message.slot)
+        if query is None:
+            return
+        if message.failure is not None:
+            self._lifecycle.fail(query, self._from_worker(message.failure, worker), frames, now)
+            return
+        self._do(Replace(query.number, frames))
+        if query.state == "merging":
+            self._do(Take(query.number, final=True))
+
+    def _slot_up(self, worker: Worker, message: messages.SlotUp, frames: Frames, now: float) -> None:
+        if message.slot < len(worker.slots):
+            slot = worker.slots[message.slot]
+            slot.up = True
+            self._dispatcher.credit.offer(slot)
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _holds(self, worker: Worker, lease: int, number: str) -> Query | None:
+        """The query of a lease that this worker holds; None for a lease that is dead, which a late message may name."""
+        return self._queries[number] if (number, lease) in worker.leases else None
+
+    def _share(self, query: Query, worker: Worker) -> Share:
+        return query.shares.setdefault(worker.name, Share(worker.host, worker.pid, len(worker.slots)))
+
+    @staticmethod
+    def _from_worker(failure: Failure, worker: Worker) -> Failure:
+        return msgspec.structs.replace(failure, path=public_path(failure.path), worker=worker.name)
+
+    def _blame(self, worker: Worker, reason: Any, now: float) -> None:
+        log.warning("protocol error of %s: %s", worker.name, reason)
+        self._send(worker.identity, messages.Fault(str(reason)), now=now)
+
+
+def _without_gaps(file: int, part: Part) -> Iterator[tuple[int, int, int]]:
+    """What is done of a file by a part of a commit; of a file without entries, nothing, which is not the same as nowhere."""
+    at = part.start
+    for gap in part.gaps:
+        if at < gap.start:
+            yield file, at, gap.start
+        at = gap.stop
+    if at < part.stop or part.start == part.stop:
+        yield file, at, part.stop

@@ -1,0 +1,41 @@
+"""A query as the journal has it: what a master that is started again goes on from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..packetizer.ledger import Loss, OpenedFile
+from ..packetizer.ranges import Ranges
+from ..protocol.messages import Account, Ended, Failure, Submit, WorkerInfo
+
+
+@dataclass(slots=True)
+class Saved:
+    """A query as the journal has it.
+
+    Attributes:
+        started: when it was submitted, in seconds since 1970.
+        frames: those of the submission; none once the query is over.
+        opened: by index of the file.
+        done: ranges that `total` holds, by index of the file. A file without entries is there, with no ranges, when its
+            empty result is in the total.
+        total: frames of the partial result; none before the first checkpoint.
+        account: as it was at the last checkpoint; so is `report`.
+        skipped: the first failure that `on_error="skip"` passed over, and its frames.
+        ended: how the query ended, or None while it runs; the frames are what `Journal.result` gives.
+        ended_at: in seconds since 1970.
+    """
+
+    number: str
+    submit: Submit
+    started: float
+    frames: list[bytes] = field(default_factory=list)
+    opened: dict[int, OpenedFile] = field(default_factory=dict)
+    done: dict[int, Ranges] = field(default_factory=dict)
+    losses: list[Loss] = field(default_factory=list)
+    total: list[bytes] = field(default_factory=list)
+    account: Account = field(default_factory=Account)
+    report: list[WorkerInfo] = field(default_factory=list)
+    skipped: tuple[Failure, list[bytes]] | None = None
+    ended: Ended | None = None
+    ended_at: float | None = None
