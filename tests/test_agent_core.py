@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from eventmill.merge import Partial, decode, encode
 from eventmill.protocol import messages as m
-from eventmill.worker import core
-from eventmill.worker.core import AgentCore, Fork, Kill, Leave, ToMaster, ToSlot
+from eventmill.worker import core, states
+from eventmill.worker.board import COMPACTING, Bite
+from eventmill.worker.core import AgentCore
+from eventmill.worker.effects import Effect, Fork, Kill, Leave, Order, ToMaster, ToSlot
 
 
-def sent(effects: list[core.Effect], kind: type[m.Message]) -> list[m.Message]:
+def sent(effects: list[Effect], kind: type[m.Message]) -> list[m.Message]:
     return [effect.message for effect in effects if isinstance(effect, ToMaster) and isinstance(effect.message, kind)]
 
 
@@ -24,26 +27,24 @@ class Agent:
         self.master(m.Welcome("w-1", "test", 1.0, 5.0))
         self.master(m.Setup("q", "kernel", "digest"), [b"code"])
 
-    def master(self, message: m.Message, frames: list[bytes] | None = None, now: float = 0.0) -> list[core.Effect]:
+    def master(self, message: m.Message, frames: list[bytes] | None = None, now: float = 0.0) -> list[Effect]:
         effects = self.core.from_master(message, frames or [], now)
         self.core.check()
         return effects
 
-    def slot(self, index: int, message: m.Message, value: object = None, now: float = 0.0) -> list[core.Effect]:
+    def slot(self, index: int, message: m.Message, value: object = None, now: float = 0.0) -> list[Effect]:
         frames = encode(value).to_frames() if isinstance(message, m.Commit) else []
         effects = self.core.from_slot(index, message, frames, now)
         self.core.check()
         return effects
 
-    def lease(self, number: int, slot: int, start: int = 0, stop: int = 10) -> list[core.Effect]:
+    def lease(self, number: int, slot: int, start: int = 0, stop: int = 10) -> list[Effect]:
         return self.master(m.Lease(number, "q", slot, m.File("f"), start, stop, 1.0))
 
     def finish(self, number: int, slot: int, stop: int = 10) -> None:
         self.slot(slot, m.Finished("q", number, stop, 0.1, 0.1, 0))
 
-    def hand_over(
-        self, slot: int, parts: list[tuple[int, int, int]], value: object, now: float = 0.0
-    ) -> list[core.Effect]:
+    def hand_over(self, slot: int, parts: list[tuple[int, int, int]], value: object, now: float = 0.0) -> list[Effect]:
         return self.slot(slot, m.Commit(1, "q", [m.Part(*part) for part in parts]), value, now)
 
 
@@ -221,9 +222,9 @@ def test_a_slot_that_stays_at_dead_work_is_replaced_and_its_other_leases_go_back
     """An endless loop in user code looks at no messages; without this its slot would be lost for everybody, for ever."""
     agent = two_queries()
     agent.master(end, now=5.0)
-    assert agent.core.deadline() <= 5.0 + core.PATIENCE
-    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(4.9 + core.PATIENCE))
-    effects = agent.core.expire(5.0 + core.PATIENCE)
+    assert agent.core.deadline() <= 5.0 + states.PATIENCE
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(4.9 + states.PATIENCE))
+    effects = agent.core.expire(5.0 + states.PATIENCE)
     assert Kill(0) in effects
     (down,) = sent(effects, m.SlotDown)
     assert down.leases == [m.LeaseKey("other", 1)] and down.working is None, "it is not the other's fault"
@@ -287,7 +288,7 @@ def test_a_compaction_that_nobody_waits_for_any_more_can_be_dropped() -> None:
     agent = Agent()
     agent.master(m.Compact("gone", 0), [b"total"])
     assert [effect.message for effect in agent.master(m.Release("gone")) if isinstance(effect, ToSlot)]
-    assert Kill(0) in agent.core.expire(core.PATIENCE)
+    assert Kill(0) in agent.core.expire(states.PATIENCE)
 
 
 def test_a_compaction_goes_on_while_its_query_is_merging() -> None:
@@ -380,14 +381,14 @@ def test_several_answers_to_one_loss_start_the_worker_afresh_once() -> None:
 # --- leaving in good order --------------------------------------------------------------------------------------------
 
 
-def leaves(effects: list[core.Effect]) -> list[str]:
+def leaves(effects: list[Effect]) -> list[str]:
     assert not any(effect.error for effect in effects if isinstance(effect, Leave))
     return [effect.reason for effect in effects if isinstance(effect, Leave)]
 
 
-def answer(agent: Agent, effects: list[core.Effect], now: float = 0.0) -> list[core.Effect]:
+def answer(agent: Agent, effects: list[Effect], now: float = 0.0) -> list[Effect]:
     """The master accepts the commits among these."""
-    answers: list[core.Effect] = []
+    answers: list[Effect] = []
     for commit in sent(effects, m.Commit):
         assert isinstance(commit, m.Commit)
         answers += agent.master(m.Committed(commit.commit, True), now=now)
@@ -552,3 +553,206 @@ def test_the_compaction_in_hand_is_finished_first() -> None:
     agent.master(m.Compact("q", 0), [b"total"])
     assert not leaves(agent.core.drain(core.GRACE, 0.0))
     assert leaves(agent.slot(0, m.Compacted("q", 0)))
+
+
+# --- what is skipped --------------------------------------------------------------------------------------------------
+
+
+def test_gaps_travel_with_their_parts_and_those_of_one_lease_are_joined() -> None:
+    agent = Agent()
+    agent.lease(1, 0, 0, 20)
+    agent.lease(2, 1, 20, 30)
+    first, second = m.Gap(3, 4, "ValueError: no"), m.Gap(12, 14, "ValueError: no")
+    agent.slot(0, m.Commit(1, "q", [m.Part(1, 0, 10, [first])]), 9)
+    agent.finish(1, 0, 20)
+    agent.slot(0, m.Commit(2, "q", [m.Part(1, 10, 20, [second])]), 8)
+    agent.finish(2, 1, 30)
+    (commit,) = sent(agent.hand_over(1, [(2, 20, 30)], 10), m.Commit)
+    assert commit.parts == [m.Part(1, 0, 20, [first, second]), m.Part(2, 20, 30)]
+
+
+def test_many_gaps_are_committed_at_once() -> None:
+    """They are all in one message, which has a limit."""
+    agent = Agent()
+    agent.lease(1, 0, 0, 10**6)
+    agent.lease(2, 1, 10**6, 10**6 + 10)
+    agent.finish(1, 0, 10**6)
+    gaps = [m.Gap(2 * number, 2 * number + 1, "no") for number in range(core.MOST_GAPS)]
+    assert sent(agent.slot(0, m.Commit(1, "q", [m.Part(1, 0, 10**6, gaps)]), 1), m.Commit)
+
+
+def test_the_first_error_passed_over_is_told_unless_its_query_is_over() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    skipped = m.Skipped("q", m.Failure("analysis", "ValueError", "no"))
+    assert ToMaster(skipped, []) in agent.slot(0, skipped)
+    agent.master(m.Release("q"))
+    assert sent(agent.slot(0, skipped), m.Skipped) == []
+
+
+# --- what a slot was at -----------------------------------------------------------------------------------------------
+
+
+def test_the_bite_that_took_a_slot_down_is_named() -> None:
+    agent = Agent()
+    agent.lease(1, 0, 0, 1000)
+    (down,) = sent(
+        agent.core.slot_exited(0, "killed by signal 11 (SIGSEGV)", 0.1, Bite("q", 1, 500, 501, 0.0)), m.SlotDown
+    )
+    assert (down.working, down.start, down.stop) == (m.LeaseKey("q", 1), 500, 501)
+
+
+def test_what_was_not_yet_at_work_names_the_lease_only() -> None:
+    agent = Agent()
+    agent.lease(1, 0, 0, 1000)
+    (down,) = sent(agent.core.slot_exited(0, "gone", 0.1, Bite("q", 1, 0, 0, 0.0)), m.SlotDown)
+    assert (down.working, down.start, down.stop) == (m.LeaseKey("q", 1), None, None)
+
+
+@pytest.mark.parametrize("bite", [Bite("q", 7, 0, 10, 0.0), Bite("gone", 1, 0, 10, 0.0)], ids=["lease", "query"])
+def test_nobody_is_blamed_for_a_bite_that_is_dead(bite: Bite) -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    (down,) = sent(agent.core.slot_exited(0, "killed by signal 11 (SIGSEGV)", 0.1, bite), m.SlotDown)
+    assert (down.working, down.start) == (None, None) and down.leases == [m.LeaseKey("q", 1)]
+
+
+def test_a_bite_that_takes_longer_than_its_query_allows_ends_its_slot() -> None:
+    agent = Agent()
+    agent.master(m.Setup("short", "columnar", "digest", timeout=5.0), [b"code"])
+    agent.master(m.Lease(1, "short", 0, m.File("f"), 0, 10, 1.0))
+    bite = Bite("short", 1, 3, 4, began=10.0)
+    assert agent.core.look(0, bite, 0, 15.0) == []
+    effects = agent.core.look(0, bite, 0, 15.1)
+    assert Kill(0) in effects
+    (down,) = sent(effects, m.SlotDown)
+    assert (down.working, down.start, down.stop) == (m.LeaseKey("short", 1), 3, 4)
+    assert "ended after 5 s at work on the same entries: an endless loop?" in down.reason
+    assert agent.core.look(0, bite, 0, 16.0) == [], "once"
+
+
+def test_to_compile_a_slot_may_take_longer_than_for_a_bite() -> None:
+    agent = Agent()
+    agent.master(m.Setup("short", "kernel", "digest", timeout=1.0), [b"code"])
+    agent.master(m.Lease(1, "short", 0, m.File("f"), 0, 10, 1.0))
+    bite = Bite("short", 1, 0, 0, began=0.0)
+    assert agent.core.look(0, bite, 0, core.PREPARING) == []
+    assert Kill(0) in agent.core.look(0, bite, 0, core.PREPARING + 0.1)
+
+
+def test_a_compaction_without_end_names_its_query() -> None:
+    agent = Agent()
+    agent.master(m.Compact("q", 0), [b"total"])
+    (down,) = sent(agent.core.look(0, Bite("q", COMPACTING, 0, 0, 0.0), 0, 601.0), m.SlotDown)
+    assert (down.working, down.compacting) == (None, "q")
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def limited() -> Agent:
+    """Slot 0 has two leases, and may take 1000 bytes."""
+    agent = Agent()
+    agent.core.memory = 1000
+    agent.lease(1, 0)
+    agent.lease(2, 0, 10, 20)
+    return agent
+
+
+def test_a_slot_that_grows_takes_smaller_bites_and_is_told_so_once_each_time() -> None:
+    agent = limited()
+    assert agent.core.look(0, None, 780, 0.5) == agent.core.look(0, None, 790, 1.0) == []
+    assert agent.core.look(0, None, 800, 1.5) == [Order(0, 1, retire=False)]
+    assert agent.core.look(0, None, 810, 2.0) == []
+    assert agent.core.look(0, None, 850, 2.5) == [Order(0, 2, retire=False)]
+    assert agent.core.look(0, None, 500, 3.0) == [Order(0, 0, retire=False)], "it has shrunk again"
+
+
+def test_a_slot_near_its_limit_hands_over_and_is_replaced_without_blame() -> None:
+    agent = limited()
+    (order,) = agent.core.look(0, Bite("q", 1, 0, 10, 1.0), 960, 1.0)
+    assert order == Order(0, 4, retire=True)
+    agent.finish(1, 0, 7)
+    agent.hand_over(0, [(1, 0, 7)], {"n": 7})
+    effects = agent.slot(0, m.Bye())
+    kinds = [type(effect.message) for effect in effects if isinstance(effect, ToMaster)]
+    assert kinds == [m.Commit, m.SlotDown] and Kill(0) in effects
+    (down,) = sent(effects, m.SlotDown)
+    assert down.leases == [m.LeaseKey("q", 2)] and down.working is None and not down.compacting
+    assert agent.core.slot_exited(0, "killed by signal 9 (SIGKILL)", 2.0) == [Fork(0)]
+    agent.slot(0, m.Ready())
+    agent.lease(3, 0, 20, 30)
+    assert agent.core.look(0, None, 960, 3.0) == [Order(0, 4, retire=True)], "the new process knows nothing of it"
+
+
+def test_a_slot_that_would_be_over_its_limit_at_the_next_look_makes_room() -> None:
+    agent = limited()
+    agent.core.look(0, None, 600, 1.0)
+    assert agent.core.look(0, None, 810, 1.5) == [Order(0, 1, retire=True)]
+
+
+def test_a_slot_over_its_limit_is_ended_and_its_bite_is_blamed() -> None:
+    """Otherwise the kernel would end the whole job."""
+    agent = limited()
+    assert agent.core.look(0, Bite("q", 1, 3, 9, 1.0), 1050, 1.0) == [Order(0, 7, retire=True)]
+    effects = agent.core.look(0, Bite("q", 1, 3, 9, 1.0), 1050, 1.5)
+    assert Kill(0) in effects
+    (down,) = sent(effects, m.SlotDown)
+    assert (down.working, down.start, down.stop) == (m.LeaseKey("q", 1), 3, 9)
+    assert "--memory" in down.reason
+
+
+def test_a_slot_far_over_its_limit_is_ended_at_once() -> None:
+    agent = limited()
+    assert Kill(0) in agent.core.look(0, Bite("q", 1, 3, 9, 1.0), 1101, 1.0)
+
+
+def test_an_idle_slot_that_has_grown_is_replaced_and_one_that_has_done_nothing_is_left_alone() -> None:
+    """A limit that is too small for a slot with nothing to do must not restart it for ever."""
+    agent = Agent()
+    agent.core.memory = 1000
+    assert not any(isinstance(effect, Kill) for effect in agent.core.look(1, None, 2000, 1.0))
+    agent.lease(1, 0)
+    agent.finish(1, 0)
+    agent.hand_over(0, [(1, 0, 10)], 1)
+    effects = agent.core.look(0, None, 960, 1.0)
+    assert Kill(0) in effects
+    (down,) = sent(effects, m.SlotDown)
+    assert not down.leases and down.working is None
+
+
+# --- a slow master ----------------------------------------------------------------------------------------------------
+
+
+def choked() -> tuple[Agent, int]:
+    """An agent whose master has not answered its commits for some time, and the number of the last one."""
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.lease(2, 1, 10, 20)
+    agent.finish(1, 0)
+    value = np.zeros(core.MOST_UNANSWERED // 8)
+    assert not agent.core.choked
+    (commit,) = sent(agent.hand_over(0, [(1, 0, 10)], value), m.Commit)
+    assert agent.core.choked
+    return agent, commit.commit
+
+
+def test_slots_wait_while_the_master_does_not_answer() -> None:
+    agent, commit = choked()
+    agent.master(m.Committed(commit, True))
+    assert not agent.core.choked
+
+
+def test_a_slot_that_cannot_be_heard_is_not_taken_to_be_stuck() -> None:
+    agent, commit = choked()
+    agent.master(m.Revoke("q", 2), now=1.0)
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(100.0))
+    agent.master(m.Committed(commit, True), now=100.0)
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(100.1))
+    assert Kill(1) in agent.core.expire(100.1 + states.PATIENCE), "now it could have said something"
+
+
+def test_commits_to_a_master_that_forgot_this_worker_choke_nobody() -> None:
+    agent, _ = choked()
+    agent.master(m.Unknown())
+    assert not agent.core.choked

@@ -11,6 +11,10 @@ A slot, as the agent sees it:  starting --Ready--> up --exits, or is killed--> s
 It is killed (`ending`, until its process is gone) when it stays at work that it was told to drop: user code in an endless
 loop looks at no messages. What is at work is the first of its `todo`, which shrinks only by what the slot itself says.
 
+What a slot is at, and how much memory it takes, the loop tells from time to time (`look`): one that stays at the same
+entries for too long, or takes more than its share, is replaced; and so is one that is about to, once it has handed over
+what it has done.
+
 A worker whose end is known:  working --`grace` before its end--> draining --all committed, and that answered--> gone
 It says `Draining` once it is welcome, and the master leases nothing that would not end in time. While it drains it gets
 nothing more, what its slots have is truncated, and what they hand over is committed at once. At its end it goes, whatever
@@ -21,7 +25,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -31,134 +34,28 @@ from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.errors import EventmillError, LocalProtocolError
 from ..protocol.messages import LeaseKey, Message, Part
+from .board import Bite
+from .effects import Effect, Fork, Kill, Leave, Order, ToMaster, ToSlot
+from .memory import FAR_TOO_LARGE, RETIRE, WARN, halvings, shown
+from .states import PATIENCE, QueryState, SlotState
 
 log = logging.getLogger(__name__)
 
 COMMIT_INTERVAL = 0.5
 """Seconds that the oldest uncommitted range waits at most, while there is more to come."""
-FIRST_INTERVAL = 0.02
-"""The first commit of a query comes this soon: somebody may be watching. The next ones wait twice as long each time."""
 MAX_FAILED_STARTS = 3
 """A worker whose slots end this often before they are up gives up."""
 COMMIT_BYTES = 64 * 2**20
 """A total of this size is committed at once."""
-PATIENCE = 1.0
-"""Seconds that a slot may be silent at work that it was told to drop, before it is replaced."""
 GRACE = 10.0
 """Seconds that a worker takes at most to leave in good order."""
+MOST_UNANSWERED = 256 * 2**20
+"""Bytes in commits without an answer from which on slots have to wait: the master is slow, and nothing piles up here."""
+MOST_GAPS = 10_000
+"""Skipped ranges that a commit waits with: they are in its message."""
+PREPARING = 120.0
+"""Seconds that a slot is given at least to open a file, to compile, or to merge the objects of a total."""
 LONGEST_REASON = 20_000
-
-Key = tuple[str, int | None]
-"""What a slot has to do: a lease of a query, or the compaction of a query's total (None)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToMaster:
-    """Send to the master."""
-
-    message: Message
-    frames: Frames = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ToSlot:
-    """Send to a slot."""
-
-    slot: int
-    message: Message
-    frames: Frames = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Fork:
-    """Start a process for a slot."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """End a slot's process."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """End this worker, with a `Bye` to the master: why, and whether that is an error."""
-
-    reason: str
-    error: bool
-
-
-Effect = ToMaster | ToSlot | Fork | Kill | Leave
-
-
-@dataclass(slots=True)
-class SlotState:
-    """One slot.
-
-    Attributes:
-        leases: its live leases, until they are handed over.
-        finished: those among them that it is through with, and where they stop.
-        set_up: the queries whose code it has.
-        todo: what its process has before it, in the order in which it works, what is dead included.
-        dropped: what of it the process was told to drop.
-        heard: when the process last said something, or was last told to drop something.
-    """
-
-    index: int
-    stage: Literal["starting", "up", "ending"] = "starting"
-    leases: dict[tuple[str, int], messages.Lease] = field(default_factory=dict)
-    finished: dict[tuple[str, int], int] = field(default_factory=dict)
-    set_up: set[str] = field(default_factory=set)
-    todo: dict[Key, None] = field(default_factory=dict)
-    dropped: set[Key] = field(default_factory=set)
-    heard: float = 0.0
-
-    @property
-    def due(self) -> float:
-        """When the process is to be replaced, because it does not drop what it is at; infinity when it is at no such."""
-        return self.heard + PATIENCE if next(iter(self.todo), None) in self.dropped else float("inf")
-
-    def suspects(self) -> tuple[LeaseKey | None, str]:
-        """What may have taken the process down: the lease at work, or the query whose total it was compacting.
-
-        With nothing left to do it was handing over what it had finished. What is dead is nobody's matter any more.
-        """
-        key = next(iter(self.todo), None) or next(iter(self.finished), None)
-        if key is None or key in self.dropped:
-            return None, ""
-        query, lease = key
-        return (None, query) if lease is None else (LeaseKey(query, lease), "")
-
-    def through_with(self, key: Key) -> None:
-        """The process has nothing more to do with this."""
-        self.todo.pop(key, None)
-        self.dropped.discard(key)
-
-    def drop(self, keys: list[Key], now: float) -> None:
-        """The process is told to drop these of its `todo`."""
-        if keys:
-            self.dropped.update(keys)
-            self.heard = now
-
-
-@dataclass(slots=True)
-class QueryState:
-    """What the agent holds of a query: the code for its slots, and what is not committed yet."""
-
-    setup: messages.Setup
-    analysis: Frames
-    total: Total = field(default_factory=Total)
-    parts: dict[int, Part] = field(default_factory=dict)
-    since: float = 0.0
-    interval: float = FIRST_INTERVAL
-
-    @property
-    def due(self) -> float:
-        """When what is not committed must be; infinity when there is nothing."""
-        return self.since + self.interval if self.parts else float("inf")
 
 
 class AgentCore:
@@ -167,14 +64,16 @@ class AgentCore:
     Args:
         hello: what to say to the master once all slots are up; its `incarnation` counts on from there.
         grace: seconds to leave in, when it has to; 0: leave at once, with nothing handed on.
+        memory: bytes that a slot may take.
 
     Attributes:
         draining: it is on its way out.
     """
 
-    def __init__(self, hello: messages.Hello, grace: float = GRACE) -> None:
+    def __init__(self, hello: messages.Hello, grace: float = GRACE, memory: float = float("inf")) -> None:
         self.hello = hello
         self.grace = grace
+        self.memory = memory
         self.slots = [SlotState(index) for index in range(hello.slots)]
         self.queries: dict[str, QueryState] = {}
         self.welcome: messages.Welcome | None = None
@@ -182,7 +81,7 @@ class AgentCore:
         self.draining = False
         self._drains = self._end = float("inf")
         self._commits = 0
-        self._unanswered: set[int] = set()
+        self._unanswered: dict[int, int] = {}
         self._failed_starts = 0
         self._spoken = 0.0
         self._effects: list[Effect] = []
@@ -208,6 +107,8 @@ class AgentCore:
             messages.Finished: self._finished,
             messages.Failed: self._failed,
             messages.Commit: self._hand_over,
+            messages.Skipped: self._skipped,
+            messages.Bye: self._retired,
             messages.Compacted: self._compacted,
             messages.Revoke: self._let_go,
             messages.Release: self._let_go,
@@ -248,18 +149,30 @@ class AgentCore:
         handler(slot, message, frames, now)
         return self._done(now)
 
-    def slot_misbehaved(self, index: int, reason: str, now: float) -> list[Effect]:
+    def slot_misbehaved(self, index: int, reason: str, now: float, bite: Bite | None = None) -> list[Effect]:
         """A slot said what cannot be understood: its memory may be damaged, and nothing it says can be relied on."""
         if self.slots[index].stage != "ending":
-            self._replace(self.slots[index], reason)
+            self._replace(self.slots[index], reason, bite)
         return self._done(now)
+
+    def look(self, index: int, bite: Bite | None, taken: int, now: float) -> list[Effect]:
+        """What a slot is at, and the bytes of memory that it takes."""
+        slot = self.slots[index]
+        if slot.stage == "up" and not self._overdue(slot, bite, now):
+            self._look_at_memory(slot, bite, taken)
+        return self._done(now)
+
+    @property
+    def choked(self) -> bool:
+        """Whether slots have to wait, because the master does not answer commits."""
+        return sum(self._unanswered.values()) >= MOST_UNANSWERED
 
     def unsendable(self, message: Message, reason: str, now: float) -> list[Effect]:
         """A message is over the limits of the protocol: who waits for it is told so."""
         failure = self._failure("MergeError", f"the result cannot be sent: {reason}")
         match message:
             case messages.Commit():
-                self._unanswered.discard(message.commit)
+                self._unanswered.pop(message.commit, None)
                 self._fail(message.query, [part.lease for part in message.parts], failure)
             case messages.Compacted():
                 self._tell(messages.Compacted(message.query, message.slot, failure))
@@ -269,11 +182,11 @@ class AgentCore:
                 raise LocalProtocolError(reason)
         return self._done(now)
 
-    def slot_exited(self, index: int, reason: str, now: float) -> list[Effect]:
-        """A slot's process has ended: report what is lost with it, and start another."""
+    def slot_exited(self, index: int, reason: str, now: float, bite: Bite | None = None) -> list[Effect]:
+        """A slot's process has ended, at work on `bite`: report what is lost with it, and start another."""
         slot = self.slots[index]
         if slot.stage != "ending":
-            self._report_down(slot, reason)
+            self._report_down(slot, reason, bite)
         self._failed_starts = self._failed_starts + 1 if slot.stage == "starting" else 0
         self.slots[index] = SlotState(index)
         if self._failed_starts < MAX_FAILED_STARTS:
@@ -289,7 +202,8 @@ class AgentCore:
 
     def deadline(self) -> float:
         """When `expire` is to be called at the latest; infinity before the first hello, unless the worker's end is known."""
-        times = [query.due for query in self.queries.values()] + [slot.due for slot in self.slots]
+        times = [query.due for query in self.queries.values()]
+        times += [slot.due for slot in self.slots if not self.choked]
         times.append(self._end if self.draining else self._drains)
         if self.welcome is not None:
             times.append(self._spoken + self.welcome.heartbeat)
@@ -303,7 +217,7 @@ class AgentCore:
             if now >= query.due:
                 self._commit(number)
         for slot in list(self.slots):
-            if now >= slot.due:
+            if now >= slot.due and not self.choked:
                 self._replace(slot, f"it stayed {PATIENCE:g} s at work on what it was told to drop")
         if self.welcome is not None and now >= self._spoken + self.welcome.heartbeat and not self._effects:
             self._tell(messages.Heartbeat())
@@ -339,6 +253,10 @@ class AgentCore:
             log.error("lease %d of %s: %s", message.lease, message.query, reason)
             self._fail(message.query, [message.lease], self._failure("QueryFailed", reason, kind="slot"))
             return
+        if message.lease <= query.latest:
+            log.warning("lease %d of %s came twice", message.lease, message.query)
+            return
+        query.latest = message.lease
         slot = self.slots[message.slot]
         if slot.stage != "up":
             # It went down while the lease was on its way; the master has to hear of this one too.
@@ -377,7 +295,11 @@ class AgentCore:
             slot.set_up.discard(message.query)
 
     def _committed(self, message: messages.Committed, frames: Frames, now: float) -> None:
-        self._unanswered.discard(message.commit)
+        choked = self.choked
+        self._unanswered.pop(message.commit, None)
+        if choked and not self.choked:
+            for slot in self.slots:
+                slot.heard = now  # it could not be heard before
         if not message.accepted:
             log.warning("commit %d was refused: %s", message.commit, message.reason)
 
@@ -444,6 +366,7 @@ class AgentCore:
     def _finished(self, slot: SlotState, message: messages.Finished, frames: Frames, now: float) -> None:
         key = (message.query, message.lease)
         slot.through_with(key)
+        slot.worked = True
         if key in slot.leases:
             slot.finished[key] = message.stop
             self._tell(message)
@@ -454,6 +377,16 @@ class AgentCore:
         if key in slot.leases:
             self._close(slot, key)
             self._tell(message, frames)
+
+    def _skipped(self, slot: SlotState, message: messages.Skipped, frames: Frames, now: float) -> None:
+        if message.query in slot.set_up:
+            self._tell(message, frames)
+
+    def _retired(self, slot: SlotState, message: messages.Bye, frames: Frames, now: float) -> None:
+        """The slot has handed over what it has done, as it was told to, and waits for its end. What it has left is not what
+        takes it down.
+        """
+        self._replace(slot, "it has grown too large", planned=True)
 
     def _compacted(self, slot: SlotState, message: messages.Compacted, frames: Frames, now: float) -> None:
         if (message.query, None) in slot.todo.keys() - slot.dropped:
@@ -492,12 +425,14 @@ class AgentCore:
             query.since = now
         for part in message.parts:
             before = query.parts.get(part.lease)
-            query.parts[part.lease] = part if before is None else Part(part.lease, before.start, part.stop)
+            query.gaps += len(part.gaps)
+            together = Part(part.lease, before.start, part.stop, [*before.gaps, *part.gaps]) if before else part
+            query.parts[part.lease] = together
             key = (message.query, part.lease)
             if slot.finished.get(key) == part.stop:
                 self._close(slot, key)
         busy = any(number == message.query for other in self.slots for number, _ in other.leases)
-        if not busy or self.draining or query.total.nbytes >= COMMIT_BYTES:
+        if not busy or self.draining or query.total.nbytes >= COMMIT_BYTES or query.gaps >= MOST_GAPS:
             self._commit(message.query)
 
     def _commit_apart(self, slot: SlotState, message: messages.Commit, frames: Frames) -> None:
@@ -513,20 +448,55 @@ class AgentCore:
 
     # --- slots that go --------------------------------------------------------------------------------------------
 
-    def _report_down(self, slot: SlotState, reason: str) -> None:
+    def _report_down(self, slot: SlotState, reason: str, bite: Bite | None = None, planned: bool = False) -> None:
         """A slot's process is gone, or will be: commit what it has handed over, and report what it has not."""
         lost = [LeaseKey(*key) for key in slot.leases]
         for number in {key.query: None for key in lost}:
             self._commit(number)
         if self.said_hello:
-            self._tell(messages.SlotDown(slot.index, lost, reason, *slot.suspects()))
+            suspects = () if planned else slot.suspects(bite)
+            self._tell(messages.SlotDown(slot.index, lost, reason, *suspects))
 
-    def _replace(self, slot: SlotState, reason: str) -> None:
+    def _replace(self, slot: SlotState, reason: str, bite: Bite | None = None, planned: bool = False) -> None:
         """End a slot's process; `slot_exited` starts another."""
         log.warning("slot %d is replaced: %s", slot.index, reason)
-        self._report_down(slot, reason)
+        self._report_down(slot, reason, bite, planned)
         self.slots[slot.index] = SlotState(slot.index, "ending")
         self._effects.append(Kill(slot.index))
+
+    def _overdue(self, slot: SlotState, bite: Bite | None, now: float) -> bool:
+        """Replace a slot that is at the same entries for longer than its query allows."""
+        query = self.queries.get(bite.query) if bite is not None else None
+        if bite is None or query is None:
+            return False
+        prepares = bite.start == bite.stop
+        limit = max(query.setup.timeout, PREPARING) if prepares else query.setup.timeout
+        if now - bite.began <= limit:
+            return False
+        what = "preparing" if prepares else "at work on the same entries"
+        self._replace(slot, f"ended after {limit:g} s {what}: an endless loop? (timeout= of process)", bite)
+        return True
+
+    def _look_at_memory(self, slot: SlotState, bite: Bite | None, taken: int) -> None:
+        """Have a slot that grows take smaller bites, or make room for a fresh process; end one that does not, or is far too
+        large.
+        """
+        told = slot.order is not None and slot.order.retire
+        if slot.todo and (taken > FAR_TOO_LARGE * self.memory or (told and taken > self.memory)):
+            more = f"ended because it needed {shown(taken)}, more than the {shown(self.memory)} a slot has (--memory)"
+            self._replace(slot, more, bite)
+        elif taken >= RETIRE * self.memory and slot.worked and not slot.todo:
+            self._replace(slot, f"it takes {shown(taken)} of {shown(self.memory)}, and does nothing", planned=True)
+        else:
+            soon = 2 * taken - slot.taken  # at the next look, if it goes on like this
+            retire = taken >= RETIRE * self.memory or (taken >= WARN * self.memory and soon > self.memory)
+            order = Order(slot.index, halvings(taken, self.memory), retire)
+            if order != (slot.order or Order(slot.index, 0, False)):
+                if taken >= WARN * self.memory and (slot.order is None or order.retire):
+                    log.warning("slot %d takes %s of %s", slot.index, shown(taken), shown(self.memory))
+                slot.order = order
+                self._effects.append(order)
+        slot.taken = taken
 
     # --- leaving --------------------------------------------------------------------------------------------------
 
@@ -568,12 +538,12 @@ class AgentCore:
         if not query.parts:
             return
         self._tell_commit(number, list(query.parts.values()), query.total.partial().to_frames())
-        query.total, query.parts = Total(), {}
+        query.total, query.parts, query.gaps = Total(), {}, 0
         query.interval = min(COMMIT_INTERVAL, 2 * query.interval)
 
     def _tell_commit(self, query: str, parts: list[Part], frames: Frames | list[Buffer]) -> None:
         self._commits += 1
-        self._unanswered.add(self._commits)
+        self._unanswered[self._commits] = sum(len(frame) for frame in frames)
         self._tell(messages.Commit(self._commits, query, parts), frames)
 
     def _fail(self, query: str, leases: list[int], failure: messages.Failure) -> None:

@@ -34,6 +34,7 @@ class Cradle:
 
     Attributes:
         endpoint: where slots connect to; the agent binds it.
+        board: the file by which slots and agent share memory; the agent makes it (see `worker.board`).
         link: the socket pair's end to the nursery (see `worker.nursery` for what is said).
     """
 
@@ -41,11 +42,12 @@ class Cradle:
         cache = cache or Path(platformdirs.user_cache_dir("eventmill")) / "kernels"
         self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder_for_socket())
         self.endpoint = f"ipc://{self._folder.name}/{_SOCKET}"
+        self.board = Path(self._folder.name) / "board"
         self._forks = 0
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "eventmill.worker.nursery"]
         self._process = subprocess.Popen(
-            [*command, str(theirs.fileno()), str(os.getpid()), self.endpoint, str(cache)],
+            [*command, str(theirs.fileno()), str(os.getpid()), self.endpoint, str(cache), str(self.board)],
             pass_fds=[theirs.fileno()],
             env=os.environ | _ONE_THREAD,
             start_new_session=True,

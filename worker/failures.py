@@ -16,6 +16,7 @@ _OURS = [_PACKAGE / name for name in ("merge", "protocol", "worker")]
 """Folders, not the package: in a checkout its examples, which are users' code, are in it too."""
 _LONGEST = 20_000
 _LONGEST_NAME = 200
+_LONGEST_REASON = 300
 _LARGEST_PICKLE = 16 * 2**20
 
 
@@ -38,6 +39,7 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
         tree=file.tree,
         start=start,
         stop=stop,
+        transient=isinstance(error, DatasetError) and error.transient,
     )
     with contextlib.suppress(Exception):  # whatever keeps the user's exception from being pickled
         error.__traceback__ = error.__context__ = error.__cause__ = None
@@ -45,6 +47,11 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
         if len(pickled) <= _LARGEST_PICKLE:
             return failure, [pickled]
     return failure, []
+
+
+def reason(error: BaseException) -> str:
+    """An error in a line, as it is listed with the entries that are lost by it."""
+    return _plain(f"{type(error).__qualname__[:_LONGEST_NAME]}: {_text(error)}")[:_LONGEST_REASON]
 
 
 def _is_ours(filename: str) -> bool:

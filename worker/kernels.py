@@ -59,7 +59,8 @@ class CompiledKernel:
     """A kernel that runs over columns, on this slot, and accumulates its outputs.
 
     `cache` is the folder for compiled code; it may be shared by processes. Nothing is compiled before the first `run`,
-    because only the columns tell the types of the branches.
+    because only the columns tell the types of the branches. `at`, one int64, is where the loop keeps the index of the entry
+    at work: memory that another process may look at too.
 
     Example:
         >>> from hist import Hist
@@ -73,12 +74,13 @@ class CompiledKernel:
         2.0
     """
 
-    def __init__(self, kernel: Kernel, cache: Path) -> None:
+    def __init__(self, kernel: Kernel, cache: Path, at: NDArray[np.int64] | None = None) -> None:
         self.branches = kernel.branches
         self.compiled = self.loaded = 0  # loops that this object compiled, and that it found in the cache
         self._kernel, self._cache = kernel, cache
-        self._entry, self._first_entry = np.zeros(1, np.int64), 0
+        self._entry, self._first_entry = np.full(1, -1, np.int64) if at is None else at, 0
         self._numbers: NDArray[np.int64] | None = None
+        self._pass: tuple[Callable[..., None], dict[str, list[Any]]] | None = None
         self._loops: dict[tuple[str, ...], Callable[..., None]] = {}
         self._outputs = {
             name: _output(name, kernel.outputs[name]) for name in kernel.parameters if name in kernel.outputs
@@ -89,12 +91,25 @@ class CompiledKernel:
         return _OwnCode(self._kernel.function)
 
     @property
-    def current_entry(self) -> int:
-        """The entry (its number, as given to `run`) that was being processed when an exception came out of `run`."""
+    def current_index(self) -> int | None:
+        """Which of the columns' entries was being processed when an exception came out of `run`; None before the first."""
         index = int(self._entry[0])
+        return index if index >= 0 else None
+
+    @property
+    def current_entry(self) -> int | None:
+        """As `current_index`, but the entry's number, as given to `run`."""
+        index = self.current_index
+        if index is None:
+            return None
         return self._first_entry + index if self._numbers is None else int(self._numbers[index])
 
-    def run(self, columns: Mapping[str, Readable], first_entry: int, numbers: NDArray[np.int64] | None = None) -> None:
+    def run(
+        self,
+        columns: Mapping[str, Readable],
+        first_entry: int,
+        numbers: NDArray[np.int64] | None = None,
+    ) -> None:
         """Calls the user's function for every entry of the columns (all of one length), without the GIL.
 
         The outputs accumulate. After an exception they hold part of the columns too: `take` them, and throw them away.
@@ -103,7 +118,7 @@ class CompiledKernel:
         Raises AnalysisError if the function does not compile for these columns, and what the function itself raises,
         with a note of the entry and the user's line.
         """
-        self._first_entry, self._numbers, self._entry[0] = first_entry, numbers, 0
+        self._first_entry, self._numbers, self._entry[0] = first_entry, numbers, -1
         chosen = [columns[name] for name in self.branches]
         entries = len(chosen[0])
         if any(len(column) != entries for column in chosen):
@@ -112,17 +127,30 @@ class CompiledKernel:
         loop = self._loops.get(structure)
         if loop is None:
             loop = self._loops[structure] = self._loop(dict(zip(self.branches, structure, strict=True)))
-        by_name: dict[str, list[Any]] = {name: output.arrays for name, output in self._outputs.items()}
-        by_name |= {name: _arrays(column) for name, column in zip(self.branches, chosen, strict=True)}
-        arrays = [array for name in self._kernel.parameters for array in by_name[name]]
+        self._pass = loop, {name: _arrays(column) for name, column in zip(self.branches, chosen, strict=True)}
         try:
-            loop(entries, self._entry, *arrays)
+            self.run_again(0, entries)
         except Exception as error:
             # Numba tells the line of a raise statement only; that of an index out of range Python can find.
             line = self._own.line_of(error) or self._line_in_python(columns, int(self._entry[0]))
             where = f"in entry {self.current_entry}, kernel {self._kernel.__name__}"
             error.add_note(f"{where}, {line}" if line else where)
             raise
+
+    def run_again(self, start: int, stop: int) -> None:
+        """As `run`, over the columns of the last one, from index `start` to before `stop`; `current_index` counts from
+        there. What the function raises comes without a note, which takes far longer than raising.
+        """
+        if self._pass is None:
+            raise ValueError("there was no run before")
+        loop, columns = self._pass
+        self._entry[0] = -1
+        arrays = [
+            array
+            for name in self._kernel.parameters
+            for array in (self._outputs[name].arrays if name in self._outputs else columns[name])
+        ]
+        loop(start, stop, self._entry, *arrays)
 
     def take(self) -> dict[str, object]:
         """The outputs accumulated since the last `take`, by name, in the order of the parameters; then zeros again.
@@ -173,8 +201,8 @@ class CompiledKernel:
 
     def _source(self, structure: dict[str, str]) -> tuple[str, tuple[types.Type, ...]]:
         """The loop in Python, and the types of its arguments."""
-        parameters, prologue, calls = ["entries", "entry"], list[str](), list[str]()
-        argument_types: list[types.Type] = [types.intp, types.Array(types.int64, 1, "C")]
+        parameters, prologue, calls = ["start", "stop", "entry"], list[str](), list[str]()
+        argument_types: list[types.Type] = [types.intp, types.intp, types.Array(types.int64, 1, "C")]
         for number, name in enumerate(self._kernel.parameters):
             if name in self._outputs:
                 lines, call, kinds = self._outputs[name].source(f"p{number}")
@@ -184,7 +212,8 @@ class CompiledKernel:
             calls.append(call)
             parameters += [f"p{number}_{position}" for position in range(len(kinds))]
             argument_types += kinds
-        body = [*prologue, "for i in range(entries):", "    entry[0] = i", f"    nothing(function({', '.join(calls)}))"]
+        call = f"    nothing(function({', '.join(calls)}))"
+        body = [*prologue, "for i in range(start, stop):", "    entry[0] = i - start", call]
         text = f'"""Written by eventmill: the loop of the kernel {self._kernel.__name__} over its entries."""\n\n\n'
         text += f"def loop({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in body)
         return text, tuple(argument_types)

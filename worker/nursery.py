@@ -23,6 +23,7 @@ import selectors
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 
 from . import slot
 
@@ -37,8 +38,8 @@ def die_with_parent(parent: int) -> None:
 
 
 def main() -> None:
-    """Entry point: `python -m eventmill.worker.nursery FD AGENT_PID ENDPOINT CACHE`."""
-    fd, agent, endpoint, cache = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    """Entry point: `python -m eventmill.worker.nursery FD AGENT_PID ENDPOINT CACHE BOARD`."""
+    fd, agent, *places = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
     die_with_parent(agent)
     for number in (signal.SIGINT, signal.SIGTERM):  # a batch system tells all processes of a job: the agent sees to it
         signal.signal(number, signal.SIG_IGN)
@@ -48,16 +49,20 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     link.send(b"warm")
-    Nursery(link, endpoint, cache).run()
+    Nursery(link, places).run()
 
 
 class Nursery:
-    """Forks slots on request and reports their ends."""
+    """Forks slots on request and reports their ends.
 
-    def __init__(self, link: socket.socket, endpoint: str, cache: str) -> None:
+    Args:
+        link: to the agent.
+        places: what slots need to know: the agent's endpoint, the folder for compiled kernels, and the board.
+    """
+
+    def __init__(self, link: socket.socket, places: Sequence[str]) -> None:
         self.link = link
-        self.endpoint = endpoint
-        self.cache = cache
+        self.places = places
         self._slots: dict[int, int] = {}
 
     def run(self) -> None:
@@ -93,7 +98,7 @@ class Nursery:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 self.link.close()
-                slot.main(index, number, self.endpoint, self.cache)
+                slot.main(index, number, *self.places)
             except BaseException:
                 logging.getLogger(__name__).exception("slot %d ended by an error of eventmill itself", index)
             finally:

@@ -9,8 +9,11 @@ uproot, whose awkward arrays are taken apart into columns here. Whatever goes wr
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
+import re
 import struct
+import sys
 import time
 import zlib
 from collections import OrderedDict
@@ -55,6 +58,13 @@ _READING_ERRORS = (
     AttributeError,
 )
 """What uproot raises for bytes that it cannot make sense of: by its parsers' nature, nearly anything."""
+_PERMANENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+"""Errors of the operating system that will be the same the next time."""
+_SERVER_SAYS = re.compile(r"\[(3[0-9]{3})\] .*|Invalid address")
+"""In the text of uproot's `FileNotFoundError`, which stands for whatever an XRootD server refuses, and for a host that is
+not known."""
+_NOT_THERE, _NOT_FOR_US = "3011", ("3010", "3016", "3030")
+"""What XRootD servers answer about files: no such file; no permission, a folder, not authenticated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,14 @@ class Reader:
         if not isinstance(source, LocalSource) and self.opened >= since:
             return True
         return isinstance(source, LocalSource | XRootDAhead) and source.is_current()
+
+    def check_unchanged(self) -> None:
+        """Raise `DatasetError` when somebody has written to the file since it was opened, as far as a local disk tells:
+        what was read meanwhile may be of the old file, the new one, or both.
+        """
+        source = self.directory.file.source
+        if isinstance(source, LocalSource) and not source.is_unchanged():
+            raise DatasetError(f"{self.path} was written to while it was read: submit the query again")
 
     def close(self) -> None:
         """Close the file. What has been read stays valid; lazy columns not read by then do not."""
@@ -322,13 +340,18 @@ class Reader:
         try:
             yield
         except FileNotFoundError as error:
-            raise DatasetError(f"there is no file {self.path}") from error
+            said = _SERVER_SAYS.search(str(error))
+            if said is None or said[1] == _NOT_THERE:
+                raise DatasetError(f"there is no file {self.path}") from error
+            text = f"{self.path} {what}: XRootD says: {said[0]}"
+            raise DatasetError(text, transient=said[1] not in _NOT_FOR_US) from error
         except TimeoutError as error:
-            raise DatasetError(f"{self.path} {what}: the server does not answer ({_brief(error)})") from error
+            text = f"{self.path} {what}: the server does not answer ({_brief(error)})"
+            raise DatasetError(text, transient=True) from error
         except (UnknownInterpretation, CannotBeAwkward) as error:
             raise DatasetError(f"{self.path} {what}: uproot does not know a type in it ({error})") from error
-        except _READING_ERRORS as error:
-            raise DatasetError(f"{self.path} {what}: {_brief(error)}") from error
+        except (*_READING_ERRORS, *_http_errors()) as error:
+            raise DatasetError(f"{self.path} {what}: {_brief(error)}", transient=_may_pass(self.path, error)) from error
 
 
 class ReaderCache:
@@ -411,6 +434,25 @@ def _open(path: str, timeout: float) -> Any:
     except BaseException:
         file.close()
         raise
+
+
+def _may_pass(path: str, error: BaseException) -> bool:
+    """Whether an error in reading may be gone the next time, or with another replica.
+
+    What comes over a network may also be cut off or damaged on its way; what is wrong with a local file stays wrong.
+    """
+    status = getattr(error, "status", None)  # what a web server said
+    if isinstance(status, int):
+        return status >= 500 or status in (408, 429)
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno not in _PERMANENT
+    return "://" in path and not isinstance(error, NotImplementedError)
+
+
+def _http_errors() -> tuple[type[Exception], ...]:
+    """What the client of web servers raises, once it is in use."""
+    client = sys.modules.get("aiohttp")
+    return () if client is None else (client.ClientError,)
 
 
 def _described(identity: str) -> str:

@@ -83,6 +83,10 @@ class Selection:
             return 0, 0
         return self.listing.entry(start - self.first), self.listing.entry(stop - self.first - 1) + 1
 
+    def check_unchanged(self) -> None:
+        """As `Reader.check_unchanged`."""
+        self.reader.check_unchanged()
+
     # --- as a reader has it -------------------------------------------------------------------------------------------
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:

@@ -11,6 +11,7 @@ import os
 import platform
 import signal
 import time
+from pathlib import Path
 
 import zmq
 
@@ -22,13 +23,22 @@ from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtoc
 from ..protocol.lifeline import EndSignals, Lifeline
 from ..protocol.messages import Message
 from ..protocol.version import __version__
-from .core import GRACE, AgentCore, Effect, Fork, Kill, Leave, ToMaster, ToSlot
+from .board import Board
+from .core import GRACE, AgentCore
 from .cradle import Cradle
+from .effects import Effect, Fork, Kill, Leave, Order, ToMaster, ToSlot
+from .memory import limit_a_slot, taken
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 5.0
-"""How long a worker tries to reach a master that it has never reached."""
+LOOK_SECONDS = 0.5
+"""How often slots are looked at: what they are at, and how much memory they take."""
+MOST_WAITING = 8
+"""Messages of a slot that wait here at most; behind them it waits itself."""
+PATIENCE = 600.0
+"""Seconds for which a worker tries to reach its master: long enough to boot the master's machine."""
+COMPLAINT_SECONDS = 5.0
+"""Seconds without the master after which a worker says so."""
 
 
 class Worker:
@@ -38,12 +48,15 @@ class Worker:
         connection: the master to work for.
         slots: number of slot processes.
         name: what the master calls it; the host's name by default.
-        patience: seconds to try to reach the master before giving up.
+        patience: seconds to try to reach the master before giving up, at first and whenever it is gone.
         owner: process to end with, for a worker that belongs to one session.
         cradle: a nursery that has been started already.
         walltime: seconds after which this worker has to be gone; None: no limit.
         grace: seconds that it takes at most to leave in good order, when it is told to or its walltime ends; 0: it leaves
             at once, and what it has not committed is done again by others.
+        file: where the connection is from; it tells where a master is that has moved.
+        memory: bytes that a slot may take; None: a fair part of what the batch system, the control group and the machine
+            have.
     """
 
     def __init__(
@@ -51,11 +64,13 @@ class Worker:
         connection: Connection,
         slots: int,
         name: str = "",
-        patience: float = CONNECT_SECONDS,
+        patience: float = PATIENCE,
         owner: int | None = None,
         cradle: Cradle | None = None,
         walltime: float | None = None,
         grace: float = GRACE,
+        file: Path | None = None,
+        memory: int | None = None,
     ) -> None:
         self.connection = connection
         self.patience = patience
@@ -69,17 +84,22 @@ class Worker:
             slots=slots,
         )
         self.walltime = walltime
-        self.core = AgentCore(self.hello, grace)
+        self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.cradle = cradle or Cradle()
+        self.board = Board(self.cradle.board, slots)
+        self._looked = 0.0
         self.slots = self.context.socket(zmq.ROUTER)
         self.slots.set(zmq.LINGER, 0)
         self.slots.set(zmq.ROUTER_MANDATORY, 1)
+        self.slots.set(zmq.RCVHWM, MOST_WAITING)
         self.slots.set(zmq.SNDHWM, 0)  # a slot in an endless loop reads nothing: that must not stop us
-        self.dial = Dial(self.context, connection)
+        self.dial = Dial(self.context, connection, file)
         self.lifeline = Lifeline(owner) if owner is not None else None
         self.identities: dict[int, bytes] = {}
         self._leave: Leave | None = None
+        self._in_touch = time.monotonic()
+        self._complained = False
 
     def run(self) -> None:
         """Work until the master ends, the owner is gone, or this worker is told to leave: by a signal, the master, or its
@@ -110,12 +130,14 @@ class Worker:
         told = False
         if self.lifeline is not None:
             poller.register(self.lifeline.fileno(), zmq.POLLIN)
-        in_touch, known = time.monotonic(), 0
+        known = 0
+        self._in_touch = time.monotonic()
         if self.walltime is not None:
-            self._carry_out(self.core.drain(self.walltime, in_touch))
+            self._carry_out(self.core.drain(self.walltime, self._in_touch))
         while self._leave is None:
             now = time.monotonic()
-            wait = min(self.core.deadline() - now, 1.0)
+            wait = min(self.core.deadline() - now, LOOK_SECONDS)
+            poller.modify(self.slots, 0 if self.core.choked else zmq.POLLIN)
             ready = dict(poller.poll(int(max(0.0, wait) * 1000) + 1))
             if dial.monitor in ready:
                 dial.take_events()
@@ -139,12 +161,23 @@ class Worker:
                 told = True
                 log.info("told to end: draining, for %g s at most; another signal ends it at once", self.core.grace)
                 self._carry_out(self.core.drain(self.core.grace, time.monotonic()))
+            self._look_at_slots()
             now = time.monotonic()
             self._carry_out(self.core.expire(now))
-            if dial.connected or self.core.welcome is not None:
-                in_touch = now
-            if dial.refused or now - in_touch > self.patience:
-                raise ConnectionFailed(dial.trouble())
+            self._stay_in_touch(now)
+
+    def _stay_in_touch(self, now: float) -> None:
+        """While the master cannot be reached: look where else it may be, and give up in the end."""
+        if self.dial.connected:
+            self._in_touch, self._complained = now, False
+            return
+        self.dial.look_again()
+        away = now - self._in_touch
+        if self.dial.refused or away > self.patience:
+            raise ConnectionFailed(self.dial.trouble())
+        if away > COMPLAINT_SECONDS and not self._complained:
+            self._complained = True
+            log.warning("%s; trying for %.0f s more", self.dial.trouble(), self.patience - away)
 
     def _receive_from_master(self) -> None:
         for message, rest in self.dial.receive():
@@ -152,8 +185,18 @@ class Worker:
             if self._leave is not None:
                 return
 
+    def _look_at_slots(self) -> None:
+        """See from time to time what each slot is at, and how much memory it takes."""
+        now = time.monotonic()
+        if now < self._looked + LOOK_SECONDS:
+            return
+        self._looked = now
+        for slot in self.identities:
+            size = taken(self.board.pid(slot), self.core.memory)
+            self._carry_out(self.core.look(slot, self.board.bite(slot), size, now))
+
     def _receive_from_slots(self) -> None:
-        while True:
+        while not self.core.choked:
             try:
                 identity, *frames = self.slots.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
@@ -164,7 +207,8 @@ class Worker:
             try:
                 message, rest = codec.decode([frame.buffer for frame in frames])
             except RemoteProtocolError as error:
-                effects = self.core.slot_misbehaved(slot, f"it sent nonsense: {error}", time.monotonic())
+                bite = self.board.bite(slot)
+                effects = self.core.slot_misbehaved(slot, f"it sent nonsense: {error}", time.monotonic(), bite)
             else:
                 effects = self.core.from_slot(slot, message, rest, time.monotonic())
             self._carry_out(effects)
@@ -177,7 +221,8 @@ class Worker:
             slot, status = map(int, numbers)
             self._receive_from_slots()  # what the slot said before its end comes first
             del self.identities[slot]
-            self._carry_out(self.core.slot_exited(slot, describe_exit(status), time.monotonic()))
+            bite = self.board.bite(slot)
+            self._carry_out(self.core.slot_exited(slot, describe_exit(status), time.monotonic(), bite))
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -187,9 +232,12 @@ class Worker:
                 case ToSlot():
                     self._send_to_slot(effect)
                 case Fork():
+                    self.board.clear(effect.slot)
                     self.identities[effect.slot] = self.cradle.fork(effect.slot)
                 case Kill():
                     self.cradle.kill(effect.slot)
+                case Order():
+                    self.board.order(effect.slot, effect.halvings, effect.retire)
                 case Leave():
                     if not effect.error:
                         log.info("leaving: %s", effect.reason)

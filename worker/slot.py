@@ -4,12 +4,17 @@ It works on its leases in the order in which they came, in *bites* of about `BIT
 between bites. The result of a packet is accumulated apart and joins the slot's total when the packet is finished, so that
 a packet that fails leaves no trace. Totals are handed to the agent every `HAND_OVER` seconds, and whenever there is
 nothing else to do.
+
+In a query that skips errors, a bite that raises is taken apart (`worker.isolation`). From the first one on, the result of
+each bite is put aside when it is done, so that the next one can fail without it; the packet in hand, whose bites were not,
+is begun again.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import os
 import time
 from bisect import bisect_right
 from collections import deque
@@ -18,6 +23,7 @@ from pathlib import Path
 from typing import NoReturn, TypeGuard
 
 import msgspec
+import numpy as np
 import zmq
 
 from ..merge import Partial, Total, compact
@@ -25,11 +31,13 @@ from ..packetizer.listing import Listing
 from ..packetizer.masks import Mask
 from ..protocol import codec, messages
 from ..protocol.codec import Buffer
-from ..protocol.errors import LocalProtocolError, MergeError
-from ..protocol.messages import File, Message, Part
-from .bites import Bites
+from ..protocol.errors import DatasetError, EventmillError, LocalProtocolError, MergeError
+from ..protocol.messages import File, Gap, Message, Part
+from .bites import LARGEST_BITE, Bites
+from .board import COMPACTING, ROW, Row
 from .cradle import identity
 from .failures import describe
+from .isolation import MOST_FAULTS, Fault, Isolation, gaps
 from .readers import FileLayout, Reader, ReaderCache
 from .selection import Selection, listed
 from .tasks import Source, Task, load, source_without_file
@@ -39,6 +47,8 @@ HAND_OVER = 0.25
 TELL = 0.25
 """How often, at most, a slot says where it is in a packet; in a long one it says so `TIMES_TOLD` times."""
 TIMES_TOLD = 8
+MOST_WAITING = 8
+"""Messages that wait for the agent at most: a slot whose agent does not listen waits, it does not pile up results."""
 ERRORS = (Exception, SystemExit, KeyboardInterrupt)
 """What user code may raise, `sys.exit()` included; the slot goes on."""
 
@@ -54,12 +64,15 @@ def warm() -> None:
     kernels.warm()
 
 
-def main(index: int, number: int, endpoint: str, cache: str) -> NoReturn:
+def main(index: int, number: int, endpoint: str, cache: str, board: str) -> NoReturn:
     """Be slot `index`, in the `number`th process that its nursery forks, talking to the agent at `endpoint`."""
+    row = Row.on_board(Path(board), index)
+    row.introduce(os.getpid())
     socket = zmq.Context().socket(zmq.DEALER)
     socket.set(zmq.IDENTITY, identity(index, number))
+    socket.set(zmq.SNDHWM, MOST_WAITING)
     socket.connect(endpoint)
-    SlotProcess(index, socket, Path(cache)).run()
+    SlotProcess(index, socket, Path(cache), row).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,12 @@ Todo = messages.Lease | Compaction
 
 
 class Running:
-    """A query in this slot: the user's code, and what has been accumulated for it and not handed over."""
+    """A query in this slot: the user's code, and what has been accumulated for it and not handed over.
+
+    Attributes:
+        passes_over: it has passed over an error: results of bites are put aside one by one.
+        told: the agent has been told of the first error passed over.
+    """
 
     def __init__(self, setup: messages.Setup, blob: Buffer, supply: Buffer = b"") -> None:
         self.setup = setup
@@ -90,6 +108,8 @@ class Running:
         self.parts: list[Part] = []
         self.since = 0.0
         self.handed_over = False
+        self.passes_over = False
+        self.told = False
 
     @functools.cached_property
     def mask(self) -> Mask | None:
@@ -98,12 +118,20 @@ class Running:
 
 
 class SlotProcess:
-    """The loop of a slot. It never ends by itself: the nursery ends it."""
+    """The loop of a slot. It never ends by itself: the nursery ends it.
 
-    def __init__(self, index: int, socket: zmq.Socket[bytes], cache: Path) -> None:
+    Args:
+        index: which slot of its worker it is.
+        socket: to the agent.
+        cache: folder for compiled kernels.
+        row: what the agent sees of it at any time, and has to tell it.
+    """
+
+    def __init__(self, index: int, socket: zmq.Socket[bytes], cache: Path, row: Row | None = None) -> None:
         self.index = index
         self.socket = socket
         self.cache = cache
+        self.row = row or Row(bytearray(ROW))
         self.readers = ReaderCache()
         self.queries: dict[str, Running] = {}
         self.todo: deque[Todo] = deque()
@@ -122,6 +150,8 @@ class SlotProcess:
                     self._hand_over_due()
                 case Compaction() as compaction:
                     self._compact(compaction)
+            if self.row.retires:
+                self._retire()
 
     # --- messages -------------------------------------------------------------------------------------------------
 
@@ -187,26 +217,38 @@ class SlotProcess:
         )
         self._send(message)
 
+    def _retire(self) -> NoReturn:
+        """Hand over everything, and wait to be ended: a fresh process takes this one's place."""
+        for number, running in self.queries.items():
+            self._hand_over(number, running)
+        self._send(messages.Bye())
+        while True:
+            self.socket.recv_multipart()
+
     # --- work -----------------------------------------------------------------------------------------------------
 
     def _compact(self, compaction: Compaction) -> None:
         """Merge the pickled objects of a total."""
+        self.row.begin(compaction.query, COMPACTING, 0, 0)
         try:
             merged = compact(Partial.from_frames(compaction.frames)).to_frames()
             self._send(messages.Compacted(compaction.query, self.index), merged)
         except ERRORS as error:
             failure, pickled = describe(_told(error), File(""), None, None)
             self._send(messages.Compacted(compaction.query, self.index, failure), pickled)
+        self.row.end()
 
     def _process(self, lease: messages.Lease) -> None:
         """Work on one lease to its end, its time limit, or an error, and report."""
         running = self.queries[lease.query]
         if lease.apart:
             self._hand_over(lease.query, running)
-        packet = self.packet = Packet(lease)
+        packet = self.packet = Packet(lease, aside=Total() if running.passes_over else None)
+        self.row.begin(lease.query, lease.lease, lease.start, lease.start)
         try:
             if running.task is None:
-                running.task = load(running.setup, running.blob, self.cache, lease.file.kind)
+                at = np.frombuffer(self.row.at, np.int64)
+                running.task = load(running.setup, running.blob, self.cache, lease.file.kind, at)
             self._work(running, running.task, packet)
         except ERRORS as error:
             start, stop = packet.at_fault(None if running.task is None else running.task.entry)
@@ -216,6 +258,7 @@ class SlotProcess:
                 self.readers.drop(lease.file.path, lease.file.tree)
             if running.task is not None:
                 running.task.discard()
+        self.row.end()
         self.packet = None
         if lease.apart:
             self._hand_over(lease.query, running)
@@ -232,24 +275,81 @@ class SlotProcess:
         began = told = time.monotonic()
         interval = max(TELL, lease.seconds / TIMES_TOLD)
         while packet.position < packet.stop or packet.bites == 0:
-            bite = running.bites.next(packet.stop - packet.position)
-            packet.begin(bite)
-            self._read_ahead(task, source, packet, bite)
+            bite = min(running.bites.next(packet.stop - packet.position), lease.bite or LARGEST_BITE)
+            packet.begin(max(1, bite >> self.row.halvings) if bite else 0)
+            self._read_ahead(task, source, packet)
             bite_began = time.monotonic()
-            task.run(source, lease.file, packet.position, packet.position + bite)
+            if not self._bite(running, task, source, packet):
+                continue
             now = time.monotonic()
-            running.bites.learn(bite, now - bite_began)
-            packet.end()
+            running.bites.learn(packet.end(), now - bite_began)
             self._receive(wait=False)
             if packet.revoked or lease.query not in self.queries:
                 task.discard()
                 return
-            if now - began > lease.seconds:
+            if now - began > lease.seconds or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
                 break
             if now - told > interval and packet.position < packet.stop:
                 told = now
                 self._send(messages.Reached(lease.query, lease.lease, packet.position))
+        if isinstance(source, Reader | Selection):
+            source.check_unchanged()
         self._finish(running, task, packet, time.monotonic() - began, cpu_before, source.bytes_read - bytes_before)
+
+    def _bite(self, running: Running, task: Task, source: Source, packet: Packet) -> bool:
+        """Analyse the bite in hand, but for entries that raise and may be skipped; false when the packet begins again."""
+        lease = packet.lease
+        try:
+            self.row.begin(lease.query, lease.lease, packet.position, packet.bite_stop)
+            task.run(source, lease.file, packet.position, packet.bite_stop)
+        except ERRORS as error:
+            if isinstance(source, Reader | Selection):
+                source.check_unchanged()
+            if packet.bite_stop == packet.position or not _may_skip(running.setup, lease, error):
+                raise
+            running.passes_over = True
+            if packet.aside is None and not task.all_or_nothing:
+                task.discard()
+                packet.begin_again()
+                return False
+            self._pass_over(running, task, source, packet, error)
+        if packet.aside is not None:
+            packet.aside.add(task.take())
+        self.row.end()
+        return True
+
+    def _pass_over(self, running: Running, task: Task, source: Source, packet: Packet, error: BaseException) -> None:
+        """Find the entries of the bite in hand that raise, and note them; leave the result of the others in the task."""
+        lease, start, stop = packet.lease, packet.position, packet.bite_stop
+        aside = packet.aside = packet.aside or Total()
+        if task.all_or_nothing:
+            aside.add(task.take())
+        run = task.parts(source, lease.file, start, stop)
+
+        def attempt(low: int, high: int) -> Fault | None:
+            self.row.begin(lease.query, lease.lease, low, high)
+            try:
+                run(low, high)
+            except ERRORS as error:
+                if not _may_skip(running.setup, lease, error):
+                    raise
+                return self._fault(running, packet, Fault.of(error, low, high, task.index))
+            return None
+
+        isolation = Isolation(attempt, lambda: aside.add(task.take()), task.discard, task.all_or_nothing)
+        first = self._fault(running, packet, Fault.of(error, start, stop, task.index))
+        faults, packet.bite_stop = isolation.run(start, stop, first)
+        packet.gaps += gaps(faults)
+
+    def _fault(self, running: Running, packet: Packet, fault: Fault) -> Fault:
+        """Tell of the first one that is found; the frames of none of them are kept."""
+        if fault.is_narrow and not running.told:
+            running.told = True
+            lease = packet.lease
+            failure, pickled = describe(fault.error, lease.file, *packet.covering(fault.start, fault.stop))
+            self._send(messages.Skipped(lease.query, failure), pickled)
+        fault.error.__traceback__ = fault.error.__context__ = fault.error.__cause__ = None
+        return fault
 
     def _source(self, running: Running, lease: messages.Lease) -> Source:
         """Where the entries of a file come from: the file itself, or for cycles and items what stands for it."""
@@ -277,11 +377,11 @@ class SlotProcess:
             )
         return packet.selection or reader
 
-    def _read_ahead(self, task: Task, source: Source, packet: Packet, bite: int) -> None:
+    def _read_ahead(self, task: Task, source: Source, packet: Packet) -> None:
         """Ask for what comes after the bite at hand, in this packet or in the next one of the same file."""
         if task.branches is None:
             return
-        start, lease = packet.position + bite, packet.lease
+        start, bite, lease = packet.bite_stop, packet.bite_stop - packet.position, packet.lease
         if start < packet.stop:
             source.ahead(task.branches, start, min(start + bite, packet.stop))
         elif self.todo:
@@ -297,10 +397,10 @@ class SlotProcess:
     ) -> None:
         """Add the packet's result to the slot's, and report; the result itself is handed over when it is due."""
         lease = packet.lease
-        running.total.add(task.take())
+        running.total.add(task.take() if packet.aside is None else packet.aside.partial())
         if not running.parts:
             running.since = time.monotonic()
-        running.parts.append(Part(lease.lease, lease.start, packet.position))
+        running.parts.append(Part(lease.lease, lease.start, packet.position, packet.gaps))
         cpu = time.process_time() - cpu_before
         self._send(messages.Finished(lease.query, lease.lease, packet.position, seconds, cpu, bytes_read))
 
@@ -310,7 +410,8 @@ class SlotProcess:
         now = time.monotonic()
         waiting = {thing.query for thing in self.todo}
         for number, running in self.queries.items():
-            if number not in waiting or not running.handed_over or now - running.since >= HAND_OVER:
+            due = not running.handed_over or now - running.since >= HAND_OVER
+            if due or number not in waiting or sum(len(part.gaps) for part in running.parts) >= MOST_FAULTS:
                 self._hand_over(number, running)
 
     def _hand_over(self, number: str, running: Running) -> None:
@@ -329,16 +430,26 @@ class SlotProcess:
 
 
 class Packet:
-    """A lease at work: how far it has come, and the bite in hand."""
+    """A lease at work: how far it has come, and the bite in hand.
 
-    def __init__(self, lease: messages.Lease) -> None:
+    Attributes:
+        position: entries before it are done.
+        stop: where it ends.
+        bite_stop: where the bite in hand ends, which begins at `position`.
+        aside: the result of the bites that are done, where each is put aside; None where all are in the task.
+        gaps: entries that were skipped.
+    """
+
+    def __init__(self, lease: messages.Lease, aside: Total | None = None) -> None:
         self.lease = lease
-        self.position = lease.start
+        self.position = self.bite_stop = lease.start
         self.stop = lease.stop
         self.revoked = False
         self.bites = 0
         self.selection: Selection | None = None
-        self._bite: int | None = None
+        self.aside = aside
+        self.gaps: list[Gap] = []
+        self._biting = False
 
     def is_of(self, message: messages.Truncate | messages.Revoke) -> bool:
         """Whether a message is about this lease."""
@@ -346,21 +457,31 @@ class Packet:
 
     def begin(self, entries: int) -> None:
         """A bite of `entries` begins at `position`."""
-        self._bite = entries
+        self._biting, self.bite_stop = True, self.position + entries
 
-    def end(self) -> None:
-        """The bite is done."""
-        self.position += self._bite or 0
+    def end(self) -> int:
+        """The bite is done; how many entries it had."""
+        entries = self.bite_stop - self.position
+        self.position = self.bite_stop
         self.bites += 1
-        self._bite = None
+        self._biting = False
+        return entries
+
+    def begin_again(self) -> None:
+        """What has been done is forgotten; from now on the results of bites are put aside."""
+        self.position = self.bite_stop = self.lease.start
+        self.bites, self._biting = 0, False
+        self.aside = Total()
+
+    def covering(self, start: int, stop: int) -> tuple[int, int]:
+        """The entries of the file from the first to the last of a range, which may be of listed ones."""
+        return (start, stop) if self.selection is None else self.selection.covering(start, stop)
 
     def at_fault(self, entry: int | None) -> tuple[int | None, int | None]:
         """The entries that an error came from: one entry where the task knows it, the bite, or nothing before the first."""
-        if self._bite is None:
+        if not self._biting:
             return None, None
-        start, stop = self.position, self.position + self._bite
-        if self.selection is not None:
-            start, stop = self.selection.covering(start, stop)
+        start, stop = self.covering(self.position, self.bite_stop)
         if entry is not None and start <= entry < stop:
             return entry, entry + 1
         return start, stop
@@ -369,6 +490,17 @@ class Packet:
 def is_of(thing: Todo, message: messages.Truncate | messages.Revoke) -> TypeGuard[messages.Lease]:
     """Whether `thing` is the lease that a message is about."""
     return isinstance(thing, messages.Lease) and (message.query, message.lease) == (thing.query, thing.lease)
+
+
+def _may_skip(setup: messages.Setup, lease: messages.Lease, error: BaseException) -> bool:
+    """Whether an error in a bite is skipped here and now: not what concerns the analysis as a whole, as when it does not
+    compile, and not data that others are still to try to read.
+    """
+    if setup.on_error != "skip":
+        return False
+    if isinstance(error, DatasetError):
+        return lease.last_try or not error.transient
+    return not isinstance(error, EventmillError)
 
 
 def _told(error: BaseException) -> BaseException:

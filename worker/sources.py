@@ -66,6 +66,10 @@ class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
         except OSError:
             return False
 
+    def is_unchanged(self) -> bool:
+        """Whether nobody has written to the file that is open here, whatever its name means by now."""
+        return _stamp(os.fstat(self._file)) == self._stamp
+
     def chunk(self, start: int, stop: int) -> Chunk:
         """As uproot's: the bytes of a range, fewer at the end of the file."""
         self._count(1, stop - start)

@@ -11,12 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..merge import Partial, Total, encode
 from ..protocol.analysis import Kernel, unpack
 from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError
 from ..protocol.messages import File, Setup
 from .cycles import CycleSource
+from .held import Held
 from .items import ItemSource
 from .kernels import CompiledKernel, Readable
 from .readers import Reader
@@ -40,14 +44,23 @@ class Source(Protocol):
         """What a columnar function takes of the entries `[start, stop)`."""
 
 
-def load(setup: Setup, blob: Buffer, cache: Path, over: Literal["tree", "cycles", "items"] = "tree") -> Task:
-    """The task for a query over files of one kind. Raises what unpickling the user's code raises."""
+def load(
+    setup: Setup,
+    blob: Buffer,
+    cache: Path,
+    over: Literal["tree", "cycles", "items"] = "tree",
+    at: NDArray[np.int64] | None = None,
+) -> Task:
+    """The task for a query over files of one kind. Raises what unpickling the user's code raises.
+
+    `at`, one number, is where it keeps the index of the entry at work, as `CompiledKernel` does.
+    """
     thing = unpack(bytes(blob))
     if isinstance(thing, Kernel):
-        return KernelTask(CompiledKernel(thing, cache))
+        return KernelTask(CompiledKernel(thing, cache, at))
     if setup.kind == "processor":
         return ProcessorTask(thing)
-    return ItemTask(thing) if over == "items" else ColumnarTask(thing)
+    return ItemTask(thing, at) if over == "items" else ColumnarTask(thing)
 
 
 def source_without_file(file: File, supply: Buffer) -> CycleSource | ItemSource:
@@ -60,11 +73,23 @@ class Task(ABC):
 
     branches: tuple[str, ...] | None = None
     """The branches that every bite reads, where that is known beforehand."""
+    all_or_nothing = True
+    """Whether nothing of a `run` that raises is in the result."""
 
     @property
     def entry(self) -> int | None:
         """The entry at work when the analysis raised, where that is known."""
         return None
+
+    @property
+    def index(self) -> int | None:
+        """As `entry`, but counted from the first of the `run`."""
+        return None
+
+    def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
+        """As `run`, for any parts of the entries `[start, stop)`, of which `run` has just raised; they are read once."""
+        held = Held(source, start, stop) if isinstance(source, Reader | Selection) else source
+        return lambda low, high: self.run(held, file, low, high)
 
     def prepare(self, source: Source, file: File) -> None:  # noqa: B027 - most have nothing to prepare
         """Do, once a query, what its first bite would have to wait for: the time of a packet is to say how fast it was."""
@@ -85,6 +110,8 @@ class Task(ABC):
 class KernelTask(Task):
     """A compiled kernel over columns."""
 
+    all_or_nothing = False
+
     def __init__(self, kernel: CompiledKernel) -> None:
         self.kernel = kernel
         self.branches = kernel.branches
@@ -93,6 +120,10 @@ class KernelTask(Task):
     def entry(self) -> int | None:
         return self.kernel.current_entry
 
+    @property
+    def index(self) -> int | None:
+        return self.kernel.current_index
+
     def prepare(self, source: Source, file: File) -> None:
         """Compile, or load what was compiled before, by running over no entries."""
         self.run(source, file, 0, 0)
@@ -100,6 +131,11 @@ class KernelTask(Task):
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         numbers = source.numbers(start, stop) if isinstance(source, Selection) and start < stop else None
         self.kernel.run(source.read(self.kernel.branches, start, stop), start, numbers)
+
+    def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
+        if self.index is None:  # the columns could not be read
+            return super().parts(source, file, start, stop)
+        return lambda low, high: self.kernel.run_again(low - start, high - start)
 
     def take(self) -> Partial:
         return encode(self.kernel.take())
@@ -117,11 +153,11 @@ class ColumnarTask(Task):
         self.total = Total()
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
-        self._add(source.events(start, stop), file)
+        self.total.add(self._result(source.events(start, stop), file))
 
-    def _add(self, events: Any, file: File) -> None:
-        """Call the function, and add what it returns to the packet's result."""
-        self.total.add(encode(self.function(events, file) if self.takes_file else self.function(events)))
+    def _result(self, events: Any, file: File) -> Partial:
+        """What the function returns."""
+        return encode(self.function(events, file) if self.takes_file else self.function(events))
 
     def take(self) -> Partial:
         partial, self.total = self.total.partial(), Total()
@@ -134,20 +170,34 @@ class ColumnarTask(Task):
 class ItemTask(ColumnarTask):
     """A function of one item, and of the file if it takes a second argument."""
 
-    _entry: int | None = None
+    def __init__(self, function: Callable[..., object], at: NDArray[np.int64] | None = None) -> None:
+        super().__init__(function)
+        self._at, self._start = np.full(1, -1, np.int64) if at is None else at, 0
 
     @property
     def entry(self) -> int | None:
-        return self._entry
+        return None if self.index is None else self._start + self.index
+
+    @property
+    def index(self) -> int | None:
+        index = int(self._at[0])
+        return index if index >= 0 else None
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
-        for self._entry in range(start, stop):
-            (item,) = source.events(self._entry, self._entry + 1)
-            self._add(item, file)
+        self._start, self._at[0] = start, -1
+        total = Total()
+        for index in range(stop - start):
+            self._at[0] = index
+            (item,) = source.events(start + index, start + index + 1)
+            total.add(self._result(item, file))
+        self.total.add(total.partial())
 
 
 class ProcessorTask(ColumnarTask):
     """A coffea processor: its `process` over NanoEvents, as coffea's own executors call it."""
+
+    def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
+        return lambda low, high: self.run(source, file, low, high)  # it reads by itself
 
     def __init__(self, processor: Any) -> None:
         super().__init__(processor.process)

@@ -1,0 +1,334 @@
+"""Isolation: whatever raises in a bite is found and named, everything else is in the result exactly once."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+from pathlib import Path
+from typing import Any
+
+import eventmill as em
+import numpy as np
+import pytest
+import uproot
+import zmq
+from eventmill.merge import Partial, decode
+from eventmill.protocol import codec
+from eventmill.protocol import messages as m
+from eventmill.protocol.analysis import pack
+from eventmill.protocol.errors import DatasetError
+from eventmill.worker import isolation, slot
+from eventmill.worker.failures import describe
+from eventmill.worker.isolation import GRAIN, IN_A_ROW, MOST_FAULTS, Fault, Isolation, between, gaps
+from eventmill.worker.readers import Reader, _may_pass
+from eventmill.worker.slot import SlotProcess
+from hypothesis import given
+from hypothesis import strategies as st
+
+ENTRIES = 4000
+
+
+class Analysis:
+    """Raises for some entries. Its result is the list of those it was called for.
+
+    Args:
+        bad: the entries that raise.
+        tells: it names the entry, and what it did of a range that raised is in the result, as with a kernel.
+        error: what it raises.
+    """
+
+    def __init__(self, bad: set[int], tells: bool, error: type[Exception] = ValueError) -> None:
+        self.bad, self.tells, self.error = bad, tells, error
+        self.done: list[int] = []
+        self.aside: list[int] = []
+        self.calls = 0
+        self.isolation = Isolation(self.attempt, self.keep, self.done.clear, all_or_nothing=not tells)
+
+    def attempt(self, start: int, stop: int) -> Fault | None:
+        self.calls += 1
+        first = next((entry for entry in range(start, stop) if entry in self.bad), None)
+        if first is None:
+            self.done.extend(range(start, stop))
+        elif self.tells:
+            self.done.extend(range(start, first + 1))
+        return None if first is None else Fault.of(self.error("no"), start, stop, first - start if self.tells else None)
+
+    def keep(self) -> None:
+        self.aside += self.done
+        self.done.clear()
+
+    def run(self, start: int, stop: int) -> tuple[list[Fault], int]:
+        first = self.attempt(start, stop)
+        assert first is not None
+        if self.tells:
+            self.done.clear()
+        return self.isolation.run(start, stop, first)
+
+
+@given(
+    st.sets(st.integers(100, 400), min_size=1) | st.integers(110, 380).map(lambda first: set(range(first, 400))),
+    st.booleans(),
+)
+def test_every_entry_is_either_in_the_result_once_or_named(bad: set[int], tells: bool) -> None:
+    analysis = Analysis(bad, tells)
+    if not bad & set(range(100, 400)):
+        return
+    faults, stop = analysis.run(100, 400)
+    named = [entry for fault in faults for entry in range(fault.start, fault.stop)]
+    assert stop == 400
+    assert sorted([*analysis.aside, *analysis.done, *named]) == list(range(100, 400))
+    assert bad & set(range(100, 400)) <= set(named)
+    if not any(len(set(range(start, start + IN_A_ROW)) - bad) == 0 for start in range(100, 400)):
+        assert set(named) == bad & set(range(100, 400)), "and nothing else"
+
+
+def test_the_calls_that_it_takes_are_few() -> None:
+    """The distance of two faults has seven binary digits here."""
+    bad = {entry for entry in range(20_000) if entry * 2654435761 % 2**32 % 100 == 0}
+    by_halves, told = Analysis(bad, tells=False), Analysis(bad, tells=True)
+    assert len(by_halves.run(0, 20_000)[0]) == len(told.run(0, 20_000)[0]) == len(bad)
+    assert by_halves.calls < 10 * len(bad)
+    assert told.calls < 3 * len(bad)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_an_analysis_that_always_raises_is_given_up_soon(tells: bool) -> None:
+    analysis = Analysis(set(range(100_000)), tells)
+    faults, stop = analysis.run(0, 100_000)
+    assert analysis.calls < 150
+    assert stop == 100_000 and list(between(faults, 0, stop)) == [] and not analysis.done
+
+
+def test_sound_entries_behind_many_faults_are_not_given_up() -> None:
+    analysis = Analysis(set(range(200)), tells=False)
+    faults, _ = analysis.run(0, 10_000)
+    assert gaps(faults) == [m.Gap(0, 200, "ValueError: no")]
+    assert sorted([*analysis.aside, *analysis.done]) == list(range(200, 10_000))
+
+
+def test_damaged_data_are_isolated_to_about_a_basket() -> None:
+    analysis = Analysis(set(range(50_000, 60_000)), tells=False, error=DatasetError)
+    faults, _ = analysis.run(0, 200_000)
+    named = {entry for fault in faults for entry in range(fault.start, fault.stop)}
+    assert analysis.bad <= named and len(named) <= 10_000 + 2 * GRAIN
+    assert sorted([*analysis.aside, *analysis.done]) == sorted(set(range(200_000)) - named)
+
+
+def test_a_bite_ends_early_when_it_has_more_faults_than_a_message_holds() -> None:
+    analysis = Analysis(set(range(0, 3 * MOST_FAULTS, 2)), tells=True)
+    faults, stop = analysis.run(0, 3 * MOST_FAULTS)
+    assert len(faults) == MOST_FAULTS and stop == 2 * MOST_FAULTS - 1
+    assert analysis.done == list(range(1, stop, 2))
+
+
+def test_what_raises_only_together_is_not_named() -> None:
+    """As what needs more memory for many events than there is."""
+    done: list[int] = []
+
+    def attempt(start: int, stop: int) -> Fault | None:
+        if stop - start > 10:
+            return Fault(start, stop, MemoryError())
+        done.extend(range(start, stop))
+        return None
+
+    found = Isolation(attempt, lambda: None, done.clear, all_or_nothing=True).run(0, 100, Fault(0, 100, MemoryError()))
+    assert found == ([], 100) and sorted(done) == list(range(100))
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_isolation_comes_to_an_end(monkeypatch: pytest.MonkeyPatch, tells: bool) -> None:
+    """An hour for one bite is of no use: after a while ranges are given up as they are."""
+    monkeypatch.setattr(isolation, "LONGEST", 0.0)
+    analysis = Analysis({3, 70}, tells)
+    faults, stop = analysis.run(0, 100)
+    named = {entry for fault in faults for entry in range(fault.start, fault.stop)}
+    assert {3, 70} <= named and stop == 100
+    assert sorted([*analysis.aside, *analysis.done]) == sorted(set(range(100)) - named)
+
+
+def test_neighbours_of_the_same_reason_are_one_gap() -> None:
+    faults = [Fault(1, 2, ValueError("a")), Fault(2, 3, ValueError("a")), Fault(3, 4, ValueError("b"))]
+    assert gaps([*faults, Fault(7, 8, ValueError("b"))]) == [
+        m.Gap(1, 3, "ValueError: a"), m.Gap(3, 4, "ValueError: b"), m.Gap(7, 8, "ValueError: b"),
+    ]  # fmt: skip
+
+
+# --- in a slot ------------------------------------------------------------------------------------------------------------
+
+
+class Line:
+    """A slot's socket: what the agent says, and what the slot has said."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self.answers: list[tuple[m.Message, list[codec.Buffer]]] = []
+
+    def recv_multipart(self, flags: int) -> Any:
+        if not self.said:
+            raise zmq.Again
+        return self.said.pop(0)
+
+    def send_multipart(self, frames: Any, copy: bool) -> None:
+        self.answers.append(codec.decode(frames))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    name = tmp_path_factory.mktemp("events") / "f.root"
+    with uproot.recreate(name) as file:
+        tree = file.mktree("Events", {"x": "int64"})
+        for start in range(0, ENTRIES, 1000):
+            tree.extend({"x": np.arange(start, start + 1000)})
+    return str(name)
+
+
+def work(
+    analysis: Any, lease: m.Lease, tmp_path: Path, on_error: str = "skip"
+) -> list[tuple[m.Message, list[codec.Buffer]]]:
+    """What a slot says of a lease."""
+    packed, line = pack(analysis), Line()
+    process = SlotProcess(0, line, tmp_path)  # type: ignore[arg-type]
+    line.said.append(codec.encode(m.Setup("q", packed.kind, packed.digest, on_error=on_error), [packed.blob]))
+    process._receive(wait=False)
+    process._process(lease)
+    process._hand_over_due()
+    return line.answers
+
+
+def only(kind: type[m.Message], answers: list[tuple[m.Message, list[codec.Buffer]]]) -> Any:
+    (found,) = [message for message, _ in answers if isinstance(message, kind)]
+    return found
+
+
+def kernel_that_fills_first() -> Any:
+    @em.kernel(n=np.zeros(1, np.int64))
+    def analysis(n, x):
+        n[0] += 1
+        if x == 700 or x == 2500:
+            raise ValueError("no")
+
+    return analysis
+
+
+def function() -> Any:
+    def analysis(events: Any) -> dict[str, Any]:
+        if np.isin(np.asarray(events.x), [700, 2500]).any():
+            raise ValueError("no")
+        return {"n": np.array([len(events)])}
+
+    return analysis
+
+
+@pytest.mark.parametrize("bite", [None, 50])
+@pytest.mark.parametrize("make", [kernel_that_fills_first, function])
+def test_a_part_names_its_gaps_and_the_first_error_is_told(
+    path: str, tmp_path: Path, make: Any, bite: int | None
+) -> None:
+    lease = m.Lease(1, "q", 0, m.File(path, "Events"), 100, 3000, 60.0, bite=bite)
+    answers = work(make(), lease, tmp_path)
+    commit, frames = next(answer for answer in answers if isinstance(answer[0], m.Commit))
+    gaps = [m.Gap(700, 701, "ValueError: no"), m.Gap(2500, 2501, "ValueError: no")]
+    assert isinstance(commit, m.Commit) and commit.parts == [m.Part(1, 100, 3000, gaps)]
+    assert decode(Partial.from_frames(frames)) == {"n": np.array([2898])}
+    skipped = only(m.Skipped, answers).failure
+    assert (skipped.error, skipped.start, skipped.stop) == ("ValueError", 700, 701)
+    assert [type(message) for message, _ in answers].index(m.Skipped) < len(answers) - 1, "before the commit"
+
+
+def test_listed_entries_are_skipped_by_their_positions(path: str, tmp_path: Path) -> None:
+    """The ledger counts the listed ones; the error names the entry of the file."""
+    runs = [0, 3, 700, 701, 2000, 2002]
+    lease = m.Lease(1, "q", 0, m.File(path, "Events"), 10, 16, 60.0, runs=runs)
+    answers = work(kernel_that_fills_first(), lease, tmp_path)
+    assert only(m.Commit, answers).parts == [m.Part(1, 10, 16, [m.Gap(13, 14, "ValueError: no")])]
+    assert only(m.Skipped, answers).failure.start == 700
+
+
+def test_a_lease_with_suspects_is_worked_on_in_small_bites(path: str, tmp_path: Path) -> None:
+    sizes = []
+
+    def analysis(events: Any) -> int:
+        sizes.append(len(events))
+        return 0
+
+    lease = m.Lease(1, "q", 0, m.File(path, "Events"), 0, 50, 60.0, apart=True, bite=7)
+    line = Line()
+    process = SlotProcess(0, line, tmp_path)  # type: ignore[arg-type]
+    process.queries["q"] = slot.Running(m.Setup("q", "columnar", ""), b"")
+    process.queries["q"].task = slot.load(m.Setup("q", "columnar", ""), pack(analysis).blob, tmp_path)
+    process.queries["q"].task.function = analysis  # type: ignore[attr-defined]
+    process._process(lease)
+    assert max(sizes) == 7 and sum(sizes) == 50
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, transient: bool) -> None:
+    """Entries from 1000 to 1999 cannot be read."""
+    whole = Reader.read_ranges
+
+    def read_ranges(self: Reader, branches: Any, ranges: Any) -> Any:
+        if any(start < 2000 and stop > 1000 for start, stop in ranges):
+            raise DatasetError("the server does not answer", transient=transient)
+        return whole(self, branches, ranges)
+
+    monkeypatch.setattr(Reader, "read_ranges", read_ranges)
+
+
+def test_what_may_pass_is_for_others_to_try(monkeypatch: pytest.MonkeyPatch, path: str, tmp_path: Path) -> None:
+    unreadable(monkeypatch, transient=True)
+    answers = work(function(), m.Lease(1, "q", 0, m.File(path, "Events"), 900, 2400, 60.0), tmp_path)
+    failure = only(m.Failed, answers).failure
+    assert failure.transient and failure.kind == "data"
+    assert not any(isinstance(message, m.Commit | m.Skipped) for message, _ in answers)
+
+
+@pytest.mark.parametrize("transient", [True, False])
+def test_what_nobody_tries_again_is_isolated(
+    monkeypatch: pytest.MonkeyPatch, path: str, tmp_path: Path, transient: bool
+) -> None:
+    unreadable(monkeypatch, transient)
+    lease = m.Lease(1, "q", 0, m.File(path, "Events"), 0, 4000, 60.0, last_try=transient)
+    answers = work(function(), lease, tmp_path)
+    (part,) = only(m.Commit, answers).parts
+    lost = {entry for gap in part.gaps for entry in range(gap.start, gap.stop)} - {700, 2500}
+    assert set(range(1000, 2000)) <= lost and len(lost) <= 1000 + 2 * GRAIN
+    assert only(m.Finished, answers).stop == 4000
+
+
+# --- errors that may pass -------------------------------------------------------------------------------------------------
+
+
+class Answered(Exception):
+    """What a client of web servers raises."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "expected"),
+    [
+        ("/f.root", ValueError("corrupt"), False),
+        ("root://host//f.root", ValueError("corrupt"), True),
+        ("/f.root", OSError(errno.EIO, "I/O error"), True),
+        ("/f.root", OSError(errno.ESTALE, "stale file handle"), True),
+        ("/f.root", PermissionError(errno.EACCES, "no"), False),
+        ("/f.root", OSError("it ends before byte 7"), False),
+        ("root://host//f.root", OSError("XRootD error: connection reset"), True),
+        ("root://host//f.root", ConnectionResetError(errno.ECONNRESET, "reset"), True),
+        ("http://host/f.root", Answered(503), True),
+        ("http://host/f.root", Answered(403), False),
+        ("http://host/f.root", Answered(429), True),
+        ("root://host//f.root", NotImplementedError("a type"), False),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_may_pass_is_told_from_what_stays(path: str, error: Exception, expected: bool) -> None:
+    assert _may_pass(path, error) is expected
+
+
+def test_that_an_error_may_pass_survives_its_journey() -> None:
+    error = pickle.loads(pickle.dumps(DatasetError("no", transient=True)))
+    assert error.transient and str(error) == "no"
+    assert describe(error, m.File("f"), None, None)[0].transient
+    assert not describe(DatasetError("no"), m.File("f"), None, None)[0].transient
+    assert not describe(ValueError("no"), m.File("f"), None, None)[0].transient

@@ -1,0 +1,141 @@
+"""The board: what each slot is at, in memory that the slots and their agent share.
+
+A slot writes the bite that it begins into its row, and a kernel the entry that it is at. Nobody has to ask: the row is
+there when the slot is in an endless loop, and after it has been killed. The other way round the agent writes how small
+the slot's bites are to be, and whether it is to make room for a fresh process.
+
+It is a mapped file in the agent's private folder, written in full at the start: a page that a full disk has no room for
+would end whoever touches it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROW = 256
+"""Bytes a slot: what changes at different times is in cache lines of its own."""
+_PID, _WORK, _AT, _ORDERS = 0, 8, 128, 192
+_number = struct.Struct("<q")
+_work = struct.Struct("<qqqd80s")
+_orders = struct.Struct("<qq")
+COMPACTING = -1
+"""In place of a lease: the slot merges the objects of a query's total."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bite:
+    """What a slot is at.
+
+    Attributes:
+        query, lease: for whom; the lease is `COMPACTING` when it is a compaction.
+        start, stop: the entries at work; none while it prepares, as by opening the file or compiling.
+        began: when, by `time.monotonic()`, which is the same clock in all processes.
+    """
+
+    query: str
+    lease: int
+    start: int
+    stop: int
+    began: float
+
+
+class Board:
+    """The rows of all slots, as the agent sees them.
+
+    Args:
+        path: the file, which is made.
+        slots: how many there are.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "board"
+        >>> board, row = Board(path, slots=4), Row.on_board(path, 3)
+        >>> row.begin("q1", 7, 1000, 2000)
+        >>> row.at[0] = 5
+        >>> board.bite(3).start, board.bite(3).stop
+        (1005, 1006)
+        >>> row.end()
+        >>> board.bite(3) is None
+        True
+    """
+
+    def __init__(self, path: Path, slots: int) -> None:
+        path.write_bytes(bytes(slots * ROW))
+        self._memory = _mapped(path)
+
+    def clear(self, slot: int) -> None:
+        """A new process takes the slot's place."""
+        self._memory[slot * ROW : (slot + 1) * ROW] = bytes(ROW)
+
+    def pid(self, slot: int) -> int:
+        """The slot's process, 0 while it is not up."""
+        return int(_number.unpack_from(self._memory, slot * ROW + _PID)[0])
+
+    def bite(self, slot: int) -> Bite | None:
+        """What the slot is at, or was when it ended: the one entry where that is known. None if it was at nothing."""
+        lease, start, stop, began, name = _work.unpack_from(self._memory, slot * ROW + _WORK)
+        query = name.rstrip(b"\0").decode(errors="replace")
+        at = int(_number.unpack_from(self._memory, slot * ROW + _AT)[0])
+        if not query:
+            return None
+        if 0 <= at < stop - start:
+            start, stop = start + at, start + at + 1
+        return Bite(query, lease, start, stop, began)
+
+    def order(self, slot: int, halvings: int, retire: bool) -> None:
+        """Have the slot halve its bites so many times, or hand over what it has done and make room."""
+        _orders.pack_into(self._memory, slot * ROW + _ORDERS, halvings, retire)
+
+
+class Row:
+    """A slot's own row.
+
+    Args:
+        memory: a row, or the whole board.
+        slot: which row of it.
+
+    Attributes:
+        at: one number, for a task to keep the index of the entry at work in, counted from the bite's first; -1: unknown.
+    """
+
+    def __init__(self, memory: bytearray | mmap.mmap, slot: int = 0) -> None:
+        self._memory = memory
+        self._offset = slot * ROW
+        self.at = memoryview(memory)[self._offset + _AT : self._offset + _AT + 8].cast("q")
+
+    @classmethod
+    def on_board(cls, path: Path, slot: int) -> Row:
+        """A row of the board that an agent has made."""
+        return cls(_mapped(path), slot)
+
+    def introduce(self, pid: int) -> None:
+        """The slot's process is up."""
+        _number.pack_into(self._memory, self._offset + _PID, pid)
+
+    def begin(self, query: str, lease: int, start: int, stop: int) -> None:
+        """Entries `[start, stop)` of a lease are at work from now on."""
+        self.at[0] = -1
+        _work.pack_into(self._memory, self._offset + _WORK, lease, start, stop, time.monotonic(), query.encode())
+
+    def end(self) -> None:
+        """Nothing is at work."""
+        _work.pack_into(self._memory, self._offset + _WORK, 0, 0, 0, 0.0, b"")
+
+    @property
+    def halvings(self) -> int:
+        """How often the slot is to halve its bites."""
+        return int(_orders.unpack_from(self._memory, self._offset + _ORDERS)[0])
+
+    @property
+    def retires(self) -> bool:
+        """Whether the slot is to hand over what it has done, and to make room for a fresh process."""
+        return bool(_orders.unpack_from(self._memory, self._offset + _ORDERS)[1])
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("r+b") as file:
+        return mmap.mmap(file.fileno(), 0)
