@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf, isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +98,13 @@ class Outcome:
         """The figures, for a terminal."""
         record, account = self.record, self.account
         left = sum(worker.left for worker in self.workers)
-        ended = "every entry done, once" if self.complete else "NEVER ENDS: no worker is left, and none will come"
         rows = [
-            ("query", f"{account.processed:,} of {account.total:,} entries in {self.seconds:,.1f} s: {ended}"),
-            ("analytical limit", f"{self.limit:,.1f} s, {self.reached:.2%} of it reached"),
-            ("slots end together", f"within {self._range():.2f} s, RMS/mean {self.spread:.3%}"),
+            ("query", f"{account.processed:,} of {account.total:,} entries in {self.seconds:,.1f} s: {self._ended()}"),
+            ("analytical limit", f"{self.limit:,.1f} s, {self.reached:.2%} of it reached" if self.complete else "-"),
+            (
+                "slots end together",
+                f"within {self._range():.2f} s, RMS/mean {self.spread:.3%}" if self.complete else "-",
+            ),
             (
                 "slot time",
                 f"idle {self.idle:.2%}, exchange {self.exchange:.2%}, opening {self._share(record.opening):.2%}",
@@ -139,6 +141,7 @@ class Outcome:
         packets = [worker.packets for worker in self.workers]
         axes.bar(range(len(packets)), packets, width=1.0)
         axes.set(xlabel="worker", ylabel="packets", title="packets a worker")
+        axes.xaxis.get_major_locator().set_params(integer=True)
 
     def _draw_activity(self, axes: Any) -> None:
         times, slots = [0.0], [0]
@@ -146,9 +149,15 @@ class Outcome:
             times.append(time)
             slots.append(slots[-1] + change)
         axes.step(times, slots, where="post", linewidth=0.8)
-        axes.axvline(self.limit, color="black", linestyle=":", label="analytical limit")
+        if isfinite(self.limit):
+            axes.axvline(self.limit, color="black", linestyle=":", label="analytical limit")
+            axes.legend()
         axes.set(xlabel="time [s]", ylabel="slots at work", title="activity", ylim=(0, None))
-        axes.legend()
+
+    def _ended(self) -> str:
+        if self.complete:
+            return "every entry done, once"
+        return "NEVER ENDS: what is left waits for workers that are gone, or that do nothing any more"
 
     def _range(self) -> float:
         return max(self.ends, default=0.0) - min(self.ends, default=0.0)

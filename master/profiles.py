@@ -25,6 +25,11 @@ Entries = Annotated[int, Meta(ge=0, le=10**15)]
 # the number beside it in a union.
 
 T = TypeVar("T")
+MOST_SLOTS = 200_000
+MOST_PACKETS = 20_000_000
+"""What can be simulated within some minutes to an hour; more is a slip of the pen."""
+PACKET_SECONDS = 1.0
+"""About what a packet takes, to reckon how many there will be."""
 CLUSTERS_KNOWN = 4096
 """Cluster boundaries that a slot reports for one file at most."""
 
@@ -233,6 +238,28 @@ def _check(profile: Profile, name: str) -> None:
                 raise DatasetError(f"{name}: {where}.worker is {trouble.worker}: the group has 0 to {group.count - 1}")
             if trouble.what == "slower" and trouble.times == 1.0:
                 raise DatasetError(f"{name}: {where} says slower, but not how many `times`")
+    _check_size(profile, name)
+
+
+def _check_size(profile: Profile, name: str) -> None:
+    """Whether it can be simulated in reasonable time."""
+    slots = sum(group.count * group.slots for group in profile.workers)
+    if slots > MOST_SLOTS:
+        raise DatasetError(f"{name}: {slots:,} slots are too many to simulate: take {MOST_SLOTS:,} at most")
+    data = profile.data
+    entries = data.files * (data.entries if isinstance(data.entries, int) else sum(data.entries) / 2)
+    seconds = entries / sum(group.count * group.slots * _mean(group.speed) for group in profile.workers)
+    packets = data.files + slots * seconds / PACKET_SECONDS
+    if packets > MOST_PACKETS:
+        raise DatasetError(
+            f"{name}: these workers need {seconds / 86400:,.0f} days for these {entries:,.0f} entries, in about "
+            f"{packets:,.0f} packets, which is too much to simulate: is `speed` (entries a second) right? "
+            "Else take fewer entries"
+        )
+
+
+def _mean(value: float | Sequence[float]) -> float:
+    return sum(value) / len(value) if isinstance(value, Sequence) else value
 
 
 def _check_range(value: float | Sequence[float], what: str) -> None:

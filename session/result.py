@@ -214,7 +214,9 @@ def dataset_of(lost: Sequence[LostRange]) -> Dataset:
     runs: dict[tuple[str, str], list[int]] = {}
     for it in sorted(lost, key=lambda it: it.start):
         if it.kind != "tree":
-            raise DatasetError(f"the {it.kind} that are missing are in no file: submit those numbered in account.lost anew")
+            raise DatasetError(
+                f"the {it.kind} that are missing are in no file: submit those numbered in account.lost anew"
+            )
         key = (it.path, it.tree)
         wholes[key] = File(it.path, it.tree, it.dataset, metadata=it.metadata)
         runs.setdefault(key, [])

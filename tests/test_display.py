@@ -196,7 +196,12 @@ def test_a_result_can_be_pickled_and_copied() -> None:
     assert result["mass"] == mass
     for again in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result), copy.copy(result)):
         assert again["mass"] == mass and again["counts"].tolist() == [0, 1, 2]
-        assert type(again) is Result and again.account == result.account and again.state == "done" and again.fraction == 1.0
+        assert (
+            type(again) is Result
+            and again.account == result.account
+            and again.state == "done"
+            and again.fraction == 1.0
+        )
 
 
 def test_a_result_without_anything_says_so() -> None:
