@@ -227,10 +227,12 @@ class Query:
             path = (file.path, *file.replicas)[packet.replica]
             file = msgspec.structs.replace(file, path=path, replicas=[], listed=None)
         identity = self.ledger.files[lease.file].identity
-        last_try = self.packetizer.retries.last_try(lease.file, (lease.start, lease.stop))
+        retries, span = self.packetizer.retries, (lease.start, lease.stop)
+        last_try = retries.last_try(lease.file, span)
+        others = retries.other_replicas(lease.file, span, 1 + len(self.files[lease.file].replicas))
         return Lease(
             lease.number, self.number, slot, file, lease.start, lease.stop, packet.seconds, lease.opening, packet.apart,
-            identity, runs, packet.bite, last_try,
+            identity, runs, packet.bite, last_try, others,
         )  # fmt: skip
 
     def _counted(self) -> list[int]:
@@ -275,6 +277,9 @@ class Query:
         more = len(surprises) - MOST_NOTES
         if more > 0:
             notes.append(f"and {more} more files do not have the entries that were announced")
+        if self.retried:
+            times = "once" if self.retried == 1 else f"{self.retried} times"
+            notes.append(f"data had to be read again {times}, the last time because {self.trouble}")
         if self.supply and self.ledger.complete and self.ledger.opened_files and not self.ledger.opened_entries:
             notes.append("no entry of any file is within the mask")
         return notes

@@ -39,16 +39,22 @@ class Retries:
 
     def pause(self, file: int, span: Span, transient: bool, replicas: int) -> float | None:
         """Seconds until these entries are to be tried again; None when it has been tried often enough."""
-        faults = self._faults.setdefault(file, [])
-        faults.append(span)
-        tries = sum(start < span[1] and span[0] < stop for start, stop in faults)
+        self._faults.setdefault(file, []).append(span)
+        tries = self._tries(file, span)
         if transient:
             return None if tries >= TRIES else FIRST_PAUSE * 2.0 ** (tries - 1)
         return None if tries >= replicas else 0.0
 
     def last_try(self, file: int, span: Span) -> bool:
         """Whether nobody will try these entries again if it fails once more."""
-        return sum(start < span[1] and span[0] < stop for start, stop in self._faults.get(file, ())) >= TRIES - 1
+        return self._tries(file, span) >= TRIES - 1
+
+    def other_replicas(self, file: int, span: Span, replicas: int) -> bool:
+        """Whether there are replicas that have not been tried when one is found to be damaged."""
+        return self._tries(file, span) < replicas - 1
+
+    def _tries(self, file: int, span: Span) -> int:
+        return sum(start < span[1] and span[0] < stop for start, stop in self._faults.get(file, ()))
 
 
 @dataclass(slots=True)

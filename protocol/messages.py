@@ -384,7 +384,8 @@ class Lease(Message, frozen=True):
     a slot that finds another one under the name must not go on.
 
     `bite` limits how many entries are taken at a time, where some of them are suspected of taking slots down. With
-    `last_try`, a query that skips errors skips those of the data too: nobody will try to read these entries again.
+    `last_try`, a query that skips errors skips those of the data too: nobody will try to read these entries again. With
+    `other_replicas`, it does not skip what is damaged: another replica may be whole.
     """
 
     lease: NonNegative
@@ -400,6 +401,7 @@ class Lease(Message, frozen=True):
     runs: Runs | None = None
     bite: Annotated[int, Meta(ge=1, le=2**62)] | None = None
     last_try: bool = False
+    other_replicas: bool = False
 
 
 class Truncate(Message, frozen=True):

@@ -220,3 +220,20 @@ def test_no_entries_are_tried_for_ever(spans: list[tuple[int, int]]) -> None:
         for entry in range(*span):
             tried[entry] += 1
         assert (pause is None) or max(tried[entry] for entry in range(*span)) < TRIES
+
+
+def test_who_reads_a_damaged_replica_is_told_whether_there_are_others() -> None:
+    """It does not skip entries that another copy still has."""
+    made = world([])
+    near, far = "root://a.x//f", "root://b.y//f"
+    made.lengths = {near: 10, far: 10}
+    query = made.submit_files([m.File(near, replicas=[far])], on_error="skip")
+    first = made.workers[b"worker0"].queues[0][0]
+    assert first.other_replicas
+    fail_opening(made, b"worker0", m.Failure("data", "DatasetError", "it is damaged"))
+    second = made.workers[b"worker0"].queues[0][0]
+    assert second.file.path != first.file.path
+    assert not second.other_replicas
+    made.run()
+    assert made.ended[query].account.processed == 10
+    assert made.ended[query].account.notes == ["data had to be read again once, the last time because it is damaged"]

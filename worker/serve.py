@@ -239,7 +239,7 @@ class Worker:
                 case Order():
                     self.board.order(effect.slot, effect.halvings, effect.retire)
                 case Leave():
-                    if not effect.error:
+                    if not effect.error and self._leave is None:
                         log.info("leaving: %s", effect.reason)
                     self._leave = effect
 

@@ -499,7 +499,7 @@ def _may_skip(setup: messages.Setup, lease: messages.Lease, error: BaseException
     if setup.on_error != "skip":
         return False
     if isinstance(error, DatasetError):
-        return lease.last_try or not error.transient
+        return lease.last_try or not (error.transient or lease.other_replicas)
     return not isinstance(error, EventmillError)
 
 
