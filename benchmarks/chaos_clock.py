@@ -66,9 +66,10 @@ class Stopped:
 
     def postpones(self, act: Callable[..., None], *arguments: Any) -> bool:
         """Whether the process is stopped: then it will do this later."""
-        if self._clock.now < self._until:
-            self._waiting.append((act, arguments))
-        return self._clock.now < self._until
+        if self._clock.now >= self._until and not self._waiting:
+            return False
+        self._waiting.append((act, arguments))
+        return True
 
     def forget(self) -> None:
         """The process is gone."""
@@ -78,8 +79,8 @@ class Stopped:
         if self._clock.now < self._until:
             self._clock.at(self._until, self._continue)
             return
-        while self._waiting:
-            act, arguments = self._waiting.popleft()
+        waiting, self._waiting = self._waiting, deque()
+        for act, arguments in waiting:
             act(*arguments)
 
 
