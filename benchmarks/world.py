@@ -397,7 +397,9 @@ class World:
         for loss in msgspec.msgpack.decode(frame, type=list[m.LostRange]):
             file = plan.by_path[loss.path]
             runs = loss.runs
-            if loss.stop is None or (loss.start, loss.stop) == (0, file.known):  # it was never opened
+            # It was never opened; of a file that was, the first entries may be as many as were announced.
+            unopened = file.broken or "something in the entries" in loss.reason
+            if loss.stop is None or (unopened and (loss.start, loss.stop) == (0, file.known)):
                 runs = [0, file.length]
             elif runs is None:
                 runs = [loss.start, loss.stop]
