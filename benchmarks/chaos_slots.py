@@ -236,9 +236,12 @@ class Slot:
             file.hiccups = max(0, file.hiccups - 1)
             self._fail("data", "no such file" if file.broken else "no answer", transient=not file.broken)
             return
+        runs = file.masked if lease.opening and lease.runs is None else lease.runs
+        entries = file.length if runs is None else len(file.used)
+        if not lease.opening and lease.stop > entries:
+            self._fail("data", "the file has no such entries")  # somebody has lied
+            return
         if lease.opening:
-            runs = file.masked if lease.runs is None else lease.runs
-            entries = file.length if runs is None else len(file.used)
             clusters = file.clusters if runs is None else [0, entries]
             fits = [edge for edge in clusters if 0 < edge <= lease.stop]
             packet.stop = entries if entries <= lease.stop else max(fits, default=lease.stop)

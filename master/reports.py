@@ -78,14 +78,17 @@ class Reports:
         query = self._holds(worker, message.lease, message.query)
         if query is None:
             return
+        file = query.ledger.leases[message.lease].file
         try:
+            listing = query.listings.get(file) if message.listed is None else Listing(message.listed)
+            if listing is not None and len(listing) != message.entries:
+                raise ValueError(f"lease {message.lease}: {len(listing)} entries are listed, not {message.entries}")
             query.ledger.opened(message.lease, message.entries, message.stop, tuple(message.clusters), message.identity)
-        except StaleLease as error:
+        except (StaleLease, ValueError) as error:
             self._blame(worker, error, now)
             return
-        file = query.ledger.leases[message.lease].file
-        if message.listed is not None:
-            query.listings[file] = Listing(message.listed)
+        if listing is not None:
+            query.listings[file] = listing
         self._lifecycle.opened(query, file, message.listed)
         query.packetizer.opened(worker.leases[query.number, message.lease], message.lease, now)
         self._lifecycle.end_if_complete(query, now)

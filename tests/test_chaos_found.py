@@ -66,3 +66,17 @@ def test_a_file_that_has_nothing_left_is_not_chosen_in_place_of_one_that_is_shun
     assert placement.choose(pace, 2.0) == Place(1, 0)
     ledger.lease(1, 10, 100, "other")
     assert placement.choose(pace, 3.0) is None
+
+
+def test_a_worker_that_tells_nonsense_of_a_list_is_told_so() -> None:
+    """The lease was opened then, and whoever was leased the next entries was dropped for an error of the master's."""
+    world = World([10])
+    world.hello(b"session", "session")
+    world.hello(b"worker", "worker", slots=1)
+    query = world.submit_files([m.File("file0", listed=[0, 3, 5, 7])])
+    (lease,) = world.core.queries[query].ledger.leases
+    for listed in ([3, 0], [0, 2, 1, 4], [0, 4], None):
+        world.tell(b"worker", "worker", m.Opened(query, lease, 10, 2, [0], listed=listed))
+    faults = [message for message in world.inbox[b"worker"] if isinstance(message, m.Fault)]
+    assert len(faults) == 4 and not any(fault.fatal for fault in faults)
+    assert world.core.queries[query].ledger.leases[lease].opening
