@@ -22,6 +22,7 @@ from ..protocol.messages import Failure, Message
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Exit, Merge, Remove, Send, Tidy
+from .layouts import Layouts
 from .lifecycle import Lifecycle
 from .peers import Peer, Slot, Worker, unfit
 from .query import Query, Share
@@ -68,12 +69,13 @@ class MasterCore:
         self._next_check = 0.0
         self._next_tidy = 0.0 if journaled else inf
         self._effects: list[Effect] = []
-        self._dispatcher = Dispatcher(self.queries, self._send)
+        layouts = Layouts()
+        self._dispatcher = Dispatcher(self.queries, layouts, self._send)
         self._compactor = Compactor(self.queries, self._send)
         credit = self._dispatcher.credit
         self._lifecycle = Lifecycle(self.queries, self.workers, credit, self._send, self._do, journaled)
         self._reports = Reports(
-            self.queries, self._rates, self._dispatcher, self._compactor, self._lifecycle, self._send, self._do
+            self.queries, self._rates, self._dispatcher, self._compactor, self._lifecycle, layouts, self._send, self._do
         )
         self._handlers: dict[type[Message], Callable[..., None]] = {
             messages.Submit: self._submit,

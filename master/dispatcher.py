@@ -15,6 +15,7 @@ from ..packetizer.leases import Lease
 from ..packetizer.packetizer import Packet, Recall, Truncation
 from ..protocol import messages
 from .credit import Credit
+from .layouts import Layouts
 from .peers import Slot, Worker
 from .query import Query
 
@@ -30,14 +31,16 @@ class Dispatcher:
 
     Args:
         queries: the master's queries, by number.
+        layouts: what slots have told of files.
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
     """
 
-    def __init__(self, queries: dict[str, Query], send: Callable[..., None]) -> None:
+    def __init__(self, queries: dict[str, Query], layouts: Layouts, send: Callable[..., None]) -> None:
         self.credit = Credit()
         self.given_back: dict[str, None] = {}
         self.next_help = 0.0
         self._queries = queries
+        self._layouts = layouts
         self._send = send
 
     def feed(self, now: float) -> None:
@@ -98,7 +101,10 @@ class Dispatcher:
         self.credit.take(slot, key)
         query.leases += 1
         query.begun = query.begun or len(slot.leases) == 1
-        self._send(worker.identity, query.lease(slot.index, packet), now=now)
+        message = query.lease(slot.index, packet)
+        file = message.file
+        frames = self._layouts.take(slot, (query.submit.owner, file.path, file.tree)) if file.kind == "tree" else []
+        self._send(worker.identity, message, frames, now=now)
 
     # --- making way -----------------------------------------------------------------------------------------------
 

@@ -11,13 +11,17 @@ from .query import Share
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One slot of a worker, and the leases that it works on, oldest first; one that is `leaving` gets no more."""
+    """One slot of a worker, and the leases that it works on, oldest first; one that is `leaving` gets no more.
+
+    `files` are those whose layouts it knows (`master.layouts`), the one used last at the end.
+    """
 
     worker: Worker
     index: int
     up: bool = True
     leaving: bool = False
     leases: dict[tuple[str, int], None] = field(default_factory=dict)
+    files: dict[tuple[str, str, str], None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

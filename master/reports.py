@@ -17,6 +17,7 @@ from ..protocol.messages import Failure, Message, Part
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Replace, Take
+from .layouts import Layouts
 from .lifecycle import Lifecycle
 from .peers import Worker
 from .query import MAX_KILLS, Query, Share, public_path
@@ -33,6 +34,7 @@ class Reports:
         dispatcher: takes leases back.
         compactor: has totals compacted.
         lifecycle: ends queries.
+        layouts: what slots have told of files.
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
         do: has any other effect carried out.
     """
@@ -44,6 +46,7 @@ class Reports:
         dispatcher: Dispatcher,
         compactor: Compactor,
         lifecycle: Lifecycle,
+        layouts: Layouts,
         send: Callable[..., None],
         do: Callable[[Effect], None],
     ) -> None:
@@ -52,11 +55,13 @@ class Reports:
         self._dispatcher = dispatcher
         self._compactor = compactor
         self._lifecycle = lifecycle
+        self._layouts = layouts
         self._send = send
         self._do = do
         self.handlers: dict[type[Message], Callable[..., None]] = {
             messages.Draining: self._draining,
             messages.Opened: self._opened,
+            messages.Described: self._described,
             messages.Reached: self._reached,
             messages.Truncated: self._truncated,
             messages.Finished: self._finished,
@@ -92,6 +97,15 @@ class Reports:
         self._lifecycle.opened(query, file, message.listed)
         query.packetizer.opened(worker.leases[query.number, message.lease], message.lease, now)
         self._lifecycle.end_if_complete(query, now)
+
+    def _described(self, worker: Worker, message: messages.Described, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is None or len(frames) != 1:
+            return
+        file = query.files[query.ledger.leases[message.lease].file]
+        if message.path in (file.path, *file.replicas):
+            slot = worker.leases[query.number, message.lease]
+            self._layouts.tell(slot, (query.submit.owner, message.path, file.tree), frames[0])
 
     def _reached(self, worker: Worker, message: messages.Reached, frames: Frames, now: float) -> None:
         query = self._holds(worker, message.lease, message.query)
@@ -269,6 +283,7 @@ class Reports:
         if message.slot < len(worker.slots):
             slot = worker.slots[message.slot]
             slot.up = True
+            slot.files.clear()
             self._dispatcher.credit.offer(slot)
 
     # --- inside ---------------------------------------------------------------------------------------------------

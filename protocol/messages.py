@@ -383,6 +383,8 @@ class Lease(Message, frozen=True):
     the whole file in an opening lease, unless a mask is still to tell). `identity` is the file's, as it was opened first:
     a slot that finds another one under the name must not go on.
 
+    Frames: the layout of the file as another slot has described it, where the master has one and the slot has not.
+
     `bite` limits how many entries are taken at a time, where some of them are suspected of taking slots down. With
     `last_try`, a query that skips errors skips those of the data too: nobody will try to read these entries again. With
     `other_replicas`, it does not skip what is damaged: another replica may be whole.
@@ -468,6 +470,17 @@ class Opened(Message, frozen=True):
     clusters: Annotated[list[NonNegative], Meta(max_length=4096)]
     identity: Word = ""
     listed: Runs | None = None
+
+
+class Described(Message, frozen=True):
+    """The layout of the file that a lease is of, for slots that are to read it later. Frames: the layout, opaque.
+
+    `path` is where the file was read: of replicas, each has its own.
+    """
+
+    query: Word
+    lease: NonNegative
+    path: Words
 
 
 class Reached(Message, frozen=True):
@@ -571,14 +584,15 @@ Any = (
     | Submit | Stop | Remove | Attach | Seen | Ask | Shutdown | Drain
     | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
     | Setup | Lease | Truncate | Revoke | Release | Committed | Compact
-    | Opened | Reached | Truncated | Finished | Commit | Failed | Skipped | Compacted | SlotDown | SlotUp | Draining | Ready
+    | Opened | Described | Reached | Truncated | Finished | Commit | Failed | Skipped | Compacted
+    | SlotDown | SlotUp | Draining | Ready
 )  # fmt: skip
 """Every message there is."""
 
 FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Remove, Attach, Seen, Ask, Shutdown, Drain)
 """What a peer with a session key may say."""
 FROM_WORKER = (
-    Hello, Heartbeat, Bye, Draining, Opened, Reached, Truncated, Finished, Commit, Failed, Skipped,
+    Hello, Heartbeat, Bye, Draining, Opened, Described, Reached, Truncated, Finished, Commit, Failed, Skipped,
     Compacted, SlotDown, SlotUp,
 )  # fmt: skip
 """What a peer with a worker key may say."""

@@ -102,6 +102,7 @@ class AgentCore:
         self._from_slot: dict[type[Message], Callable[[SlotState, Any, Frames, float], None]] = {
             messages.Ready: self._ready,
             messages.Opened: self._report,
+            messages.Described: self._report,
             messages.Reached: self._report,
             messages.Truncated: self._truncated,
             messages.Finished: self._finished,
@@ -267,7 +268,7 @@ class AgentCore:
             self._effects.append(ToSlot(slot.index, query.setup, query.analysis))
         slot.leases[message.query, message.lease] = message
         slot.todo[message.query, message.lease] = None
-        self._effects.append(ToSlot(slot.index, message))
+        self._effects.append(ToSlot(slot.index, message, frames))
 
     def _truncate(self, message: messages.Truncate, frames: Frames, now: float) -> None:
         """Tell the slot that holds a lease; when it has handed its result over already, there is nothing to tell."""
@@ -351,9 +352,15 @@ class AgentCore:
             self.said_hello = True
             self._tell(self.hello)
 
-    def _report(self, slot: SlotState, message: messages.Opened | messages.Reached, frames: Frames, now: float) -> None:
+    def _report(
+        self,
+        slot: SlotState,
+        message: messages.Opened | messages.Described | messages.Reached,
+        frames: Frames,
+        now: float,
+    ) -> None:
         if (message.query, message.lease) in slot.leases:
-            self._tell(message)
+            self._tell(message, frames)
 
     def _truncated(self, slot: SlotState, message: messages.Truncated, frames: Frames, now: float) -> None:
         key = (message.query, message.lease)
