@@ -162,10 +162,10 @@ def test_any_ranges_in_any_order_are_cuts_of_the_whole(whole: Any, ranges: list[
 
 def test_small_bites_read_every_basket_once(written: Path) -> None:
     reader = Reader(str(written), "Events")
+    branches = [reader.names[name] for name in ("Muon_pt", "nMuon")]
     before = reader.bytes_read
     for start in range(0, 2000, 37):
         reader.read(["Muon_pt"], start, min(start + 37, 2000))
-    branches = [reader.names[name] for name in ("Muon_pt", "nMuon")]
     assert reader.bytes_read - before == sum(branch.compressed_bytes for branch in branches)
     reader.close()
 

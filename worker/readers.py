@@ -17,7 +17,7 @@ import sys
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +30,16 @@ import uproot
 from uproot.deserialization import DeserializationError
 from uproot.exceptions import KeyInFileError
 from uproot.interpretation.identify import UnknownInterpretation
+from uproot.interpretation.jagged import AsJagged
+from uproot.interpretation.numerical import AsDtype
 from uproot.interpretation.objects import CannotBeAwkward
 
 from ..protocol.errors import DatasetError
-from .baskets import Baskets, IrregularError
+from .baskets import Baskets, Branch, IrregularError
 from .columns import Column, Flat, Jagged, Strings
 from .events import LazyEvents
 from .sources import HTTPAhead, LocalSource, Range, XRootDAhead, source_class
+from .trees import Tree, parsed
 
 SMALLEST = 100
 """Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
@@ -110,13 +113,14 @@ class Reader:
         try:
             with self._explained("cannot be opened"):
                 self.tree = self._only_tree() if tree == "" else tree
-                self._tree = self._find_tree(self.tree)
-                self.entries = int(self._tree.num_entries)
+                self._described = self._description()
+                self.entries = int(self._tree.num_entries) if self._described is None else self._described.entries
         except BaseException:
             self.close()
             raise
-        self.is_rntuple = not isinstance(self._tree, uproot.TTree)
-        self.baskets = None if self.is_rntuple else Baskets(self.directory.file.source, self.names)
+        self.is_rntuple = self._described is None and not isinstance(self._tree, uproot.TTree)
+        known = {} if self._described is None else self._described.branches
+        self.baskets = None if self.is_rntuple else Baskets(self.directory.file.source, self.names, known)
 
     @property
     def bytes_read(self) -> int:
@@ -124,14 +128,36 @@ class Reader:
         return int(self.directory.file.source.num_requested_bytes)
 
     @functools.cached_property
-    def names(self) -> dict[str, Any]:
+    def names(self) -> Mapping[str, Any]:
         """All branches (fields, in an RNTuple) by name; of several with one name, all but the first by their path."""
+        if self._described is not None:
+            return _Named(self._described.branches, self)
         if self.is_rntuple:
             return {str(field.name): field for field in self._tree.fields}
         names: dict[str, Any] = {}
         for path, branch in self._tree.iteritems(full_paths=True):
             names[path if branch.name in names else branch.name] = branch
         return names
+
+    @functools.cached_property
+    def _tree(self) -> Any:
+        """The tree as uproot has it: of a tree of numbers only what is not plain needs that."""
+        return self._find_tree(self.tree)
+
+    def branch(self, name: str) -> Any:
+        """A branch as uproot has it."""
+        return self._tree[name]
+
+    def _description(self) -> Tree | None:
+        """What the tree says of itself, if that is said in the usual way."""
+        try:
+            key = self.directory.key(self.tree)
+        except KeyInFileError:
+            return None
+        if key.fClassName != "TTree":
+            return None
+        chunk, _ = key.get_uncompressed_chunk_cursor()
+        return parsed(bytes(chunk.raw_data), key.fKeylen)
 
     @property
     def identity(self) -> str:
@@ -183,18 +209,28 @@ class Reader:
 
     def _common_edges(self, names: list[str]) -> Any:
         common = np.array([0, self.entries], dtype=np.int64)
-        branches = [self.names[name] for name in names]
-        edges = [np.array(branch.entry_offsets, dtype=np.int64) for branch in branches if not branch.branches]
+        edges = [edges for name in names if (edges := self._edges(name)) is not None]
         if edges:
             common = np.union1d(common, functools.reduce(np.intersect1d, edges))
         return common[common <= self.entries]
+
+    def _edges(self, name: str) -> Any:
+        """The first entry of each basket of a branch, and the entry after the last; None if it has no data of its own."""
+        plain = self._plain(name)
+        if plain is not None:
+            return plain.edges
+        branch = self.names[name]
+        return None if branch.branches else np.array(branch.entry_offsets, dtype=np.int64)
+
+    def _plain(self, name: str) -> Branch | None:
+        return None if self.baskets is None else self.baskets.branch(name)
 
     def stride(self, branches: Sequence[str] | None = None) -> int:
         """Entries in a basket of the branches, on average (in a cluster of an RNTuple): what is read as a whole anyway."""
         if self.is_rntuple:
             return max(1, self.entries // max(1, len(self._tree.ntuple.cluster_summaries)))
-        read = self.names.values() if branches is None else [self.names[self._known(name)] for name in branches]
-        baskets = [int(branch.num_baskets) for branch in read if not branch.branches]
+        read = list(self.names) if branches is None else [self._known(name) for name in branches]
+        baskets = [len(edges) - 1 for name in read if (edges := self._edges(name)) is not None]
         return max(1, self.entries * len(baskets) // max(1, sum(baskets)))
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
@@ -293,8 +329,15 @@ class Reader:
         if self.is_rntuple:
             form, _ = self._tree.to_akform()
             return dict(zip(form.fields, form.contents, strict=True))
-        forms = {name: _form(branch) for name, branch in self.names.items() if not branch.branches}
+        forms = {name: self._form(name) for name in self.names}
         return {name: form for name, form in forms.items() if form is not None}
+
+    def _form(self, name: str) -> Any:
+        plain = self._plain(name)
+        if plain is not None:
+            return _plain_form(plain.stored, plain.shape, plain.is_list, plain.header)
+        branch = self.names[name]
+        return None if branch.branches else _form(branch)
 
     # --- what can be wrong --------------------------------------------------------------------------------------------
 
@@ -459,6 +502,35 @@ def _described(identity: str) -> str:
     """What an identity says of a file."""
     uuid, _, size = identity.partition(":")
     return f"{size} bytes (UUID {uuid})"
+
+
+class _Named(Mapping[str, Any]):
+    """Branches by name, each as uproot has it, once somebody asks for it."""
+
+    def __init__(self, names: Collection[str], reader: Reader) -> None:
+        self._names = names
+        self._reader = reader
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._reader.branch(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@functools.cache
+def _plain_form(stored: np.dtype[Any], shape: tuple[int, ...], is_list: bool, header: int) -> Any:
+    """The awkward form that uproot gives branches of these values."""
+    kind = AsDtype(np.dtype((stored, shape)))
+    return (AsJagged(kind, header) if is_list else kind).awkward_form(None)
 
 
 def _form(tbranch: Any) -> Any:
