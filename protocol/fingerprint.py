@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import functools
 import hashlib
 import sys
 import sysconfig
@@ -77,14 +78,24 @@ def is_users(name: str | None) -> bool:
     file = getattr(module, "__file__", None)
     if file is None or name.partition(".")[0] == __name__.partition(".")[0]:
         return False
-    path = Path(file).resolve()
-    if path.suffix != ".py" or {"site-packages", "dist-packages"} & set(path.parts):
-        return False
-    if any(path.is_relative_to(folder) for folder in _INSTALLED):
+    path = _not_installed(file)
+    if path is None:
         return False
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     folders = [Path.cwd()] + ([Path(script).resolve().parent] if script else [])
     return any(path.is_relative_to(folder.resolve()) for folder in folders)
+
+
+@functools.cache
+def _not_installed(file: str) -> Path | None:
+    """Where a module's file really is, if it is Python and not in a folder of installed packages.
+
+    Asked of all modules that are imported, hundreds, whenever something is submitted.
+    """
+    path = Path(file).resolve()
+    if path.suffix != ".py" or {"site-packages", "dist-packages"} & set(path.parts):
+        return None
+    return None if any(path.is_relative_to(folder) for folder in _INSTALLED) else path
 
 
 def referenced(function: FunctionType) -> dict[str, Any]:
