@@ -48,7 +48,7 @@ class LazyEvents:
         self._counters: dict[str, str] = {}
         for name, form in reader.forms().items():
             self._forms[name] = form if _is_simple(form) else _keyed(form, name)
-            branch = reader.baskets.branch(name) if reader.baskets is not None else None
+            branch = reader.baskets.branch(name)
             self._counters[name] = branch.counter if branch is not None else ""
 
     def array(self, columns: Columns, start: int, stop: int) -> ak.Array:

@@ -1,7 +1,7 @@
 """One open file: its layout, and its columns by range of entries.
 
 A reader opens a file once and is kept, so that the packets of a file that a slot works on in turn cost no new opening.
-Plain branches of a TTree go through `baskets`; everything else (RNTuple, strings, vectors of vectors, objects) through
+Plain branches go through `baskets`, or `pages` in an RNTuple; everything else (vectors of vectors, objects) through
 uproot, whose awkward arrays are taken apart into columns here. Whatever goes wrong with a file comes out as a
 `DatasetError` that names the file and says what to do.
 """
@@ -36,8 +36,10 @@ from uproot.interpretation.objects import CannotBeAwkward
 
 from ..protocol.errors import DatasetError
 from .baskets import Baskets, Branch, IrregularError
+from .clusters import Clusters
 from .columns import Column, Flat, Jagged, Strings
 from .events import LazyEvents
+from .pages import Pages
 from .sources import HTTPAhead, LocalSource, Range, XRootDAhead, source_class
 from .trees import Tree, parsed
 
@@ -114,13 +116,24 @@ class Reader:
             with self._explained("cannot be opened"):
                 self.tree = self._only_tree() if tree == "" else tree
                 self._described = self._description()
-                self.entries = int(self._tree.num_entries) if self._described is None else self._described.entries
+                self.is_rntuple = self._described is None and not isinstance(self._tree, uproot.TTree)
+                self.baskets = self._short_way()
+                self.entries = self._number_of_entries()
         except BaseException:
             self.close()
             raise
-        self.is_rntuple = self._described is None and not isinstance(self._tree, uproot.TTree)
-        known = {} if self._described is None else self._described.branches
-        self.baskets = None if self.is_rntuple else Baskets(self.directory.file.source, self.names, known)
+
+    def _short_way(self) -> Baskets | Pages:
+        """What reads the plain branches, without uproot's interpretations."""
+        source = self.directory.file.source
+        if self.is_rntuple:
+            return Pages(source, self._tree, self.names)
+        return Baskets(source, self.names, None if self._described is None else self._described.branches)
+
+    def _number_of_entries(self) -> int:
+        if isinstance(self.baskets, Pages):
+            return int(self.baskets.edges[-1])
+        return int(self._tree.num_entries) if self._described is None else self._described.entries
 
     @property
     def bytes_read(self) -> int:
@@ -198,14 +211,10 @@ class Reader:
         """
         names = list(self.names) if branches is None else [self._known(name) for name in branches]
         with self._explained("cannot be read"):
-            edges = self._rntuple_edges() if self.is_rntuple else self._common_edges(names)
+            edges = self.baskets.edges if isinstance(self.baskets, Pages) else self._common_edges(names)
         if len(edges) > MOST_CLUSTERS:
             edges = edges[np.linspace(0, len(edges) - 1, MOST_CLUSTERS).round().astype(np.int64)]
         return FileLayout(self.entries, tuple(edges.tolist()), self.tree, self.identity)
-
-    def _rntuple_edges(self) -> Any:
-        firsts = [cluster.num_first_entry for cluster in self._tree.ntuple.cluster_summaries]
-        return np.unique(np.array([0, *firsts, self.entries], dtype=np.int64))
 
     def _common_edges(self, names: list[str]) -> Any:
         common = np.array([0, self.entries], dtype=np.int64)
@@ -223,28 +232,28 @@ class Reader:
         return None if branch.branches else np.array(branch.entry_offsets, dtype=np.int64)
 
     def _plain(self, name: str) -> Branch | None:
-        return None if self.baskets is None else self.baskets.branch(name)
+        return self.baskets.branch(name) if isinstance(self.baskets, Baskets) else None
 
     def stride(self, branches: Sequence[str] | None = None) -> int:
-        """Entries in a basket of the branches, on average (in a cluster of an RNTuple): what is read as a whole anyway."""
-        if self.is_rntuple:
-            return max(1, self.entries // max(1, len(self._tree.ntuple.cluster_summaries)))
-        read = list(self.names) if branches is None else [self._known(name) for name in branches]
-        baskets = [len(edges) - 1 for name in read if (edges := self._edges(name)) is not None]
+        """Entries in a basket (a page, in an RNTuple) of the branches, on average: what is read as a whole anyway."""
+        names = list(self.names) if branches is None else [self._known(name) for name in branches]
+        if isinstance(self.baskets, Pages):
+            baskets = [self.baskets.pages(name) for name in names]
+        else:
+            baskets = [len(edges) - 1 for name in names if (edges := self._edges(name)) is not None]
         return max(1, self.entries * len(baskets) // max(1, sum(baskets)))
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Ask a remote file for what `read` of the same entries will need, and return at once.
 
-        Only for plain branches of TTrees; for anything else, and for local files, it does nothing.
+        Only for plain branches; for anything else, and for local files, it does nothing.
         """
         self.ranges_ahead(branches, [(start, stop)])
 
     def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
         """As `ahead`, for `read_ranges`."""
-        if self.baskets is not None:
-            with self._explained("cannot be read"):
-                self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
+        with self._explained("cannot be read"):
+            self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
 
     # --- the kernels' view --------------------------------------------------------------------------------------------
 
@@ -283,25 +292,30 @@ class Reader:
     def _read_plain(self, names: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
         """Of each range, the columns of those among the branches that are plain."""
         done = 0
-        while self.baskets is not None and done < len(ranges):
+        while done < len(ranges):
             try:
                 for columns in self.baskets.read([name for name in names if self.is_plain(name)], ranges[done:]):
                     yield columns
                     done += 1
             except IrregularError as irregular:
                 self.baskets.leave(str(irregular))
-        for _ in ranges[done:]:
-            yield {}
 
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
         branch = self.names[self._known(name)]
         with self._explained("cannot be read"):
-            array = branch.array(entry_start=start, entry_stop=stop, library="ak")
+            if isinstance(self.baskets, Pages):
+                array = self._clusters.array(name, branch, start, stop)
+            else:
+                array = branch.array(entry_start=start, entry_stop=stop, library="ak")
         if len(array) != stop - start:
             raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.tree}")
         self.touched.add(name)
         return array
+
+    @functools.cached_property
+    def _clusters(self) -> Clusters:
+        return Clusters(self.baskets.edges if isinstance(self.baskets, Pages) else np.zeros(1, dtype=np.int64))
 
     # --- the columnar functions' view ---------------------------------------------------------------------------------
 
@@ -343,7 +357,7 @@ class Reader:
 
     def is_plain(self, name: str) -> bool:
         """Whether a branch goes the short way."""
-        return self.baskets is not None and self.baskets.branch(name) is not None
+        return self.baskets.branch(name) is not None
 
     def _check_entries(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.entries:
