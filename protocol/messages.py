@@ -150,8 +150,56 @@ class QueryInfo(msgspec.Struct, frozen=True):
     seconds: Seconds
 
 
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """What packets cost those who worked on them; sums over any number of packets, slots and workers.
+
+    Attributes:
+        packets, entries: how many.
+        elapsed: seconds in which a slot had one of them in hand.
+        cpu: CPU seconds, of all threads.
+        waited: seconds of `elapsed` in which a slot had nothing to compute, since its data had not come.
+        bytes_read, requests: what was asked for from files, compressed as it is.
+        latency: seconds from a request to its answer, on average; 0.0 where that is not known, as on a disk.
+    """
+
+    packets: NonNegative = 0
+    entries: NonNegative = 0
+    elapsed: Seconds = 0.0
+    cpu: Seconds = 0.0
+    waited: Seconds = 0.0
+    bytes_read: NonNegative = 0
+    requests: NonNegative = 0
+    latency: Seconds = 0.0
+
+    @property
+    def efficiency(self) -> float:
+        """CPU seconds a second; above 1 where a slot reads ahead in a thread while it computes."""
+        return self.cpu / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second."""
+        return self.bytes_read / self.elapsed if self.elapsed else 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        """The sum; the mean latency of all requests.
+
+        Example:
+            >>> (Usage(requests=3, latency=0.1) + Usage(requests=1, latency=0.5)).latency
+            0.2
+        """
+        known = [usage for usage in (self, other) if usage.latency]
+        weight = sum(usage.requests for usage in known)
+        latency = sum(usage.latency * usage.requests for usage in known) / weight if weight else 0.0
+        return Usage(
+            self.packets + other.packets, self.entries + other.entries, self.elapsed + other.elapsed,
+            self.cpu + other.cpu, self.waited + other.waited, self.bytes_read + other.bytes_read,
+            self.requests + other.requests, latency,
+        )  # fmt: skip
+
+
 class WorkerInfo(msgspec.Struct, frozen=True):
-    """One line of the list of workers."""
+    """One line of the list of workers. `by_slot` and `by_server` tell what its packets cost, each in full."""
 
     worker: Word
     host: Word
@@ -161,6 +209,9 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     packets: NonNegative
     entries: NonNegative
     seconds: Seconds
+    site: Word = ""
+    by_slot: dict[NonNegative, Usage] = {}
+    by_server: dict[Word, Usage] = {}
 
 
 # --- any peer -------------------------------------------------------------------------------------------------------
@@ -490,7 +541,10 @@ class Truncated(Message, frozen=True):
 
 
 class Finished(Message, frozen=True):
-    """A slot is through with a lease, up to `stop`; its result comes with a later (or the same) commit."""
+    """A slot is through with a lease, up to `stop`; its result comes with a later (or the same) commit.
+
+    `seconds` tell how fast its entries were processed; the others what the lease cost, as in `Usage`.
+    """
 
     query: Word
     lease: NonNegative
@@ -498,6 +552,10 @@ class Finished(Message, frozen=True):
     seconds: Seconds
     cpu: Seconds
     bytes_read: NonNegative
+    elapsed: Seconds = 0.0
+    waited: Seconds = 0.0
+    requests: NonNegative = 0
+    latency: Seconds = 0.0
 
 
 class Commit(Message, frozen=True):

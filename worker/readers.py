@@ -36,7 +36,7 @@ from ..protocol.errors import DatasetError
 from .baskets import Baskets, IrregularError
 from .columns import Column, Flat, Jagged, Strings
 from .events import LazyEvents
-from .sources import HTTPAhead, LocalSource, Range, XRootDAhead, source_class
+from .sources import Counters, HTTPAhead, LocalSource, Range, ReadAhead, XRootDAhead, source_class
 
 SMALLEST = 100
 """Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
@@ -122,6 +122,17 @@ class Reader:
     def bytes_read(self) -> int:
         """Bytes asked for from the file so far, compressed as they are."""
         return int(self.directory.file.source.num_requested_bytes)
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the file is read over a network, as far as its address tells."""
+        return not isinstance(self.directory.file.source, LocalSource)
+
+    @property
+    def counters(self) -> Counters:
+        """What has been asked for so far, and how long it took."""
+        source = self.directory.file.source
+        return Counters(source.num_requests, source.num_requested_bytes, source.waited, source.latency)
 
     @functools.cached_property
     def names(self) -> dict[str, Any]:
@@ -209,6 +220,12 @@ class Reader:
         if self.baskets is not None:
             with self._explained("cannot be read"):
                 self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
+
+    def forget_ahead(self) -> None:
+        """Drop what was asked for ahead: nobody is going to read it."""
+        source = self.directory.file.source
+        if isinstance(source, ReadAhead):
+            source.forget()
 
     # --- the kernels' view --------------------------------------------------------------------------------------------
 
@@ -393,11 +410,24 @@ class ReaderCache:
         return reader
 
     def _open(self, path: str, tree: str) -> Reader:
-        reader = Reader(path, tree, self._timeout)
+        reader = self.new(path, tree)
+        self.adopt(path, tree, reader)
+        return reader
+
+    def new(self, path: str, tree: str) -> Reader:
+        """A reader that is not in the cache; may be called in any thread. Raises as `Reader`."""
+        return Reader(path, tree, self._timeout)
+
+    def adopt(self, path: str, tree: str, reader: Reader) -> None:
+        """Take a reader that was opened elsewhere into the cache."""
+        self.drop(path, tree)
         while len(self._readers) >= self._most:
             self._readers.popitem(last=False)[1].close()
         self._readers[path, tree] = reader
-        return reader
+
+    def peek(self, path: str, tree: str) -> Reader | None:
+        """The reader of a tree in a file if it is open, whether or not it still is the file that the path means."""
+        return self._readers.get((path, tree))
 
     def drop(self, path: str, tree: str) -> None:
         """Close a reader, so that the file is opened anew: after an error, its connection may be of no more use."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import importlib
 import os
-import queue
+import time
 import weakref
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,27 @@ TAIL = 128 << 10
 REQUEST_BYTES = 256 << 20
 """A vector read within both limits that XRootD servers advertise still fails beyond 2 GiB (xrootd#2614)."""
 
-AHEAD_BYTES = 1 << 30
-"""What was asked for ahead and is not used, because the packet went to somebody else, is dropped beyond this size."""
+AHEAD_BYTES = 64 << 20
+"""What is asked for ahead of its use at most, by a slot: more than is on its way to it at 1 Gb/s and 0.5 s."""
+KEPT_BYTES = 16 << 20
+"""Of what was used last, so many bytes are kept: a read often begins with some that the one before it has used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What was asked for from a source of data.
+
+    Attributes:
+        requests: how often something was asked for.
+        bytes_read: how many bytes, compressed as they are.
+        waited: seconds that readers have waited for bytes.
+        latency: seconds from a request to its answer, lately; 0.0 where it is not known.
+    """
+
+    requests: int = 0
+    bytes_read: int = 0
+    waited: float = 0.0
+    latency: float = 0.0
 
 
 class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
@@ -38,6 +58,9 @@ class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
 
     uproot would map it into memory, which is no faster, and kills the process when the file is cut off meanwhile.
     """
+
+    waited = 0.0
+    latency = 0.0
 
     def __init__(self, file_path: str, **options: Any) -> None:
         super().__init__()
@@ -78,13 +101,14 @@ class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
     def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
         """As uproot's: all bytes of the ranges. Raises `OSError` when the file has been cut off."""
         self._count(len(ranges), sum(stop - start for start, stop in ranges))
-        chunks = []
+        chunks, began = [], time.monotonic()
         for start, stop in ranges:
             data = self._read(start, stop)
             if len(data) != stop - start:
                 raise OSError(f"it ends before byte {stop}: it was cut off, or another one is written in its place")
             chunks.append(Chunk(self, start, stop, TrivialFuture(data)))
             notifications.put(chunks[-1])
+        self.waited += time.monotonic() - began
         return chunks
 
     def _count(self, chunks: int, size: int) -> None:
@@ -109,32 +133,95 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
+class _Store:
+    """Chunks of a file, those put in first being the first to go when there are too many bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._chunks: dict[Range, Chunk] = {}
+        self._size = 0
+
+    def __contains__(self, span: Range) -> bool:
+        return span in self._chunks
+
+    def put(self, span: Range, chunk: Chunk) -> None:
+        if span not in self._chunks:
+            self._chunks[span] = chunk
+            self._size += span[1] - span[0]
+
+    def pop(self, span: Range) -> Chunk:
+        self._size -= span[1] - span[0]
+        return self._chunks.pop(span)
+
+    def shrink(self) -> None:
+        while self._size > self._limit:
+            self.pop(next(iter(self._chunks)))
+
+
 class ReadAhead(Source):  # type: ignore[misc]
-    """Mixed into a uproot source: remembers what was asked for ahead, and hands it out once."""
+    """Mixed into a uproot source: remembers what was asked for ahead until it is used, and a little longer.
+
+    Attributes:
+        waited: seconds that callers have waited for bytes.
+        latency: seconds from a request to its answer, a mean over the last few; 0.0 before the first.
+    """
+
+    waited = 0.0
+    latency = 0.0
 
     def ahead(self, ranges: Iterable[Range]) -> None:
-        """Ask for ranges without waiting for them; those asked for already are not asked for again."""
-        fetched = self._fetched()
-        for request in _requests([span for span in dict.fromkeys(ranges) if span not in fetched]):
-            fetched.update(zip(request, super().chunks(request, queue.SimpleQueue()), strict=True))
-        unused = sum(stop - start for start, stop in fetched) - AHEAD_BYTES
-        while unused > 0:
-            start, stop = next(iter(fetched))
-            unused -= stop - start
-            del fetched[start, stop]
+        """Ask for ranges without waiting for them; those asked for already are not asked for again.
+
+        What was asked for first, and never used, is dropped beyond `AHEAD_BYTES`.
+        """
+        self._ask(ranges)
+        self._stores()[0].shrink()
+
+    def forget(self) -> None:
+        """Drop what was asked for ahead: nobody will want it."""
+        self.__dict__.pop("_chunk_stores", None)
 
     def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
-        """As uproot's: the ranges, fetched together, in the order of `ranges`; their bytes may still be on the way."""
-        self.ahead(ranges)
-        fetched = self._fetched()
-        chunks = {span: fetched.pop(span) for span in dict.fromkeys(ranges)}
+        """As uproot's: the ranges, fetched together, in the order of `ranges`; they have come when this returns."""
+        self._ask(ranges)
+        asked, used = self._stores()
+        chunks = {span: (asked if span in asked else used).pop(span) for span in dict.fromkeys(ranges)}
+        began = time.monotonic()
+        for chunk in chunks.values():
+            chunk.wait()
+        self.waited += time.monotonic() - began
+        for span, chunk in chunks.items():
+            used.put(span, chunk)
+        used.shrink()
         for span in ranges:
             notifications.put(chunks[span])
         return [chunks[span] for span in ranges]
 
-    def _fetched(self) -> dict[Range, Chunk]:
-        store: dict[Range, Chunk] = self.__dict__.setdefault("_chunks_ahead", {})
-        return store
+    def _ask(self, ranges: Iterable[Range]) -> None:
+        asked, used = self._stores()
+        for request in _requests([span for span in dict.fromkeys(ranges) if span not in asked and span not in used]):
+            for span, chunk in zip(request, super().chunks(request, _Arrival(self)), strict=True):
+                asked.put(span, chunk)
+
+    def _stores(self) -> tuple[_Store, _Store]:
+        """What was asked for and is not used yet, and what was used last."""
+        stores: tuple[_Store, _Store] = self.__dict__.setdefault(
+            "_chunk_stores", (_Store(AHEAD_BYTES), _Store(KEPT_BYTES))
+        )
+        return stores
+
+
+class _Arrival:
+    """What uproot tells, in place of a queue, that chunks of a request have come."""
+
+    def __init__(self, source: ReadAhead) -> None:
+        self._source, self._began = source, time.monotonic()
+        self._come = False
+
+    def put(self, chunk: Chunk) -> None:
+        if not self._come:
+            self._come, seconds = True, time.monotonic() - self._began
+            self._source.latency += (seconds - self._source.latency) / (4 if self._source.latency else 1)
 
 
 class XRootDAhead(ReadAhead, XRootDSource):  # type: ignore[misc]
@@ -162,7 +249,7 @@ class XRootDAhead(ReadAhead, XRootDSource):  # type: ignore[misc]
         self._stamp = info.size, info.modtime
         size = self._num_bytes = info.size
         spans = [(0, size)] if size <= HEAD + TAIL else [(0, HEAD), (size - TAIL, size)]
-        chunks = super().chunks(spans, queue.SimpleQueue())
+        chunks = super().chunks(spans, _Arrival(self))
         self._ends = [(start, chunk.raw_data) for (start, _), chunk in zip(spans, chunks, strict=True)]
 
     def is_current(self) -> bool:
