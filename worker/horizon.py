@@ -16,8 +16,8 @@ from .sources import AHEAD_BYTES
 
 MARGIN = 2.0
 """Answers take up to so many times as long as they do on average."""
-FEWEST, MOST = 2, 50
-"""Bites that are asked for ahead, whatever has been measured."""
+MOST = 50
+"""Bites that are asked for ahead at most, whatever has been measured."""
 LEAST_PIECE = 1 << 20
 """Bytes that are asked for at a time at least: a smaller request is answered no sooner."""
 CRUMB = 0.5
@@ -50,7 +50,7 @@ class Horizon:
         >>> horizon.bite_took(seconds=0.1)
         >>> packet = Stretch(("q1", 1), 1000, 9000, bite=1000)
         >>> [(piece.start, piece.stop) for piece in horizon.ask([packet], latency=0.1)]
-        [(1000, 2000), (2000, 3000), (3000, 4000)]
+        [(1000, 2000), (2000, 3000), (3000, 4000), (4000, 5000)]
         >>> horizon.ask([packet], latency=0.1)
         []
     """
@@ -70,8 +70,10 @@ class Horizon:
             self._size += (size / entries - self._size) / (2 if self._size else 1)
 
     def depth(self, latency: float) -> float:
-        """Bites to ask for ahead when an answer takes `latency` seconds."""
-        return float(min(MOST, max(FEWEST, 1 + math.ceil(MARGIN * latency / max(self._seconds, 1e-3)))))
+        """Bites to ask for ahead when an answer takes `latency` seconds: those that are computed until its first byte is
+        there, one that is on its way, and one that is decoded.
+        """
+        return float(min(MOST, 2 + math.ceil(MARGIN * latency / max(self._seconds, 1e-3))))
 
     def ask(self, stretches: Sequence[Stretch], latency: float, halvings: int = 0) -> list[Stretch]:
         """What to ask for now, in the order in which it will be read; it counts as asked for from here on.

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import Any
 
 from ..protocol.errors import DatasetError
 from .fetched import Fetched, Names
 from .horizon import Horizon, Key, Stretch
-from .readers import Reader
+from .readers import Reader, ReaderCache
 from .selection import Selection
 
 WAITS = 0.25
@@ -171,29 +172,28 @@ class Openings:
     """Files that are being opened in a thread, for packets that wait.
 
     Args:
-        new: opens a file, given its path and the name of its tree.
+        readers: whose `new` opens a file, given what tells it from others: its path, its tree, and so on.
     """
 
-    def __init__(self, new: Callable[[str, str], Reader]) -> None:
-        self._new = new
+    def __init__(self, readers: ReaderCache) -> None:
+        self._new = readers.new
         self._thread: ThreadPoolExecutor | None = None
-        self._readers: dict[tuple[str, str], Future[Reader]] = {}
+        self._readers: dict[tuple[Any, ...], Future[Reader]] = {}
 
-    def begin(self, path: str, tree: str) -> Reader | None:
+    def begin(self, *file: Any) -> Reader | None:
         """Open a file, unless that has begun already; its reader, once there is one."""
-        key = path, tree
-        if key not in self._readers:
+        if file not in self._readers:
             while len(self._readers) >= MOST_OPENING:
                 self._readers.pop(next(iter(self._readers))).add_done_callback(_close)
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, "open ahead")
-            self._readers[key] = self._thread.submit(self._new, path, tree)
-        opening = self._readers[key]
+            self._readers[file] = self._thread.submit(self._new, *file)
+        opening = self._readers[file]
         return opening.result() if opening.done() and opening.exception() is None else None
 
-    def take(self, path: str, tree: str) -> Reader | None:
+    def take(self, *file: Any) -> Reader | None:
         """The reader of a file whose opening has begun, None for any other. Raises what opening it has raised."""
-        opening = self._readers.pop((path, tree), None)
+        opening = self._readers.pop(file, None)
         return None if opening is None else opening.result()
 
 

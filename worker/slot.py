@@ -132,7 +132,7 @@ class SlotProcess:
         self.cache = cache
         self.row = row or Row(bytearray(ROW))
         self.readers = ReaderCache()
-        self.openings = Openings(self.readers.new)
+        self.openings = Openings(self.readers)
         self.prefetch = Prefetch(spare)
         self.meter = Meter()
         self.queries: dict[str, Running] = {}
@@ -366,7 +366,7 @@ class SlotProcess:
             self.prefetch.settle()
             opened = self.openings.take(file.path, file.tree)
             if opened is not None:
-                self.readers.adopt(file.path, file.tree, opened)
+                self.readers.adopt(opened, file.path, file.tree)
             return self.readers.get(file.path, file.tree, running.began if lease.opening else 0.0, lease.identity)
         if running.source is None:
             running.source = source = source_without_file(file, running.supply)

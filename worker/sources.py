@@ -1,4 +1,5 @@
-"""How the bytes of a file come: from a disk, an XRootD server or a web server, and ahead of their use if they are far.
+"""How the bytes of a file come: from a disk, an XRootD server, a web server or a store of objects, and ahead of their use
+if they are far.
 
 A uproot *source* answers requests for byte ranges. The remote ones are extended here by read-ahead: `ahead` asks for
 ranges and returns at once, and whoever asks for the same ranges later (eventmill's own basket reader, or uproot) is
@@ -7,11 +8,11 @@ given what has been fetched meanwhile. All ranges of one `ahead` travel in one v
 
 from __future__ import annotations
 
-import importlib
 import os
+import queue
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,12 @@ from typing import Any
 from uproot.source.chunk import Chunk, Source
 from uproot.source.fsspec import FSSpecSource
 from uproot.source.futures import TrivialFuture
-from uproot.source.xrootd import XRootDSource
+
+from .credentials import Wallet
+from .xrootd import ServerError, XRootDSource
 
 Range = tuple[int, int]
 """First byte and byte after the last, of a file."""
-
-HEAD = 16 << 10
-TAIL = 128 << 10
-"""Bytes of the two ends of a remote file that are read when it is opened."""
-REQUEST_BYTES = 256 << 20
-"""A vector read within both limits that XRootD servers advertise still fails beyond 2 GiB (xrootd#2614)."""
 
 AHEAD_BYTES = 64 << 20
 """What is asked for ahead of its use at most, by a slot: more than is on its way to it at 1 Gb/s and 0.5 s."""
@@ -44,7 +41,7 @@ class Counters:
         requests: how often something was asked for.
         bytes_read: how many bytes, compressed as they are.
         waited: seconds that readers have waited for bytes.
-        latency: seconds from a request to its answer, lately; 0.0 where it is not known.
+        latency: seconds of a round trip to a server, lately; 0.0 where it is not known.
     """
 
     requests: int = 0
@@ -58,9 +55,6 @@ class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
 
     uproot would map it into memory, which is no faster, and kills the process when the file is cut off meanwhile.
     """
-
-    waited = 0.0
-    latency = 0.0
 
     def __init__(self, file_path: str, **options: Any) -> None:
         super().__init__()
@@ -101,14 +95,13 @@ class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
     def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
         """As uproot's: all bytes of the ranges. Raises `OSError` when the file has been cut off."""
         self._count(len(ranges), sum(stop - start for start, stop in ranges))
-        chunks, began = [], time.monotonic()
+        chunks = []
         for start, stop in ranges:
             data = self._read(start, stop)
             if len(data) != stop - start:
                 raise OSError(f"it ends before byte {stop}: it was cut off, or another one is written in its place")
             chunks.append(Chunk(self, start, stop, TrivialFuture(data)))
             notifications.put(chunks[-1])
-        self.waited += time.monotonic() - began
         return chunks
 
     def _count(self, chunks: int, size: int) -> None:
@@ -131,6 +124,60 @@ class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
 def _stamp(status: os.stat_result) -> tuple[int, ...]:
     """What changes when a file is replaced or written to."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class Timed:
+    """A uproot future that tells its source for how long it was waited for."""
+
+    def __init__(self, source: Counts, future: Any) -> None:
+        self._source, self._future = source, future
+
+    def result(self, timeout: float | None = None) -> Any:
+        """As the future's own."""
+        began = time.monotonic()
+        result = self._future.result()
+        self._source.waited += time.monotonic() - began
+        return result
+
+
+class Counts(Source):  # type: ignore[misc]
+    """Mixed into a uproot source: what it has cost to read.
+
+    Attributes:
+        waited: seconds for which somebody waited for bytes.
+        latency: seconds of a round trip to a server, smoothed; 0.0 where that is not known.
+    """
+
+    waited = 0.0
+    latency = 0.0
+
+    @property
+    def requests(self) -> int:
+        """Requests so far; a vector read is one."""
+        return int(self._num_requests)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes asked for so far, compressed as they are."""
+        return int(self._num_requested_bytes)
+
+
+class CountedLocal(Counts, LocalSource):
+    """A file of this machine."""
+
+    def chunk(self, start: int, stop: int) -> Chunk:
+        """As `LocalSource`'s."""
+        began = time.monotonic()
+        chunk = super().chunk(start, stop)
+        self.waited += time.monotonic() - began
+        return chunk
+
+    def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
+        """As `LocalSource`'s."""
+        began = time.monotonic()
+        chunks = super().chunks(ranges, notifications)
+        self.waited += time.monotonic() - began
+        return chunks
 
 
 class _Store:
@@ -158,16 +205,8 @@ class _Store:
             self.pop(next(iter(self._chunks)))
 
 
-class ReadAhead(Source):  # type: ignore[misc]
-    """Mixed into a uproot source: remembers what was asked for ahead until it is used, and a little longer.
-
-    Attributes:
-        waited: seconds that callers have waited for bytes.
-        latency: seconds from a request to its answer, a mean over the last few; 0.0 before the first.
-    """
-
-    waited = 0.0
-    latency = 0.0
+class ReadAhead(Counts):
+    """Mixed into a uproot source: remembers what was asked for ahead until it is used, and a little longer."""
 
     def ahead(self, ranges: Iterable[Range]) -> None:
         """Ask for ranges without waiting for them; those asked for already are not asked for again.
@@ -186,11 +225,9 @@ class ReadAhead(Source):  # type: ignore[misc]
         self._ask(ranges)
         asked, used = self._stores()
         chunks = {span: (asked if span in asked else used).pop(span) for span in dict.fromkeys(ranges)}
-        began = time.monotonic()
         for chunk in chunks.values():
             chunk.wait()
-        self.waited += time.monotonic() - began
-        for span, chunk in chunks.items():
+        for span, chunk in chunks.items():  # only what has come: of an error nobody wants to hear again
             used.put(span, chunk)
         used.shrink()
         for span in ranges:
@@ -199,8 +236,9 @@ class ReadAhead(Source):  # type: ignore[misc]
 
     def _ask(self, ranges: Iterable[Range]) -> None:
         asked, used = self._stores()
-        for request in _requests([span for span in dict.fromkeys(ranges) if span not in asked and span not in used]):
-            for span, chunk in zip(request, super().chunks(request, _Arrival(self)), strict=True):
+        wanted = [span for span in dict.fromkeys(ranges) if span not in asked and span not in used]
+        if wanted:
+            for span, chunk in zip(wanted, super().chunks(wanted, queue.SimpleQueue()), strict=True):
                 asked.put(span, chunk)
 
     def _stores(self) -> tuple[_Store, _Store]:
@@ -211,80 +249,62 @@ class ReadAhead(Source):  # type: ignore[misc]
         return stores
 
 
-class _Arrival:
-    """What uproot tells, in place of a queue, that chunks of a request have come."""
-
-    def __init__(self, source: ReadAhead) -> None:
-        self._source, self._began = source, time.monotonic()
-        self._come = False
-
-    def put(self, chunk: Chunk) -> None:
-        if not self._come:
-            self._come, seconds = True, time.monotonic() - self._began
-            self._source.latency += (seconds - self._source.latency) / (4 if self._source.latency else 1)
+class XRootDAhead(ReadAhead, XRootDSource):
+    """root:// and roots://."""
 
 
-class XRootDAhead(ReadAhead, XRootDSource):  # type: ignore[misc]
-    """root:// through the XRootD client's own vector reads, without fsspec.
+class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
+    """Anything that fsspec reads.
 
-    What is needed to open a tree is at one end of the file or the other: both are read together, which saves two round
-    trips.
+    Raises:
+        ServerError: what reads such addresses is not installed.
     """
 
+    def __init__(self, file_path: str, wallet: Wallet | None = None, timeout: float = 30.0, **options: Any) -> None:
+        options |= _web_options(file_path, timeout, wallet) if file_path.lower().startswith("http") else {}
+        try:
+            super().__init__(file_path, **options)
+        except (ImportError, ValueError) as error:  # so does fsspec say that it knows no such thing
+            raise ServerError(str(error), transient=False) from error
+
     def chunk(self, start: int, stop: int) -> Chunk:
-        """A range, at once if it is within one of the ends."""
-        for begin, data in self._ends:
-            if begin <= start and stop <= begin + len(data):
-                return Chunk.wrap(self, data[start - begin : stop - begin], start)
-        return super().chunk(start, stop)
+        """A range, now."""
+        began = time.monotonic()
+        chunk = super().chunk(start, stop)
+        self.latency = time.monotonic() - began
+        self.waited += self.latency
+        return chunk
 
-    def _open(self) -> None:
-        # Loaded only here, because the client and a fork do not mix. It looks at its time-outs every 15 s unless told.
-        client: Any = importlib.import_module("XRootD.client")
-        client.EnvPutInt("TimeoutResolution", 1)
-        super()._open()
-        status, info = self._resource.file.stat(timeout=self._resource._xrd_timeout())  # came with the answer to `open`
-        if status.error:
-            self._resource._xrd_error(status)
-        self._stamp = info.size, info.modtime
-        size = self._num_bytes = info.size
-        spans = [(0, size)] if size <= HEAD + TAIL else [(0, HEAD), (size - TAIL, size)]
-        chunks = super().chunks(spans, _Arrival(self))
-        self._ends = [(start, chunk.raw_data) for (start, _), chunk in zip(spans, chunks, strict=True)]
-
-    def is_current(self) -> bool:
-        """Whether the server has a file of the same size and time under this name; asks it, which takes a round trip."""
-        client: Any = importlib.import_module("XRootD.client")
-        url = client.URL(self._file_path)
-        server = client.FileSystem(f"{url.protocol}://{url.hostid}")
-        status, info = server.stat(url.path_with_params, timeout=self._resource._xrd_timeout())
-        return not status.error and (info.size, info.modtime) == self._stamp
+    def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
+        """As uproot's; their bytes may still be on the way."""
+        chunks = super().chunks(ranges, notifications)
+        return [Chunk(self, chunk.start, chunk.stop, Timed(self, chunk.future)) for chunk in chunks]
 
 
-class HTTPAhead(ReadAhead, FSSpecSource):  # type: ignore[misc]
-    """http:// and https://."""
+class FSSpecAhead(ReadAhead, TimedFSSpec):
+    """s3://, and whatever else fsspec reads."""
+
+
+class HTTPAhead(FSSpecAhead):
+    """http:// and https://, whose servers are not asked for the size of a file."""
+
+
+def _web_options(path: str, timeout: float, wallet: Wallet | None) -> dict[str, Any]:
+    """What fsspec's client of web servers is told. A token is for no connection that others can read."""
+    import aiohttp
+
+    silence = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
+    options: dict[str, Any] = {"client_kwargs": {"timeout": silence}}
+    if wallet is not None and wallet.token and path.lower().startswith("https://"):
+        options |= {"headers": {"Authorization": f"Bearer {wallet.token}"}, "skip_instance_cache": True}
+    return options
 
 
 def source_class(path: str) -> Any:
     """The source that reads `path`: by its scheme, with a plain path being a file of this machine."""
-    scheme = path.partition("://")[0].lower() if "://" in path else ""
-    if scheme in ("root", "roots", "xroot", "xroots"):
+    scheme, separator, _ = path.partition("://")
+    if not separator:
+        return CountedLocal
+    if scheme.lower() in ("root", "roots", "xroot", "xroots"):
         return XRootDAhead
-    if scheme in ("http", "https"):
-        return HTTPAhead
-    return LocalSource
-
-
-def _requests(ranges: list[Range]) -> Iterator[list[Range]]:
-    """Cut a list of ranges into requests that are not too large for one reply."""
-    request: list[Range] = []
-    size = 0
-    for span in ranges:
-        length = span[1] - span[0]
-        if request and size + length > REQUEST_BYTES:
-            yield request
-            request, size = [], 0
-        request.append(span)
-        size += length
-    if request:
-        yield request
+    return HTTPAhead if scheme.lower() in ("http", "https") else FSSpecAhead
