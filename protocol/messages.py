@@ -17,8 +17,10 @@ from msgspec import Meta
 PROTOCOL = 1
 """Version of this vocabulary; a peer with another one is refused in words."""
 
-NonNegative = Annotated[int, Meta(ge=0, le=2**62)]
-Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
+MOST, LONGEST = 2**62, 1e9
+"""What a number and a time can be at most."""
+NonNegative = Annotated[int, Meta(ge=0, le=MOST)]
+Seconds = Annotated[float, Meta(ge=0.0, le=LONGEST)]
 Word = Annotated[str, Meta(max_length=1000)]
 Words = Annotated[str, Meta(max_length=100_000)]
 Scalar = str | int | float | bool | None
@@ -159,7 +161,7 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
         cpu: CPU seconds, of all threads.
         waited: seconds of `elapsed` in which a slot had nothing to compute, since its data had not come.
         bytes_read, requests: what was asked for from files, compressed as it is.
-        latency: seconds from a request to its answer, on average; 0.0 where that is not known, as on a disk.
+        latency: seconds from a request to its answer, the mean over all requests; those to a disk count with 0.
     """
 
     packets: NonNegative = 0
@@ -182,20 +184,23 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
         return self.bytes_read / self.elapsed if self.elapsed else 0.0
 
     def __add__(self, other: Usage) -> Usage:
-        """The sum; the mean latency of all requests.
+        """The sum, as far as it can travel; the mean latency of all requests.
 
         Example:
             >>> (Usage(requests=3, latency=0.1) + Usage(requests=1, latency=0.5)).latency
             0.2
         """
-        known = [usage for usage in (self, other) if usage.latency]
-        weight = sum(usage.requests for usage in known)
-        latency = sum(usage.latency * usage.requests for usage in known) / weight if weight else 0.0
+        trips = self.latency * self.requests + other.latency * other.requests
         return Usage(
-            self.packets + other.packets, self.entries + other.entries, self.elapsed + other.elapsed,
-            self.cpu + other.cpu, self.waited + other.waited, self.bytes_read + other.bytes_read,
-            self.requests + other.requests, latency,
-        )  # fmt: skip
+            min(MOST, self.packets + other.packets),
+            min(MOST, self.entries + other.entries),
+            min(LONGEST, self.elapsed + other.elapsed),
+            min(LONGEST, self.cpu + other.cpu),
+            min(LONGEST, self.waited + other.waited),
+            min(MOST, self.bytes_read + other.bytes_read),
+            min(MOST, self.requests + other.requests),
+            min(LONGEST, trips / max(1, self.requests + other.requests)),
+        )
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
@@ -450,7 +455,7 @@ class Lease(Message, frozen=True):
     apart: bool = False
     identity: Word = ""
     runs: Runs | None = None
-    bite: Annotated[int, Meta(ge=1, le=2**62)] | None = None
+    bite: Annotated[int, Meta(ge=1, le=MOST)] | None = None
     last_try: bool = False
     other_replicas: bool = False
 

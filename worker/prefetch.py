@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -73,14 +73,10 @@ class Prefetch:
         self._waits = 0.0
         self.waited = 0.0
 
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Count what the process does not compute meanwhile as waiting for data."""
-        began = time.monotonic(), time.process_time()
-        try:
-            yield
-        finally:
-            self.waited += _idle(began)
+    def opened(self, reader: Reader, began: tuple[float, float]) -> None:
+        """A file was opened, or waited for: since `began`, by the clock and in CPU time, there was nothing else to do."""
+        idle = _idle(began)
+        self.waited += idle if reader.is_far else min(idle, reader.counters.waited)
 
     def settle(self) -> None:
         """Wait until the thread reads nothing: from then on, and until the next `order`, readers are the caller's."""

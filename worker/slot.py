@@ -271,14 +271,15 @@ class SlotProcess:
     def _work(self, running: Running, task: Task, packet: Packet) -> None:
         lease = packet.lease
         waited = self.prefetch.waited
-        with self.prefetch.waiting():
-            source = self._source(running, lease)
-            if isinstance(source, Reader):
-                source = self._selected(running, task, source, packet)
+        began = time.monotonic(), time.process_time()
+        source = self._source(running, lease)
+        if isinstance(source, Reader):
+            self.prefetch.opened(source, began)
+            source = self._selected(running, task, source, packet)
         if not running.prepared:
             self._prepare(running, task, source, packet)
             running.prepared = True
-        began = told = time.monotonic()
+        started = told = time.monotonic()
         interval = max(TELL, lease.seconds / TIMES_TOLD)
         while packet.position < packet.stop or packet.bites == 0:
             ahead = self.prefetch.ordered(packet.key, packet.position)
@@ -293,14 +294,14 @@ class SlotProcess:
             if packet.revoked or lease.query not in self.queries:
                 task.discard()
                 return
-            if now - began > lease.seconds or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
+            if now - started > lease.seconds or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
                 break
             if now - told > interval and packet.position < packet.stop:
                 told = now
                 self._send(messages.Reached(lease.query, lease.lease, packet.position))
         if isinstance(source, Reader | Selection):
             source.check_unchanged()
-        self._finish(running, task, packet, source, time.monotonic() - began, self.prefetch.waited - waited)
+        self._finish(running, task, packet, source, time.monotonic() - started, self.prefetch.waited - waited)
 
     def _bite(self, running: Running, task: Task, source: Source, packet: Packet) -> bool:
         """Analyse the bite in hand, but for entries that raise and may be skipped; false when the packet begins again."""
