@@ -16,6 +16,7 @@ from math import inf
 
 import msgspec
 
+from ..packetizer.placement import domain
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Failure, Message
@@ -262,7 +263,7 @@ class MasterCore:
         if hello.role == "session":
             self.sessions[identity] = Peer(identity, name, heard=now, spoken=now)
         else:
-            share = Share(hello.host, hello.pid, hello.slots)
+            share = Share(hello.host, hello.pid, hello.slots, site=hello.site or domain(hello.host))
             worker = Worker(identity, name, now, now, host=hello.host, site=hello.site, pid=hello.pid, total=share)
             worker.slots = [Slot(worker, index) for index in range(hello.slots)]
             self.workers[identity] = worker

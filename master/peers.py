@@ -49,11 +49,7 @@ class Worker(Peer):
 
     def info(self) -> WorkerInfo:
         """One line of the list of workers."""
-        busy = sum(bool(slot.leases) for slot in self.slots)
-        total = self.total
-        return WorkerInfo(
-            self.name, self.host, self.pid, len(self.slots), busy, total.packets, total.entries, total.seconds
-        )
+        return self.total.info(self.name, sum(bool(slot.leases) for slot in self.slots))
 
 
 def unfit(role: str, hello: messages.Hello, python: str) -> str:

@@ -13,7 +13,7 @@ from ..packetizer.ledger import Gap
 from ..packetizer.listing import Listing
 from ..protocol import messages
 from ..protocol.codec import Frames
-from ..protocol.messages import Failure, Message, Part
+from ..protocol.messages import Failure, Message, Part, Usage
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Replace, Take
@@ -139,14 +139,17 @@ class Reports:
         except StaleLease as error:
             self._blame(worker, error, now)
             return
+        server = query.packetizer.server(slot, message.lease)
         query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now)
         self._rates[query.submit.digest] = query.packetizer.rate
         query.reached += entries
         query.bytes_read += message.bytes_read
+        usage = Usage(
+            1, entries, message.elapsed, message.cpu, message.waited, message.bytes_read, message.requests,
+            message.latency,
+        )  # fmt: skip
         for share in (worker.total, self._share(query, worker)):
-            share.packets += 1
-            share.entries += entries
-            share.seconds += message.seconds
+            share.add(usage, message.seconds, slot.index, server)
         self._dispatcher.credit.free(slot, (query.number, message.lease))
         self._dispatcher.close_if_gone(worker, query, message.lease, now)
         self._lifecycle.end_if_complete(query, now)
@@ -293,7 +296,9 @@ class Reports:
         return self._queries[number] if (number, lease) in worker.leases else None
 
     def _share(self, query: Query, worker: Worker) -> Share:
-        return query.shares.setdefault(worker.name, Share(worker.host, worker.pid, len(worker.slots)))
+        return query.shares.setdefault(
+            worker.name, Share(worker.host, worker.pid, len(worker.slots), site=worker.total.site)
+        )
 
     @staticmethod
     def _from_worker(failure: Failure, worker: Worker) -> Failure:

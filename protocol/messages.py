@@ -17,8 +17,10 @@ from msgspec import Meta
 PROTOCOL = 1
 """Version of this vocabulary; a peer with another one is refused in words."""
 
-NonNegative = Annotated[int, Meta(ge=0, le=2**62)]
-Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
+MOST, LONGEST = 2**62, 1e9
+"""What a number and a time can be at most."""
+NonNegative = Annotated[int, Meta(ge=0, le=MOST)]
+Seconds = Annotated[float, Meta(ge=0.0, le=LONGEST)]
 Word = Annotated[str, Meta(max_length=1000)]
 Words = Annotated[str, Meta(max_length=100_000)]
 Scalar = str | int | float | bool | None
@@ -150,8 +152,59 @@ class QueryInfo(msgspec.Struct, frozen=True):
     seconds: Seconds
 
 
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """What packets cost those who worked on them; sums over any number of packets, slots and workers.
+
+    Attributes:
+        packets, entries: how many.
+        elapsed: seconds in which a slot had one of them in hand.
+        cpu: CPU seconds, of all threads.
+        waited: seconds of `elapsed` in which a slot had nothing to compute, since its data had not come.
+        bytes_read, requests: what was asked for from files, compressed as it is.
+        latency: seconds from a request to its answer, the mean over all requests; those to a disk count with 0.
+    """
+
+    packets: NonNegative = 0
+    entries: NonNegative = 0
+    elapsed: Seconds = 0.0
+    cpu: Seconds = 0.0
+    waited: Seconds = 0.0
+    bytes_read: NonNegative = 0
+    requests: NonNegative = 0
+    latency: Seconds = 0.0
+
+    @property
+    def efficiency(self) -> float:
+        """CPU seconds a second; above 1 where a slot reads ahead in a thread while it computes."""
+        return self.cpu / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second."""
+        return self.bytes_read / self.elapsed if self.elapsed else 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        """The sum, as far as it can travel; the mean latency of all requests.
+
+        Example:
+            >>> (Usage(requests=3, latency=0.1) + Usage(requests=1, latency=0.5)).latency
+            0.2
+        """
+        trips = self.latency * self.requests + other.latency * other.requests
+        return Usage(
+            min(MOST, self.packets + other.packets),
+            min(MOST, self.entries + other.entries),
+            min(LONGEST, self.elapsed + other.elapsed),
+            min(LONGEST, self.cpu + other.cpu),
+            min(LONGEST, self.waited + other.waited),
+            min(MOST, self.bytes_read + other.bytes_read),
+            min(MOST, self.requests + other.requests),
+            min(LONGEST, trips / max(1, self.requests + other.requests)),
+        )
+
+
 class WorkerInfo(msgspec.Struct, frozen=True):
-    """One line of the list of workers."""
+    """One line of the list of workers. `by_slot` and `by_server` tell what its packets cost, each in full."""
 
     worker: Word
     host: Word
@@ -161,6 +214,9 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     packets: NonNegative
     entries: NonNegative
     seconds: Seconds
+    site: Word = ""
+    by_slot: dict[NonNegative, Usage] = {}
+    by_server: dict[Word, Usage] = {}
 
 
 # --- any peer -------------------------------------------------------------------------------------------------------
@@ -401,7 +457,7 @@ class Lease(Message, frozen=True):
     apart: bool = False
     identity: Word = ""
     runs: Runs | None = None
-    bite: Annotated[int, Meta(ge=1, le=2**62)] | None = None
+    bite: Annotated[int, Meta(ge=1, le=MOST)] | None = None
     last_try: bool = False
     other_replicas: bool = False
 
@@ -503,7 +559,10 @@ class Truncated(Message, frozen=True):
 
 
 class Finished(Message, frozen=True):
-    """A slot is through with a lease, up to `stop`; its result comes with a later (or the same) commit."""
+    """A slot is through with a lease, up to `stop`; its result comes with a later (or the same) commit.
+
+    `seconds` tell how fast its entries were processed; the others what the lease cost, as in `Usage`.
+    """
 
     query: Word
     lease: NonNegative
@@ -511,6 +570,10 @@ class Finished(Message, frozen=True):
     seconds: Seconds
     cpu: Seconds
     bytes_read: NonNegative
+    elapsed: Seconds = 0.0
+    waited: Seconds = 0.0
+    requests: NonNegative = 0
+    latency: Seconds = 0.0
 
 
 class Commit(Message, frozen=True):

@@ -26,6 +26,7 @@ from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL
 from ..protocol.version import __version__
 from ..protocol.walltime import parse_seconds, time_left
+from .report import Report
 
 if TYPE_CHECKING:
     from .session import Session
@@ -225,11 +226,13 @@ def status(target: str) -> None:
     """Show the workers and queries of a master. TARGET is its name, client.json or address."""
     with _connect(target) as session:
         workers = Table(title=f"workers of {session.address}", title_justify="left")
-        for heading in ("worker", "host", "pid", "slots", "busy", "packets", "entries"):
+        for heading in ("worker", "host", "pid", "slots", "busy", "packets", "entries", "CPU/time", "waited", "read"):
             workers.add_column(heading, justify="left" if heading in ("worker", "host") else "right")
         for info in session.workers():
             counts = (info.slots, info.busy, info.packets, info.entries)
-            workers.add_row(info.worker, info.host, str(info.pid), *(f"{count:,}" for count in counts))
+            usage = Report([info]).total
+            costs = (f"{usage.efficiency:.0%}", f"{usage.waited:.1f} s", f"{usage.bytes_read / 1e6:,.0f} MB")
+            workers.add_row(info.worker, info.host, str(info.pid), *(f"{count:,}" for count in counts), *costs)
         queries = Table(title="queries", title_justify="left")
         for heading in ("query", "name", "owner", "state", "entries", "of", "seconds"):
             queries.add_column(heading, justify="left" if heading in ("query", "name", "owner", "state") else "right")

@@ -11,6 +11,7 @@ from ..protocol.errors import DatasetError
 from .columns import Column
 from .readers import Reader
 from .selection import Selection
+from .sources import Counters
 
 
 class Held:
@@ -30,9 +31,9 @@ class Held:
         self._arrays: dict[str, ak.Array | None] = {}
 
     @property
-    def bytes_read(self) -> int:
-        """Bytes asked for from the file so far."""
-        return self._source.bytes_read
+    def counters(self) -> Counters:
+        """As `Reader.counters`."""
+        return self._source.counters
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Nothing is far."""
@@ -64,8 +65,7 @@ class Held:
 
     def events(self, start: int, stop: int) -> Any:
         """As `Reader.events`, for a piece."""
-        reader = self._source.reader if isinstance(self._source, Selection) else self._source
-        return reader.lazy.array(self, start, stop)
+        return self._source.lazy.array(self, start, stop)
 
     def _hold(self, branches: Sequence[str]) -> None:
         """Read what of these branches was not asked for before; together, if nothing is wrong with it."""

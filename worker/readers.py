@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import errno
 import functools
-import re
 import struct
 import sys
 import time
@@ -38,10 +37,12 @@ from ..protocol.errors import DatasetError
 from .baskets import Baskets, Branch, IrregularError
 from .clusters import Clusters
 from .columns import Column, Flat, Jagged, Strings
+from .credentials import Wallet
 from .events import LazyEvents
 from .pages import Pages
-from .sources import HTTPAhead, LocalSource, Range, XRootDAhead, source_class
+from .sources import Counters, Counts, HTTPAhead, LocalSource, Range, ReadAhead, XRootDAhead, source_class
 from .trees import Tree, parsed
+from .xrootd import ServerError
 
 SMALLEST = 100
 """Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
@@ -65,11 +66,6 @@ _READING_ERRORS = (
 """What uproot raises for bytes that it cannot make sense of: by its parsers' nature, nearly anything."""
 _PERMANENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 """Errors of the operating system that will be the same the next time."""
-_SERVER_SAYS = re.compile(r"\[(3[0-9]{3})\] .*|Invalid address")
-"""In the text of uproot's `FileNotFoundError`, which stands for whatever an XRootD server refuses, and for a host that is
-not known."""
-_NOT_THERE, _NOT_FOR_US = "3011", ("3010", "3016", "3030")
-"""What XRootD servers answer about files: no such file; no permission, a folder, not authenticated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +92,7 @@ class Reader:
         path: a local path, or a root:// or http(s):// address.
         tree: name of a TTree or RNTuple, with its folders; "" takes the only one in the file.
         timeout: seconds that a remote file's server may take to answer one request.
+        wallet: what to show to servers; by default what is found in the environment.
 
     Raises:
         DatasetError: there is no such file, it is not a whole ROOT file, or it has no such tree.
@@ -105,13 +102,14 @@ class Reader:
         >>> reader.read(["Muon_pt", "MET_pt"], 0, reader.layout(None).entries)              # doctest: +SKIP
     """
 
-    def __init__(self, path: str, tree: str = "", timeout: float = 30.0) -> None:
-        self.path = path
+    def __init__(self, path: str, tree: str = "", timeout: float = 30.0, wallet: Wallet | None = None) -> None:
+        self.path = path.partition("?")[0] if "://" in path else path
+        """As others may see it: what follows a `?` may be a token."""
         self.opened = time.monotonic()
         self.touched: set[str] = set()
         """Names of the branches that have been read since the last call of `events`."""
         with self._explained("cannot be opened"):
-            self.directory = _open(path, timeout)
+            self.directory = _open(path, timeout, wallet)
         try:
             with self._explained("cannot be opened"):
                 self.tree = self._only_tree() if tree == "" else tree
@@ -138,7 +136,24 @@ class Reader:
     @property
     def bytes_read(self) -> int:
         """Bytes asked for from the file so far, compressed as they are."""
-        return int(self.directory.file.source.num_requested_bytes)
+        return int(self.source.bytes_read)
+
+    @property
+    def source(self) -> Counts:
+        """Where the bytes come from, and what that has cost so far."""
+        source: Counts = self.directory.file.source
+        return source
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the file is read over a network, as far as its address tells."""
+        return not isinstance(self.source, LocalSource)
+
+    @property
+    def counters(self) -> Counters:
+        """What has been asked for so far, and how long it took."""
+        source = self.source
+        return Counters(source.requests, source.bytes_read, source.waited, source.latency)
 
     @functools.cached_property
     def names(self) -> Mapping[str, Any]:
@@ -254,6 +269,11 @@ class Reader:
         """As `ahead`, for `read_ranges`."""
         with self._explained("cannot be read"):
             self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
+
+    def forget_ahead(self) -> None:
+        """Drop what was asked for ahead: nobody is going to read it."""
+        if isinstance(self.source, ReadAhead):
+            self.source.forget()
 
     # --- the kernels' view --------------------------------------------------------------------------------------------
 
@@ -397,11 +417,9 @@ class Reader:
         try:
             yield
         except FileNotFoundError as error:
-            said = _SERVER_SAYS.search(str(error))
-            if said is None or said[1] == _NOT_THERE:
-                raise DatasetError(f"there is no file {self.path}") from error
-            text = f"{self.path} {what}: XRootD says: {said[0]}"
-            raise DatasetError(text, transient=said[1] not in _NOT_FOR_US) from error
+            raise DatasetError(f"there is no file {self.path}") from error
+        except ServerError as error:
+            raise DatasetError(f"{self.path} {what}: {error}", transient=error.transient) from error
         except TimeoutError as error:
             text = f"{self.path} {what}: the server does not answer ({_brief(error)})"
             raise DatasetError(text, transient=True) from error
@@ -422,43 +440,56 @@ class ReaderCache:
     def __init__(self, most: int = 10, timeout: float = 30.0) -> None:
         self._most = most
         self._timeout = timeout
-        self._readers: OrderedDict[tuple[str, str], Reader] = OrderedDict()
+        self._readers: OrderedDict[tuple[str, str, Wallet | None], Reader] = OrderedDict()
 
-    def get(self, path: str, tree: str, since: float = 0.0, identity: str = "") -> Reader:
+    def get(self, path: str, tree: str, since: float = 0.0, identity: str = "", wallet: Wallet | None = None) -> Reader:
         """The reader of a tree in a file, opened if it is not open, or if another file is there by now.
 
         Args:
-            path, tree: as `Reader`'s.
+            path, tree, wallet: as `Reader`'s.
             since: as for `Reader.is_current`.
             identity: what `Reader.identity` has to be; any if empty.
 
         Raises:
             DatasetError: as `Reader`, and when the file has another identity.
         """
-        reader = self._readers.get((path, tree))
+        reader = self._readers.get((path, tree, wallet))
         if reader is not None and not (reader.is_current(since) and identity in ("", reader.identity)):
-            self.drop(path, tree)
+            self.drop(path, tree, wallet)
             reader = None
         if reader is None:
-            reader = self._open(path, tree)
-        self._readers.move_to_end((path, tree))
+            reader = self._open(path, tree, wallet)
+        self._readers.move_to_end((path, tree, wallet))
         if identity not in ("", reader.identity):
             raise DatasetError(
-                f"{path} has changed while the query ran: when it was opened first, it had {_described(identity)}, "
+                f"{reader.path} has changed while the query ran: when it was opened first, it had {_described(identity)}, "
                 f"and now it has {_described(reader.identity)}; submit the query again"
             )
         return reader
 
-    def _open(self, path: str, tree: str) -> Reader:
-        reader = Reader(path, tree, self._timeout)
-        while len(self._readers) >= self._most:
-            self._readers.popitem(last=False)[1].close()
-        self._readers[path, tree] = reader
+    def _open(self, path: str, tree: str, wallet: Wallet | None) -> Reader:
+        reader = self.new(path, tree, wallet)
+        self.adopt(reader, path, tree, wallet)
         return reader
 
-    def drop(self, path: str, tree: str) -> None:
+    def new(self, path: str, tree: str, wallet: Wallet | None = None) -> Reader:
+        """A reader that is not in the cache; may be called in any thread. Raises as `Reader`."""
+        return Reader(path, tree, self._timeout, wallet)
+
+    def adopt(self, reader: Reader, path: str, tree: str, wallet: Wallet | None = None) -> None:
+        """Take a reader that was opened elsewhere into the cache."""
+        self.drop(path, tree, wallet)
+        while len(self._readers) >= self._most:
+            self._readers.popitem(last=False)[1].close()
+        self._readers[path, tree, wallet] = reader
+
+    def peek(self, path: str, tree: str, wallet: Wallet | None = None) -> Reader | None:
+        """The reader of a tree in a file if it is open, whether or not it still is the file that the path means."""
+        return self._readers.get((path, tree, wallet))
+
+    def drop(self, path: str, tree: str, wallet: Wallet | None = None) -> None:
         """Close a reader, so that the file is opened anew: after an error, its connection may be of no more use."""
-        reader = self._readers.pop((path, tree), None)
+        reader = self._readers.pop((path, tree, wallet), None)
         if reader is not None:
             reader.close()
 
@@ -468,12 +499,12 @@ class ReaderCache:
             self._readers.popitem()[1].close()
 
 
-def _open(path: str, timeout: float) -> Any:
+def _open(path: str, timeout: float, wallet: Wallet | None) -> Any:
     """Open a ROOT file, and check that it is whole as far as its size says."""
     handler = source_class(path)
     options: dict[str, Any] = {"handler": handler, "object_cache": None, "array_cache": None}
     if "://" in path:
-        options["timeout"] = max(1, round(timeout))
+        options |= {"timeout": max(1, round(timeout)), "wallet": wallet}
     else:
         local = Path(path).expanduser()
         path = str(local)

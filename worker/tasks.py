@@ -20,19 +20,21 @@ from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError
 from ..protocol.messages import File, Setup
 from .cycles import CycleSource
+from .fetched import Fetched
 from .held import Held
 from .items import ItemSource
 from .kernels import CompiledKernel, Readable
 from .readers import Reader
 from .selection import Selection
+from .sources import Counters
 
 
 class Source(Protocol):
     """Where entries come from, as a `Reader` has it."""
 
     @property
-    def bytes_read(self) -> int:
-        """Bytes read so far."""
+    def counters(self) -> Counters:
+        """What has been read so far."""
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Begin to fetch what `read` of the same will need."""
@@ -75,6 +77,8 @@ class Task(ABC):
     """The branches that every bite reads, where that is known beforehand."""
     all_or_nothing = True
     """Whether nothing of a `run` that raises is in the result."""
+    reads_by_itself = False
+    """Whether it needs the file's own reader, whose columns nobody reads for it."""
 
     @property
     def entry(self) -> int | None:
@@ -129,7 +133,7 @@ class KernelTask(Task):
         self.run(source, file, 0, 0)
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
-        numbers = source.numbers(start, stop) if isinstance(source, Selection) and start < stop else None
+        numbers = source.numbers(start, stop) if isinstance(source, Fetched) else None
         self.kernel.run(source.read(self.kernel.branches, start, stop), start, numbers)
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
@@ -195,6 +199,8 @@ class ItemTask(ColumnarTask):
 
 class ProcessorTask(ColumnarTask):
     """A coffea processor: its `process` over NanoEvents, as coffea's own executors call it."""
+
+    reads_by_itself = True
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
         return lambda low, high: self.run(source, file, low, high)  # it reads by itself
