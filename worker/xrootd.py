@@ -23,6 +23,7 @@ from typing import Any
 
 from uproot.source.chunk import Chunk, Source
 
+from ..protocol.connection import PROXY_PREFIX
 from .credentials import Wallet, shown, wearing
 
 Range = tuple[int, int]
@@ -49,8 +50,6 @@ SMALL = 256 << 10
 """Bytes of an answer that are there at once: its time is the round trip's."""
 MARGIN = 10.0
 """Seconds after its own time-out that the client is waited for."""
-PREFIX = "EVENTMILL_PROXY_PREFIX"
-"""The environment variable that names a site's proxy, as `root://cache.site:1094//`: files are read through it."""
 
 _SOCKETS, _TLS, _AUTHENTICATION, _EXPIRED, _NOT_FOUND, _SAYS_NO = range(101, 110), 110, 204, 206, 304, 400
 """Codes of the client's `XRootDStatus`; with the last one, the server's own number is in `errno`."""
@@ -170,7 +169,7 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
     def __init__(self, file_path: str, timeout: float = 30.0, wallet: Wallet | None = None, **options: Any) -> None:
         super().__init__()
         self._file_path, self.timeout, self._wallet = file_path, max(1, round(timeout)), wallet
-        self._address = through_proxy(file_path, os.environ.get(PREFIX, ""))
+        self._address = through_proxy(file_path, os.environ.get(PROXY_PREFIX, ""))
         self.waited = self.latency = 0.0
         self.server = _host(client().URL(self._address))
         self.file = client().File()
