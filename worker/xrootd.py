@@ -33,7 +33,7 @@ SETTINGS = {
     "TimeoutResolution": 1,  # 15: how often the client looks at its time-outs
     "ConnectionWindow": 10,  # 120: for connecting and logging in; the next try begins when it is over
     "ConnectionRetry": 1,  # 5
-    "StreamErrorWindow": 1,  # 1800: for so long it would not try a server again that could not be reached
+    "StreamErrorWindow": 0,  # 1800: for so long it would not try a server again that could not be reached
     "RequestTimeout": 60,  # 1800: of what it does by itself, as when it opens a file again
 }
 """Seconds, and how often; the client's own values in the comments let a dead server block a slot for minutes."""
@@ -54,7 +54,7 @@ MARGIN = 10.0
 _SOCKETS, _TLS, _AUTHENTICATION, _EXPIRED, _NOT_FOUND, _SAYS_NO = range(101, 110), 110, 204, 206, 304, 400
 """Codes of the client's `XRootDStatus`; with the last one, the server's own number is in `errno`."""
 _FORBIDDEN, _NO_FILE, _FOLDER, _TLS_ONLY, _NOT_LOGGED_IN = 3010, 3011, 3016, 3028, 3030
-_FINAL = {_FORBIDDEN, _FOLDER, _TLS_ONLY, _NOT_LOGGED_IN}
+_FINAL = {_FORBIDDEN, _NO_FILE, _FOLDER, _TLS_ONLY, _NOT_LOGGED_IN}
 
 
 class ServerError(OSError):
@@ -276,9 +276,9 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
         who, said = server or self.server, " ".join(str(status.message).split())
         said = said.replace(self._file_path.partition("?")[2] or "?", "...")  # it may be a token
         if self._address != self._file_path:
-            who = f"{who}, through which this worker reads root:// files,"
+            who = f"the proxy {who} through which this worker reads root:// files,"
         number = status.errno if status.code == _SAYS_NO else 0
-        if status.code == _NOT_FOUND or number == _NO_FILE:
+        if (status.code == _NOT_FOUND or number == _NO_FILE) and self._address == self._file_path:
             raise FileNotFoundError(said)
         if status.code == _EXPIRED:
             raise ServerError(f"the server does not answer ({who} {said})", transient=True)
