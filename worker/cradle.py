@@ -6,6 +6,7 @@ Imports next to nothing, so that the nursery can warm up while the agent itself 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from pathlib import Path
 import platformdirs
 
 from ..protocol.errors import EventmillError
+
+log = logging.getLogger(__name__)
 
 LONGEST_PATH = 103
 """Bytes that the path of a Unix socket may have on every system; `zmq.IPC_PATH_MAX_LEN` here."""
@@ -30,7 +33,7 @@ class Cradle:
     """A nursery process, and the private folder in which its slots find the agent.
 
     Args:
-        cache: folder for compiled kernels, shared by all slots and later workers of this user.
+        cache: folder for what slots compile and unpack, shared with later workers of this user.
 
     Attributes:
         endpoint: where slots connect to; the agent binds it.
@@ -39,8 +42,8 @@ class Cradle:
     """
 
     def __init__(self, cache: Path | None = None) -> None:
-        cache = cache or Path(platformdirs.user_cache_dir("eventmill")) / "kernels"
         self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder_for_socket())
+        cache = _usable(cache or Path(platformdirs.user_cache_dir("eventmill")), Path(self._folder.name) / "cache")
         self.endpoint = f"ipc://{self._folder.name}/{_SOCKET}"
         self.board = Path(self._folder.name) / "board"
         self._forks = 0
@@ -92,6 +95,19 @@ class Cradle:
         self._process.kill()
         self._process.wait()
         self._folder.cleanup()
+
+
+def _usable(cache: Path, instead: Path) -> Path:
+    """The cache folder, or, as batch jobs often have no home that can be written, one that ends with this worker."""
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(cache, os.W_OK):
+            return cache
+        reason = "it cannot be written"
+    except OSError as error:
+        reason = str(error)
+    log.warning("the cache folder %s is of no use (%s): what is compiled is kept as long as this worker", cache, reason)
+    return instead
 
 
 def identity(slot: int, number: int) -> bytes:

@@ -57,7 +57,7 @@ def load(
     """
     thing = unpack(bytes(blob))
     if isinstance(thing, Kernel):
-        return KernelTask(CompiledKernel(thing, cache, at))
+        return KernelTask(CompiledKernel(thing, cache / "kernels", at))
     if setup.kind == "processor":
         return ProcessorTask(thing)
     return ItemTask(thing, at) if over == "items" else ColumnarTask(thing)
