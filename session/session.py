@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from ..protocol.codec import Buffer, Frames
 from ..protocol.connection import find_connection, find_file
 from ..protocol.errors import ConnectionFailed, DatasetError, EventmillError, QueryFailed
 from ..protocol.messages import FINAL, File, Message, QueryInfo, WorkerInfo
+from ..protocol.modules import Named, listed
 from .embedded import Embedded
 from .link import PATIENCE, Answer, Link
 from .listing import list_files
@@ -46,6 +47,7 @@ def connect(
     slots: int | None = None,
     timeout: float = CONNECT_SECONDS,
     patience: float = PATIENCE,
+    modules: Iterable[Named] = (),
 ) -> Session:
     """Connect to a master, or start one on this machine.
 
@@ -57,6 +59,7 @@ def connect(
         timeout: seconds to wait for the master's answer.
         patience: seconds for which who waits for a result waits on when the master is gone: it may be started again, here or
             at another address that it writes into its connection file.
+        modules: of your own, to travel with all queries of this session; as for `Session.process`.
 
     Raises:
         ConnectionFailed: no master answers, it refuses the key, versions do not fit, or the processes of this session's
@@ -69,18 +72,21 @@ def connect(
         <Session of an embedded master>
     """
     if target is None:
-        return Session(Embedded(slots), EMBEDDED_SECONDS)
+        return Session(Embedded(slots), EMBEDDED_SECONDS, modules=modules)
     if slots is not None:
         raise ValueError(
             "slots= is for a master of this session's own; start workers of a standing one with `eventmill worker`"
         )
-    return Session(os.fspath(target), timeout, patience)
+    return Session(os.fspath(target), timeout, patience, modules)
 
 
 class Session:
     """A connection to a master; `connect` makes it. Usable as a context manager."""
 
-    def __init__(self, master: Embedded | str, timeout: float, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, master: Embedded | str, timeout: float, patience: float = PATIENCE, modules: Iterable[Named] = ()
+    ) -> None:
+        self._modules = listed(modules)
         self._embedded = master if isinstance(master, Embedded) else None
         self._running: dict[str, Query] = {}  # changed in the link's thread only; what is over is the user's to keep
         file = None if isinstance(master, Embedded) else find_file(master)
@@ -103,6 +109,7 @@ class Session:
         priority: int = 0,
         most_readers: int | None = None,
         timeout: float | None = 600.0,
+        modules: Iterable[Named] = (),
     ) -> Query:
         """Start an analysis over a dataset; returns at once.
 
@@ -116,6 +123,10 @@ class Session:
             most_readers: slots that may read from one file server at a time; any number by default.
             timeout: seconds that a slot may be at work on the same few events before it is taken to be in an endless loop,
                 and ended; None: for ever.
+            modules: of your own, to travel with the analysis: import names, paths of files or of packages' folders, or
+                modules; packages with all data in their folders. Those beside your script that the analysis refers to, and
+                those that they import, go along by themselves. Files are read now: what is edited later counts for later
+                queries.
 
         Raises:
             DatasetError: there are no such files.
@@ -132,7 +143,7 @@ class Session:
             raise ValueError(f"on_error={on_error!r}: it must be 'fail' or 'skip'")
         if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
             raise ValueError(f"timeout={timeout}: it must be more than 0 and at most {LONGEST_TIMEOUT:g} s, or None")
-        packed = pack(analysis)
+        packed = pack(analysis, [*self._modules, *listed(modules)], dataset.supply)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         expanded = dataset.expanded(list_files)
         files = _encode_files(expanded.files)

@@ -42,6 +42,7 @@ from ..protocol.fingerprint import fingerprint, is_users, referenced
 from . import filling, streams, windows
 from .columns import Column, Flat, Jagged, Strings
 from .compiled import CompiledCode
+from .modules import as_in_session
 from .streams import Stream, Streams
 
 log = logging.getLogger(__name__)
@@ -386,7 +387,7 @@ class _OwnCode:
             if frame.filename in self._places:
                 found = self._place(frame.filename, frame.lineno or 1)
             elif frame.filename in files:
-                found = f"{frame.filename}:{frame.lineno}: {frame.line}"
+                found = as_in_session(f"{frame.filename}:{frame.lineno}: {frame.line}")
         return found
 
     def explained(self, message: str, kernel: str) -> str:
@@ -396,7 +397,7 @@ class _OwnCode:
 
     def _place(self, name: str, line: int) -> str:
         file, first = self._places[name]
-        return f"{file}:{first + line - 1}: {linecache.getline(name, line).strip()}"
+        return as_in_session(f"{file}:{first + line - 1}: {linecache.getline(name, line).strip()}")
 
     def _prepared(self, value: Any) -> Any:
         """A function or module of the user, with everything in it compiled; anything else as it is."""

@@ -38,6 +38,7 @@ from .board import COMPACTING, ROW, Row
 from .cradle import identity
 from .failures import describe
 from .isolation import MOST_FAULTS, Fault, Isolation, gaps
+from .modules import own_modules
 from .readers import FileLayout, Reader, ReaderCache
 from .selection import Selection, listed
 from .tasks import Source, Task, load, source_without_file
@@ -77,7 +78,7 @@ def main(index: int, number: int, endpoint: str, cache: str, board: str) -> NoRe
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """A query's total whose pickled objects are to be merged."""
+    """A query's total whose pickled objects are to be merged, behind the analysis, whose classes they may be of."""
 
     query: str
     frames: list[Buffer]
@@ -231,7 +232,9 @@ class SlotProcess:
         """Merge the pickled objects of a total."""
         self.row.begin(compaction.query, COMPACTING, 0, 0)
         try:
-            merged = compact(Partial.from_frames(compaction.frames)).to_frames()
+            analysis, *frames = compaction.frames
+            own_modules(analysis, self.cache / "modules").enter()
+            merged = compact(Partial.from_frames(frames)).to_frames()
             self._send(messages.Compacted(compaction.query, self.index), merged)
         except ERRORS as error:
             failure, pickled = describe(_told(error), File(""), None, None)
@@ -249,6 +252,7 @@ class SlotProcess:
             if running.task is None:
                 at = np.frombuffer(self.row.at, np.int64)
                 running.task = load(running.setup, running.blob, self.cache, lease.file.kind, at)
+            running.task.modules.enter()
             self._work(running, running.task, packet)
         except ERRORS as error:
             start, stop = packet.at_fault(None if running.task is None else running.task.entry)
@@ -422,6 +426,8 @@ class SlotProcess:
         running.parts, running.total, running.handed_over = [], Total(), True
         self._commits += 1
         try:
+            if running.task is not None:
+                running.task.modules.enter()
             self._send(messages.Commit(self._commits, number, parts), total.partial().to_frames())
         except ERRORS as error:
             failure, pickled = describe(_told(error), File(""), None, None)
