@@ -513,7 +513,8 @@ class Committed(Message, frozen=True):
 class Compact(Message, frozen=True):
     """Merge what only Python can merge: the pickled objects in a total, which the master never unpickles.
 
-    Frames: the partial result. The slot does it in turn, between the leases it has.
+    Frames: the analysis (opaque), whose classes the objects may be of, and the partial result. The slot does it in turn,
+    between the leases it has.
     """
 
     query: Word

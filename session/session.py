@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from ..protocol.connection import find_connection, find_file
 from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, DatasetError, EventmillError, QueryFailed
 from ..protocol.messages import FINAL, File, Message, QueryInfo, WorkerInfo
+from ..protocol.modules import Named, listed
 from .embedded import Embedded
 from .link import PATIENCE, Answer, Link
 from .listing import list_files
@@ -48,6 +49,7 @@ def connect(
     timeout: float = CONNECT_SECONDS,
     patience: float = PATIENCE,
     credentials: Credentials | None = None,
+    modules: Iterable[Named] = (),
 ) -> Session:
     """Connect to a master, or start one on this machine.
 
@@ -61,6 +63,7 @@ def connect(
             at another address that it writes into its connection file.
         credentials: what workers show to file servers for this session's queries; by default what they find in their own
             environment. See `em.Credentials`.
+        modules: of your own, to travel with all queries of this session; as for `Session.process`.
 
     Raises:
         ConnectionFailed: no master answers, it refuses the key, versions do not fit, or the processes of this session's
@@ -73,12 +76,12 @@ def connect(
         <Session of an embedded master>
     """
     if target is None:
-        return Session(Embedded(slots), EMBEDDED_SECONDS, credentials=credentials)
+        return Session(Embedded(slots), EMBEDDED_SECONDS, credentials=credentials, modules=modules)
     if slots is not None:
         raise ValueError(
             "slots= is for a master of this session's own; start workers of a standing one with `eventmill worker`"
         )
-    return Session(os.fspath(target), timeout, patience, credentials)
+    return Session(os.fspath(target), timeout, patience, credentials, modules)
 
 
 class Session:
@@ -90,8 +93,10 @@ class Session:
         timeout: float,
         patience: float = PATIENCE,
         credentials: Credentials | None = None,
+        modules: Iterable[Named] = (),
     ) -> None:
         self._credentials = credentials
+        self._modules = listed(modules)
         self._embedded = master if isinstance(master, Embedded) else None
         self._running: dict[str, Query] = {}  # changed in the link's thread only; what is over is the user's to keep
         file = None if isinstance(master, Embedded) else find_file(master)
@@ -115,6 +120,7 @@ class Session:
         most_readers: int | None = None,
         timeout: float | None = 600.0,
         credentials: Credentials | None = None,
+        modules: Iterable[Named] = (),
     ) -> Query:
         """Start an analysis over a dataset; returns at once.
 
@@ -129,6 +135,10 @@ class Session:
             timeout: seconds that a slot may be at work on the same few events before it is taken to be in an endless loop,
                 and ended; None: for ever.
             credentials: what workers show to file servers; by default the session's.
+            modules: of your own, to travel with the analysis: import names, paths of files or of packages' folders, or
+                modules; packages with all data in their folders. Those beside your script that the analysis refers to, and
+                those that they import, go along by themselves. Files are read now: what is edited later counts for later
+                queries.
 
         Raises:
             DatasetError: there are no such files.
@@ -145,7 +155,7 @@ class Session:
             raise ValueError(f"on_error={on_error!r}: it must be 'fail' or 'skip'")
         if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
             raise ValueError(f"timeout={timeout}: it must be more than 0 and at most {LONGEST_TIMEOUT:g} s, or None")
-        packed = pack(analysis)
+        packed = pack(analysis, [*self._modules, *listed(modules)], dataset.supply)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         expanded = dataset.expanded(list_files)
         files = _encode_files(expanded.files)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import socket
@@ -22,6 +23,8 @@ import platformdirs
 
 from ..protocol.errors import EventmillError
 
+log = logging.getLogger(__name__)
+
 LONGEST_PATH = 103
 """Bytes that the path of a Unix socket may have on every system; `zmq.IPC_PATH_MAX_LEN` here."""
 YOUNG = 60.0
@@ -36,7 +39,7 @@ class Cradle:
     """A nursery process, and the private folder in which its slots find the agent.
 
     Args:
-        cache: folder for compiled kernels, shared by all slots and later workers of this user.
+        cache: folder for what slots compile and unpack, shared with later workers of this user.
 
     Attributes:
         endpoint: where slots connect to; the agent binds it.
@@ -45,11 +48,11 @@ class Cradle:
     """
 
     def __init__(self, cache: Path | None = None) -> None:
-        cache = cache or Path(platformdirs.user_cache_dir("eventmill")) / "kernels"
         place = folder_for_socket()
         sweep(Path(place))
         self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place)
         self._in_use = _locked(Path(self._folder.name))
+        cache = _usable(cache or Path(platformdirs.user_cache_dir("eventmill")), Path(self._folder.name) / "cache")
         self.endpoint = f"ipc://{self._folder.name}/{_SOCKET}"
         self.board = Path(self._folder.name) / "board"
         self._forks = 0
@@ -103,6 +106,19 @@ class Cradle:
         self._folder.cleanup()
         if self._in_use is not None:
             os.close(self._in_use)
+
+
+def _usable(cache: Path, instead: Path) -> Path:
+    """The cache folder, or, as batch jobs often have no home that can be written, one that ends with this worker."""
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(cache, os.W_OK):
+            return cache
+        reason = "it cannot be written"
+    except OSError as error:
+        reason = str(error)
+    log.warning("the cache folder %s is of no use (%s): what is compiled is kept as long as this worker", cache, reason)
+    return instead
 
 
 def identity(slot: int, number: int) -> bytes:

@@ -18,7 +18,7 @@ from .selection import Selection
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """A query's total whose pickled objects are to be merged."""
+    """A query's total whose pickled objects are to be merged, behind the analysis, whose classes they may be of."""
 
     query: str
     frames: list[Buffer]

@@ -6,7 +6,7 @@ each other are read in one go; where none is listed for longer than a basket las
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ class Selection:
         return self.reader.is_far
 
     @property
-    def names(self) -> dict[str, Any]:
+    def names(self) -> Mapping[str, Any]:
         """As `Reader.names`."""
         return self.reader.names
 

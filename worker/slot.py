@@ -42,6 +42,7 @@ from .fetched import Fetched, Names, Touched
 from .horizon import Stretch
 from .isolation import MOST_FAULTS, Fault, Isolation, gaps
 from .meter import Meter
+from .modules import own_modules
 from .packets import Compaction, Packet, Todo, is_of, packet_end
 from .prefetch import Openings, Plan, Prefetch, reader_of
 from .readers import Reader, ReaderCache
@@ -245,7 +246,9 @@ class SlotProcess:
         """Merge the pickled objects of a total."""
         self.row.begin(compaction.query, COMPACTING, 0, 0)
         try:
-            merged = compact(Partial.from_frames(compaction.frames)).to_frames()
+            analysis, *frames = compaction.frames
+            own_modules(analysis, self.cache / "modules").enter()
+            merged = compact(Partial.from_frames(frames)).to_frames()
             self._send(messages.Compacted(compaction.query, self.index), merged)
         except ERRORS as error:
             failure, pickled = describe(_told(error), File(""), None, None)
@@ -266,6 +269,7 @@ class SlotProcess:
             if running.task is None:
                 at = np.frombuffer(self.row.at, np.int64)
                 running.task = load(running.setup, running.blob, self.cache, lease.file.kind, at)
+            running.task.modules.enter()
             self._work(running, running.task, packet)
         except ERRORS as error:
             start, stop = packet.at_fault(None if running.task is None else running.task.entry)
@@ -530,6 +534,8 @@ class SlotProcess:
         running.parts, running.total, running.handed_over = [], Total(), True
         self._commits += 1
         try:
+            if running.task is not None:
+                running.task.modules.enter()
             self._send(messages.Commit(self._commits, number, parts), total.partial().to_frames())
         except ERRORS as error:
             failure, pickled = describe(_told(error), File(""), None, None)

@@ -24,6 +24,7 @@ from .fetched import Fetched
 from .held import Held
 from .items import ItemSource
 from .kernels import CompiledKernel, Readable
+from .modules import OwnModules, own_modules
 from .readers import Reader
 from .selection import Selection
 from .sources import Counters
@@ -53,16 +54,21 @@ def load(
     over: Literal["tree", "cycles", "items"] = "tree",
     at: NDArray[np.int64] | None = None,
 ) -> Task:
-    """The task for a query over files of one kind. Raises what unpickling the user's code raises.
+    """The task for a query over files of one kind, its modules entered. Raises what unpickling the user's code raises.
 
     `at`, one number, is where it keeps the index of the entry at work, as `CompiledKernel` does.
     """
-    thing = unpack(bytes(blob))
+    modules = own_modules(blob, cache / "modules")
+    modules.enter()
+    thing = unpack(blob)
     if isinstance(thing, Kernel):
-        return KernelTask(CompiledKernel(thing, cache, at))
-    if setup.kind == "processor":
-        return ProcessorTask(thing)
-    return ItemTask(thing, at) if over == "items" else ColumnarTask(thing)
+        task: Task = KernelTask(CompiledKernel(thing, cache / "kernels", at))
+    elif setup.kind == "processor":
+        task = ProcessorTask(thing)
+    else:
+        task = ItemTask(thing, at) if over == "items" else ColumnarTask(thing)
+    task.modules = modules
+    return task
 
 
 def source_without_file(file: File, supply: Buffer) -> CycleSource | ItemSource:
@@ -73,6 +79,8 @@ def source_without_file(file: File, supply: Buffer) -> CycleSource | ItemSource:
 class Task(ABC):
     """Runs the analysis on bites, and holds the result of the packet at work."""
 
+    modules: OwnModules
+    """The user's own modules, which have to be entered before her code runs, or what she made is pickled."""
     branches: tuple[str, ...] | None = None
     """The branches that every bite reads, where that is known beforehand."""
     all_or_nothing = True
