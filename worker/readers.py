@@ -198,9 +198,8 @@ class Reader:
         """Entries in a basket (a page, in an RNTuple) of the branches, on average: what is read as a whole anyway."""
         names = self.names if branches is None else [self._known(name) for name in branches]
         if isinstance(self.baskets, Pages):
-            baskets = [self.baskets.pages(name) for name in names]
-        else:
-            baskets = [int(self.names[name].num_baskets) for name in names if not self.names[name].branches]
+            return self.baskets.stride(names)
+        baskets = [int(self.names[name].num_baskets) for name in names if not self.names[name].branches]
         return max(1, self.entries * len(baskets) // max(1, sum(baskets)))
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
