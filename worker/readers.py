@@ -36,7 +36,8 @@ from ..protocol.errors import DatasetError
 from .baskets import Baskets, IrregularError
 from .columns import Column, Flat, Jagged, Strings
 from .events import LazyEvents
-from .sources import HTTPAhead, LocalSource, Range, XRootDAhead, source_class
+from .local import LocalSource, Range
+from .sources import HTTPAhead, XRootDAhead, source_class
 
 SMALLEST = 100
 """Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
