@@ -37,8 +37,9 @@ from .baskets import Baskets, IrregularError
 from .clusters import Clusters
 from .columns import Column, Flat, Jagged, Strings
 from .events import LazyEvents
+from .local import LocalSource, Range
 from .pages import Pages
-from .sources import HTTPAhead, LocalSource, Range, XRootDAhead, source_class
+from .sources import HTTPAhead, XRootDAhead, source_class
 
 SMALLEST = 100
 """Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
