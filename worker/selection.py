@@ -18,8 +18,9 @@ from ..packetizer.masks import Mask
 from ..protocol.errors import DatasetError
 from .columns import Column, Flat, joined
 from .events import LazyEvents
+from .local import Range
 from .readers import FileLayout, Reader
-from .sources import Counters, Range
+from .sources import Counters
 
 LARGEST_READ = 500_000
 """Entries of a file, listed or not, that are in memory at a time to take the listed ones out of them."""
