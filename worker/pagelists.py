@@ -15,7 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from .fields import Stored
-from .sources import Range
+from .local import Range
 
 Bytes: TypeAlias = Any
 """An array of `uint8`; numpy's types do not say that it is a buffer."""
