@@ -14,32 +14,23 @@ for when it is missed. Whole clusters need no guess.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import cramjam
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from .baskets import IrregularError
+from .codecs import decompress, decompressed
 from .columns import Column, Flat, Jagged, Strings
+from .decoding import IrregularError
 from .elements import shifter, unsplitter
 from .fields import Counts, Field, Lists, Numbers, Schema, Stored, Texts, Tree
 from .local import Range
 from .pagelists import CHECKSUM, Bytes, Located, PageLists
 from .sources import ReadAhead
-
-_BLOCK = 9
-"""Bytes of the header of a compressed block: algorithm (2), method (1), compressed size (3), size (3)."""
-_DECOMPRESS: dict[bytes, Callable[[Any, Any], int]] = {
-    b"ZS": cramjam.zstd.decompress_into,
-    b"ZL": cramjam.zlib.decompress_into,
-    b"XZ": cramjam.xz.decompress_into,
-    b"L4": lambda block, out: _lz4(block, out),
-}
 
 Segment: TypeAlias = tuple[int, int, int]
 """A cluster and a range of elements in it, counted from its first."""
@@ -312,18 +303,16 @@ def _decode(column: Stored, cluster: int, page: int, located: Located, raw: Byte
     try:
         if located.checked[page]:
             _check(raw)
-        if coding.split:
-            unsplit = unsplitter(width)
-            unsplit(
-                decompressed(content, column.page_size(len(out))), out.view(f"u{width}"), coding.zigzag, coding.delta
-            )
-        elif coding.bits:
-            bits = decompressed(content, column.page_size(len(out)))
-            out.view(np.uint8)[:] = np.unpackbits(bits, count=len(out), bitorder="little")
-        else:
+        if not (coding.split or coding.bits):
             decompress(content, out.view(np.uint8))
-    except (ValueError, cramjam.DecompressionError) as error:
+            return
+        coded = np.frombuffer(decompressed(content, column.page_size(len(out))), np.uint8)
+    except ValueError as error:
         raise ValueError(f"page {page} of field {column.field} in cluster {cluster}: {error}") from error
+    if coding.split:
+        unsplitter(width)(coded, out.view(f"u{width}"), coding.zigzag, coding.delta)
+    else:
+        out.view(np.uint8)[:] = np.unpackbits(coded, count=len(out), bitorder="little")
 
 
 def _guessed(low: int, high: int, lists: int, inside: Located, width: int) -> tuple[int, int]:
@@ -341,44 +330,3 @@ def _check(raw: Bytes) -> None:
     """Compare a page with the checksum behind it."""
     if xxhash.xxh3_64_intdigest(raw[:-CHECKSUM]) != int.from_bytes(raw[-CHECKSUM:].tobytes(), "little"):
         raise ValueError("the checksum is wrong")
-
-
-def decompressed(raw: Bytes, size: int) -> Bytes:
-    """As `decompress`, into `size` bytes of its own, or as it is."""
-    if len(raw) == size:
-        return raw
-    out = np.empty(size, dtype=np.uint8)
-    decompress(raw, out)
-    return out
-
-
-def decompress(raw: Bytes, out: Bytes) -> None:
-    """Decompress all blocks of a page, or copy it if it is as long as what it is to become.
-
-    Raises:
-        ValueError: that is not what comes out.
-        cramjam.DecompressionError: a block is damaged.
-    """
-    if len(raw) == len(out):
-        out[:] = raw
-        return
-    at = filled = 0
-    while at < len(raw) and filled < len(out):
-        head = raw[at : at + _BLOCK].tobytes()
-        packed, size = int.from_bytes(head[3:6], "little"), int.from_bytes(head[6:9], "little")
-        if head[:2] not in _DECOMPRESS:
-            raise ValueError(f"it is compressed in an unknown way ({head[:2]!r})")
-        block = raw[at + _BLOCK : at + _BLOCK + packed]
-        if _DECOMPRESS[head[:2]](block, out[filled : filled + size]) != size:
-            raise ValueError("a compressed block is shorter than its header says")
-        at += _BLOCK + packed
-        filled += size
-    if filled != len(out):
-        raise ValueError(f"it ends after {filled} of {len(out)} bytes")
-
-
-def _lz4(block: Bytes, out: Bytes) -> int:
-    """LZ4 blocks start with a checksum (8 bytes) of what follows."""
-    if xxhash.xxh64_intdigest(block[8:]) != int.from_bytes(block[:8].tobytes(), "big"):
-        raise ValueError("the checksum of an LZ4 block is wrong")
-    return int(cramjam.lz4.decompress_block_into(block[8:], out, output_len=len(out)))
