@@ -540,6 +540,10 @@ class Opened(Message, frozen=True):
     listed: Runs | None = None
 
 
+LARGEST_LAYOUT = 4 * 2**20
+"""Bytes of the layout of one file; of a larger one each slot makes its own."""
+
+
 class Described(Message, frozen=True):
     """The layout of the file that a lease is of, for slots that are to read it later. Frames: the layout, opaque.
 

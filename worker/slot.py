@@ -181,6 +181,8 @@ class SlotProcess:
             message, rest = codec.decode(frames)
             match message:
                 case messages.Lease():
+                    for layout in rest:
+                        self.readers.offer(message.file.path, message.file.tree, bytes(layout))
                     self.todo.append(message)
                 case messages.Setup():
                     self.queries[message.query] = Running(message, *rest)
@@ -292,7 +294,10 @@ class SlotProcess:
         source = self._source(running, lease)
         if isinstance(source, Reader):
             self.prefetch.opened(source, began)
+            news = source.news()
             source = self._selected(running, task, source, packet)
+            if news:
+                self._send(messages.Described(lease.query, lease.lease, lease.file.path), [news])
         if not running.prepared:
             self._prepare(running, task, source, packet)
             running.prepared = True
