@@ -36,6 +36,7 @@ from ..protocol.messages import File, Gap, Message, Part
 from .bites import LARGEST_BITE, Bites
 from .board import COMPACTING, ROW, Row
 from .cradle import identity
+from .credentials import Wallet, fits, wallet_of
 from .failures import describe
 from .isolation import MOST_FAULTS, Fault, Isolation, gaps
 from .readers import FileLayout, Reader, ReaderCache
@@ -93,12 +94,14 @@ class Running:
     Attributes:
         passes_over: it has passed over an error: results of bites are put aside one by one.
         told: the agent has been told of the first error passed over.
+        credentials: what came with the query to be shown to file servers; empty where nothing did.
     """
 
     def __init__(self, setup: messages.Setup, blob: Buffer, supply: Buffer = b"") -> None:
         self.setup = setup
         self.blob = blob
         self.supply = supply
+        self.credentials: Buffer = b""
         self.task: Task | None = None
         self.source: Source | None = None
         self.began = time.monotonic()
@@ -110,6 +113,11 @@ class Running:
         self.handed_over = False
         self.passes_over = False
         self.told = False
+
+    @property
+    def wallet(self) -> Wallet | None:
+        """What to show to file servers; None: what this process finds in its environment."""
+        return wallet_of(self.credentials) if self.credentials else None
 
     @functools.cached_property
     def mask(self) -> Mask | None:
@@ -172,6 +180,9 @@ class SlotProcess:
                     self.todo.append(message)
                 case messages.Setup():
                     self.queries[message.query] = Running(message, *rest)
+                case messages.Credentials():
+                    if message.query in self.queries:
+                        (self.queries[message.query].credentials,) = rest
                 case messages.Truncate():
                     self._truncate(message)
                 case messages.Revoke():
@@ -241,6 +252,8 @@ class SlotProcess:
     def _process(self, lease: messages.Lease) -> None:
         """Work on one lease to its end, its time limit, or an error, and report."""
         running = self.queries[lease.query]
+        if lease.file.kind == "tree" and not fits(running.wallet):
+            self._retire()
         if lease.apart:
             self._hand_over(lease.query, running)
         packet = self.packet = Packet(lease, aside=Total() if running.passes_over else None)
@@ -255,7 +268,7 @@ class SlotProcess:
             failure, pickled = describe(error, lease.file, start, stop)
             self._send(messages.Failed(lease.query, lease.lease, failure), pickled)
             if failure.kind == "data":
-                self.readers.drop(lease.file.path, lease.file.tree)
+                self.readers.drop(lease.file.path, lease.file.tree, running.wallet)
             if running.task is not None:
                 running.task.discard()
         self.row.end()
@@ -355,7 +368,8 @@ class SlotProcess:
         """Where the entries of a file come from: the file itself, or for cycles and items what stands for it."""
         file = lease.file
         if file.kind == "tree":
-            return self.readers.get(file.path, file.tree, running.began if lease.opening else 0.0, lease.identity)
+            since = running.began if lease.opening else 0.0
+            return self.readers.get(file.path, file.tree, since, lease.identity, running.wallet)
         if running.source is None:
             running.source = source = source_without_file(file, running.supply)
             running.bites = Bites(source.first_bite)
