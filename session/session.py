@@ -25,6 +25,7 @@ from ..protocol.messages import FINAL, File, Message, QueryInfo, WorkerInfo
 from .embedded import Embedded
 from .link import PATIENCE, Answer, Link
 from .listing import list_files
+from .locate import located
 from .query import Query
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class Session:
         most_readers: int | None = None,
         timeout: float | None = 600.0,
         credentials: Credentials | None = None,
+        locate: bool = False,
     ) -> Query:
         """Start an analysis over a dataset; returns at once.
 
@@ -129,6 +131,8 @@ class Session:
             timeout: seconds that a slot may be at work on the same few events before it is taken to be in an endless loop,
                 and ended; None: for ever.
             credentials: what workers show to file servers; by default the session's.
+            locate: ask XRootD redirectors which data servers have the files: workers read from their own host then if it
+                is one of them, and from the servers with the fewest readers.
 
         Raises:
             DatasetError: there are no such files.
@@ -148,7 +152,7 @@ class Session:
         packed = pack(analysis)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         expanded = dataset.expanded(list_files)
-        files = _encode_files(expanded.files)
+        files = _encode_files(located(expanded.files) if locate else expanded.files)
         shown = _clipped(name or packed.name)
         credentials = credentials or self._credentials
         secrets = [] if credentials is None else [credentials.pack()]
