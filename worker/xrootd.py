@@ -1,12 +1,12 @@
 """root:// and roots://, through the XRootD client's own vector reads.
 
 What is here and not in uproot: every call has a time-out, also those that the client makes by itself; a file is opened in
-one round trip besides those of the connection, because both its ends and the limits of its server are asked for together;
+two round trips, one to open it, the other for both its ends and the limits of its server; nobody waits until it is closed;
 and what goes wrong is said in words that name the server.
 
 The client connects, logs in, follows redirects, and connects again to go on reading after a connection broke. How long it
-tries is in `SETTINGS`, which the user's own `XRD_...` variables outrank. It tries once: whoever reads with a time-out here
-tries again after a pause, elsewhere if there is another place.
+tries is in `SETTINGS`, which the user's own `XRD_...` variables outrank. A server that cannot be reached is tried once:
+the master has it tried again after a pause, by another slot, and elsewhere if there is another replica.
 """
 
 from __future__ import annotations
