@@ -31,11 +31,12 @@ MOST_OPENING = 4
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be read: entries of a source, and which columns of them."""
+    """What is to be read: entries of a source, and which columns of them; or what is likely to be, if it is a `guess`."""
 
     stretch: Stretch
     source: Reader | Selection
     names: Names
+    guess: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,8 @@ class Prefetch:
         """
         if self._order is not None or not plans:
             return
-        self._horizon.keep({plan.stretch.lease for plan in plans})
-        first, by_lease = plans[0], {plan.stretch.lease: plan for plan in plans}
-        latency = max(plan.source.counters.latency for plan in plans)
-        pieces = self._horizon.ask([plan.stretch for plan in plans], latency, halvings)
-        far = [(by_lease[piece.lease], piece) for piece in pieces if by_lease[piece.lease].source.is_far]
-        reads = bool(first.names) and (first.source.is_far or self._spare or self._waits > WAITS)
+        first, far = plans[0], self._pieces(plans, halvings)
+        reads = bool(first.names) and not first.guess and (first.source.is_far or self._spare or self._waits > WAITS)
         if not far and not reads:
             return
         fetched = Fetched(first.source, first.stretch.start, first.stretch.end, self.settle)
@@ -146,11 +143,18 @@ class Prefetch:
             self._thread = ThreadPoolExecutor(1, "read ahead")
         self._order = Order(first.stretch.lease, fetched, self._thread.submit(carry_out))
 
-    def ask_first(self, plan: Plan) -> None:
-        """Ask for the bytes of the first bites at once, before there is anything to compute."""
+    def ask(self, plans: Sequence[Plan], halvings: int = 0) -> None:
+        """Ask for the bytes of what comes next at once, before there is anything to compute."""
         self.settle()
-        if plan.source.is_far:
-            _ask([(plan, piece) for piece in self._horizon.ask([plan.stretch], 0.0)])
+        self._horizon.entries_had(*_ask(self._pieces(plans, halvings)))
+
+    def _pieces(self, plans: Sequence[Plan], halvings: int) -> list[tuple[Plan, Stretch]]:
+        """What is to be asked for now, of files that are far."""
+        far = {plan.stretch.lease: plan for plan in plans if plan.source.is_far}
+        self._horizon.keep(far)
+        latency = max((plan.source.counters.latency for plan in far.values()), default=0.0)
+        pieces = self._horizon.ask([plan.stretch for plan in far.values()], latency, halvings)
+        return [(far[piece.lease], piece) for piece in pieces]
 
     def bite_took(self, fetched: Fetched, seconds: float) -> None:
         """A bite is over. It took `seconds` from being taken to its end, with what it read on demand."""

@@ -395,12 +395,11 @@ class SlotProcess:
         if not isinstance(source, Reader | Selection) or task.branches is None:
             task.prepare(source, packet.lease.file)
             return
-        rest = self._rest(running, task, source, packet)
-        self.prefetch.ask_first(rest)
+        plans = list(self._plans(running, task, source, packet, packet.position))
+        self.prefetch.ask(plans, self.row.halvings)
         types = Fetched(source, 0, 0, self.prefetch.settle)
-        types.fetch(rest.names)
-        if packet.lease.bite is None:
-            self.prefetch.order([rest], self.row.halvings)
+        types.fetch(Names(tuple(task.branches)))
+        self.prefetch.order(plans, self.row.halvings)
         task.prepare(types, packet.lease.file)
 
     def _at_hand(self, running: Running, task: Task, source: Source, packet: Packet) -> Source:
@@ -411,9 +410,11 @@ class SlotProcess:
         if task.reads_by_itself:
             self.prefetch.drop()
             return source
-        names = self._names(running, task, source)
-        packet.fetched = self.prefetch.take(packet.key, source, packet.position, packet.bite_stop, names)
-        self.prefetch.order(list(self._plans(running, task, source, packet)), self.row.halvings)
+        start, stop, names = packet.position, packet.bite_stop, self._names(running, task, source)
+        if source.is_far and self.prefetch.ordered(packet.key, start) is None:
+            self.prefetch.ask(list(self._plans(running, task, source, packet, start)), self.row.halvings)
+        packet.fetched = self.prefetch.take(packet.key, source, start, stop, names)
+        self.prefetch.order(list(self._plans(running, task, source, packet, stop)), self.row.halvings)
         return packet.fetched
 
     def _learn(self, running: Running, packet: Packet, seconds: float) -> None:
@@ -427,15 +428,20 @@ class SlotProcess:
         computing = seconds - min(fetched.idle, fetched.counters.latency)
         running.bites.learn(entries, computing, fetched.size * entries // max(1, fetched.stop - fetched.start))
 
-    def _plans(self, running: Running, task: Task, source: Reader | Selection, packet: Packet) -> Iterator[Plan]:
-        """What comes after the bite in hand: the rest of its packet, then the packets that wait.
+    def _plans(
+        self, running: Running, task: Task, source: Reader | Selection, packet: Packet, start: int
+    ) -> Iterator[Plan]:
+        """What comes next: the packet in hand from `start` on, then the packets that wait.
 
         Of entries that are suspected of taking slots down, nothing is read before they are at work.
         """
         if packet.lease.bite is not None:
             return
-        if packet.bite_stop < packet.stop:
-            yield self._rest(running, task, source, packet)
+        if start < packet.stop:
+            bite = self._size(running, packet.lease, packet.stop - start)
+            yield Plan(Stretch(packet.key, start, packet.stop, bite), source, self._names(running, task, source))
+        if packet.lease.opening:
+            yield from self._guess(running, task, source, packet.lease, packet.stop)
         for lease in self.todo:
             if isinstance(lease, messages.Lease) and lease.file.kind == "tree" and lease.bite is None:
                 other = self.queries[lease.query]
@@ -445,12 +451,18 @@ class SlotProcess:
                     bite = self._size(other, lease, stop - lease.start)
                     stretch = Stretch((lease.query, lease.lease), lease.start, stop, bite)
                     yield Plan(stretch, waiting, self._names(other, other.task, waiting))
+                    if lease.opening:
+                        yield from self._guess(other, other.task, waiting, lease, stop)
 
-    def _rest(self, running: Running, task: Task, source: Reader | Selection, packet: Packet) -> Plan:
-        """What of a packet comes after the bite in hand."""
-        start, stop = packet.bite_stop, packet.stop
-        bite = self._size(running, packet.lease, stop - start)
-        return Plan(Stretch(packet.key, start, stop, bite), source, self._names(running, task, source))
+    def _guess(
+        self, running: Running, task: Task, source: Reader | Selection, lease: messages.Lease, stop: int
+    ) -> Iterator[Plan]:
+        """What comes after the first entries of a file: who opens it is likely to get more of it, and not known so far."""
+        if stop < source.entries and not any(_is_in(lease.file, thing) for thing in self.todo if thing is not lease):
+            stretch = Stretch(
+                (lease.query, -1), stop, source.entries, self._size(running, lease, source.entries - stop)
+            )
+            yield Plan(stretch, source, self._names(running, task, source), guess=True)
 
     def _source_of_waiting(self, running: Running, lease: messages.Lease) -> Reader | Selection | None:
         """Where the entries of a packet that waits come from. Its file is opened meanwhile; None until that is done."""
