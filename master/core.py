@@ -79,6 +79,7 @@ class MasterCore:
         self._handlers: dict[type[Message], Callable[..., None]] = {
             messages.Submit: self._submit,
             messages.Stop: self._stop,
+            messages.Credentials: self._credentials,
             messages.Attach: self._attach,
             messages.Seen: self._seen,
             messages.Ask: self._ask,
@@ -315,7 +316,7 @@ class MasterCore:
         query.asked = (peer.identity, message.request)
         self._forget_old()
         log.info("query %s: %s over %d files for %s", number, message.name, len(query.files), peer.name)
-        self._lifecycle.begin(query, frames, now)
+        self._lifecycle.begin(query, frames[:-1] if message.credentials else frames, now)
         self._lifecycle.end_if_complete(query, now)
 
     def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
@@ -339,6 +340,15 @@ class MasterCore:
         query = self.queries.get(message.query)
         if query is not None:
             self._lifecycle.stop(query, message.keep, now)
+
+    def _credentials(self, peer: Peer, message: messages.Credentials, frames: Frames, now: float) -> None:
+        query = self.queries.get(message.query)
+        if len(frames) != 1:
+            self._send(peer.identity, messages.Fault(f"credentials are one frame, not {len(frames)}"), now=now)
+        elif query is not None and query.running:
+            query.credentials = frames[0]
+            for identity in query.set_up:
+                self._send(identity, message, frames, now=now)
 
     def _remove(self, peer: Peer, message: messages.Remove, frames: Frames, now: float) -> None:
         """Forget a query and its result. One that runs on is to be stopped first."""

@@ -42,7 +42,7 @@ class Dispatcher:
 
     def feed(self, now: float) -> None:
         """Lease work to slots that have credit, first to those that have nothing at all; then let the idle ones help."""
-        queries = [query for query in self._queries.values() if query.running]
+        queries = [query for query in self._queries.values() if query.ready]
         if not queries:
             return
         if self._lease_all(queries, now) and self.credit.idle:
@@ -93,6 +93,8 @@ class Dispatcher:
         if worker.identity not in query.set_up:
             query.set_up[worker.identity] = None
             self._send(worker.identity, query.setup, [query.analysis, *query.supply], now=now)
+            if query.credentials is not None:
+                self._send(worker.identity, messages.Credentials(query.number), [query.credentials], now=now)
         key = (query.number, lease.number)
         worker.leases[key] = slot
         self.credit.take(slot, key)

@@ -102,6 +102,7 @@ class Query:
         set_up: workers that have the analysis.
         skipped: the first failure that `on_error="skip"` passed over.
         supply: what slots need besides the analysis: items, or a mask.
+        credentials: what they show to file servers, if anything; never written down.
         begun: a slot is or was at work on it, or has been told to make way for it.
         listings: which entries are used of files of which not all are, by the number of the file.
         retrying: files that are to be tried again, and when; the earliest first.
@@ -122,6 +123,7 @@ class Query:
     started: float
     rate: float = 0.0
     supply: Sequence[Buffer] = ()
+    credentials: Buffer | None = field(default=None, repr=False)
     state: State = "running"
     ended: float | None = None
     subscribers: dict[bytes, bool] = field(default_factory=dict)
@@ -170,9 +172,10 @@ class Query:
         decoded = _files.decode(files)
         if not decoded:
             raise ValueError("the dataset has no files")
-        if len(supply) > 1:
-            raise ValueError(f"{len(frames)} frames, not two or three")
-        return cls(number, submit, analysis, decoded, now, rate, supply)
+        credentials = supply.pop() if submit.credentials and supply else None
+        if len(supply) > 1 or (submit.credentials and credentials is None):
+            raise ValueError(f"{len(frames)} frames, of which {submit.credentials:d} should be credentials")
+        return cls(number, submit, analysis, decoded, now, rate, supply, credentials)
 
     @classmethod
     def restored(cls, saved: Saved, now: float, wall: float) -> Query:
@@ -225,6 +228,11 @@ class Query:
     @property
     def running(self) -> bool:
         return self.state == "running"
+
+    @property
+    def ready(self) -> bool:
+        """Whether slots can work on it: it runs, and the credentials that it was submitted with are here."""
+        return self.running and not (self.submit.credentials and self.credentials is None)
 
     @property
     def over(self) -> bool:
@@ -380,7 +388,7 @@ class Query:
         self.final, self.lost = self.account(), self.losses()
         self.ledger = Ledger([])
         self.packetizer = Packetizer(self.ledger, [])
-        self.analysis, self.files, self.supply = b"", (), ()
+        self.analysis, self.files, self.supply, self.credentials = b"", (), (), None
         self.listings.clear()
         self.retrying.clear()
         self.compaction = None

@@ -275,7 +275,8 @@ class Bye(Message, frozen=True):
 
 class Submit(Message, frozen=True):
     """Start a query. Frames: the analysis (opaque), the files (MessagePack of `list[File]`), and the supply, if any:
-    opaque bytes that go to every slot, the items of a dataset of items, or the mask of one of files.
+    opaque bytes that go to every slot, the items of a dataset of items, or the mask of one of files. With `credentials`, the
+    last frame is what `Credentials` has; the query waits for them when a master that was started again has none.
 
     Of two queries of one owner, the one of higher `priority` is served first. `most_readers` slots at most read from one
     file server at a time. A slot that is at work on the same few entries for longer than `timeout` is ended.
@@ -292,6 +293,7 @@ class Submit(Message, frozen=True):
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     most_readers: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     timeout: Seconds = 600.0
+    credentials: bool = False
 
 
 class Stop(Message, frozen=True):
@@ -299,6 +301,15 @@ class Stop(Message, frozen=True):
 
     query: Word
     keep: bool
+
+
+class Credentials(Message, frozen=True):
+    """What the slots of a query show to file servers from now on. Frame: opaque bytes, of which nobody writes anything down.
+
+    A session says it to renew them; the master says it to workers behind `Setup`, and agents to slots.
+    """
+
+    query: Word
 
 
 class Remove(Message, frozen=True):
@@ -631,14 +642,14 @@ class Ready(Message, frozen=True):
 
 Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
-    | Submit | Stop | Remove | Attach | Seen | Ask | Shutdown | Drain
+    | Submit | Stop | Credentials | Remove | Attach | Seen | Ask | Shutdown | Drain
     | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
     | Setup | Lease | Truncate | Revoke | Release | Committed | Compact
     | Opened | Reached | Truncated | Finished | Commit | Failed | Skipped | Compacted | SlotDown | SlotUp | Draining | Ready
 )  # fmt: skip
 """Every message there is."""
 
-FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Remove, Attach, Seen, Ask, Shutdown, Drain)
+FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Seen, Ask, Shutdown, Drain)
 """What a peer with a session key may say."""
 FROM_WORKER = (
     Hello, Heartbeat, Bye, Draining, Opened, Reached, Truncated, Finished, Commit, Failed, Skipped,

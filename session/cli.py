@@ -16,6 +16,7 @@ from rich.table import Table
 
 from ..protocol.connection import (
     DEFAULT_PORT,
+    PROXY_PREFIX,
     KeyFolder,
     find_file,
     load_connection,
@@ -186,6 +187,12 @@ def master(
     metavar="SIZE",
     help="Memory a slot may take, as 4G or 400M.  [default: its part of what the batch system, cgroup or machine has]",
 )
+@click.option(
+    "--proxy-prefix",
+    envvar=PROXY_PREFIX,
+    metavar="URL",
+    help=f"Read root:// files through this site's cache or proxy, as root://cache.site:1094//  [or in {PROXY_PREFIX}]",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def worker(
     connection: str,
@@ -195,6 +202,7 @@ def worker(
     walltime: float | None,
     grace: float,
     memory: int | None,
+    proxy_prefix: str | None,
     verbose: bool,
 ) -> None:
     """Work for a master. CONNECTION is its worker.json, or its name on the machine where it runs.
@@ -213,6 +221,10 @@ def worker(
         )
     if walltime is None:
         walltime = time_left(os.environ, time.time())
+    if proxy_prefix:
+        if not proxy_prefix.startswith(("root://", "roots://")):
+            raise click.UsageError(f"--proxy-prefix {proxy_prefix}: it must be like root://cache.site:1094//")
+        os.environ[PROXY_PREFIX] = proxy_prefix  # where slots look for it
     file = find_file(connection, "worker")
     Worker(
         load_connection(file), slots or usable_cores(), name, patience,

@@ -15,6 +15,7 @@ import msgspec
 
 from ..protocol import errors, messages
 from ..protocol.codec import Buffer
+from ..protocol.credentials import Credentials
 from ..protocol.errors import AnalysisError, EventmillError, QueryFailed
 from ..protocol.messages import Account, Failure, Message, State
 from .progress import ProgressDisplay
@@ -54,6 +55,7 @@ class Query:
         self._lost = ""
         self._waiting_since: float | None = None
         self._told_waiting = False
+        self._credentials: Credentials | None = None
         self.id = number
         self.name = name
 

@@ -88,6 +88,7 @@ class AgentCore:
         self._from_master: dict[type[Message], Callable[[Any, Frames, float], None]] = {
             messages.Welcome: self._welcome,
             messages.Setup: self._setup,
+            messages.Credentials: self._credentials,
             messages.Lease: self._lease,
             messages.Truncate: self._truncate,
             messages.Revoke: self._revoke,
@@ -246,6 +247,14 @@ class AgentCore:
     def _setup(self, message: messages.Setup, frames: Frames, now: float) -> None:
         self.queries.setdefault(message.query, QueryState(message, frames))
 
+    def _credentials(self, message: messages.Credentials, frames: Frames, now: float) -> None:
+        query = self.queries.get(message.query)
+        if query is not None:
+            query.credentials = frames
+            self._effects += [
+                ToSlot(slot.index, message, frames) for slot in self.slots if message.query in slot.set_up
+            ]
+
     def _lease(self, message: messages.Lease, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
         if query is None or message.slot >= len(self.slots):
@@ -265,6 +274,8 @@ class AgentCore:
         if message.query not in slot.set_up:
             slot.set_up.add(message.query)
             self._effects.append(ToSlot(slot.index, query.setup, query.analysis))
+            if query.credentials:
+                self._effects.append(ToSlot(slot.index, messages.Credentials(message.query), query.credentials))
         slot.leases[message.query, message.lease] = message
         slot.todo[message.query, message.lease] = None
         self._effects.append(ToSlot(slot.index, message))
@@ -386,7 +397,7 @@ class AgentCore:
         """The slot has handed over what it has done, as it was told to, and waits for its end. What it has left is not what
         takes it down.
         """
-        self._replace(slot, "it has grown too large", planned=True)
+        self._replace(slot, "it has grown too large, or has read with another keytab", planned=True)
 
     def _compacted(self, slot: SlotState, message: messages.Compacted, frames: Frames, now: float) -> None:
         if (message.query, None) in slot.todo.keys() - slot.dropped:

@@ -8,6 +8,7 @@ address (`xrdcl.intent`) keeps the connections of different credentials apart, a
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import threading
@@ -16,7 +17,6 @@ from contextlib import contextmanager
 
 from ..protocol.codec import Buffer
 from ..protocol.credentials import Credentials, describe_token, found
-from ..protocol.errors import DatasetError
 
 _VARIABLES = ("BEARER_TOKEN", "BEARER_TOKEN_FILE", "X509_USER_PROXY", "XrdSecSSSKT", "XrdSecPROTOCOL")
 _ANYBODY = ("unix", "host")
@@ -60,34 +60,42 @@ def _file_in_memory(name: str, data: bytes) -> str:
 
 
 class _Wearer:
-    """Whose credentials the environment of this process names."""
+    """Whose credentials the environment of this process names.
+
+    Attributes:
+        keytab: what the XRootD client has found when it looked for a keytab; None: it has not.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self._own = {name: os.environ.get(name) for name in _VARIABLES}
+        self.keytab: bytes | None = None
+        self._own: dict[str, str | None] = {}
         self._worn: Wallet | None = None
-        self._keytab = b""
 
     def wear(self, wallet: Wallet | None) -> None:
         """Have new connections opened with the credentials of a query, or with those of this process."""
-        self._settle_on(_own_keytab() if wallet is None else wallet.keytab)
+        if self.keytab is None:
+            self.keytab = self.own_keytab if wallet is None else wallet.keytab
         if wallet is self._worn:
             return
-        self._worn = wallet
+        if self._worn is None:
+            self._own = {name: os.environ.get(name) for name in _VARIABLES}
         for name in _VARIABLES:
             value = self._own[name] if wallet is None else wallet.variables.get(name)
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        self._worn = wallet
 
-    def _settle_on(self, keytab: bytes) -> None:
-        if keytab and self._keytab and keytab != self._keytab:
-            raise DatasetError(
-                "this worker has read with another sss keytab before, and the XRootD client keeps the first one that it "
-                "reads: drain this worker and start another one"
-            )
-        self._keytab = self._keytab or keytab
+    @functools.cached_property
+    def own_keytab(self) -> bytes:
+        """That of this process; asked for first when none of a query is worn."""
+        *_, keytab = found(os.environ)
+        try:
+            return b"" if keytab is None else keytab.read_bytes()
+        except OSError:
+            return b""  # the client will say what is wrong with it
 
 
 _wearer = _Wearer()
@@ -110,12 +118,15 @@ def wallet_of(packed: Buffer) -> Wallet:
 @contextmanager
 def wearing(wallet: Wallet | None) -> Iterator[Callable[[str], str]]:
     """Open connections in here, to what the address of a file becomes. None: with the credentials of this process."""
-    if wallet is None and not _wallets:
-        yield str
-        return
     with _wearer.lock:
         _wearer.wear(wallet)
         yield str if wallet is None else wallet.address
+
+
+def fits(wallet: Wallet | None) -> bool:
+    """Whether this process can show these: the XRootD client looks for a keytab once, and keeps what it finds."""
+    wanted = _wearer.own_keytab if wallet is None else wallet.keytab
+    return not wanted or _wearer.keytab in (None, wanted)
 
 
 def shown(wallet: Wallet | None) -> str:
@@ -127,11 +138,3 @@ def shown(wallet: Wallet | None) -> str:
     kinds += [f"the proxy {proxy}"] if proxy else []
     kinds += [f"the keytab {keytab}"] if keytab else []
     return f"what this worker has ({', '.join(kinds)})" if kinds else "a worker without a token, a proxy or a keytab"
-
-
-def _own_keytab() -> bytes:
-    *_, keytab = found(os.environ)
-    try:
-        return b"" if keytab is None else keytab.read_bytes()
-    except OSError:
-        return b""  # the client will say what is wrong with it

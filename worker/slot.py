@@ -36,6 +36,7 @@ from .bites import LARGEST_BITE, Bites
 from .board import COMPACTING, ROW, Row
 from .cores import usable_cores
 from .cradle import identity
+from .credentials import Wallet, fits, wallet_of
 from .failures import describe
 from .fetched import Fetched, Names, Touched
 from .horizon import Stretch
@@ -88,12 +89,14 @@ class Running:
         passes_over: it has passed over an error: results of bites are put aside one by one.
         told: the agent has been told of the first error passed over.
         touched: what a columnar function is expected to read.
+        credentials: what came with the query to be shown to file servers; empty where nothing did.
     """
 
     def __init__(self, setup: messages.Setup, blob: Buffer, supply: Buffer = b"") -> None:
         self.setup = setup
         self.blob = blob
         self.supply = supply
+        self.credentials: Buffer = b""
         self.task: Task | None = None
         self.source: Source | None = None
         self.began = time.monotonic()
@@ -106,6 +109,11 @@ class Running:
         self.passes_over = False
         self.told = False
         self.touched = Touched()
+
+    @property
+    def wallet(self) -> Wallet | None:
+        """What to show to file servers; None: what this process finds in its environment."""
+        return wallet_of(self.credentials) if self.credentials else None
 
     @functools.cached_property
     def mask(self) -> Mask | None:
@@ -175,6 +183,9 @@ class SlotProcess:
                     self.todo.append(message)
                 case messages.Setup():
                     self.queries[message.query] = Running(message, *rest)
+                case messages.Credentials():
+                    if message.query in self.queries:
+                        (self.queries[message.query].credentials,) = rest
                 case messages.Truncate():
                     self._truncate(message)
                 case messages.Revoke():
@@ -244,6 +255,8 @@ class SlotProcess:
     def _process(self, lease: messages.Lease) -> None:
         """Work on one lease to its end, its time limit, or an error, and report."""
         running = self.queries[lease.query]
+        if lease.file.kind == "tree" and not fits(running.wallet):
+            self._retire()
         if lease.apart:
             self._hand_over(lease.query, running)
         packet = self.packet = Packet(lease, aside=Total() if running.passes_over else None)
@@ -260,7 +273,7 @@ class SlotProcess:
             self._send(messages.Failed(lease.query, lease.lease, failure), pickled)
             self.prefetch.drop()
             if failure.kind == "data":
-                self.readers.drop(lease.file.path, lease.file.tree)
+                self.readers.drop(lease.file.path, lease.file.tree, running.wallet)
             if running.task is not None:
                 running.task.discard()
         self.row.end()
@@ -364,11 +377,12 @@ class SlotProcess:
         """Where the entries of a file come from: the file itself, or for cycles and items what stands for it."""
         file = lease.file
         if file.kind == "tree":
+            since, wallet = running.began if lease.opening else 0.0, running.wallet
             self.prefetch.settle()
-            opened = self.openings.take(file.path, file.tree)
+            opened = self.openings.take(file.path, file.tree, wallet)
             if opened is not None:
-                self.readers.adopt(opened, file.path, file.tree)
-            return self.readers.get(file.path, file.tree, running.began if lease.opening else 0.0, lease.identity)
+                self.readers.adopt(opened, file.path, file.tree, wallet)
+            return self.readers.get(file.path, file.tree, since, lease.identity, wallet)
         if running.source is None:
             running.source = source = source_without_file(file, running.supply)
             running.bites = Bites(source.first_bite)
@@ -466,10 +480,10 @@ class SlotProcess:
 
     def _source_of_waiting(self, running: Running, lease: messages.Lease) -> Reader | Selection | None:
         """Where the entries of a packet that waits come from. Its file is opened meanwhile; None until that is done."""
-        file = lease.file
-        reader = self.readers.peek(file.path, file.tree)
-        if reader is None and self.prefetch.opens(file.path):
-            reader = self.openings.begin(file.path, file.tree)
+        file, wallet = lease.file, running.wallet
+        reader = self.readers.peek(file.path, file.tree, wallet)
+        if reader is None and self.prefetch.opens(file.path) and fits(wallet):
+            reader = self.openings.begin(file.path, file.tree, wallet)
         if reader is None or (lease.opening and running.mask is not None):
             return None
         if lease.runs is None:

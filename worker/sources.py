@@ -16,12 +16,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from uproot.source.chunk import Chunk, Source
 from uproot.source.fsspec import FSSpecSource
 from uproot.source.futures import TrivialFuture
 
-from .credentials import Wallet
+from .credentials import Wallet, shown
 from .xrootd import ServerError, XRootDSource
 
 Range = tuple[int, int]
@@ -262,6 +263,7 @@ class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
 
     def __init__(self, file_path: str, wallet: Wallet | None = None, timeout: float = 30.0, **options: Any) -> None:
         options |= _web_options(file_path, timeout, wallet) if file_path.lower().startswith("http") else {}
+        self._wallet = wallet
         try:
             super().__init__(file_path, **options)
         except (ImportError, ValueError) as error:  # so does fsspec say that it knows no such thing
@@ -270,7 +272,14 @@ class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
     def chunk(self, start: int, stop: int) -> Chunk:
         """A range, now."""
         began = time.monotonic()
-        chunk = super().chunk(start, stop)
+        try:
+            chunk = super().chunk(start, stop)
+        except Exception as error:
+            if getattr(error, "status", None) in (401, 403):  # the first thing that a web server is asked
+                reader = "anybody" if self._wallet is None else shown(self._wallet)
+                who = f"{urlsplit(self._file_path).hostname} does not let {reader} read it"
+                raise ServerError(f"{who}: it says {error.status} {error.message}", transient=False) from error  # type: ignore[attr-defined]
+            raise
         self.latency = time.monotonic() - began
         self.waited += self.latency
         return chunk

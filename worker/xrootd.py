@@ -23,6 +23,7 @@ from typing import Any
 
 from uproot.source.chunk import Chunk, Source
 
+from ..protocol.connection import PROXY_PREFIX
 from .credentials import Wallet, shown, wearing
 
 Range = tuple[int, int]
@@ -32,7 +33,7 @@ SETTINGS = {
     "TimeoutResolution": 1,  # 15: how often the client looks at its time-outs
     "ConnectionWindow": 10,  # 120: for connecting and logging in; the next try begins when it is over
     "ConnectionRetry": 1,  # 5
-    "StreamErrorWindow": 1,  # 1800: for so long it would not try a server again that could not be reached
+    "StreamErrorWindow": 0,  # 1800: for so long it would not try a server again that could not be reached
     "RequestTimeout": 60,  # 1800: of what it does by itself, as when it opens a file again
 }
 """Seconds, and how often; the client's own values in the comments let a dead server block a slot for minutes."""
@@ -49,13 +50,11 @@ SMALL = 256 << 10
 """Bytes of an answer that are there at once: its time is the round trip's."""
 MARGIN = 10.0
 """Seconds after its own time-out that the client is waited for."""
-PREFIX = "EVENTMILL_PROXY_PREFIX"
-"""The environment variable that names a site's proxy, as `root://cache.site:1094//`: files are read through it."""
 
 _SOCKETS, _TLS, _AUTHENTICATION, _EXPIRED, _NOT_FOUND, _SAYS_NO = range(101, 110), 110, 204, 206, 304, 400
 """Codes of the client's `XRootDStatus`; with the last one, the server's own number is in `errno`."""
 _FORBIDDEN, _NO_FILE, _FOLDER, _TLS_ONLY, _NOT_LOGGED_IN = 3010, 3011, 3016, 3028, 3030
-_FINAL = {_FORBIDDEN, _FOLDER, _TLS_ONLY, _NOT_LOGGED_IN}
+_FINAL = {_FORBIDDEN, _NO_FILE, _FOLDER, _TLS_ONLY, _NOT_LOGGED_IN}
 
 
 class ServerError(OSError):
@@ -170,7 +169,7 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
     def __init__(self, file_path: str, timeout: float = 30.0, wallet: Wallet | None = None, **options: Any) -> None:
         super().__init__()
         self._file_path, self.timeout, self._wallet = file_path, max(1, round(timeout)), wallet
-        self._address = through_proxy(file_path, os.environ.get(PREFIX, ""))
+        self._address = through_proxy(file_path, os.environ.get(PROXY_PREFIX, ""))
         self.waited = self.latency = 0.0
         self.server = _host(client().URL(self._address))
         self.file = client().File()
@@ -277,9 +276,9 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
         who, said = server or self.server, " ".join(str(status.message).split())
         said = said.replace(self._file_path.partition("?")[2] or "?", "...")  # it may be a token
         if self._address != self._file_path:
-            who = f"{who}, through which this worker reads root:// files,"
+            who = f"the proxy {who} through which this worker reads root:// files,"
         number = status.errno if status.code == _SAYS_NO else 0
-        if status.code == _NOT_FOUND or number == _NO_FILE:
+        if (status.code == _NOT_FOUND or number == _NO_FILE) and self._address == self._file_path:
             raise FileNotFoundError(said)
         if status.code == _EXPIRED:
             raise ServerError(f"the server does not answer ({who} {said})", transient=True)
