@@ -18,6 +18,7 @@ import os
 import time
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeGuard
@@ -29,10 +30,12 @@ import zmq
 from ..merge import Partial, Total, compact
 from ..packetizer.listing import Listing
 from ..packetizer.masks import Mask
+from ..packetizer.supply import Supply
 from ..protocol import codec, messages
 from ..protocol.codec import Buffer
 from ..protocol.errors import DatasetError, EventmillError, LocalProtocolError, MergeError
 from ..protocol.messages import File, Gap, Message, Part
+from .agreement import Agreement
 from .bites import LARGEST_BITE, Bites
 from .board import COMPACTING, ROW, Row
 from .cradle import identity
@@ -41,6 +44,7 @@ from .isolation import MOST_FAULTS, Fault, Isolation, gaps
 from .readers import FileLayout, Reader, ReaderCache
 from .selection import Selection, listed
 from .tasks import Source, Task, load, source_without_file
+from .view import View, Views, drop
 
 HAND_OVER = 0.25
 """Seconds that a finished packet waits at most to be handed over, while there is more to do."""
@@ -104,6 +108,7 @@ class Running:
         self.began = time.monotonic()
         self.prepared = False
         self.bites = Bites()
+        self.agreement = Agreement()
         self.total = Total()
         self.parts: list[Part] = []
         self.since = 0.0
@@ -112,9 +117,19 @@ class Running:
         self.told = False
 
     @functools.cached_property
+    def of_files(self) -> Supply:
+        """What is to be known of the query's files: for queries over files."""
+        return Supply.unpack(self.supply) if self.supply else Supply()
+
+    @functools.cached_property
     def mask(self) -> Mask | None:
         """What of the query's files is used, if not all: for queries over files."""
-        return Mask.unpack(self.supply) if self.supply else None
+        return Mask.unpack(self.of_files.mask) if self.of_files.mask else None
+
+    @functools.cached_property
+    def views(self) -> Views:
+        """The query's files as the analysis sees them; a coffea processor reads them by itself."""
+        return Views(self.of_files, plain=self.setup.kind == "processor")
 
 
 class SlotProcess:
@@ -178,6 +193,8 @@ class SlotProcess:
                     self._revoke(message)
                 case messages.Release():
                     self._release(message)
+                case messages.Columns():
+                    self.queries[message.query].agreement.correct(message.types)
                 case messages.Compact():
                     self.todo.append(Compaction(message.query, rest))
                 case _:
@@ -255,7 +272,7 @@ class SlotProcess:
             failure, pickled = describe(error, lease.file, start, stop)
             self._send(messages.Failed(lease.query, lease.lease, failure), pickled)
             if failure.kind == "data":
-                self.readers.drop(lease.file.path, lease.file.tree)
+                drop(self.readers, lease.file)
             if running.task is not None:
                 running.task.discard()
         self.row.end()
@@ -267,8 +284,10 @@ class SlotProcess:
         lease = packet.lease
         source = self._source(running, lease)
         bytes_before, cpu_before = source.bytes_read, time.process_time()
-        if isinstance(source, Reader):
-            source = self._selected(running, task, source, packet)
+        file = source if isinstance(source, Reader | View) else None
+        if file is not None:
+            source = self._selected(running, task, file, packet)
+            self._check_columns(running, file, lease, task.branches or ())
         if not running.prepared:
             task.prepare(source, lease.file)
             running.prepared = True
@@ -281,6 +300,8 @@ class SlotProcess:
             bite_began = time.monotonic()
             if not self._bite(running, task, source, packet):
                 continue
+            if file is not None and running.setup.kind == "columnar":
+                self._check_columns(running, file, lease, file.touched)
             now = time.monotonic()
             running.bites.learn(packet.end(), now - bite_began)
             self._receive(wait=False)
@@ -292,7 +313,7 @@ class SlotProcess:
             if now - told > interval and packet.position < packet.stop:
                 told = now
                 self._send(messages.Reached(lease.query, lease.lease, packet.position))
-        if isinstance(source, Reader | Selection):
+        if isinstance(source, Reader | View | Selection):
             source.check_unchanged()
         self._finish(running, task, packet, time.monotonic() - began, cpu_before, source.bytes_read - bytes_before)
 
@@ -303,7 +324,7 @@ class SlotProcess:
             self.row.begin(lease.query, lease.lease, packet.position, packet.bite_stop)
             task.run(source, lease.file, packet.position, packet.bite_stop)
         except ERRORS as error:
-            if isinstance(source, Reader | Selection):
+            if isinstance(source, Reader | View | Selection):
                 source.check_unchanged()
             if packet.bite_stop == packet.position or not _may_skip(running.setup, lease, error):
                 raise
@@ -355,13 +376,15 @@ class SlotProcess:
         """Where the entries of a file come from: the file itself, or for cycles and items what stands for it."""
         file = lease.file
         if file.kind == "tree":
-            return self.readers.get(file.path, file.tree, running.began if lease.opening else 0.0, lease.identity)
+            return running.views.get(self.readers, file, running.began if lease.opening else 0.0, lease.identity)
         if running.source is None:
             running.source = source = source_without_file(file, running.supply)
             running.bites = Bites(source.first_bite)
         return running.source
 
-    def _selected(self, running: Running, task: Task, reader: Reader, packet: Packet) -> Reader | Selection:
+    def _selected(
+        self, running: Running, task: Task, reader: Reader | View, packet: Packet
+    ) -> Reader | View | Selection:
         """What of a file the packet is about: all, or its listed entries. Who opens the file tells the master of it."""
         lease, mask = packet.lease, running.mask if packet.lease.opening else None
         listing = listed(reader, lease.runs, mask)
@@ -376,6 +399,14 @@ class SlotProcess:
                 messages.Opened(lease.query, lease.lease, layout.entries, packet.stop, clusters, layout.identity, left)
             )
         return packet.selection or reader
+
+    def _check_columns(
+        self, running: Running, file: Reader | View, lease: messages.Lease, branches: Iterable[str]
+    ) -> None:
+        """Check that columns are what they are in other files, and tell the master what it has to know of them."""
+        types, filled = running.agreement.check(file, branches)
+        if types or filled:
+            self._send(messages.Columns(lease.query, lease.lease, types, filled, self.index))
 
     def _read_ahead(self, task: Task, source: Source, packet: Packet) -> None:
         """Ask for what comes after the bite at hand, in this packet or in the next one of the same file."""
