@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from eventmill.protocol.errors import AnalysisError, DatasetError
 from eventmill.protocol.expressions import Expression
 from eventmill.worker.agreement import Agreement
 from eventmill.worker.columns import Flat, Jagged
-from eventmill.worker.events import Group, nested
+from eventmill.worker.events import Bite, Group, nested
 from eventmill.worker.held import Held
 from eventmill.worker.readers import Reader, column_of
 from eventmill.worker.selection import Selection
@@ -324,6 +326,24 @@ def test_expressions_know_their_names() -> None:
     assert (
         Expression("a * (b > 3)").is_simple and not Expression("a[0]").is_simple and not Expression("a ^ 2").is_simple
     )
+
+
+def test_what_was_read_goes_with_the_last_array(path: Path) -> None:
+    """Without the collector of rubbish, which may come bites later."""
+    view = view_of(path, aliases=ALIASES)
+    gc.collect()
+    gc.disable()
+    try:
+        events = view.events(0, ENTRIES)
+        kept = [events.Jet_pt, events.Jet.eta, events.ht, events[events.MET.pt > 20].Jet.btag]
+        assert all(ak.sum(array) > 0 for array in kept)
+        bites = [it for it in gc.get_objects() if isinstance(it, Bite)]
+        assert len(bites) == 1
+        alive = weakref.ref(bites.pop())
+        del events, kept
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 # --- friends ----------------------------------------------------------------------------------------------------------

@@ -162,9 +162,11 @@ class LazyEvents:
 
     def array(self, columns: Columns, start: int, stop: int) -> ak.Array:
         """Entries `[start, stop)` of `columns`, nothing read yet."""
-        bite = Bite(columns, start, stop, self.computed)
-        bite.events = ak.Array(self._records(bite, self.fields))
-        return bite.events
+        return self.of(Bite(self, columns, start, stop))
+
+    def of(self, bite: Bite) -> ak.Array:
+        """The entries of a bite."""
+        return ak.Array(self._records(bite, self.fields))
 
     def _records(self, bite: Bite, fields: Mapping[str, Field], counter: str = "") -> Any:
         """One record an event, or as many as the counter says, all of them in one piece."""
@@ -263,20 +265,20 @@ class _Contents(Sequence[Any]):
 
 
 class Bite:
-    """What has been read of one range of entries."""
+    """What has been read of one range of entries.
 
-    events: ak.Array
-    """All there is to be read, for what is made of it."""
+    Arrays refer to it and it to none of them: all of it goes with the last one, not when rubbish is collected.
+    """
 
-    def __init__(self, source: Columns, start: int, stop: int, computed: Mapping[str, Computed]) -> None:
+    def __init__(self, lazy: LazyEvents, source: Columns, start: int, stop: int) -> None:
         self.length = stop - start
+        self._lazy = lazy
         self._source = source
-        self._computed = computed
         self._start = start
         self._stop = stop
         self._columns: dict[str, tuple[Any, Any]] = {}
         self._buffers: dict[str, dict[str, Any]] = {}
-        self._lists: dict[str, tuple[Any, Load]] = {}
+        self._offsets: dict[str, Any] = {}
 
     def values(self, name: str) -> Load:
         """Loads a column's numbers."""
@@ -287,24 +289,22 @@ class Bite:
 
         Both load the counter branch if there is one, and then serve all columns with the same counter.
         """
+        load = functools.partial(self._lists, name, counter)
+        return ak.index.Index64(_virtual((self.length + 1,), "int64", load)), lambda: (int(load()[-1]),)
+
+    def _lists(self, name: str, counter: str) -> Any:
         key = counter or name
-        if key not in self._lists:
-
-            @functools.cache
-            def offsets() -> Any:
-                return offsets_of(self._column(key)[0]) if counter else self._column(key)[1]
-
-            index = ak.index.Index64(_virtual((self.length + 1,), "int64", offsets))
-            self._lists[key] = index, lambda: (int(offsets()[-1]),)
-        return self._lists[key]
+        if key not in self._offsets:
+            self._offsets[key] = offsets_of(self._column(key)[0]) if counter else self._column(key)[1]
+        return self._offsets[key]
 
     def buffer(self, name: str, key: str, dtype: Any) -> Load:
         """Loads one buffer of a column that is neither numbers nor lists of them; the first one loads all of them."""
 
         def load() -> Any:
             if name not in self._buffers:
-                if name in self._computed:
-                    array = ak.Array(layout_of(self._computed[name].column(self.events)))
+                if name in self._lazy.computed:
+                    array = ak.Array(layout_of(self._computed(name)))
                 else:
                     array = self._source.array(name, self._start, self._stop)
                 _, _, buffers = ak.to_buffers(array, form_key=_keys(name), buffer_key="{form_key}-{attribute}")
@@ -316,8 +316,8 @@ class Bite:
     def _column(self, name: str) -> tuple[Any, Any]:
         """A column's numbers and, where they are in lists, offsets from 0."""
         if name not in self._columns:
-            if name in self._computed:
-                column = self._computed[name].column(self.events)
+            if name in self._lazy.computed:
+                column = self._computed(name)
             else:
                 column = self._source.read([name], self._start, self._stop)[name]
             if isinstance(column, Flat):
@@ -328,6 +328,10 @@ class Bite:
             else:
                 raise TypeError(f"branch {name} came as {type(column).__name__}, not as numbers or lists of numbers")
         return self._columns[name]
+
+    def _computed(self, name: str) -> Column:
+        """A column that is made of others of this bite."""
+        return self._lazy.computed[name].column(self._lazy.of(self))
 
 
 def raised(error: BaseException) -> BaseException:
