@@ -95,6 +95,7 @@ class AgentCore:
             messages.Release: self._release,
             messages.Committed: self._committed,
             messages.Compact: self._compact,
+            messages.Columns: self._columns,
             messages.Fault: self._fault,
             messages.Unknown: self._unknown,
             messages.Drain: self._drain,
@@ -103,6 +104,7 @@ class AgentCore:
         self._from_slot: dict[type[Message], Callable[[SlotState, Any, Frames, float], None]] = {
             messages.Ready: self._ready,
             messages.Opened: self._report,
+            messages.Columns: self._report,
             messages.Reached: self._report,
             messages.Truncated: self._truncated,
             messages.Finished: self._finished,
@@ -324,6 +326,10 @@ class AgentCore:
             self.slots[message.slot].todo[message.query, None] = None
             self._effects.append(ToSlot(message.slot, message, frames))
 
+    def _columns(self, message: messages.Columns, frames: Frames, now: float) -> None:
+        if message.slot < len(self.slots) and message.query in self.slots[message.slot].set_up:
+            self._effects.append(ToSlot(message.slot, message))
+
     def _fault(self, message: messages.Fault, frames: Frames, now: float) -> None:
         log.error("the master says: %s", message.reason)
         if message.fatal:
@@ -362,7 +368,13 @@ class AgentCore:
             self.said_hello = True
             self._tell(self.hello)
 
-    def _report(self, slot: SlotState, message: messages.Opened | messages.Reached, frames: Frames, now: float) -> None:
+    def _report(
+        self,
+        slot: SlotState,
+        message: messages.Opened | messages.Columns | messages.Reached,
+        frames: Frames,
+        now: float,
+    ) -> None:
         if (message.query, message.lease) in slot.leases:
             self._tell(message)
 

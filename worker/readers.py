@@ -8,7 +8,6 @@ uproot, whose awkward arrays are taken apart into columns here. Whatever goes wr
 
 from __future__ import annotations
 
-import difflib
 import errno
 import functools
 import struct
@@ -16,7 +15,7 @@ import sys
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +31,12 @@ from uproot.interpretation.identify import UnknownInterpretation
 from uproot.interpretation.objects import CannotBeAwkward
 
 from ..protocol.errors import DatasetError
+from ..protocol.expressions import nearest
 from .baskets import Baskets, IrregularError
 from .columns import Column, Flat, Jagged, Strings
 from .credentials import Wallet
 from .events import LazyEvents
-from .sources import Counters, Counts, HTTPAhead, LocalSource, Range, ReadAhead, XRootDAhead, source_class
+from .sources import Counts, HTTPAhead, LocalSource, Range, ReadAhead, Traffic, XRootDAhead, source_class
 from .xrootd import ServerError
 
 SMALLEST = 100
@@ -128,15 +128,20 @@ class Reader:
         return source
 
     @property
+    def readers(self) -> list[Reader]:
+        """As `View.readers`: itself."""
+        return [self]
+
+    @property
     def is_far(self) -> bool:
         """Whether the file is read over a network, as far as its address tells."""
         return not isinstance(self.source, LocalSource)
 
     @property
-    def counters(self) -> Counters:
+    def traffic(self) -> Traffic:
         """What has been asked for so far, and how long it took."""
         source = self.source
-        return Counters(source.requests, source.bytes_read, source.waited, source.latency)
+        return Traffic(source.requests, source.bytes_read, source.waited, source.latency)
 
     @functools.cached_property
     def names(self) -> dict[str, Any]:
@@ -147,6 +152,23 @@ class Reader:
         for path, branch in self._tree.iteritems(full_paths=True):
             names[path if branch.name in names else branch.name] = branch
         return names
+
+    @functools.cached_property
+    def tree_aliases(self) -> dict[str, str]:
+        """The aliases that the tree itself has (`TTree::SetAlias`), in the syntax of ROOT."""
+        return {} if self.is_rntuple else dict(self._tree.aliases)
+
+    def types(self, branches: Iterable[str]) -> dict[str, str]:
+        """The types of branches' values in an event, as awkward writes them: `float32`, `var * float32`."""
+        return {name: self._type(self._known(name)) for name in branches}
+
+    def _type(self, name: str) -> str:
+        plain = None if self.baskets is None else self.baskets.branch(name)
+        if plain is not None:
+            return " * ".join([*(["var"] if plain.is_list else []), *map(str, plain.shape), plain.native.name])
+        with self._explained("cannot be read"):
+            form = self.lazy.forms.get(name) if self.is_rntuple else _form(self.names[name])
+        return "unknown" if form is None else str(form.type)
 
     @property
     def identity(self) -> str:
@@ -258,7 +280,7 @@ class Reader:
             for name in branches:
                 if name not in columns:
                     array = self.array(name, start, stop)
-                    columns[name] = _column(
+                    columns[name] = column_of(
                         array.layout, f"branch {name} of {self.path}, of type {array.type.content},"
                     )
             yield columns
@@ -306,7 +328,8 @@ class Reader:
     @functools.cached_property
     def lazy(self) -> LazyEvents:
         """Makes arrays of events whose columns are read when they are touched."""
-        return LazyEvents(self)
+        forms = self.forms()
+        return LazyEvents(forms, self.counters(forms))
 
     def forms(self) -> dict[str, Any]:
         """The awkward forms of all branches that have data of their own and that awkward arrays can hold, by name."""
@@ -315,6 +338,17 @@ class Reader:
             return dict(zip(form.fields, form.contents, strict=True))
         forms = {name: _form(branch) for name, branch in self.names.items() if not branch.branches}
         return {name: form for name, form in forms.items() if form is not None}
+
+    def counters(self, forms: dict[str, Any]) -> dict[str, str]:
+        """The branches with the lengths of those among these forms whose lists share them with others."""
+        if self.baskets is not None:
+            branches = {name: self.baskets.branch(name) for name in forms}
+            return {name: branch.counter for name, branch in branches.items() if branch is not None and branch.counter}
+        ending = "-cardinality"  # uproot calls the lengths of the lists in a column so
+        lengths = {
+            key.removesuffix(ending): name for name, form in forms.items() if (key := form.form_key).endswith(ending)
+        }
+        return {name: lengths[form.form_key] for name, form in forms.items() if form.form_key in lengths}
 
     # --- what can be wrong --------------------------------------------------------------------------------------------
 
@@ -328,8 +362,9 @@ class Reader:
 
     def _known(self, name: str) -> str:
         if name not in self.names:
-            hint = _hint(name, self.names)
-            raise DatasetError(f"{self.path} has no branch {name} in its tree {self.tree}{hint}")
+            raise DatasetError(
+                f"{self.path} has no branch {name} in its tree {self.tree}{nearest(name, self.names)}; {advice(name)}"
+            )
         return name
 
     def _only_tree(self) -> str:
@@ -348,7 +383,7 @@ class Reader:
             tree = self.directory[name]
         except KeyInFileError:
             trees = self._trees()
-            hint = f"; it has {', '.join(trees)}" if 0 < len(trees) <= 10 else _hint(name, trees)
+            hint = f"; it has {', '.join(trees)}" if 0 < len(trees) <= 10 else nearest(name, trees)
             raise DatasetError(f"{self.path} has no tree {name}{hint}") from None
         if not isinstance(tree, uproot.TTree | uproot.behaviors.RNTuple.RNTuple):
             raise DatasetError(f"{name} in {self.path} is a {tree.classname}, not a tree")
@@ -499,7 +534,7 @@ def _form(tbranch: Any) -> Any:
         return None
 
 
-def _column(layout: Any, where: str) -> Column:
+def column_of(layout: Any, where: str) -> Column:
     """Take an awkward layout apart into a column.
 
     Raises:
@@ -511,18 +546,15 @@ def _column(layout: Any, where: str) -> Column:
         offsets = lists.offsets.data
         if layout.parameter("__array__") in ("string", "bytestring"):
             return Strings(offsets, np.asarray(lists.content.data, dtype=np.uint8))
-        return Jagged(offsets, _column(lists.content, where))
+        return Jagged(offsets, column_of(lists.content, where))
     if layout.is_numpy and layout.data.dtype.kind in "biuf":
         return Flat(layout.data.astype(layout.data.dtype.newbyteorder("="), copy=False))
     raise DatasetError(f"{where} cannot be used in a kernel: use a columnar function for it")
 
 
-def _hint(name: str, names: Any) -> str:
-    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
-    if not near:
-        lower = {other.lower(): other for other in names}
-        near = [lower[other] for other in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
-    return f"; the nearest names are {', '.join(near)}" if near else ""
+def advice(name: str) -> str:
+    """What to do about a branch that is not in a file."""
+    return f"if it is in other files of the dataset, say what it is here: Dataset(..., defaults={{{name!r}: 0.0}})"
 
 
 def _brief(error: BaseException) -> str:
