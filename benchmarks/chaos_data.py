@@ -14,11 +14,12 @@ import msgspec
 import numpy as np
 from eventmill.merge import Partial, encode
 from eventmill.packetizer.listing import Listing
+from eventmill.packetizer.supply import Supply
 from eventmill.protocol import messages as m
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
-MASK = b"a mask"
+MASK = Supply(mask=b"a mask").packed()[0]
 
 
 class Bag:

@@ -175,12 +175,12 @@ class Dispatcher:
                 if isinstance(help_, Packet):
                     self._send_lease(query, slot, help_, now)
                 elif isinstance(help_, Recall):
-                    self._recall(query, help_.lease, now)
+                    self.recall(query, help_.lease, now)
                 else:
                     self._truncate(query, help_, now)
 
-    def _recall(self, query: Query, lease: Lease, now: float) -> None:
-        """Take a lease back from a holder that makes nothing of it."""
+    def recall(self, query: Query, lease: Lease, now: float) -> None:
+        """Take a lease back from its holder, which makes nothing of it, or nothing good."""
         worker: Worker = lease.holder.worker
         self._send(worker.identity, messages.Revoke(query.number, lease.number), now=now)
         self.give_back(worker, (query.number, lease.number), now)

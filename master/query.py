@@ -12,10 +12,12 @@ from ..packetizer import leases as ledgers
 from ..packetizer.ledger import Ledger, Loss
 from ..packetizer.listing import Listing
 from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
+from ..packetizer.supply import Supply
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import (
     FINAL,
     Account,
+    ColumnType,
     Ended,
     Failure,
     File,
@@ -101,8 +103,10 @@ class Query:
         subscribers: sessions that listen, and whether one has a snapshot that it has not seen yet.
         set_up: workers that have the analysis.
         skipped: the first failure that `on_error="skip"` passed over.
-        supply: what slots need besides the analysis: items, or a mask.
+        supply: what slots need besides the analysis: items, or a `Supply`.
         credentials: what they show to file servers, if anything; never written down.
+        types: the columns that are read, each as it was met first.
+        filled: branches that are missing in files, and in which, by number.
         begun: a slot is or was at work on it, or has been told to make way for it.
         listings: which entries are used of files of which not all are, by the number of the file.
         retrying: files that are to be tried again, and when; the earliest first.
@@ -150,6 +154,8 @@ class Query:
     final: Account | None = None
     lost: bytes | None = None
     listings: dict[int, Listing] = field(default_factory=dict)
+    types: dict[str, ColumnType] = field(default_factory=dict)
+    filled: dict[str, set[int]] = field(default_factory=dict)
     asked: tuple[bytes, int] | None = None
     unsaved: bool = False
     saving: bool = False
@@ -158,6 +164,7 @@ class Query:
     trouble_saving: str = ""
     stored: Ended | None = None
     saved: InitVar[Saved | None] = None
+    masked: bool = field(init=False)
     ledger: Ledger = field(init=False)
     packetizer: Packetizer = field(init=False)
 
@@ -199,7 +206,9 @@ class Query:
         files, submit = self.files, self.submit
         self.listings = {index: Listing(file.listed) for index, file in enumerate(files) if file.listed is not None}
         known = [file.entries if file.listed is None else len(self.listings[i]) for i, file in enumerate(files)]
-        if self.supply and files[0].kind == "tree":  # how much a mask leaves nobody knows beforehand
+        over_files = bool(files) and files[0].kind == "tree"
+        self.masked = over_files and any(Supply.unpack(packed).mask for packed in self.supply)
+        if self.masked:  # how much a mask leaves nobody knows beforehand
             known = [None] * len(files)
         self.ledger = Ledger(known, submit.limit)
         for index in self._counted():
@@ -310,7 +319,9 @@ class Query:
         if self.retried:
             times = "once" if self.retried == 1 else f"{self.retried} times"
             notes.append(f"data had to be read again {times}, the last time because {self.trouble}")
-        if self.supply and self.ledger.complete and self.ledger.opened_files and not self.ledger.opened_entries:
+        for name, missing in self.filled.items():
+            notes.append(f"{len(missing)} of {len(self.files)} files have no {name}: its default was taken")
+        if self.masked and self.ledger.complete and self.ledger.opened_files and not self.ledger.opened_entries:
             notes.append("no entry of any file is within the mask")
         return notes
 
@@ -331,7 +342,11 @@ class Query:
                 listing = self.listings[loss.file]
                 runs = listing.runs() if loss.stop is None else listing.runs(loss.start, loss.stop)
             path = public_path(file.path)
-            lost.append(LostRange(path, file.tree, start, stop, reason, file.dataset, file.metadata, file.kind, runs))
+            lost.append(
+                LostRange(
+                    path, file.tree, start, stop, reason, file.dataset, file.metadata, file.kind, runs, file.friends
+                )
+            )
         return _losses.encode(lost)
 
     def entries(self, file: int, start: int, stop: int) -> tuple[int, int]:

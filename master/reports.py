@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from ..packetizer.leases import StaleLease
+from ..packetizer.leases import Lease, StaleLease
 from ..packetizer.ledger import Gap
 from ..packetizer.listing import Listing
 from ..protocol import messages
 from ..protocol.codec import Frames
-from ..protocol.messages import Failure, Message, Part, Usage
+from ..protocol.messages import Failure, Message, Part, Usage, changed_type
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Replace, Take
@@ -62,6 +62,7 @@ class Reports:
             messages.Draining: self._draining,
             messages.Opened: self._opened,
             messages.Described: self._described,
+            messages.Columns: self._columns,
             messages.Reached: self._reached,
             messages.Truncated: self._truncated,
             messages.Finished: self._finished,
@@ -106,6 +107,44 @@ class Reports:
         if message.path in (file.path, *file.replicas):
             slot = worker.leases[query.number, message.lease]
             self._layouts.tell(slot, (query.submit.owner, message.path, file.tree), frames[0])
+
+    def _columns(self, worker: Worker, message: messages.Columns, frames: Frames, now: float) -> None:
+        """A slot tells of the columns it reads. Files that do not agree on their types are not merged with each other."""
+        query = self._holds(worker, message.lease, message.query)
+        if query is None:
+            return
+        lease = query.ledger.leases[message.lease]
+        for name in message.filled:
+            query.filled.setdefault(name, set()).add(lease.file)
+        changed = {name: query.types.setdefault(name, seen) for name, seen in message.types.items()}
+        changed = {name: first for name, first in changed.items() if first.kind != message.types[name].kind}
+        if not changed:
+            return
+        name, first = next(iter(changed.items()))
+        file = query.files[lease.file]
+        text = changed_type(name, first, message.types[name])
+        failure = self._from_worker(Failure("data", "DatasetError", text, path=file.path, tree=file.tree), worker)
+        if query.submit.on_error != "skip":
+            self._lifecycle.fail(query, failure, (), now)
+            return
+        self._lifecycle.skip(query, failure, ())
+        self._give_up(worker, query, lease, f"DatasetError: {text}", now)
+        slot = message.slot
+        self._send(worker.identity, messages.Columns(query.number, message.lease, changed, slot=slot), now=now)
+        self._lifecycle.end_if_complete(query, now)
+
+    def _give_up(self, worker: Worker, query: Query, lease: Lease, reason: str, now: float) -> None:
+        """A slot worked on a file that does not fit: what it has of it is lost, what it has of others is to do again."""
+        for key in list(lease.holder.leases):
+            if key[0] != query.number:
+                continue
+            other = query.ledger.leases[key[1]]
+            if other.file == lease.file:
+                query.ledger.fail(key[1], reason)
+                self._lifecycle.lost(query)
+                self._dispatcher.revoke(query, other, now)
+            else:
+                self._dispatcher.recall(query, other, now)
 
     def _reached(self, worker: Worker, message: messages.Reached, frames: Frames, now: float) -> None:
         query = self._holds(worker, message.lease, message.query)

@@ -5,6 +5,7 @@ Whoever can look at a disk or a server gives `Dataset.expanded` a function that 
 
 from __future__ import annotations
 
+import copy
 import difflib
 import operator
 import os
@@ -17,8 +18,11 @@ import msgspec
 from ..protocol.errors import DatasetError
 from ..protocol.messages import File, Scalar
 from .entrylists import listing_of, runs_of, shown
+from .friends import Friends
 from .listing import Listing
 from .masks import BRANCHES, Mask
+from .paths import has_pattern, is_one_file, key, names, split_tree
+from .supply import Supply, aliases_of, defaults_of
 
 MOST_ENTRIES = 10**18
 
@@ -49,9 +53,19 @@ class Dataset:
         mask: use only events of good luminosity sections: the path of a golden JSON file, or a dict with what is in it,
             `{"run": [[first, last], ...]}`. With an entry list too, both must allow an event.
         mask_branches: the branches that have an event's run and luminosity section.
+        aliases: names for expressions over the columns, in Python with `np` and `ak`, or for other aliases:
+            `{"mu_pt": "Muon.pt", "ht": "ak.sum(Jet_pt, axis=1)"}`. They are used as branches are: in columnar functions,
+            by kernels (`def f(h, mu_pt): ...`), in `session.draw`.
+        friends: trees with more branches for the same entries, by name: `{"bdt": "scores.root:tree"}` for the only file,
+            `{"bdt": "{folder}/{stem}_scores.root:tree"}` for many (also `{name}` and `{dataset}`),
+            `{"bdt": {path: path of its friend}}`, or a function of a path. A branch of theirs is `events.bdt.score`,
+            `bdt_score` to kernels, and `score` where nothing else is called so.
+        defaults: what branches hold in files that do not have them: `{"Jet_btag": 0.0}`, a number for each event, or for
+            each element of its lists where `nJet`, or what other branches Jet_* have for it, tells how many there are.
 
     Raises:
-        DatasetError: what is given is no description of files, or names a file twice; an entry list or a mask is none.
+        DatasetError: what is given is no description of files, or names a file twice; an entry list, a mask, an alias, a
+            friend or a default is none.
 
     Example:
         >>> Dataset({"signal": ["a.root"], "background": ["b.root:Other", "c.root"]}, tree="Events")
@@ -62,6 +76,8 @@ class Dataset:
 
     _lists: dict[str, Listing | None] | None = None
     """Entry lists by path, for as long as it is not known which files there are."""
+    _friends: Friends | None = None
+    """Which friends the files have, as long as these are not given to them."""
 
     def __init__(
         self,
@@ -73,6 +89,9 @@ class Dataset:
         entries: Any = None,
         mask: Path | Mapping[Any, Any] | None = None,
         mask_branches: tuple[str, str] = BRANCHES,
+        aliases: Mapping[str, str] | None = None,
+        friends: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         parts = _by_name(files)
         shared, own = _split_metadata(metadata or {}, parts)
@@ -81,10 +100,15 @@ class Dataset:
             found += _parsed(part, _Defaults(name, _tree_names(tree), shared | own.get(name, {})))
         self.files: tuple[File, ...] = _checked(found)
         self.max_entries = None if max_entries is None else _count(max_entries, "max_entries")
-        self.supply: tuple[bytes, ...] = () if mask is None else (_mask(mask, mask_branches).pack(),)
+        packed = b"" if mask is None else _mask(mask, mask_branches).pack()
+        supply = Supply(packed, aliases_of(aliases), defaults_of(defaults))
+        _check_columns(supply, friends or {})
+        self.supply: tuple[bytes, ...] = supply.packed()
+        if friends:
+            self._friends = Friends(friends)
         if entries is not None:
             self._lists = _entry_lists(entries)
-            if all(_is_one_file(file.path) for file in self.files):
+            if all(is_one_file(file.path) for file in self.files):
                 self.files, self._lists = _with_lists(self._lists, self.files), None
 
     @classmethod
@@ -98,6 +122,28 @@ class Dataset:
     def of_files(cls, files: Iterable[File]) -> Dataset:
         """A dataset of files that are described already."""
         return cls._of(_checked(files), None, ())
+
+    def with_columns_of(self, other: Dataset) -> Dataset:
+        """This dataset with the aliases and defaults of another one.
+
+        Example:
+            >>> data = Dataset("a.root", aliases={"ht": "ak.sum(Jet_pt, axis=1)"})
+            >>> rest = Dataset("b.root").with_columns_of(data)
+        """
+        dataset = copy.copy(self)
+        dataset.supply = Supply(self.of_columns.mask, other.of_columns.aliases, other.of_columns.defaults).packed()
+        return dataset
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether analyses see more than the branches of its files: aliases, friends, or defaults."""
+        befriended = self._friends is not None or any(file.friends for file in self.files)
+        return befriended or (self.files[0].kind == "tree" and self.of_columns.is_about_columns)
+
+    @property
+    def of_columns(self) -> Supply:
+        """The aliases and defaults, and the mask, of a dataset of files."""
+        return Supply.unpack(self.supply[0]) if self.supply else Supply()
 
     def expanded(self, list_files: ListFiles) -> Dataset:
         """The dataset with patterns and folders replaced by the files they stand for.
@@ -124,6 +170,8 @@ class Dataset:
         files = _checked(found)
         if self._lists is not None:
             files = _with_lists(self._lists, files)
+        if self._friends is not None:
+            files = self._friends.given_to(files)
         return Dataset._of(files, self.max_entries, self.supply)
 
     def __len__(self) -> int:
@@ -148,20 +196,6 @@ def _count(value: Any, what: str) -> int:
     if isinstance(value, bool) or not 0 <= count <= MOST_ENTRIES:
         raise DatasetError(f"{what} is {value!r}: it must be a number from 0 to {MOST_ENTRIES:.0e}")
     return count
-
-
-def split_tree(path: str) -> tuple[str, str]:
-    """Split `path:Tree` as uproot does; a colon counts only behind `.root`, or a pattern, of the last path component.
-
-    Example:
-        >>> split_tree("root://host:1094//a.root:dir/Events"), split_tree("a.root"), split_tree("x/*.root:Events")
-        (('root://host:1094//a.root', 'dir/Events'), ('a.root', ''), ('x/*.root', 'Events'))
-    """
-    for ending in (".root:", "*:"):
-        before, found, tree = path.rpartition(ending)
-        if found and tree and not tree.startswith("/") and ".root" not in tree:
-            return before + ending[:-1], tree
-    return path, ""
 
 
 @dataclass(frozen=True)
@@ -243,20 +277,10 @@ def _check_replicas(path: str, tree: str, others: Sequence[tuple[str, str]]) -> 
         if its_tree != tree:
             raise DatasetError(f"{path} and its replica {other} name different trees: say tree=... instead")
     for each in (path, *(other for other, _ in others)) if others else ():
-        if _has_pattern(each):
+        if has_pattern(each):
             raise DatasetError(
                 f"{each} is a pattern: each replica of a file must be named, since it stands for one file"
             )
-
-
-def _has_pattern(path: str) -> bool:
-    """Whether a path has `*`, `?` or `[`. What follows the `?` of a URL does not count."""
-    return any(sign in (path.partition("?")[0] if "://" in path else path) for sign in "*[?")
-
-
-def _is_one_file(path: str) -> bool:
-    """Whether a path is surely that of a file, not a pattern or folder."""
-    return ".root" in path.rpartition("/")[2] and not _has_pattern(path)
 
 
 def _found(file: File, paths: Sequence[str]) -> list[File]:
@@ -314,6 +338,15 @@ def _mask(mask: Any, branches: Any) -> Mask:
     return Mask(mask, tuple(branches))
 
 
+def _check_columns(supply: Supply, friends: Any) -> None:
+    """Raise `DatasetError` where one name would mean two things."""
+    for name in supply.aliases:
+        if name in supply.defaults:
+            raise DatasetError(f"{name} is an alias, and has a default too: an alias needs none")
+        if name in friends:
+            raise DatasetError(f"{name} is an alias, and a friend is called so too: give one of them another name")
+
+
 def _entry_lists(entries: Any) -> dict[str, Listing | None]:
     """Entry lists by path; "" is the only file, whatever it is called. None is that of all entries."""
     if isinstance(entries, Mapping):
@@ -332,14 +365,14 @@ def _with_lists(lists: Mapping[str, Listing | None], files: Sequence[File]) -> t
                 f"the entry list is of one file, and the dataset has {len(files)}: give {{path: numbers}}, for each of them"
             )
         lists = {files[0].path: lists[""]}
-    by_key = {_key(path): listing for path, listing in lists.items()}
-    names = [_names(file) for file in files]
-    known = set().union(*names)
+    by_key = {key(path): listing for path, listing in lists.items()}
+    called = [names(file) for file in files]
+    known = set().union(*called)
     for path in lists:
-        if _key(path) not in known:
-            near = difflib.get_close_matches(_key(path), [file.path for file in files], n=1, cutoff=0.0)
+        if key(path) not in known:
+            near = difflib.get_close_matches(key(path), [file.path for file in files], n=1, cutoff=0.0)
             raise DatasetError(f"the entry list is of {path}, which is not in the dataset; the nearest is {near[0]}")
-    return tuple(_with_list(file, by_key, its_names) for file, its_names in zip(files, names, strict=True))
+    return tuple(_with_list(file, by_key, its_names) for file, its_names in zip(files, called, strict=True))
 
 
 def _with_list(file: File, lists: Mapping[str, Listing | None], names: list[str]) -> File:
@@ -354,17 +387,6 @@ def _with_list(file: File, lists: Mapping[str, Listing | None], names: list[str]
         return file
     listing = found[0] if file.listed is None else found[0] & Listing(file.listed)
     return msgspec.structs.replace(file, listed=runs_of(listing, file.path))
-
-
-def _names(file: File) -> list[str]:
-    """What an entry list may call a file."""
-    paths = [_key(path) for path in (file.path, *file.replicas)]
-    return paths + [f"{path}:{file.tree}" for path in paths if file.tree]
-
-
-def _key(path: str) -> str:
-    """One text for all ways to write a path."""
-    return path if "://" in path else os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
 
 
 def _tree_names(tree: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -386,18 +408,18 @@ def _split_metadata(
 def _plain(metadata: Mapping[str, Any]) -> dict[str, Scalar]:
     """Metadata that can travel: words, numbers, flags. numpy's numbers become Python's."""
     plain: dict[str, Scalar] = {}
-    for key, given in metadata.items():
+    for name, given in metadata.items():
         value = given.item() if getattr(given, "shape", None) == () else given
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise DatasetError(f"metadata {key!r} is {given!r}: whole numbers must fit into 64 bits")
+            raise DatasetError(f"metadata {name!r} is {given!r}: whole numbers must fit into 64 bits")
         if isinstance(value, Mapping):
-            raise DatasetError(f"metadata for {key!r}, but there is no dataset of that name")
+            raise DatasetError(f"metadata for {name!r}, but there is no dataset of that name")
         if not isinstance(value, Scalar):
             raise DatasetError(
-                f"metadata {key!r} is {given!r}: only words, numbers and flags can travel with a file,"
+                f"metadata {name!r} is {given!r}: only words, numbers and flags can travel with a file,"
                 " or a dict of them under the name of a dataset"
             )
-        plain[str(key)] = value
+        plain[str(name)] = value
     return plain
 
 

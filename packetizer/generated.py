@@ -96,6 +96,11 @@ def check_analysis(dataset: Dataset, kind: str, name: str, branches: Sequence[st
     """
     made_of = dataset.files[0].kind
     if made_of == "tree":
+        if kind == "processor" and dataset.has_columns:
+            raise AnalysisError(
+                f"{name} is a coffea processor, which reads files by itself: it cannot have the dataset's aliases, friends "
+                "and defaults; write a function of events, or a kernel"
+            )
         return
     if kind == "processor":
         raise AnalysisError(f"{name} is a coffea processor, which needs events from files: {_FUNCTION[made_of]}")

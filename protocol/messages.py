@@ -9,6 +9,7 @@ Units: entries are entry numbers of one tree, `stop` is exclusive, times are sec
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Literal
 
 import msgspec
@@ -31,6 +32,12 @@ State = Literal["running", "merging", "done", "stopped", "aborted", "failed"]
 FINAL: frozenset[str] = frozenset({"done", "stopped", "aborted", "failed"})
 
 
+LONGEST_TYPE = 800
+"""Characters of the type of a column that travel."""
+MOST_COLUMNS = 100_000
+"""Columns that can be told of at a time."""
+
+
 class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
     """Base of all messages."""
 
@@ -42,12 +49,20 @@ Runs = list[NonNegative]
 """Sorted, disjoint ranges of entries `[start, stop)`, one after the other: `[3, 5, 9, 10]` names the entries 3, 4 and 9."""
 
 
+class Friend(msgspec.Struct, frozen=True, array_like=True):
+    """A tree whose branches belong to the same entries as those of a file."""
+
+    path: Words
+    tree: Word = ""
+
+
 class File(msgspec.Struct, frozen=True):
     """One file of a dataset. An empty `tree` means the only tree in the file.
 
     `entries` is the number of entries where it is known beforehand; the file itself has the last word. `replicas` are
     copies of it elsewhere. `listed`, where it is not None, are the only entries that are used; packets of such a file
     number them from 0. Cycles and items are in no file: `entries` of them are made (with `seed`), or come with the query.
+    `friends` are trees with more branches for its entries, by name.
     """
 
     path: Words
@@ -59,6 +74,21 @@ class File(msgspec.Struct, frozen=True):
     seed: NonNegative = 0
     replicas: list[Words] = []
     listed: Runs | None = None
+    friends: dict[Word, Friend] = {}
+
+
+class ColumnType(msgspec.Struct, frozen=True, array_like=True):
+    """The type of a column's values in an event, as awkward writes it, and a file where it has this one."""
+
+    kind: Word
+    path: Words
+
+    @classmethod
+    def of(cls, kind: str, path: str) -> ColumnType:
+        """This type, as it travels: of one that is too long, its beginning and a digest."""
+        if len(kind) > LONGEST_TYPE:
+            kind = f"{kind[:LONGEST_TYPE]}... ({hashlib.sha256(kind.encode()).hexdigest()[:16]})"
+        return cls(kind, path)
 
 
 class Gap(msgspec.Struct, frozen=True, array_like=True):
@@ -120,6 +150,7 @@ class LostRange(msgspec.Struct, frozen=True):
     metadata: dict[Word, Scalar] = {}
     kind: Literal["tree", "cycles", "items"] = "tree"
     runs: Runs | None = None
+    friends: dict[Word, Friend] = {}
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -219,6 +250,16 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     by_server: dict[Word, Usage] = {}
 
 
+def changed_type(name: str, first: ColumnType, other: ColumnType) -> str:
+    """What the user is told of a column whose type is not that of the file in which it was met first.
+
+    Example:
+        >>> changed_type("x", ColumnType("float32", "a.root"), ColumnType("var * float32", "b.root"))
+        'the type of x changes between files: float32 in a.root, var * float32 in b.root'
+    """
+    return f"the type of {name} changes between files: {first.kind} in {first.path}, {other.kind} in {other.path}"
+
+
 # --- any peer -------------------------------------------------------------------------------------------------------
 
 
@@ -275,8 +316,9 @@ class Bye(Message, frozen=True):
 
 class Submit(Message, frozen=True):
     """Start a query. Frames: the analysis (opaque), the files (MessagePack of `list[File]`), and the supply, if any:
-    opaque bytes that go to every slot, the items of a dataset of items, or the mask of one of files. With `credentials`, the
-    last frame is what `Credentials` has; the query waits for them when a master that was started again has none.
+    opaque bytes that go to every slot, the items of a dataset of items, or the `Supply` of one of files. With
+    `credentials`, the last frame is what `Credentials` has; the query waits for them when a master that was started again
+    has none.
 
     Of two queries of one owner, the one of higher `priority` is served first. `most_readers` slots at most read from one
     file server at a time. A slot that is at work on the same few entries for longer than `timeout` is ended.
@@ -555,6 +597,21 @@ class Described(Message, frozen=True):
     path: Words
 
 
+class Columns(Message, frozen=True):
+    """What the columns are like that an analysis reads of the file of a lease, as far as it is new to the slot: the types
+    of those that it had not met before in the query, and which of them the file lacks, so that they are `filled` in.
+
+    Where a type is another one than a slot before has met, and the query goes on, the master answers the slot with those
+    that hold.
+    """
+
+    query: Word
+    lease: NonNegative
+    types: Annotated[dict[Word, ColumnType], Meta(max_length=MOST_COLUMNS)] = {}
+    filled: Annotated[list[Word], Meta(max_length=MOST_COLUMNS)] = []
+    slot: NonNegative = 0
+
+
 class Reached(Message, frozen=True):
     """Where in a lease its slot is: every entry before `entry` is processed."""
 
@@ -663,7 +720,7 @@ Any = (
     | Submit | Stop | Credentials | Remove | Attach | Seen | Ask | Shutdown | Drain
     | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
     | Setup | Lease | Truncate | Revoke | Release | Committed | Compact
-    | Opened | Described | Reached | Truncated | Finished | Commit | Failed | Skipped | Compacted
+    | Opened | Described | Columns | Reached | Truncated | Finished | Commit | Failed | Skipped | Compacted
     | SlotDown | SlotUp | Draining | Ready
 )  # fmt: skip
 """Every message there is."""
@@ -671,7 +728,7 @@ Any = (
 FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Seen, Ask, Shutdown, Drain)
 """What a peer with a session key may say."""
 FROM_WORKER = (
-    Hello, Heartbeat, Bye, Draining, Opened, Described, Reached, Truncated, Finished, Commit, Failed, Skipped,
+    Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Truncated, Finished, Commit, Failed, Skipped,
     Compacted, SlotDown, SlotUp,
 )  # fmt: skip
 """What a peer with a worker key may say."""

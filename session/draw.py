@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..packetizer.dataset import Dataset
 from ..protocol.errors import AnalysisError, DatasetError
+from ..protocol.expressions import Expression
 
 if TYPE_CHECKING:
     from hist import Hist
@@ -19,7 +19,6 @@ Bins = tuple[int, float, float]
 FIRST_LOOK = 20_000
 """Entries whose values decide on an axis that nobody has chosen."""
 _BINS = 100
-_LIBRARIES = ("np", "ak", "abs")
 _BULK = (0.005, 0.995)
 
 
@@ -71,35 +70,15 @@ def choose_bins(values: Any, name: str) -> Bins:
 
 def _values(expression: str, where: str | None) -> Callable[[Any], Any]:
     """A columnar function for the values of an expression, all in one flat array."""
-    branches = list(dict.fromkeys((*_branches(expression), *(_branches(where) if where else ()))))
+    chosen = Expression(expression)
+    condition = Expression(where) if where else None
 
     def values(events: Any) -> Any:
         import awkward as ak
-        import numpy as np
 
-        names = {"np": np, "ak": ak} | {branch: events[branch] for branch in branches}
-        selected = eval(expression, names)  # noqa: S307  (in a slot, as all code of the user)
-        if where:
-            selected = selected[eval(where, names)]  # noqa: S307
+        selected = chosen.value(events)
+        if condition is not None:
+            selected = selected[condition.value(events)]
         return ak.drop_none(ak.ravel(selected))
 
     return values
-
-
-def _branches(expression: str) -> list[str]:
-    """The names in an expression that are no library's.
-
-    Raises:
-        AnalysisError: it is no Python expression, or names no branch.
-    """
-    try:
-        tree = ast.parse(expression.strip(), mode="eval")
-    except (SyntaxError, ValueError) as error:
-        raise AnalysisError(
-            f"cannot read {expression!r}: {error}. Write it in Python, with branches by their names, np and ak: "
-            "draw(data, 'np.sqrt(Jet_pt)', where='(nMuon >= 2) & (MET_pt > 20)')"
-        ) from None
-    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id not in _LIBRARIES]
-    if not names:
-        raise AnalysisError(f"{expression!r} names no branch")
-    return names

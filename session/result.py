@@ -26,8 +26,11 @@ class ResultAccount(Account, frozen=True):
     `lost` lists what is not in the result, with its reason, and `notes` what was not as announced.
     """
 
-    def failed_dataset(self) -> Dataset:
+    def failed_dataset(self, of: Dataset | None = None) -> Dataset:
         """What is not in the result, as a dataset: submit it again, and merge what comes of it with `Result.merged`.
+
+        Args:
+            of: the dataset that was submitted, if it has aliases or defaults: the new one gets them too.
 
         Raises:
             DatasetError: nothing is missing, or what is missing are cycles or items, which are in no file.
@@ -38,7 +41,8 @@ class ResultAccount(Account, frozen=True):
         """
         if not self.lost:
             raise DatasetError("nothing is missing in this result")
-        return dataset_of(self.lost)
+        dataset = dataset_of(self.lost)
+        return dataset if of is None else dataset.with_columns_of(of)
 
 
 class Snapshot:
@@ -218,7 +222,7 @@ def dataset_of(lost: Sequence[LostRange]) -> Dataset:
                 f"the {it.kind} that are missing are in no file: submit those numbered in account.lost anew"
             )
         key = (it.path, it.tree)
-        wholes[key] = File(it.path, it.tree, it.dataset, metadata=it.metadata)
+        wholes[key] = File(it.path, it.tree, it.dataset, metadata=it.metadata, friends=it.friends)
         runs.setdefault(key, [])
         if it.runs is not None:
             runs[key] += it.runs

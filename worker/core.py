@@ -95,6 +95,7 @@ class AgentCore:
             messages.Release: self._release,
             messages.Committed: self._committed,
             messages.Compact: self._compact,
+            messages.Columns: self._columns,
             messages.Fault: self._fault,
             messages.Unknown: self._unknown,
             messages.Drain: self._drain,
@@ -104,6 +105,7 @@ class AgentCore:
             messages.Ready: self._ready,
             messages.Opened: self._report,
             messages.Described: self._report,
+            messages.Columns: self._report,
             messages.Reached: self._report,
             messages.Truncated: self._truncated,
             messages.Finished: self._finished,
@@ -325,6 +327,10 @@ class AgentCore:
             self.slots[message.slot].todo[message.query, None] = None
             self._effects.append(ToSlot(message.slot, message, frames))
 
+    def _columns(self, message: messages.Columns, frames: Frames, now: float) -> None:
+        if message.slot < len(self.slots) and message.query in self.slots[message.slot].set_up:
+            self._effects.append(ToSlot(message.slot, message))
+
     def _fault(self, message: messages.Fault, frames: Frames, now: float) -> None:
         log.error("the master says: %s", message.reason)
         if message.fatal:
@@ -366,7 +372,7 @@ class AgentCore:
     def _report(
         self,
         slot: SlotState,
-        message: messages.Opened | messages.Described | messages.Reached,
+        message: messages.Opened | messages.Described | messages.Columns | messages.Reached,
         frames: Frames,
         now: float,
     ) -> None:

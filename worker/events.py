@@ -1,33 +1,35 @@
 """Events as an awkward array of records whose columns are read when a columnar function touches them.
 
 Built on awkward's virtual arrays. A NanoAOD file has 1,600 branches, and an array is made for every bite: so what does
-not depend on the bite is prepared once a file, and columns of numbers and of lists of numbers, nearly all, are put
-together from their parts, which takes some microseconds each (`ak.from_buffers` takes a hundred). Lists with the same
-counter branch share their offsets, so that `ak.num(events.Muon_pt)` reads `nMuon` and no more.
+not depend on the bite is prepared once a file, and of a bite a column's arrays are made when somebody asks for the
+column, read when somebody looks at its values. Columns of numbers and of lists of numbers, nearly all, are put together
+from their parts, which takes some microseconds each (`ak.from_buffers` takes a hundred). Lists with the same counter
+share their offsets, so that `ak.num(events.Muon_pt)` reads `nMuon` and no more.
+
+Names that say so are nested: next to `events.Muon_pt` there is `events.Muon.pt` (see `nested`).
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 
 import awkward as ak
 import numpy as np
+from awkward._backends.numpy import NumpyBackend
 from awkward._nplikes.numpy import Numpy
 from awkward._nplikes.shape import unknown_length
 from awkward._nplikes.virtual import VirtualNDArray
 
 from .columns import Column, Flat, Jagged, offsets_of
 
-if TYPE_CHECKING:
-    from .readers import Reader
-
 Load = Callable[[], Any]
 
 
 class Columns(Protocol):
-    """What columns are read from: a `Reader`, or a selection of its entries."""
+    """What columns are read from: a `Reader`, a `View` of it, or a selection of its entries."""
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> Mapping[str, Column]:
         """Branches of numbers."""
@@ -36,51 +38,247 @@ class Columns(Protocol):
         """Any branch."""
 
 
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A record of columns: one record an event, or as many as the column `counter` says."""
+
+    fields: dict[str, Field]
+    counter: str = ""
+
+
+Field: TypeAlias = str | Group
+"""What a name stands for: the column of that name, or a group of columns."""
+
+
+def nested(names: Sequence[str], counters: Mapping[str, str]) -> dict[str, Group]:
+    """The groups that the names of columns tell of: those of `X_y` and `X.y`, called X, unless a column is called X.
+
+    Where lists of a group share a counter, the group is a list of records of these, as is `Muon` in NanoAOD; elsewhere
+    it is one record, as is `MET`. Of several counters, one called nX is taken.
+
+    Args:
+        names: of all columns.
+        counters: the counter of each column that has lists with one.
+
+    Example:
+        >>> groups = nested(["nMuon", "Muon_pt", "Muon_eta", "MET_pt"], {"Muon_pt": "nMuon", "Muon_eta": "nMuon"})
+        >>> groups["Muon"]
+        Group(fields={'pt': 'Muon_pt', 'eta': 'Muon_eta'}, counter='nMuon')
+        >>> groups["MET"].fields
+        {'pt': 'MET_pt'}
+    """
+    members: dict[str, dict[str, str]] = {}
+    for name in names:
+        prefix = group_of(name)
+        if prefix:
+            members.setdefault(prefix, {}).setdefault(name[len(prefix) + 1 :], name)
+    plain = set(names)
+    return {prefix: _group(prefix, fields, counters) for prefix, fields in members.items() if prefix not in plain}
+
+
+def group_of(name: str) -> str:
+    """The group that a column's name tells of; empty if it tells of none.
+
+    Example:
+        >>> group_of("Muon_pt"), group_of("Muon.pt"), group_of("nMuon")
+        ('Muon', 'Muon', '')
+    """
+    end = min((end for end in (name.find("_"), name.find(".")) if end > 0), default=-1)
+    return name[:end] if 0 < end < len(name) - 1 and name[:end].isidentifier() else ""
+
+
+def prefixed(group: Group, prefix: str) -> Group:
+    """The group with this before the names of its columns."""
+    fields = {
+        name: prefixed(field, prefix) if isinstance(field, Group) else prefix + field
+        for name, field in group.fields.items()
+    }
+    return Group(fields, prefix + group.counter if group.counter else "")
+
+
+def _group(prefix: str, columns: dict[str, str], counters: Mapping[str, str]) -> Group:
+    """The group of these columns, each by the rest of its name."""
+    found = {counters[name]: None for name in columns.values() if name in counters}
+    counter = next(iter(found)) if len(found) == 1 else f"n{prefix}" if f"n{prefix}" in found else ""
+    if counter:
+        columns = {rest: name for rest, name in columns.items() if counters.get(name) == counter}
+    return Group(_members(columns), counter)
+
+
+def _members(columns: Mapping[str, str]) -> dict[str, Field]:
+    """The fields of a group: its columns, and what their dotted names tell of; `momentum.x` is in a record `momentum`."""
+    inner: dict[str, dict[str, str]] = {}
+    for rest, name in columns.items():
+        first, _, last = rest.partition(".")
+        if last:
+            inner.setdefault(first, {})[last] = name
+    return {**{first: Group(_members(some)) for first, some in inner.items()}, **columns}
+
+
+# --- arrays -----------------------------------------------------------------------------------------------------------
+
+
+class Computed(Protocol):
+    """A column that is made of others."""
+
+    @property
+    def form(self) -> Any:
+        """Its awkward form."""
+
+    def column(self, events: ak.Array) -> Column:
+        """Its values for some events."""
+
+
 class LazyEvents:
     """Makes the lazy arrays of one open file.
 
     Args:
-        reader: the file.
+        forms: awkward forms of all columns, by name.
+        counters: the columns with the lengths of those that have lists and a counter.
+        fields: what the names of the events' fields stand for; columns by their own names and `nested` ones by default.
+        computed: columns that are not read but made of others.
+
+    Example:
+        >>> lazy = LazyEvents(reader.forms(), reader.counters)                                    # doctest: +SKIP
+        >>> lazy.array(reader, 0, 1000).Muon.pt                                                   # doctest: +SKIP
     """
 
-    def __init__(self, reader: Reader) -> None:
-        self._forms: dict[str, Any] = {}
-        self._counters: dict[str, str] = {}
-        for name, form in reader.forms().items():
-            self._forms[name] = form if _is_simple(form) else _keyed(form, name)
-            branch = reader.baskets.branch(name)
-            self._counters[name] = branch.counter if branch is not None else ""
+    def __init__(
+        self,
+        forms: Mapping[str, Any],
+        counters: Mapping[str, str],
+        fields: Mapping[str, Field] | None = None,
+        computed: Mapping[str, Computed] | None = None,
+    ) -> None:
+        self.computed = computed or {}
+        self.forms = {name: form if _is_simple(form) else _keyed(form, name) for name, form in forms.items()}
+        self.counters = {name: counter for name, counter in counters.items() if _is_simple(forms[name])}
+        names = list(self.forms)
+        plain: dict[str, Field] = {name: name for name in names}
+        self.fields: Mapping[str, Field] = {**plain, **nested(names, self.counters)} if fields is None else fields
 
     def array(self, columns: Columns, start: int, stop: int) -> ak.Array:
         """Entries `[start, stop)` of `columns`, nothing read yet."""
-        bite = Bite(columns, start, stop)
-        contents = [self._content(bite, name, form) for name, form in self._forms.items()]
-        return ak.Array(ak.contents.RecordArray(contents, list(self._forms), length=stop - start))
+        return self.of(Bite(self, columns, start, stop))
 
-    def _content(self, bite: Bite, name: str, form: Any) -> Any:
+    def of(self, bite: Bite) -> ak.Array:
+        """The entries of a bite."""
+        return ak.Array(self._records(bite, self.fields))
+
+    def _records(self, bite: Bite, fields: Mapping[str, Field], counter: str = "") -> Any:
+        """One record an event, or as many as the counter says, all of them in one piece."""
+        chosen = list(fields.values())
+
+        def make(index: int) -> Any:
+            field = chosen[index]
+            if isinstance(field, str):
+                return self._values(bite, field) if counter else self._column(bite, field)
+            if field.counter and not counter:
+                index_, _ = bite.lists(field.counter, field.counter)
+                return ak.contents.ListOffsetArray(index_, self._records(bite, field.fields, field.counter))
+            return self._records(bite, field.fields, counter)
+
+        if not counter:
+            return _Records(make, list(fields), bite.length)
+        _, number = bite.lists(counter, counter)
+        return _Records(make, list(fields), unknown_length, number)
+
+    def _column(self, bite: Bite, name: str) -> Any:
+        """A column, one thing an event."""
+        form = self._form(name)
         if not _is_simple(form):
             buffers = {key: bite.buffer(name, key, dtype) for key, dtype in form.expected_from_buffers().items()}
             return ak.from_buffers(form, bite.length, buffers, buffer_key="{form_key}-{attribute}", highlevel=False)
         if form.is_numpy:
             values = _virtual((bite.length, *form.inner_shape), form.primitive, bite.values(name))
             return ak.contents.NumpyArray(values, parameters=form.parameters)
-        index, number = bite.lists(name, self._counters[name])
+        index, _ = bite.lists(name, self.counters.get(name, ""))
+        return ak.contents.ListOffsetArray(index, self._values(bite, name), parameters=form.parameters)
+
+    def _values(self, bite: Bite, name: str) -> Any:
+        """The values of all lists of a column, one behind the other."""
+        form = self._form(name)
+        _, number = bite.lists(name, self.counters.get(name, ""))
         values = _virtual((unknown_length,), form.content.primitive, bite.values(name), number)
-        content = ak.contents.NumpyArray(values, parameters=form.content.parameters)
-        return ak.contents.ListOffsetArray(index, content, parameters=form.parameters)
+        return ak.contents.NumpyArray(values, parameters=form.content.parameters)
+
+    def _form(self, name: str) -> Any:
+        if name not in self.computed:
+            return self.forms[name]
+        form = self.computed[name].form
+        return form if _is_simple(form) else _keyed(form, name)
+
+
+class _Records(ak.contents.RecordArray):  # type: ignore[misc]
+    """Records whose contents are made when they are asked for, and then kept: of 1,600, most never are.
+
+    Selecting events with a mask keeps it so, since awkward puts off what that does to the contents; so does a range of
+    events, here. Other copies that awkward makes have all contents.
+
+    Args:
+        make: makes a content, by its number.
+        fields: their names.
+        length: number of records; `unknown_length` where `length_of` is to tell.
+    """
+
+    def __init__(
+        self, make: Callable[[int], Any], fields: list[str], length: Any, length_of: Load | None = None
+    ) -> None:
+        self._contents = _Contents(make, len(fields))
+        self._fields = fields
+        self._length = length
+        self._length_generator = None if length_of is None else lambda: length_of()[0]
+        self._init(None, NumpyBackend.instance())
+
+    @property
+    def length(self) -> Any:
+        if self._length is unknown_length and self._length_generator is not None:
+            self._length = self._length_generator()
+        return self._length
+
+    def _getitem_range(self, start: Any, stop: Any) -> Any:
+        start, stop, _, length = self._backend.nplike.derive_slice_for_length(slice(start, stop), self.length)
+        if length == self.length:
+            return self
+        return _Records(lambda index: self._contents[index]._getitem_range(start, stop), self._fields, length)
+
+
+class _Contents(Sequence[Any]):
+    """A list whose items are made when they are asked for."""
+
+    def __init__(self, make: Callable[[int], Any], number: int) -> None:
+        self._make = make
+        self._made: list[Any] = [None] * number
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if self._made[index] is None:
+            self._made[index] = self._make(index)
+        return self._made[index]
 
 
 class Bite:
-    """What has been read of one range of entries."""
+    """What has been read of one range of entries.
 
-    def __init__(self, source: Columns, start: int, stop: int) -> None:
+    Arrays refer to it and it to none of them: all of it goes with the last one, not when rubbish is collected.
+    """
+
+    def __init__(self, lazy: LazyEvents, source: Columns, start: int, stop: int) -> None:
         self.length = stop - start
+        self._lazy = lazy
         self._source = source
         self._start = start
         self._stop = stop
         self._columns: dict[str, tuple[Any, Any]] = {}
         self._buffers: dict[str, dict[str, Any]] = {}
-        self._lists: dict[str, tuple[Any, Load]] = {}
+        self._offsets: dict[str, Any] = {}
 
     def values(self, name: str) -> Load:
         """Loads a column's numbers."""
@@ -91,23 +289,24 @@ class Bite:
 
         Both load the counter branch if there is one, and then serve all columns with the same counter.
         """
+        load = functools.partial(self._lists, name, counter)
+        return ak.index.Index64(_virtual((self.length + 1,), "int64", load)), lambda: (int(load()[-1]),)
+
+    def _lists(self, name: str, counter: str) -> Any:
         key = counter or name
-        if key not in self._lists:
-
-            @functools.cache
-            def offsets() -> Any:
-                return offsets_of(self._column(key)[0]) if counter else self._column(key)[1]
-
-            index = ak.index.Index64(_virtual((self.length + 1,), "int64", offsets))
-            self._lists[key] = index, lambda: (int(offsets()[-1]),)
-        return self._lists[key]
+        if key not in self._offsets:
+            self._offsets[key] = offsets_of(self._column(key)[0]) if counter else self._column(key)[1]
+        return self._offsets[key]
 
     def buffer(self, name: str, key: str, dtype: Any) -> Load:
         """Loads one buffer of a column that is neither numbers nor lists of them; the first one loads all of them."""
 
         def load() -> Any:
             if name not in self._buffers:
-                array = self._source.array(name, self._start, self._stop)
+                if name in self._lazy.computed:
+                    array = ak.Array(layout_of(self._computed(name)))
+                else:
+                    array = self._source.array(name, self._start, self._stop)
                 _, _, buffers = ak.to_buffers(array, form_key=_keys(name), buffer_key="{form_key}-{attribute}")
                 self._buffers[name] = buffers
             return np.asarray(self._buffers[name][key]).astype(dtype, copy=False)
@@ -117,7 +316,10 @@ class Bite:
     def _column(self, name: str) -> tuple[Any, Any]:
         """A column's numbers and, where they are in lists, offsets from 0."""
         if name not in self._columns:
-            column = self._source.read([name], self._start, self._stop)[name]
+            if name in self._lazy.computed:
+                column = self._computed(name)
+            else:
+                column = self._source.read([name], self._start, self._stop)[name]
             if isinstance(column, Flat):
                 self._columns[name] = column.values, None
             elif isinstance(column, Jagged) and isinstance(column.content, Flat):
@@ -126,6 +328,27 @@ class Bite:
             else:
                 raise TypeError(f"branch {name} came as {type(column).__name__}, not as numbers or lists of numbers")
         return self._columns[name]
+
+    def _computed(self, name: str) -> Column:
+        """A column that is made of others of this bite."""
+        return self._lazy.computed[name].column(self._lazy.of(self))
+
+
+def raised(error: BaseException) -> BaseException:
+    """What was raised when a column was asked for: awkward makes an `AttributeError` of all that `events.x` raises."""
+    while isinstance(error, AttributeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def layout_of(column: Column) -> Any:
+    """A column as an awkward layout; the opposite of taking one apart."""
+    if isinstance(column, Flat):
+        return ak.contents.NumpyArray(column.values)
+    if isinstance(column, Jagged):
+        return ak.contents.ListOffsetArray(ak.index.Index64(column.offsets), layout_of(column.content))
+    characters = ak.contents.NumpyArray(column.characters, parameters={"__array__": "char"})
+    return ak.contents.ListOffsetArray(ak.index.Index64(column.offsets), characters, parameters={"__array__": "string"})
 
 
 def _is_simple(form: Any) -> bool:

@@ -8,7 +8,6 @@ uproot, whose awkward arrays are taken apart into columns here. Whatever goes wr
 
 from __future__ import annotations
 
-import difflib
 import errno
 import functools
 import struct
@@ -16,7 +15,7 @@ import sys
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,17 +32,18 @@ from uproot.interpretation.numerical import AsDtype
 from uproot.interpretation.objects import CannotBeAwkward
 
 from ..protocol.errors import DatasetError
+from ..protocol.expressions import nearest
 from .baskets import Baskets, IrregularError
 from .clusters import Clusters
 from .columns import Column, Flat, Jagged, Strings
 from .credentials import Wallet
-from .events import LazyEvents
+from .events import LazyEvents, layout_of
 from .layouts import Branch
 from .local import LocalSource, Range
 from .opening import opened, told
 from .pages import Pages
 from .shared import SharedLayout
-from .sources import Counters, Counts, ReadAhead, XRootDAhead
+from .sources import Counts, ReadAhead, Traffic, XRootDAhead
 from .trees import Tree, parsed
 from .xrootd import ServerError
 
@@ -164,15 +164,20 @@ class Reader:
         return SharedLayout.of(self.tree, self._described, self.identity, self.source.stamp).packed()
 
     @property
+    def readers(self) -> list[Reader]:
+        """As `View.readers`: itself."""
+        return [self]
+
+    @property
     def is_far(self) -> bool:
         """Whether the file is read over a network, as far as its address tells."""
         return not isinstance(self.source, LocalSource)
 
     @property
-    def counters(self) -> Counters:
+    def traffic(self) -> Traffic:
         """What has been asked for so far, and how long it took."""
         source = self.source
-        return Counters(source.requests, source.bytes_read, source.waited, source.latency)
+        return Traffic(source.requests, source.bytes_read, source.waited, source.latency)
 
     @functools.cached_property
     def names(self) -> Mapping[str, Any]:
@@ -205,6 +210,18 @@ class Reader:
             return None
         chunk, _ = key.get_uncompressed_chunk_cursor()
         return parsed(bytes(chunk.raw_data), key.fKeylen)
+
+    @functools.cached_property
+    def tree_aliases(self) -> dict[str, str]:
+        """The aliases that the tree itself has (`TTree::SetAlias`), in the syntax of ROOT."""
+        has_none = self.is_rntuple if self._described is None else not self._described.has_aliases
+        return {} if has_none else dict(self._tree.aliases)
+
+    def types(self, branches: Iterable[str]) -> dict[str, str]:
+        """The types of branches' values in an event, as awkward writes them: `float32`, `var * float32`."""
+        with self._explained("cannot be read"):
+            forms = self._forms([self._known(name) for name in branches])
+        return {name: "unknown" if form is None else str(form.type) for name, form in forms.items()}
 
     def is_current(self, since: float) -> bool:
         """Whether the path still means the file that is open here, as far as its time and size tell.
@@ -318,7 +335,7 @@ class Reader:
             for name in branches:
                 if name not in columns:
                     array = self.array(name, start, stop)
-                    columns[name] = _column(
+                    columns[name] = column_of(
                         array.layout, f"branch {name} of {self.path}, of type {array.type.content},"
                     )
             yield columns
@@ -371,15 +388,22 @@ class Reader:
     @functools.cached_property
     def lazy(self) -> LazyEvents:
         """Makes arrays of events whose columns are read when they are touched."""
-        return LazyEvents(self)
+        with self._explained("cannot be read"):
+            plain = {name: self.baskets.branch(name) for name in self.names}
+            counters = {name: branch.counter for name, branch in plain.items() if branch is not None and branch.counter}
+            return LazyEvents(self.forms(), counters)
 
     def forms(self) -> dict[str, Any]:
         """The awkward forms of all branches that have data of their own and that awkward arrays can hold, by name."""
-        if self.is_rntuple:
-            form, _ = self._tree.to_akform()
-            return dict(zip(form.fields, form.contents, strict=True))
-        forms = {name: self._form(name) for name in self.names}
-        return {name: form for name, form in forms.items() if form is not None}
+        return {name: form for name, form in self._forms(list(self.names)).items() if form is not None}
+
+    def _forms(self, names: Sequence[str]) -> dict[str, Any]:
+        """The forms of some branches; None for those that have none."""
+        if not isinstance(self.baskets, Pages):
+            return {name: self._form(name) for name in names}
+        [plain] = self.baskets.read([name for name in names if self.is_plain(name)], [(0, 0)])
+        forms = {name: layout_of(column).form for name, column in plain.items()}
+        return {name: forms[name] if name in forms else _field_form(self.names[name]) for name in names}
 
     def _form(self, name: str) -> Any:
         plain = self._plain(name)
@@ -400,8 +424,9 @@ class Reader:
 
     def _known(self, name: str) -> str:
         if name not in self.names:
-            hint = _hint(name, self.names)
-            raise DatasetError(f"{self.path} has no branch {name} in its tree {self.tree}{hint}")
+            raise DatasetError(
+                f"{self.path} has no branch {name} in its tree {self.tree}{nearest(name, self.names)}; {advice(name)}"
+            )
         return name
 
     def _only_tree(self) -> str:
@@ -420,7 +445,7 @@ class Reader:
             tree = self.directory[name]
         except KeyInFileError:
             trees = self._trees()
-            hint = f"; it has {', '.join(trees)}" if 0 < len(trees) <= 10 else _hint(name, trees)
+            hint = f"; it has {', '.join(trees)}" if 0 < len(trees) <= 10 else nearest(name, trees)
             raise DatasetError(f"{self.path} has no tree {name}{hint}") from None
         if not isinstance(tree, uproot.TTree | uproot.behaviors.RNTuple.RNTuple):
             raise DatasetError(f"{name} in {self.path} is a {tree.classname}, not a tree")
@@ -582,7 +607,16 @@ def _form(tbranch: Any) -> Any:
         return None
 
 
-def _column(layout: Any, where: str) -> Column:
+def _field_form(field: Any) -> Any:
+    """The form of a field of an RNTuple."""
+    try:
+        (form,) = field.to_akform()[0].contents
+    except (NotImplementedError, CannotBeAwkward, KeyError):
+        return None
+    return form
+
+
+def column_of(layout: Any, where: str) -> Column:
     """Take an awkward layout apart into a column.
 
     Raises:
@@ -594,18 +628,15 @@ def _column(layout: Any, where: str) -> Column:
         offsets = lists.offsets.data
         if layout.parameter("__array__") in ("string", "bytestring"):
             return Strings(offsets, np.asarray(lists.content.data, dtype=np.uint8))
-        return Jagged(offsets, _column(lists.content, where))
+        return Jagged(offsets, column_of(lists.content, where))
     if layout.is_numpy and layout.data.dtype.kind in "biuf":
         return Flat(layout.data.astype(layout.data.dtype.newbyteorder("="), copy=False))
     raise DatasetError(f"{where} cannot be used in a kernel: use a columnar function for it")
 
 
-def _hint(name: str, names: Any) -> str:
-    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
-    if not near:
-        lower = {other.lower(): other for other in names}
-        near = [lower[other] for other in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
-    return f"; the nearest names are {', '.join(near)}" if near else ""
+def advice(name: str) -> str:
+    """What to do about a branch that is not in a file."""
+    return f"if it is in other files of the dataset, say what it is here: Dataset(..., defaults={{{name!r}: 0.0}})"
 
 
 def _brief(error: BaseException) -> str:

@@ -20,7 +20,8 @@ from .columns import Column, Flat, joined
 from .events import LazyEvents
 from .local import Range
 from .readers import FileLayout, Reader
-from .sources import Counters
+from .sources import Traffic
+from .view import View
 
 LARGEST_READ = 500_000
 """Entries of a file, listed or not, that are in memory at a time to take the listed ones out of them."""
@@ -45,7 +46,7 @@ class Selection:
     """Reads the listed entries of a file, by position.
 
     Args:
-        reader: the file.
+        reader: the file, or a view of it.
         listing: the entries.
         first: the position of the first of them; not 0 where the listing is that of a packet.
         branches: those that will be read, where this is known.
@@ -56,7 +57,9 @@ class Selection:
         10
     """
 
-    def __init__(self, reader: Reader, listing: Listing, first: int = 0, branches: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, reader: Reader | View, listing: Listing, first: int = 0, branches: Sequence[str] | None = None
+    ) -> None:
         self.reader = reader
         self.listing = listing
         self.first = first
@@ -64,9 +67,9 @@ class Selection:
         self._picks: dict[Range, Pick] = {}
 
     @property
-    def counters(self) -> Counters:
-        """As `Reader.counters`."""
-        return self.reader.counters
+    def traffic(self) -> Traffic:
+        """As `Reader.traffic`."""
+        return self.reader.traffic
 
     @property
     def is_far(self) -> bool:
@@ -118,6 +121,8 @@ class Selection:
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
         """As `Reader.read`."""
+        if isinstance(self.reader, View) and self.reader.computes(branches):
+            return self.reader.read_from(self, branches, start, stop)
         pick = self._pick(start, stop)
         if pick.is_whole:
             return self.reader.read(branches, *pick.ranges[0])
@@ -159,7 +164,7 @@ def picked(entries: Entries, stride: int) -> Pick:
     return Pick(ranges, [some - some[0] for some in inside])
 
 
-def listed(reader: Reader, runs: Sequence[int] | None, mask: Mask | None) -> Listing | None:
+def listed(reader: Reader | View, runs: Sequence[int] | None, mask: Mask | None) -> Listing | None:
     """The entries of a file that are used, or None for all: those of an entry list that a mask leaves.
 
     Raises:
@@ -183,7 +188,7 @@ def listed(reader: Reader, runs: Sequence[int] | None, mask: Mask | None) -> Lis
     return left
 
 
-def masked(reader: Reader, mask: Mask) -> Listing:
+def masked(reader: Reader | View, mask: Mask) -> Listing:
     """The entries that a mask leaves. Reads the two branches of the whole file.
 
     Raises:
@@ -204,7 +209,7 @@ def masked(reader: Reader, mask: Mask) -> Listing:
     return Listing(runs)
 
 
-def _whole_numbers(reader: Reader, name: str, column: Column) -> Entries:
+def _whole_numbers(reader: Reader | View, name: str, column: Column) -> Entries:
     if not isinstance(column, Flat) or column.values.ndim != 1 or column.values.dtype.kind not in "iu":
         raise DatasetError(f"branch {name} of {reader.path} is not one whole number an event: the mask cannot use it")
     return column.values

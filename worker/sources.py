@@ -29,7 +29,7 @@ KEPT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
+class Traffic:
     """What was asked for from a source of data.
 
     Attributes:

@@ -6,35 +6,40 @@ It runs over a *source* of entries: a file's reader, the maker of cycles, or the
 from __future__ import annotations
 
 import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
 from ..merge import Partial, Total, encode
 from ..protocol.analysis import Kernel, unpack
 from ..protocol.codec import Buffer
-from ..protocol.errors import AnalysisError
+from ..protocol.errors import AnalysisError, EventmillError
+from ..protocol.expressions import nearest
 from ..protocol.messages import File, Setup
 from .cycles import CycleSource
+from .events import raised
 from .fetched import Fetched
 from .held import Held
 from .items import ItemSource
 from .kernels import CompiledKernel, Readable
 from .modules import OwnModules, own_modules
-from .readers import Reader
+from .readers import Reader, advice
 from .selection import Selection
-from .sources import Counters
+from .sources import Traffic
+from .view import View
 
 
 class Source(Protocol):
     """Where entries come from, as a `Reader` has it."""
 
     @property
-    def counters(self) -> Counters:
+    def traffic(self) -> Traffic:
         """What has been read so far."""
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
@@ -100,7 +105,7 @@ class Task(ABC):
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
         """As `run`, for any parts of the entries `[start, stop)`, of which `run` has just raised; they are read once."""
-        held = Held(source, start, stop) if isinstance(source, Reader | Selection) else source
+        held = Held(source, start, stop) if isinstance(source, Reader | View | Selection) else source
         return lambda low, high: self.run(held, file, low, high)
 
     def prepare(self, source: Source, file: File) -> None:  # noqa: B027 - most have nothing to prepare
@@ -169,7 +174,15 @@ class ColumnarTask(Task):
 
     def _result(self, events: Any, file: File) -> Partial:
         """What the function returns."""
-        return encode(self.function(events, file) if self.takes_file else self.function(events))
+        try:
+            return encode(self.function(events, file) if self.takes_file else self.function(events))
+        except (AttributeError, ak.errors.FieldNotFoundError) as error:
+            if isinstance(raised(error), EventmillError):
+                raise raised(error) from None
+            missing = _NO_FIELD.search(str(error))
+            if missing is not None and isinstance(events, ak.Array) and missing[1] not in events.fields:
+                error.add_note(f"in {file.path}{nearest(missing[1], events.fields)}; {advice(missing[1])}")
+            raise
 
     def take(self) -> Partial:
         partial, self.total = self.total.partial(), Total()
@@ -222,6 +235,7 @@ class ProcessorTask(ColumnarTask):
         schema = getattr(self.function.__self__, "schema", NanoAODSchema)  # type: ignore[attr-defined]
         if isinstance(source, Selection):
             reader, (first, last) = source.reader, source.covering(start, stop)
+            assert isinstance(reader, Reader)  # the views of a processor are plain
         elif isinstance(source, Reader):
             reader, first, last = source, start, stop
         else:
@@ -234,6 +248,10 @@ class ProcessorTask(ColumnarTask):
         if isinstance(source, Selection):
             events = events[source.numbers(start, stop) - first]
         self.total.add(encode(self.function(events)))
+
+
+_NO_FIELD = re.compile(r"no field (?:named )?'([^']+)'")
+"""How awkward says that events have no such column."""
 
 
 def _positional(function: Callable[..., object]) -> int:

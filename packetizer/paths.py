@@ -1,0 +1,42 @@
+"""Paths of files, as datasets name them. None of them is looked at here."""
+
+from __future__ import annotations
+
+import os
+
+from ..protocol.messages import File
+
+
+def split_tree(path: str) -> tuple[str, str]:
+    """Split `path:Tree` as uproot does; a colon counts only behind `.root`, or a pattern, of the last path component.
+
+    Example:
+        >>> split_tree("root://host:1094//a.root:dir/Events"), split_tree("a.root"), split_tree("x/*.root:Events")
+        (('root://host:1094//a.root', 'dir/Events'), ('a.root', ''), ('x/*.root', 'Events'))
+    """
+    for ending in (".root:", "*:"):
+        before, found, tree = path.rpartition(ending)
+        if found and tree and not tree.startswith("/") and ".root" not in tree:
+            return before + ending[:-1], tree
+    return path, ""
+
+
+def has_pattern(path: str) -> bool:
+    """Whether a path has `*`, `?` or `[`. What follows the `?` of a URL does not count."""
+    return any(sign in (path.partition("?")[0] if "://" in path else path) for sign in "*[?")
+
+
+def is_one_file(path: str) -> bool:
+    """Whether a path is surely that of a file, not a pattern or folder."""
+    return ".root" in path.rpartition("/")[2] and not has_pattern(path)
+
+
+def key(path: str) -> str:
+    """One text for all ways to write a path."""
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
+
+
+def names(file: File) -> list[str]:
+    """What a file of a dataset may be called where something is said of it."""
+    paths = [key(path) for path in (file.path, *file.replicas)]
+    return paths + [f"{path}:{file.tree}" for path in paths if file.tree]

@@ -1,0 +1,136 @@
+"""Expressions of columns, as in aliases and in `session.draw`: Python over the columns of some events.
+
+The names in an expression are columns; `np` and `ak` are numpy and awkward, `events` is all there is
+(`events["odd name"]`), and where no column has their names, `abs`, `sqrt`, `exp` and the like are those of numpy.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+from collections.abc import Iterable, Iterator
+from types import CodeType
+from typing import Any
+
+from .errors import AnalysisError
+
+LIBRARIES = ("np", "ak", "events")
+"""What is no column in any expression."""
+FUNCTIONS = {
+    "abs": "abs", "sqrt": "sqrt", "pow": "power", "exp": "exp", "log": "log", "log10": "log10", "min": "minimum",
+    "max": "maximum", "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+    "atan2": "arctan2", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh",
+}  # fmt: skip
+"""What physicists call functions of numpy, by name; a column of the same name goes first."""
+_SIMPLE = (
+    ast.Expression, ast.Name, ast.Attribute, ast.Load, ast.Constant, ast.Call, ast.UnaryOp, ast.USub, ast.UAdd,
+    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq,
+)  # fmt: skip
+
+
+class Expression:
+    """A value for each event.
+
+    Args:
+        text: Python, in one line or in several.
+
+    Attributes:
+        names: what it names that is in no library: columns, and functions of `FUNCTIONS`; each once.
+
+    Raises:
+        AnalysisError: it is no Python expression, or names no column.
+
+    Example:
+        >>> Expression("np.sqrt(Muon.pt**2 + MET_pt**2)").names
+        ('Muon', 'MET_pt')
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text.strip()
+        nodes = [node for node in ast.walk(_parsed(self.text)) if isinstance(node, ast.expr | ast.arg)]
+        nodes.sort(key=lambda node: (node.lineno, node.col_offset))
+        own = {name for node in nodes if (name := _assigned(node))}
+        named = dict.fromkeys(name for node in nodes for name in _named(node) if name not in own)
+        self.names = tuple(name for name in named if name not in LIBRARIES)
+        if not self.names and "events" not in named:
+            raise AnalysisError(f"{text!r} names no branch")
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether it means the same to ROOT's TTree::Draw: sums, products, comparisons and functions of columns."""
+        nodes = list(ast.walk(_parsed(self.text)))
+        called = [node.func for node in nodes if isinstance(node, ast.Call)]
+        return all(isinstance(node, _SIMPLE) for node in nodes) and all(
+            isinstance(function, ast.Name) and function.id in FUNCTIONS for function in called
+        )
+
+    def value(self, events: Any) -> Any:
+        """What it gives for an awkward array of events.
+
+        Raises:
+            AnalysisError: the events have no column of a name in it.
+            Exception: what the libraries raise.
+        """
+        import awkward as ak
+        import numpy as np
+
+        known = set(events.fields)
+        names = {"np": np, "ak": ak, "events": events}
+        for name in self.names:
+            if name in known:
+                names[name] = events[name]
+            elif name in FUNCTIONS:
+                names[name] = getattr(np, FUNCTIONS[name])
+            else:
+                raise AnalysisError(f"{self.text!r} names {name}, and no column is called so{nearest(name, known)}")
+        return eval(_compiled(self.text), names)  # noqa: S307  (in a slot, as all code of the user)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known: those that are most like it.
+
+    Example:
+        >>> nearest("Muon_PT", ["Muon_pt", "nMuon"])
+        '; the nearest names are Muon_pt, nMuon'
+    """
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if not near:
+        lower = {other.lower(): other for other in names}
+        near = [lower[other] for other in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
+    return f"; the nearest names are {', '.join(near)}" if near else ""
+
+
+@functools.lru_cache(maxsize=1000)
+def _parsed(text: str) -> ast.Expression:
+    try:
+        return ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise AnalysisError(
+            f"cannot read {text!r}: {error}. Write it in Python, with branches by their names, np and ak: "
+            "'np.sqrt(Jet_pt)', '(nMuon >= 2) & (MET_pt > 20)'; a branch whose name Python cannot read is events['name']"
+        ) from None
+
+
+@functools.lru_cache(maxsize=1000)
+def _compiled(text: str) -> CodeType:
+    code: CodeType = compile(_parsed(text), f"<{text}>", "eval")
+    return code
+
+
+def _named(node: ast.expr | ast.arg) -> Iterator[str]:
+    """The name that is read here, also of a column as in `events.x` or `events["x"]`."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        yield node.id
+    if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.value, ast.Name):
+        name = node.attr if isinstance(node, ast.Attribute) else getattr(node.slice, "value", None)
+        if node.value.id == "events" and isinstance(name, str):
+            yield name
+
+
+def _assigned(node: ast.expr | ast.arg) -> str:
+    """The variable of the expression's own that gets its value here, if one does."""
+    if isinstance(node, ast.arg):
+        return node.arg
+    return node.id if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) else ""
