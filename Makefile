@@ -28,11 +28,12 @@ pytest:
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.throughput
 
-# The tests that read through XRootD start a real server. Without root or apt they are skipped, loudly.
+# The tests that read through XRootD start real servers, also with tokens. Without root or apt they are skipped, loudly.
+XROOTD := xrootd-server xrootd-client xrootd-server-plugins xrootd-plugins xrootd-scitokens-plugins openssl
 xrootd:
-	@command -v xrootd >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	@dpkg -s $(XROOTD) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get -qq update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-	  xrootd-server xrootd-client >/dev/null; } || echo "WARNING: no XRootD server; its tests will be skipped" >&2
+	  $(XROOTD) >/dev/null; } || echo "WARNING: not all of $(XROOTD) are there; tests will be skipped or fail" >&2
 
 # The wheel is what is tested and what users get: never the source tree.
 build/wheel: $(SOURCES) | $(VENV)/pip

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from .packetizer.generated import cycles, items
     from .protocol import errors
     from .protocol.analysis import Kernel, kernel
+    from .protocol.credentials import Credentials
     from .protocol.version import __version__
     from .session.query import Query
     from .session.result import Result, Snapshot
     from .session.session import Session, connect
 
 _HOMES = {
+    "Credentials": "protocol.credentials",
     "Dataset": "packetizer.dataset",
     "Kernel": "protocol.analysis",
     "Query": "session.query",
@@ -39,6 +41,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Credentials",
     "Dataset",
     "Kernel",
     "Query",

@@ -154,7 +154,7 @@ class Slot:
                     )
                     self._say(message)
                 case m.Compact():
-                    self._todo.append((message.query, frames))
+                    self._todo.append((message.query, frames[1:]))
                 case _:
                     raise AssertionError(f"an agent said {message} to a slot")
 

@@ -36,7 +36,8 @@ class Compactor:
             slot = min(slots, key=lambda slot: len(slot.leases), default=None)
             if slot is not None:
                 compaction.holder = (slot.worker.identity, slot.index)
-                self._send(slot.worker.identity, messages.Compact(query.number, slot.index), compaction.frames, now=now)
+                frames = [query.analysis, *compaction.frames]
+                self._send(slot.worker.identity, messages.Compact(query.number, slot.index), frames, now=now)
 
     def done(self, number: str, identity: bytes, index: int) -> Query | None:
         """A slot has done it: the query, if that slot was the one."""

@@ -16,12 +16,14 @@ from math import inf
 
 import msgspec
 
+from ..packetizer.placement import domain
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Failure, Message
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Exit, Merge, Remove, Send, Tidy
+from .layouts import Layouts
 from .lifecycle import Lifecycle
 from .peers import Peer, Slot, Worker, unfit
 from .query import Query, Share
@@ -68,16 +70,18 @@ class MasterCore:
         self._next_check = 0.0
         self._next_tidy = 0.0 if journaled else inf
         self._effects: list[Effect] = []
-        self._dispatcher = Dispatcher(self.queries, self._send)
+        layouts = Layouts()
+        self._dispatcher = Dispatcher(self.queries, layouts, self._send)
         self._compactor = Compactor(self.queries, self._send)
         credit = self._dispatcher.credit
         self._lifecycle = Lifecycle(self.queries, self.workers, credit, self._send, self._do, journaled)
         self._reports = Reports(
-            self.queries, self._rates, self._dispatcher, self._compactor, self._lifecycle, self._send, self._do
+            self.queries, self._rates, self._dispatcher, self._compactor, self._lifecycle, layouts, self._send, self._do
         )
         self._handlers: dict[type[Message], Callable[..., None]] = {
             messages.Submit: self._submit,
             messages.Stop: self._stop,
+            messages.Credentials: self._credentials,
             messages.Attach: self._attach,
             messages.Seen: self._seen,
             messages.Ask: self._ask,
@@ -260,7 +264,7 @@ class MasterCore:
         if hello.role == "session":
             self.sessions[identity] = Peer(identity, name, heard=now, spoken=now)
         else:
-            share = Share(hello.host, hello.pid, hello.slots)
+            share = Share(hello.host, hello.pid, hello.slots, site=hello.site or domain(hello.host))
             worker = Worker(identity, name, now, now, host=hello.host, site=hello.site, pid=hello.pid, total=share)
             worker.slots = [Slot(worker, index) for index in range(hello.slots)]
             self.workers[identity] = worker
@@ -314,7 +318,7 @@ class MasterCore:
         query.asked = (peer.identity, message.request)
         self._forget_old()
         log.info("query %s: %s over %d files for %s", number, message.name, len(query.files), peer.name)
-        self._lifecycle.begin(query, frames, now)
+        self._lifecycle.begin(query, frames[:-1] if message.credentials else frames, now)
         self._lifecycle.end_if_complete(query, now)
 
     def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
@@ -338,6 +342,15 @@ class MasterCore:
         query = self.queries.get(message.query)
         if query is not None:
             self._lifecycle.stop(query, message.keep, now)
+
+    def _credentials(self, peer: Peer, message: messages.Credentials, frames: Frames, now: float) -> None:
+        query = self.queries.get(message.query)
+        if len(frames) != 1:
+            self._send(peer.identity, messages.Fault(f"credentials are one frame, not {len(frames)}"), now=now)
+        elif query is not None and query.running:
+            query.credentials = frames[0]
+            for identity in query.set_up:
+                self._send(identity, message, frames, now=now)
 
     def _remove(self, peer: Peer, message: messages.Remove, frames: Frames, now: float) -> None:
         """Forget a query and its result. One that runs on is to be stopped first."""

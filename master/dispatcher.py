@@ -15,6 +15,7 @@ from ..packetizer.leases import Lease
 from ..packetizer.packetizer import Packet, Recall, Truncation
 from ..protocol import messages
 from .credit import Credit
+from .layouts import Layouts
 from .peers import Slot, Worker
 from .query import Query
 
@@ -30,19 +31,21 @@ class Dispatcher:
 
     Args:
         queries: the master's queries, by number.
+        layouts: what slots have told of files.
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
     """
 
-    def __init__(self, queries: dict[str, Query], send: Callable[..., None]) -> None:
+    def __init__(self, queries: dict[str, Query], layouts: Layouts, send: Callable[..., None]) -> None:
         self.credit = Credit()
         self.given_back: dict[str, None] = {}
         self.next_help = 0.0
         self._queries = queries
+        self._layouts = layouts
         self._send = send
 
     def feed(self, now: float) -> None:
         """Lease work to slots that have credit, first to those that have nothing at all; then let the idle ones help."""
-        queries = [query for query in self._queries.values() if query.running]
+        queries = [query for query in self._queries.values() if query.ready]
         if not queries:
             return
         if self._lease_all(queries, now) and self.credit.idle:
@@ -93,12 +96,17 @@ class Dispatcher:
         if worker.identity not in query.set_up:
             query.set_up[worker.identity] = None
             self._send(worker.identity, query.setup, [query.analysis, *query.supply], now=now)
+            if query.credentials is not None:
+                self._send(worker.identity, messages.Credentials(query.number), [query.credentials], now=now)
         key = (query.number, lease.number)
         worker.leases[key] = slot
         self.credit.take(slot, key)
         query.leases += 1
         query.begun = query.begun or len(slot.leases) == 1
-        self._send(worker.identity, query.lease(slot.index, packet), now=now)
+        message = query.lease(slot.index, packet)
+        file = message.file
+        frames = self._layouts.take(slot, (query.submit.owner, file.path, file.tree)) if file.kind == "tree" else []
+        self._send(worker.identity, message, frames, now=now)
 
     # --- making way -----------------------------------------------------------------------------------------------
 

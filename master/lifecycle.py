@@ -287,6 +287,8 @@ class Lifecycle:
     def _waiting(self, query: Query) -> str:
         if query.state == "merging":
             return "all events are processed; what they gave is being merged"
+        if query.running and not query.ready:
+            return "credentials are not written down, and the master was started again: session.renew(...) brings them"
         if not self._workers:
             return "no worker has joined yet: start one with `eventmill worker`"
         if query.ledger.held:

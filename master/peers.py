@@ -11,13 +11,17 @@ from .query import Share
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One slot of a worker, and the leases that it works on, oldest first; one that is `leaving` gets no more."""
+    """One slot of a worker, and the leases that it works on, oldest first; one that is `leaving` gets no more.
+
+    `files` are those whose layouts it knows (`master.layouts`), the one used last at the end.
+    """
 
     worker: Worker
     index: int
     up: bool = True
     leaving: bool = False
     leases: dict[tuple[str, int], None] = field(default_factory=dict)
+    files: dict[tuple[str, str, str], None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -45,11 +49,7 @@ class Worker(Peer):
 
     def info(self) -> WorkerInfo:
         """One line of the list of workers."""
-        busy = sum(bool(slot.leases) for slot in self.slots)
-        total = self.total
-        return WorkerInfo(
-            self.name, self.host, self.pid, len(self.slots), busy, total.packets, total.entries, total.seconds
-        )
+        return self.total.info(self.name, sum(bool(slot.leases) for slot in self.slots))
 
 
 def unfit(role: str, hello: messages.Hello, python: str) -> str:

@@ -27,6 +27,7 @@ from ..protocol.messages import (
     Setup,
     State,
     Submit,
+    Usage,
     WorkerInfo,
 )
 from .saved import Saved
@@ -49,7 +50,7 @@ _files = msgspec.msgpack.Decoder(list[File])
 
 @dataclass(slots=True)
 class Share:
-    """What one worker did for a query."""
+    """What one worker did for a query, and what that cost, by its slots and by the file servers that it read from."""
 
     host: str
     pid: int
@@ -57,11 +58,32 @@ class Share:
     packets: int = 0
     entries: int = 0
     seconds: float = 0.0
+    site: str = ""
+    by_slot: dict[int, Usage] = field(default_factory=dict)
+    by_server: dict[str, Usage] = field(default_factory=dict)
 
     @classmethod
     def of(cls, info: WorkerInfo) -> Share:
         """The share that a report tells of."""
-        return cls(info.host, info.pid, info.slots, info.packets, info.entries, info.seconds)
+        return cls(
+            info.host, info.pid, info.slots, info.packets, info.entries, info.seconds,
+            info.site, dict(info.by_slot), dict(info.by_server),
+        )  # fmt: skip
+
+    def add(self, usage: Usage, seconds: float, slot: int, server: str) -> None:
+        """One more packet."""
+        self.packets += usage.packets
+        self.entries += usage.entries
+        self.seconds += seconds
+        self.by_slot[slot] = self.by_slot.get(slot, Usage()) + usage
+        self.by_server[server] = self.by_server.get(server, Usage()) + usage
+
+    def info(self, name: str, busy: int = 0) -> WorkerInfo:
+        """What is told of it."""
+        return WorkerInfo(
+            name, self.host, self.pid, self.slots, busy, self.packets, self.entries, self.seconds,
+            self.site, dict(self.by_slot), dict(self.by_server),
+        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -84,6 +106,7 @@ class Query:
         supply: what slots need besides the analysis: items, or a `Supply`.
         types: the columns that are read, each as it was met first.
         filled: branches that are missing in files, and in which, by number.
+        credentials: what they show to file servers, if anything; never written down.
         begun: a slot is or was at work on it, or has been told to make way for it.
         listings: which entries are used of files of which not all are, by the number of the file.
         retrying: files that are to be tried again, and when; the earliest first.
@@ -104,6 +127,7 @@ class Query:
     started: float
     rate: float = 0.0
     supply: Sequence[Buffer] = ()
+    credentials: Buffer | None = field(default=None, repr=False)
     state: State = "running"
     ended: float | None = None
     subscribers: dict[bytes, bool] = field(default_factory=dict)
@@ -155,9 +179,10 @@ class Query:
         decoded = _files.decode(files)
         if not decoded:
             raise ValueError("the dataset has no files")
-        if len(supply) > 1:
-            raise ValueError(f"{len(frames)} frames, not two or three")
-        return cls(number, submit, analysis, decoded, now, rate, supply)
+        credentials = supply.pop() if submit.credentials and supply else None
+        if len(supply) > 1 or (submit.credentials and credentials is None):
+            raise ValueError(f"{len(frames)} frames, of which {submit.credentials:d} should be credentials")
+        return cls(number, submit, analysis, decoded, now, rate, supply, credentials)
 
     @classmethod
     def restored(cls, saved: Saved, now: float, wall: float) -> Query:
@@ -212,6 +237,11 @@ class Query:
     @property
     def running(self) -> bool:
         return self.state == "running"
+
+    @property
+    def ready(self) -> bool:
+        """Whether slots can work on it: it runs, and the credentials that it was submitted with are here."""
+        return self.running and not (self.submit.credentials and self.credentials is None)
 
     @property
     def over(self) -> bool:
@@ -373,7 +403,7 @@ class Query:
         self.final, self.lost = self.account(), self.losses()
         self.ledger = Ledger([])
         self.packetizer = Packetizer(self.ledger, [])
-        self.analysis, self.files, self.supply = b"", (), ()
+        self.analysis, self.files, self.supply, self.credentials = b"", (), (), None
         self.listings.clear()
         self.retrying.clear()
         self.compaction = None
@@ -396,10 +426,7 @@ class Query:
 
     def report(self) -> list[WorkerInfo]:
         """What each worker did."""
-        return [
-            WorkerInfo(name, share.host, share.pid, share.slots, 0, share.packets, share.entries, share.seconds)
-            for name, share in self.shares.items()
-        ]
+        return [share.info(name) for name, share in self.shares.items()]
 
     def info(self, now: float) -> QueryInfo:
         return QueryInfo(

@@ -13,10 +13,11 @@ from ..packetizer.ledger import Gap
 from ..packetizer.listing import Listing
 from ..protocol import messages
 from ..protocol.codec import Frames
-from ..protocol.messages import Failure, Message, Part, changed_type
+from ..protocol.messages import Failure, Message, Part, Usage, changed_type
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Replace, Take
+from .layouts import Layouts
 from .lifecycle import Lifecycle
 from .peers import Worker
 from .query import MAX_KILLS, Query, Share, public_path
@@ -33,6 +34,7 @@ class Reports:
         dispatcher: takes leases back.
         compactor: has totals compacted.
         lifecycle: ends queries.
+        layouts: what slots have told of files.
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
         do: has any other effect carried out.
     """
@@ -44,6 +46,7 @@ class Reports:
         dispatcher: Dispatcher,
         compactor: Compactor,
         lifecycle: Lifecycle,
+        layouts: Layouts,
         send: Callable[..., None],
         do: Callable[[Effect], None],
     ) -> None:
@@ -52,11 +55,13 @@ class Reports:
         self._dispatcher = dispatcher
         self._compactor = compactor
         self._lifecycle = lifecycle
+        self._layouts = layouts
         self._send = send
         self._do = do
         self.handlers: dict[type[Message], Callable[..., None]] = {
             messages.Draining: self._draining,
             messages.Opened: self._opened,
+            messages.Described: self._described,
             messages.Columns: self._columns,
             messages.Reached: self._reached,
             messages.Truncated: self._truncated,
@@ -132,6 +137,15 @@ class Reports:
             else:
                 self._dispatcher.recall(query, other, now)
 
+    def _described(self, worker: Worker, message: messages.Described, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is None or len(frames) != 1:
+            return
+        file = query.files[query.ledger.leases[message.lease].file]
+        if message.path in (file.path, *file.replicas):
+            slot = worker.leases[query.number, message.lease]
+            self._layouts.tell(slot, (query.submit.owner, message.path, file.tree), frames[0])
+
     def _reached(self, worker: Worker, message: messages.Reached, frames: Frames, now: float) -> None:
         query = self._holds(worker, message.lease, message.query)
         if query is not None:
@@ -164,14 +178,17 @@ class Reports:
         except StaleLease as error:
             self._blame(worker, error, now)
             return
+        server = query.packetizer.server(slot, message.lease)
         query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now)
         self._rates[query.submit.digest] = query.packetizer.rate
         query.reached += entries
         query.bytes_read += message.bytes_read
+        usage = Usage(
+            1, entries, message.elapsed, message.cpu, message.waited, message.bytes_read, message.requests,
+            message.latency,
+        )  # fmt: skip
         for share in (worker.total, self._share(query, worker)):
-            share.packets += 1
-            share.entries += entries
-            share.seconds += message.seconds
+            share.add(usage, message.seconds, slot.index, server)
         self._dispatcher.credit.free(slot, (query.number, message.lease))
         self._dispatcher.close_if_gone(worker, query, message.lease, now)
         self._lifecycle.end_if_complete(query, now)
@@ -308,6 +325,7 @@ class Reports:
         if message.slot < len(worker.slots):
             slot = worker.slots[message.slot]
             slot.up = True
+            slot.files.clear()
             self._dispatcher.credit.offer(slot)
 
     # --- inside ---------------------------------------------------------------------------------------------------
@@ -317,7 +335,9 @@ class Reports:
         return self._queries[number] if (number, lease) in worker.leases else None
 
     def _share(self, query: Query, worker: Worker) -> Share:
-        return query.shares.setdefault(worker.name, Share(worker.host, worker.pid, len(worker.slots)))
+        return query.shares.setdefault(
+            worker.name, Share(worker.host, worker.pid, len(worker.slots), site=worker.total.site)
+        )
 
     @staticmethod
     def _from_worker(failure: Failure, worker: Worker) -> Failure:

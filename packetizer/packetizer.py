@@ -276,6 +276,11 @@ class Packetizer:
         self.rate = pace.rate or self.rate
         self.dropped(slot, number, now)
 
+    def server(self, slot: Hashable, number: int) -> str:
+        """The file server that a slot reads a lease from, "" for its own disk."""
+        pace = self.paces.get(slot)
+        return "" if pace is None else pace.queue.get(number, "")
+
     def truncated(self, slot: Hashable, number: int, now: float) -> None:
         """A slot has answered a truncation (and the ledger knows)."""
         self._asked.pop(number, None)

@@ -1,8 +1,8 @@
 """Analyses: the user's code, how it is declared, and how it travels to the slots.
 
 A session packs what the user hands over (a kernel, a columnar function or a coffea processor) into an `Analysis`: a
-digest and opaque bytes. A slot unpacks it. The source text of the user's functions travels along, so that a traceback
-in a slot shows the user's own lines, those of a notebook too.
+digest and opaque bytes. A slot unpacks it. The user's own modules travel along as files (`protocol.modules`), and so does
+the source text of her functions, so that a traceback in a slot shows the user's own lines, those of a notebook too.
 
 Example:
     >>> from hist import Hist
@@ -16,14 +16,15 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import importlib.metadata
 import inspect
 import linecache
+import operator
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FunctionType, MethodType, ModuleType
@@ -33,8 +34,11 @@ import cloudpickle
 import numpy as np
 
 from .binning import Binning, is_histogram
+from .codec import Buffer
 from .errors import AnalysisError
-from .fingerprint import fingerprint, is_users, referenced
+from .fingerprint import fingerprint, imported, is_users, referenced
+from .modules import Named, OwnModule, collect, find, top, travels, warn_of_edits
+from .version import __version__
 
 Kind = Literal["kernel", "columnar", "processor"]
 
@@ -51,6 +55,7 @@ class Kernel:
 
     __wrapped__: Any  # a FunctionType, which a type checker would take for a method
     __name__: str
+    __qualname__: str
 
     def __init__(self, function: Callable[..., None], outputs: dict[str, Any]) -> None:
         plain = getattr(function, "py_func", function)
@@ -62,6 +67,16 @@ class Kernel:
 
     def __call__(self, *arguments: Any, **named: Any) -> None:
         self.__wrapped__(*arguments, **named)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A kernel that its module has under its name is pickled as functions are: by this name, where that travels."""
+        module = sys.modules.get(self.__module__)
+        by_value = {"__main__", *cloudpickle.list_registry_pickle_by_value()}
+        if module is not None and module.__name__ not in by_value:
+            with contextlib.suppress(AttributeError):
+                if operator.attrgetter(self.__qualname__)(module) is self:
+                    return self.__qualname__
+        return super().__reduce_ex__(protocol)
 
     def __repr__(self) -> str:
         return f"<kernel {self.__name__}: {', '.join(self.branches)} -> {', '.join(self.outputs)}>"
@@ -115,17 +130,20 @@ class Analysis:
     blob: bytes
 
 
-def pack(thing: object) -> Analysis:
+def pack(thing: object, modules: Iterable[Named] = (), supply: Sequence[bytes] = ()) -> Analysis:
     """Packs the user's analysis for its journey.
 
     `thing` is a `Kernel`, a coffea processor (an object with `process` and `postprocess`), or any callable that takes
-    events, and perhaps the file that they come from. The user's own modules (those beside the script) go along.
+    events, and perhaps the file that they come from. The user's own modules (those beside the script) go along, as do
+    those that `modules` names. `supply` is what else the query has pickled, with what it needs of such modules.
 
-    Raises AnalysisError for anything else, and for what cannot be pickled, naming the variable at fault.
+    Raises AnalysisError for anything else, for modules that cannot travel, and for what cannot be pickled, naming the
+    variable at fault.
     """
     kind, branches = _kind(thing), thing.branches if isinstance(thing, Kernel) else None
     name = getattr(thing, "__name__", None) or type(thing).__name__
-    with own_modules_by_value():
+    places = find(modules)
+    with own_modules_by_value(places):
         try:
             payload = cloudpickle.dumps(thing)
         except Exception as error:
@@ -133,25 +151,54 @@ def pack(thing: object) -> Analysis:
                 f"{name} cannot be sent to the workers: {_culprit(thing) or 'it'} cannot be pickled ({error}); "
                 "create such an object inside the function"
             ) from error
-    content = fingerprint((kind, importlib.metadata.version("eventmill"), _core(thing)))
-    return Analysis(kind, name, content, branches, pickle.dumps((_sources(thing), payload)))
+    functions = _users_functions(thing)
+    own = collect(places, _named_in([payload, *supply]).union(*map(imported, functions)))
+    warn_of_edits(own)
+    names = {module.name for module in own}
+    digests = [(module.name, module.digest) for module in own]
+    content = fingerprint((kind, __version__, _core(thing), digests), names)
+    sources = _sources(function for function in functions if top(function.__module__ or "") not in names)
+    return Analysis(kind, name, content, branches, pickle.dumps(_Parcel(own, sources, payload)))
 
 
-def unpack(blob: bytes) -> Any:
+@dataclass(frozen=True)
+class _Parcel:
+    """What is in the blob of an analysis."""
+
+    modules: list[OwnModule]
+    sources: dict[str, dict[int, str]]
+    payload: bytes
+
+
+def modules_of(blob: Buffer) -> list[OwnModule]:
+    """The user's own modules that came with an analysis."""
+    parcel: _Parcel = pickle.loads(blob)
+    return parcel.modules
+
+
+def unpack(blob: Buffer) -> Any:
     """Makes the kernel, columnar function or processor again, in a slot only: this runs code that came with the blob.
 
-    Raises AnalysisError when something that the analysis imports is not installed here.
+    Its own modules must be where `import` finds them. Raises AnalysisError when something that it imports is not.
     """
-    sources, payload = pickle.loads(blob)
-    for file, lines in sources.items():
+    parcel: _Parcel = pickle.loads(blob)
+    for file, lines in parcel.sources.items():
         register_source(file, lines)
     try:
-        return cloudpickle.loads(payload)
+        return cloudpickle.loads(parcel.payload)
+    except ModuleNotFoundError as error:
+        raise AnalysisError(f"the analysis cannot be made again on this worker: {error}; {missing(error)}") from error
     except ImportError as error:
-        raise AnalysisError(
-            f"the analysis needs a module that is not installed on this worker: {error}; "
-            "install it there, or put it beside your script so that it is sent along"
-        ) from error
+        raise AnalysisError(f"the analysis cannot be made again on this worker: {error}") from error
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    """What to do about a module that is not on a worker."""
+    name = top(error.name or "")
+    return (
+        f"if {name} is a package to be installed, install it where workers run; if it is your own, send it along: "
+        f"session.process(..., modules=[{name!r}])"
+    )
 
 
 def register_source(file: str, lines: dict[int, str]) -> None:
@@ -249,15 +296,18 @@ def _check_output(name: str, output: Any, function: str) -> None:
 
 
 @contextmanager
-def own_modules_by_value() -> Iterator[None]:
-    """Lets cloudpickle send the contents of the user's own modules, not their names, for as long as this lasts."""
+def own_modules_by_value(but: Collection[str] = ()) -> Iterator[None]:
+    """Lets cloudpickle send the contents of the user's own modules, not their names, for as long as this lasts.
+
+    Not of those that travel as files, and of the packages that `but` names.
+    """
     with _registering:
         taken = set(cloudpickle.list_registry_pickle_by_value())
         own = [
             module
             for name, module in list(sys.modules.items())
             if isinstance(module, ModuleType) and name == module.__name__ and name not in taken | {"__main__"}
-            if is_users(name)
+            if top(name) not in but and is_users(name) and not travels(name)
         ]
         try:
             for module in own:
@@ -309,21 +359,38 @@ def _functions_of(thing: Any) -> list[FunctionType]:
     return [value for base in own for value in vars(base).values() if isinstance(value, FunctionType)]
 
 
-def _sources(thing: object) -> dict[str, dict[int, str]]:
-    """The source lines of the user's functions, by file and line number, helpers included."""
-    found: dict[str, dict[int, str]] = {}
-    waiting, seen = [thing], set[int]()
+def _users_functions(thing: object) -> list[FunctionType]:
+    """The user's functions that make up an analysis, helpers included."""
+    found: dict[int, FunctionType] = {}
+    waiting = [thing]
     while waiting:
         for function in _functions_of(waiting.pop()):
-            if id(function) in seen or not is_users(function.__module__):
-                continue
-            seen.add(id(function))
-            waiting += [
-                value for value in referenced(function).values() if callable(value) or isinstance(value, ModuleType)
-            ]
-            try:
-                lines, first = inspect.getsourcelines(function)
-            except (OSError, TypeError):  # typed into an interpreter that keeps no text: there is nothing to send
-                continue
-            found.setdefault(function.__code__.co_filename, {}).update(enumerate(lines, max(first, 1)))
+            if id(function) not in found and is_users(function.__module__):
+                found[id(function)] = function
+                waiting += [
+                    value for value in referenced(function).values() if callable(value) or isinstance(value, ModuleType)
+                ]
+    return list(found.values())
+
+
+def _named_in(pickles: Sequence[bytes]) -> set[str]:
+    """Those of the user's modules that travel as files and that pickles refer to, by name."""
+    own = [name for name in list(sys.modules) if travels(name)]
+    return {name for name in own if any(_as_pickled(name) in pickled for pickled in pickles)}
+
+
+def _as_pickled(name: str) -> bytes:
+    encoded = name.encode()
+    return pickle.SHORT_BINUNICODE + len(encoded).to_bytes(1) + encoded
+
+
+def _sources(functions: Iterable[FunctionType]) -> dict[str, dict[int, str]]:
+    """The source lines of functions, by file and line number."""
+    found: dict[str, dict[int, str]] = {}
+    for function in functions:
+        try:
+            lines, first = inspect.getsourcelines(function)
+        except (OSError, TypeError):  # typed into an interpreter that keeps no text: there is nothing to send
+            continue
+        found.setdefault(function.__code__.co_filename, {}).update(enumerate(lines, max(first, 1)))
     return found

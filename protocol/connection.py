@@ -29,6 +29,8 @@ _Content = TypeVar("_Content", bound=msgspec.Struct)
 
 DEFAULT_PORT = 8786
 """The one port that CERN's login machines let through, and dask's default."""
+PROXY_PREFIX = "EVENTMILL_PROXY_PREFIX"
+"""The environment variable of workers that names their site's cache or proxy of root:// files."""
 
 
 class Connection(msgspec.Struct, frozen=True):

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import functools
 import hashlib
+import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -24,8 +26,14 @@ import cloudpickle
 import numpy as np
 
 _INSTALLED = tuple(
-    {Path(folder).resolve() for key, folder in sysconfig.get_paths().items() if key in ("stdlib", "platstdlib")}
+    {
+        f"{place}{os.sep}"
+        for key, folder in sysconfig.get_paths().items()
+        if key in ("stdlib", "platstdlib")
+        for place in (folder, Path(folder).resolve())
+    }
 )
+"""How the paths of Python's own modules begin; those of installed packages may, too."""
 _LOOKS_UP_A_GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 _NOT_CONTENT = frozenset(
     {
@@ -55,12 +63,14 @@ _NOT_CONTENT = frozenset(
 )
 
 
-def fingerprint(value: object) -> str:
+def fingerprint(value: object, known: Collection[str] = ()) -> str:
     """The hexadecimal SHA-256 of the content of `value`, followed through everything that it refers to.
+
+    Of `known` packages nothing but names is looked at: their content is told elsewhere.
 
     Raises whatever an object raises that refuses to be pickled (its content cannot be known).
     """
-    return _Walk().digest(value).hex()
+    return _Walk(known).digest(value).hex()
 
 
 def is_users(name: str | None) -> bool:
@@ -77,14 +87,41 @@ def is_users(name: str | None) -> bool:
     file = getattr(module, "__file__", None)
     if file is None or name.partition(".")[0] == __name__.partition(".")[0]:
         return False
+    return _arrived(file) is not None or is_own_file(file)
+
+
+def is_own_file(file: str) -> bool:
+    """Whether a file of Python's is the user's own, as a module that was imported from it would be."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    return not file.startswith(_INSTALLED) and _is_beside(file, str(Path.cwd()), script)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_beside(file: str, current: str, script: str | None) -> bool:
     path = Path(file).resolve()
     if path.suffix != ".py" or {"site-packages", "dist-packages"} & set(path.parts):
         return False
-    if any(path.is_relative_to(folder) for folder in _INSTALLED):
+    if str(path).startswith(_INSTALLED):
         return False
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    folders = [Path.cwd()] + ([Path(script).resolve().parent] if script else [])
-    return any(path.is_relative_to(folder.resolve()) for folder in folders)
+    folders = [Path(current).resolve()] + ([Path(script).resolve().parent] if script else [])
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def arrive(folder: Path) -> None:
+    """Modules in the folders in this one came with an analysis. Such a folder is named after what is in it."""
+    if folder not in _ARRIVALS:
+        _ARRIVALS.append(folder)
+
+
+_ARRIVALS: list[Path] = []
+
+
+def _arrived(file: str) -> str | None:
+    """The name of the folder that a module came in, if it came with an analysis."""
+    for folder in _ARRIVALS:
+        if Path(file).is_relative_to(folder):
+            return Path(file).relative_to(folder).parts[0]
+    return None
 
 
 def referenced(function: FunctionType) -> dict[str, Any]:
@@ -96,6 +133,12 @@ def referenced(function: FunctionType) -> dict[str, Any]:
         with contextlib.suppress(ValueError):  # how an empty cell says that nothing was put there yet
             found[name] = cell.cell_contents
     return found
+
+
+def imported(function: FunctionType) -> set[str]:
+    """Names of the modules that a function imports when it runs, those in itself included."""
+    steps = (step for part in _nested(function.__code__) for step in dis.get_instructions(part))
+    return {step.argval for step in steps if step.opname == "IMPORT_NAME"}
 
 
 def _global_names(code: CodeType) -> list[str]:
@@ -116,7 +159,8 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 class _Walk:
     """One walk over a value: remembers finished digests by identity, and what is under way (so that cycles end)."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Collection[str]) -> None:
+        self._known = known
         self._done: dict[int, bytes] = {}
         self._under_way: list[int] = []
         self._alive: list[object] = []  # an identity must not be given to another object during the walk
@@ -190,21 +234,26 @@ class _Walk:
         )
 
     def _function(self, function: FunctionType) -> bytes:
-        if not is_users(function.__module__):
+        if not self._is_to_follow(function.__module__):
             return self._installed("function", function.__module__, function.__qualname__)
         return self._all(
             "function", function.__code__, function.__defaults__, function.__kwdefaults__, referenced(function)
         )
 
     def _module(self, module: ModuleType) -> bytes:
-        if not is_users(module.__name__):
+        if not self._is_to_follow(module.__name__):
             return self._installed("module", module.__name__, "")
+        if folder := _arrived(getattr(module, "__file__", None) or ""):
+            return self._all("arrived", folder, module.__name__)
         return self._all("own module", module.__name__, _contents(vars(module)))
 
     def _class(self, cls: type) -> bytes:
-        if not is_users(cls.__module__):
+        if not self._is_to_follow(cls.__module__):
             return self._installed("class", cls.__module__, cls.__qualname__)
         return self._all("own class", cls.__qualname__, cls.__bases__, _contents(vars(cls)))
+
+    def _is_to_follow(self, module: str | None) -> bool:
+        return is_users(module) and (module or "").partition(".")[0] not in self._known
 
     def _installed(self, tag: str, module: str, name: str) -> bytes:
         package = sys.modules.get(module.partition(".")[0])

@@ -18,8 +18,10 @@ from msgspec import Meta
 PROTOCOL = 1
 """Version of this vocabulary; a peer with another one is refused in words."""
 
-NonNegative = Annotated[int, Meta(ge=0, le=2**62)]
-Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
+MOST, LONGEST = 2**62, 1e9
+"""What a number and a time can be at most."""
+NonNegative = Annotated[int, Meta(ge=0, le=MOST)]
+Seconds = Annotated[float, Meta(ge=0.0, le=LONGEST)]
 Word = Annotated[str, Meta(max_length=1000)]
 Words = Annotated[str, Meta(max_length=100_000)]
 Scalar = str | int | float | bool | None
@@ -181,8 +183,59 @@ class QueryInfo(msgspec.Struct, frozen=True):
     seconds: Seconds
 
 
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """What packets cost those who worked on them; sums over any number of packets, slots and workers.
+
+    Attributes:
+        packets, entries: how many.
+        elapsed: seconds in which a slot had one of them in hand.
+        cpu: CPU seconds, of all threads.
+        waited: seconds of `elapsed` in which a slot had nothing to compute, since its data had not come.
+        bytes_read, requests: what was asked for from files, compressed as it is.
+        latency: seconds from a request to its answer, the mean over all requests; those to a disk count with 0.
+    """
+
+    packets: NonNegative = 0
+    entries: NonNegative = 0
+    elapsed: Seconds = 0.0
+    cpu: Seconds = 0.0
+    waited: Seconds = 0.0
+    bytes_read: NonNegative = 0
+    requests: NonNegative = 0
+    latency: Seconds = 0.0
+
+    @property
+    def efficiency(self) -> float:
+        """CPU seconds a second; above 1 where a slot reads ahead in a thread while it computes."""
+        return self.cpu / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second."""
+        return self.bytes_read / self.elapsed if self.elapsed else 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        """The sum, as far as it can travel; the mean latency of all requests.
+
+        Example:
+            >>> (Usage(requests=3, latency=0.1) + Usage(requests=1, latency=0.5)).latency
+            0.2
+        """
+        trips = self.latency * self.requests + other.latency * other.requests
+        return Usage(
+            min(MOST, self.packets + other.packets),
+            min(MOST, self.entries + other.entries),
+            min(LONGEST, self.elapsed + other.elapsed),
+            min(LONGEST, self.cpu + other.cpu),
+            min(LONGEST, self.waited + other.waited),
+            min(MOST, self.bytes_read + other.bytes_read),
+            min(MOST, self.requests + other.requests),
+            min(LONGEST, trips / max(1, self.requests + other.requests)),
+        )
+
+
 class WorkerInfo(msgspec.Struct, frozen=True):
-    """One line of the list of workers."""
+    """One line of the list of workers. `by_slot` and `by_server` tell what its packets cost, each in full."""
 
     worker: Word
     host: Word
@@ -192,6 +245,9 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     packets: NonNegative
     entries: NonNegative
     seconds: Seconds
+    site: Word = ""
+    by_slot: dict[NonNegative, Usage] = {}
+    by_server: dict[Word, Usage] = {}
 
 
 def changed_type(name: str, first: ColumnType, other: ColumnType) -> str:
@@ -260,7 +316,9 @@ class Bye(Message, frozen=True):
 
 class Submit(Message, frozen=True):
     """Start a query. Frames: the analysis (opaque), the files (MessagePack of `list[File]`), and the supply, if any:
-    opaque bytes that go to every slot, the items of a dataset of items, or the `Supply` of one of files.
+    opaque bytes that go to every slot, the items of a dataset of items, or the `Supply` of one of files. With
+    `credentials`, the last frame is what `Credentials` has; the query waits for them when a master that was started again
+    has none.
 
     Of two queries of one owner, the one of higher `priority` is served first. `most_readers` slots at most read from one
     file server at a time. A slot that is at work on the same few entries for longer than `timeout` is ended.
@@ -277,6 +335,7 @@ class Submit(Message, frozen=True):
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     most_readers: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     timeout: Seconds = 600.0
+    credentials: bool = False
 
 
 class Stop(Message, frozen=True):
@@ -284,6 +343,15 @@ class Stop(Message, frozen=True):
 
     query: Word
     keep: bool
+
+
+class Credentials(Message, frozen=True):
+    """What the slots of a query show to file servers from now on. Frame: opaque bytes, of which nobody writes anything down.
+
+    A session says it to renew them; the master says it to workers behind `Setup`, and agents to slots.
+    """
+
+    query: Word
 
 
 class Remove(Message, frozen=True):
@@ -424,6 +492,8 @@ class Lease(Message, frozen=True):
     the whole file in an opening lease, unless a mask is still to tell). `identity` is the file's, as it was opened first:
     a slot that finds another one under the name must not go on.
 
+    Frames: the layout of the file as another slot has described it, where the master has one and the slot has not.
+
     `bite` limits how many entries are taken at a time, where some of them are suspected of taking slots down. With
     `last_try`, a query that skips errors skips those of the data too: nobody will try to read these entries again. With
     `other_replicas`, it does not skip what is damaged: another replica may be whole.
@@ -440,7 +510,7 @@ class Lease(Message, frozen=True):
     apart: bool = False
     identity: Word = ""
     runs: Runs | None = None
-    bite: Annotated[int, Meta(ge=1, le=2**62)] | None = None
+    bite: Annotated[int, Meta(ge=1, le=MOST)] | None = None
     last_try: bool = False
     other_replicas: bool = False
 
@@ -485,7 +555,8 @@ class Committed(Message, frozen=True):
 class Compact(Message, frozen=True):
     """Merge what only Python can merge: the pickled objects in a total, which the master never unpickles.
 
-    Frames: the partial result. The slot does it in turn, between the leases it has.
+    Frames: the analysis (opaque), whose classes the objects may be of, and the partial result. The slot does it in turn,
+    between the leases it has.
     """
 
     query: Word
@@ -509,6 +580,17 @@ class Opened(Message, frozen=True):
     clusters: Annotated[list[NonNegative], Meta(max_length=4096)]
     identity: Word = ""
     listed: Runs | None = None
+
+
+class Described(Message, frozen=True):
+    """The layout of the file that a lease is of, for slots that are to read it later. Frames: the layout, opaque.
+
+    `path` is where the file was read: of replicas, each has its own.
+    """
+
+    query: Word
+    lease: NonNegative
+    path: Words
 
 
 class Columns(Message, frozen=True):
@@ -546,7 +628,10 @@ class Truncated(Message, frozen=True):
 
 
 class Finished(Message, frozen=True):
-    """A slot is through with a lease, up to `stop`; its result comes with a later (or the same) commit."""
+    """A slot is through with a lease, up to `stop`; its result comes with a later (or the same) commit.
+
+    `seconds` tell how fast its entries were processed; the others what the lease cost, as in `Usage`.
+    """
 
     query: Word
     lease: NonNegative
@@ -554,6 +639,10 @@ class Finished(Message, frozen=True):
     seconds: Seconds
     cpu: Seconds
     bytes_read: NonNegative
+    elapsed: Seconds = 0.0
+    waited: Seconds = 0.0
+    requests: NonNegative = 0
+    latency: Seconds = 0.0
 
 
 class Commit(Message, frozen=True):
@@ -624,18 +713,18 @@ class Ready(Message, frozen=True):
 
 Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
-    | Submit | Stop | Remove | Attach | Seen | Ask | Shutdown | Drain
+    | Submit | Stop | Credentials | Remove | Attach | Seen | Ask | Shutdown | Drain
     | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
     | Setup | Lease | Truncate | Revoke | Release | Committed | Compact
-    | Opened | Columns | Reached | Truncated | Finished | Commit | Failed | Skipped | Compacted | SlotDown | SlotUp
-    | Draining | Ready
+    | Opened | Described | Columns | Reached | Truncated | Finished | Commit | Failed | Skipped | Compacted
+    | SlotDown | SlotUp | Draining | Ready
 )  # fmt: skip
 """Every message there is."""
 
-FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Remove, Attach, Seen, Ask, Shutdown, Drain)
+FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Seen, Ask, Shutdown, Drain)
 """What a peer with a session key may say."""
 FROM_WORKER = (
-    Hello, Heartbeat, Bye, Draining, Opened, Columns, Reached, Truncated, Finished, Commit, Failed, Skipped,
-    Compacted, SlotDown, SlotUp,
+    Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Truncated, Finished, Commit, Failed,
+    Skipped, Compacted, SlotDown, SlotUp,
 )  # fmt: skip
 """What a peer with a worker key may say."""

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from ..protocol.connection import (
     DEFAULT_PORT,
+    PROXY_PREFIX,
     KeyFolder,
     find_file,
     load_connection,
@@ -26,6 +27,7 @@ from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL
 from ..protocol.version import __version__
 from ..protocol.walltime import parse_seconds, time_left
+from .report import Report
 
 if TYPE_CHECKING:
     from .session import Session
@@ -185,6 +187,12 @@ def master(
     metavar="SIZE",
     help="Memory a slot may take, as 4G or 400M.  [default: its part of what the batch system, cgroup or machine has]",
 )
+@click.option(
+    "--proxy-prefix",
+    envvar=PROXY_PREFIX,
+    metavar="URL",
+    help=f"Read root:// files through this site's cache or proxy, as root://cache.site:1094//  [or in {PROXY_PREFIX}]",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def worker(
     connection: str,
@@ -194,6 +202,7 @@ def worker(
     walltime: float | None,
     grace: float,
     memory: int | None,
+    proxy_prefix: str | None,
     verbose: bool,
 ) -> None:
     """Work for a master. CONNECTION is its worker.json, or its name on the machine where it runs.
@@ -212,6 +221,10 @@ def worker(
         )
     if walltime is None:
         walltime = time_left(os.environ, time.time())
+    if proxy_prefix:
+        if not proxy_prefix.startswith(("root://", "roots://")):
+            raise click.UsageError(f"--proxy-prefix {proxy_prefix}: it must be like root://cache.site:1094//")
+        os.environ[PROXY_PREFIX] = proxy_prefix  # where slots look for it
     file = find_file(connection, "worker")
     Worker(
         load_connection(file), slots or usable_cores(), name, patience,
@@ -225,11 +238,13 @@ def status(target: str) -> None:
     """Show the workers and queries of a master. TARGET is its name, client.json or address."""
     with _connect(target) as session:
         workers = Table(title=f"workers of {session.address}", title_justify="left")
-        for heading in ("worker", "host", "pid", "slots", "busy", "packets", "entries"):
+        for heading in ("worker", "host", "pid", "slots", "busy", "packets", "entries", "CPU/time", "waited", "read"):
             workers.add_column(heading, justify="left" if heading in ("worker", "host") else "right")
         for info in session.workers():
             counts = (info.slots, info.busy, info.packets, info.entries)
-            workers.add_row(info.worker, info.host, str(info.pid), *(f"{count:,}" for count in counts))
+            usage = Report([info]).total
+            costs = (f"{usage.efficiency:.0%}", f"{usage.waited:.1f} s", f"{usage.bytes_read / 1e6:,.0f} MB")
+            workers.add_row(info.worker, info.host, str(info.pid), *(f"{count:,}" for count in counts), *costs)
         queries = Table(title="queries", title_justify="left")
         for heading in ("query", "name", "owner", "state", "entries", "of", "seconds"):
             queries.add_column(heading, justify="left" if heading in ("query", "name", "owner", "state") else "right")

@@ -15,9 +15,11 @@ import msgspec
 
 from ..protocol import errors, messages
 from ..protocol.codec import Buffer
+from ..protocol.credentials import Credentials
 from ..protocol.errors import AnalysisError, EventmillError, QueryFailed
-from ..protocol.messages import Account, Failure, Message, State, WorkerInfo
+from ..protocol.messages import Account, Failure, Message, State
 from .progress import ProgressDisplay
+from .report import Report
 from .result import Result, Snapshot, describe_account
 
 if TYPE_CHECKING:
@@ -49,10 +51,11 @@ class Query:
         self._result: Result | None = None
         self._failure: Failure | None = None
         self._exception: bytes = b""
-        self._report: list[WorkerInfo] = []
+        self._report = Report()
         self._lost = ""
         self._waiting_since: float | None = None
         self._told_waiting = False
+        self._credentials: Credentials | None = None
         self.id = number
         self.name = name
 
@@ -80,8 +83,13 @@ class Query:
         """The latest merged result, None before the first."""
         return self._result or self._snapshot
 
-    def report(self) -> list[WorkerInfo]:
-        """What each worker did: packets, entries, seconds; complete once the query is over."""
+    def report(self) -> Report:
+        """What each worker did and what it cost, a table when it is shown; there once the query is over.
+
+        Example:
+            >>> print(query.report())                                                    # doctest: +SKIP
+            >>> query.report().servers["eos.cern.ch"].efficiency                         # doctest: +SKIP
+        """
         return self._report
 
     def stream(self) -> Iterator[Snapshot]:
@@ -163,7 +171,7 @@ class Query:
                     self._result = Result(frames[:split], account, message.seconds, message.state)
                     self._failure = message.failure
                     self._exception = b"".join(bytes(frame) for frame in frames[split + 1 :])
-                    self._report = message.report
+                    self._report = Report(message.report)
                     self._snapshots += 1
             self._changed.notify_all()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +19,10 @@ from ..protocol import messages
 from ..protocol.analysis import pack
 from ..protocol.codec import Buffer, Frames
 from ..protocol.connection import find_connection, find_file
+from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, DatasetError, EventmillError, QueryFailed
 from ..protocol.messages import FINAL, File, Message, QueryInfo, WorkerInfo
+from ..protocol.modules import Named, listed
 from .embedded import Embedded
 from .link import PATIENCE, Answer, Link
 from .listing import list_files
@@ -46,6 +48,8 @@ def connect(
     slots: int | None = None,
     timeout: float = CONNECT_SECONDS,
     patience: float = PATIENCE,
+    credentials: Credentials | None = None,
+    modules: Iterable[Named] = (),
 ) -> Session:
     """Connect to a master, or start one on this machine.
 
@@ -57,6 +61,9 @@ def connect(
         timeout: seconds to wait for the master's answer.
         patience: seconds for which who waits for a result waits on when the master is gone: it may be started again, here or
             at another address that it writes into its connection file.
+        credentials: what workers show to file servers for this session's queries; by default what they find in their own
+            environment. See `em.Credentials`.
+        modules: of your own, to travel with all queries of this session; as for `Session.process`.
 
     Raises:
         ConnectionFailed: no master answers, it refuses the key, versions do not fit, or the processes of this session's
@@ -69,18 +76,27 @@ def connect(
         <Session of an embedded master>
     """
     if target is None:
-        return Session(Embedded(slots), EMBEDDED_SECONDS)
+        return Session(Embedded(slots), EMBEDDED_SECONDS, credentials=credentials, modules=modules)
     if slots is not None:
         raise ValueError(
             "slots= is for a master of this session's own; start workers of a standing one with `eventmill worker`"
         )
-    return Session(os.fspath(target), timeout, patience)
+    return Session(os.fspath(target), timeout, patience, credentials, modules)
 
 
 class Session:
     """A connection to a master; `connect` makes it. Usable as a context manager."""
 
-    def __init__(self, master: Embedded | str, timeout: float, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        master: Embedded | str,
+        timeout: float,
+        patience: float = PATIENCE,
+        credentials: Credentials | None = None,
+        modules: Iterable[Named] = (),
+    ) -> None:
+        self._credentials = credentials
+        self._modules = listed(modules)
         self._embedded = master if isinstance(master, Embedded) else None
         self._running: dict[str, Query] = {}  # changed in the link's thread only; what is over is the user's to keep
         file = None if isinstance(master, Embedded) else find_file(master)
@@ -103,6 +119,8 @@ class Session:
         priority: int = 0,
         most_readers: int | None = None,
         timeout: float | None = 600.0,
+        credentials: Credentials | None = None,
+        modules: Iterable[Named] = (),
     ) -> Query:
         """Start an analysis over a dataset; returns at once.
 
@@ -116,6 +134,11 @@ class Session:
             most_readers: slots that may read from one file server at a time; any number by default.
             timeout: seconds that a slot may be at work on the same few events before it is taken to be in an endless loop,
                 and ended; None: for ever.
+            credentials: what workers show to file servers; by default the session's.
+            modules: of your own, to travel with the analysis: import names, paths of files or of packages' folders, or
+                modules; packages with all data in their folders. Those beside your script that the analysis refers to, and
+                those that they import, go along by themselves. Files are read now: what is edited later counts for later
+                queries.
 
         Raises:
             DatasetError: there are no such files.
@@ -132,11 +155,13 @@ class Session:
             raise ValueError(f"on_error={on_error!r}: it must be 'fail' or 'skip'")
         if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
             raise ValueError(f"timeout={timeout}: it must be more than 0 and at most {LONGEST_TIMEOUT:g} s, or None")
-        packed = pack(analysis)
+        packed = pack(analysis, [*self._modules, *listed(modules)], dataset.supply)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         expanded = dataset.expanded(list_files)
         files = _encode_files(expanded.files)
         shown = _clipped(name or packed.name)
+        credentials = credentials or self._credentials
+        secrets = [] if credentials is None else [credentials.pack()]
         return self._watch(
             shown,
             lambda request: messages.Submit(
@@ -151,8 +176,10 @@ class Session:
                 priority=priority,
                 most_readers=most_readers,
                 timeout=LONGEST_TIMEOUT if timeout is None else timeout,
+                credentials=credentials is not None,
             ),
-            [packed.blob, files, *expanded.supply],
+            [packed.blob, files, *expanded.supply, *secrets],
+            credentials,
         )
 
     def draw(self, dataset: Data, expression: str, where: str | None = None, *, bins: Bins | None = None) -> Hist[Any]:
@@ -199,6 +226,17 @@ class Session:
         """
         self._info(query)
         self._send(messages.Stop(query, keep))
+
+    def renew(self, credentials: Credentials) -> None:
+        """Show other credentials to file servers from now on: for the queries that this session watches, and new ones.
+
+        A running query reads the files that it opens from then on with them. A master that was started again has none:
+        a session that is there all the time brings them by itself, one that attaches later does it with this.
+        """
+        self._credentials = credentials
+        for query in list(self._running.values()):
+            query._credentials = credentials
+            self._bring_credentials(query)
 
     def remove(self, query: str) -> None:
         """Have the master forget a query that is over, by its number, and its result, for everybody.
@@ -280,12 +318,20 @@ class Session:
             self._check_processes()  # their last words say more
             raise
 
-    def _watch(self, name: str, make: Callable[[int], Message], frames: Frames = ()) -> Query:
+    def _watch(
+        self,
+        name: str,
+        make: Callable[[int], Message],
+        frames: Frames = (),
+        credentials: Credentials | None = None,
+    ) -> Query:
         """Submit or attach to a query. It is made in the link's thread, before more is heard of it."""
         watched: list[Query] = []
 
         def accepted(answer: messages.Accepted) -> None:
-            watched.append(self._running.setdefault(answer.query, Query(self, answer.query, name)))
+            query = self._running.setdefault(answer.query, Query(self, answer.query, name))
+            query._credentials = credentials or query._credentials
+            watched.append(query)
 
         self._request(make, messages.Accepted, frames, accepted)
         return watched[0]
@@ -311,6 +357,12 @@ class Session:
         if isinstance(answer, messages.Refused):
             self._running.pop(query.id, None)
             query._lose(f"the master was started again and has forgotten query {query.name}: {answer.reason}")
+        elif query._credentials is not None:
+            self._bring_credentials(query)
+
+    def _bring_credentials(self, query: Query) -> None:
+        if query._credentials is not None:
+            self._link.send(messages.Credentials(query.id), [query._credentials.pack()])
 
     def _check(self) -> None:
         """Raise when the master is known to be gone: a wait for it would never end."""

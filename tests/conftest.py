@@ -1,5 +1,5 @@
 """Fixtures that several test files share."""
 
-from xrootd_server import xrootd_server
+from xrootd_server import grid, xrootd_server
 
-__all__ = ["xrootd_server"]
+__all__ = ["grid", "xrootd_server"]

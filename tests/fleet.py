@@ -55,6 +55,8 @@ class World:
         self.workers: dict[bytes, FakeWorker] = {}
         self.merged: dict[str, Counter[tuple[str, int]]] = {}
         self.inbox: dict[bytes, list[m.Message]] = {}
+        self.layouts: list[tuple[bytes, str, list[bytes]]] = []
+        """Layouts that came with leases: who got them, of which file."""
         self.ended: dict[str, m.Ended] = {}
         self.to_take: list[effects.Take] = []
         self.lost: dict[str, list[m.LostRange]] = {}
@@ -161,6 +163,7 @@ class World:
                     self.inbox.setdefault(identity, []).append(message)
                     if isinstance(message, m.Lease) and identity in self.workers:
                         self.workers[identity].take(message)
+                        self.layouts += [(identity, message.file.path, frames)] if frames else []
                     elif isinstance(message, m.Truncate) and identity in self.workers:
                         self.workers[identity].asked.append(message)
                     elif isinstance(message, m.Revoke) and identity in self.workers:

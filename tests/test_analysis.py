@@ -241,8 +241,10 @@ def test_modules_beside_the_script_go_along_and_change_the_digest(tmp_path: Path
     )
     first = run_python(session / "main.py", str(tmp_path / "blob"), cwd=tmp_path)
     receive = (
-        "import sys; from eventmill.protocol.analysis import unpack;"
-        "print(unpack(open(sys.argv[1], 'rb').read())([10, 30]))"
+        "import sys; from pathlib import Path; from eventmill.protocol.analysis import unpack;"
+        "from eventmill.worker.modules import own_modules;"
+        "blob = Path(sys.argv[1]).read_bytes(); own_modules(blob, Path('modules')).enter();"
+        "print(unpack(blob)([10, 30]))"
     )
     assert run_python(receive, str(tmp_path / "blob"), cwd=slot).strip() == "['soft', 'hard']"
     # Another size: Python takes a module that changed within a second, in its length not at all, from its old bytecode.

@@ -162,10 +162,10 @@ def test_any_ranges_in_any_order_are_cuts_of_the_whole(whole: Any, ranges: list[
 
 def test_small_bites_read_every_basket_once(written: Path) -> None:
     reader = Reader(str(written), "Events")
+    branches = [reader.names[name] for name in ("Muon_pt", "nMuon")]
     before = reader.bytes_read
     for start in range(0, 2000, 37):
         reader.read(["Muon_pt"], start, min(start + 37, 2000))
-    branches = [reader.names[name] for name in ("Muon_pt", "nMuon")]
     assert reader.bytes_read - before == sum(branch.compressed_bytes for branch in branches)
     reader.close()
 
@@ -470,7 +470,7 @@ def test_far_files_that_are_none(xrootd_server: XRootDServer) -> None:
     (xrootd_server.folder / "cut.root").write_bytes(Path(data_path(HZZ)).read_bytes()[:150_000])
     with pytest.raises(DatasetError, match="it has 150000 bytes of 217945"):
         Reader(f"{xrootd_server.url}/cut.root", "events", timeout=10)
-    with pytest.raises(DatasetError, match="the server does not answer"):
+    with pytest.raises(DatasetError, match=r"127\.0\.0\.1:1 cannot be reached"):
         Reader("root://127.0.0.1:1//x.root", "events", timeout=1)
 
 

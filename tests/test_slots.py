@@ -20,7 +20,8 @@ from eventmill.protocol.errors import EventmillError
 from eventmill.worker import cradle
 from eventmill.worker.bites import BITE_SECONDS, FIRST_BITE, Bites
 from eventmill.worker.failures import describe
-from eventmill.worker.slot import Compaction, SlotProcess
+from eventmill.worker.packets import Compaction
+from eventmill.worker.slot import SlotProcess
 
 SECONDS = 60
 FILE = messages.File("f.root")

@@ -162,21 +162,26 @@ class Baskets:
     Args:
         source: the file's uproot source.
         tbranches: uproot's branches, by the names they are to be read by.
+        known: what is known of them already.
 
     Example:
         >>> [columns] = Baskets(source, tbranches).read(["Muon_pt", "MET_pt"], [(0, 10_000)])  # doctest: +SKIP
         >>> columns["Muon_pt"].content.values, columns["MET_pt"].values                          # doctest: +SKIP
     """
 
-    def __init__(self, source: Any, tbranches: Mapping[str, Any]) -> None:
+    def __init__(
+        self, source: Any, tbranches: Mapping[str, Any], known: Mapping[str, Branch | None] | None = None
+    ) -> None:
         self._source = source
         self._tbranches = tbranches
-        self._branches: dict[str, Branch | None] = {}
+        self._branches: dict[str, Branch | None] = {
+            name: branch for name, branch in (known or {}).items() if branch is not None
+        }
         self._scratch = np.empty(0, dtype=np.uint8)
         self._held: dict[str, Held] = {}
         self._offsets: dict[Counted, Counts] = {}
         self._ranges: Sequence[Range] = ()
-        self._counters: set[str] = set()
+        self._counters = {branch.counter for branch in self._branches.values() if branch is not None and branch.counter}
         self._counter_chunks: Raw = {}
         """Of the ranges at hand: a counter is read by itself, and again for each list column that is read by itself."""
 

@@ -7,6 +7,8 @@ BITE_SECONDS = 0.1
 FIRST_BITE = 100
 """Small, since an event may take 50 ms: until a bite is over, nothing stops the slot but its end."""
 LARGEST_BITE = 500_000
+LARGEST_SIZE = 64 << 20
+"""Bytes of the columns of one bite: three of them may be in memory, one at work, one read ahead, one on its way."""
 GROWTH = 8.0
 CAUTIOUS_GROWTH = 4.0
 """Of bites that take their time already."""
@@ -39,15 +41,16 @@ class Bites:
         size = max(1, int(self._size))
         return left if left < 1.5 * size else size
 
-    def learn(self, entries: int, seconds: float) -> None:
-        """The last bite of `entries` took `seconds`."""
+    def learn(self, entries: int, seconds: float, size: int = 0) -> None:
+        """The last bite of `entries` took `seconds`, and its columns `size` bytes of memory."""
         if not entries:
             return
         self._estimate_fixed(entries, seconds)
         fixed = min(self._fixed, seconds)
         factor = max(BITE_SECONDS, fixed) / max(seconds - fixed, 1e-6)
         growth = GROWTH if seconds < BITE_SECONDS else CAUTIOUS_GROWTH
-        self._size = min(LARGEST_BITE, max(1.0, entries * min(growth, max(1 / GROWTH, factor))))
+        largest = min(LARGEST_BITE, entries * LARGEST_SIZE / max(size, 1))
+        self._size = max(1.0, min(largest, entries * min(growth, max(1 / GROWTH, factor))))
 
     def _estimate_fixed(self, entries: int, seconds: float) -> None:
         """What a bite takes without any entries, by this one and the last one of another size."""

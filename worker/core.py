@@ -88,6 +88,7 @@ class AgentCore:
         self._from_master: dict[type[Message], Callable[[Any, Frames, float], None]] = {
             messages.Welcome: self._welcome,
             messages.Setup: self._setup,
+            messages.Credentials: self._credentials,
             messages.Lease: self._lease,
             messages.Truncate: self._truncate,
             messages.Revoke: self._revoke,
@@ -103,6 +104,7 @@ class AgentCore:
         self._from_slot: dict[type[Message], Callable[[SlotState, Any, Frames, float], None]] = {
             messages.Ready: self._ready,
             messages.Opened: self._report,
+            messages.Described: self._report,
             messages.Columns: self._report,
             messages.Reached: self._report,
             messages.Truncated: self._truncated,
@@ -248,6 +250,14 @@ class AgentCore:
     def _setup(self, message: messages.Setup, frames: Frames, now: float) -> None:
         self.queries.setdefault(message.query, QueryState(message, frames))
 
+    def _credentials(self, message: messages.Credentials, frames: Frames, now: float) -> None:
+        query = self.queries.get(message.query)
+        if query is not None:
+            query.credentials = frames
+            self._effects += [
+                ToSlot(slot.index, message, frames) for slot in self.slots if message.query in slot.set_up
+            ]
+
     def _lease(self, message: messages.Lease, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
         if query is None or message.slot >= len(self.slots):
@@ -267,9 +277,11 @@ class AgentCore:
         if message.query not in slot.set_up:
             slot.set_up.add(message.query)
             self._effects.append(ToSlot(slot.index, query.setup, query.analysis))
+            if query.credentials:
+                self._effects.append(ToSlot(slot.index, messages.Credentials(message.query), query.credentials))
         slot.leases[message.query, message.lease] = message
         slot.todo[message.query, message.lease] = None
-        self._effects.append(ToSlot(slot.index, message))
+        self._effects.append(ToSlot(slot.index, message, frames))
 
     def _truncate(self, message: messages.Truncate, frames: Frames, now: float) -> None:
         """Tell the slot that holds a lease; when it has handed its result over already, there is nothing to tell."""
@@ -360,12 +372,12 @@ class AgentCore:
     def _report(
         self,
         slot: SlotState,
-        message: messages.Opened | messages.Columns | messages.Reached,
+        message: messages.Opened | messages.Described | messages.Columns | messages.Reached,
         frames: Frames,
         now: float,
     ) -> None:
         if (message.query, message.lease) in slot.leases:
-            self._tell(message)
+            self._tell(message, frames)
 
     def _truncated(self, slot: SlotState, message: messages.Truncated, frames: Frames, now: float) -> None:
         key = (message.query, message.lease)
@@ -398,7 +410,7 @@ class AgentCore:
         """The slot has handed over what it has done, as it was told to, and waits for its end. What it has left is not what
         takes it down.
         """
-        self._replace(slot, "it has grown too large", planned=True)
+        self._replace(slot, "it has grown too large, or has read with another keytab", planned=True)
 
     def _compacted(self, slot: SlotState, message: messages.Compacted, frames: Frames, now: float) -> None:
         if (message.query, None) in slot.todo.keys() - slot.dropped:

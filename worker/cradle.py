@@ -6,11 +6,16 @@ Imports next to nothing, so that the nursery can warm up while the agent itself 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import logging
 import os
+import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +23,12 @@ import platformdirs
 
 from ..protocol.errors import EventmillError
 
+log = logging.getLogger(__name__)
+
 LONGEST_PATH = 103
 """Bytes that the path of a Unix socket may have on every system; `zmq.IPC_PATH_MAX_LEN` here."""
+YOUNG = 60.0
+"""Seconds for which a folder may be without a lock, since it is made before it is locked."""
 _SOCKET = "slots"
 _PREFIX = "eventmill-"
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
@@ -30,7 +39,7 @@ class Cradle:
     """A nursery process, and the private folder in which its slots find the agent.
 
     Args:
-        cache: folder for compiled kernels, shared by all slots and later workers of this user.
+        cache: folder for what slots compile and unpack, shared with later workers of this user.
 
     Attributes:
         endpoint: where slots connect to; the agent binds it.
@@ -39,8 +48,11 @@ class Cradle:
     """
 
     def __init__(self, cache: Path | None = None) -> None:
-        cache = cache or Path(platformdirs.user_cache_dir("eventmill")) / "kernels"
-        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder_for_socket())
+        place = folder_for_socket()
+        sweep(Path(place))
+        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place)
+        self._in_use = _locked(Path(self._folder.name))
+        cache = _usable(cache or Path(platformdirs.user_cache_dir("eventmill")), Path(self._folder.name) / "cache")
         self.endpoint = f"ipc://{self._folder.name}/{_SOCKET}"
         self.board = Path(self._folder.name) / "board"
         self._forks = 0
@@ -92,11 +104,56 @@ class Cradle:
         self._process.kill()
         self._process.wait()
         self._folder.cleanup()
+        if self._in_use is not None:
+            os.close(self._in_use)
+
+
+def _usable(cache: Path, instead: Path) -> Path:
+    """The cache folder, or, as batch jobs often have no home that can be written, one that ends with this worker."""
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(cache, os.W_OK):
+            return cache
+        reason = "it cannot be written"
+    except OSError as error:
+        reason = str(error)
+    log.warning("the cache folder %s is of no use (%s): what is compiled is kept as long as this worker", cache, reason)
+    return instead
 
 
 def identity(slot: int, number: int) -> bytes:
     """How the `number`th process, which is slot `slot`, calls itself."""
     return f"{slot}:{number}".encode()
+
+
+def sweep(place: Path) -> None:
+    """Remove the folders of agents that were killed: those of this user that nobody has locked."""
+    for folder in place.glob(f"{_PREFIX}*"):
+        try:
+            status = folder.lstat()
+            if (
+                status.st_uid != os.getuid()
+                or not stat.S_ISDIR(status.st_mode)
+                or time.time() - status.st_mtime < YOUNG
+            ):
+                continue
+            lock = _locked(folder)
+        except OSError:
+            continue  # somebody else has removed it
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """Lock a folder for as long as this process lives, or until what is returned is closed; None if it is locked."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def folder_for_socket() -> str:

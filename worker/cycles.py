@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .bites import FIRST_BITE
 from .columns import Column, Flat
+from .sources import Counters
 from .streams import Stream, Streams, fill_exponential, fill_normal, fill_uniform, generator
 
 
@@ -78,7 +79,7 @@ class CycleSource:
     """Makes the cycles of a seed, for any range of them."""
 
     first_bite = FIRST_BITE
-    bytes_read = 0
+    counters = Counters()
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import cloudpickle
 
+from ..protocol.analysis import missing
 from ..protocol.errors import DatasetError
 from ..protocol.messages import Failure, File
+from .modules import as_in_session
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _OURS = [_PACKAGE / name for name in ("merge", "protocol", "worker")]
@@ -27,6 +29,8 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
     where that works; where not, its type and message still arrive. Nothing that a user's exception may be or do raises
     here, or makes a message that cannot travel.
     """
+    if isinstance(error, ModuleNotFoundError):
+        error.add_note(missing(error))
     report = traceback.TracebackException.from_exception(error)
     while len(report.stack) > 1 and _is_ours(report.stack[0].filename):
         del report.stack[0]
@@ -34,7 +38,7 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
         kind="data" if isinstance(error, DatasetError) else "analysis",
         error=_plain(type(error).__qualname__)[:_LONGEST_NAME],
         message=_plain(_text(error))[:_LONGEST],
-        traceback=_plain("".join(report.format()))[-_LONGEST:] if report.stack else "",
+        traceback=_plain(as_in_session("".join(report.format())))[-_LONGEST:] if report.stack else "",
         path=file.path,
         tree=file.tree,
         start=start,

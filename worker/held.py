@@ -11,6 +11,7 @@ from ..protocol.errors import DatasetError
 from .columns import Column
 from .readers import Reader
 from .selection import Selection
+from .sources import Counters
 from .view import View
 
 
@@ -32,15 +33,15 @@ class Held:
         self._arrays: dict[str, ak.Array | None] = {}
 
     @property
-    def bytes_read(self) -> int:
-        """Bytes asked for from the file so far."""
-        return self._source.bytes_read
+    def counters(self) -> Counters:
+        """As `Reader.counters`."""
+        return self._source.counters
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Nothing is far."""
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        """As `Reader.read`, for a piece."""
+        """As `Reader.read`, for a piece. Aliases are evaluated on it: on another they may fail."""
         if isinstance(self._file, View) and self._file.computes(branches):
             return self._file.read_from(self, branches, start, stop)
         self._hold(branches)
@@ -68,7 +69,7 @@ class Held:
 
     def events(self, start: int, stop: int) -> Any:
         """As `Reader.events`, for a piece."""
-        return self._file.lazy.array(self, start, stop)
+        return self._source.lazy.array(self, start, stop)
 
     def _hold(self, branches: Sequence[str]) -> None:
         """Read what of these branches was not asked for before; together, if nothing is wrong with it."""

@@ -9,6 +9,7 @@ from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError, DatasetError
 from ..protocol.items import PackedItems
 from .columns import Column
+from .sources import Counters
 
 
 class ItemSource:
@@ -27,8 +28,13 @@ class ItemSource:
     """One item may be an image that takes a minute."""
 
     def __init__(self, supply: Buffer) -> None:
-        self.bytes_read = 0
+        self._bytes_read = 0
         self._items = PackedItems(supply)
+
+    @property
+    def counters(self) -> Counters:
+        """What was unpacked so far."""
+        return Counters(bytes_read=self._bytes_read)
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Nothing is far."""
@@ -46,7 +52,7 @@ class ItemSource:
         return [self._item(index) for index in range(start, stop)]
 
     def _item(self, index: int) -> Any:
-        self.bytes_read += self._items.size(index)
+        self._bytes_read += self._items.size(index)
         try:
             return self._items[index]
         except Exception as error:  # whatever the user's object raises when it is made again

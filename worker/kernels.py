@@ -1,8 +1,8 @@
 """Kernels: the user's per-event function, compiled into one loop over the columns of a packet.
 
-For each structure of columns (flat, jagged, vectors of vectors, with their types) a loop is written as Python source,
-into a folder named by everything that decides its machine code, and compiled by numba with its cache in that folder.
-Slots that share the folder, and later runs, load the loop and compile nothing. The user's function and its helpers are
+For each structure of columns (flat, jagged, vectors of vectors, with their types) a loop is written as Python source and
+compiled by numba. Slots that share a folder of compiled code (`worker.compiled`), and later runs, load the loop and
+compile nothing. The user's function and its helpers are
 compiled with their bounds checked: an index out of range is an IndexError, not a number from elsewhere in memory.
 
 Their bytecode is compiled as if it stood at the first line of a file of its own, so that an edit above it, or a
@@ -11,16 +11,14 @@ restarted notebook, keeps the compiled code. Messages put the user's file and li
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import itertools
 import linecache
-import os
+import logging
 import re
 import secrets
-import sys
-import tempfile
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,7 +41,11 @@ from ..protocol.errors import AnalysisError
 from ..protocol.fingerprint import fingerprint, is_users, referenced
 from . import filling, streams, windows
 from .columns import Column, Flat, Jagged, Strings
+from .compiled import CompiledCode
+from .modules import as_in_session
 from .streams import Stream, Streams
+
+log = logging.getLogger(__name__)
 
 Readable: TypeAlias = Column | Streams
 """What a kernel reads of the entries of a packet."""
@@ -63,6 +65,7 @@ class CompiledKernel:
     at work: memory that another process may look at too.
 
     Example:
+        >>> import tempfile
         >>> from hist import Hist
         >>> from eventmill import kernel
         >>> @kernel(met=Hist.new.Reg(100, 0, 200).Double())
@@ -77,7 +80,7 @@ class CompiledKernel:
     def __init__(self, kernel: Kernel, cache: Path, at: NDArray[np.int64] | None = None) -> None:
         self.branches = kernel.branches
         self.compiled = self.loaded = 0  # loops that this object compiled, and that it found in the cache
-        self._kernel, self._cache = kernel, cache
+        self._kernel, self._code = kernel, CompiledCode(cache)
         self._entry, self._first_entry = np.full(1, -1, np.int64) if at is None else at, 0
         self._numbers: NDArray[np.int64] | None = None
         self._pass: tuple[Callable[..., None], dict[str, list[Any]]] | None = None
@@ -173,31 +176,29 @@ class CompiledKernel:
     def _loop(self, structure: dict[str, str]) -> Callable[..., None]:
         """Compiles the loop for columns of this structure, or loads it."""
         source, argument_types = self._source(structure)
-        key = hashlib.sha256(
-            "\n".join([_generation(), self._own.content, source, str(argument_types)]).encode()
-        ).hexdigest()
-        path = _written_once(self._cache / key[:40] / "loop.py", source)
+        place = "<the loop of a kernel>"
         names = {name: getattr(filling, name) for name in ("bins", "fillable", "nothing")}
         names |= {name: getattr(windows, name) for name in ("nested", "window")}
         names |= {"restarted": streams.restarted}
-        # Numba looks for the module of this name when it reads the function back from its cache.
+        # Numba looks for the module of this name when it reads the function back.
         names |= {"function": self._own.function, "__name__": __name__}
-        exec(compile(source, path, "exec"), names)  # noqa: S102  (written above, by this class)
+        exec(compile(source, place, "exec"), names)  # noqa: S102  (written above, by this class)
         _number_apart()
-        loop: Any = njit(cache=True, nogil=True, **_FROM_PYTHON)(names["loop"])
+        loop: Any = njit(nogil=True, **_FROM_PYTHON)(names["loop"])
+        key = hashlib.sha256("\n".join([_own_sources(), self._own.content, source, str(argument_types)]).encode())
+        began = time.monotonic()
         try:
-            loop.compile(argument_types)
-        except OSError:  # the cache folder is full, or gone
-            raise
+            compiled = self._code.provide(loop, argument_types, key.hexdigest())
         except (NumbaError, UnsupportedBytecodeError) as error:
             raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from None
         except Exception as error:  # numba lets some errors through as they came, such as that of np.no_such_function
             raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from error
         loop.disable_compile()  # so that numba casts arrays that can be written to, instead of compiling for them too
-        hits = sum(loop.stats.cache_hits.values())
-        self.loaded, self.compiled = self.loaded + hits, self.compiled + 1 - hits
-        compiled: Callable[..., None] = loop
-        return compiled
+        if compiled:
+            log.info("compiled the kernel %s in %.2f s", self._kernel.__name__, time.monotonic() - began)
+        self.loaded, self.compiled = self.loaded + (not compiled), self.compiled + compiled
+        ready: Callable[..., None] = loop
+        return ready
 
     def _source(self, structure: dict[str, str]) -> tuple[str, tuple[types.Type, ...]]:
         """The loop in Python, and the types of its arguments."""
@@ -386,7 +387,7 @@ class _OwnCode:
             if frame.filename in self._places:
                 found = self._place(frame.filename, frame.lineno or 1)
             elif frame.filename in files:
-                found = f"{frame.filename}:{frame.lineno}: {frame.line}"
+                found = as_in_session(f"{frame.filename}:{frame.lineno}: {frame.line}")
         return found
 
     def explained(self, message: str, kernel: str) -> str:
@@ -396,7 +397,7 @@ class _OwnCode:
 
     def _place(self, name: str, line: int) -> str:
         file, first = self._places[name]
-        return f"{file}:{first + line - 1}: {linecache.getline(name, line).strip()}"
+        return as_in_session(f"{file}:{first + line - 1}: {linecache.getline(name, line).strip()}")
 
     def _prepared(self, value: Any) -> Any:
         """A function or module of the user, with everything in it compiled; anything else as it is."""
@@ -461,16 +462,14 @@ def _known_to_numba(value: object) -> bool:
     return True
 
 
-# --- the cache ----------------------------------------------------------------------------------------------
+# --- what machine code depends on ---------------------------------------------------------------------------
 
 
 @functools.cache
-def _generation() -> str:
-    """Changes with everything of ours and of numba's that goes into the machine code of every kernel."""
-    own = b"".join(
-        Path(module).read_bytes() for module in (__file__, filling.__file__, streams.__file__, windows.__file__)
-    )
-    return f"{numba.__version__} {sys.version} {hashlib.sha256(own).hexdigest()}"
+def _own_sources() -> str:
+    """Changes with everything of ours that goes into the machine code of every kernel."""
+    modules = (__file__, filling.__file__, streams.__file__, windows.__file__)
+    return hashlib.sha256(b"".join(Path(module).read_bytes() for module in modules)).hexdigest()
 
 
 def _number_apart() -> None:
@@ -482,18 +481,6 @@ def _number_apart() -> None:
     if not hasattr(FunctionIdentity, "_unique_ids"):
         raise ImportError(f"numba {numba.__version__} numbers functions in a way that eventmill does not know")
     FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
-
-
-def _written_once(path: Path, text: str) -> str:
-    """Writes a file unless another process has: numba drops what it compiled for a file that was written again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", encoding="utf-8") as part:
-            part.write(text)
-            part.flush()
-            with contextlib.suppress(FileExistsError):  # the other process wrote the same text
-                os.link(part.name, path)
-    return str(path)
 
 
 # --- numba's messages ---------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # a batch system tells all processes of a job: the agent sees to it
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger(__package__).setLevel(logging.INFO)  # not of libraries: what slots compile is worth a line
     link = socket.socket(fileno=fd)
     slot.warm()
     gc.collect()

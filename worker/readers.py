@@ -1,7 +1,7 @@
 """One open file: its layout, and its columns by range of entries.
 
 A reader opens a file once and is kept, so that the packets of a file that a slot works on in turn cost no new opening.
-Plain branches of a TTree go through `baskets`; everything else (RNTuple, strings, vectors of vectors, objects) through
+Plain branches go through `baskets`, or `pages` in an RNTuple; everything else (vectors of vectors, objects) through
 uproot, whose awkward arrays are taken apart into columns here. Whatever goes wrong with a file comes out as a
 `DatasetError` that names the file and says what to do.
 """
@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import errno
 import functools
-import re
 import struct
 import sys
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +28,21 @@ import uproot
 from uproot.deserialization import DeserializationError
 from uproot.exceptions import KeyInFileError
 from uproot.interpretation.identify import UnknownInterpretation
+from uproot.interpretation.jagged import AsJagged
+from uproot.interpretation.numerical import AsDtype
 from uproot.interpretation.objects import CannotBeAwkward
 
 from ..protocol.errors import DatasetError
 from ..protocol.expressions import nearest
-from .baskets import Baskets, IrregularError
+from .baskets import Baskets, Branch, IrregularError
+from .clusters import Clusters
 from .columns import Column, Flat, Jagged, Strings
-from .events import LazyEvents
-from .sources import HTTPAhead, LocalSource, Range, XRootDAhead, source_class
+from .credentials import Wallet
+from .events import LazyEvents, layout_of
+from .pages import Pages
+from .sources import Counters, Counts, HTTPAhead, LocalSource, Range, ReadAhead, XRootDAhead, source_class
+from .trees import Tree, parsed
+from .xrootd import ServerError
 
 SMALLEST = 100
 """Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
@@ -60,11 +66,6 @@ _READING_ERRORS = (
 """What uproot raises for bytes that it cannot make sense of: by its parsers' nature, nearly anything."""
 _PERMANENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 """Errors of the operating system that will be the same the next time."""
-_SERVER_SAYS = re.compile(r"\[(3[0-9]{3})\] .*|Invalid address")
-"""In the text of uproot's `FileNotFoundError`, which stands for whatever an XRootD server refuses, and for a host that is
-not known."""
-_NOT_THERE, _NOT_FOR_US = "3011", ("3010", "3016", "3030")
-"""What XRootD servers answer about files: no such file; no permission, a folder, not authenticated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Reader:
         path: a local path, or a root:// or http(s):// address.
         tree: name of a TTree or RNTuple, with its folders; "" takes the only one in the file.
         timeout: seconds that a remote file's server may take to answer one request.
+        wallet: what to show to servers; by default what is found in the environment.
 
     Raises:
         DatasetError: there is no such file, it is not a whole ROOT file, or it has no such tree.
@@ -100,32 +102,64 @@ class Reader:
         >>> reader.read(["Muon_pt", "MET_pt"], 0, reader.layout(None).entries)              # doctest: +SKIP
     """
 
-    def __init__(self, path: str, tree: str = "", timeout: float = 30.0) -> None:
-        self.path = path
+    def __init__(self, path: str, tree: str = "", timeout: float = 30.0, wallet: Wallet | None = None) -> None:
+        self.path = path.partition("?")[0] if "://" in path else path
+        """As others may see it: what follows a `?` may be a token."""
         self.opened = time.monotonic()
         self.touched: set[str] = set()
         """Names of the branches that have been read since the last call of `events`."""
         with self._explained("cannot be opened"):
-            self.directory = _open(path, timeout)
+            self.directory = _open(path, timeout, wallet)
         try:
             with self._explained("cannot be opened"):
                 self.tree = self._only_tree() if tree == "" else tree
-                self._tree = self._find_tree(self.tree)
-                self.entries = int(self._tree.num_entries)
+                self._described = self._description()
+                self.is_rntuple = self._described is None and not isinstance(self._tree, uproot.TTree)
+                self.baskets = self._short_way()
+                self.entries = self._number_of_entries()
         except BaseException:
             self.close()
             raise
-        self.is_rntuple = not isinstance(self._tree, uproot.TTree)
-        self.baskets = None if self.is_rntuple else Baskets(self.directory.file.source, self.names)
+
+    def _short_way(self) -> Baskets | Pages:
+        """What reads the plain branches, without uproot's interpretations."""
+        source = self.directory.file.source
+        if self.is_rntuple:
+            return Pages(source, self._tree, self.names)
+        return Baskets(source, self.names, None if self._described is None else self._described.branches)
+
+    def _number_of_entries(self) -> int:
+        if isinstance(self.baskets, Pages):
+            return int(self.baskets.edges[-1])
+        return int(self._tree.num_entries) if self._described is None else self._described.entries
 
     @property
     def bytes_read(self) -> int:
         """Bytes asked for from the file so far, compressed as they are."""
-        return int(self.directory.file.source.num_requested_bytes)
+        return int(self.source.bytes_read)
+
+    @property
+    def source(self) -> Counts:
+        """Where the bytes come from, and what that has cost so far."""
+        source: Counts = self.directory.file.source
+        return source
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the file is read over a network, as far as its address tells."""
+        return not isinstance(self.source, LocalSource)
+
+    @property
+    def counters(self) -> Counters:
+        """What has been asked for so far, and how long it took."""
+        source = self.source
+        return Counters(source.requests, source.bytes_read, source.waited, source.latency)
 
     @functools.cached_property
-    def names(self) -> dict[str, Any]:
+    def names(self) -> Mapping[str, Any]:
         """All branches (fields, in an RNTuple) by name; of several with one name, all but the first by their path."""
+        if self._described is not None:
+            return _Named(self._described.branches, self)
         if self.is_rntuple:
             return {str(field.name): field for field in self._tree.fields}
         names: dict[str, Any] = {}
@@ -134,21 +168,36 @@ class Reader:
         return names
 
     @functools.cached_property
+    def _tree(self) -> Any:
+        """The tree as uproot has it: of a tree of numbers only what is not plain needs that."""
+        return self._find_tree(self.tree)
+
+    def branch(self, name: str) -> Any:
+        """A branch as uproot has it."""
+        return self._tree[name]
+
+    def _description(self) -> Tree | None:
+        """What the tree says of itself, if that is said in the usual way."""
+        try:
+            key = self.directory.key(self.tree)
+        except KeyInFileError:
+            return None
+        if key.fClassName != "TTree":
+            return None
+        chunk, _ = key.get_uncompressed_chunk_cursor()
+        return parsed(bytes(chunk.raw_data), key.fKeylen)
+
+    @functools.cached_property
     def tree_aliases(self) -> dict[str, str]:
         """The aliases that the tree itself has (`TTree::SetAlias`), in the syntax of ROOT."""
-        return {} if self.is_rntuple else dict(self._tree.aliases)
+        has_none = self.is_rntuple if self._described is None else not self._described.has_aliases
+        return {} if has_none else dict(self._tree.aliases)
 
     def types(self, branches: Iterable[str]) -> dict[str, str]:
         """The types of branches' values in an event, as awkward writes them: `float32`, `var * float32`."""
-        return {name: self._type(self._known(name)) for name in branches}
-
-    def _type(self, name: str) -> str:
-        plain = None if self.baskets is None else self.baskets.branch(name)
-        if plain is not None:
-            return " * ".join([*(["var"] if plain.is_list else []), *map(str, plain.shape), plain.native.name])
         with self._explained("cannot be read"):
-            form = self.lazy.forms.get(name) if self.is_rntuple else _form(self.names[name])
-        return "unknown" if form is None else str(form.type)
+            forms = self._forms([self._known(name) for name in branches])
+        return {name: "unknown" if form is None else str(form.type) for name, form in forms.items()}
 
     @property
     def identity(self) -> str:
@@ -189,43 +238,54 @@ class Reader:
         """
         names = list(self.names) if branches is None else [self._known(name) for name in branches]
         with self._explained("cannot be read"):
-            edges = self._rntuple_edges() if self.is_rntuple else self._common_edges(names)
+            edges = self.baskets.edges if isinstance(self.baskets, Pages) else self._common_edges(names)
         if len(edges) > MOST_CLUSTERS:
             edges = edges[np.linspace(0, len(edges) - 1, MOST_CLUSTERS).round().astype(np.int64)]
         return FileLayout(self.entries, tuple(edges.tolist()), self.tree, self.identity)
 
-    def _rntuple_edges(self) -> Any:
-        firsts = [cluster.num_first_entry for cluster in self._tree.ntuple.cluster_summaries]
-        return np.unique(np.array([0, *firsts, self.entries], dtype=np.int64))
-
     def _common_edges(self, names: list[str]) -> Any:
         common = np.array([0, self.entries], dtype=np.int64)
-        branches = [self.names[name] for name in names]
-        edges = [np.array(branch.entry_offsets, dtype=np.int64) for branch in branches if not branch.branches]
+        edges = [edges for name in names if (edges := self._edges(name)) is not None]
         if edges:
             common = np.union1d(common, functools.reduce(np.intersect1d, edges))
         return common[common <= self.entries]
 
+    def _edges(self, name: str) -> Any:
+        """The first entry of each basket of a branch, and the entry after the last; None if it has no data of its own."""
+        plain = self._plain(name)
+        if plain is not None:
+            return plain.edges
+        branch = self.names[name]
+        return None if branch.branches else np.array(branch.entry_offsets, dtype=np.int64)
+
+    def _plain(self, name: str) -> Branch | None:
+        return self.baskets.branch(name) if isinstance(self.baskets, Baskets) else None
+
     def stride(self, branches: Sequence[str] | None = None) -> int:
-        """Entries in a basket of the branches, on average (in a cluster of an RNTuple): what is read as a whole anyway."""
-        if self.is_rntuple:
-            return max(1, self.entries // max(1, len(self._tree.ntuple.cluster_summaries)))
-        read = self.names.values() if branches is None else [self.names[self._known(name)] for name in branches]
-        baskets = [int(branch.num_baskets) for branch in read if not branch.branches]
+        """Entries in a basket (a page, in an RNTuple) of the branches, on average: what is read as a whole anyway."""
+        names = list(self.names) if branches is None else [self._known(name) for name in branches]
+        if isinstance(self.baskets, Pages):
+            baskets = [self.baskets.pages(name) for name in names]
+        else:
+            baskets = [len(edges) - 1 for name in names if (edges := self._edges(name)) is not None]
         return max(1, self.entries * len(baskets) // max(1, sum(baskets)))
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Ask a remote file for what `read` of the same entries will need, and return at once.
 
-        Only for plain branches of TTrees; for anything else, and for local files, it does nothing.
+        Only for plain branches; for anything else, and for local files, it does nothing.
         """
         self.ranges_ahead(branches, [(start, stop)])
 
     def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
         """As `ahead`, for `read_ranges`."""
-        if self.baskets is not None:
-            with self._explained("cannot be read"):
-                self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
+        with self._explained("cannot be read"):
+            self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
+
+    def forget_ahead(self) -> None:
+        """Drop what was asked for ahead: nobody is going to read it."""
+        if isinstance(self.source, ReadAhead):
+            self.source.forget()
 
     # --- the kernels' view --------------------------------------------------------------------------------------------
 
@@ -264,25 +324,30 @@ class Reader:
     def _read_plain(self, names: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
         """Of each range, the columns of those among the branches that are plain."""
         done = 0
-        while self.baskets is not None and done < len(ranges):
+        while done < len(ranges):
             try:
                 for columns in self.baskets.read([name for name in names if self.is_plain(name)], ranges[done:]):
                     yield columns
                     done += 1
             except IrregularError as irregular:
                 self.baskets.leave(str(irregular))
-        for _ in ranges[done:]:
-            yield {}
 
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
         branch = self.names[self._known(name)]
         with self._explained("cannot be read"):
-            array = branch.array(entry_start=start, entry_stop=stop, library="ak")
+            if isinstance(self.baskets, Pages):
+                array = self._clusters.array(name, branch, start, stop)
+            else:
+                array = branch.array(entry_start=start, entry_stop=stop, library="ak")
         if len(array) != stop - start:
             raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.tree}")
         self.touched.add(name)
         return array
+
+    @functools.cached_property
+    def _clusters(self) -> Clusters:
+        return Clusters(self.baskets.edges if isinstance(self.baskets, Pages) else np.zeros(1, dtype=np.int64))
 
     # --- the columnar functions' view ---------------------------------------------------------------------------------
 
@@ -303,33 +368,35 @@ class Reader:
     @functools.cached_property
     def lazy(self) -> LazyEvents:
         """Makes arrays of events whose columns are read when they are touched."""
-        forms = self.forms()
-        return LazyEvents(forms, self.counters(forms))
+        with self._explained("cannot be read"):
+            plain = {name: self.baskets.branch(name) for name in self.names}
+            counters = {name: branch.counter for name, branch in plain.items() if branch is not None and branch.counter}
+            return LazyEvents(self.forms(), counters)
 
     def forms(self) -> dict[str, Any]:
         """The awkward forms of all branches that have data of their own and that awkward arrays can hold, by name."""
-        if self.is_rntuple:
-            form, _ = self._tree.to_akform()
-            return dict(zip(form.fields, form.contents, strict=True))
-        forms = {name: _form(branch) for name, branch in self.names.items() if not branch.branches}
-        return {name: form for name, form in forms.items() if form is not None}
+        return {name: form for name, form in self._forms(list(self.names)).items() if form is not None}
 
-    def counters(self, forms: dict[str, Any]) -> dict[str, str]:
-        """The branches with the lengths of those among these forms whose lists share them with others."""
-        if self.baskets is not None:
-            branches = {name: self.baskets.branch(name) for name in forms}
-            return {name: branch.counter for name, branch in branches.items() if branch is not None and branch.counter}
-        ending = "-cardinality"  # uproot calls the lengths of the lists in a column so
-        lengths = {
-            key.removesuffix(ending): name for name, form in forms.items() if (key := form.form_key).endswith(ending)
-        }
-        return {name: lengths[form.form_key] for name, form in forms.items() if form.form_key in lengths}
+    def _forms(self, names: Sequence[str]) -> dict[str, Any]:
+        """The forms of some branches; None for those that have none."""
+        if not isinstance(self.baskets, Pages):
+            return {name: self._form(name) for name in names}
+        [plain] = self.baskets.read([name for name in names if self.is_plain(name)], [(0, 0)])
+        forms = {name: layout_of(column).form for name, column in plain.items()}
+        return {name: forms[name] if name in forms else _field_form(self.names[name]) for name in names}
+
+    def _form(self, name: str) -> Any:
+        plain = self._plain(name)
+        if plain is not None:
+            return _plain_form(plain.stored, plain.shape, plain.is_list, plain.header)
+        branch = self.names[name]
+        return None if branch.branches else _form(branch)
 
     # --- what can be wrong --------------------------------------------------------------------------------------------
 
     def is_plain(self, name: str) -> bool:
         """Whether a branch goes the short way."""
-        return self.baskets is not None and self.baskets.branch(name) is not None
+        return self.baskets.branch(name) is not None
 
     def _check_entries(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.entries:
@@ -370,11 +437,9 @@ class Reader:
         try:
             yield
         except FileNotFoundError as error:
-            said = _SERVER_SAYS.search(str(error))
-            if said is None or said[1] == _NOT_THERE:
-                raise DatasetError(f"there is no file {self.path}") from error
-            text = f"{self.path} {what}: XRootD says: {said[0]}"
-            raise DatasetError(text, transient=said[1] not in _NOT_FOR_US) from error
+            raise DatasetError(f"there is no file {self.path}") from error
+        except ServerError as error:
+            raise DatasetError(f"{self.path} {what}: {error}", transient=error.transient) from error
         except TimeoutError as error:
             text = f"{self.path} {what}: the server does not answer ({_brief(error)})"
             raise DatasetError(text, transient=True) from error
@@ -395,43 +460,56 @@ class ReaderCache:
     def __init__(self, most: int = 10, timeout: float = 30.0) -> None:
         self._most = most
         self._timeout = timeout
-        self._readers: OrderedDict[tuple[str, str], Reader] = OrderedDict()
+        self._readers: OrderedDict[tuple[str, str, Wallet | None], Reader] = OrderedDict()
 
-    def get(self, path: str, tree: str, since: float = 0.0, identity: str = "") -> Reader:
+    def get(self, path: str, tree: str, since: float = 0.0, identity: str = "", wallet: Wallet | None = None) -> Reader:
         """The reader of a tree in a file, opened if it is not open, or if another file is there by now.
 
         Args:
-            path, tree: as `Reader`'s.
+            path, tree, wallet: as `Reader`'s.
             since: as for `Reader.is_current`.
             identity: what `Reader.identity` has to be; any if empty.
 
         Raises:
             DatasetError: as `Reader`, and when the file has another identity.
         """
-        reader = self._readers.get((path, tree))
+        reader = self._readers.get((path, tree, wallet))
         if reader is not None and not (reader.is_current(since) and identity in ("", reader.identity)):
-            self.drop(path, tree)
+            self.drop(path, tree, wallet)
             reader = None
         if reader is None:
-            reader = self._open(path, tree)
-        self._readers.move_to_end((path, tree))
+            reader = self._open(path, tree, wallet)
+        self._readers.move_to_end((path, tree, wallet))
         if identity not in ("", reader.identity):
             raise DatasetError(
-                f"{path} has changed while the query ran: when it was opened first, it had {_described(identity)}, "
+                f"{reader.path} has changed while the query ran: when it was opened first, it had {_described(identity)}, "
                 f"and now it has {_described(reader.identity)}; submit the query again"
             )
         return reader
 
-    def _open(self, path: str, tree: str) -> Reader:
-        reader = Reader(path, tree, self._timeout)
-        while len(self._readers) >= self._most:
-            self._readers.popitem(last=False)[1].close()
-        self._readers[path, tree] = reader
+    def _open(self, path: str, tree: str, wallet: Wallet | None) -> Reader:
+        reader = self.new(path, tree, wallet)
+        self.adopt(reader, path, tree, wallet)
         return reader
 
-    def drop(self, path: str, tree: str) -> None:
+    def new(self, path: str, tree: str, wallet: Wallet | None = None) -> Reader:
+        """A reader that is not in the cache; may be called in any thread. Raises as `Reader`."""
+        return Reader(path, tree, self._timeout, wallet)
+
+    def adopt(self, reader: Reader, path: str, tree: str, wallet: Wallet | None = None) -> None:
+        """Take a reader that was opened elsewhere into the cache."""
+        self.drop(path, tree, wallet)
+        while len(self._readers) >= self._most:
+            self._readers.popitem(last=False)[1].close()
+        self._readers[path, tree, wallet] = reader
+
+    def peek(self, path: str, tree: str, wallet: Wallet | None = None) -> Reader | None:
+        """The reader of a tree in a file if it is open, whether or not it still is the file that the path means."""
+        return self._readers.get((path, tree, wallet))
+
+    def drop(self, path: str, tree: str, wallet: Wallet | None = None) -> None:
         """Close a reader, so that the file is opened anew: after an error, its connection may be of no more use."""
-        reader = self._readers.pop((path, tree), None)
+        reader = self._readers.pop((path, tree, wallet), None)
         if reader is not None:
             reader.close()
 
@@ -441,12 +519,12 @@ class ReaderCache:
             self._readers.popitem()[1].close()
 
 
-def _open(path: str, timeout: float) -> Any:
+def _open(path: str, timeout: float, wallet: Wallet | None) -> Any:
     """Open a ROOT file, and check that it is whole as far as its size says."""
     handler = source_class(path)
     options: dict[str, Any] = {"handler": handler, "object_cache": None, "array_cache": None}
     if "://" in path:
-        options["timeout"] = max(1, round(timeout))
+        options |= {"timeout": max(1, round(timeout)), "wallet": wallet}
     else:
         local = Path(path).expanduser()
         path = str(local)
@@ -491,11 +569,49 @@ def _described(identity: str) -> str:
     return f"{size} bytes (UUID {uuid})"
 
 
+class _Named(Mapping[str, Any]):
+    """Branches by name, each as uproot has it, once somebody asks for it."""
+
+    def __init__(self, names: Collection[str], reader: Reader) -> None:
+        self._names = names
+        self._reader = reader
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._reader.branch(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@functools.cache
+def _plain_form(stored: np.dtype[Any], shape: tuple[int, ...], is_list: bool, header: int) -> Any:
+    """The awkward form that uproot gives branches of these values."""
+    kind = AsDtype(np.dtype((stored, shape)))
+    return (AsJagged(kind, header) if is_list else kind).awkward_form(None)
+
+
 def _form(tbranch: Any) -> Any:
     try:
         return tbranch.interpretation.awkward_form(tbranch.file)
     except (UnknownInterpretation, CannotBeAwkward, AssertionError):
         return None
+
+
+def _field_form(field: Any) -> Any:
+    """The form of a field of an RNTuple."""
+    try:
+        (form,) = field.to_akform()[0].contents
+    except (NotImplementedError, CannotBeAwkward, KeyError):
+        return None
+    return form
 
 
 def column_of(layout: Any, where: str) -> Column:

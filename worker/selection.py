@@ -6,8 +6,9 @@ each other are read in one go; where none is listed for longer than a basket las
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -16,8 +17,9 @@ from ..packetizer.listing import MOST_RUNS, Entries, Listing
 from ..packetizer.masks import Mask
 from ..protocol.errors import DatasetError
 from .columns import Column, Flat, joined
+from .events import LazyEvents
 from .readers import FileLayout, Reader
-from .sources import Range
+from .sources import Counters, Range
 from .view import View
 
 LARGEST_READ = 500_000
@@ -64,9 +66,29 @@ class Selection:
         self._picks: dict[Range, Pick] = {}
 
     @property
-    def bytes_read(self) -> int:
-        """Bytes asked for from the file so far."""
-        return self.reader.bytes_read
+    def counters(self) -> Counters:
+        """As `Reader.counters`."""
+        return self.reader.counters
+
+    @property
+    def is_far(self) -> bool:
+        """As `Reader.is_far`."""
+        return self.reader.is_far
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """As `Reader.names`."""
+        return self.reader.names
+
+    @property
+    def lazy(self) -> LazyEvents:
+        """As `Reader.lazy`."""
+        return self.reader.lazy
+
+    @property
+    def entries(self) -> int:
+        """How many entries are listed, up to the last of the listing."""
+        return self.first + len(self.listing)
 
     def layout(self, branches: Sequence[str] | None = None) -> FileLayout:
         """The file's layout with everything in positions."""

@@ -16,12 +16,10 @@ import functools
 import logging
 import os
 import time
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn, TypeGuard
+from typing import NoReturn
 
 import msgspec
 import numpy as np
@@ -34,17 +32,25 @@ from ..packetizer.supply import Supply
 from ..protocol import codec, messages
 from ..protocol.codec import Buffer
 from ..protocol.errors import DatasetError, EventmillError, LocalProtocolError, MergeError
-from ..protocol.messages import File, Gap, Message, Part
+from ..protocol.messages import File, Message, Part
 from .agreement import Agreement
 from .bites import LARGEST_BITE, Bites
 from .board import COMPACTING, ROW, Row
+from .cores import usable_cores
 from .cradle import identity
+from .credentials import Wallet, fits, wallet_of
 from .failures import describe
+from .fetched import Fetched, Names, Touched
+from .horizon import Stretch
 from .isolation import MOST_FAULTS, Fault, Isolation, gaps
-from .readers import FileLayout, Reader, ReaderCache
+from .meter import Meter
+from .modules import own_modules
+from .packets import Compaction, Packet, Todo, is_of, packet_end
+from .prefetch import Openings, Plan, Prefetch, reader_of
+from .readers import Reader, ReaderCache
 from .selection import Selection, listed
 from .tasks import Source, Task, load, source_without_file
-from .view import View, Views, drop
+from .view import View, Views, trees_of
 
 HAND_OVER = 0.25
 """Seconds that a finished packet waits at most to be handed over, while there is more to do."""
@@ -76,19 +82,8 @@ def main(index: int, number: int, endpoint: str, cache: str, board: str) -> NoRe
     socket.set(zmq.IDENTITY, identity(index, number))
     socket.set(zmq.SNDHWM, MOST_WAITING)
     socket.connect(endpoint)
-    SlotProcess(index, socket, Path(cache), row).run()
-
-
-@dataclass(frozen=True, slots=True)
-class Compaction:
-    """A query's total whose pickled objects are to be merged."""
-
-    query: str
-    frames: list[Buffer]
-
-
-Todo = messages.Lease | Compaction
-"""What a slot has to do."""
+    spare = usable_cores() > Path(board).stat().st_size // ROW
+    SlotProcess(index, socket, Path(cache), row, spare).run()
 
 
 class Running:
@@ -97,12 +92,15 @@ class Running:
     Attributes:
         passes_over: it has passed over an error: results of bites are put aside one by one.
         told: the agent has been told of the first error passed over.
+        touched: what a columnar function is expected to read.
+        credentials: what came with the query to be shown to file servers; empty where nothing did.
     """
 
     def __init__(self, setup: messages.Setup, blob: Buffer, supply: Buffer = b"") -> None:
         self.setup = setup
         self.blob = blob
         self.supply = supply
+        self.credentials: Buffer = b""
         self.task: Task | None = None
         self.source: Source | None = None
         self.began = time.monotonic()
@@ -115,6 +113,12 @@ class Running:
         self.handed_over = False
         self.passes_over = False
         self.told = False
+        self.touched = Touched()
+
+    @property
+    def wallet(self) -> Wallet | None:
+        """What to show to file servers; None: what this process finds in its environment."""
+        return wallet_of(self.credentials) if self.credentials else None
 
     @functools.cached_property
     def of_files(self) -> Supply:
@@ -140,19 +144,26 @@ class SlotProcess:
         socket: to the agent.
         cache: folder for compiled kernels.
         row: what the agent sees of it at any time, and has to tell it.
+        spare: whether the worker has more cores than slots.
     """
 
-    def __init__(self, index: int, socket: zmq.Socket[bytes], cache: Path, row: Row | None = None) -> None:
+    def __init__(
+        self, index: int, socket: zmq.Socket[bytes], cache: Path, row: Row | None = None, spare: bool = False
+    ) -> None:
         self.index = index
         self.socket = socket
         self.cache = cache
         self.row = row or Row(bytearray(ROW))
         self.readers = ReaderCache()
+        self.openings = Openings(self.readers)
+        self.prefetch = Prefetch(spare)
+        self.meter = Meter()
         self.queries: dict[str, Running] = {}
         self.todo: deque[Todo] = deque()
         self.packet: Packet | None = None
         self.log = logging.getLogger(__name__)
         self._commits = 0
+        self._waiting: tuple[messages.Lease, Selection] | None = None
 
     def run(self) -> NoReturn:
         """Say ready, then work on what comes, in the order in which it comes."""
@@ -187,6 +198,9 @@ class SlotProcess:
                     self.todo.append(message)
                 case messages.Setup():
                     self.queries[message.query] = Running(message, *rest)
+                case messages.Credentials():
+                    if message.query in self.queries:
+                        (self.queries[message.query].credentials,) = rest
                 case messages.Truncate():
                     self._truncate(message)
                 case messages.Revoke():
@@ -248,7 +262,9 @@ class SlotProcess:
         """Merge the pickled objects of a total."""
         self.row.begin(compaction.query, COMPACTING, 0, 0)
         try:
-            merged = compact(Partial.from_frames(compaction.frames)).to_frames()
+            analysis, *frames = compaction.frames
+            own_modules(analysis, self.cache / "modules").enter()
+            merged = compact(Partial.from_frames(frames)).to_frames()
             self._send(messages.Compacted(compaction.query, self.index), merged)
         except ERRORS as error:
             failure, pickled = describe(_told(error), File(""), None, None)
@@ -258,21 +274,27 @@ class SlotProcess:
     def _process(self, lease: messages.Lease) -> None:
         """Work on one lease to its end, its time limit, or an error, and report."""
         running = self.queries[lease.query]
+        if lease.file.kind == "tree" and not fits(running.wallet):
+            self._retire()
         if lease.apart:
             self._hand_over(lease.query, running)
         packet = self.packet = Packet(lease, aside=Total() if running.passes_over else None)
+        self.meter.begin()
         self.row.begin(lease.query, lease.lease, lease.start, lease.start)
         try:
             if running.task is None:
                 at = np.frombuffer(self.row.at, np.int64)
                 running.task = load(running.setup, running.blob, self.cache, lease.file.kind, at)
+            running.task.modules.enter()
             self._work(running, running.task, packet)
         except ERRORS as error:
             start, stop = packet.at_fault(None if running.task is None else running.task.entry)
             failure, pickled = describe(error, lease.file, start, stop)
             self._send(messages.Failed(lease.query, lease.lease, failure), pickled)
+            self.prefetch.drop()
             if failure.kind == "data":
-                drop(self.readers, lease.file)
+                for tree in trees_of(lease.file):
+                    self.readers.drop(*tree, running.wallet)
             if running.task is not None:
                 running.task.discard()
         self.row.end()
@@ -282,47 +304,50 @@ class SlotProcess:
 
     def _work(self, running: Running, task: Task, packet: Packet) -> None:
         lease = packet.lease
+        waited = self.prefetch.waited
+        began = time.monotonic(), time.process_time()
         source = self._source(running, lease)
-        bytes_before, cpu_before = source.bytes_read, time.process_time()
         file = source if isinstance(source, Reader | View) else None
         if file is not None:
+            self.prefetch.opened(file, began)
             source = self._selected(running, task, file, packet)
             self._check_columns(running, file, lease, task.branches or ())
         if not running.prepared:
-            task.prepare(source, lease.file)
+            self._prepare(running, task, source, packet)
             running.prepared = True
-        began = told = time.monotonic()
+        started = told = time.monotonic()
         interval = max(TELL, lease.seconds / TIMES_TOLD)
         while packet.position < packet.stop or packet.bites == 0:
-            bite = min(running.bites.next(packet.stop - packet.position), lease.bite or LARGEST_BITE)
-            packet.begin(max(1, bite >> self.row.halvings) if bite else 0)
-            self._read_ahead(task, source, packet)
+            ahead = self.prefetch.ordered(packet.key, packet.position)
+            usual = packet.position + self._size(running, lease, packet.stop - packet.position)
+            packet.begin(min(ahead or usual, packet.stop))
             bite_began = time.monotonic()
             if not self._bite(running, task, source, packet):
                 continue
-            if file is not None and running.setup.kind == "columnar":
-                self._check_columns(running, file, lease, file.touched)
+            if file is not None and packet.fetched is not None and task.branches is None:
+                self._check_columns(running, file, lease, packet.fetched.touched.all)
             now = time.monotonic()
-            running.bites.learn(packet.end(), now - bite_began)
+            self._learn(running, packet, now - bite_began)
             self._receive(wait=False)
             if packet.revoked or lease.query not in self.queries:
                 task.discard()
                 return
-            if now - began > lease.seconds or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
+            if now - started > lease.seconds or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
                 break
             if now - told > interval and packet.position < packet.stop:
                 told = now
                 self._send(messages.Reached(lease.query, lease.lease, packet.position))
         if isinstance(source, Reader | View | Selection):
             source.check_unchanged()
-        self._finish(running, task, packet, time.monotonic() - began, cpu_before, source.bytes_read - bytes_before)
+        self._finish(running, task, packet, source, time.monotonic() - started, self.prefetch.waited - waited)
 
     def _bite(self, running: Running, task: Task, source: Source, packet: Packet) -> bool:
         """Analyse the bite in hand, but for entries that raise and may be skipped; false when the packet begins again."""
         lease = packet.lease
         try:
             self.row.begin(lease.query, lease.lease, packet.position, packet.bite_stop)
-            task.run(source, lease.file, packet.position, packet.bite_stop)
+            at_hand = self._at_hand(running, task, source, packet)
+            task.run(at_hand, lease.file, packet.position, packet.bite_stop)
         except ERRORS as error:
             if isinstance(source, Reader | View | Selection):
                 source.check_unchanged()
@@ -341,6 +366,7 @@ class SlotProcess:
 
     def _pass_over(self, running: Running, task: Task, source: Source, packet: Packet, error: BaseException) -> None:
         """Find the entries of the bite in hand that raise, and note them; leave the result of the others in the task."""
+        self.prefetch.drop()
         lease, start, stop = packet.lease, packet.position, packet.bite_stop
         aside = packet.aside = packet.aside or Total()
         if task.all_or_nothing:
@@ -376,7 +402,13 @@ class SlotProcess:
         """Where the entries of a file come from: the file itself, or for cycles and items what stands for it."""
         file = lease.file
         if file.kind == "tree":
-            return running.views.get(self.readers, file, running.began if lease.opening else 0.0, lease.identity)
+            self.prefetch.settle()
+            for tree in trees_of(file):
+                opened = self.openings.take(*tree, running.wallet)
+                if opened is not None:
+                    self.readers.adopt(opened, *tree, running.wallet)
+            since = running.began if lease.opening else 0.0
+            return running.views.get(self.readers, file, since, lease.identity, running.wallet)
         if running.source is None:
             running.source = source = source_without_file(file, running.supply)
             running.bites = Bites(source.first_bite)
@@ -408,23 +440,102 @@ class SlotProcess:
         if types or filled:
             self._send(messages.Columns(lease.query, lease.lease, types, filled, self.index))
 
-    def _read_ahead(self, task: Task, source: Source, packet: Packet) -> None:
-        """Ask for what comes after the bite at hand, in this packet or in the next one of the same file."""
-        if task.branches is None:
+    def _prepare(self, running: Running, task: Task, source: Source, packet: Packet) -> None:
+        """Have the task compile what it has to, while its first data is on its way."""
+        if not isinstance(source, Reader | View | Selection) or task.branches is None:
+            task.prepare(source, packet.lease.file)
             return
-        start, bite, lease = packet.bite_stop, packet.bite_stop - packet.position, packet.lease
-        if start < packet.stop:
-            source.ahead(task.branches, start, min(start + bite, packet.stop))
-        elif self.todo:
-            following = self.todo[0]
-            if isinstance(following, messages.Lease) and (following.query, following.file) == (lease.query, lease.file):
-                if packet.selection is not None and following.runs is not None:
-                    reader = packet.selection.reader
-                    source = Selection(reader, Listing(following.runs), following.start, task.branches)
-                source.ahead(task.branches, following.start, min(following.start + bite, following.stop))
+        rest = self._rest(running, task, source, packet)
+        self.prefetch.ask_first(rest)
+        types = Fetched(source, 0, 0, self.prefetch.settle)
+        types.fetch(rest.names)
+        if packet.lease.bite is None:
+            self.prefetch.order([rest], self.row.halvings)
+        task.prepare(types, packet.lease.file)
+
+    def _at_hand(self, running: Running, task: Task, source: Source, packet: Packet) -> Source:
+        """What the task runs over: the bite in hand, with what was read of it ahead. What comes next is read meanwhile."""
+        packet.fetched = None
+        if not isinstance(source, Reader | View | Selection):
+            return source
+        if task.reads_by_itself:
+            self.prefetch.drop()
+            return source
+        names = self._names(running, task, source)
+        packet.fetched = self.prefetch.take(packet.key, source, packet.position, packet.bite_stop, names)
+        self.prefetch.order(list(self._plans(running, task, source, packet)), self.row.halvings)
+        return packet.fetched
+
+    def _learn(self, running: Running, packet: Packet, seconds: float) -> None:
+        """The bite in hand is done. What it waited for the first byte is no reason to take fewer entries."""
+        entries, fetched = packet.end(), packet.fetched
+        if fetched is None:
+            running.bites.learn(entries, seconds)
+            return
+        running.touched.learn(fetched.touched)
+        self.prefetch.bite_took(fetched, seconds)
+        computing = seconds - min(fetched.idle, fetched.counters.latency)
+        running.bites.learn(entries, computing, fetched.size * entries // max(1, fetched.stop - fetched.start))
+
+    def _plans(self, running: Running, task: Task, source: Reader | View | Selection, packet: Packet) -> Iterator[Plan]:
+        """What comes after the bite in hand: the rest of its packet, then the packets that wait.
+
+        Of entries that are suspected of taking slots down, nothing is read before they are at work.
+        """
+        if packet.lease.bite is not None:
+            return
+        if packet.bite_stop < packet.stop:
+            yield self._rest(running, task, source, packet)
+        for lease in self.todo:
+            if isinstance(lease, messages.Lease) and lease.file.kind == "tree" and lease.bite is None:
+                other = self.queries[lease.query]
+                waiting = self._source_of_waiting(other, lease)
+                if waiting is not None and other.task is not None and lease.start < waiting.entries:
+                    stop = min(lease.stop, waiting.entries)
+                    bite = self._size(other, lease, stop - lease.start)
+                    stretch = Stretch((lease.query, lease.lease), lease.start, stop, bite)
+                    yield Plan(stretch, waiting, self._names(other, other.task, waiting))
+
+    def _rest(self, running: Running, task: Task, source: Reader | View | Selection, packet: Packet) -> Plan:
+        """What of a packet comes after the bite in hand."""
+        start, stop = packet.bite_stop, packet.stop
+        bite = self._size(running, packet.lease, stop - start)
+        return Plan(Stretch(packet.key, start, stop, bite), source, self._names(running, task, source))
+
+    def _source_of_waiting(self, running: Running, lease: messages.Lease) -> Reader | View | Selection | None:
+        """Where the entries of a packet that waits come from. Its file is opened meanwhile; None until that is done."""
+        file = lease.file
+        readers = [self._reader_of_waiting(running, *tree) for tree in trees_of(file)]
+        reader = running.views.of(file, [reader for reader in readers if reader is not None])
+        if reader is None or (lease.opening and running.mask is not None):
+            return None
+        if lease.runs is None:
+            return reader
+        if self._waiting is None or self._waiting[0] is not lease or self._waiting[1].reader is not reader:
+            self._waiting = lease, Selection(reader, Listing(lease.runs), lease.start)
+        return self._waiting[1]
+
+    def _reader_of_waiting(self, running: Running, path: str, tree: str) -> Reader | None:
+        reader = self.readers.peek(path, tree, running.wallet)
+        if reader is None and self.prefetch.opens(path):
+            reader = self.openings.begin(path, tree, running.wallet)
+        return reader
+
+    @staticmethod
+    def _names(running: Running, task: Task, source: Reader | View | Selection) -> Names:
+        """The columns that a bite reads, as far as they are known."""
+        if task.branches is not None:
+            file = reader_of(source)
+            return Names(tuple(file.stored(task.branches) if isinstance(file, View) else task.branches))
+        return Names() if task.reads_by_itself else running.touched.names.among(source.names)
+
+    def _size(self, running: Running, lease: messages.Lease, left: int) -> int:
+        """Entries of the next bite when `left` are left."""
+        bite = min(running.bites.next(left), lease.bite or LARGEST_BITE)
+        return max(1, bite >> self.row.halvings) if bite else 0
 
     def _finish(
-        self, running: Running, task: Task, packet: Packet, seconds: float, cpu_before: float, bytes_read: int
+        self, running: Running, task: Task, packet: Packet, source: Source, seconds: float, waited: float
     ) -> None:
         """Add the packet's result to the slot's, and report; the result itself is handed over when it is due."""
         lease = packet.lease
@@ -432,8 +543,16 @@ class SlotProcess:
         if not running.parts:
             running.since = time.monotonic()
         running.parts.append(Part(lease.lease, lease.start, packet.position, packet.gaps))
-        cpu = time.process_time() - cpu_before
-        self._send(messages.Finished(lease.query, lease.lease, packet.position, seconds, cpu, bytes_read))
+        elapsed, cpu = self.meter.times()
+        reader = reader_of(source) if isinstance(source, Reader | View | Selection) else source
+        requests, size, latency = self.meter.read(reader)
+        self._send(
+            messages.Finished(
+                lease.query, lease.lease, packet.position, seconds, cpu, size, elapsed, waited, requests, latency
+            )
+        )
+        if isinstance(reader, Reader | View) and not any(_is_in(lease.file, thing) for thing in self.todo):
+            reader.forget_ahead()
 
     def _hand_over_due(self) -> None:
         """Hand over the first packet, what has waited long enough, and everything when there is no lease at hand."""
@@ -453,6 +572,8 @@ class SlotProcess:
         running.parts, running.total, running.handed_over = [], Total(), True
         self._commits += 1
         try:
+            if running.task is not None:
+                running.task.modules.enter()
             self._send(messages.Commit(self._commits, number, parts), total.partial().to_frames())
         except ERRORS as error:
             failure, pickled = describe(_told(error), File(""), None, None)
@@ -460,67 +581,9 @@ class SlotProcess:
                 self._send(messages.Failed(number, part.lease, failure), pickled)
 
 
-class Packet:
-    """A lease at work: how far it has come, and the bite in hand.
-
-    Attributes:
-        position: entries before it are done.
-        stop: where it ends.
-        bite_stop: where the bite in hand ends, which begins at `position`.
-        aside: the result of the bites that are done, where each is put aside; None where all are in the task.
-        gaps: entries that were skipped.
-    """
-
-    def __init__(self, lease: messages.Lease, aside: Total | None = None) -> None:
-        self.lease = lease
-        self.position = self.bite_stop = lease.start
-        self.stop = lease.stop
-        self.revoked = False
-        self.bites = 0
-        self.selection: Selection | None = None
-        self.aside = aside
-        self.gaps: list[Gap] = []
-        self._biting = False
-
-    def is_of(self, message: messages.Truncate | messages.Revoke) -> bool:
-        """Whether a message is about this lease."""
-        return is_of(self.lease, message)
-
-    def begin(self, entries: int) -> None:
-        """A bite of `entries` begins at `position`."""
-        self._biting, self.bite_stop = True, self.position + entries
-
-    def end(self) -> int:
-        """The bite is done; how many entries it had."""
-        entries = self.bite_stop - self.position
-        self.position = self.bite_stop
-        self.bites += 1
-        self._biting = False
-        return entries
-
-    def begin_again(self) -> None:
-        """What has been done is forgotten; from now on the results of bites are put aside."""
-        self.position = self.bite_stop = self.lease.start
-        self.bites, self._biting = 0, False
-        self.aside = Total()
-
-    def covering(self, start: int, stop: int) -> tuple[int, int]:
-        """The entries of the file from the first to the last of a range, which may be of listed ones."""
-        return (start, stop) if self.selection is None else self.selection.covering(start, stop)
-
-    def at_fault(self, entry: int | None) -> tuple[int | None, int | None]:
-        """The entries that an error came from: one entry where the task knows it, the bite, or nothing before the first."""
-        if not self._biting:
-            return None, None
-        start, stop = self.covering(self.position, self.bite_stop)
-        if entry is not None and start <= entry < stop:
-            return entry, entry + 1
-        return start, stop
-
-
-def is_of(thing: Todo, message: messages.Truncate | messages.Revoke) -> TypeGuard[messages.Lease]:
-    """Whether `thing` is the lease that a message is about."""
-    return isinstance(thing, messages.Lease) and (message.query, message.lease) == (thing.query, thing.lease)
+def _is_in(file: File, thing: Todo) -> bool:
+    """Whether a slot has to do something in a file."""
+    return isinstance(thing, messages.Lease) and (thing.file.path, thing.file.tree) == (file.path, file.tree)
 
 
 def _may_skip(setup: messages.Setup, lease: messages.Lease, error: BaseException) -> bool:
@@ -537,12 +600,3 @@ def _may_skip(setup: messages.Setup, lease: messages.Lease, error: BaseException
 def _told(error: BaseException) -> BaseException:
     """What the user is told of an error in sending a result: over the limits of the protocol is her result, not us."""
     return MergeError(f"the result cannot be sent: {error}") if isinstance(error, LocalProtocolError) else error
-
-
-def packet_end(layout: FileLayout, wish: int) -> int:
-    """Where the first packet of a file ends: with the file, or on the last cluster boundary within the wish."""
-    if layout.entries <= wish:
-        return layout.entries
-    index = bisect_right(layout.clusters, wish) - 1
-    edge = layout.clusters[index] if index >= 0 else 0
-    return edge if edge > 0 else wish

@@ -1,4 +1,5 @@
-"""How the bytes of a file come: from a disk, an XRootD server or a web server, and ahead of their use if they are far.
+"""How the bytes of a file come: from a disk, an XRootD server, a web server or a store of objects, and ahead of their use
+if they are far.
 
 A uproot *source* answers requests for byte ranges. The remote ones are extended here by read-ahead: `ahead` asks for
 ranges and returns at once, and whoever asks for the same ranges later (eventmill's own basket reader, or uproot) is
@@ -7,30 +8,47 @@ given what has been fetched meanwhile. All ranges of one `ahead` travel in one v
 
 from __future__ import annotations
 
-import importlib
 import os
 import queue
+import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from uproot.source.chunk import Chunk, Source
 from uproot.source.fsspec import FSSpecSource
 from uproot.source.futures import TrivialFuture
-from uproot.source.xrootd import XRootDSource
+
+from .credentials import Wallet, shown
+from .xrootd import ServerError, XRootDSource
 
 Range = tuple[int, int]
 """First byte and byte after the last, of a file."""
 
-HEAD = 16 << 10
-TAIL = 128 << 10
-"""Bytes of the two ends of a remote file that are read when it is opened."""
-REQUEST_BYTES = 256 << 20
-"""A vector read within both limits that XRootD servers advertise still fails beyond 2 GiB (xrootd#2614)."""
+AHEAD_BYTES = 64 << 20
+"""What is asked for ahead of its use at most, by a slot: more than is on its way to it at 1 Gb/s and 0.5 s."""
+KEPT_BYTES = 16 << 20
+"""Of what was used last, so many bytes are kept: a read often begins with some that the one before it has used."""
 
-AHEAD_BYTES = 1 << 30
-"""What was asked for ahead and is not used, because the packet went to somebody else, is dropped beyond this size."""
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What was asked for from a source of data.
+
+    Attributes:
+        requests: how often something was asked for.
+        bytes_read: how many bytes, compressed as they are.
+        waited: seconds that readers have waited for bytes.
+        latency: seconds of a round trip to a server, lately; 0.0 where it is not known.
+    """
+
+    requests: int = 0
+    bytes_read: int = 0
+    waited: float = 0.0
+    latency: float = 0.0
 
 
 class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
@@ -109,95 +127,193 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-class ReadAhead(Source):  # type: ignore[misc]
-    """Mixed into a uproot source: remembers what was asked for ahead, and hands it out once."""
+class Timed:
+    """A uproot future that tells its source for how long it was waited for."""
 
-    def ahead(self, ranges: Iterable[Range]) -> None:
-        """Ask for ranges without waiting for them; those asked for already are not asked for again."""
-        fetched = self._fetched()
-        for request in _requests([span for span in dict.fromkeys(ranges) if span not in fetched]):
-            fetched.update(zip(request, super().chunks(request, queue.SimpleQueue()), strict=True))
-        unused = sum(stop - start for start, stop in fetched) - AHEAD_BYTES
-        while unused > 0:
-            start, stop = next(iter(fetched))
-            unused -= stop - start
-            del fetched[start, stop]
+    def __init__(self, source: Counts, future: Any) -> None:
+        self._source, self._future = source, future
+
+    def result(self, timeout: float | None = None) -> Any:
+        """As the future's own."""
+        began = time.monotonic()
+        result = self._future.result()
+        self._source.waited += time.monotonic() - began
+        return result
+
+
+class Counts(Source):  # type: ignore[misc]
+    """Mixed into a uproot source: what it has cost to read.
+
+    Attributes:
+        waited: seconds for which somebody waited for bytes.
+        latency: seconds of a round trip to a server, smoothed; 0.0 where that is not known.
+    """
+
+    waited = 0.0
+    latency = 0.0
+
+    @property
+    def requests(self) -> int:
+        """Requests so far; a vector read is one."""
+        return int(self._num_requests)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes asked for so far, compressed as they are."""
+        return int(self._num_requested_bytes)
+
+
+class CountedLocal(Counts, LocalSource):
+    """A file of this machine."""
+
+    def chunk(self, start: int, stop: int) -> Chunk:
+        """As `LocalSource`'s."""
+        began = time.monotonic()
+        chunk = super().chunk(start, stop)
+        self.waited += time.monotonic() - began
+        return chunk
 
     def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
-        """As uproot's: the ranges, fetched together, in the order of `ranges`; their bytes may still be on the way."""
-        self.ahead(ranges)
-        fetched = self._fetched()
-        chunks = {span: fetched.pop(span) for span in dict.fromkeys(ranges)}
+        """As `LocalSource`'s."""
+        began = time.monotonic()
+        chunks = super().chunks(ranges, notifications)
+        self.waited += time.monotonic() - began
+        return chunks
+
+
+class _Store:
+    """Chunks of a file, those put in first being the first to go when there are too many bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._chunks: dict[Range, Chunk] = {}
+        self._size = 0
+
+    def __contains__(self, span: Range) -> bool:
+        return span in self._chunks
+
+    def put(self, span: Range, chunk: Chunk) -> None:
+        if span not in self._chunks:
+            self._chunks[span] = chunk
+            self._size += span[1] - span[0]
+
+    def pop(self, span: Range) -> Chunk:
+        self._size -= span[1] - span[0]
+        return self._chunks.pop(span)
+
+    def shrink(self) -> None:
+        while self._size > self._limit:
+            self.pop(next(iter(self._chunks)))
+
+
+class ReadAhead(Counts):
+    """Mixed into a uproot source: remembers what was asked for ahead until it is used, and a little longer."""
+
+    def ahead(self, ranges: Iterable[Range]) -> None:
+        """Ask for ranges without waiting for them; those asked for already are not asked for again.
+
+        What was asked for first, and never used, is dropped beyond `AHEAD_BYTES`.
+        """
+        self._ask(ranges)
+        self._stores()[0].shrink()
+
+    def forget(self) -> None:
+        """Drop what was asked for ahead: nobody will want it."""
+        self.__dict__.pop("_chunk_stores", None)
+
+    def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
+        """As uproot's: the ranges, fetched together, in the order of `ranges`; they have come when this returns."""
+        self._ask(ranges)
+        asked, used = self._stores()
+        chunks = {span: (asked if span in asked else used).pop(span) for span in dict.fromkeys(ranges)}
+        for chunk in chunks.values():
+            chunk.wait()
+        for span, chunk in chunks.items():  # only what has come: of an error nobody wants to hear again
+            used.put(span, chunk)
+        used.shrink()
         for span in ranges:
             notifications.put(chunks[span])
         return [chunks[span] for span in ranges]
 
-    def _fetched(self) -> dict[Range, Chunk]:
-        store: dict[Range, Chunk] = self.__dict__.setdefault("_chunks_ahead", {})
-        return store
+    def _ask(self, ranges: Iterable[Range]) -> None:
+        asked, used = self._stores()
+        wanted = [span for span in dict.fromkeys(ranges) if span not in asked and span not in used]
+        if wanted:
+            for span, chunk in zip(wanted, super().chunks(wanted, queue.SimpleQueue()), strict=True):
+                asked.put(span, chunk)
+
+    def _stores(self) -> tuple[_Store, _Store]:
+        """What was asked for and is not used yet, and what was used last."""
+        stores: tuple[_Store, _Store] = self.__dict__.setdefault(
+            "_chunk_stores", (_Store(AHEAD_BYTES), _Store(KEPT_BYTES))
+        )
+        return stores
 
 
-class XRootDAhead(ReadAhead, XRootDSource):  # type: ignore[misc]
-    """root:// through the XRootD client's own vector reads, without fsspec.
+class XRootDAhead(ReadAhead, XRootDSource):
+    """root:// and roots://."""
 
-    What is needed to open a tree is at one end of the file or the other: both are read together, which saves two round
-    trips.
+
+class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
+    """Anything that fsspec reads.
+
+    Raises:
+        ServerError: what reads such addresses is not installed.
     """
 
+    def __init__(self, file_path: str, wallet: Wallet | None = None, timeout: float = 30.0, **options: Any) -> None:
+        options |= _web_options(file_path, timeout, wallet) if file_path.lower().startswith("http") else {}
+        self._wallet = wallet
+        try:
+            super().__init__(file_path, **options)
+        except (ImportError, ValueError) as error:  # so does fsspec say that it knows no such thing
+            raise ServerError(str(error), transient=False) from error
+
     def chunk(self, start: int, stop: int) -> Chunk:
-        """A range, at once if it is within one of the ends."""
-        for begin, data in self._ends:
-            if begin <= start and stop <= begin + len(data):
-                return Chunk.wrap(self, data[start - begin : stop - begin], start)
-        return super().chunk(start, stop)
+        """A range, now."""
+        began = time.monotonic()
+        try:
+            chunk = super().chunk(start, stop)
+        except Exception as error:
+            if getattr(error, "status", None) in (401, 403):  # the first thing that a web server is asked
+                reader = "anybody" if self._wallet is None else shown(self._wallet)
+                who = f"{urlsplit(self._file_path).hostname} does not let {reader} read it"
+                raise ServerError(f"{who}: it says {error.status} {error.message}", transient=False) from error  # type: ignore[attr-defined]
+            raise
+        self.latency = time.monotonic() - began
+        self.waited += self.latency
+        return chunk
 
-    def _open(self) -> None:
-        # Loaded only here, because the client and a fork do not mix. It looks at its time-outs every 15 s unless told.
-        client: Any = importlib.import_module("XRootD.client")
-        client.EnvPutInt("TimeoutResolution", 1)
-        super()._open()
-        status, info = self._resource.file.stat(timeout=self._resource._xrd_timeout())  # came with the answer to `open`
-        if status.error:
-            self._resource._xrd_error(status)
-        self._stamp = info.size, info.modtime
-        size = self._num_bytes = info.size
-        spans = [(0, size)] if size <= HEAD + TAIL else [(0, HEAD), (size - TAIL, size)]
-        chunks = super().chunks(spans, queue.SimpleQueue())
-        self._ends = [(start, chunk.raw_data) for (start, _), chunk in zip(spans, chunks, strict=True)]
-
-    def is_current(self) -> bool:
-        """Whether the server has a file of the same size and time under this name; asks it, which takes a round trip."""
-        client: Any = importlib.import_module("XRootD.client")
-        url = client.URL(self._file_path)
-        server = client.FileSystem(f"{url.protocol}://{url.hostid}")
-        status, info = server.stat(url.path_with_params, timeout=self._resource._xrd_timeout())
-        return not status.error and (info.size, info.modtime) == self._stamp
+    def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
+        """As uproot's; their bytes may still be on the way."""
+        chunks = super().chunks(ranges, notifications)
+        return [Chunk(self, chunk.start, chunk.stop, Timed(self, chunk.future)) for chunk in chunks]
 
 
-class HTTPAhead(ReadAhead, FSSpecSource):  # type: ignore[misc]
-    """http:// and https://."""
+class FSSpecAhead(ReadAhead, TimedFSSpec):
+    """s3://, and whatever else fsspec reads."""
+
+
+class HTTPAhead(FSSpecAhead):
+    """http:// and https://, whose servers are not asked for the size of a file."""
+
+
+def _web_options(path: str, timeout: float, wallet: Wallet | None) -> dict[str, Any]:
+    """What fsspec's client of web servers is told. A token is for no connection that others can read."""
+    import aiohttp
+
+    silence = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
+    options: dict[str, Any] = {"client_kwargs": {"timeout": silence}}
+    if wallet is not None and wallet.token and path.lower().startswith("https://"):
+        options |= {"headers": {"Authorization": f"Bearer {wallet.token}"}, "skip_instance_cache": True}
+    return options
 
 
 def source_class(path: str) -> Any:
     """The source that reads `path`: by its scheme, with a plain path being a file of this machine."""
-    scheme = path.partition("://")[0].lower() if "://" in path else ""
-    if scheme in ("root", "roots", "xroot", "xroots"):
+    scheme, separator, _ = path.partition("://")
+    if not separator:
+        return CountedLocal
+    if scheme.lower() in ("root", "roots", "xroot", "xroots"):
         return XRootDAhead
-    if scheme in ("http", "https"):
-        return HTTPAhead
-    return LocalSource
-
-
-def _requests(ranges: list[Range]) -> Iterator[list[Range]]:
-    """Cut a list of ranges into requests that are not too large for one reply."""
-    request: list[Range] = []
-    size = 0
-    for span in ranges:
-        length = span[1] - span[0]
-        if request and size + length > REQUEST_BYTES:
-            yield request
-            request, size = [], 0
-        request.append(span)
-        size += length
-    if request:
-        yield request
+    return HTTPAhead if scheme.lower() in ("http", "https") else FSSpecAhead

@@ -89,11 +89,13 @@ class QueryState:
     """What the agent holds of a query: the code for its slots, and what is not committed yet.
 
     Attributes:
+        credentials: what its slots show to file servers, if it has brought anything.
         latest: the last lease that came; the master numbers them upwards, so that one which came twice is told.
     """
 
     setup: messages.Setup
     analysis: Frames
+    credentials: Frames = field(default=(), repr=False)
     latest: int = -1
     total: Total = field(default_factory=Total)
     parts: dict[int, Part] = field(default_factory=dict)

@@ -24,11 +24,14 @@ from ..protocol.expressions import nearest
 from ..protocol.messages import File, Setup
 from .cycles import CycleSource
 from .events import raised
+from .fetched import Fetched
 from .held import Held
 from .items import ItemSource
 from .kernels import CompiledKernel, Readable
+from .modules import OwnModules, own_modules
 from .readers import Reader, advice
 from .selection import Selection
+from .sources import Counters
 from .view import View
 
 
@@ -36,8 +39,8 @@ class Source(Protocol):
     """Where entries come from, as a `Reader` has it."""
 
     @property
-    def bytes_read(self) -> int:
-        """Bytes read so far."""
+    def counters(self) -> Counters:
+        """What has been read so far."""
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Begin to fetch what `read` of the same will need."""
@@ -56,16 +59,21 @@ def load(
     over: Literal["tree", "cycles", "items"] = "tree",
     at: NDArray[np.int64] | None = None,
 ) -> Task:
-    """The task for a query over files of one kind. Raises what unpickling the user's code raises.
+    """The task for a query over files of one kind, its modules entered. Raises what unpickling the user's code raises.
 
     `at`, one number, is where it keeps the index of the entry at work, as `CompiledKernel` does.
     """
-    thing = unpack(bytes(blob))
+    modules = own_modules(blob, cache / "modules")
+    modules.enter()
+    thing = unpack(blob)
     if isinstance(thing, Kernel):
-        return KernelTask(CompiledKernel(thing, cache, at))
-    if setup.kind == "processor":
-        return ProcessorTask(thing)
-    return ItemTask(thing, at) if over == "items" else ColumnarTask(thing)
+        task: Task = KernelTask(CompiledKernel(thing, cache / "kernels", at))
+    elif setup.kind == "processor":
+        task = ProcessorTask(thing)
+    else:
+        task = ItemTask(thing, at) if over == "items" else ColumnarTask(thing)
+    task.modules = modules
+    return task
 
 
 def source_without_file(file: File, supply: Buffer) -> CycleSource | ItemSource:
@@ -76,10 +84,14 @@ def source_without_file(file: File, supply: Buffer) -> CycleSource | ItemSource:
 class Task(ABC):
     """Runs the analysis on bites, and holds the result of the packet at work."""
 
+    modules: OwnModules
+    """The user's own modules, which have to be entered before her code runs, or what she made is pickled."""
     branches: tuple[str, ...] | None = None
     """The branches that every bite reads, where that is known beforehand."""
     all_or_nothing = True
     """Whether nothing of a `run` that raises is in the result."""
+    reads_by_itself = False
+    """Whether it needs the file's own reader, whose columns nobody reads for it."""
 
     @property
     def entry(self) -> int | None:
@@ -134,7 +146,7 @@ class KernelTask(Task):
         self.run(source, file, 0, 0)
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
-        numbers = source.numbers(start, stop) if isinstance(source, Selection) and start < stop else None
+        numbers = source.numbers(start, stop) if isinstance(source, Fetched) else None
         self.kernel.run(source.read(self.kernel.branches, start, stop), start, numbers)
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
@@ -169,7 +181,9 @@ class ColumnarTask(Task):
                 raise raised(error) from None
             missing = _NO_FIELD.search(str(error))
             if missing is not None and isinstance(events, ak.Array) and missing[1] not in events.fields:
-                error.add_note(f"in {file.path}{nearest(missing[1], events.fields)}; {advice(missing[1])}")
+                error.add_note(
+                    f"in {file.path.partition('?')[0]}{nearest(missing[1], events.fields)}; {advice(missing[1])}"
+                )
             raise
 
     def take(self) -> Partial:
@@ -208,6 +222,8 @@ class ItemTask(ColumnarTask):
 
 class ProcessorTask(ColumnarTask):
     """A coffea processor: its `process` over NanoEvents, as coffea's own executors call it."""
+
+    reads_by_itself = True
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
         return lambda low, high: self.run(source, file, low, high)  # it reads by itself

@@ -23,9 +23,10 @@ from ..protocol.errors import AnalysisError, DatasetError
 from ..protocol.expressions import FUNCTIONS, Expression, nearest
 from ..protocol.messages import File
 from .columns import Column, Flat, Jagged, offsets_of
+from .credentials import Wallet
 from .events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed, raised
 from .readers import FileLayout, Reader, ReaderCache, advice, column_of
-from .sources import Range
+from .sources import Counters, Range
 
 MOST_VIEWS = 10
 """Views of a query that are kept: as many as files are kept open."""
@@ -84,7 +85,23 @@ class View:
     @property
     def bytes_read(self) -> int:
         """As `Reader.bytes_read`, of all files."""
-        return sum(reader.bytes_read for reader in self.readers)
+        return self.counters.bytes_read
+
+    @property
+    def counters(self) -> Counters:
+        """As `Reader.counters`, of all files; the latency is that of the slowest."""
+        parts = [reader.counters for reader in self.readers]
+        return Counters(
+            sum(part.requests for part in parts),
+            sum(part.bytes_read for part in parts),
+            sum(part.waited for part in parts),
+            max(part.latency for part in parts),
+        )
+
+    @property
+    def is_far(self) -> bool:
+        """As `Reader.is_far`, of any file."""
+        return any(reader.is_far for reader in self.readers)
 
     @property
     def identity(self) -> str:
@@ -118,7 +135,7 @@ class View:
 
     def filled(self, branches: Iterable[str]) -> list[str]:
         """Which of the columns that are read for these branches are missing here, and filled in."""
-        return [name for name in self._stored(branches) if name in self.defaults]
+        return [name for name in self.stored(branches) if name in self.defaults]
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -128,8 +145,13 @@ class View:
 
     def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
         """As `Reader.ranges_ahead`."""
-        for reader, names in self._by_reader(self._stored(branches)).items():
+        for reader, names in self._by_reader(self.stored(branches)).items():
             reader.ranges_ahead(names, ranges)
+
+    def forget_ahead(self) -> None:
+        """As `Reader.forget_ahead`."""
+        for reader in self.readers:
+            reader.forget_ahead()
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
         """As `Reader.read`."""
@@ -149,7 +171,7 @@ class View:
             DatasetError: as `Reader.read`.
             Exception: what an alias raises, with a note of its name.
         """
-        columns = dict(source.read(self._stored(branches), start, stop))
+        columns = dict(source.read(self.stored(branches), start, stop))
         events = self.lazy.array(_Given(columns, source), start, stop)
         return {name: self.aliases[name].column(events) if name in self.aliases else columns[name] for name in branches}
 
@@ -231,14 +253,15 @@ class View:
         )
 
     def _qualified(self) -> list[str]:
-        return [f"{friend}_{name}" for friend, reader in self.friends.items() for name in reader.names]
+        friends = self.friends.items()
+        return [f"{friend}{sign}{name}" for sign in "_." for friend, reader in friends for name in reader.names]
 
     def _own(self, branches: Sequence[str] | None) -> list[str] | None:
         """Those of the branches that are in the file itself; None, for all, if there are none."""
-        own = self._by_reader(self._stored(branches or ())).get(self.reader)
+        own = self._by_reader(self.stored(branches or ())).get(self.reader)
         return own or None
 
-    def _stored(self, branches: Iterable[str]) -> list[str]:
+    def stored(self, branches: Iterable[str]) -> list[str]:
         """The branches, and in the place of aliases what these read."""
         parts = (self.aliases[name].reads if name in self.aliases else (name,) for name in branches)
         return list(dict.fromkeys(name for part in parts for name in part))
@@ -387,40 +410,59 @@ class Views:
         self._plain = plain
         self._views: dict[tuple[str, str], View] = {}
 
-    def get(self, readers: ReaderCache, file: File, since: float = 0.0, identity: str = "") -> Reader | View:
+    def get(
+        self,
+        readers: ReaderCache,
+        file: File,
+        since: float = 0.0,
+        identity: str = "",
+        wallet: Wallet | None = None,
+    ) -> Reader | View:
         """The open file, or a view of it where there is more to see than its branches.
 
         Args:
-            readers, since, identity: as for `ReaderCache.get`; the identity is that of the view.
+            readers, since, identity, wallet: as for `ReaderCache.get`; the identity is that of the view.
 
         Raises:
             DatasetError: as `ReaderCache.get` and `View`.
         """
         own, *others = identities(identity, len(file.friends))
-        reader = readers.get(file.path, file.tree, since, own)
-        if self._plain or not (file.friends or self._supply.is_about_columns or reader.tree_aliases):
+        reader = readers.get(file.path, file.tree, since, own, wallet)
+        if self._is_plain(reader, file):
             return reader
-        friends = {}
+        found = [reader]
         for (name, friend), its in zip(file.friends.items(), others, strict=True):
             try:
-                friends[name] = readers.get(friend.path, friend.tree, since, its)
+                found.append(readers.get(friend.path, friend.tree, since, its, wallet))
             except DatasetError as error:
-                raise DatasetError(f"{file.path} has no friend {name}: {error}", transient=error.transient) from error
+                raise DatasetError(f"{reader.path} has no friend {name}: {error}", transient=error.transient) from error
+        return self._view(file, found)
+
+    def of(self, file: File, readers: Sequence[Reader]) -> Reader | View | None:
+        """As `get`, of readers of the file and its friends (`trees_of`) that are open; None if some are not yet."""
+        if len(readers) < 1 + len(file.friends):
+            return None
+        return readers[0] if self._is_plain(readers[0], file) else self._view(file, readers)
+
+    def _is_plain(self, reader: Reader, file: File) -> bool:
+        return self._plain or not (file.friends or self._supply.is_about_columns or reader.tree_aliases)
+
+    def _view(self, file: File, readers: Sequence[Reader]) -> View:
+        """The view of these readers, which is kept: what is prepared for a file takes some time."""
         key = (file.path, file.tree)
+        friends = dict(zip(file.friends, readers[1:], strict=True))
         view = self._views.pop(key, None)
-        if view is None or view.reader is not reader or view.friends != friends:
-            view = View(reader, friends, self._supply)
+        if view is None or (view.reader, view.friends) != (readers[0], friends):
+            view = View(readers[0], friends, self._supply)
         while len(self._views) >= MOST_VIEWS:
             del self._views[next(iter(self._views))]
         self._views[key] = view
         return view
 
 
-def drop(readers: ReaderCache, file: File) -> None:
-    """Close the readers of a file and its friends, as `ReaderCache.drop`."""
-    readers.drop(file.path, file.tree)
-    for friend in file.friends.values():
-        readers.drop(friend.path, friend.tree)
+def trees_of(file: File) -> list[tuple[str, str]]:
+    """Path and tree of a file and of its friends."""
+    return [(file.path, file.tree), *((friend.path, friend.tree) for friend in file.friends.values())]
 
 
 def joined_identity(parts: Sequence[str]) -> str:

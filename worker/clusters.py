@@ -1,0 +1,47 @@
+"""Whole clusters of an RNTuple as uproot reads them, for fields that only it can read.
+
+uproot decodes a cluster as a whole, however few of its entries are asked for. ROOT's clusters hold 128 MB, and a search
+for a bad event reads the same entries in ever smaller parts: so the clusters read last are kept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+KEPT_BYTES = 64 << 20
+"""Of all arrays that are kept; the last one is kept whatever its size."""
+
+
+class Clusters:
+    """Reads fields by clusters, and keeps the last one of each.
+
+    Args:
+        edges: the first entry of each cluster, and the number of entries.
+
+    Example:
+        >>> Clusters(edges).array("Muon", ntuple["Muon"], 100, 200)  # doctest: +SKIP
+    """
+
+    def __init__(self, edges: NDArray[np.int64]) -> None:
+        self._edges = edges
+        self._kept: OrderedDict[str, tuple[int, ak.Array]] = OrderedDict()
+
+    def array(self, name: str, field: Any, start: int, stop: int) -> ak.Array:
+        """The entries `[start, stop)` of uproot's `field`, called `name` here."""
+        cluster = int(self._edges.searchsorted(start, "right")) - 1
+        if start == stop or stop > self._edges[cluster + 1]:
+            return field.array(entry_start=start, entry_stop=stop, library="ak")
+        low, high = self._edges[cluster : cluster + 2].tolist()
+        kept, array = self._kept.pop(name, (-1, None))
+        if kept != cluster:
+            array = field.array(entry_start=low, entry_stop=high, library="ak")
+        self._kept[name] = cluster, array
+        size = sum(array.nbytes for _, array in self._kept.values())
+        while size > KEPT_BYTES and len(self._kept) > 1:
+            size -= self._kept.popitem(last=False)[1][1].nbytes
+        return array[start - low : stop - low]

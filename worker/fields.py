@@ -1,0 +1,248 @@
+"""The fields of an RNTuple: the columns that each of them is stored in, and how those make up its values.
+
+A field is a tree. A `std::vector<float>` is a collection, whose column says where the list of each entry ends, around
+a leaf, whose column holds the numbers of all lists one behind the other. NanoAOD keeps all lists of the muons in one
+such collection of records, and shows `Muon_pt` and `nMuon` as *projected* fields, which borrow the columns of others.
+See the RNTuple binary format specification, version 1.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from uproot.const import RNTupleFieldFlags as Flags
+from uproot.const import RNTupleFieldRole as Role
+
+Columns: TypeAlias = Sequence[tuple[int, Any]]
+"""Columns by their number and uproot's record of them."""
+
+
+class Coding(NamedTuple):
+    """How the pages of a column hold its elements.
+
+    `split`: all first bytes of the elements, then all second ones, and so on. `zigzag`: the sign is the lowest bit.
+    `delta`: each element but the page's first is the difference to the one before. `bits`: eight booleans in a byte.
+    """
+
+    native: str
+    split: bool = False
+    zigzag: bool = False
+    delta: bool = False
+    bits: bool = False
+
+
+_CHAR = 0x02
+_NUMBERS = {
+    0x00: Coding("?", bits=True),
+    0x01: Coding("u1"),
+    _CHAR: Coding("u1"),
+    0x03: Coding("i1"),
+    0x04: Coding("u1"),
+    0x05: Coding("i2"),
+    0x06: Coding("u2"),
+    0x07: Coding("i4"),
+    0x08: Coding("u4"),
+    0x09: Coding("i8"),
+    0x0A: Coding("u8"),
+    0x0C: Coding("f4"),
+    0x0D: Coding("f8"),
+    0x11: Coding("i2", split=True, zigzag=True),
+    0x12: Coding("u2", split=True),
+    0x13: Coding("i4", split=True, zigzag=True),
+    0x14: Coding("u4", split=True),
+    0x15: Coding("i8", split=True, zigzag=True),
+    0x16: Coding("u8", split=True),
+    0x18: Coding("f4", split=True),
+    0x19: Coding("f8", split=True),
+}
+"""By the number that the specification gives a type of column. Floats of fewer bits are left to uproot."""
+_INDICES = {
+    0x0E: Coding("i4"),
+    0x0F: Coding("i8"),
+    0x1A: Coding("i4", split=True, delta=True),
+    0x1B: Coding("i8", split=True, delta=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A column in the file.
+
+    Attributes:
+        number: the column's, in the RNTuple.
+        field: name of a field that it belongs to, for messages.
+        native: type of its elements in memory.
+        coding: how its pages hold them.
+        width: how many of them an entry has; None in lists, where that differs.
+        first: number of the first element in the file. Those before it, of a field that was added while the file was
+            written already, are zero.
+    """
+
+    number: int
+    field: str
+    native: np.dtype[Any]
+    coding: Coding
+    width: int | None
+    first: int
+
+    def page_size(self, elements: int) -> int:
+        """Bytes of a page of so many elements, before compression."""
+        return -(-elements // 8) if self.coding.bits else elements * self.native.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A number an entry, or an array of them of a fixed `shape`."""
+
+    column: Stored
+    shape: tuple[int, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Elements of the column that an entry has."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The length of the list that each entry of a collection has; `column` has the lists' ends."""
+
+    column: Stored
+    width = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A string an entry; `column` has the strings' ends."""
+
+    column: Stored
+    characters: Numbers
+    width = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """A list an entry; `column` has the lists' ends."""
+
+    column: Stored
+    content: Tree
+    width = 1
+
+
+Tree: TypeAlias = Numbers | Counts | Texts | Lists
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A top-level field of plain values.
+
+    Attributes:
+        name: what it is called.
+        tree: how it is stored.
+        counter: name of the field with the lengths of this one's lists, "" if there is none.
+    """
+
+    name: str
+    tree: Tree
+    counter: str
+
+
+class Schema:
+    """The fields of an open RNTuple.
+
+    Args:
+        ntuple: uproot's.
+        numbers: the top-level fields' numbers, by the names that they are to be read by.
+
+    Example:
+        >>> Schema(ntuple, {"Muon_pt": 1979}).field("Muon_pt").counter  # doctest: +SKIP
+        'nMuon'
+    """
+
+    def __init__(self, ntuple: Any, numbers: Mapping[str, int]) -> None:
+        self._numbers = numbers
+        self._records = ntuple.field_records
+        self._columns: dict[int, list[tuple[int, Any]]] = defaultdict(list)
+        self._children: dict[int, list[int]] = defaultdict(list)
+        for number, column in enumerate(ntuple.column_records):
+            self._columns[column.field_id].append((number, column))
+        for number, record in enumerate(self._records):
+            if record.parent_field_id != number:
+                self._children[record.parent_field_id].append(number)
+
+    def field(self, name: str) -> Field | None:
+        """A top-level field, or None if only uproot can read it."""
+        tree = self._tree(self._numbers[name], name, 1)
+        if tree is None:
+            return None
+        return Field(name, tree, self._counters.get(tree.column.number, "") if isinstance(tree, Lists) else "")
+
+    @functools.cached_property
+    def _counters(self) -> dict[int, str]:
+        """Names of fields of lengths, by the number of the column with the lists' ends."""
+        counters: dict[int, str] = {}
+        for name, number in self._numbers.items():
+            tree = self._tree(number, name, 1) if _is_count(self._records[number]) else None
+            if tree is not None:
+                counters.setdefault(tree.column.number, name)
+        return counters
+
+    def _tree(self, number: int, name: str, width: int | None) -> Tree | None:
+        """A field within the top-level field `name`, of which an entry has `width` values, or None if in lists."""
+        record = self._records[number]
+        children = self._children.get(number, ())
+        columns = self._columns.get(number if record.source_field_id is None else record.source_field_id, ())
+        if any(column.repr_idx for _, column in columns):
+            return None  # stored in another way in each cluster
+        if record.struct_role == Role.COLLECTION and len(columns) == len(children) == 1:
+            ends, content = _stored(_INDICES, columns[0], name, width), self._tree(children[0], name, None)
+            is_option = record.type_name.startswith("std::optional")
+            return None if is_option or ends is None or content is None else Lists(ends, content)
+        if record.struct_role != Role.LEAF:
+            return None
+        if record.flags & Flags.REPETITIVE:
+            return self._array(record.repetition, columns, children, name, width)
+        if not columns and len(children) == 1:  # an enumeration or an atomic number
+            return self._tree(children[0], name, width)
+        return _leaf(_is_count(record), columns, name, width)
+
+    def _array(
+        self, length: int, columns: Columns, children: Sequence[int], name: str, width: int | None
+    ) -> Tree | None:
+        """Arrays of fixed size: of the only child's values, or, for `std::bitset`, of the field's own."""
+        if length == 0:
+            return None
+        width = None if width is None else length * width
+        inner = self._tree(children[0], name, width) if len(children) == 1 else _leaf(False, columns, name, width)
+        return Numbers(inner.column, (length, *inner.shape)) if isinstance(inner, Numbers) else None
+
+
+def _is_count(record: Any) -> bool:
+    return "RNTupleCardinality" in record.type_name
+
+
+def _leaf(is_count: bool, columns: Columns, name: str, width: int | None) -> Tree | None:
+    """A field without others in it."""
+    if len(columns) == 1:
+        column = _stored(_INDICES if is_count else _NUMBERS, columns[0], name, width)
+        return None if column is None else Counts(column) if is_count else Numbers(column)
+    if len(columns) == 2 and columns[1][1].type == _CHAR:
+        ends, characters = _stored(_INDICES, columns[0], name, width), _stored(_NUMBERS, columns[1], name, None)
+        return None if ends is None or characters is None else Texts(ends, Numbers(characters))
+    return None
+
+
+def _stored(codings: Mapping[int, Coding], column: tuple[int, Any], name: str, width: int | None) -> Stored | None:
+    number, record = column
+    coding = codings.get(record.type)
+    if coding is None:
+        return None
+    native = np.dtype(coding.native)
+    if record.nbits != (1 if coding.bits else 8 * native.itemsize) or record.first_element_index >> 63:
+        return None
+    return Stored(number, name, native, coding, width, record.first_element_index)

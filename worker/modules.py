@@ -1,0 +1,107 @@
+"""The user's own modules in a slot: unpacked once a machine, and imported from there while their query is at work.
+
+Two queries may bring different versions of a module. Each keeps what it has imported; at a change of query the modules
+of the one are taken out of `sys.modules`, and those of the other put back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from weakref import WeakValueDictionary
+
+from ..protocol.analysis import modules_of
+from ..protocol.codec import Buffer
+from ..protocol.fingerprint import arrive
+from ..protocol.modules import OwnModule, top
+from .tidy import tidy, use
+
+
+class OwnModules:
+    """What `import` finds of a query's own modules; made by `own_modules`.
+
+    Args:
+        folders: where each module is, by its name.
+    """
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self._folders = folders
+        self._loaded: dict[str, ModuleType] = {}
+        self._hidden: dict[str, ModuleType] = {}
+
+    def enter(self) -> None:
+        """From now on the user's code of this query runs, and that of no other."""
+        global _current
+        if _current is not self:
+            _current._leave()
+            self._hidden = self._taken_out()
+            sys.modules.update(self._loaded)
+            sys.path[:0] = map(str, self._folders.values())
+            _current = self
+
+    def _leave(self) -> None:
+        self._loaded = self._taken_out()
+        sys.modules.update(self._hidden)
+        for folder in self._folders.values():
+            with contextlib.suppress(ValueError):  # the user's code may change the path, too
+                sys.path.remove(str(folder))
+
+    def _taken_out(self) -> dict[str, ModuleType]:
+        """The modules of our names, which are no longer there."""
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if top(name) in self._folders}
+
+
+_current = OwnModules({})
+_known: WeakValueDictionary[tuple[Path, ...], OwnModules] = WeakValueDictionary()
+_places: dict[str, str] = {}
+"""Where a folder's modules lie in the session."""
+
+
+def own_modules(blob: Buffer, cache: Path) -> OwnModules:
+    """The modules that came with an analysis, unpacked. Queries that brought the same share what they import.
+
+    Args:
+        blob: of the analysis.
+        cache: folder for them, which processes may share.
+    """
+    folders = {module.name: _unpacked(module, cache) for module in modules_of(blob)}
+    places = tuple(folders.values())
+    made = _known.get(places)
+    if made is None:
+        made = _known[places] = OwnModules(folders)
+    return made
+
+
+def as_in_session(text: str) -> str:
+    """A text in which the files of own modules are where the user has them."""
+    for folder, place in _places.items():
+        text = text.replace(folder, place)
+    return text
+
+
+def _unpacked(module: OwnModule, cache: Path) -> Path:
+    """The folder from which a module is imported; another slot or an earlier worker may have made it."""
+    arrive(cache)
+    folder = cache / module.digest[:40]
+    _places[str(folder)] = module.folder
+    if folder.is_dir():
+        use(folder)
+        return folder
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=cache, prefix="."))
+    try:
+        for path, content in module.files.items():
+            file = part / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        part.rename(folder)
+    except OSError:
+        shutil.rmtree(part, ignore_errors=True)
+        if not folder.is_dir():  # nobody was faster
+            raise
+    tidy(cache)
+    return folder

@@ -1,0 +1,221 @@
+"""Reads the next bite in a thread while the slot computes the one in hand, and asks for the bytes of those behind it.
+
+A reader belongs to one thread at a time. Either an *order* is out, and the thread of this module reads, or none is, and
+the slot's own thread may (`settle` waits for that). So readers need no locks. Files that are waited for are opened in
+another thread: nobody else has their readers yet.
+
+Two threads on one core would only hinder each other. The next bite is read ahead where that gains time: where the file is
+far, where a core is spare, or where bytes are waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+from ..protocol.errors import DatasetError
+from .fetched import Fetched, Names
+from .horizon import Horizon, Key, Stretch
+from .readers import Reader, ReaderCache
+from .selection import Selection
+from .view import View
+
+WAITS = 0.25
+"""From this part of its time that a slot waits for the bytes of files that are not far, they are read ahead too."""
+MOST_OPENING = 4
+"""Files that are opened ahead at most: of more, the first are of packets that went to somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be read: entries of a source, and which columns of them."""
+
+    stretch: Stretch
+    source: Reader | View | Selection
+    names: Names
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A bite that the thread reads, and how many entries it has asked for ahead, with how many bytes."""
+
+    lease: Key
+    fetched: Fetched
+    done: Future[tuple[int, int]]
+
+
+class Prefetch:
+    """The pipeline of one slot.
+
+    Args:
+        spare: there are more cores than slots, so that the thread has one to run on.
+
+    Attributes:
+        waited: seconds in which the slot had nothing to do, since its data had not come.
+
+    Example:
+        Bite after bite::
+
+            fetched = prefetch.take(lease, source, position, stop, names)
+            prefetch.order([Plan(rest_of_the_packet, source, names), Plan(next_packet, another, names)])
+            task.run(fetched, file, position, stop)
+            prefetch.bite_took(fetched, seconds)
+    """
+
+    def __init__(self, spare: bool = False) -> None:
+        self._spare = spare
+        self._thread: ThreadPoolExecutor | None = None
+        self._order: Order | None = None
+        self._horizon = Horizon()
+        self._waits = 0.0
+        self.waited = 0.0
+
+    def opened(self, reader: Reader | View, began: tuple[float, float]) -> None:
+        """A file was opened, or waited for: since `began`, by the clock and in CPU time, there was nothing else to do."""
+        idle = _idle(began)
+        self.waited += idle if reader.is_far else min(idle, reader.counters.waited)
+
+    def settle(self) -> None:
+        """Wait until the thread reads nothing: from then on, and until the next `order`, readers are the caller's."""
+        if self._order is not None:
+            wait([self._order.done])
+
+    def drop(self) -> None:
+        """Forget what is read ahead: it will not be wanted. Readers are the caller's then."""
+        self.settle()
+        self._order = None
+
+    def ordered(self, lease: Key, start: int) -> int | None:
+        """Where the bite from `start` on that is being read ahead ends, None if there is none."""
+        order = self._order
+        return (
+            order.fetched.stop if order is not None and (order.lease, order.fetched.start) == (lease, start) else None
+        )
+
+    def take(self, lease: Key, source: Reader | View | Selection, start: int, stop: int, names: Names) -> Fetched:
+        """The entries `[start, stop)`, and more if more was read ahead.
+
+        Nothing is read here if the file is near: what is asked for of the entries is read then. Raises nothing that
+        reading may raise, but what comes out of it later.
+        """
+        began = time.monotonic(), time.process_time()
+        self.settle()
+        order, self._order = self._order, None
+        if order is not None:
+            self._horizon.entries_had(*order.done.result())
+            fetched = order.fetched
+            fetched.idle = min(_idle(began), fetched.waited)
+            if (order.lease, fetched.start) == (lease, start) and reader_of(fetched.source) is reader_of(source):
+                return fetched
+            self.waited += fetched.idle
+        fetched = Fetched(source, start, stop, self.settle)
+        if source.is_far and names:
+            fetched.fetch(names)
+            fetched.idle = fetched.waited
+        return fetched
+
+    def order(self, plans: Sequence[Plan], halvings: int = 0) -> None:
+        """Have the first bite of the first plan read, and the bytes of what follows asked for, as far as that is of use.
+
+        Args:
+            plans: what will be read, in order; none of it is in hand.
+            halvings: how often to halve what is in memory, because it is short.
+        """
+        if self._order is not None or not plans:
+            return
+        self._horizon.keep({plan.stretch.lease for plan in plans})
+        first, by_lease = plans[0], {plan.stretch.lease: plan for plan in plans}
+        latency = max(plan.source.counters.latency for plan in plans)
+        pieces = self._horizon.ask([plan.stretch for plan in plans], latency, halvings)
+        far = [(by_lease[piece.lease], piece) for piece in pieces if by_lease[piece.lease].source.is_far]
+        reads = bool(first.names) and (first.source.is_far or self._spare or self._waits > WAITS)
+        if not far and not reads:
+            return
+        fetched = Fetched(first.source, first.stretch.start, first.stretch.end, self.settle)
+        names = first.names if reads else Names()
+
+        def carry_out() -> tuple[int, int]:
+            asked = _ask(far)
+            fetched.fetch(names)
+            return asked
+
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "read ahead")
+        self._order = Order(first.stretch.lease, fetched, self._thread.submit(carry_out))
+
+    def ask_first(self, plan: Plan) -> None:
+        """Ask for the bytes of the first bites at once, before there is anything to compute."""
+        self.settle()
+        if plan.source.is_far:
+            _ask([(plan, piece) for piece in self._horizon.ask([plan.stretch], 0.0)])
+
+    def bite_took(self, fetched: Fetched, seconds: float) -> None:
+        """A bite is over. It took `seconds` from being taken to its end, with what it read on demand."""
+        self.waited += fetched.idle
+        self._horizon.bite_took(max(0.0, seconds - fetched.idle))
+        if not fetched.source.is_far:
+            self._waits += (fetched.waited / max(seconds, 1e-6) - self._waits) / 8
+
+    def opens(self, path: str) -> bool:
+        """Whether it is of use to open this file ahead."""
+        return self._spare or "://" in path
+
+
+class Openings:
+    """Files that are being opened in a thread, for packets that wait.
+
+    Args:
+        readers: whose `new` opens a file, given what tells it from others: its path, its tree, and so on.
+    """
+
+    def __init__(self, readers: ReaderCache) -> None:
+        self._new = readers.new
+        self._thread: ThreadPoolExecutor | None = None
+        self._readers: dict[tuple[Any, ...], Future[Reader]] = {}
+
+    def begin(self, *file: Any) -> Reader | None:
+        """Open a file, unless that has begun already; its reader, once there is one."""
+        if file not in self._readers:
+            while len(self._readers) >= MOST_OPENING:
+                self._readers.pop(next(iter(self._readers))).add_done_callback(_close)
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, "open ahead")
+            self._readers[file] = self._thread.submit(self._new, *file)
+        opening = self._readers[file]
+        return opening.result() if opening.done() and opening.exception() is None else None
+
+    def take(self, *file: Any) -> Reader | None:
+        """The reader of a file whose opening has begun, None for any other. Raises what opening it has raised."""
+        opening = self._readers.pop(file, None)
+        return None if opening is None else opening.result()
+
+
+def _ask(pieces: Sequence[tuple[Plan, Stretch]]) -> tuple[int, int]:
+    """Ask for bytes ahead; for how many entries, and how many bytes that was."""
+    entries = size = 0
+    for plan, piece in pieces:
+        before = plan.source.counters.bytes_read
+        with contextlib.suppress(DatasetError):  # whoever reads it gets the same, and it is about those entries then
+            plan.source.ahead(plan.names.columns, piece.start, piece.stop)
+        entries, size = entries + piece.stop - piece.start, size + plan.source.counters.bytes_read - before
+    return entries, size
+
+
+def _close(opening: Future[Reader]) -> None:
+    if opening.exception() is None:
+        opening.result().close()
+
+
+def _idle(began: tuple[float, float]) -> float:
+    """Seconds since then in which no thread of this process computed."""
+    clock, cpu = began
+    return max(0.0, time.monotonic() - clock - (time.process_time() - cpu))
+
+
+def reader_of(source: Reader | View | Selection) -> Reader | View:
+    """The reader, or the view, that a source reads with."""
+    return source.reader if isinstance(source, Selection) else source

@@ -1,0 +1,63 @@
+"""Bounds for a cache folder that many processes share: what nobody has used for long is removed, now and then."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+LARGEST = 2**30
+"""Bytes of a cache folder; what was used longest ago goes first."""
+OLDEST = 30 * 86_400.0
+"""Seconds without use after which an entry goes."""
+OFTEN = 86_400.0
+"""Seconds between two looks at a folder: on a network file system a look may take seconds."""
+_STAMP = "tidied"
+
+
+def use(entry: Path) -> None:
+    """Note that an entry is used now: its time of change tells."""
+    with contextlib.suppress(OSError):  # the folder cannot be written, so nothing will be removed from it either
+        os.utime(entry)
+
+
+def tidy(folder: Path, largest: int = LARGEST, oldest: float = OLDEST, often: float = OFTEN) -> None:
+    """Remove entries (files, or folders with all that is in them) until a cache folder keeps to its bounds.
+
+    Other processes may use the folder, or tidy it, at the same time: who has opened a file keeps it, and an entry that is
+    missed is made again.
+
+    Args:
+        folder: the cache folder; nothing is done if it was tidied less than `often` seconds ago.
+        largest: bytes.
+        oldest: seconds since an entry's last use.
+        often: seconds.
+    """
+    now, stamp = time.time(), folder / _STAMP
+    with contextlib.suppress(OSError):  # not ours to tidy, or somebody else is faster
+        if stamp.exists() and now - stamp.stat().st_mtime < often:
+            return
+        stamp.touch()
+        entries = [(entry.stat().st_mtime, entry) for entry in folder.iterdir() if entry != stamp]
+        left = largest
+        for used, entry in sorted(entries, reverse=True):
+            left -= _size(entry)
+            if left < 0 or now - used > oldest:
+                _remove(entry)
+
+
+def _size(entry: Path) -> int:
+    files = entry.rglob("*") if entry.is_dir() else [entry]
+    return sum(file.stat().st_size for file in files)
+
+
+def _remove(entry: Path) -> None:
+    """A folder goes at once, under its name: nobody may find half of it."""
+    if not entry.is_dir():
+        entry.unlink(missing_ok=True)
+        return
+    aside = entry.with_name(f".{entry.name}.{os.getpid()}.old")
+    entry.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
