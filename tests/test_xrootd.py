@@ -225,7 +225,7 @@ def test_what_nobody_knows_is_said_so() -> None:
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("/data/a.root", "CountedLocal"),
+        ("/data/a.root", "LocalSource"),
         ("root://host//a", "XRootDAhead"),
         ("roots://host//a", "XRootDAhead"),
         ("XROOT://host//a", "XRootDAhead"),

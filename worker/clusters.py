@@ -33,8 +33,8 @@ class Clusters:
 
     def array(self, name: str, field: Any, start: int, stop: int) -> ak.Array:
         """The entries `[start, stop)` of uproot's `field`, called `name` here."""
-        cluster = int(self._edges.searchsorted(start, "right")) - 1
-        if start == stop or stop > self._edges[cluster + 1]:
+        cluster = min(int(self._edges.searchsorted(start, "right")), len(self._edges) - 1) - 1
+        if cluster < 0 or stop > self._edges[cluster + 1]:
             return field.array(entry_start=start, entry_stop=stop, library="ak")
         low, high = self._edges[cluster : cluster + 2].tolist()
         kept, array = self._kept.pop(name, (-1, None))

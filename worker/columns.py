@@ -97,8 +97,11 @@ def joined(columns: Sequence[Column]) -> Column:
 
 def offsets_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
     """Where lists of these lengths begin when they lie one behind the other, and where the last one ends."""
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
+    offsets = np.empty(len(lengths) + 1, dtype=np.int64)
+    offsets[0] = 0
+    ends = offsets[1:]
+    ends[:] = lengths
+    np.cumsum(ends, out=ends)  # in place it takes less than half the time
     return offsets
 
 

@@ -9,6 +9,7 @@ See the RNTuple binary format specification, version 1.
 from __future__ import annotations
 
 import functools
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ class Numbers:
     @property
     def width(self) -> int:
         """Elements of the column that an entry has."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

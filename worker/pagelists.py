@@ -15,7 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from .fields import Stored
-from .sources import Range
+from .local import Range
 
 Bytes: TypeAlias = Any
 """An array of `uint8`; numpy's types do not say that it is a buffer."""
@@ -42,6 +42,8 @@ class Located:
     sizes: list[int]
     checked: list[bool]
     """Whether a checksum follows the page."""
+    original: int
+    """Number of the first column with the very same pages: writers store what is the same once."""
 
     @property
     def elements(self) -> int:
@@ -49,9 +51,7 @@ class Located:
         return int(self.edges[-1])
 
     def pages(self, low: int, high: int) -> range:
-        """The pages with the elements `[low, high)`."""
-        if low >= high:
-            return range(0)
+        """The pages with the elements `[low, high)`, low < high."""
         first, stop = self.edges.searchsorted(low, "right") - 1, self.edges.searchsorted(high, "left")
         return range(int(first), min(int(stop), len(self.sizes)))
 
@@ -79,6 +79,7 @@ class PageLists:
         self._frames: list[tuple[Bytes, int]] = []
         self._columns: dict[int, NDArray[np.int64]] = {}
         self._located: dict[tuple[int, int], Located | None] = {}
+        self._originals: dict[tuple[Any, ...], int] = {}
         edges = [0]
         for group in ntuple.footer.cluster_group_records:
             envelope = _envelope(ntuple, group.page_list_link)
@@ -119,7 +120,11 @@ class PageLists:
         if pages is None:
             return None
         edges = np.concatenate([np.zeros(1, dtype=np.int64), np.abs(pages["elements"].astype(np.int64)).cumsum()])
-        located = Located(edges, pages["offset"].tolist(), pages["size"].tolist(), (pages["elements"] < 0).tolist())
+        original = self._originals.setdefault(
+            (cluster, column.coding, column.width, column.first, pages.tobytes()), column.number
+        )
+        offsets, sizes, checked = (part.tolist() for part in (pages["offset"], pages["size"], pages["elements"] < 0))
+        located = Located(edges, offsets, sizes, checked, original)
         if column.width is None:
             return located
         first, stop = (int(edge) * column.width for edge in self.edges[cluster : cluster + 2])
@@ -131,7 +136,7 @@ class PageLists:
         if not before:
             return located
         edges = np.concatenate([np.zeros(1, dtype=np.int64), edges + before])
-        return Located(edges, [0, *located.offsets], [0, *located.sizes], [False, *located.checked])
+        return Located(edges, [0, *offsets], [0, *sizes], [False, *checked], original)
 
     def _pages(self, column: int, cluster: int) -> NDArray[Any] | None:
         """The list of a column's pages; None if another column has its values in this cluster, or if a page has more

@@ -14,37 +14,32 @@ for when it is missed. Whole clusters need no guess.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import cramjam
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from .baskets import IrregularError
+from .codecs import decompress, decompressed
 from .columns import Column, Flat, Jagged, Strings
+from .decoding import IrregularError
+from .elements import shifter, unsplitter
 from .fields import Counts, Field, Lists, Numbers, Schema, Stored, Texts, Tree
+from .local import Range
 from .pagelists import CHECKSUM, Bytes, Located, PageLists
-from .sources import Range, ReadAhead
-from .unsplit import unsplitter
-
-_BLOCK = 9
-"""Bytes of the header of a compressed block: algorithm (2), method (1), compressed size (3), size (3)."""
-_DECOMPRESS: dict[bytes, Callable[[Any, Any], int]] = {
-    b"ZS": cramjam.zstd.decompress_into,
-    b"ZL": cramjam.zlib.decompress_into,
-    b"XZ": cramjam.xz.decompress_into,
-    b"L4": lambda block, out: _lz4(block, out),
-}
+from .sources import ReadAhead
 
 Segment: TypeAlias = tuple[int, int, int]
 """A cluster and a range of elements in it, counted from its first."""
 
 Segments: TypeAlias = tuple[Segment, ...]
-"""What some consecutive entries have of a column: all of it in the clusters between the first and the last."""
+"""What some consecutive entries have of a column, none of them empty: between the first cluster and the last, all of it."""
+
+Part: TypeAlias = tuple[int, Located, range]
+"""A cluster, the pages that a column has in it, and which of them."""
 
 Raw: TypeAlias = dict[Range, Any]
 """Chunks of the file by their range."""
@@ -84,11 +79,10 @@ class Pages:
         self._lists = PageLists(ntuple)
         self._schema = Schema(ntuple, {name: field.field_id for name, field in fields.items()})
         self._fields: dict[str, Field | None] = {}
-        self._scratch = np.empty(0, dtype=np.uint8)
         self._held: dict[int, _Held] = {}
-        """By number of the column what was read last: a next read often starts within it, or is all within it."""
+        """By number of the column (the original one) what was read last, for a next read that starts within it."""
         self._ranges: Sequence[Range] = ()
-        self._ends: dict[tuple[int, Segments], tuple[NDArray[np.int64], Segments]] = {}
+        self._ends: dict[tuple[tuple[int, ...], Segments], tuple[NDArray[np.int64], Segments]] = {}
         """Of the ranges at hand: all fields of a collection have the same offsets."""
 
     @property
@@ -106,15 +100,19 @@ class Pages:
         """Have `branch` say from now on that only uproot can read this one."""
         self._fields[name] = None
 
-    def pages(self, name: str) -> int:
-        """How many pages the values of a field have; how many clusters, if only uproot can read it."""
-        field = self.branch(name)
-        clusters = range(len(self.edges) - 1)
-        if field is None:
-            return len(clusters)
-        column = field.tree.column
-        located = [self._lists.located(column, cluster) for cluster in clusters]
-        return sum(1 if pages is None else len(pages.sizes) for pages in located)
+    def stride(self, names: Iterable[str]) -> int:
+        """Entries in a page of some fields, on average; in a cluster, for those that only uproot can read.
+
+        As it is in the cluster in the middle: page lists are long.
+        """
+        if len(self.edges) == 1:
+            return 1
+        cluster = len(self.edges) // 2 - 1
+        fields = [self.branch(name) for name in names]
+        located = [self._lists.located(field.tree.column, cluster) for field in fields if field is not None]
+        pages = sum(1 if pages is None else len(pages.sizes) for pages in located) + fields.count(None)
+        entries = int(self.edges[cluster + 1] - self.edges[cluster])
+        return max(1, entries * len(fields) // max(1, pages))
 
     def ahead(self, names: Iterable[str], ranges: Sequence[Range]) -> None:
         """Ask a remote file for the pages that `read` will need, and return at once."""
@@ -173,31 +171,32 @@ class Pages:
         for start, stop in ranges:
             segments = self._segments(start, stop)
             for name in names:
-                for column, cluster, located, pages in self._wanted(self._plain(name).tree, segments):
-                    missing |= dict.fromkeys(self._spans(column, cluster, located, pages))
+                for part in self._wanted(self._plain(name).tree, segments):
+                    missing |= dict.fromkeys(self._spans(*part))
         return list(missing)
 
-    def _spans(self, column: Stored, cluster: int, located: Located, pages: range) -> Iterator[Range]:
+    def _spans(self, cluster: int, located: Located, pages: range) -> Iterator[Range]:
         """The bytes of those among some pages that are in the file, and not held."""
-        held = self._held.get(column.number)
+        held = self._held.get(located.original)
         known = held.pages if held is not None and held.cluster == cluster else range(0)
         return (located.span(page) for page in pages if page not in known and located.sizes[page])
 
-    def _wanted(self, tree: Tree, segments: Segments) -> Iterator[tuple[Stored, int, Located, range]]:
+    def _wanted(self, tree: Tree, segments: Segments) -> Iterator[Part]:
         """The pages of all columns of a field that some of its values need; in lists, as they are guessed to be."""
         column = tree.column
-        known = self._ends.get((column.number, segments))
+        known = self._ends.get(self._key(column, segments))
         content = tree.content if isinstance(tree, Lists) else tree.characters if isinstance(tree, Texts) else None
         inner = []
         for cluster, low, high in segments:
             located = self._located(column, cluster)
             if isinstance(tree, Numbers):
-                yield column, cluster, located, located.pages(low * tree.width, high * tree.width)
+                yield cluster, located, located.pages(low * tree.width, high * tree.width)
             elif known is None:
-                yield column, cluster, located, located.pages(max(0, low - 1), high)
+                yield cluster, located, located.pages(max(0, low - 1), high)
             if content is not None:
                 inside = self._located(content.column, cluster)
-                inner.append((cluster, *_guessed(low, high, located.elements, inside, content.width)))
+                begin, end = _guessed(low, high, located.elements, inside, content.width)
+                inner += [(cluster, begin, end)] if begin < end else []
         if content is not None:
             yield from self._wanted(content, tuple(inner) if known is None else known[1])
 
@@ -224,27 +223,34 @@ class Pages:
 
         In the file there is the end of each list, counted from the cluster's first element.
         """
-        key = column.number, segments
-        if key not in self._ends:
+        key = self._key(column, segments)
+        known = self._ends.get(key)
+        if known is None:
             ends = self._elements(column, tuple((c, max(0, low - 1), high) for c, low, high in segments), raw)
             offsets = np.zeros(sum(high - low for _, low, high in segments) + 1, dtype=np.int64)
-            inner = []
-            at = done = 0
+            shifted = shifter(column.native.itemsize)
+            inner, rises, at, done = [], True, 0, 0
             for cluster, low, high in segments:
                 begin = int(ends[at]) if low else 0
-                part = ends[at + (low > 0) : at + (low > 0) + high - low]
-                at += (low > 0) + high - low
-                np.add(part, offsets[done] - begin, out=offsets[done + 1 : done + 1 + high - low])
-                done += high - low
-                inner.append((cluster, begin, int(ends[at - 1])))
-            if (offsets[1:] < offsets[:-1]).any() or any(begin < 0 for _, begin, _ in inner):
+                at += low > 0
+                part = ends[at : at + high - low]
+                into = offsets[done + 1 : done + 1 + len(part)]
+                rises &= shifted(part, int(offsets[done]) - begin, into) and 0 <= begin <= part[0]
+                if begin < part[-1]:
+                    inner.append((cluster, begin, int(part[-1])))
+                at, done = at + len(part), done + len(part)
+            if not rises:
                 raise ValueError(f"field {column.field} has lists that end before they begin")
-            self._ends[key] = offsets, tuple(inner)
-        return self._ends[key]
+            known = self._ends[key] = offsets, tuple(inner)
+        return known
+
+    def _key(self, column: Stored, segments: Segments) -> tuple[tuple[int, ...], Segments]:
+        """What tells the ends of lists from others: columns with the same pages have the same."""
+        return tuple(self._located(column, cluster).original for cluster, _, _ in segments), segments
 
     def _elements(self, column: Stored, segments: Segments, raw: Raw) -> NDArray[Any]:
         """The elements of a column in some segments, one behind the other; the last pages are held for a next read."""
-        wanted: list[tuple[int, Located, range]] = []
+        wanted: list[Part] = []
         skip = size = 0
         for cluster, low, high in segments:
             located = self._located(column, cluster)
@@ -252,29 +258,28 @@ class Pages:
                 raise ValueError(
                     f"field {column.field} has {located.elements} elements in cluster {cluster}, and lists of {high}"
                 )
-            if low < high:
-                pages = located.pages(low, high)
-                skip = skip if wanted else low - int(located.edges[pages.start])
-                size += high - low
-                wanted.append((cluster, located, pages))
+            pages = located.pages(low, high)
+            skip = skip if wanted else low - int(located.edges[pages.start])
+            size += high - low
+            wanted.append((cluster, located, pages))
         if not wanted:
             return np.empty(0, dtype=column.native)
-        held = self._held.get(column.number)
         cluster, located, pages = wanted[-1]
+        held = self._held.get(located.original)
         if len(wanted) == 1 and held is not None and held.has(cluster, pages):
             skip += int(located.edges[pages.start] - located.edges[held.pages.start])
             return held.values[skip : skip + size]
         return self._decoded(column, wanted, raw)[skip : skip + size]
 
-    def _decoded(self, column: Stored, wanted: list[tuple[int, Located, range]], raw: Raw) -> NDArray[Any]:
+    def _decoded(self, column: Stored, wanted: list[Part], raw: Raw) -> NDArray[Any]:
         """Whole pages, each decoded to where its elements stay."""
-        spans = [span for cluster, located, pages in wanted for span in self._spans(column, cluster, located, pages)]
+        spans = [span for part in wanted for span in self._spans(*part)]
         self._fetch([span for span in dict.fromkeys(spans) if span not in raw], raw)
         sizes = [int(located.edges[pages.stop] - located.edges[pages.start]) for _, located, pages in wanted]
         values = np.empty(sum(sizes), dtype=column.native)
-        held = self._held.get(column.number)
         at = 0
         for (cluster, located, pages), size in zip(wanted, sizes, strict=True):
+            held = self._held.get(located.original)
             edges = (located.edges[pages.start : pages.stop + 1] - located.edges[pages.start] + at).tolist()
             for page, start, stop in zip(pages, edges, edges[1:], strict=False):
                 out = values[start:stop]
@@ -284,32 +289,30 @@ class Pages:
                 elif not located.sizes[page]:
                     out[:] = 0
                 else:
-                    self._decode(column, cluster, page, located, raw[located.span(page)].raw_data, out)
+                    _decode(column, cluster, page, located, raw[located.span(page)].raw_data, out)
             at += size
         last = values[at - sizes[-1] :]
-        cluster, _, pages = wanted[-1]
-        self._held[column.number] = _Held(cluster, pages, last if 2 * len(last) > at else last.copy())
+        cluster, located, pages = wanted[-1]
+        self._held[located.original] = _Held(cluster, pages, last if 2 * len(last) > at else last.copy())
         return values
 
-    def _decode(self, column: Stored, cluster: int, page: int, located: Located, raw: Bytes, out: NDArray[Any]) -> None:
-        """Turn the bytes of a page into its elements."""
-        coding = column.coding
-        is_plain = not (coding.split or coding.bits)
-        size = column.page_size(len(out))
-        if not is_plain and len(self._scratch) < size:
-            self._scratch = np.empty(2 * size, dtype=np.uint8)
-        content: Bytes = out.view(np.uint8) if is_plain else self._scratch[:size]
-        try:
-            if located.checked[page]:
-                _check(raw)
-            decompress(raw[: located.sizes[page]], content)
-        except (ValueError, cramjam.DecompressionError) as error:
-            raise ValueError(f"page {page} of field {column.field} in cluster {cluster}: {error}") from error
-        if coding.split:
-            width = column.native.itemsize
-            unsplitter(width)(content, out.view(f"u{width}"), coding.zigzag, coding.delta)
-        elif coding.bits:
-            out.view(np.uint8)[:] = np.unpackbits(content, count=len(out), bitorder="little")
+
+def _decode(column: Stored, cluster: int, page: int, located: Located, raw: Bytes, out: NDArray[Any]) -> None:
+    """Turn the bytes of a page into its elements."""
+    content, coding, width = raw[: located.sizes[page]], column.coding, column.native.itemsize
+    try:
+        if located.checked[page]:
+            _check(raw)
+        if not (coding.split or coding.bits):
+            decompress(content, out.view(np.uint8))
+            return
+        coded = np.frombuffer(decompressed(content, column.page_size(len(out))), np.uint8)
+    except ValueError as error:
+        raise ValueError(f"page {page} of field {column.field} in cluster {cluster}: {error}") from error
+    if coding.split:
+        unsplitter(width)(coded, out.view(f"u{width}"), coding.zigzag, coding.delta)
+    else:
+        out.view(np.uint8)[:] = np.unpackbits(coded, count=len(out), bitorder="little")
 
 
 def _guessed(low: int, high: int, lists: int, inside: Located, width: int) -> tuple[int, int]:
@@ -318,8 +321,6 @@ def _guessed(low: int, high: int, lists: int, inside: Located, width: int) -> tu
     A quarter of a page more on both sides: lists are not all of the same length.
     """
     values = inside.elements // width
-    if low == high:
-        return 0, 0
     more = values // (4 * max(1, len(inside.sizes)))
     begin = max(0, low * values // lists - more) if low else 0
     return begin, min(values, high * values // lists + more) if high < lists else values
@@ -329,35 +330,3 @@ def _check(raw: Bytes) -> None:
     """Compare a page with the checksum behind it."""
     if xxhash.xxh3_64_intdigest(raw[:-CHECKSUM]) != int.from_bytes(raw[-CHECKSUM:].tobytes(), "little"):
         raise ValueError("the checksum is wrong")
-
-
-def decompress(raw: Bytes, out: Bytes) -> None:
-    """Decompress all blocks of a page, or copy it if it is as long as what it is to become.
-
-    Raises:
-        ValueError: that is not what comes out.
-        cramjam.DecompressionError: a block is damaged.
-    """
-    if len(raw) == len(out):
-        out[:] = raw
-        return
-    at = filled = 0
-    while at < len(raw) and filled < len(out):
-        head = raw[at : at + _BLOCK].tobytes()
-        packed, size = int.from_bytes(head[3:6], "little"), int.from_bytes(head[6:9], "little")
-        if head[:2] not in _DECOMPRESS:
-            raise ValueError(f"it is compressed in an unknown way ({head[:2]!r})")
-        block = raw[at + _BLOCK : at + _BLOCK + packed]
-        if _DECOMPRESS[head[:2]](block, out[filled : filled + size]) != size:
-            raise ValueError("a compressed block is shorter than its header says")
-        at += _BLOCK + packed
-        filled += size
-    if filled != len(out):
-        raise ValueError(f"it ends after {filled} of {len(out)} bytes")
-
-
-def _lz4(block: Bytes, out: Bytes) -> int:
-    """LZ4 blocks start with a checksum (8 bytes) of what follows."""
-    if xxhash.xxh64_intdigest(block[8:]) != int.from_bytes(block[:8].tobytes(), "big"):
-        raise ValueError("the checksum of an LZ4 block is wrong")
-    return int(cramjam.lz4.decompress_block_into(block[8:], out, output_len=len(out)))

@@ -34,13 +34,15 @@ from uproot.interpretation.objects import CannotBeAwkward
 
 from ..protocol.errors import DatasetError
 from ..protocol.expressions import nearest
-from .baskets import Baskets, Branch, IrregularError
+from .baskets import Baskets, IrregularError
 from .clusters import Clusters
 from .columns import Column, Flat, Jagged, Strings
 from .credentials import Wallet
 from .events import LazyEvents, layout_of
+from .layouts import Branch
+from .local import LocalSource, Range
 from .pages import Pages
-from .sources import Counters, Counts, HTTPAhead, LocalSource, Range, ReadAhead, XRootDAhead, source_class
+from .sources import Counters, Counts, HTTPAhead, ReadAhead, XRootDAhead, source_class
 from .trees import Tree, parsed
 from .xrootd import ServerError
 
@@ -139,9 +141,9 @@ class Reader:
         return int(self.source.bytes_read)
 
     @property
-    def source(self) -> Counts:
+    def source(self) -> Counts | LocalSource:
         """Where the bytes come from, and what that has cost so far."""
-        source: Counts = self.directory.file.source
+        source: Counts | LocalSource = self.directory.file.source
         return source
 
     @property
@@ -265,9 +267,8 @@ class Reader:
         """Entries in a basket (a page, in an RNTuple) of the branches, on average: what is read as a whole anyway."""
         names = list(self.names) if branches is None else [self._known(name) for name in branches]
         if isinstance(self.baskets, Pages):
-            baskets = [self.baskets.pages(name) for name in names]
-        else:
-            baskets = [len(edges) - 1 for name in names if (edges := self._edges(name)) is not None]
+            return self.baskets.stride(names)
+        baskets = [len(edges) - 1 for name in names if (edges := self._edges(name)) is not None]
         return max(1, self.entries * len(baskets) // max(1, sum(baskets)))
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:

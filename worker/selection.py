@@ -18,8 +18,9 @@ from ..packetizer.masks import Mask
 from ..protocol.errors import DatasetError
 from .columns import Column, Flat, joined
 from .events import LazyEvents
+from .local import Range
 from .readers import FileLayout, Reader
-from .sources import Counters, Range
+from .sources import Counters
 from .view import View
 
 LARGEST_READ = 500_000

@@ -8,25 +8,19 @@ given what has been fetched meanwhile. All ranges of one `ahead` travel in one v
 
 from __future__ import annotations
 
-import os
 import queue
 import time
-import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from uproot.source.chunk import Chunk, Source
 from uproot.source.fsspec import FSSpecSource
-from uproot.source.futures import TrivialFuture
 
 from .credentials import Wallet, shown
+from .local import LocalSource, Range
 from .xrootd import ServerError, XRootDSource
-
-Range = tuple[int, int]
-"""First byte and byte after the last, of a file."""
 
 AHEAD_BYTES = 64 << 20
 """What is asked for ahead of its use at most, by a slot: more than is on its way to it at 1 Gb/s and 0.5 s."""
@@ -49,82 +43,6 @@ class Counters:
     bytes_read: int = 0
     waited: float = 0.0
     latency: float = 0.0
-
-
-class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
-    """A file of this machine, read with `pread`.
-
-    uproot would map it into memory, which is no faster, and kills the process when the file is cut off meanwhile.
-    """
-
-    def __init__(self, file_path: str, **options: Any) -> None:
-        super().__init__()
-        self._file_path = file_path
-        self._file = os.open(file_path, os.O_RDONLY | os.O_CLOEXEC)
-        self._end = weakref.finalize(self, os.close, self._file)
-        status = os.fstat(self._file)
-        self._num_bytes = status.st_size
-        self._stamp = _stamp(status)
-
-    def __enter__(self) -> LocalSource:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._end()
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing can be read any more."""
-        return not self._end.alive
-
-    def is_current(self) -> bool:
-        """Whether the file's name still means the file that is open here, and nobody has written to it."""
-        try:
-            return _stamp(Path(self._file_path).stat()) == self._stamp
-        except OSError:
-            return False
-
-    def is_unchanged(self) -> bool:
-        """Whether nobody has written to the file that is open here, whatever its name means by now."""
-        return _stamp(os.fstat(self._file)) == self._stamp
-
-    def chunk(self, start: int, stop: int) -> Chunk:
-        """As uproot's: the bytes of a range, fewer at the end of the file."""
-        self._count(1, stop - start)
-        return Chunk(self, start, stop, TrivialFuture(self._read(start, stop)))
-
-    def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
-        """As uproot's: all bytes of the ranges. Raises `OSError` when the file has been cut off."""
-        self._count(len(ranges), sum(stop - start for start, stop in ranges))
-        chunks = []
-        for start, stop in ranges:
-            data = self._read(start, stop)
-            if len(data) != stop - start:
-                raise OSError(f"it ends before byte {stop}: it was cut off, or another one is written in its place")
-            chunks.append(Chunk(self, start, stop, TrivialFuture(data)))
-            notifications.put(chunks[-1])
-        return chunks
-
-    def _count(self, chunks: int, size: int) -> None:
-        self._num_requests += 1
-        self._num_requested_chunks += chunks
-        self._num_requested_bytes += size
-
-    def _read(self, start: int, stop: int) -> bytes:
-        """What there is of a range. One call may give less than asked for, without being at the end."""
-        if self.closed:
-            raise OSError("it is closed")
-        left = min(stop, self._num_bytes) - start
-        parts = []
-        while left > 0 and (part := os.pread(self._file, left, start)):
-            parts.append(part)
-            start, left = start + len(part), left - len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _stamp(status: os.stat_result) -> tuple[int, ...]:
-    """What changes when a file is replaced or written to."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class Timed:
@@ -161,24 +79,6 @@ class Counts(Source):  # type: ignore[misc]
     def bytes_read(self) -> int:
         """Bytes asked for so far, compressed as they are."""
         return int(self._num_requested_bytes)
-
-
-class CountedLocal(Counts, LocalSource):
-    """A file of this machine."""
-
-    def chunk(self, start: int, stop: int) -> Chunk:
-        """As `LocalSource`'s."""
-        began = time.monotonic()
-        chunk = super().chunk(start, stop)
-        self.waited += time.monotonic() - began
-        return chunk
-
-    def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
-        """As `LocalSource`'s."""
-        began = time.monotonic()
-        chunks = super().chunks(ranges, notifications)
-        self.waited += time.monotonic() - began
-        return chunks
 
 
 class _Store:
@@ -313,7 +213,7 @@ def source_class(path: str) -> Any:
     """The source that reads `path`: by its scheme, with a plain path being a file of this machine."""
     scheme, separator, _ = path.partition("://")
     if not separator:
-        return CountedLocal
+        return LocalSource
     if scheme.lower() in ("root", "roots", "xroot", "xroots"):
         return XRootDAhead
     return HTTPAhead if scheme.lower() in ("http", "https") else FSSpecAhead

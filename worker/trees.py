@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .baskets import Branch
+from .layouts import Branch
 
 _COUNTED = 0x40000000
 _NEW_CLASS = 0xFFFFFFFF
@@ -275,7 +275,7 @@ def _plain(found: _Found, entries: int) -> Branch | None:
         return None
     native = np.dtype(types[leaf.unsigned])
     return Branch(
-        name=found.name, stored=native.newbyteorder(">"), native=native, shape=tuple(whole), counter=counter,
+        name=found.name, stored=native.newbyteorder(">"), shape=tuple(whole), counter=counter,
         table=False, header=0, edges=edges, spans=found.spans, embedded=(),
     )  # fmt: skip
 
@@ -285,5 +285,4 @@ def _counted(branch: Branch | None, plain: dict[str, Branch | None]) -> Branch |
     if branch is None or not branch.counter:
         return branch
     counter = plain.get(branch.counter)
-    sound = counter is not None and not counter.counter and not counter.shape and counter.native.kind in "iu"
-    return branch if sound else None
+    return branch if counter is not None and counter.is_count else None

@@ -25,8 +25,9 @@ from ..protocol.messages import File
 from .columns import Column, Flat, Jagged, offsets_of
 from .credentials import Wallet
 from .events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed, raised
+from .local import Range
 from .readers import FileLayout, Reader, ReaderCache, advice, column_of
-from .sources import Counters, Range
+from .sources import Counters
 
 MOST_VIEWS = 10
 """Views of a query that are kept: as many as files are kept open."""
