@@ -186,7 +186,9 @@ def _check_table(branch: Branch, basket: Basket, content: Bytes, first: NDArray[
     table -= first
     wrong = table != (basket.key - int(first[0])) % 2**32
     if wrong.any():
-        entry = branch.edges[basket.number] + int(wrong.argmax())
+        entry = branch.edges[basket.number] + max(
+            0, int(wrong.argmax()) - 1
+        )  # it is the next one that begins elsewhere
         raise ValueError(
             f"{branch.basket(basket.number)} has other lists than its counter {branch.counter} says, first in "
             f"entry {entry}: one of the two is damaged"
