@@ -157,6 +157,12 @@ def test_a_key_that_disagrees_is_told(damaged: Copies, codec: str, at: int, dama
     assert peak < 2**26
 
 
+def test_an_end_of_values_within_a_value_is_told(damaged: Copies) -> None:
+    where = hzz("uncompressed")
+    text = said(damaged("uncompressed", where.seek + where.key - 5, put(">i", where.last - 1)), "Muon_Px")
+    assert "basket 1 of branch Muon_Px (entries [2231, 2421)) is not what the tree says" in text
+
+
 def test_an_end_of_values_that_disagrees_is_told(damaged: Copies) -> None:
     where = hzz("uncompressed", "MET_px", 0)
     text = said(damaged("uncompressed", where.seek + where.key - 5, put(">i", where.last - 4)), "MET_px")
