@@ -236,8 +236,10 @@ def test_a_counter_below_zero_is_told(damaged: Copies) -> None:
     )
 
 
-@pytest.mark.parametrize("value", [70_000, -5])
-def test_lists_whose_offsets_run_backwards_are_told(tmp_path: Path, value: int) -> None:
+@pytest.mark.parametrize(
+    ("value", "words"), [(70_000, "ends before it begins"), (-5, "ends before it begins"), (None, "is no whole number")]
+)
+def test_lists_whose_offsets_run_backwards_are_told(tmp_path: Path, value: int | None, words: str) -> None:
     """In a real file of vectors: one number in the table of basket 7 is changed, and the basket compressed again."""
     path, tree = tmp_path / "backwards.root", "sn_all"
     content = bytearray(Path(data_path("uproot-issue283.root")).read_bytes())
@@ -245,7 +247,10 @@ def test_lists_whose_offsets_run_backwards_are_told(tmp_path: Path, value: int) 
     at = where.seek + where.key
     packed = int.from_bytes(content[at + 3 : at + 6], "little")
     values = bytearray(zlib.decompress(content[at + 9 : at + 9 + packed]))
-    struct.pack_into(">i", values, where.last - where.key + 8, value)
+    table = where.last - where.key
+    struct.pack_into(
+        ">i", values, table + 8, struct.unpack_from(">i", values, table + 8)[0] + 1 if value is None else value
+    )
     again = zlib.compress(values, 9)
     assert len(again) <= packed
     content[at + 3 : at + 6] = len(again).to_bytes(3, "little")
@@ -253,9 +258,7 @@ def test_lists_whose_offsets_run_backwards_are_told(tmp_path: Path, value: int) 
     path.write_bytes(content)
     reader = Reader(str(path), tree)
     edges = reader.names["data"].entry_offsets
-    words = (
-        rf"basket 7 of branch data \(entries \[{edges[7]}, {edges[8]}\)\) is damaged: the list of entry \d+ ends before"
-    )
+    words = rf"basket 7 of branch data \(entries \[{edges[7]}, {edges[8]}\)\) is damaged: the list of entry \d+ {words}"
     with pytest.raises(DatasetError, match=words):
         reader.read(["data"], 0, reader.entries)
     assert len(reader.read(["data"], 0, edges[7])["data"]) == edges[7], "the baskets before it are sound"

@@ -192,9 +192,8 @@ def _check_table(branch: Branch, basket: Basket, content: Bytes, first: NDArray[
     table -= first
     wrong = table != (basket.key - int(first[0])) % 2**32
     if wrong.any():
-        entry = branch.edges[basket.number] + max(
-            0, int(wrong.argmax()) - 1
-        )  # it is the next one that begins elsewhere
+        longer = max(0, int(wrong.argmax()) - 1)  # the list after it is the first that begins elsewhere
+        entry = branch.edges[basket.number] + longer
         raise ValueError(
             f"{branch.basket(basket.number)} has other lists than its counter {branch.counter} says, first in "
             f"entry {entry}: one of the two is damaged"
@@ -237,7 +236,11 @@ def _counts(branch: Branch, i: int, offsets: Numbers, size: int) -> Numbers:
         entry = branch.edges[i] + int(lengths.argmin())
         raise ValueError(f"{branch.basket(i)} is damaged: the list of entry {entry} ends before it begins")
     counts, rest = np.divmod(lengths - branch.header, branch.width)
-    if len(first) != entries or (counts < 0).any() or rest.any() or (entries and first[0] != 0):
+    wrong = (counts < 0) | (rest != 0)
+    if wrong.any() and branch.header:  # a vector has nothing else in it; members of split objects may
+        entry = branch.edges[i] + int(wrong.argmax())
+        raise ValueError(f"{branch.basket(i)} is damaged: the list of entry {entry} is no whole number of values long")
+    if len(first) != entries or wrong.any() or (entries and first[0] != 0):
         raise IrregularError(branch.name)
     return counts
 
