@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from .protocol import errors
     from .protocol.analysis import Kernel, kernel
     from .protocol.version import __version__
+    from .session.entrance import connect
     from .session.query import Query
     from .session.result import Result, Snapshot
-    from .session.session import Session, connect
+    from .session.session import Session
 
 _HOMES = {
     "Dataset": "packetizer.dataset",
@@ -32,7 +33,7 @@ _HOMES = {
     "Session": "session.session",
     "Snapshot": "session.result",
     "__version__": "protocol.version",
-    "connect": "session.session",
+    "connect": "session.entrance",
     "cycles": "packetizer.generated",
     "items": "packetizer.generated",
     "kernel": "protocol.analysis",
