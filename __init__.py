@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from .protocol.analysis import Kernel, kernel
     from .protocol.credentials import Credentials
     from .protocol.version import __version__
+    from .session.entrance import connect
     from .session.query import Query
     from .session.result import Result, Snapshot
-    from .session.session import Session, connect
+    from .session.session import Session
 
 _HOMES = {
     "Credentials": "protocol.credentials",
@@ -34,7 +35,7 @@ _HOMES = {
     "Session": "session.session",
     "Snapshot": "session.result",
     "__version__": "protocol.version",
-    "connect": "session.session",
+    "connect": "session.entrance",
     "cycles": "packetizer.generated",
     "items": "packetizer.generated",
     "kernel": "protocol.analysis",

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import msgspec
 import zmq
-import zmq.utils.monitor
 
 from ..protocol import codec, messages
 from ..protocol.codec import Buffer
 from ..protocol.connection import KeyFolder, load_master_keys, set_address
+from ..protocol.dial import receive_event
 from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
 from ..protocol.lifeline import EndSignals, Lifeline
 from ..protocol.messages import Message
@@ -208,8 +208,8 @@ class Master:
     def _notice_disconnections(self) -> None:
         """A TCP connection has ended: if the peer we last heard on it cannot be reached any more, it is gone."""
         while self.monitor.poll(0):
-            event = zmq.utils.monitor.recv_monitor_message(self.monitor)
-            peer = self._by_descriptor.pop(event["value"], None)
+            _, descriptor = receive_event(self.monitor)
+            peer = self._by_descriptor.pop(descriptor, None)
             if peer is not None:
                 self._carry_out([Send(peer, messages.Heartbeat())])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import zmq
-import zmq.utils.monitor
 
 from . import codec
 from .connection import Connection, load_connection
@@ -40,6 +40,15 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
+
+
+def receive_event(monitor: zmq.Socket[bytes]) -> tuple[int, int]:
+    """Which event a socket's monitor tells of next, and its value, such as a descriptor.
+
+    As zmq.utils.monitor has it, which would import asyncio for this, in every process.
+    """
+    event, value = struct.unpack("=hi", monitor.recv_multipart()[0])
+    return event, value
 
 
 class Dial:
@@ -110,7 +119,7 @@ class Dial:
     def take_events(self) -> None:
         """Take in what the socket's monitor has to say."""
         while self.monitor.poll(0):
-            event = zmq.utils.monitor.recv_monitor_message(self.monitor)["event"]
+            event, _ = receive_event(self.monitor)
             # libzmq never tries again after a protocol error. One before the handshake shows as the lack of an event.
             nonsense = event == zmq.EVENT_DISCONNECTED and self._shaking_hands
             self._shaking_hands = event == zmq.EVENT_CONNECTED

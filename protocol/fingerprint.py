@@ -98,13 +98,19 @@ def is_own_file(file: str) -> bool:
 
 @functools.lru_cache(maxsize=10_000)
 def _is_beside(file: str, current: str, script: str | None) -> bool:
-    path = Path(file).resolve()
-    if path.suffix != ".py" or {"site-packages", "dist-packages"} & set(path.parts):
-        return False
-    if str(path).startswith(_INSTALLED):
-        return False
-    folders = [Path(current).resolve()] + ([Path(script).resolve().parent] if script else [])
-    return any(path.is_relative_to(folder) for folder in folders)
+    places = {Path(file).absolute(), Path(file).resolve()}  # a link beside the script is as good as a file
+    for path in places:
+        if path.suffix != ".py" or {"site-packages", "dist-packages"} & set(path.parts):
+            return False
+        if str(path).startswith(_INSTALLED):
+            return False
+    folders = [Path(current)] + ([Path(script).parent] if script else [])
+    return any(
+        path.is_relative_to(folder)
+        for path in places
+        for place in folders
+        for folder in (place.absolute(), place.resolve())
+    )
 
 
 def arrive(folder: Path) -> None:

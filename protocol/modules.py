@@ -155,7 +155,7 @@ def _find(named: Named) -> tuple[str, Path]:
         named = named.__name__
     text = os.fspath(named)
     if not isinstance(named, str) or os.sep in text or text.endswith(".py"):
-        place = Path(text).expanduser().resolve()
+        place = Path(text).expanduser().absolute()
         if not place.exists():
             raise AnalysisError(f"modules: there is no file or folder {place}")
         name = place.stem if place.is_file() else place.name
@@ -178,7 +178,7 @@ def _find(named: Named) -> tuple[str, Path]:
 def _place(spec: ModuleSpec) -> Path:
     """The folder of a package, or the file of a module."""
     folders = list(spec.submodule_search_locations or [])
-    return Path(folders[0] if folders else spec.origin or "").resolve()
+    return Path(folders[0] if folders else spec.origin or "").absolute()
 
 
 def _read(name: str, place: Path, room: int) -> OwnModule:

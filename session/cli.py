@@ -372,7 +372,7 @@ def _stop(session: Session, query: str, keep: bool) -> str:
 
 
 def _connect(target: str) -> Session:
-    from .session import connect
+    from .entrance import connect
 
     return connect(target)
 

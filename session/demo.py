@@ -15,9 +15,9 @@ from rich.text import Text
 
 from ..packetizer.dataset import Dataset
 from ..protocol.analysis import kernel
+from .entrance import connect
 from .result import Result, Snapshot, describe_account
 from .sample import write_sample
-from .session import connect
 
 BINS, LOW, HIGH = 110, 2.0, 200.0
 PEAKS = {"J/ψ": 3.097, "Υ": 9.46, "Z": 91.19}

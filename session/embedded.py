@@ -53,6 +53,7 @@ class Embedded:
                 stdout=log,
                 stderr=log,
                 pass_fds=tuple(descriptors),
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # they add up: threads would only take time to start
                 start_new_session=True,
             )
 

@@ -37,13 +37,12 @@ from ..protocol.errors import (
 )
 from ..protocol.messages import Message
 from ..protocol.version import __version__
+from .entrance import PATIENCE
 
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer", bound=Message)
 ANSWER_SECONDS = 30.0
-PATIENCE = 600.0
-"""Seconds that a session waits for a master that is gone: long enough to boot its machine."""
 _TICK = 0.1
 """How often a session that waits for its first welcome looks whether there is somebody to give it."""
 _CLOSE_SECONDS = 5.0

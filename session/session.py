@@ -1,4 +1,4 @@
-"""A session: the user's line to a master."""
+"""A session: the user's line to a master. `session.entrance` has `connect`, which makes it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from ..protocol.errors import ConnectionFailed, DatasetError, EventmillError, Qu
 from ..protocol.messages import FINAL, File, Message, QueryInfo, WorkerInfo
 from ..protocol.modules import Named, listed
 from .embedded import Embedded
-from .link import PATIENCE, Answer, Link
+from .entrance import PATIENCE
+from .link import Answer, Link
 from .listing import list_files
 from .locate import located
 from .query import Query
@@ -34,55 +35,11 @@ if TYPE_CHECKING:
 
     from .draw import Bins
 
-CONNECT_SECONDS = 5.0
-EMBEDDED_SECONDS = 30.0
 LONGEST_TIMEOUT = 1e9
 """Seconds, some thirty years: the most that a message can say."""
 _LONGEST_NAME = 200
 _files = msgspec.msgpack.Decoder(list[File])
 Data = Dataset | str | os.PathLike[str] | list[str] | dict[str, Any]
-
-
-def connect(
-    target: str | os.PathLike[str] | None = None,
-    *,
-    slots: int | None = None,
-    timeout: float = CONNECT_SECONDS,
-    patience: float = PATIENCE,
-    credentials: Credentials | None = None,
-    modules: Iterable[Named] = (),
-) -> Session:
-    """Connect to a master, or start one on this machine.
-
-    Args:
-        target: a connection file, the name of a master, or its address ("tcp://host:8786", when its connection file lies
-            in the state folder). None starts a master and a worker as processes of this session's own; they end with it:
-            when it is closed, when nobody refers to it or its queries any more, and when its process ends.
-        slots: worker slots to start on this machine (only without a target); one a core by default.
-        timeout: seconds to wait for the master's answer.
-        patience: seconds for which who waits for a result waits on when the master is gone: it may be started again, here or
-            at another address that it writes into its connection file.
-        credentials: what workers show to file servers for this session's queries; by default what they find in their own
-            environment. See `em.Credentials`.
-        modules: of your own, to travel with all queries of this session; as for `Session.process`.
-
-    Raises:
-        ConnectionFailed: no master answers, it refuses the key, versions do not fit, or the processes of this session's
-            own do not start; their last words are in the text then.
-
-    Example:
-        >>> import eventmill as em
-        >>> with em.connect(slots=1) as session:
-        ...     session
-        <Session of an embedded master>
-    """
-    if target is None:
-        return Session(Embedded(slots), EMBEDDED_SECONDS, credentials=credentials, modules=modules)
-    if slots is not None:
-        raise ValueError(
-            "slots= is for a master of this session's own; start workers of a standing one with `eventmill worker`"
-        )
-    return Session(os.fspath(target), timeout, patience, credentials, modules)
 
 
 class Session:
@@ -97,12 +54,12 @@ class Session:
         modules: Iterable[Named] = (),
     ) -> None:
         self._credentials = credentials
-        self._modules = listed(modules)
         self._embedded = master if isinstance(master, Embedded) else None
         self._running: dict[str, Query] = {}  # changed in the link's thread only; what is over is the user's to keep
         file = None if isinstance(master, Embedded) else find_file(master)
         connection = master.connection if isinstance(master, Embedded) else find_connection(master)
         try:
+            self._modules = listed(modules)
             self._link = Link(connection, timeout, self, self._check_processes, file, patience)
         except BaseException:
             if self._embedded is not None:

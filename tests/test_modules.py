@@ -69,6 +69,14 @@ def test_what_an_analysis_mentions_travels_with_what_that_imports_and_nothing_el
     assert sorted(own.files) == ["mypkg/__init__.py", "mypkg/cuts.py"]
 
 
+def test_a_link_beside_the_script_is_as_good_as_a_file(beside: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    shared = tmp_path_factory.mktemp("shared")
+    write(shared, mypkg____init__="", old_name="")
+    (beside / "mypkg").symlink_to(shared / "mypkg")
+    (beside / "helpers.py").symlink_to(shared / "old_name.py")
+    assert names(mentioned=("mypkg", "helpers", "old_name")) == ["helpers", "mypkg"]
+
+
 def test_modules_are_named_by_import_name_path_and_module(beside: Path) -> None:
     write(beside, helpers="", bare__inside="")
     (beside / "mypkg").mkdir()
@@ -220,11 +228,18 @@ SCRIPT = """
     def seen(query):
         return int(query.result(60)["seen"][0])
 
-    with em.connect(slots=2) as session:
+    def named(cycles):
+        import tools.seven, lone
+        return {"sum": float(tools.seven.value + lone.value), "bites": 1.0}
+
+    lib = Path(__file__).parent.parent / "lib"
+    with em.connect(slots=2, modules=[lib / "tools"]) as session:
         cycles = em.cycles(1000, seed=1)
         result = session.process(cycles, columnar).result(60)
         said["own class"] = [isinstance(result["points"], helpers.Point), result["points"].x]
         said["columnar"] = result["sum"]
+        result = session.process(cycles, named, modules=str(lib / "lone.py")).result(60)
+        said["named"] = result["sum"] / result["bites"]
         items = em.items([helpers.Point(3), helpers.Point(4)])
         result = session.process(items, lambda item: {"n": int(isinstance(item, helpers.Point))}).result(60)
         said["items"] = result["n"]
@@ -278,11 +293,14 @@ KERNELS = """
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a script finds out whose workers run in another folder."""
-    folder, elsewhere = tmp_path_factory.mktemp("user"), tmp_path_factory.mktemp("elsewhere")
+    folder, elsewhere = tmp_path_factory.mktemp("home") / "user", tmp_path_factory.mktemp("elsewhere")
+    folder.mkdir()
     write(
         folder, script=SCRIPT, helpers=HELPERS, kernels=KERNELS, mypkg____init__="", mypkg__cuts=CUTS,
         late="import helpers\ndef point_class(): return helpers.Point",
     )  # fmt: skip
+    (folder.parent / "lib").mkdir()
+    write(folder.parent / "lib", tools__seven="value = 7", lone="value = 1")
     (folder / "mypkg" / "limit.txt").write_text("20")
     environment = os.environ | {"XDG_CACHE_HOME": str(elsewhere)}
     command = [sys.executable, str(folder / "script.py")]
@@ -294,6 +312,10 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_modules_beside_a_script_run_on_workers_that_have_none_of_them(said: dict[str, Any]) -> None:
     """Imported at the top, in functions, and by each other; with locks that no pickle takes, and with data files."""
     assert said["columnar"] == 2000
+
+
+def test_modules_from_elsewhere_travel_when_the_session_or_the_query_names_them(said: dict[str, Any]) -> None:
+    assert said["named"] == 8
 
 
 def test_objects_of_own_classes_come_back_as_what_the_script_knows(said: dict[str, Any]) -> None:

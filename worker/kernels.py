@@ -226,6 +226,8 @@ def warm() -> None:
     A process forked from this one then loads a cached kernel in milliseconds. Compiling a typical kernel here would make
     the first new kernel of each slot 0.4 s faster, and every start 0.7 s slower. Starts no thread.
     """
+    import numpy.ma  # noqa: F401  (numba asks whether the first array that it sees is of this kind)
+
     njit((types.float64[::1],))(_first)
 
 

@@ -23,9 +23,8 @@ import selectors
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-
-from . import slot
+from collections.abc import Callable
+from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
 
@@ -46,11 +45,15 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger(__package__).setLevel(logging.INFO)  # not of libraries: what slots compile is worth a line
     link = socket.socket(fileno=fd)
+    # What is made while modules are imported stays: to look for garbage in it takes a quarter of the time.
+    gc.disable()
+    from . import slot
+
     slot.warm()
-    gc.collect()
     gc.freeze()
+    gc.enable()
     link.send(b"warm")
-    Nursery(link, places).run()
+    Nursery(link, lambda index, number: slot.main(index, number, *places)).run()
 
 
 class Nursery:
@@ -58,12 +61,12 @@ class Nursery:
 
     Args:
         link: to the agent.
-        places: what slots need to know: the agent's endpoint, the folder for compiled kernels, and the board.
+        be_slot: what a fork does, which ends with it; it is given the slot, and the number of the process.
     """
 
-    def __init__(self, link: socket.socket, places: Sequence[str]) -> None:
+    def __init__(self, link: socket.socket, be_slot: Callable[[int, int], NoReturn]) -> None:
         self.link = link
-        self.places = places
+        self.be_slot = be_slot
         self._slots: dict[int, int] = {}
 
     def run(self) -> None:
@@ -99,7 +102,7 @@ class Nursery:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 self.link.close()
-                slot.main(index, number, *self.places)
+                self.be_slot(index, number)
             except BaseException:
                 logging.getLogger(__name__).exception("slot %d ended by an error of eventmill itself", index)
             finally:
