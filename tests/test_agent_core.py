@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from eventmill.merge import Partial, decode, encode
@@ -756,3 +757,15 @@ def test_commits_to_a_master_that_forgot_this_worker_choke_nobody() -> None:
     agent, _ = choked()
     agent.master(m.Unknown())
     assert not agent.core.choked
+
+
+def test_columns_are_told_to_the_master_and_what_holds_to_the_slot() -> None:
+    agent = Agent()
+    agent.lease(1, 1)
+    seen = m.Columns("q", 1, {"x": m.ColumnType("float32", "f")}, slot=1)
+    assert sent(agent.slot(1, seen), m.Columns) == [seen]
+    assert agent.master(seen) == [ToSlot(1, seen)]
+    assert agent.master(msgspec.structs.replace(seen, slot=0)) == [], "it does not have the query"
+    assert agent.master(msgspec.structs.replace(seen, slot=9)) == []
+    agent.master(m.Release("q"))
+    assert agent.master(seen) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from eventmill.master import effects
 from eventmill.packetizer.faults import MAX_IN_A_ROW, MAX_UNNARROWED
@@ -420,3 +421,50 @@ def test_shutdown_says_goodbye_to_everybody() -> None:
     made.tell(b"session", "session", m.Shutdown())
     assert isinstance(made.inbox[b"session"][-1], m.Bye) and isinstance(made.inbox[b"worker0"][-1], m.Bye)
     assert effects.Exit() in made.core.receive(b"session", "session", m.Shutdown(), [], 0.0)
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def two_types(on_error: str) -> tuple[World, str]:
+    """Two workers with a packet each, of two files in which a column has different types."""
+    made = world([1000, 1000], workers=2, slots=1)
+    query = made.submit(on_error=on_error)
+    for identity, kind in ((b"worker0", "float32"), (b"worker1", "float64")):
+        lease = made.workers[identity].queues[0][0]
+        made.tell(identity, "worker", m.Opened(query, lease.lease, 1000, 500, [0, 500, 1000]))
+        made.workers[identity].queues[0][0] = msgspec.structs.replace(lease, opening=False, stop=500)
+        types = {"x": m.ColumnType(kind, lease.file.path), "y": m.ColumnType("int32", lease.file.path)}
+        made.tell(identity, "worker", m.Columns(query, lease.lease, types))
+    return made, query
+
+
+def test_files_that_do_not_agree_on_a_type_are_not_merged() -> None:
+    made, query = two_types("fail")
+    failure = made.ended[query].failure
+    assert failure is not None and failure.error == "DatasetError" and failure.worker
+    assert failure.message == "the type of x changes between files: float32 in file0, float64 in file1"
+
+
+def test_a_slot_that_began_with_the_odd_file_is_told_what_holds() -> None:
+    """What it has of that file is lost; it may have worked on others in the same belief: that is done again."""
+    made, query = two_types("skip")
+    told = [message for message in made.inbox[b"worker1"] if isinstance(message, m.Columns)]
+    assert [message.types for message in told] == [{"x": m.ColumnType("float32", "file0")}]
+    revoked = [message for message in made.inbox[b"worker1"] if isinstance(message, m.Revoke)]
+    assert revoked and not any(isinstance(message, m.Revoke) for message in made.inbox[b"worker0"])
+    made.run()
+    account = made.ended[query].account
+    assert account.failed > 0 and account.processed + account.failed == account.total == 2000
+    assert {lost.path for lost in made.lost[query]} == {"file1"}
+    assert all(count == 1 for count in made.merged[query].values())
+
+
+def test_what_is_filled_in_is_noted() -> None:
+    made = world([10, 10], workers=1, slots=1)
+    query = made.submit()
+    lease = made.workers[b"worker0"].queues[0][0]
+    for _ in range(2):
+        made.tell(b"worker0", "worker", m.Columns(query, lease.lease, filled=["Jet_btag"]))
+    made.run()
+    assert made.ended[query].account.notes == ["1 of 2 files have no Jet_btag: its default was taken"]
