@@ -42,6 +42,7 @@ KEPT_BYTES = 2**30
 """Results of queries that are over are kept for sessions that attach: the last ones, up to this much. A journal has limits
 of its own."""
 LONGEST_NAME = 200
+LARGEST_CREDENTIALS = 2**20
 TIDY_INTERVAL = 600.0
 """Results are looked through for those that are too old this often, and when a query ends."""
 RETRY_INTERVAL = 10.0
@@ -345,8 +346,9 @@ class MasterCore:
 
     def _credentials(self, peer: Peer, message: messages.Credentials, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
-        if len(frames) != 1:
-            self._send(peer.identity, messages.Fault(f"credentials are one frame, not {len(frames)}"), now=now)
+        if len(frames) != 1 or len(frames[0]) > LARGEST_CREDENTIALS:
+            reason = f"credentials are one frame of at most {LARGEST_CREDENTIALS} bytes"
+            self._send(peer.identity, messages.Fault(reason), now=now)
         elif query is not None and query.running:
             query.credentials = frames[0]
             for identity in query.set_up:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from ..protocol.codec import Buffer
+from ..protocol.messages import LARGEST_LAYOUT
 from .peers import Slot
 
 MOST_BYTES = 128 << 20
 """Of all layouts together; those unused for longest are dropped."""
-LARGEST = 4 << 20
-"""Of one layout."""
 FILES_OPEN = 10
 """Files that a slot keeps open (`worker.readers.ReaderCache`): the layouts of its last ones it needs not be told again."""
 
@@ -33,7 +32,7 @@ class Layouts:
     def tell(self, slot: Slot, key: Key, layout: Buffer) -> None:
         """A slot has described a file. One description takes the place of another, since a slot adds to what it was told."""
         self._forget(key)
-        if len(layout) > LARGEST:
+        if len(layout) > LARGEST_LAYOUT:
             return
         self._layouts[key] = bytes(layout)
         self.size += len(layout)

@@ -104,9 +104,9 @@ class Query:
         set_up: workers that have the analysis.
         skipped: the first failure that `on_error="skip"` passed over.
         supply: what slots need besides the analysis: items, or a `Supply`.
+        credentials: what they show to file servers, if anything; never written down.
         types: the columns that are read, each as it was met first.
         filled: branches that are missing in files, and in which, by number.
-        credentials: what they show to file servers, if anything; never written down.
         begun: a slot is or was at work on it, or has been told to make way for it.
         listings: which entries are used of files of which not all are, by the number of the file.
         retrying: files that are to be tried again, and when; the earliest first.

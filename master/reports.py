@@ -99,6 +99,15 @@ class Reports:
         query.packetizer.opened(worker.leases[query.number, message.lease], message.lease, now)
         self._lifecycle.end_if_complete(query, now)
 
+    def _described(self, worker: Worker, message: messages.Described, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is None or len(frames) != 1:
+            return
+        file = query.files[query.ledger.leases[message.lease].file]
+        if message.path in (file.path, *file.replicas):
+            slot = worker.leases[query.number, message.lease]
+            self._layouts.tell(slot, (query.submit.owner, message.path, file.tree), frames[0])
+
     def _columns(self, worker: Worker, message: messages.Columns, frames: Frames, now: float) -> None:
         """A slot tells of the columns it reads. Files that do not agree on their types are not merged with each other."""
         query = self._holds(worker, message.lease, message.query)
@@ -136,15 +145,6 @@ class Reports:
                 self._dispatcher.revoke(query, other, now)
             else:
                 self._dispatcher.recall(query, other, now)
-
-    def _described(self, worker: Worker, message: messages.Described, frames: Frames, now: float) -> None:
-        query = self._holds(worker, message.lease, message.query)
-        if query is None or len(frames) != 1:
-            return
-        file = query.files[query.ledger.leases[message.lease].file]
-        if message.path in (file.path, *file.replicas):
-            slot = worker.leases[query.number, message.lease]
-            self._layouts.tell(slot, (query.submit.owner, message.path, file.tree), frames[0])
 
     def _reached(self, worker: Worker, message: messages.Reached, frames: Frames, now: float) -> None:
         query = self._holds(worker, message.lease, message.query)

@@ -582,6 +582,10 @@ class Opened(Message, frozen=True):
     listed: Runs | None = None
 
 
+LARGEST_LAYOUT = 4 * 2**20
+"""Bytes of the layout of one file; of a larger one each slot makes its own."""
+
+
 class Described(Message, frozen=True):
     """The layout of the file that a lease is of, for slots that are to read it later. Frames: the layout, opaque.
 
@@ -724,7 +728,7 @@ Any = (
 FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Seen, Ask, Shutdown, Drain)
 """What a peer with a session key may say."""
 FROM_WORKER = (
-    Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Truncated, Finished, Commit, Failed,
-    Skipped, Compacted, SlotDown, SlotUp,
+    Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Truncated, Finished, Commit, Failed, Skipped,
+    Compacted, SlotDown, SlotUp,
 )  # fmt: skip
 """What a peer with a worker key may say."""

@@ -26,7 +26,7 @@ def list_files(pattern: str, timeout: float = TIMEOUT) -> list[str]:
     (but for what follows a `?`) may be in any part of the path; the server is asked only if they are.
 
     Args:
-        pattern: a local path with `*`, `?`, `[...]`, `**` and `~`, or a root:// or http(s):// address.
+        pattern: a local path with `*`, `?`, `[...]`, `**` and `~`, or an address: root://, http(s)://, s3://, ...
         timeout: seconds for each answer of a server.
 
     Raises:
@@ -42,7 +42,7 @@ def list_files(pattern: str, timeout: float = TIMEOUT) -> list[str]:
     if scheme.lower() in _XROOTD:
         return _list_xrootd(pattern, timeout)
     if scheme.lower() not in ("http", "https"):
-        raise DatasetError(f"{pattern}: eventmill reads local files, root:// and https://, not {scheme}://")
+        return _list_store(pattern, scheme.lower())
     if "*" in pattern:
         raise DatasetError(f"{pattern}: web servers cannot list files, so that * does not work there: name the files")
     return [pattern]
@@ -82,6 +82,28 @@ def _nearest(path: Path) -> str:
         hint = f"; it has {', '.join(near)}" if near else ""
         return f": there is no {missing.name} in {folder}{hint}"
     return ""
+
+
+# --- stores of objects, and whatever else fsspec knows ----------------------------------------------------------------
+
+
+def _list_store(url: str, scheme: str) -> list[str]:
+    import fsspec
+
+    if scheme not in fsspec.available_protocols():
+        raise DatasetError(
+            f"{url}: eventmill reads local files, root://, https:// and what fsspec does, not {scheme}://"
+        )
+    if not glob.has_magic(url):
+        return [url]
+    try:
+        store, path = fsspec.core.url_to_fs(url)
+        found = [store.unstrip_protocol(name) for name in store.glob(path)]
+    except (ImportError, OSError) as error:
+        raise DatasetError(f"{url} cannot be listed: {error}") from error
+    if not found:
+        raise DatasetError(f"no file fits {url}")
+    return sorted(found)
 
 
 # --- XRootD -----------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from ..protocol.modules import Named, listed
 from .embedded import Embedded
 from .link import PATIENCE, Answer, Link
 from .listing import list_files
+from .locate import located
 from .query import Query
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class Session:
         timeout: float | None = 600.0,
         credentials: Credentials | None = None,
         modules: Iterable[Named] = (),
+        locate: bool = False,
     ) -> Query:
         """Start an analysis over a dataset; returns at once.
 
@@ -139,6 +141,8 @@ class Session:
                 modules; packages with all data in their folders. Those beside your script that the analysis refers to, and
                 those that they import, go along by themselves. Files are read now: what is edited later counts for later
                 queries.
+            locate: ask XRootD redirectors which data servers have the files: workers read from their own host then if it
+                is one of them, and from the servers with the fewest readers.
 
         Raises:
             DatasetError: there are no such files.
@@ -158,7 +162,7 @@ class Session:
         packed = pack(analysis, [*self._modules, *listed(modules)], dataset.supply)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         expanded = dataset.expanded(list_files)
-        files = _encode_files(expanded.files)
+        files = _encode_files(located(expanded.files) if locate else expanded.files)
         shown = _clipped(name or packed.name)
         credentials = credentials or self._credentials
         secrets = [] if credentials is None else [credentials.pack()]

@@ -230,7 +230,7 @@ def test_a_query_waits_for_its_credentials_when_the_master_was_started_again() -
     assert made.told[1:4] == [(m.Setup, [b"code"]), (m.Credentials, [SECRET]), (m.Lease, [])]
 
 
-@pytest.mark.parametrize("frames", [[], [b"one", b"two"]])
+@pytest.mark.parametrize("frames", [[], [b"one", b"two"], [bytes(2**20 + 1)]])
 def test_credentials_of_another_shape_are_refused(frames: list[bytes]) -> None:
     made = Masters(MasterCore("1", "3.12"))
     made.do(lambda: made.master.receive(b"s", "session", m.Credentials("q1"), frames, 0.0))

@@ -26,7 +26,8 @@ from eventmill.worker import streams
 from eventmill.worker.cycles import CycleSource
 from eventmill.worker.items import ItemSource
 from eventmill.worker.kernels import CompiledKernel
-from eventmill.worker.slot import Running, SlotProcess
+from eventmill.worker.running import Running
+from eventmill.worker.slot import SlotProcess
 from eventmill.worker.streams import Stream
 from eventmill.worker.tasks import Task, load, source_without_file
 from hist import Hist
@@ -276,7 +277,7 @@ def test_only_the_items_at_hand_are_unpickled() -> None:
     Counted.made = 0
     assert len(packed) == 1000 and packed[998].number == 998
     source = ItemSource(pack_items(["a", "bb"]))
-    assert source.events(1, 2) == ["bb"] and source.counters.bytes_read > 0
+    assert source.events(1, 2) == ["bb"] and source.traffic.bytes_read > 0
 
 
 def test_a_slot_takes_the_first_item_alone_and_makes_its_source_once(cache: Path) -> None:

@@ -38,7 +38,7 @@ def test_layouts_of_one_user_are_not_told_to_another() -> None:
 def test_layouts_take_bounded_memory(monkeypatch) -> None:
     """The one unused for longest goes first; one that is too large is not kept, nor what it replaces."""
     monkeypatch.setattr(layouts, "MOST_BYTES", 250)
-    monkeypatch.setattr(layouts, "LARGEST", 100)
+    monkeypatch.setattr(layouts, "LARGEST_LAYOUT", 100)
     kept = Layouts()
     for name in "abc":
         kept.tell(slot(), ("", name, ""), bytes(80))

@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 
+import fsspec
 import pytest
 from eventmill.protocol.errors import DatasetError
 from eventmill.session.listing import list_files
@@ -67,6 +68,12 @@ def test_what_is_missing_is_told_with_the_nearest_names(tree: Path, path: str, w
         list_files(str(tree / path))
 
 
+def test_stores_that_fsspec_knows_are_listed_by_it() -> None:
+    fsspec.filesystem("memory").pipe({"/listed/b.root": b"", "/listed/a.root": b"", "/listed/c.txt": b""})
+    assert list_files("memory://listed/*.root") == ["memory:///listed/a.root", "memory:///listed/b.root"]
+    assert list_files("memory://listed/c.txt") == ["memory://listed/c.txt"]
+
+
 @pytest.mark.parametrize("url", ["root://nowhere.invalid//store/a.root", "root://h//a.root?x=[1]*", "https://h/a.root"])
 def test_plain_addresses_pass_without_contact(url: str) -> None:
     assert list_files(url) == [url]
@@ -76,7 +83,8 @@ def test_plain_addresses_pass_without_contact(url: str) -> None:
     ("url", "words"),
     [
         ("https://h/*.root", "web servers cannot list"),
-        ("s3://b/a.root", "not s3://"),
+        ("nope://b/a.root", "not nope://"),
+        ("memory://empty/*.root", "no file fits memory://empty"),
         ("root://h//**/a.root", "local files only"),
     ],
 )

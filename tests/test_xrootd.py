@@ -17,6 +17,8 @@ import uproot
 from delay_proxy import far_away
 from eventmill.protocol.connection import PROXY_PREFIX
 from eventmill.protocol.errors import DatasetError
+from eventmill.protocol.messages import File
+from eventmill.session.locate import located
 from eventmill.worker import xrootd
 from eventmill.worker.readers import Reader
 from eventmill.worker.sources import source_class
@@ -88,7 +90,7 @@ def test_a_source_counts_what_it_cost_to_read(xrootd_server: XRootDServer, big: 
         for reader in (far, near):
             before = reader.source.requests, reader.source.bytes_read, reader.source.waited
             reader.read(["x"], 0, 200_000)
-            assert reader.source.requests - before[0] == 1
+            assert 1 <= reader.source.requests - before[0] <= (1 if reader is far else 2)
             assert reader.source.bytes_read - before[1] == pytest.approx(200_000 * 8, rel=0.01)
             assert reader.source.waited > before[2]
             reader.close()
@@ -179,6 +181,23 @@ def test_a_redirector_leads_to_the_server_that_has_the_file(cluster: Cluster) ->
         reader.close()
     with pytest.raises(DatasetError, match=r"there is no file root://.*/none\.root"):
         Reader(f"{cluster.url}/none.root", "events", timeout=30)
+
+
+def test_the_data_servers_of_a_redirector_become_replicas(cluster: Cluster, xrootd_server: XRootDServer) -> None:
+    """So that those who share a host with one of them read there."""
+    shutil.copy(data_path(HZZ), xrootd_server.folder / "alone.root")
+    for index, server in enumerate(cluster.servers):
+        shutil.copy(data_path(HZZ), server.folder / "both.root")
+        shutil.copy(data_path(HZZ), server.folder / f"only{index}.root")
+    ports = [server.port for server in cluster.servers]
+    paths = [f"{cluster.url}/{name}.root" for name in ("both", "only0", "only1", "nowhere")]
+    found = located([*map(File, paths), File(f"{xrootd_server.url}/alone.root"), File("/data/a.root")])
+    assert [file.path for file in found[:4]] == paths
+    where = [{int(url.split(":")[2].partition("/")[0]) for url in file.replicas} for file in found]
+    assert where == [set(ports), {ports[0]}, {ports[1]}, set(), set(), set()]
+    reader = Reader(found[0].replicas[0], "events", timeout=10)
+    assert reader.entries == EVENTS
+    reader.close()
 
 
 def test_files_are_read_through_the_proxy_of_a_site(

@@ -124,7 +124,11 @@ def _lz4(block: memoryview, size: int) -> Bytes:
 
 def _lzma(block: memoryview, size: int) -> Bytes:
     """One byte more is asked for than there is, so that the checksum at the end is reached."""
-    return lzma.LZMADecompressor(memlimit=MOST_LZMA_MEMORY).decompress(block, size + 1)
+    decompressor = lzma.LZMADecompressor(memlimit=MOST_LZMA_MEMORY)
+    plain = decompressor.decompress(block, size + 1)
+    if len(plain) <= size and not decompressor.eof:
+        raise EOFError("it ends too early")
+    return plain
 
 
 _DECOMPRESS: dict[bytes, tuple[str, Callable[[memoryview, int], Bytes], tuple[type[Exception], ...]]] = {

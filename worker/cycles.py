@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .bites import FIRST_BITE
 from .columns import Column, Flat
-from .sources import Counters
+from .sources import Traffic
 from .streams import Stream, Streams, fill_exponential, fill_normal, fill_uniform, generator
 
 
@@ -79,7 +79,7 @@ class CycleSource:
     """Makes the cycles of a seed, for any range of them."""
 
     first_bite = FIRST_BITE
-    counters = Counters()
+    traffic = Traffic()
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

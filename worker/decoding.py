@@ -96,7 +96,7 @@ def opened(branch: Branch, i: int, raw: memoryview) -> Basket:
     if stored != len(raw) or not _KEY.size + _LAST.size < key <= stored or size < 0:
         raise ValueError(f"{branch.basket(i)} is not where the tree says: what is there has another key")
     last = _LAST.unpack_from(raw, key - _LAST.size - 1)[0] - key
-    if not 0 <= last <= size or (not branch.is_list and last != branch.entries(i) * branch.width):
+    if not 0 <= last <= size or not _fits(branch, i, last):
         raise ValueError(f"{branch.basket(i)} is not what the tree says: its key speaks of {last} bytes of {size}")
     return Basket(i, raw[key:], size, last, key)
 
@@ -104,10 +104,16 @@ def opened(branch: Branch, i: int, raw: memoryview) -> Basket:
 def embedded(branch: Branch, i: int, data: Embedded) -> Values:
     """The values of a basket that was never written apart. Raises `ValueError` if they are too few or too many."""
     content, offsets = data
-    entries = branch.entries(i)
-    if len(content) % branch.width or (not branch.is_list and len(content) != entries * branch.width):
+    if not _fits(branch, i, len(content)):
         raise ValueError(f"{branch.basket(i)} is not what the tree says: it has {len(content)} bytes")
     return _stripped(branch, i, content, offsets)
+
+
+def _fits(branch: Branch, i: int, size: int) -> bool:
+    """Whether so many bytes of values may be in a basket."""
+    if branch.table:
+        return True
+    return size % branch.width == 0 if branch.counter else size == branch.entries(i) * branch.width
 
 
 def numbers(
@@ -186,7 +192,9 @@ def _check_table(branch: Branch, basket: Basket, content: Bytes, first: NDArray[
     table -= first
     wrong = table != (basket.key - int(first[0])) % 2**32
     if wrong.any():
-        entry = branch.edges[basket.number] + int(wrong.argmax())
+        entry = branch.edges[basket.number] + max(
+            0, int(wrong.argmax()) - 1
+        )  # it is the next one that begins elsewhere
         raise ValueError(
             f"{branch.basket(basket.number)} has other lists than its counter {branch.counter} says, first in "
             f"entry {entry}: one of the two is damaged"
@@ -215,7 +223,7 @@ def _stripped(branch: Branch, i: int, content: Bytes, offsets: Numbers | None) -
     if offsets is not None:
         counts = _counts(branch, i, offsets, len(taken))
         if branch.header:
-            taken = _without_headers(branch, taken, offsets[: len(counts)])
+            taken = _without_headers(branch, taken, counts)
     values = taken.view(branch.stored).astype(branch.native).reshape(-1, *branch.shape)
     return Values(int(branch.edges[i]), values, counts)
 
@@ -234,10 +242,10 @@ def _counts(branch: Branch, i: int, offsets: Numbers, size: int) -> Numbers:
     return counts
 
 
-def _without_headers(branch: Branch, content: NDArray[np.uint8], first: Numbers) -> NDArray[np.uint8]:
-    """Take the header out of each entry, in the largest units that headers and values consist of."""
+def _without_headers(branch: Branch, content: NDArray[np.uint8], counts: Numbers) -> NDArray[np.uint8]:
+    """The values of lists without the header of each, taken in the largest units that headers and values consist of."""
     unit = math.gcd(branch.header, branch.stored.itemsize)
-    units = content.view(f"V{unit}")
-    keep = np.ones(len(units), dtype=bool)
-    keep[(first[:, None] // unit + np.arange(branch.header // unit)).reshape(-1)] = False
-    return units[keep].view(np.uint8)
+    header, lengths = branch.header // unit, counts * (branch.width // unit)
+    at = np.arange(lengths.sum())
+    at += np.repeat(header * np.arange(1, len(counts) + 1), lengths)
+    return content.view(f"u{unit}").take(at).view(np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import awkward as ak
 
@@ -14,8 +14,11 @@ from ..protocol.errors import DatasetError
 from .columns import Column, Flat, Strings
 from .readers import Reader
 from .selection import Selection
-from .sources import Counters
+from .sources import Traffic
 from .view import View
+
+FileSource: TypeAlias = Reader | View | Selection
+"""What has the columns of files."""
 
 REMEMBERED = 8
 """Bites for which a column that a function has touched is read ahead."""
@@ -30,11 +33,6 @@ class Names:
 
     def __bool__(self) -> bool:
         return bool(self.columns or self.arrays)
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """All of them."""
-        return self.columns + self.arrays
 
     def among(self, known: Any) -> Names:
         """Those of them that a file has."""
@@ -84,9 +82,8 @@ class Fetched:
         >>> fetched.read(["MET_pt", "nMuon"], 1000, 1500)                                        # doctest: +SKIP
     """
 
-    def __init__(self, source: Reader | View | Selection, start: int, stop: int, alone: Callable[[], None]) -> None:
+    def __init__(self, source: FileSource, start: int, stop: int, alone: Callable[[], None]) -> None:
         self.source = source
-        self._file = source.reader if isinstance(source, Selection) else source
         self.start, self.stop = start, stop
         self.waited = self.idle = 0.0
         self._alone = alone
@@ -96,9 +93,9 @@ class Fetched:
         self._failed: tuple[Sequence[str], DatasetError] | None = None
 
     @property
-    def counters(self) -> Counters:
-        """As `Reader.counters`."""
-        return self.source.counters
+    def traffic(self) -> Traffic:
+        """As `Reader.traffic`."""
+        return self.source.traffic
 
     @property
     def touched(self) -> Names:
@@ -116,7 +113,7 @@ class Fetched:
 
         What cannot be read raises when it is asked for: nobody may ever do so.
         """
-        began = time.monotonic(), time.thread_time(), self.source.counters.waited
+        began = time.monotonic(), time.thread_time(), self.source.traffic.waited
         try:
             if names.columns:
                 self._columns |= self.source.read(names.columns, self.start, self.stop)
@@ -124,7 +121,7 @@ class Fetched:
                 self._arrays[name] = self.source.array(name, self.start, self.stop)
         except DatasetError as error:
             self._failed = names.columns, error
-        self.waited += _waited(began, self.source.counters)
+        self.waited += _waited(began, self.source.traffic)
 
     # --- as a reader has it -------------------------------------------------------------------------------------------
 
@@ -132,9 +129,7 @@ class Fetched:
         """Nothing is far."""
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        """As `Reader.read`. Aliases are not fetched, but evaluated when they are asked for."""
-        if isinstance(self._file, View) and self._file.computes(branches):
-            return self._file.read_from(self, branches, start, stop)
+        """As `Reader.read`."""
         self._touched[0].update(dict.fromkeys(branches))
         missing = [name for name in branches if name not in self._columns]
         if missing:
@@ -166,18 +161,18 @@ class Fetched:
 
     def _now(self, read: Callable[[], Any]) -> Any:
         self._alone()
-        began = time.monotonic(), time.thread_time(), self.source.counters.waited
+        began = time.monotonic(), time.thread_time(), self.source.traffic.waited
         try:
             return read()
         finally:
-            waited = _waited(began, self.source.counters)
+            waited = _waited(began, self.source.traffic)
             self.waited, self.idle = self.waited + waited, self.idle + waited
 
 
-def _waited(began: tuple[float, float, float], counters: Counters) -> float:
+def _waited(began: tuple[float, float, float], traffic: Traffic) -> float:
     """Seconds that the thread waited for bytes: copying them out of the machine's own memory is no waiting."""
     clock, cpu, waited = began
-    return max(0.0, min(counters.waited - waited, time.monotonic() - clock - (time.thread_time() - cpu)))
+    return max(0.0, min(traffic.waited - waited, time.monotonic() - clock - (time.thread_time() - cpu)))
 
 
 def _size(column: Column) -> int:

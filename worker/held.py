@@ -11,7 +11,7 @@ from ..protocol.errors import DatasetError
 from .columns import Column
 from .readers import Reader
 from .selection import Selection
-from .sources import Counters
+from .sources import Traffic
 from .view import View
 
 
@@ -33,15 +33,15 @@ class Held:
         self._arrays: dict[str, ak.Array | None] = {}
 
     @property
-    def counters(self) -> Counters:
-        """As `Reader.counters`."""
-        return self._source.counters
+    def traffic(self) -> Traffic:
+        """As `Reader.traffic`."""
+        return self._source.traffic
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Nothing is far."""
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        """As `Reader.read`, for a piece. Aliases are evaluated on it: on another they may fail."""
+        """As `Reader.read`, for a piece."""
         if isinstance(self._file, View) and self._file.computes(branches):
             return self._file.read_from(self, branches, start, stop)
         self._hold(branches)
@@ -69,7 +69,7 @@ class Held:
 
     def events(self, start: int, stop: int) -> Any:
         """As `Reader.events`, for a piece."""
-        return self._source.lazy.array(self, start, stop)
+        return self._file.lazy.array(self, start, stop)
 
     def _hold(self, branches: Sequence[str]) -> None:
         """Read what of these branches was not asked for before; together, if nothing is wrong with it."""

@@ -99,5 +99,5 @@ class Horizon:
         return pieces
 
     def keep(self, leases: Container[Key]) -> None:
-        """Forget what was asked for, but for these leases."""
+        """Forget what was asked for, but of these leases."""
         self._asked = {lease: asked for lease, asked in self._asked.items() if lease in leases}

@@ -9,7 +9,7 @@ from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError, DatasetError
 from ..protocol.items import PackedItems
 from .columns import Column
-from .sources import Counters
+from .sources import Traffic
 
 
 class ItemSource:
@@ -32,9 +32,9 @@ class ItemSource:
         self._items = PackedItems(supply)
 
     @property
-    def counters(self) -> Counters:
+    def traffic(self) -> Traffic:
         """What was unpacked so far."""
-        return Counters(bytes_read=self._bytes_read)
+        return Traffic(bytes_read=self._bytes_read)
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Nothing is far."""

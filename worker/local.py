@@ -60,6 +60,11 @@ class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
         """Bytes that were asked for so far; what lay between them and was read along is not counted."""
         return int(self._num_requested_bytes)
 
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """Size of the file, and when it was written to last."""
+        return self._stamp[2], self._stamp[3]
+
     def is_current(self) -> bool:
         """Whether the file's name still means the file that is open here, and nobody has written to it."""
         try:

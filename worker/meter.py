@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from .sources import Counters
+from .sources import Traffic
 
 
 class Counting(Protocol):
     """Something that counts what it reads."""
 
     @property
-    def counters(self) -> Counters:
+    def traffic(self) -> Traffic:
         """What was asked for so far."""
 
 
@@ -30,7 +31,7 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self._told: WeakKeyDictionary[Counting, Counters] = WeakKeyDictionary()
+        self._told: WeakKeyDictionary[Counting, Traffic] = WeakKeyDictionary()
         self._began = self._cpu = 0.0
 
     def begin(self) -> None:
@@ -41,8 +42,13 @@ class Meter:
         """Seconds since then, and CPU seconds."""
         return time.monotonic() - self._began, time.process_time() - self._cpu
 
-    def read(self, reader: Counting) -> tuple[int, int, float]:
-        """Requests and bytes of a reader since it was asked last, and the latency of its answers in seconds."""
-        now, before = reader.counters, self._told.get(reader, Counters())
-        self._told[reader] = now
-        return now.requests - before.requests, now.bytes_read - before.bytes_read, now.latency
+    def read(self, readers: Iterable[Counting]) -> tuple[int, int, float]:
+        """Requests and bytes of readers since they were asked last, and the longest latency of their answers in seconds."""
+        requests = size = 0
+        latency = 0.0
+        for reader in readers:
+            now, before = reader.traffic, self._told.get(reader, Traffic())
+            self._told[reader] = now
+            requests, size = requests + now.requests - before.requests, size + now.bytes_read - before.bytes_read
+            latency = max(latency, now.latency)
+        return requests, size, latency

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
 
 from ..protocol.errors import DatasetError
-from .fetched import Fetched, Names
+from .credentials import Wallet
+from .fetched import Fetched, FileSource, Names
 from .horizon import Horizon, Key, Stretch
 from .readers import Reader, ReaderCache
 from .selection import Selection
@@ -30,13 +30,18 @@ MOST_OPENING = 4
 """Files that are opened ahead at most: of more, the first are of packets that went to somebody else."""
 
 
+Place = tuple[str, str, Wallet | None]
+"""What tells a file from others: its path, its tree, and what is shown to its server."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be read: entries of a source, and which columns of them."""
+    """What is to be read: entries of a source, and which columns of them; or what is likely to be, if it is a `guess`."""
 
     stretch: Stretch
-    source: Reader | View | Selection
+    source: FileSource
     names: Names
+    guess: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,10 @@ class Prefetch:
         self._waits = 0.0
         self.waited = 0.0
 
-    def opened(self, reader: Reader | View, began: tuple[float, float]) -> None:
+    def opened(self, file: Reader | View, began: tuple[float, float]) -> None:
         """A file was opened, or waited for: since `began`, by the clock and in CPU time, there was nothing else to do."""
         idle = _idle(began)
-        self.waited += idle if reader.is_far else min(idle, reader.counters.waited)
+        self.waited += idle if file.is_far else min(idle, file.traffic.waited)
 
     def settle(self) -> None:
         """Wait until the thread reads nothing: from then on, and until the next `order`, readers are the caller's."""
@@ -96,7 +101,7 @@ class Prefetch:
             order.fetched.stop if order is not None and (order.lease, order.fetched.start) == (lease, start) else None
         )
 
-    def take(self, lease: Key, source: Reader | View | Selection, start: int, stop: int, names: Names) -> Fetched:
+    def take(self, lease: Key, source: FileSource, start: int, stop: int, names: Names) -> Fetched:
         """The entries `[start, stop)`, and more if more was read ahead.
 
         Nothing is read here if the file is near: what is asked for of the entries is read then. Raises nothing that
@@ -109,7 +114,7 @@ class Prefetch:
             self._horizon.entries_had(*order.done.result())
             fetched = order.fetched
             fetched.idle = min(_idle(began), fetched.waited)
-            if (order.lease, fetched.start) == (lease, start) and reader_of(fetched.source) is reader_of(source):
+            if (order.lease, fetched.start) == (lease, start) and file_of(fetched.source) is file_of(source):
                 return fetched
             self.waited += fetched.idle
         fetched = Fetched(source, start, stop, self.settle)
@@ -127,12 +132,8 @@ class Prefetch:
         """
         if self._order is not None or not plans:
             return
-        self._horizon.keep({plan.stretch.lease for plan in plans})
-        first, by_lease = plans[0], {plan.stretch.lease: plan for plan in plans}
-        latency = max(plan.source.counters.latency for plan in plans)
-        pieces = self._horizon.ask([plan.stretch for plan in plans], latency, halvings)
-        far = [(by_lease[piece.lease], piece) for piece in pieces if by_lease[piece.lease].source.is_far]
-        reads = bool(first.names) and (first.source.is_far or self._spare or self._waits > WAITS)
+        first, far = plans[0], self._pieces(plans, halvings)
+        reads = bool(first.names) and not first.guess and (first.source.is_far or self._spare or self._waits > WAITS)
         if not far and not reads:
             return
         fetched = Fetched(first.source, first.stretch.start, first.stretch.end, self.settle)
@@ -147,11 +148,18 @@ class Prefetch:
             self._thread = ThreadPoolExecutor(1, "read ahead")
         self._order = Order(first.stretch.lease, fetched, self._thread.submit(carry_out))
 
-    def ask_first(self, plan: Plan) -> None:
-        """Ask for the bytes of the first bites at once, before there is anything to compute."""
+    def ask(self, plans: Sequence[Plan], halvings: int = 0) -> None:
+        """Ask for the bytes of what comes next at once, before there is anything to compute."""
         self.settle()
-        if plan.source.is_far:
-            _ask([(plan, piece) for piece in self._horizon.ask([plan.stretch], 0.0)])
+        self._horizon.entries_had(*_ask(self._pieces(plans, halvings)))
+
+    def _pieces(self, plans: Sequence[Plan], halvings: int) -> list[tuple[Plan, Stretch]]:
+        """What is to be asked for now, of files that are far."""
+        far = {plan.stretch.lease: plan for plan in plans if plan.source.is_far}
+        self._horizon.keep(far)
+        latency = max((plan.source.traffic.latency for plan in far.values()), default=0.0)
+        pieces = self._horizon.ask([plan.stretch for plan in far.values()], latency, halvings)
+        return [(far[piece.lease], piece) for piece in pieces]
 
     def bite_took(self, fetched: Fetched, seconds: float) -> None:
         """A bite is over. It took `seconds` from being taken to its end, with what it read on demand."""
@@ -168,40 +176,47 @@ class Prefetch:
 class Openings:
     """Files that are being opened in a thread, for packets that wait.
 
-    Args:
-        readers: whose `new` opens a file, given what tells it from others: its path, its tree, and so on.
+    Files are named as `ReaderCache.new` takes them: by path, tree, and what is shown to their server.
     """
 
-    def __init__(self, readers: ReaderCache) -> None:
-        self._new = readers.new
+    def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
-        self._readers: dict[tuple[Any, ...], Future[Reader]] = {}
+        self._opening: dict[Place, Future[Reader]] = {}
 
-    def begin(self, *file: Any) -> Reader | None:
-        """Open a file, unless that has begun already; its reader, once there is one."""
-        if file not in self._readers:
-            while len(self._readers) >= MOST_OPENING:
-                self._readers.pop(next(iter(self._readers))).add_done_callback(_close)
-            if self._thread is None:
-                self._thread = ThreadPoolExecutor(1, "open ahead")
-            self._readers[file] = self._thread.submit(self._new, *file)
-        opening = self._readers[file]
-        return opening.result() if opening.done() and opening.exception() is None else None
+    def begin(self, readers: ReaderCache, files: Iterable[Place]) -> None:
+        """Open what is not open. What was opened since the last call, or before, goes into the cache."""
+        for file in files:
+            if readers.peek(*file) is not None:
+                continue
+            opening = self._opening.get(file)
+            if opening is None:
+                while len(self._opening) >= MOST_OPENING:
+                    self._opening.pop(next(iter(self._opening))).add_done_callback(_close)
+                if self._thread is None:
+                    self._thread = ThreadPoolExecutor(1, "open ahead")
+                self._opening[file] = self._thread.submit(readers.new, *file)
+            elif opening.done() and opening.exception() is None:
+                readers.adopt(self._opening.pop(file).result(), *file)
 
-    def take(self, *file: Any) -> Reader | None:
-        """The reader of a file whose opening has begun, None for any other. Raises what opening it has raised."""
-        opening = self._readers.pop(file, None)
-        return None if opening is None else opening.result()
+    def hand_over(self, readers: ReaderCache, files: Iterable[Place]) -> None:
+        """Put files whose opening has begun into the cache, once it is done.
+
+        Raises what opening the first of them has raised. For the others, friends of it, `Views.get` says it better.
+        """
+        for number, file in enumerate(files):
+            opening = self._opening.pop(file, None)
+            if opening is not None and (number == 0 or opening.exception() is None):
+                readers.adopt(opening.result(), *file)
 
 
 def _ask(pieces: Sequence[tuple[Plan, Stretch]]) -> tuple[int, int]:
     """Ask for bytes ahead; for how many entries, and how many bytes that was."""
     entries = size = 0
     for plan, piece in pieces:
-        before = plan.source.counters.bytes_read
+        before = plan.source.traffic.bytes_read
         with contextlib.suppress(DatasetError):  # whoever reads it gets the same, and it is about those entries then
             plan.source.ahead(plan.names.columns, piece.start, piece.stop)
-        entries, size = entries + piece.stop - piece.start, size + plan.source.counters.bytes_read - before
+        entries, size = entries + piece.stop - piece.start, size + plan.source.traffic.bytes_read - before
     return entries, size
 
 
@@ -216,6 +231,6 @@ def _idle(began: tuple[float, float]) -> float:
     return max(0.0, time.monotonic() - clock - (time.process_time() - cpu))
 
 
-def reader_of(source: Reader | View | Selection) -> Reader | View:
-    """The reader, or the view, that a source reads with."""
+def file_of(source: FileSource) -> Reader | View:
+    """The file that a source reads from."""
     return source.reader if isinstance(source, Selection) else source

@@ -18,7 +18,6 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import awkward as ak
@@ -41,13 +40,13 @@ from .credentials import Wallet
 from .events import LazyEvents, layout_of
 from .layouts import Branch
 from .local import LocalSource, Range
+from .opening import opened, told
 from .pages import Pages
-from .sources import Counters, Counts, HTTPAhead, ReadAhead, XRootDAhead, source_class
+from .shared import SharedLayout
+from .sources import Counts, ReadAhead, Traffic, XRootDAhead
 from .trees import Tree, parsed
 from .xrootd import ServerError
 
-SMALLEST = 100
-"""Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
 MOST_CLUSTERS = 1000
 """A layout travels in a message: of more boundaries, evenly chosen ones are kept."""
 
@@ -95,6 +94,7 @@ class Reader:
         tree: name of a TTree or RNTuple, with its folders; "" takes the only one in the file.
         timeout: seconds that a remote file's server may take to answer one request.
         wallet: what to show to servers; by default what is found in the environment.
+        layout: what another slot has told of the file (`news`): its metadata are not read then.
 
     Raises:
         DatasetError: there is no such file, it is not a whole ROOT file, or it has no such tree.
@@ -104,18 +104,29 @@ class Reader:
         >>> reader.read(["Muon_pt", "MET_pt"], 0, reader.layout(None).entries)              # doctest: +SKIP
     """
 
-    def __init__(self, path: str, tree: str = "", timeout: float = 30.0, wallet: Wallet | None = None) -> None:
+    def __init__(
+        self, path: str, tree: str = "", timeout: float = 30.0, wallet: Wallet | None = None, layout: bytes = b""
+    ) -> None:
         self.path = path.partition("?")[0] if "://" in path else path
         """As others may see it: what follows a `?` may be a token."""
         self.opened = time.monotonic()
+        self.identity = ""
+        """Changes when the file is replaced by another one of the same name: its UUID and size."""
         self.touched: set[str] = set()
         """Names of the branches that have been read since the last call of `events`."""
-        with self._explained("cannot be opened"):
-            self.directory = _open(path, timeout, wallet)
+        self._opening = path, timeout, wallet
         try:
             with self._explained("cannot be opened"):
-                self.tree = self._only_tree() if tree == "" else tree
-                self._described = self._description()
+                known = told(layout, *self._opening) if layout else None
+                if known is None:
+                    self.source: Counts | LocalSource = self.directory.file.source
+                    self.tree = self._only_tree() if tree == "" else tree
+                    self.identity = f"{self.directory.file.uuid}:{self.directory.file.fEND}"
+                    self._described = self._description()
+                else:
+                    self.source, shared, self._described = known
+                    self.tree, self.identity = shared.tree, shared.identity
+                self._is_news = known is None
                 self.is_rntuple = self._described is None and not isinstance(self._tree, uproot.TTree)
                 self.baskets = self._short_way()
                 self.entries = self._number_of_entries()
@@ -125,10 +136,9 @@ class Reader:
 
     def _short_way(self) -> Baskets | Pages:
         """What reads the plain branches, without uproot's interpretations."""
-        source = self.directory.file.source
         if self.is_rntuple:
-            return Pages(source, self._tree, self.names)
-        return Baskets(source, self.names, None if self._described is None else self._described.branches)
+            return Pages(self.source, self._tree, self.names)
+        return Baskets(self.source, self.names, None if self._described is None else self._described.branches)
 
     def _number_of_entries(self) -> int:
         if isinstance(self.baskets, Pages):
@@ -140,11 +150,23 @@ class Reader:
         """Bytes asked for from the file so far, compressed as they are."""
         return int(self.source.bytes_read)
 
+    @functools.cached_property
+    def directory(self) -> Any:
+        """The file as uproot has it. Who was told its layout opens it only for what is not plain."""
+        with self._explained("cannot be opened"):
+            return opened(*self._opening)
+
+    def news(self) -> bytes:
+        """The file's layout, to be told to other slots, once; nothing if it came from them, or cannot be told."""
+        if not self._is_news or self._described is None or self.source.stamp is None:
+            return b""
+        self._is_news = False
+        return SharedLayout.of(self.tree, self._described, self.identity, self.source.stamp).packed()
+
     @property
-    def source(self) -> Counts | LocalSource:
-        """Where the bytes come from, and what that has cost so far."""
-        source: Counts | LocalSource = self.directory.file.source
-        return source
+    def readers(self) -> list[Reader]:
+        """As `View.readers`: itself."""
+        return [self]
 
     @property
     def is_far(self) -> bool:
@@ -152,10 +174,10 @@ class Reader:
         return not isinstance(self.source, LocalSource)
 
     @property
-    def counters(self) -> Counters:
+    def traffic(self) -> Traffic:
         """What has been asked for so far, and how long it took."""
         source = self.source
-        return Counters(source.requests, source.bytes_read, source.waited, source.latency)
+        return Traffic(source.requests, source.bytes_read, source.waited, source.latency)
 
     @functools.cached_property
     def names(self) -> Mapping[str, Any]:
@@ -201,19 +223,13 @@ class Reader:
             forms = self._forms([self._known(name) for name in branches])
         return {name: "unknown" if form is None else str(form.type) for name, form in forms.items()}
 
-    @property
-    def identity(self) -> str:
-        """Changes when the file is replaced by another one of the same name: its UUID and size."""
-        file = self.directory.file
-        return f"{file.uuid}:{file.fEND}"
-
     def is_current(self, since: float) -> bool:
         """Whether the path still means the file that is open here, as far as its time and size tell.
 
         A local file is looked at each time; a server is asked only if the file was opened before `since`
         (`time.monotonic()`), and one that cannot be asked is taken to have another file by now.
         """
-        source = self.directory.file.source
+        source = self.source
         if not isinstance(source, LocalSource) and self.opened >= since:
             return True
         return isinstance(source, LocalSource | XRootDAhead) and source.is_current()
@@ -222,13 +238,16 @@ class Reader:
         """Raise `DatasetError` when somebody has written to the file since it was opened, as far as a local disk tells:
         what was read meanwhile may be of the old file, the new one, or both.
         """
-        source = self.directory.file.source
+        source = self.source
         if isinstance(source, LocalSource) and not source.is_unchanged():
             raise DatasetError(f"{self.path} was written to while it was read: submit the query again")
 
     def close(self) -> None:
         """Close the file. What has been read stays valid; lazy columns not read by then do not."""
-        self.directory.close()
+        if "source" in self.__dict__:
+            self.source.__exit__(None, None, None)
+        if "directory" in self.__dict__:
+            self.directory.close()
 
     # --- the packets' view --------------------------------------------------------------------------------------------
 
@@ -462,6 +481,7 @@ class ReaderCache:
         self._most = most
         self._timeout = timeout
         self._readers: OrderedDict[tuple[str, str, Wallet | None], Reader] = OrderedDict()
+        self._layouts: dict[tuple[str, str], bytes] = {}
 
     def get(self, path: str, tree: str, since: float = 0.0, identity: str = "", wallet: Wallet | None = None) -> Reader:
         """The reader of a tree in a file, opened if it is not open, or if another file is there by now.
@@ -495,7 +515,13 @@ class ReaderCache:
 
     def new(self, path: str, tree: str, wallet: Wallet | None = None) -> Reader:
         """A reader that is not in the cache; may be called in any thread. Raises as `Reader`."""
-        return Reader(path, tree, self._timeout, wallet)
+        return Reader(path, tree, self._timeout, wallet, self._layouts.get((path, tree), b""))
+
+    def offer(self, path: str, tree: str, layout: bytes) -> None:
+        """Take what was told of a file that is to be opened."""
+        self._layouts[path, tree] = layout
+        while len(self._layouts) > self._most:
+            del self._layouts[next(iter(self._layouts))]
 
     def adopt(self, reader: Reader, path: str, tree: str, wallet: Wallet | None = None) -> None:
         """Take a reader that was opened elsewhere into the cache."""
@@ -518,31 +544,6 @@ class ReaderCache:
         """Close all of them."""
         while self._readers:
             self._readers.popitem()[1].close()
-
-
-def _open(path: str, timeout: float, wallet: Wallet | None) -> Any:
-    """Open a ROOT file, and check that it is whole as far as its size says."""
-    handler = source_class(path)
-    options: dict[str, Any] = {"handler": handler, "object_cache": None, "array_cache": None}
-    if "://" in path:
-        options |= {"timeout": max(1, round(timeout)), "wallet": wallet}
-    else:
-        local = Path(path).expanduser()
-        path = str(local)
-        if local.is_dir():
-            raise IsADirectoryError("it is a folder")
-        if local.stat().st_size < SMALLEST:
-            raise ValueError("it is too short for a ROOT file")
-    file = uproot.ReadOnlyFile(path, **options)
-    try:
-        end = file.fEND
-        if handler is not HTTPAhead and file.source.num_bytes < end:
-            size = file.source.num_bytes
-            raise ValueError(f"it has {size} bytes of {end}: it was not written, or not copied, to its end")
-        return file.root_directory
-    except BaseException:
-        file.close()
-        raise
 
 
 def _may_pass(path: str, error: BaseException) -> bool:

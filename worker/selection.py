@@ -20,7 +20,7 @@ from .columns import Column, Flat, joined
 from .events import LazyEvents
 from .local import Range
 from .readers import FileLayout, Reader
-from .sources import Counters
+from .sources import Traffic
 from .view import View
 
 LARGEST_READ = 500_000
@@ -67,9 +67,9 @@ class Selection:
         self._picks: dict[Range, Pick] = {}
 
     @property
-    def counters(self) -> Counters:
-        """As `Reader.counters`."""
-        return self.reader.counters
+    def traffic(self) -> Traffic:
+        """As `Reader.traffic`."""
+        return self.reader.traffic
 
     @property
     def is_far(self) -> bool:

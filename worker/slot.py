@@ -12,7 +12,6 @@ is begun again.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import time
@@ -27,30 +26,27 @@ import zmq
 
 from ..merge import Partial, Total, compact
 from ..packetizer.listing import Listing
-from ..packetizer.masks import Mask
-from ..packetizer.supply import Supply
 from ..protocol import codec, messages
-from ..protocol.codec import Buffer
 from ..protocol.errors import DatasetError, EventmillError, LocalProtocolError, MergeError
 from ..protocol.messages import File, Message, Part
-from .agreement import Agreement
 from .bites import LARGEST_BITE, Bites
 from .board import COMPACTING, ROW, Row
 from .cores import usable_cores
 from .cradle import identity
-from .credentials import Wallet, fits, wallet_of
+from .credentials import fits
 from .failures import describe
-from .fetched import Fetched, Names, Touched
+from .fetched import Fetched, FileSource, Names
 from .horizon import Stretch
 from .isolation import MOST_FAULTS, Fault, Isolation, gaps
 from .meter import Meter
 from .modules import own_modules
 from .packets import Compaction, Packet, Todo, is_of, packet_end
-from .prefetch import Openings, Plan, Prefetch, reader_of
+from .prefetch import Openings, Plan, Prefetch, file_of
 from .readers import Reader, ReaderCache
+from .running import Running
 from .selection import Selection, listed
 from .tasks import Source, Task, load, source_without_file
-from .view import View, Views, trees_of
+from .view import View, drop, places
 
 HAND_OVER = 0.25
 """Seconds that a finished packet waits at most to be handed over, while there is more to do."""
@@ -86,56 +82,6 @@ def main(index: int, number: int, endpoint: str, cache: str, board: str) -> NoRe
     SlotProcess(index, socket, Path(cache), row, spare).run()
 
 
-class Running:
-    """A query in this slot: the user's code, and what has been accumulated for it and not handed over.
-
-    Attributes:
-        passes_over: it has passed over an error: results of bites are put aside one by one.
-        told: the agent has been told of the first error passed over.
-        touched: what a columnar function is expected to read.
-        credentials: what came with the query to be shown to file servers; empty where nothing did.
-    """
-
-    def __init__(self, setup: messages.Setup, blob: Buffer, supply: Buffer = b"") -> None:
-        self.setup = setup
-        self.blob = blob
-        self.supply = supply
-        self.credentials: Buffer = b""
-        self.task: Task | None = None
-        self.source: Source | None = None
-        self.began = time.monotonic()
-        self.prepared = False
-        self.bites = Bites()
-        self.agreement = Agreement()
-        self.total = Total()
-        self.parts: list[Part] = []
-        self.since = 0.0
-        self.handed_over = False
-        self.passes_over = False
-        self.told = False
-        self.touched = Touched()
-
-    @property
-    def wallet(self) -> Wallet | None:
-        """What to show to file servers; None: what this process finds in its environment."""
-        return wallet_of(self.credentials) if self.credentials else None
-
-    @functools.cached_property
-    def of_files(self) -> Supply:
-        """What is to be known of the query's files: for queries over files."""
-        return Supply.unpack(self.supply) if self.supply else Supply()
-
-    @functools.cached_property
-    def mask(self) -> Mask | None:
-        """What of the query's files is used, if not all: for queries over files."""
-        return Mask.unpack(self.of_files.mask) if self.of_files.mask else None
-
-    @functools.cached_property
-    def views(self) -> Views:
-        """The query's files as the analysis sees them; a coffea processor reads them by itself."""
-        return Views(self.of_files, plain=self.setup.kind == "processor")
-
-
 class SlotProcess:
     """The loop of a slot. It never ends by itself: the nursery ends it.
 
@@ -155,7 +101,7 @@ class SlotProcess:
         self.cache = cache
         self.row = row or Row(bytearray(ROW))
         self.readers = ReaderCache()
-        self.openings = Openings(self.readers)
+        self.openings = Openings()
         self.prefetch = Prefetch(spare)
         self.meter = Meter()
         self.queries: dict[str, Running] = {}
@@ -195,6 +141,8 @@ class SlotProcess:
             message, rest = codec.decode(frames)
             match message:
                 case messages.Lease():
+                    for layout in rest:
+                        self.readers.offer(message.file.path, message.file.tree, bytes(layout))
                     self.todo.append(message)
                 case messages.Setup():
                     self.queries[message.query] = Running(message, *rest)
@@ -293,8 +241,7 @@ class SlotProcess:
             self._send(messages.Failed(lease.query, lease.lease, failure), pickled)
             self.prefetch.drop()
             if failure.kind == "data":
-                for tree in trees_of(lease.file):
-                    self.readers.drop(*tree, running.wallet)
+                drop(self.readers, lease.file, running.wallet)
             if running.task is not None:
                 running.task.discard()
         self.row.end()
@@ -310,7 +257,10 @@ class SlotProcess:
         file = source if isinstance(source, Reader | View) else None
         if file is not None:
             self.prefetch.opened(file, began)
+            news = file.news()
             source = self._selected(running, task, file, packet)
+            if news:
+                self._send(messages.Described(lease.query, lease.lease, lease.file.path), [news])
             self._check_columns(running, file, lease, task.branches or ())
         if not running.prepared:
             self._prepare(running, task, source, packet)
@@ -325,7 +275,8 @@ class SlotProcess:
             if not self._bite(running, task, source, packet):
                 continue
             if file is not None and packet.fetched is not None and task.branches is None:
-                self._check_columns(running, file, lease, packet.fetched.touched.all)
+                touched = packet.fetched.touched
+                self._check_columns(running, file, lease, (*touched.columns, *touched.arrays))
             now = time.monotonic()
             self._learn(running, packet, now - bite_began)
             self._receive(wait=False)
@@ -337,7 +288,7 @@ class SlotProcess:
             if now - told > interval and packet.position < packet.stop:
                 told = now
                 self._send(messages.Reached(lease.query, lease.lease, packet.position))
-        if isinstance(source, Reader | View | Selection):
+        if isinstance(source, FileSource):
             source.check_unchanged()
         self._finish(running, task, packet, source, time.monotonic() - started, self.prefetch.waited - waited)
 
@@ -349,7 +300,7 @@ class SlotProcess:
             at_hand = self._at_hand(running, task, source, packet)
             task.run(at_hand, lease.file, packet.position, packet.bite_stop)
         except ERRORS as error:
-            if isinstance(source, Reader | View | Selection):
+            if isinstance(source, FileSource):
                 source.check_unchanged()
             if packet.bite_stop == packet.position or not _may_skip(running.setup, lease, error):
                 raise
@@ -402,17 +353,18 @@ class SlotProcess:
         """Where the entries of a file come from: the file itself, or for cycles and items what stands for it."""
         file = lease.file
         if file.kind == "tree":
-            self.prefetch.settle()
-            for tree in trees_of(file):
-                opened = self.openings.take(*tree, running.wallet)
-                if opened is not None:
-                    self.readers.adopt(opened, *tree, running.wallet)
-            since = running.began if lease.opening else 0.0
-            return running.views.get(self.readers, file, since, lease.identity, running.wallet)
+            return self._file(running, lease)
         if running.source is None:
             running.source = source = source_without_file(file, running.supply)
             running.bites = Bites(source.first_bite)
         return running.source
+
+    def _file(self, running: Running, lease: messages.Lease) -> Reader | View:
+        """The file of a lease, opened if it is not, as the analysis sees it."""
+        self.prefetch.settle()
+        since, wallet = running.began if lease.opening else 0.0, running.wallet
+        self.openings.hand_over(self.readers, [(*place, wallet) for place in places(lease.file)])
+        return running.views.get(self.readers, lease.file, since, lease.identity, wallet)
 
     def _selected(
         self, running: Running, task: Task, reader: Reader | View, packet: Packet
@@ -442,28 +394,30 @@ class SlotProcess:
 
     def _prepare(self, running: Running, task: Task, source: Source, packet: Packet) -> None:
         """Have the task compile what it has to, while its first data is on its way."""
-        if not isinstance(source, Reader | View | Selection) or task.branches is None:
+        if not isinstance(source, FileSource) or task.branches is None:
             task.prepare(source, packet.lease.file)
             return
-        rest = self._rest(running, task, source, packet)
-        self.prefetch.ask_first(rest)
+        plans = list(self._plans(running, task, source, packet, packet.position))
+        self.prefetch.ask(plans, self.row.halvings)
         types = Fetched(source, 0, 0, self.prefetch.settle)
-        types.fetch(rest.names)
-        if packet.lease.bite is None:
-            self.prefetch.order([rest], self.row.halvings)
+        types.fetch(Names(tuple(task.branches)))
+        self.prefetch.order(plans, self.row.halvings)
         task.prepare(types, packet.lease.file)
 
     def _at_hand(self, running: Running, task: Task, source: Source, packet: Packet) -> Source:
         """What the task runs over: the bite in hand, with what was read of it ahead. What comes next is read meanwhile."""
         packet.fetched = None
-        if not isinstance(source, Reader | View | Selection):
+        if not isinstance(source, FileSource):
             return source
         if task.reads_by_itself:
             self.prefetch.drop()
             return source
-        names = self._names(running, task, source)
-        packet.fetched = self.prefetch.take(packet.key, source, packet.position, packet.bite_stop, names)
-        self.prefetch.order(list(self._plans(running, task, source, packet)), self.row.halvings)
+        start, stop, names = packet.position, packet.bite_stop, self._names(running, task, source)
+        if source.is_far and self.prefetch.ordered(packet.key, start) is None:
+            self.prefetch.settle()
+            self.prefetch.ask(list(self._plans(running, task, source, packet, start)), self.row.halvings)
+        packet.fetched = self.prefetch.take(packet.key, source, start, stop, names)
+        self.prefetch.order(list(self._plans(running, task, source, packet, stop)), self.row.halvings)
         return packet.fetched
 
     def _learn(self, running: Running, packet: Packet, seconds: float) -> None:
@@ -474,18 +428,21 @@ class SlotProcess:
             return
         running.touched.learn(fetched.touched)
         self.prefetch.bite_took(fetched, seconds)
-        computing = seconds - min(fetched.idle, fetched.counters.latency)
+        computing = seconds - min(fetched.idle, fetched.traffic.latency)
         running.bites.learn(entries, computing, fetched.size * entries // max(1, fetched.stop - fetched.start))
 
-    def _plans(self, running: Running, task: Task, source: Reader | View | Selection, packet: Packet) -> Iterator[Plan]:
-        """What comes after the bite in hand: the rest of its packet, then the packets that wait.
+    def _plans(self, running: Running, task: Task, source: FileSource, packet: Packet, start: int) -> Iterator[Plan]:
+        """What comes next: the packet in hand from `start` on, then the packets that wait.
 
         Of entries that are suspected of taking slots down, nothing is read before they are at work.
         """
         if packet.lease.bite is not None:
             return
-        if packet.bite_stop < packet.stop:
-            yield self._rest(running, task, source, packet)
+        if start < packet.stop:
+            bite = self._size(running, packet.lease, packet.stop - start)
+            yield Plan(Stretch(packet.key, start, packet.stop, bite), source, self._names(running, task, source))
+        if packet.lease.opening:
+            yield from self._guess(running, task, source, packet.lease, packet.stop)
         for lease in self.todo:
             if isinstance(lease, messages.Lease) and lease.file.kind == "tree" and lease.bite is None:
                 other = self.queries[lease.query]
@@ -495,38 +452,38 @@ class SlotProcess:
                     bite = self._size(other, lease, stop - lease.start)
                     stretch = Stretch((lease.query, lease.lease), lease.start, stop, bite)
                     yield Plan(stretch, waiting, self._names(other, other.task, waiting))
+                    if lease.opening:
+                        yield from self._guess(other, other.task, waiting, lease, stop)
 
-    def _rest(self, running: Running, task: Task, source: Reader | View | Selection, packet: Packet) -> Plan:
-        """What of a packet comes after the bite in hand."""
-        start, stop = packet.bite_stop, packet.stop
-        bite = self._size(running, packet.lease, stop - start)
-        return Plan(Stretch(packet.key, start, stop, bite), source, self._names(running, task, source))
+    def _guess(
+        self, running: Running, task: Task, source: FileSource, lease: messages.Lease, stop: int
+    ) -> Iterator[Plan]:
+        """What comes after the first entries of a file: who opens it is likely to get more of it, and not known so far."""
+        if stop < source.entries and not any(_is_in(lease.file, thing) for thing in self.todo if thing is not lease):
+            stretch = Stretch(
+                (lease.query, -1), stop, source.entries, self._size(running, lease, source.entries - stop)
+            )
+            yield Plan(stretch, source, self._names(running, task, source), guess=True)
 
-    def _source_of_waiting(self, running: Running, lease: messages.Lease) -> Reader | View | Selection | None:
+    def _source_of_waiting(self, running: Running, lease: messages.Lease) -> FileSource | None:
         """Where the entries of a packet that waits come from. Its file is opened meanwhile; None until that is done."""
-        file = lease.file
-        readers = [self._reader_of_waiting(running, *tree) for tree in trees_of(file)]
-        reader = running.views.of(file, [reader for reader in readers if reader is not None])
-        if reader is None or (lease.opening and running.mask is not None):
+        wallet = running.wallet
+        if self.prefetch.opens(lease.file.path) and fits(wallet):
+            self.openings.begin(self.readers, [(*place, wallet) for place in places(lease.file)])
+        file = running.views.peek(self.readers, lease.file, wallet)
+        if file is None or (lease.opening and running.mask is not None):
             return None
         if lease.runs is None:
-            return reader
-        if self._waiting is None or self._waiting[0] is not lease or self._waiting[1].reader is not reader:
-            self._waiting = lease, Selection(reader, Listing(lease.runs), lease.start)
+            return file
+        if self._waiting is None or self._waiting[0] is not lease or self._waiting[1].reader is not file:
+            self._waiting = lease, Selection(file, Listing(lease.runs), lease.start)
         return self._waiting[1]
 
-    def _reader_of_waiting(self, running: Running, path: str, tree: str) -> Reader | None:
-        reader = self.readers.peek(path, tree, running.wallet)
-        if reader is None and self.prefetch.opens(path):
-            reader = self.openings.begin(path, tree, running.wallet)
-        return reader
-
     @staticmethod
-    def _names(running: Running, task: Task, source: Reader | View | Selection) -> Names:
+    def _names(running: Running, task: Task, source: FileSource) -> Names:
         """The columns that a bite reads, as far as they are known."""
         if task.branches is not None:
-            file = reader_of(source)
-            return Names(tuple(file.stored(task.branches) if isinstance(file, View) else task.branches))
+            return Names(tuple(task.branches))
         return Names() if task.reads_by_itself else running.touched.names.among(source.names)
 
     def _size(self, running: Running, lease: messages.Lease, left: int) -> int:
@@ -544,15 +501,16 @@ class SlotProcess:
             running.since = time.monotonic()
         running.parts.append(Part(lease.lease, lease.start, packet.position, packet.gaps))
         elapsed, cpu = self.meter.times()
-        reader = reader_of(source) if isinstance(source, Reader | View | Selection) else source
-        requests, size, latency = self.meter.read(reader)
+        file = file_of(source) if isinstance(source, FileSource) else None
+        requests, size, latency = self.meter.read([source] if file is None else file.readers)
         self._send(
             messages.Finished(
                 lease.query, lease.lease, packet.position, seconds, cpu, size, elapsed, waited, requests, latency
             )
         )
-        if isinstance(reader, Reader | View) and not any(_is_in(lease.file, thing) for thing in self.todo):
-            reader.forget_ahead()
+        if file is not None and not any(_is_in(lease.file, thing) for thing in self.todo):
+            for reader in file.readers:
+                reader.forget_ahead()
 
     def _hand_over_due(self) -> None:
         """Hand over the first packet, what has waited long enough, and everything when there is no lease at hand."""

@@ -29,7 +29,7 @@ KEPT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
+class Traffic:
     """What was asked for from a source of data.
 
     Attributes:
@@ -65,10 +65,12 @@ class Counts(Source):  # type: ignore[misc]
     Attributes:
         waited: seconds for which somebody waited for bytes.
         latency: seconds of a round trip to a server, smoothed; 0.0 where that is not known.
+        stamp: size of the file and time of its last change, where these are known.
     """
 
     waited = 0.0
     latency = 0.0
+    stamp: tuple[int, int] | None = None
 
     @property
     def requests(self) -> int:
@@ -161,7 +163,9 @@ class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
         ServerError: what reads such addresses is not installed.
     """
 
-    def __init__(self, file_path: str, wallet: Wallet | None = None, timeout: float = 30.0, **options: Any) -> None:
+    def __init__(
+        self, file_path: str, wallet: Wallet | None = None, timeout: float = 30.0, ends: bool = True, **options: Any
+    ) -> None:
         options |= _web_options(file_path, timeout, wallet) if file_path.lower().startswith("http") else {}
         self._wallet = wallet
         try:

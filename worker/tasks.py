@@ -31,7 +31,7 @@ from .kernels import CompiledKernel, Readable
 from .modules import OwnModules, own_modules
 from .readers import Reader, advice
 from .selection import Selection
-from .sources import Counters
+from .sources import Traffic
 from .view import View
 
 
@@ -39,7 +39,7 @@ class Source(Protocol):
     """Where entries come from, as a `Reader` has it."""
 
     @property
-    def counters(self) -> Counters:
+    def traffic(self) -> Traffic:
         """What has been read so far."""
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
@@ -181,9 +181,7 @@ class ColumnarTask(Task):
                 raise raised(error) from None
             missing = _NO_FIELD.search(str(error))
             if missing is not None and isinstance(events, ak.Array) and missing[1] not in events.fields:
-                error.add_note(
-                    f"in {file.path.partition('?')[0]}{nearest(missing[1], events.fields)}; {advice(missing[1])}"
-                )
+                error.add_note(f"in {file.path}{nearest(missing[1], events.fields)}; {advice(missing[1])}")
             raise
 
     def take(self) -> Partial:

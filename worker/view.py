@@ -27,7 +27,7 @@ from .credentials import Wallet
 from .events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed, raised
 from .local import Range
 from .readers import FileLayout, Reader, ReaderCache, advice, column_of
-from .sources import Counters
+from .sources import Traffic
 
 MOST_VIEWS = 10
 """Views of a query that are kept: as many as files are kept open."""
@@ -86,18 +86,7 @@ class View:
     @property
     def bytes_read(self) -> int:
         """As `Reader.bytes_read`, of all files."""
-        return self.counters.bytes_read
-
-    @property
-    def counters(self) -> Counters:
-        """As `Reader.counters`, of all files; the latency is that of the slowest."""
-        parts = [reader.counters for reader in self.readers]
-        return Counters(
-            sum(part.requests for part in parts),
-            sum(part.bytes_read for part in parts),
-            sum(part.waited for part in parts),
-            max(part.latency for part in parts),
-        )
+        return sum(reader.bytes_read for reader in self.readers)
 
     @property
     def is_far(self) -> bool:
@@ -105,9 +94,24 @@ class View:
         return any(reader.is_far for reader in self.readers)
 
     @property
+    def traffic(self) -> Traffic:
+        """As `Reader.traffic`, of all files; the longest latency."""
+        found = [reader.traffic for reader in self.readers]
+        return Traffic(
+            sum(traffic.requests for traffic in found),
+            sum(traffic.bytes_read for traffic in found),
+            sum(traffic.waited for traffic in found),
+            max(traffic.latency for traffic in found),
+        )
+
+    @property
     def identity(self) -> str:
         """As `Reader.identity`, of all files."""
         return joined_identity([reader.identity for reader in (self.reader, *self.friends.values())])
+
+    def news(self) -> bytes:
+        """As `Reader.news`, of the file itself."""
+        return self.reader.news()
 
     def check_unchanged(self) -> None:
         """As `Reader.check_unchanged`."""
@@ -136,7 +140,7 @@ class View:
 
     def filled(self, branches: Iterable[str]) -> list[str]:
         """Which of the columns that are read for these branches are missing here, and filled in."""
-        return [name for name in self.stored(branches) if name in self.defaults]
+        return [name for name in self._stored(branches) if name in self.defaults]
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -146,13 +150,8 @@ class View:
 
     def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
         """As `Reader.ranges_ahead`."""
-        for reader, names in self._by_reader(self.stored(branches)).items():
+        for reader, names in self._by_reader(self._stored(branches)).items():
             reader.ranges_ahead(names, ranges)
-
-    def forget_ahead(self) -> None:
-        """As `Reader.forget_ahead`."""
-        for reader in self.readers:
-            reader.forget_ahead()
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
         """As `Reader.read`."""
@@ -172,7 +171,7 @@ class View:
             DatasetError: as `Reader.read`.
             Exception: what an alias raises, with a note of its name.
         """
-        columns = dict(source.read(self.stored(branches), start, stop))
+        columns = dict(source.read(self._stored(branches), start, stop))
         events = self.lazy.array(_Given(columns, source), start, stop)
         return {name: self.aliases[name].column(events) if name in self.aliases else columns[name] for name in branches}
 
@@ -259,10 +258,10 @@ class View:
 
     def _own(self, branches: Sequence[str] | None) -> list[str] | None:
         """Those of the branches that are in the file itself; None, for all, if there are none."""
-        own = self._by_reader(self.stored(branches or ())).get(self.reader)
+        own = self._by_reader(self._stored(branches or ())).get(self.reader)
         return own or None
 
-    def stored(self, branches: Iterable[str]) -> list[str]:
+    def _stored(self, branches: Iterable[str]) -> list[str]:
         """The branches, and in the place of aliases what these read."""
         parts = (self.aliases[name].reads if name in self.aliases else (name,) for name in branches)
         return list(dict.fromkeys(name for part in parts for name in part))
@@ -412,12 +411,7 @@ class Views:
         self._views: dict[tuple[str, str], View] = {}
 
     def get(
-        self,
-        readers: ReaderCache,
-        file: File,
-        since: float = 0.0,
-        identity: str = "",
-        wallet: Wallet | None = None,
+        self, readers: ReaderCache, file: File, since: float = 0.0, identity: str = "", wallet: Wallet | None = None
     ) -> Reader | View:
         """The open file, or a view of it where there is more to see than its branches.
 
@@ -429,41 +423,53 @@ class Views:
         """
         own, *others = identities(identity, len(file.friends))
         reader = readers.get(file.path, file.tree, since, own, wallet)
-        if self._is_plain(reader, file):
+        if self._is_plain(file, reader):
             return reader
-        found = [reader]
+        friends = {}
         for (name, friend), its in zip(file.friends.items(), others, strict=True):
             try:
-                found.append(readers.get(friend.path, friend.tree, since, its, wallet))
+                friends[name] = readers.get(friend.path, friend.tree, since, its, wallet)
             except DatasetError as error:
                 raise DatasetError(f"{reader.path} has no friend {name}: {error}", transient=error.transient) from error
-        return self._view(file, found)
+        return self._view(file, reader, friends)
 
-    def of(self, file: File, readers: Sequence[Reader]) -> Reader | View | None:
-        """As `get`, of readers of the file and its friends (`trees_of`) that are open; None if some are not yet."""
-        if len(readers) < 1 + len(file.friends):
+    def peek(self, readers: ReaderCache, file: File, wallet: Wallet | None = None) -> Reader | View | None:
+        """As `get`, but None where anything is not open, or not as it should be: `get` says then what is wrong."""
+        reader = readers.peek(file.path, file.tree, wallet)
+        if reader is None or self._is_plain(file, reader):
+            return reader
+        found = {name: readers.peek(friend.path, friend.tree, wallet) for name, friend in file.friends.items()}
+        friends = {name: friend for name, friend in found.items() if friend is not None}
+        if len(friends) < len(found):
             return None
-        return readers[0] if self._is_plain(readers[0], file) else self._view(file, readers)
+        try:
+            return self._view(file, reader, friends)
+        except DatasetError:
+            return None
 
-    def _is_plain(self, reader: Reader, file: File) -> bool:
+    def _is_plain(self, file: File, reader: Reader) -> bool:
         return self._plain or not (file.friends or self._supply.is_about_columns or reader.tree_aliases)
 
-    def _view(self, file: File, readers: Sequence[Reader]) -> View:
-        """The view of these readers, which is kept: what is prepared for a file takes some time."""
+    def _view(self, file: File, reader: Reader, friends: Mapping[str, Reader]) -> View:
         key = (file.path, file.tree)
-        friends = dict(zip(file.friends, readers[1:], strict=True))
         view = self._views.pop(key, None)
-        if view is None or (view.reader, view.friends) != (readers[0], friends):
-            view = View(readers[0], friends, self._supply)
+        if view is None or view.reader is not reader or view.friends != friends:
+            view = View(reader, friends, self._supply)
         while len(self._views) >= MOST_VIEWS:
             del self._views[next(iter(self._views))]
         self._views[key] = view
         return view
 
 
-def trees_of(file: File) -> list[tuple[str, str]]:
+def places(file: File) -> list[tuple[str, str]]:
     """Path and tree of a file and of its friends."""
     return [(file.path, file.tree), *((friend.path, friend.tree) for friend in file.friends.values())]
+
+
+def drop(readers: ReaderCache, file: File, wallet: Wallet | None = None) -> None:
+    """Close the readers of a file and its friends, as `ReaderCache.drop`."""
+    for place in places(file):
+        readers.drop(*place, wallet)
 
 
 def joined_identity(parts: Sequence[str]) -> str:

@@ -1,12 +1,12 @@
 """root:// and roots://, through the XRootD client's own vector reads.
 
 What is here and not in uproot: every call has a time-out, also those that the client makes by itself; a file is opened in
-one round trip besides those of the connection, because both its ends and the limits of its server are asked for together;
+two round trips, one to open it, the other for both its ends and the limits of its server; nobody waits until it is closed;
 and what goes wrong is said in words that name the server.
 
 The client connects, logs in, follows redirects, and connects again to go on reading after a connection broke. How long it
-tries is in `SETTINGS`, which the user's own `XRD_...` variables outrank. It tries once: whoever reads with a time-out here
-tries again after a pause, elsewhere if there is another place.
+tries is in `SETTINGS`, which the user's own `XRD_...` variables outrank. A server that cannot be reached is tried once:
+the master has it tried again after a pause, by another slot, and elsewhere if there is another replica.
 """
 
 from __future__ import annotations
@@ -155,19 +155,24 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
         file_path: its address.
         timeout: seconds that the server may take to answer one request, besides the time that its bytes take.
         wallet: what to show to servers; by default what the client finds in the environment.
+        ends: read both ends of the file at once, where its metadata are.
 
     Attributes:
         server: host and port of the server that has the file, where redirects have led to.
         waited: seconds for which somebody waited for bytes.
         latency: seconds of a round trip, smoothed.
+        stamp: size and time of last change of the file.
 
     Raises:
         FileNotFoundError: the server has no such file.
         ServerError: any other reason not to read it; so when reading.
     """
 
-    def __init__(self, file_path: str, timeout: float = 30.0, wallet: Wallet | None = None, **options: Any) -> None:
+    def __init__(
+        self, file_path: str, timeout: float = 30.0, wallet: Wallet | None = None, ends: bool = True, **options: Any
+    ) -> None:
         super().__init__()
+        self.stamp: tuple[int, int] | None = None
         self._file_path, self.timeout, self._wallet = file_path, max(1, round(timeout)), wallet
         self._address = through_proxy(file_path, os.environ.get(PROXY_PREFIX, ""))
         self.waited = self.latency = 0.0
@@ -177,12 +182,12 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
         try:
             status, info = self.file.stat(timeout=self.timeout)  # came with the answer to `open`
             self.check(status)
-            self._stamp, self._num_bytes = (info.size, info.modtime), int(info.size)
+            self.stamp, self._num_bytes = (info.size, info.modtime), int(info.size)
             self._limits = self._ask_limits()
             size = self._num_bytes
             spans = [(0, size)] if size <= HEAD + TAIL else [(0, HEAD), (size - TAIL, size)]
-            ends = VectorRead(self, spans) if size else None
-            self._ends = [(start, ends.take(index)) for index, (start, _) in enumerate(spans) if ends is not None]
+            read = VectorRead(self, spans) if size and ends else None
+            self._ends = [(start, read.take(index)) for index, (start, _) in enumerate(spans) if read is not None]
         except BaseException:
             self.close()
             raise
@@ -267,7 +272,7 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
         with wearing(self._wallet) as address:
             url = client().URL(address(self._address))
             status, info = client().FileSystem(str(url)).stat(url.path_with_params, self.timeout)
-        return not status.error and (info.size, info.modtime) == self._stamp
+        return not status.error and (info.size, info.modtime) == self.stamp
 
     def check(self, status: Any, server: str = "") -> None:
         """Raise what a status means, in words."""

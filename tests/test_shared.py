@@ -1,0 +1,107 @@
+"""A file whose layout was told is read without a look at its metadata, and only if it still is that file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from eventmill.protocol import messages
+from eventmill.session.sample import write_sample
+from eventmill.worker.readers import Reader, ReaderCache
+from eventmill.worker.shared import SharedLayout
+from hypothesis import given
+from hypothesis import strategies as st
+from skhep_testdata import data_path
+from xrootd_server import XRootDServer
+
+COLUMNS = ["Muon_pt", "Muon_charge", "MET_pt"]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    (file,) = write_sample(tmp_path_factory.mktemp("shared"), events=30_000, files=1)
+    return str(file)
+
+
+def same(one: Reader, other: Reader, start: int, stop: int) -> bool:
+    first, second = one.read(COLUMNS, start, stop), other.read(COLUMNS, start, stop)
+    lists = [(first[name], second[name]) for name in COLUMNS[:2]]
+    return np.array_equal(first["MET_pt"].values, second["MET_pt"].values) and all(
+        np.array_equal(np.diff(a.offsets), np.diff(b.offsets))
+        and np.array_equal(
+            a.content.values[a.offsets[0] : a.offsets[-1]], b.content.values[b.offsets[0] : b.offsets[-1]]
+        )
+        for a, b in lists
+    )
+
+
+def test_columns_and_layout_are_the_same_and_no_metadata_are_read(path: str) -> None:
+    first = Reader(path, "Events")
+    told = Reader(path, "Events", layout=first.news())
+    assert told.bytes_read == 0 < first.bytes_read
+    assert (told.entries, told.identity, told.tree) == (first.entries, first.identity, "Events")
+    assert told.layout(COLUMNS) == first.layout(COLUMNS) and told.stride(COLUMNS) == first.stride(COLUMNS)
+    assert list(told.names) == list(first.names) and same(first, told, 5_000, 25_000)
+    assert set(told.forms()) == set(first.forms())
+    assert "directory" not in vars(told), "uproot has not opened it"
+
+
+def test_what_was_told_is_not_told_again_and_nothing_twice(path: str) -> None:
+    first = Reader(path, "Events")
+    news = first.news()
+    assert news and not first.news() and not Reader(path, layout=news).news()
+
+
+def test_what_is_not_plain_is_still_uproots(path: str) -> None:
+    told = Reader(path, "Events", layout=Reader(path, "Events").news())
+    assert told.array("Muon_pt", 10, 20).to_list() == Reader(path, "Events").array("Muon_pt", 10, 20).to_list()
+    assert told.directory.file.uuid
+
+
+def test_a_file_that_was_replaced_is_opened_anew(path: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.root"
+    copy.write_bytes(Path(path).read_bytes())
+    news = Reader(str(copy), "Events").news()
+    (other,) = write_sample(tmp_path / "other", events=20_000, files=1, seed=3)
+    copy.write_bytes(other.read_bytes())
+    reader = Reader(str(copy), "Events", layout=news)
+    assert reader.entries == 20_000 and reader.news()
+
+
+def test_a_cache_opens_with_what_it_was_offered(path: str) -> None:
+    cache = ReaderCache()
+    cache.offer(path, "Events", Reader(path, "Events").news())
+    assert cache.get(path, "Events").bytes_read == 0
+
+
+def test_a_tree_of_objects_is_not_told() -> None:
+    assert Reader(data_path("uproot-small-evnt-tree-fullsplit.root")).news() == b""
+
+
+def test_a_layout_that_is_too_large_is_not_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eventmill.worker.shared.LARGEST_LAYOUT", 10)
+    assert Reader(path).news() == b"" and messages.LARGEST_LAYOUT > 1_000_000
+
+
+@given(data=st.data())
+def test_bytes_that_are_no_layout_do_no_harm(path: str, data: st.DataObject) -> None:
+    """They come over a network: whatever they are, the file is read as it is, or they are refused in words."""
+    whole = bytearray(Reader(path).news())
+    for _ in range(data.draw(st.integers(1, 3))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        tree = SharedLayout.unpacked(bytes(whole)).description()
+    except ValueError:
+        assert Reader(path, layout=bytes(whole)).entries == 30_000
+    else:
+        assert tree.entries >= 0
+
+
+def test_a_far_file_costs_one_round_trip_less(xrootd_server: XRootDServer, path: str) -> None:
+    Path(xrootd_server.folder, "shared.root").write_bytes(Path(path).read_bytes())
+    url = f"{xrootd_server.url}/shared.root"
+    first = Reader(url, "Events")
+    told = Reader(url, "Events", layout=first.news())
+    assert told.counters.requests < first.counters.requests and told.bytes_read == 0
+    assert same(first, told, 100, 29_000)
