@@ -103,5 +103,5 @@ def test_a_far_file_costs_one_round_trip_less(xrootd_server: XRootDServer, path:
     url = f"{xrootd_server.url}/shared.root"
     first = Reader(url, "Events")
     told = Reader(url, "Events", layout=first.news())
-    assert told.counters.requests < first.counters.requests and told.bytes_read == 0
+    assert told.traffic.requests < first.traffic.requests and told.bytes_read == 0
     assert same(first, told, 100, 29_000)

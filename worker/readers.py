@@ -8,23 +8,16 @@ uproot, whose awkward arrays are taken apart into columns here. Whatever goes wr
 
 from __future__ import annotations
 
-import errno
 import functools
-import struct
-import sys
 import time
-import zlib
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import awkward as ak
-import cramjam
 import numpy as np
 import uproot
-from uproot.deserialization import DeserializationError
 from uproot.exceptions import KeyInFileError
 from uproot.interpretation.identify import UnknownInterpretation
 from uproot.interpretation.jagged import AsJagged
@@ -45,28 +38,10 @@ from .pages import Pages
 from .shared import SharedLayout
 from .sources import Counts, ReadAhead, Traffic, XRootDAhead
 from .trees import Tree, parsed
-from .xrootd import ServerError
+from .trouble import explained
 
 MOST_CLUSTERS = 1000
 """A layout travels in a message: of more boundaries, evenly chosen ones are kept."""
-
-_READING_ERRORS = (
-    OSError,
-    ValueError,
-    struct.error,
-    zlib.error,
-    cramjam.DecompressionError,
-    DeserializationError,
-    NotImplementedError,
-    AssertionError,
-    IndexError,
-    KeyError,
-    TypeError,
-    AttributeError,
-)
-"""What uproot raises for bytes that it cannot make sense of: by its parsers' nature, nearly anything."""
-_PERMANENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
-"""Errors of the operating system that will be the same the next time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +91,7 @@ class Reader:
         """Names of the branches that have been read since the last call of `events`."""
         self._opening = path, timeout, wallet
         try:
-            with self._explained("cannot be opened"):
+            with explained(self.path, "cannot be opened"):
                 known = told(layout, *self._opening) if layout else None
                 if known is None:
                     self.source: Counts | LocalSource = self.directory.file.source
@@ -153,7 +128,7 @@ class Reader:
     @functools.cached_property
     def directory(self) -> Any:
         """The file as uproot has it. Who was told its layout opens it only for what is not plain."""
-        with self._explained("cannot be opened"):
+        with explained(self.path, "cannot be opened"):
             return opened(*self._opening)
 
     def news(self) -> bytes:
@@ -219,7 +194,7 @@ class Reader:
 
     def types(self, branches: Iterable[str]) -> dict[str, str]:
         """The types of branches' values in an event, as awkward writes them: `float32`, `var * float32`."""
-        with self._explained("cannot be read"):
+        with explained(self.path, "cannot be read"):
             forms = self._forms([self._known(name) for name in branches])
         return {name: "unknown" if form is None else str(form.type) for name, form in forms.items()}
 
@@ -258,7 +233,7 @@ class Reader:
             branches: those that will be read; None for all.
         """
         names = list(self.names) if branches is None else [self._known(name) for name in branches]
-        with self._explained("cannot be read"):
+        with explained(self.path, "cannot be read"):
             edges = self.baskets.edges if isinstance(self.baskets, Pages) else self._common_edges(names)
         if len(edges) > MOST_CLUSTERS:
             edges = edges[np.linspace(0, len(edges) - 1, MOST_CLUSTERS).round().astype(np.int64)]
@@ -299,7 +274,7 @@ class Reader:
 
     def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
         """As `ahead`, for `read_ranges`."""
-        with self._explained("cannot be read"):
+        with explained(self.path, "cannot be read"):
             self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
 
     def forget_ahead(self) -> None:
@@ -330,7 +305,7 @@ class Reader:
             self._check_entries(start, stop)
         plain = self._read_plain([self._known(name) for name in branches], ranges)
         for start, stop in ranges:
-            with self._explained("cannot be read"):
+            with explained(self.path, "cannot be read"):
                 columns = next(plain)
             for name in branches:
                 if name not in columns:
@@ -355,7 +330,7 @@ class Reader:
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
         branch = self.names[self._known(name)]
-        with self._explained("cannot be read"):
+        with explained(self.path, "cannot be read"):
             if isinstance(self.baskets, Pages):
                 array = self._clusters.array(name, branch, start, stop)
             else:
@@ -382,13 +357,13 @@ class Reader:
         self._check_entries(start, stop)
         self.ahead(sorted(self.touched), start, stop)
         self.touched = set()
-        with self._explained("cannot be read"):
+        with explained(self.path, "cannot be read"):
             return self.lazy.array(self, start, stop)
 
     @functools.cached_property
     def lazy(self) -> LazyEvents:
         """Makes arrays of events whose columns are read when they are touched."""
-        with self._explained("cannot be read"):
+        with explained(self.path, "cannot be read"):
             plain = {name: self.baskets.branch(name) for name in self.names}
             counters = {name: branch.counter for name, branch in plain.items() if branch is not None and branch.counter}
             return LazyEvents(self.forms(), counters)
@@ -450,23 +425,6 @@ class Reader:
         if not isinstance(tree, uproot.TTree | uproot.behaviors.RNTuple.RNTuple):
             raise DatasetError(f"{name} in {self.path} is a {tree.classname}, not a tree")
         return tree
-
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        """Turn what uproot raises into a `DatasetError` that names the file."""
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise DatasetError(f"there is no file {self.path}") from error
-        except ServerError as error:
-            raise DatasetError(f"{self.path} {what}: {error}", transient=error.transient) from error
-        except TimeoutError as error:
-            text = f"{self.path} {what}: the server does not answer ({_brief(error)})"
-            raise DatasetError(text, transient=True) from error
-        except (UnknownInterpretation, CannotBeAwkward) as error:
-            raise DatasetError(f"{self.path} {what}: uproot does not know a type in it ({error})") from error
-        except (*_READING_ERRORS, *_http_errors()) as error:
-            raise DatasetError(f"{self.path} {what}: {_brief(error)}", transient=_may_pass(self.path, error)) from error
 
 
 class ReaderCache:
@@ -546,25 +504,6 @@ class ReaderCache:
             self._readers.popitem()[1].close()
 
 
-def _may_pass(path: str, error: BaseException) -> bool:
-    """Whether an error in reading may be gone the next time, or with another replica.
-
-    What comes over a network may also be cut off or damaged on its way; what is wrong with a local file stays wrong.
-    """
-    status = getattr(error, "status", None)  # what a web server said
-    if isinstance(status, int):
-        return status >= 500 or status in (408, 429)
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno not in _PERMANENT
-    return "://" in path and not isinstance(error, NotImplementedError)
-
-
-def _http_errors() -> tuple[type[Exception], ...]:
-    """What the client of web servers raises, once it is in use."""
-    client = sys.modules.get("aiohttp")
-    return () if client is None else (client.ClientError,)
-
-
 def _described(identity: str) -> str:
     """What an identity says of a file."""
     uuid, _, size = identity.partition(":")
@@ -637,9 +576,3 @@ def column_of(layout: Any, where: str) -> Column:
 def advice(name: str) -> str:
     """What to do about a branch that is not in a file."""
     return f"if it is in other files of the dataset, say what it is here: Dataset(..., defaults={{{name!r}: 0.0}})"
-
-
-def _brief(error: BaseException) -> str:
-    """The first line that an error says: uproot's messages go on with advice for its own callers."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
