@@ -22,8 +22,8 @@ def test_threads_parse_at_the_same_time() -> None:
     gc.callbacks.append(pause)
     gc.set_threshold(50)
     try:
-        with ThreadPoolExecutor(4) as threads:
-            trees = list(threads.map(parsed_module, [source] * 16))
+        with ThreadPoolExecutor(2) as threads:
+            trees = list(threads.map(parsed_module, [source] * 6))
     finally:
         gc.set_threshold(*before)
         gc.callbacks.remove(pause)
