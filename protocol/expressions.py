@@ -14,6 +14,7 @@ from types import CodeType
 from typing import Any
 
 from .errors import AnalysisError
+from .syntax import parsed_expression
 
 LIBRARIES = ("np", "ak", "events")
 """What is no column in any expression."""
@@ -105,7 +106,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 @functools.lru_cache(maxsize=1000)
 def _parsed(text: str) -> ast.Expression:
     try:
-        return ast.parse(text, mode="eval")
+        return parsed_expression(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise AnalysisError(
             f"cannot read {text!r}: {error}. Write it in Python, with branches by their names, np and ak: "
@@ -115,7 +116,7 @@ def _parsed(text: str) -> ast.Expression:
 
 @functools.lru_cache(maxsize=1000)
 def _compiled(text: str) -> CodeType:
-    code: CodeType = compile(_parsed(text), f"<{text}>", "eval")
+    code: CodeType = compile(text, f"<{text}>", "eval")
     return code
 
 

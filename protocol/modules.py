@@ -25,6 +25,7 @@ from types import ModuleType
 
 from .errors import AnalysisError
 from .fingerprint import is_own_file, is_users
+from .syntax import parsed_module
 
 LARGEST = 50 * 2**20
 """Bytes that the modules of a query may take: they go to every worker, and lie in the memory of the master."""
@@ -213,7 +214,7 @@ def _too_large(name: str, sizes: dict[Path, int]) -> str:
 @functools.lru_cache(maxsize=1000)
 def _imports(source: bytes) -> frozenset[str]:
     try:
-        tree = ast.parse(source)
+        tree = parsed_module(source)
     except (SyntaxError, ValueError):  # perhaps never imported; if it is, a slot says so
         return frozenset()
     found: set[str] = set()
