@@ -23,6 +23,7 @@ from eventmill.packetizer.supply import Supply
 from eventmill.protocol import codec, messages
 from eventmill.protocol.analysis import pack
 from eventmill.protocol.errors import DatasetError
+from eventmill.worker.modules import OwnModules
 from eventmill.worker.readers import Reader
 from eventmill.worker.selection import LARGEST_READ, Selection, listed, masked, picked
 from eventmill.worker.slot import SlotProcess
@@ -455,6 +456,7 @@ class Ticking(Task):
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.modules = OwnModules({})
 
     def run(self, source: Any, file: Any, start: int, stop: int) -> None:
         self.now += 0.1

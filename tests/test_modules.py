@@ -92,7 +92,7 @@ def test_modules_are_named_by_import_name_path_and_module(beside: Path) -> None:
     ("named", "told"),
     [
         ("no_such_module", "there is no module no_such_module here$"),
-        ("data", "give the path of its file or folder, .*data"),
+        ("constants", "give the path of its file or folder, .*constants"),
         ("./nowhere.py", "there is no file or folder"),
         ("./my-package", "'my-package' is no name in Python"),
         ("sys", "sys has no file"),
@@ -101,8 +101,8 @@ def test_modules_are_named_by_import_name_path_and_module(beside: Path) -> None:
 )
 def test_what_cannot_travel_is_told(beside: Path, named: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (beside / "my-package").mkdir()
-    (beside / "data.txt").touch()
-    (beside / "data").touch()
+    (beside / "constants.txt").touch()
+    (beside / "constants").touch()
     if isinstance(named, types.ModuleType):
         monkeypatch.setitem(sys.modules, "made", named)
     with pytest.raises(AnalysisError, match=told):
