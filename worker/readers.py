@@ -17,7 +17,7 @@ import sys
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,9 @@ import uproot
 from uproot.deserialization import DeserializationError
 from uproot.exceptions import KeyInFileError
 from uproot.interpretation.identify import UnknownInterpretation
-from uproot.interpretation.objects import CannotBeAwkward
+from uproot.interpretation.jagged import AsJagged
+from uproot.interpretation.numerical import AsDtype
+from uproot.interpretation.objects import AsStridedObjects, CannotBeAwkward
 
 from ..protocol.errors import DatasetError
 from .baskets import Baskets, IrregularError
@@ -261,7 +263,8 @@ class Reader:
         """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
         branch = self.names[self._known(name)]
         with self._explained("cannot be read"):
-            array = branch.array(entry_start=start, entry_stop=stop, library="ak")
+            end = max(stop, min(start + 1, self.entries))  # of no entries, uproot cannot make every type
+            array = branch.array(entry_start=start, entry_stop=end, library="ak")[: stop - start]
         if len(array) != stop - start:
             raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.tree}")
         self.touched.add(name)
@@ -291,8 +294,7 @@ class Reader:
     def forms(self) -> dict[str, Any]:
         """The awkward forms of all branches that have data of their own and that awkward arrays can hold, by name."""
         if self.is_rntuple:
-            form, _ = self._tree.to_akform()
-            return dict(zip(form.fields, form.contents, strict=True))
+            return _field_forms(self._tree.ntuple, self.names)
         forms = {name: _form(branch) for name, branch in self.names.items() if not branch.branches}
         return {name: form for name, form in forms.items() if form is not None}
 
@@ -461,11 +463,36 @@ def _described(identity: str) -> str:
     return f"{size} bytes (UUID {uuid})"
 
 
+def _field_forms(ntuple: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The awkward forms of fields of an RNTuple: uproot's `to_akform` takes seconds for as many as NanoAOD has."""
+    paths: dict[str, list[str]] = {}
+    for path in (field.path for field in ntuple.all_fields):
+        if path is not None:
+            paths.setdefault(path.partition(".")[0], []).append(path)
+    return {name: ntuple.field_form(field.field_id, paths[name]) for name, field in fields.items()}
+
+
 def _form(tbranch: Any) -> Any:
+    kind = tbranch.interpretation
+    is_strided = isinstance(kind.content if isinstance(kind, AsJagged) else kind, AsStridedObjects)
     try:
-        return tbranch.interpretation.awkward_form(tbranch.file)
-    except (UnknownInterpretation, CannotBeAwkward, AssertionError):
+        form = kind.awkward_form(tbranch.file)
+        return _without_hidden(form) if is_strided else form
+    except AssertionError:  # uproot has arrays, but no forms, of structures with arrays in them
+        empty = np.empty(0, kind.to_dtype) if type(kind) is AsDtype else None
+        return None if empty is None else ak.from_numpy(empty, regulararray=True, highlevel=False).form
+    except (UnknownInterpretation, CannotBeAwkward):
         return None
+
+
+def _without_hidden(form: Any) -> Any:
+    """The form without the members that uproot's arrays do not have, though its forms do."""
+    if form.is_list:
+        return form.copy(content=_without_hidden(form.content))
+    if not form.is_record:
+        return form
+    shown = {name: form.content(name) for name in form.fields if not name.startswith("@")}
+    return form.copy(contents=[_without_hidden(content) for content in shown.values()], fields=list(shown))
 
 
 def _column(layout: Any, where: str) -> Column:
