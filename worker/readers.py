@@ -22,7 +22,7 @@ from uproot.exceptions import KeyInFileError
 from uproot.interpretation.identify import UnknownInterpretation
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
-from uproot.interpretation.objects import CannotBeAwkward
+from uproot.interpretation.objects import AsStridedObjects, CannotBeAwkward
 
 from ..protocol.errors import DatasetError
 from ..protocol.expressions import nearest
@@ -334,7 +334,8 @@ class Reader:
             if isinstance(self.baskets, Pages):
                 array = self._clusters.array(name, branch, start, stop)
             else:
-                array = branch.array(entry_start=start, entry_stop=stop, library="ak")
+                end = max(stop, min(start + 1, self.entries))  # of no entries, uproot cannot make every type
+                array = branch.array(entry_start=start, entry_stop=end, library="ak")[: stop - start]
         if len(array) != stop - start:
             raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.tree}")
         self.touched.add(name)
@@ -378,7 +379,8 @@ class Reader:
             return {name: self._form(name) for name in names}
         [plain] = self.baskets.read([name for name in names if self.is_plain(name)], [(0, 0)])
         forms = {name: layout_of(column).form for name, column in plain.items()}
-        return {name: forms[name] if name in forms else _field_form(self.names[name]) for name in names}
+        forms |= _field_forms(self._tree.ntuple, {name: self.names[name] for name in names if name not in forms})
+        return {name: forms[name] for name in names}
 
     def _form(self, name: str) -> Any:
         plain = self._plain(name)
@@ -539,20 +541,42 @@ def _plain_form(stored: np.dtype[Any], shape: tuple[int, ...], is_list: bool, he
     return (AsJagged(kind, header) if is_list else kind).awkward_form(None)
 
 
+def _field_forms(ntuple: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The awkward forms of fields of an RNTuple: uproot's `to_akform` takes seconds for as many as NanoAOD has."""
+    paths: dict[str, list[str]] = {}
+    for path in (field.path for field in ntuple.all_fields):
+        if path is not None:
+            paths.setdefault(path.partition(".")[0], []).append(path)
+    forms: dict[str, Any] = {}
+    for name, field in fields.items():
+        try:
+            forms[name] = ntuple.field_form(field.field_id, paths[name])
+        except (NotImplementedError, CannotBeAwkward, KeyError):
+            forms[name] = None
+    return forms
+
+
 def _form(tbranch: Any) -> Any:
+    kind = tbranch.interpretation
+    is_strided = isinstance(kind.content if isinstance(kind, AsJagged) else kind, AsStridedObjects)
     try:
-        return tbranch.interpretation.awkward_form(tbranch.file)
-    except (UnknownInterpretation, CannotBeAwkward, AssertionError):
+        form = kind.awkward_form(tbranch.file)
+        return _without_hidden(form) if is_strided else form
+    except AssertionError:  # uproot has arrays, but no forms, of structures with arrays in them
+        empty = np.empty(0, kind.to_dtype) if type(kind) is AsDtype else None
+        return None if empty is None else ak.from_numpy(empty, regulararray=True, highlevel=False).form
+    except (UnknownInterpretation, CannotBeAwkward):
         return None
 
 
-def _field_form(field: Any) -> Any:
-    """The form of a field of an RNTuple."""
-    try:
-        (form,) = field.to_akform()[0].contents
-    except (NotImplementedError, CannotBeAwkward, KeyError):
-        return None
-    return form
+def _without_hidden(form: Any) -> Any:
+    """The form without the members that uproot's arrays do not have, though its forms do."""
+    if form.is_list:
+        return form.copy(content=_without_hidden(form.content))
+    if not form.is_record:
+        return form
+    shown = {name: form.content(name) for name in form.fields if not name.startswith("@")}
+    return form.copy(contents=[_without_hidden(content) for content in shown.values()], fields=list(shown))
 
 
 def column_of(layout: Any, where: str) -> Column:

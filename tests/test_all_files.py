@@ -1,0 +1,134 @@
+"""Every branch of every file that there is: ours and uproot's reading give equal arrays, or both refuse.
+
+The files are those of scikit-hep-testdata, and the samples in the source distribution of coffea (NanoAOD and others, as
+TTrees and RNTuples), which is downloaded once into the user's cache folder.
+
+Of what only uproot decodes (objects), a few branches of each type are read, and a few entries, because that takes long;
+`EVENTMILL_TEST_EVERYTHING=1` has all of it read.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import pytest
+import skhep_testdata
+import uproot
+from agreement import Comparison, compare_file
+from eventmill.worker.columns import Jagged
+from eventmill.worker.readers import Reader
+
+COFFEA = "coffea==2026.9.0"
+EVERYTHING = os.environ.get("EVENTMILL_TEST_EVERYTHING") == "1"
+FILES = sorted((Path(skhep_testdata.__file__).parent / "data").rglob("*.root"))
+NOT_TRIED = {
+    # uproot takes four bytes of an object for the length of a list, and asks for gigabytes of memory before it refuses
+    ("uproot-issue510b.root", "SegmentDetectors"),
+    # what uproot refuses and eventmill reads: see `test_lists_whose_offsets_were_not_written`
+    ("uproot-small-dy-nooffsets.root", "Jet_jetId"),
+    ("uproot-small-dy-nooffsets.root", "Jet_pt"),
+}
+
+Compare = Callable[[Path], "Future[Comparison]"]
+
+
+@pytest.fixture(scope="module")
+def compare(request: pytest.FixtureRequest) -> Iterator[Compare]:
+    """Compares files in processes beside this one, ahead of the tests that ask for them.
+
+    Each in a process of its own: uproot keeps the classes that it has made for a file, and takes them for those of the
+    same name and version in the next.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["eventmill.worker.readers"])
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, max_tasks_per_child=1) as pool:
+        started: dict[Path, Future[Comparison]] = {}
+
+        def start(path: Path) -> Future[Comparison]:
+            if path not in started:
+                started[path] = pool.submit(compare_file, path, EVERYTHING, NOT_TRIED)
+            return started[path]
+
+        for item in request.session.items:
+            if isinstance(item, pytest.Function) and item.originalname == "test_a_file_of_scikit_hep":
+                start(item.callspec.params["path"])
+        yield start
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def samples() -> Path:
+    """The folder with coffea's samples, downloaded if they are not there yet; without a package index, a skip."""
+    folder = platformdirs.user_cache_path("eventmill") / "tests" / COFFEA.replace("==", "-")
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--no-binary", "coffea", "--dest", temporary, COFFEA]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        if done.returncode != 0:
+            message = f"cannot download the samples of {COFFEA}: {done.stderr.strip()[-300:]}"
+            if os.environ.get("CI") == "true":
+                pytest.fail(message)
+            pytest.skip(message)
+        unpacked = Path(temporary) / "samples"
+        unpacked.mkdir()
+        with tarfile.open(next(Path(temporary).glob("coffea-*.tar.gz"))) as archive:
+            for member in archive:
+                path = Path(member.name)
+                content = archive.extractfile(member) if path.match("tests/samples/*.root") else None
+                if content is not None:
+                    with content, (unpacked / path.name).open("wb") as file:
+                        shutil.copyfileobj(content, file)
+        unpacked.replace(folder)
+    return folder
+
+
+def no_problem(*found: Comparison) -> None:
+    problems = [problem for one in found for problem in one.problems]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_of_scikit_hep(compare: Compare, path: Path) -> None:
+    no_problem(compare(path).result())
+
+
+@pytest.mark.timeout(300)
+def test_the_samples_of_coffea(samples: Path, compare: Compare) -> None:
+    found = [compare(path) for path in sorted(samples.glob("*.root"))]
+    assert len(found) == 34
+    no_problem(*(one.result() for one in found))
+
+
+@pytest.mark.timeout(300)
+def test_branches_were_compared(compare: Compare) -> None:
+    """That the tests above look at something."""
+    found = [compare(path).result() for path in FILES]
+    assert sum(one.equal for one in found) > 14_000
+    assert sum(one.refused for one in found) < 600
+
+
+def test_lists_whose_offsets_were_not_written() -> None:
+    """Where uproot wants a table of offsets that ROOT has left out, the counter branch has the lengths."""
+    path = skhep_testdata.data_path("uproot-small-dy-nooffsets.root")
+    reader = Reader(path, "tree")
+    columns = reader.read(["Jet_pt", "nJet"], 0, reader.entries)
+    pt, counts = columns["Jet_pt"], uproot.open(path)["tree/nJet"].array(library="np")
+    assert isinstance(pt, Jagged)
+    assert np.array_equal(np.diff(pt.offsets), counts)
+    first = uproot.open(path)["tree/Jet_pt"].array(entry_stop=100).tolist()
+    assert [pt.content.values[pt.offsets[i] : pt.offsets[i + 1]].tolist() for i in range(100)] == first
+    reader.close()
