@@ -19,8 +19,10 @@ TREES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 FOR_NO_KERNEL = "cannot be used in a kernel"
 """What `Reader.read` says of a type that it does not take; a columnar function may."""
 
-FEW_ALIKE, FEW_ENTRIES = 4, 40
-"""Of what only uproot decodes: so many branches of a type, and entries, when not everything is to be compared."""
+MANY_ALIKE = 10
+"""Branches of a type in a tree, when not everything is to be compared: a NanoAOD file has a thousand flags."""
+FEW_ALIKE, FEW_ENTRIES = 2, 12
+"""Of what only uproot decodes: so many branches of a type, and entries."""
 
 Range = tuple[int, int]
 
@@ -104,8 +106,8 @@ def compare_file(path: Path, everything: bool, known: Container[tuple[str, str]]
     Args:
         path: the file.
         everything: also of all branches of a type that only uproot decodes, and all their entries, which takes long;
-            otherwise `FEW_ALIKE` of each type in a tree, and `FEW_ENTRIES`. Those that eventmill decodes are always
-            compared as a whole.
+            otherwise `FEW_ALIKE` of each type in a tree, and `FEW_ENTRIES`; `MANY_ALIKE`, as a whole, of those that
+            eventmill decodes.
         known: name of the file and branch, for what is not to be tried at all.
     """
     found = Comparison()
@@ -168,12 +170,13 @@ class _TreeComparison:
         return list(names.items())
 
     def _is_worth_it(self, name: str, branch: Any) -> bool:
-        if self.everything or (self.ours.is_plain(name) and not self.ours.is_rntuple):
+        if self.everything:
             return True
+        most = MANY_ALIKE if self.ours.is_plain(name) and not self.ours.is_rntuple else FEW_ALIKE
         is_group = not self.ours.is_rntuple and branch.branches
         kind = "group" if is_group else str(getattr(branch, "interpretation", None) or branch.typename)
         self.alike[kind] += 1
-        return self.alike[kind] <= FEW_ALIKE
+        return self.alike[kind] <= most
 
     def _compare(self, name: str, branch: Any, as_event: bool) -> None:
         stop = self.ours.entries if self.ours.is_plain(name) else self.few

@@ -337,7 +337,7 @@ def test_what_was_read_goes_with_the_last_array(path: Path) -> None:
         events = view.events(0, ENTRIES)
         kept = [events.Jet_pt, events.Jet.eta, events.ht, events[events.MET.pt > 20].Jet.btag]
         assert all(ak.sum(array) > 0 for array in kept)
-        bites = [it for it in gc.get_objects() if isinstance(it, Bite)]
+        bites = [it for it in gc.get_objects() if type(it) is Bite]
         assert len(bites) == 1
         alive = weakref.ref(bites.pop())
         del events, kept
