@@ -9,6 +9,10 @@ FIRST_BITE = 100
 LARGEST_BITE = 500_000
 LARGEST_SIZE = 64 << 20
 """Bytes of the columns of one bite: three of them may be in memory, one at work, one read ahead, one on its way."""
+WORTH, LONG = 4.0, 0.3
+"""What every bite costs, whatever its size, should be outweighed so many times by what its entries take: by so many seconds
+at most.
+"""
 GROWTH = 8.0
 CAUTIOUS_GROWTH = 4.0
 """Of bites that take their time already."""
@@ -20,7 +24,8 @@ class Bites:
     """Sizes of bites, from how long the last two took; `first` is that of the first one.
 
     An analysis may take its time whatever the size of a bite, as a processor with many histograms does. Smaller bites
-    would not be shorter then, only more: they take as long again as what each of them costs anyway.
+    would not be shorter then, only more: what their entries take should be more than what each of them costs anyway. To
+    know that, the second bite differs in size from the first one by much, whatever the first one took.
 
     Example:
         >>> bites = Bites()
@@ -33,7 +38,7 @@ class Bites:
 
     def __init__(self, first: int = FIRST_BITE) -> None:
         self._size = float(first)
-        self._fixed = 0.0
+        self._fixed: float | None = None
         self._other: tuple[int, float] | None = None
 
     def next(self, left: int) -> int:
@@ -46,11 +51,18 @@ class Bites:
         if not entries:
             return
         self._estimate_fixed(entries, seconds)
-        fixed = min(self._fixed, seconds)
-        factor = max(BITE_SECONDS, fixed) / max(seconds - fixed, 1e-6)
         growth = GROWTH if seconds < BITE_SECONDS else CAUTIOUS_GROWTH
         largest = min(LARGEST_BITE, entries * LARGEST_SIZE / max(size, 1))
-        self._size = max(1.0, min(largest, entries * min(growth, max(1 / GROWTH, factor))))
+        factor = min(growth, max(1 / GROWTH, self._factor(seconds)))
+        self._size = max(1.0, min(largest, entries * factor))
+
+    def _factor(self, seconds: float) -> float:
+        """How many times as large the next bite is to be, after one that took so long."""
+        if self._fixed is None:
+            linear = BITE_SECONDS / max(seconds, 1e-6)
+            return max(linear, CAUTIOUS_GROWTH) if linear >= 1.0 else min(linear, 1 / CAUTIOUS_GROWTH)
+        fixed = min(self._fixed, seconds)
+        return max(BITE_SECONDS, fixed, min(WORTH * fixed, LONG)) / max(seconds - fixed, 1e-6)
 
     def _estimate_fixed(self, entries: int, seconds: float) -> None:
         """What a bite takes without any entries, by this one and the last one of another size."""
