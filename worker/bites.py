@@ -51,18 +51,16 @@ class Bites:
         if not entries:
             return
         self._estimate_fixed(entries, seconds)
+        fixed = min(self._fixed or 0.0, seconds)
+        worth = max(BITE_SECONDS, fixed, min(WORTH * fixed, LONG))
+        if entries * APART < self._size and seconds <= fixed + worth:
+            return  # the end of a packet, which says nothing of whole bites
+        factor = worth / max(seconds - fixed, 1e-6)
+        if self._fixed is None:
+            factor = max(factor, CAUTIOUS_GROWTH) if factor >= 1.0 else min(factor, 1 / CAUTIOUS_GROWTH)
         growth = GROWTH if seconds < BITE_SECONDS else CAUTIOUS_GROWTH
         largest = min(LARGEST_BITE, entries * LARGEST_SIZE / max(size, 1))
-        factor = min(growth, max(1 / GROWTH, self._factor(seconds)))
-        self._size = max(1.0, min(largest, entries * factor))
-
-    def _factor(self, seconds: float) -> float:
-        """How many times as large the next bite is to be, after one that took so long."""
-        if self._fixed is None:
-            linear = BITE_SECONDS / max(seconds, 1e-6)
-            return max(linear, CAUTIOUS_GROWTH) if linear >= 1.0 else min(linear, 1 / CAUTIOUS_GROWTH)
-        fixed = min(self._fixed, seconds)
-        return max(BITE_SECONDS, fixed, min(WORTH * fixed, LONG)) / max(seconds - fixed, 1e-6)
+        self._size = max(1.0, min(largest, entries * min(growth, max(1 / GROWTH, factor))))
 
     def _estimate_fixed(self, entries: int, seconds: float) -> None:
         """What a bite takes without any entries, by this one and the last one of another size."""
