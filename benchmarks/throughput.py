@@ -19,7 +19,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,7 +34,6 @@ from .systems import SYSTEMS, Measurement
 
 PACKAGES = ("eventmill", "awkward", "coffea", "dask", "distributed", "hist", "numba", "numpy", "uproot")
 README = Path(__file__).with_name("README.md")
-TABLE_BEGIN, TABLE_END = "<!-- table: begin -->", "<!-- table: end -->"
 INTERACTIVITY = {
     "connect_to_first_result": "`connect()` to the first merged result, nothing compiled before [s]",
     "process_to_first_snapshot": "`process()` to the first snapshot, warm session [s]",
@@ -95,8 +94,10 @@ def read_once(files: Sequence[Path]) -> None:
                 pass
 
 
-def run_child(system: str, analysis: str, slots: int, files: Sequence[Path]) -> Measurement:
-    """Measure one system with one analysis in a child process.
+def run_child(
+    system: str, analysis: str, slots: int, files: Sequence[Path], module: str = "benchmarks.systems"
+) -> Measurement:
+    """Measure one system with one analysis in a child process, `python -m MODULE`.
 
     eventmill keeps compiled kernels in the user's cache folder. The child gets an empty one; for `eventmill-cached` a
     child before it, which is not counted, has filled it.
@@ -104,7 +105,7 @@ def run_child(system: str, analysis: str, slots: int, files: Sequence[Path]) -> 
     with tempfile.TemporaryDirectory() as cache:
         for _ in range(2 if system == "eventmill-cached" else 1):
             arguments = [system, analysis, str(slots), *map(str, files)]
-            measurement = Measurement(**_child("benchmarks.systems", arguments, Path(cache)))
+            measurement = Measurement(**child(module, arguments, Path(cache)))
     return measurement
 
 
@@ -112,7 +113,7 @@ def run_interactivity(slots: int, small: Path, files: Sequence[Path]) -> dict[st
     """Measure, in a child process, how soon and how often a session sees results: the keys of INTERACTIVITY."""
     print("eventmill: interactivity ...", flush=True)
     with tempfile.TemporaryDirectory() as cache:
-        figures: dict[str, float | None] = _child(
+        figures: dict[str, float | None] = child(
             "benchmarks.interactivity", [str(slots), str(small), *map(str, files)], Path(cache)
         )
     return figures
@@ -145,11 +146,10 @@ def compare(results: Results) -> Iterator[str]:
 def markdown(results: Results, interactivity: dict[str, float | None], options: argparse.Namespace) -> str:
     """The report: machine and versions, one table an analysis, and how interactive eventmill is."""
     lines = [
-        f"{_today()}, {_machine()}; {_versions()}.",
+        provenance(),
         f"{options.events:,} events in {options.files} files, {options.slots} slots or workers each.",
         f"Times in seconds, medians of {options.repeat}. Load before the run: {options.load:.2f}; it should be 0.",
     ]
-    ours_cold = next((name for name in ("eventmill", "eventmill-cached") if name in options.systems), None)
     for analysis, by_system in results.items():
         entries = sum(next(iter(by_system.values())).contents)
         agreement = "the same in every bin" if not list(compare({analysis: by_system})) else "NOT the same in every bin"
@@ -157,21 +157,26 @@ def markdown(results: Results, interactivity: dict[str, float | None], options: 
             "",
             f"**{ANALYSES[analysis].title}**: {entries:,.0f} entries, {agreement} for {len(by_system)} systems",
             "",
-            f"| {' | '.join(COLUMNS)} |",
-            "| --- | --: | --: | --: | --: | --: | --: | --: |",
+            *rows(by_system, {name: SYSTEMS[name].title for name in by_system}),
         ]
-        ours = by_system[ours_cold] if ours_cold else None
-        for system, run in by_system.items():
-            cold = run.start + run.first
-            times = [f"{seconds:.2f}" for seconds in (run.imports, run.start, run.first, cold, run.again)]
-            ratios = [f"{(ours.start + ours.first) / cold:.2f}", f"{ours.again / run.again:.2f}"] if ours else ["", ""]
-            lines.append(f"| {' | '.join([SYSTEMS[system].title, *times, *ratios])} |")
     if interactivity:
         lines += ["", "| how soon eventmill shows something | |", "| --- | --: |"]
         for name, title in INTERACTIVITY.items():
             value = interactivity[name]
             lines.append(f"| {title} | {'not reported' if value is None else f'{value:.3g}'} |")
     return "\n".join(lines)
+
+
+def rows(by_system: Mapping[str, Measurement], titles: Mapping[str, str]) -> Iterator[str]:
+    """The lines of a table of COLUMNS; the system that others are compared with is eventmill with a kernel."""
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield "| --- | --: | --: | --: | --: | --: | --: | --: |"
+    ours = by_system.get("eventmill", by_system.get("eventmill-cached"))
+    for system, run in by_system.items():
+        cold = run.start + run.first
+        times = [f"{seconds:.2f}" for seconds in (run.imports, run.start, run.first, cold, run.again)]
+        ratios = [f"{(ours.start + ours.first) / cold:.2f}", f"{ours.again / run.again:.2f}"] if ours else ["", ""]
+        yield f"| {' | '.join([titles[system], *times, *ratios])} |"
 
 
 def record(results: Results, interactivity: dict[str, float | None], options: argparse.Namespace) -> dict[str, Any]:
@@ -190,14 +195,15 @@ def record(results: Results, interactivity: dict[str, float | None], options: ar
     }
 
 
-def write_readme(table: str) -> None:
-    """Put the table between its two marks in benchmarks/README.md."""
-    before, rest = README.read_text().split(TABLE_BEGIN)
-    _, after = rest.split(TABLE_END)
-    README.write_text(f"{before}{TABLE_BEGIN}\n{table}\n{TABLE_END}{after}")
+def write_readme(table: str, name: str = "table") -> None:
+    """Put the table between the comments `NAME: begin` and `NAME: end` in benchmarks/README.md."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = README.read_text().split(begin)
+    _, after = rest.split(end)
+    README.write_text(f"{before}{begin}\n{table}\n{end}{after}")
 
 
-def _child(module: str, arguments: Sequence[str], cache: Path) -> Any:
+def child(module: str, arguments: Sequence[str], cache: Path) -> Any:
     """Run `python -m MODULE OUTPUT ARGUMENTS` with a cache folder of its own; returns the JSON in OUTPUT."""
     output = cache / "output.json"
     process = subprocess.run(
@@ -222,8 +228,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=8_000_000)
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--slots", type=int, default=2, help="slots of eventmill, workers of coffea (default 2)")
-    parser.add_argument("--systems", type=_names(SYSTEMS), default=list(SYSTEMS), help=", ".join(SYSTEMS))
-    parser.add_argument("--analyses", type=_names(ANALYSES), default=list(ANALYSES), help=", ".join(ANALYSES))
+    parser.add_argument("--systems", type=names(SYSTEMS), default=list(SYSTEMS), help=", ".join(SYSTEMS))
+    parser.add_argument("--analyses", type=names(ANALYSES), default=list(ANALYSES), help=", ".join(ANALYSES))
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; their median counts")
     parser.add_argument("--folder", type=Path, help="where the events lie (default: the user's cache folder)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to FILE")
@@ -231,7 +237,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _names(known: dict[str, Any]) -> Any:
+def names(known: Mapping[str, Any]) -> Any:
+    """For an option of the command line: some names of those that are known, with commas between them."""
+
     def parse(text: str) -> list[str]:
         names = text.split(",")
         for name in names:
@@ -240,6 +248,11 @@ def _names(known: dict[str, Any]) -> Any:
         return names
 
     return parse
+
+
+def provenance() -> str:
+    """When, on what machine, and with which versions."""
+    return f"{_today()}, {_machine()}; {_versions()}."
 
 
 def _today() -> str:

@@ -288,6 +288,21 @@ def test_calls_that_take_their_time_are_few(fixed: float) -> None:
     assert all(seconds <= 3 * fixed for _, seconds in made)
 
 
+@pytest.mark.parametrize("fixed", [0.02, 0.06, 0.12])
+def test_calls_of_some_hundredths_are_few_too(fixed: float) -> None:
+    """An analysis with columns takes 60 ms for 100 events as for 4,000: bites used to grow by a tenth each."""
+    made = bites(fixed, each=1e-6)
+    assert all(entries * 1e-6 >= 2 * fixed for entries, _ in made[8:])
+    assert all(seconds <= 0.6 for _, seconds in made)
+
+
+def test_the_end_of_a_packet_is_no_reason_for_small_bites() -> None:
+    sizes = Bites()
+    for entries in (100, 400, 3200, 25_600, 300):
+        sizes.learn(entries, 0.06 + 1e-6 * entries)
+    assert sizes.next(left=10**9) > 100_000
+
+
 def test_a_fast_analysis_has_large_bites_at_once() -> None:
     made = bites(fixed=0.001, each=1e-7)
     assert made[5][0] == 500_000

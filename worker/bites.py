@@ -9,6 +9,10 @@ FIRST_BITE = 100
 LARGEST_BITE = 500_000
 LARGEST_SIZE = 64 << 20
 """Bytes of the columns of one bite: three of them may be in memory, one at work, one read ahead, one on its way."""
+WORTH, LONG = 4.0, 0.3
+"""What every bite costs, whatever its size, should be outweighed so many times by what its entries take: by so many seconds
+at most.
+"""
 GROWTH = 8.0
 CAUTIOUS_GROWTH = 4.0
 """Of bites that take their time already."""
@@ -20,7 +24,8 @@ class Bites:
     """Sizes of bites, from how long the last two took; `first` is that of the first one.
 
     An analysis may take its time whatever the size of a bite, as a processor with many histograms does. Smaller bites
-    would not be shorter then, only more: they take as long again as what each of them costs anyway.
+    would not be shorter then, only more: what their entries take should be more than what each of them costs anyway. To
+    know that, the second bite differs in size from the first one by much, whatever the first one took.
 
     Example:
         >>> bites = Bites()
@@ -33,7 +38,7 @@ class Bites:
 
     def __init__(self, first: int = FIRST_BITE) -> None:
         self._size = float(first)
-        self._fixed = 0.0
+        self._fixed: float | None = None
         self._other: tuple[int, float] | None = None
 
     def next(self, left: int) -> int:
@@ -46,8 +51,13 @@ class Bites:
         if not entries:
             return
         self._estimate_fixed(entries, seconds)
-        fixed = min(self._fixed, seconds)
-        factor = max(BITE_SECONDS, fixed) / max(seconds - fixed, 1e-6)
+        fixed = min(self._fixed or 0.0, seconds)
+        worth = max(BITE_SECONDS, fixed, min(WORTH * fixed, LONG))
+        if entries * APART < self._size and seconds <= fixed + worth:
+            return  # the end of a packet, which says nothing of whole bites
+        factor = worth / max(seconds - fixed, 1e-6)
+        if self._fixed is None:
+            factor = max(factor, CAUTIOUS_GROWTH) if factor >= 1.0 else min(factor, 1 / CAUTIOUS_GROWTH)
         growth = GROWTH if seconds < BITE_SECONDS else CAUTIOUS_GROWTH
         largest = min(LARGEST_BITE, entries * LARGEST_SIZE / max(size, 1))
         self._size = max(1.0, min(largest, entries * min(growth, max(1 / GROWTH, factor))))
