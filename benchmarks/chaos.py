@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from . import chaos_fuzz, chaos_kills, chaos_processes, chaos_seeds
-from .chaos_table import put
+from .tables import put
 
 SEEDS, FRAMES, FAULTS, QUERIES, KILLS = 100_000, 1_000_000, 200, 20, 50
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name, report = "processes", chaos_processes.run(options.faults, options.queries, options.first)
     print(report.text())
     if options.readme:
-        put(name, report.markdown())
+        put(f"chaos {name}", report.markdown())
     return 0 if report.good else 1
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-
-README = Path(__file__).with_name("README.md")
 
 
 @dataclass(slots=True)
@@ -50,13 +47,3 @@ def middle_and_worst(values: Sequence[float]) -> str:
         return "-"
     shape = ",.0f" if all(isinstance(value, int) for value in values) else ".2f"
     return f"median {statistics.median(values):{shape}}, worst {max(values):{shape}}"
-
-
-def put(name: str, table: str) -> None:
-    """Replace the table between the README's comments `chaos NAME: begin` and `chaos NAME: end`."""
-    begin, end = f"<!-- chaos {name}: begin -->", f"<!-- chaos {name}: end -->"
-    before, found, rest = README.read_text().partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"{README} has no place for the table of {name}")
-    README.write_text(f"{before}{begin}\n{table}\n{end}{after}")

@@ -24,10 +24,9 @@ from eventmill.master.profiles import Churn, Data, FileServer, Group, Profile, T
 from eventmill.master.simulator import simulate
 
 from .core_cost import cost_of_decisions, ledger_memory, start_of_query
+from .tables import put
 from .throttled import ends_of_throttled_slots
 
-README = Path(__file__).with_name("README.md")
-BEGIN, END = "<!-- packetizer: begin -->", "<!-- packetizer: end -->"
 WORKS = (1_000, 2_000, 5_000, 10_000, 20_000, 35_000)
 SITES = {
     "CERN": (0.0, 400.0),
@@ -188,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     if options.readme:
-        put(markdown(rows))
+        put("packetizer", markdown(rows))
     return 0 if all(row.met for row in rows) else 1
 
 
@@ -197,13 +196,6 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = ["| case | target | measured | |", "| --- | --- | --- | --- |"]
     lines += [f"| {row.case} | {row.target} | {row.measured} | {'met' if row.met else 'missed'} |" for row in rows]
     return "\n".join(lines)
-
-
-def put(table: str) -> None:
-    """Replace the table in the README."""
-    before, _, rest = README.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -12,16 +12,12 @@ systems fill the same histogram bin by bin. Needs the extra `bench`: `pip instal
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,11 +26,11 @@ import platformdirs
 from eventmill.session.sample import write_sample
 
 from .analyses import ANALYSES
+from .children import read_once, run_json
 from .systems import SYSTEMS, Measurement
+from .tables import machine, package_version, put, today, versions
 
 PACKAGES = ("eventmill", "awkward", "coffea", "dask", "distributed", "hist", "numba", "numpy", "uproot")
-README = Path(__file__).with_name("README.md")
-TABLE_BEGIN, TABLE_END = "<!-- table: begin -->", "<!-- table: end -->"
 INTERACTIVITY = {
     "connect_to_first_result": "`connect()` to the first merged result, nothing compiled before [s]",
     "process_to_first_snapshot": "`process()` to the first snapshot, warm session [s]",
@@ -83,16 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in disagreements:
         print(line, file=sys.stderr)
     if options.readme and not disagreements:
-        write_readme(table)
+        put("table", table)
     return 1 if disagreements else 0
-
-
-def read_once(files: Sequence[Path]) -> None:
-    """Read every file through, so that it lies in the page cache when the measuring begins."""
-    for path in files:
-        with path.open("rb") as file:
-            while file.read(1 << 24):
-                pass
 
 
 def run_child(system: str, analysis: str, slots: int, files: Sequence[Path]) -> Measurement:
@@ -104,7 +92,7 @@ def run_child(system: str, analysis: str, slots: int, files: Sequence[Path]) -> 
     with tempfile.TemporaryDirectory() as cache:
         for _ in range(2 if system == "eventmill-cached" else 1):
             arguments = [system, analysis, str(slots), *map(str, files)]
-            measurement = Measurement(**_child("benchmarks.systems", arguments, Path(cache)))
+            measurement = Measurement(**run_json("benchmarks.systems", arguments, Path(cache)))
     return measurement
 
 
@@ -112,7 +100,7 @@ def run_interactivity(slots: int, small: Path, files: Sequence[Path]) -> dict[st
     """Measure, in a child process, how soon and how often a session sees results: the keys of INTERACTIVITY."""
     print("eventmill: interactivity ...", flush=True)
     with tempfile.TemporaryDirectory() as cache:
-        figures: dict[str, float | None] = _child(
+        figures: dict[str, float | None] = run_json(
             "benchmarks.interactivity", [str(slots), str(small), *map(str, files)], Path(cache)
         )
     return figures
@@ -145,7 +133,7 @@ def compare(results: Results) -> Iterator[str]:
 def markdown(results: Results, interactivity: dict[str, float | None], options: argparse.Namespace) -> str:
     """The report: machine and versions, one table an analysis, and how interactive eventmill is."""
     lines = [
-        f"{_today()}, {_machine()}; {_versions()}.",
+        f"{today()}, {machine()}; {versions(PACKAGES)}.",
         f"{options.events:,} events in {options.files} files, {options.slots} slots or workers each.",
         f"Times in seconds, medians of {options.repeat}. Load before the run: {options.load:.2f}; it should be 0.",
     ]
@@ -177,9 +165,9 @@ def markdown(results: Results, interactivity: dict[str, float | None], options: 
 def record(results: Results, interactivity: dict[str, float | None], options: argparse.Namespace) -> dict[str, Any]:
     """Everything that was measured, for `--json`."""
     return {
-        "date": _today(),
-        "machine": _machine(),
-        "versions": {package: _version(package) for package in PACKAGES},
+        "date": today(),
+        "machine": machine(),
+        "versions": {package: package_version(package) for package in PACKAGES},
         "events": options.events,
         "files": options.files,
         "slots": options.slots,
@@ -188,29 +176,6 @@ def record(results: Results, interactivity: dict[str, float | None], options: ar
         "results": {name: {system: asdict(run) for system, run in runs.items()} for name, runs in results.items()},
         "interactivity": interactivity,
     }
-
-
-def write_readme(table: str) -> None:
-    """Put the table between its two marks in benchmarks/README.md."""
-    before, rest = README.read_text().split(TABLE_BEGIN)
-    _, after = rest.split(TABLE_END)
-    README.write_text(f"{before}{TABLE_BEGIN}\n{table}\n{TABLE_END}{after}")
-
-
-def _child(module: str, arguments: Sequence[str], cache: Path) -> Any:
-    """Run `python -m MODULE OUTPUT ARGUMENTS` with a cache folder of its own; returns the JSON in OUTPUT."""
-    output = cache / "output.json"
-    process = subprocess.run(
-        [sys.executable, "-m", module, str(output), *arguments],
-        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if process.returncode != 0:
-        raise SystemExit(f"{process.stdout}\n{module} {arguments[0]} failed with exit code {process.returncode}")
-    return json.loads(output.read_text())
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -240,32 +205,6 @@ def _names(known: dict[str, Any]) -> Any:
         return names
 
     return parse
-
-
-def _today() -> str:
-    return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-
-
-def _machine() -> str:
-    """Processor, number of cores that this process may use, and operating system."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    return f"{len(os.sched_getaffinity(0))} cores of {model}, {platform.system()}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _versions() -> str:
-    found = {package: _version(package) for package in PACKAGES}
-    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {v}" for name, v in found.items() if v)])
 
 
 if __name__ == "__main__":
