@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from . import chaos_fuzz, chaos_kills, chaos_processes, chaos_seeds
-from .readme import put
+from .tables import put
 
 SEEDS, FRAMES, FAULTS, QUERIES, KILLS = 100_000, 1_000_000, 200, 20, 50
 

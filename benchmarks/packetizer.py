@@ -24,7 +24,7 @@ from eventmill.master.profiles import Churn, Data, FileServer, Group, Profile, T
 from eventmill.master.simulator import simulate
 
 from .core_cost import cost_of_decisions, ledger_memory, start_of_query
-from .readme import put
+from .tables import put
 from .throttled import ends_of_throttled_slots
 
 WORKS = (1_000, 2_000, 5_000, 10_000, 20_000, 35_000)

@@ -1,10 +1,13 @@
-"""How fast columns are read: eventmill's reader beside decompression alone, and beside uproot.
+"""Reading by itself: how near it is to what decompression alone takes, how far from uproot, and what memory slots need.
 
-    python -m benchmarks.reading             # about two minutes; --help lists the options
-    python -m benchmarks.reading --readme    # puts the table into benchmarks/README.md
+    python -m benchmarks.reading                     everything: about three minutes, the files written before
+    python -m benchmarks.reading --cases zstd,lz4    some of it; --help lists the names
+    python -m benchmarks.reading --events 1000000    a quick look: no case with more events than that
+    python -m benchmarks.reading --readme            puts the table into benchmarks/README.md
 
-The six branches of the dimuon analysis are read from a cache folder, where the events lie in several formats. One child
-process does all, on one core, its measurements in turn, so that whatever else the machine does slows all of them alike.
+The six branches of the analysis `dimuon`, on one core, all bytes in the page cache. Files are opened within the time.
+In every case the three ways take turns in one process; times are medians. The first run writes the files (1.7 GB).
+It ends with an error when the ways do not give the same numbers. Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -12,167 +15,260 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
+import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import numpy as np
 import platformdirs
-import uproot
-from eventmill.session.sample import _branch_type, make_events, write_sample
-from eventmill.worker.codecs import decompressed
-from eventmill.worker.pages import Pages
-from eventmill.worker.readers import Reader
+from eventmill.session.sample import write_sample
 
-from .analyses import MUONS
-from .readme import put
+from .analyses import ANALYSES
+from .blocks import Block, blocks_of, decompress_all
+from .children import MemoryWatch, read_once, run_json
+from .rewriting import rewrite
+from .systems import TREE
+from .tables import heading, put, rows
 
-BRANCHES = [*MUONS, "MET_pt"]
+BRANCHES = ANALYSES["dimuon"].branches
 BITE = 100_000
-"""Entries that slots read at a time, about."""
-TREE = "Events"
-BASKET, CLUSTER = 10_000, 200_000
-CODECS = {"lz4": uproot.LZ4(4), "zlib": uproot.ZLIB(1), "lzma": uproot.LZMA(1), "uncompressed": None}
-FEW = {"lzma": 200_000}
-"""Events of what takes long."""
+"""Entries that are read at a time."""
+PACKAGES = ("eventmill", "awkward", "cramjam", "numpy", "uproot")
+SLOTS = 2
+MEMORY_LIMIT = 400e6
 
 
-def write_formats(folder: Path, events: int) -> dict[str, list[Path]]:
-    """The same kind of events in every format, written once; those of zstd are the sample that the other benchmarks read."""
-    files = {"zstd": write_sample(folder / "8000000-8", 8_000_000, 8)}
-    for codec, compression in CODECS.items():
-        files[codec] = [_written(folder / f"{codec}.root", FEW.get(codec, events), compression, ntuple=False)]
-    files["RNTuple, zstd"] = [_written(folder / "rntuple.root", events, uproot.ZSTD(5), ntuple=True)]
-    return files
+@dataclass(frozen=True)
+class Case:
+    """Events in one codec and format. The others are of fewer events than zstd's, since they only show the codec."""
+
+    title: str
+    events: int
+    files: int = 1
+    codec: str = ""
+    is_rntuple: bool = False
 
 
-def _written(path: Path, events: int, compression: uproot.compression.Compression | None, ntuple: bool) -> Path:
-    path = path.with_stem(f"{path.stem}-{events}")
-    if path.exists():
-        return path
-    rng, partial = np.random.default_rng(5), path.with_suffix(".partial")
-    with uproot.recreate(partial, compression=compression) as file:
-        writer = None
-        for _ in range(0, events, BASKET if not ntuple else CLUSTER):
-            chunk = make_events(BASKET if not ntuple else CLUSTER, rng)
-            if ntuple:  # it has no counters: what belongs to the same lists is one record in the sample
-                muons = chunk["Muon"]
-                chunk = {f"Muon_{name}": muons[name] for name in muons.fields} | {"MET_pt": chunk["MET_pt"]}
-            if writer is None:
-                if ntuple:
-                    writer = file.mkrntuple(TREE, chunk)
-                    continue
-                writer = file.mktree(TREE, {name: _branch_type(column) for name, column in chunk.items()})
-            writer.extend(chunk)
-    partial.replace(path)
-    return path
+CASES = {
+    "zstd": Case("TTree, zstd", 8_000_000, files=8),
+    "lz4": Case("TTree, lz4", 2_000_000, codec="lz4"),
+    "zlib": Case("TTree, zlib", 2_000_000, codec="zlib"),
+    "lzma": Case("TTree, lzma", 500_000, codec="lzma"),
+    "uncompressed": Case("TTree, uncompressed", 2_000_000, codec="uncompressed"),
+    "rntuple": Case("RNTuple, zstd", 2_000_000, codec="zstd", is_rntuple=True),
+}
 
 
-# --- in the child -------------------------------------------------------------------------------------------------------
-
-
-def ours(path: Path) -> None:
-    """As a slot reads: bite after bite."""
-    reader = Reader(str(path), TREE)
-    for start in range(0, reader.entries, BITE):
-        reader.read(BRANCHES, start, min(start + BITE, reader.entries))
-    reader.close()
-
-
-def uproots(path: Path) -> None:
-    """All at once, as most do."""
-    with uproot.open(path) as file:
-        file[TREE].arrays(BRANCHES)
-
-
-def alone(path: Path) -> Callable[[], None]:
-    """Decompression alone, of what lies in memory already."""
-    reader = Reader(str(path), TREE)
-    assert not isinstance(reader.baskets, Pages)
-    baskets = [(bytes(raw), size) for raw, size in reader.baskets.compressed(BRANCHES)]
-    reader.close()
-
-    def run() -> None:
-        for raw, size in baskets:
-            decompressed(raw, size)
-
-    return run
-
-
-def measure(paths: list[Path], repeat: int) -> dict[str, float]:
-    """Medians in seconds of each way to read the files, file after file."""
-    ways: dict[str, list[Callable[[], None]]] = {
-        "ours": [lambda path=path: ours(path) for path in paths],
-        "uproot": [lambda path=path: uproots(path) for path in paths],
-    }
-    if "rntuple" not in paths[0].name:
-        ways["alone"] = [alone(path) for path in paths]
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    for turn in range(repeat + 1):
-        for way, runs in ways.items():
-            began = time.perf_counter()
-            for run in runs:
-                run()
-            if turn:  # the first fills the page cache
-                times[way].append(time.perf_counter() - began)
-    return {way: median(seconds) for way, seconds in times.items()}
-
-
-# --- the table ----------------------------------------------------------------------------------------------------------
-
-
-def table(figures: dict[str, dict[str, float]], events: dict[str, int]) -> str:
-    """The figures as Markdown."""
-    heads = [
-        "decompression alone [s]",
-        "eventmill [s]",
-        "uproot [s]",
-        "eventmill / decompression",
-        "uproot / eventmill",
-    ]
-    lines = [f"| format | events | {' | '.join(heads)} |", f"| --- | --: |{' --: |' * len(heads)}"]
-    for name, times in figures.items():
-        floor = times.get("alone", 0.0)
-        ratio = f"{times['ours'] / floor:.2f}" if floor and name != "uncompressed" else "-"
-        lines.append(
-            f"| {name} | {events[name]:,} | {f'{floor:.3f}' if floor else '-'} | {times['ours']:.3f} | "
-            f"{times['uproot']:.3f} | {ratio} | {times['uproot'] / times['ours']:.2f} |"
-        )
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=2_000_000, help="in each format but zstd (default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=3, help="the median of so many (default: %(default)s)")
-    parser.add_argument("--formats", nargs="+", help="only these")
-    parser.add_argument("--readme", action="store_true", help="put the table into benchmarks/README.md")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        paths = [Path(path) for path in json.loads(options.child)]
-        print(json.dumps(measure(paths, options.repeat)))
-        return
-    folder = platformdirs.user_cache_path("eventmill") / "benchmarks"
-    folder.mkdir(parents=True, exist_ok=True)
-    figures, events = {}, {}
-    for name, paths in write_formats(folder, options.events).items():
-        if options.formats and name not in options.formats:
-            continue
-        given = json.dumps([str(path) for path in paths])
-        command = [sys.executable, "-m", "benchmarks.reading", "--child", given, "--repeat", str(options.repeat)]
-        figures[name] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-        events[name] = sum(Reader(str(path), TREE).entries for path in paths)
-        print(name, figures[name], file=sys.stderr)
-    text = table(figures, events)
-    print(text)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark as the command line asks; 1 when the ways of reading do not agree."""
+    options = _parse(arguments)
+    load = os.getloadavg()[0]
+    folder = options.folder or platformdirs.user_cache_path("eventmill") / "benchmarks"
+    speeds = [_speed(CASES[name], folder, options) for name in options.cases]
+    text = [heading(PACKAGES, load), "", *_speed_table(speeds)]
+    if options.memory:
+        text += ["", *_memory_table(_memory(folder, options.events))]
+    table = "\n".join(text)
+    print(f"\n{table}")
     if options.readme:
-        put("reading", text)
+        put("reading", table)
+    return 0
+
+
+# --- how fast -------------------------------------------------------------------------------------------------------------
+
+
+def _speed(case: Case, folder: Path, options: argparse.Namespace) -> list[str]:
+    """A line of the table, measured in a child process."""
+    events = min(case.events, options.events)
+    print(f"{case.title}, {events:,} events ...", flush=True)
+    files = write_sample(folder / f"{events}-{case.files}", events, case.files)
+    if case.codec:
+        files = [rewrite(files, folder / f"{events}-rewritten", case.codec, case.is_rntuple)]
+    read_once(files)
+    with tempfile.TemporaryDirectory() as cache:
+        times = run_json("benchmarks.reading", ["speed", str(options.repeat), *map(str, files)], Path(cache))
+    ours, uproot = times["eventmill"], times["uproot"]
+    alone = times.get("decompression")
+    to_alone = [f"{alone:.2f}", f"{ours / alone:.2f}"] if alone else ["-", "-"]
+    sizes = [f"{times['compressed'] / 1e6:.0f}", f"{times['plain'] / 1e6:.0f}"] if times["plain"] else ["-", "-"]
+    return [
+        f"{case.title}, {events / 1e6:g} million events",
+        *sizes,
+        to_alone[0],
+        f"{ours:.2f}",
+        f"{uproot:.2f}",
+        to_alone[1],
+        f"{uproot / ours:.2f}",
+    ]
+
+
+def _speed_table(lines: list[list[str]]) -> Iterator[str]:
+    yield rows(
+        [
+            "six branches, one core, page cache warm",
+            "MB in the file",
+            "MB plain",
+            "decompression alone [s]",
+            "eventmill [s]",
+            "uproot `arrays` [s]",
+            "eventmill / decompression",
+            "uproot / eventmill",
+        ],
+        lines,
+    )
+
+
+def measure_speed(repeat: int, files: list[str]) -> dict[str, float]:
+    """Seconds of each way, taking turns, on one core; the median of `repeat` after one that does not count."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    blocks = [block for path in files for block in blocks_of(path, TREE, BRANCHES)]
+    ways: dict[str, Callable[[], object]] = {"eventmill": lambda: ours(files), "uproot": lambda: theirs(files)}
+    if any(block.codec for block in blocks):
+        ways["decompression"] = lambda: decompress_all(blocks)
+    check(files[0])
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeat + 1):
+        for name, way in ways.items():
+            begin = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - begin)
+    times = {name: statistics.median(some[1:]) for name, some in seconds.items()}
+    return {**times, **_sizes(blocks)}
+
+
+def _sizes(blocks: list[Block]) -> dict[str, float]:
+    return {"compressed": sum(len(block.raw) for block in blocks), "plain": sum(block.size for block in blocks)}
+
+
+def ours(files: list[str]) -> None:
+    """As a slot reads: in bites, each let go before the next."""
+    for path in files:
+        for _ in _bites(path):
+            pass
+
+
+def _bites(path: str) -> Iterator[Any]:
+    from eventmill.worker.readers import Reader
+
+    reader = Reader(path, TREE)
+    for start in range(0, reader.entries, BITE):
+        yield reader.read(BRANCHES, start, min(start + BITE, reader.entries))
+    reader.close()
+
+
+def theirs(files: list[str]) -> None:
+    """A file at a time."""
+    import uproot
+
+    for path in files:
+        with uproot.open(path) as file:
+            file[TREE].arrays(list(BRANCHES), library="ak")
+
+
+def check(path: str) -> None:
+    """Both ways give the same numbers, in the same lists.
+
+    Raises:
+        RuntimeError: they do not.
+    """
+    import awkward as ak
+    import uproot
+
+    with uproot.open(path) as file:
+        expected = file[TREE].arrays(list(BRANCHES), library="ak")
+    at = 0
+    for columns in _bites(path):
+        for name, column in columns.items():
+            some = expected[name][at : at + len(column)]
+            if name == "MET_pt":
+                same = np.array_equal(column.values, some)
+            else:
+                low, high = column.offsets[0], column.offsets[-1]
+                same = np.array_equal(column.content.values[low:high], ak.flatten(some))
+                same = same and np.array_equal(np.diff(column.offsets), ak.num(some))
+            if not same:
+                raise RuntimeError(f"{name} of {path} is not what uproot reads, from entry {at} on")
+        at += len(columns["MET_pt"])
+
+
+# --- how much memory ------------------------------------------------------------------------------------------------------
+
+
+def _memory(folder: Path, most: int) -> dict[str, dict[str, dict[str, float]]]:
+    """By name of an analysis and number of files, what slots took at most."""
+    events = min(CASES["zstd"].events, most)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for number in (8, 1):
+        files = write_sample(folder / f"{events}-{number}", events, number)
+        read_once(files)
+        for name in ANALYSES:
+            print(f"memory of slots: {name}, {number} files ...", flush=True)
+            with tempfile.TemporaryDirectory() as cache:
+                arguments = ["memory", name, *map(str, files)]
+                found.setdefault(name, {})[str(number)] = run_json("benchmarks.reading", arguments, Path(cache))
+    return found
+
+
+def _memory_table(found: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
+    yield "The most that one of two slots took, in MB; 400 is the target. *Own*: with its part only of what it shares with"
+    yield "the process that it is a fork of (PSS, looked at every 50 ms). *Resident*: with all of that (the kernel's VmHWM)."
+    yield ""
+    header = ["analysis", "8 files: own", "resident", "1 file of as many events: own", "resident"]
+    lines = []
+    for name, by_files in found.items():
+        cells = [f"{by_files[number][what] / 1e6:.0f}" for number in ("8", "1") for what in ("own", "resident")]
+        lines.append([f"`{name}`", *cells])
+    yield rows(header, lines)
+
+
+def measure_memory(analysis: str, files: list[str]) -> dict[str, float]:
+    """The peak of a slot in a session with two of them, in two queries."""
+    import eventmill as em
+
+    from .analyses import kernel
+
+    with em.connect(slots=SLOTS) as session, MemoryWatch() as watch:
+        for _ in range(2):
+            session.process(em.Dataset(files, tree=TREE), kernel(analysis)).result()
+    return {"own": watch.peak.own, "resident": watch.peak.resident}
+
+
+def child(arguments: list[str]) -> None:
+    """`python -m benchmarks.reading OUTPUT speed REPEAT FILE...` or `OUTPUT memory ANALYSIS FILE...`: writes JSON."""
+    output, what, first, *files = arguments
+    figures = measure_speed(int(first), files) if what == "speed" else measure_memory(first, files)
+    Path(output).write_text(json.dumps(figures))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.reading", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", type=_names, default=list(CASES), help=", ".join(CASES))
+    parser.add_argument("--events", type=int, default=8_000_000, help="at most so many in each case")
+    parser.add_argument("--repeat", type=int, default=5, help="of which the median counts")
+    parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the memory of slots")
+    parser.add_argument("--folder", type=Path, help="where the events lie (default: the user's cache folder)")
+    parser.add_argument("--readme", action="store_true", help="put the table into benchmarks/README.md")
+    return parser.parse_args(arguments)
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in CASES:
+            raise argparse.ArgumentTypeError(f"no {name!r}; there are {', '.join(CASES)}")
+    return names
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 2 and sys.argv[2] in ("speed", "memory"):
+        child(sys.argv[1:])
+    else:
+        sys.exit(main())

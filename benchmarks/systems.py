@@ -1,7 +1,7 @@
 """The systems that are compared: how each is started, and how it runs an analysis. One child process a measurement.
 
 A system is a context manager: entering it starts what must be started (a session, a cluster), and gives a function that
-runs the analysis over the files and returns its histograms. `python -m benchmarks.systems` is what `throughput` runs.
+runs the analysis over the files and returns the histogram. `python -m benchmarks.systems` is what `throughput` runs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,13 +24,12 @@ from .analyses import ANALYSES, coffea_processor, kernel, numba_loop
 TREE = "Events"
 COFFEA_CHUNK = 500_000  # entries; half a file of the benchmark. 250,000 was 10 % slower
 
-Histograms = Mapping[str, "Hist[Any]"]
-Run = Callable[[], Histograms]
+Run = Callable[[], "Hist[Any]"]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds of wall time that one child process measured, and the histograms' contents with all overflows."""
+    """Seconds of wall time that one child process measured, and the histogram's contents with both overflows."""
 
     imports: float  # importing the system's libraries
     start: float  # starting a session or a cluster
@@ -48,8 +47,10 @@ def eventmill(analysis: str, files: list[str], slots: int) -> Iterator[Run]:
         data = em.Dataset(files, tree=TREE)
         work = kernel(analysis)
 
-        def run() -> Histograms:
-            return dict(session.process(data, work).result())
+        def run() -> Hist[Any]:
+            result = session.process(data, work).result()
+            histogram: Hist[Any] = result["histogram"]
+            return histogram
 
         yield run
 
@@ -59,13 +60,13 @@ def awkward(analysis: str, files: list[str], _slots: int) -> Iterator[Run]:
     """Plain uproot and awkward in one process, file after file."""
     import uproot
 
-    def run() -> Histograms:
+    def run() -> Hist[Any]:
         histogram = ANALYSES[analysis].histogram()
         for path in files:
             with uproot.open(path) as file:
                 events = file[TREE].arrays(list(ANALYSES[analysis].branches))
             histogram += ANALYSES[analysis].columnar(events)["histogram"]
-        return {"histogram": histogram}
+        return histogram
 
     yield run
 
@@ -78,7 +79,7 @@ def numba(analysis: str, files: list[str], _slots: int) -> Iterator[Run]:
 
     loop = numba_loop(analysis)
 
-    def run() -> Histograms:
+    def run() -> Hist[Any]:
         histogram = ANALYSES[analysis].histogram()
         counts = histogram.view(flow=True)
         high = histogram.axes[0].edges[-1]
@@ -89,7 +90,7 @@ def numba(analysis: str, files: list[str], _slots: int) -> Iterator[Run]:
             columns = [(layout.content if layout.is_list else layout).data for layout in layouts]
             offsets = [layouts[0].offsets.data] if layouts[0].is_list else []
             loop(counts, high, *offsets, *columns)
-        return {"histogram": histogram}
+        return histogram
 
     yield run
 
@@ -120,11 +121,12 @@ def _coffea(analysis: str, files: list[str], executor: Any) -> Run:
     from coffea.nanoevents import BaseSchema
     from coffea.processor import Runner
 
-    def run() -> Histograms:
+    def run() -> Hist[Any]:
         # A new Runner for each query: one that is used again keeps what it learned about the files
         runner = Runner(executor=executor, schema=BaseSchema, chunksize=COFFEA_CHUNK)
-        output: Histograms = runner({"sample": files}, processor_instance=coffea_processor(analysis), treename=TREE)
-        return output
+        output = runner({"sample": files}, processor_instance=coffea_processor(analysis), treename=TREE)
+        histogram: Hist[Any] = output["histogram"]
+        return histogram
 
     return run
 
@@ -148,35 +150,30 @@ SYSTEMS = {
 }
 
 
-def measure(system: System, analysis: str, slots: int, files: list[str]) -> Measurement:
+def measure(system: str, analysis: str, slots: int, files: list[str]) -> Measurement:
     """Run an analysis twice on a system, in this process, and say how long each step took.
 
-    Raises RuntimeError when the second time the histograms differ from those of the first time.
+    Raises RuntimeError when the second histogram differs from the first.
     """
     times = [time.perf_counter()]
-    for module in system.imports:
+    for module in SYSTEMS[system].imports:
         importlib.import_module(module)
     times.append(time.perf_counter())
-    with system.open(analysis, files, slots) as run:
+    with SYSTEMS[system].open(analysis, files, slots) as run:
         times.append(time.perf_counter())
-        contents = _contents(run())
+        contents = run().view(flow=True).tolist()
         times.append(time.perf_counter())
-        if _contents(run()) != contents:
-            raise RuntimeError(f"{system.title} filled different histograms when it ran {analysis} twice")
+        if run().view(flow=True).tolist() != contents:
+            raise RuntimeError(f"{system} filled two different histograms when it ran {analysis} twice")
         times.append(time.perf_counter())
     imports, start, first, again = (stop - begin for begin, stop in itertools.pairwise(times))
     return Measurement(imports, start, first, again, contents)
 
 
-def _contents(histograms: Histograms) -> list[float]:
-    """Of all bins, histogram after histogram in the order of their names."""
-    return [float(value) for name in sorted(histograms) for value in histograms[name].values(flow=True).flat]
-
-
 def main(arguments: list[str]) -> None:
     """`python -m benchmarks.systems OUTPUT SYSTEM ANALYSIS SLOTS FILE...`: write a Measurement as JSON to OUTPUT."""
     output, system, analysis, slots, *files = arguments
-    Path(output).write_text(json.dumps(asdict(measure(SYSTEMS[system], analysis, int(slots), files))))
+    Path(output).write_text(json.dumps(asdict(measure(system, analysis, int(slots), files))))
 
 
 if __name__ == "__main__":

@@ -12,16 +12,12 @@ systems fill the same histogram bin by bin. Needs the extra `bench`: `pip instal
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,10 +26,11 @@ import platformdirs
 from eventmill.session.sample import write_sample
 
 from .analyses import ANALYSES
+from .children import read_once, run_json
 from .systems import SYSTEMS, Measurement
+from .tables import machine, package_version, put, today, versions
 
 PACKAGES = ("eventmill", "awkward", "coffea", "dask", "distributed", "hist", "numba", "numpy", "uproot")
-README = Path(__file__).with_name("README.md")
 INTERACTIVITY = {
     "connect_to_first_result": "`connect()` to the first merged result, nothing compiled before [s]",
     "process_to_first_snapshot": "`process()` to the first snapshot, warm session [s]",
@@ -82,22 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in disagreements:
         print(line, file=sys.stderr)
     if options.readme and not disagreements:
-        write_readme(table)
+        put("table", table)
     return 1 if disagreements else 0
 
 
-def read_once(files: Sequence[Path]) -> None:
-    """Read every file through, so that it lies in the page cache when the measuring begins."""
-    for path in files:
-        with path.open("rb") as file:
-            while file.read(1 << 24):
-                pass
-
-
-def run_child(
-    system: str, analysis: str, slots: int, files: Sequence[Path], module: str = "benchmarks.systems"
-) -> Measurement:
-    """Measure one system with one analysis in a child process, `python -m MODULE`.
+def run_child(system: str, analysis: str, slots: int, files: Sequence[Path]) -> Measurement:
+    """Measure one system with one analysis in a child process.
 
     eventmill keeps compiled kernels in the user's cache folder. The child gets an empty one; for `eventmill-cached` a
     child before it, which is not counted, has filled it.
@@ -105,7 +92,7 @@ def run_child(
     with tempfile.TemporaryDirectory() as cache:
         for _ in range(2 if system == "eventmill-cached" else 1):
             arguments = [system, analysis, str(slots), *map(str, files)]
-            measurement = Measurement(**child(module, arguments, Path(cache)))
+            measurement = Measurement(**run_json("benchmarks.systems", arguments, Path(cache)))
     return measurement
 
 
@@ -113,7 +100,7 @@ def run_interactivity(slots: int, small: Path, files: Sequence[Path]) -> dict[st
     """Measure, in a child process, how soon and how often a session sees results: the keys of INTERACTIVITY."""
     print("eventmill: interactivity ...", flush=True)
     with tempfile.TemporaryDirectory() as cache:
-        figures: dict[str, float | None] = child(
+        figures: dict[str, float | None] = run_json(
             "benchmarks.interactivity", [str(slots), str(small), *map(str, files)], Path(cache)
         )
     return figures
@@ -146,10 +133,11 @@ def compare(results: Results) -> Iterator[str]:
 def markdown(results: Results, interactivity: dict[str, float | None], options: argparse.Namespace) -> str:
     """The report: machine and versions, one table an analysis, and how interactive eventmill is."""
     lines = [
-        provenance(),
+        f"{today()}, {machine()}; {versions(PACKAGES)}.",
         f"{options.events:,} events in {options.files} files, {options.slots} slots or workers each.",
         f"Times in seconds, medians of {options.repeat}. Load before the run: {options.load:.2f}; it should be 0.",
     ]
+    ours_cold = next((name for name in ("eventmill", "eventmill-cached") if name in options.systems), None)
     for analysis, by_system in results.items():
         entries = sum(next(iter(by_system.values())).contents)
         agreement = "the same in every bin" if not list(compare({analysis: by_system})) else "NOT the same in every bin"
@@ -157,8 +145,15 @@ def markdown(results: Results, interactivity: dict[str, float | None], options: 
             "",
             f"**{ANALYSES[analysis].title}**: {entries:,.0f} entries, {agreement} for {len(by_system)} systems",
             "",
-            *rows(by_system, {name: SYSTEMS[name].title for name in by_system}),
+            f"| {' | '.join(COLUMNS)} |",
+            "| --- | --: | --: | --: | --: | --: | --: | --: |",
         ]
+        ours = by_system[ours_cold] if ours_cold else None
+        for system, run in by_system.items():
+            cold = run.start + run.first
+            times = [f"{seconds:.2f}" for seconds in (run.imports, run.start, run.first, cold, run.again)]
+            ratios = [f"{(ours.start + ours.first) / cold:.2f}", f"{ours.again / run.again:.2f}"] if ours else ["", ""]
+            lines.append(f"| {' | '.join([SYSTEMS[system].title, *times, *ratios])} |")
     if interactivity:
         lines += ["", "| how soon eventmill shows something | |", "| --- | --: |"]
         for name, title in INTERACTIVITY.items():
@@ -167,24 +162,12 @@ def markdown(results: Results, interactivity: dict[str, float | None], options: 
     return "\n".join(lines)
 
 
-def rows(by_system: Mapping[str, Measurement], titles: Mapping[str, str]) -> Iterator[str]:
-    """The lines of a table of COLUMNS; the system that others are compared with is eventmill with a kernel."""
-    yield f"| {' | '.join(COLUMNS)} |"
-    yield "| --- | --: | --: | --: | --: | --: | --: | --: |"
-    ours = by_system.get("eventmill", by_system.get("eventmill-cached"))
-    for system, run in by_system.items():
-        cold = run.start + run.first
-        times = [f"{seconds:.2f}" for seconds in (run.imports, run.start, run.first, cold, run.again)]
-        ratios = [f"{(ours.start + ours.first) / cold:.2f}", f"{ours.again / run.again:.2f}"] if ours else ["", ""]
-        yield f"| {' | '.join([titles[system], *times, *ratios])} |"
-
-
 def record(results: Results, interactivity: dict[str, float | None], options: argparse.Namespace) -> dict[str, Any]:
     """Everything that was measured, for `--json`."""
     return {
-        "date": _today(),
-        "machine": _machine(),
-        "versions": {package: _version(package) for package in PACKAGES},
+        "date": today(),
+        "machine": machine(),
+        "versions": {package: package_version(package) for package in PACKAGES},
         "events": options.events,
         "files": options.files,
         "slots": options.slots,
@@ -193,30 +176,6 @@ def record(results: Results, interactivity: dict[str, float | None], options: ar
         "results": {name: {system: asdict(run) for system, run in runs.items()} for name, runs in results.items()},
         "interactivity": interactivity,
     }
-
-
-def write_readme(table: str, name: str = "table") -> None:
-    """Put the table between the comments `NAME: begin` and `NAME: end` in benchmarks/README.md."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, rest = README.read_text().split(begin)
-    _, after = rest.split(end)
-    README.write_text(f"{before}{begin}\n{table}\n{end}{after}")
-
-
-def child(module: str, arguments: Sequence[str], cache: Path) -> Any:
-    """Run `python -m MODULE OUTPUT ARGUMENTS` with a cache folder of its own; returns the JSON in OUTPUT."""
-    output = cache / "output.json"
-    process = subprocess.run(
-        [sys.executable, "-m", module, str(output), *arguments],
-        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if process.returncode != 0:
-        raise SystemExit(f"{process.stdout}\n{module} {arguments[0]} failed with exit code {process.returncode}")
-    return json.loads(output.read_text())
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -228,8 +187,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=8_000_000)
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--slots", type=int, default=2, help="slots of eventmill, workers of coffea (default 2)")
-    parser.add_argument("--systems", type=names(SYSTEMS), default=list(SYSTEMS), help=", ".join(SYSTEMS))
-    parser.add_argument("--analyses", type=names(ANALYSES), default=list(ANALYSES), help=", ".join(ANALYSES))
+    parser.add_argument("--systems", type=_names(SYSTEMS), default=list(SYSTEMS), help=", ".join(SYSTEMS))
+    parser.add_argument("--analyses", type=_names(ANALYSES), default=list(ANALYSES), help=", ".join(ANALYSES))
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; their median counts")
     parser.add_argument("--folder", type=Path, help="where the events lie (default: the user's cache folder)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to FILE")
@@ -237,9 +196,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def names(known: Mapping[str, Any]) -> Any:
-    """For an option of the command line: some names of those that are known, with commas between them."""
-
+def _names(known: dict[str, Any]) -> Any:
     def parse(text: str) -> list[str]:
         names = text.split(",")
         for name in names:
@@ -248,37 +205,6 @@ def names(known: Mapping[str, Any]) -> Any:
         return names
 
     return parse
-
-
-def provenance() -> str:
-    """When, on what machine, and with which versions."""
-    return f"{_today()}, {_machine()}; {_versions()}."
-
-
-def _today() -> str:
-    return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-
-
-def _machine() -> str:
-    """Processor, number of cores that this process may use, and operating system."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    return f"{len(os.sched_getaffinity(0))} cores of {model}, {platform.system()}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _versions() -> str:
-    found = {package: _version(package) for package in PACKAGES}
-    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {v}" for name, v in found.items() if v)])
 
 
 if __name__ == "__main__":

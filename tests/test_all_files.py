@@ -3,25 +3,19 @@
 The files are those of scikit-hep-testdata, and the samples in the source distribution of coffea (NanoAOD and others, as
 TTrees and RNTuples), which is downloaded once into the user's cache folder.
 
-Of each type in a tree some branches are read, and of what only uproot decodes (objects) a few entries, because all of them take
-minutes; `EVENTMILL_TEST_EVERYTHING=1` has everything read.
+Of each type in a tree some branches are read, and of what only uproot decodes (objects) a few entries, because all of
+them take minutes; `EVENTMILL_TEST_EVERYTHING=1` has everything read.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
-import subprocess
-import sys
-import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import pytest
 import skhep_testdata
 import uproot
@@ -29,7 +23,8 @@ from agreement import Comparison, compare_file
 from eventmill.worker.columns import Jagged
 from eventmill.worker.readers import Reader
 
-COFFEA = "coffea==2026.9.0"
+from benchmarks.coffea_samples import coffea_samples
+
 EVERYTHING = os.environ.get("EVENTMILL_TEST_EVERYTHING") == "1"
 FILES = sorted((Path(skhep_testdata.__file__).parent / "data").rglob("*.root"))
 NOT_TRIED = {
@@ -70,30 +65,12 @@ def compare(request: pytest.FixtureRequest) -> Iterator[Compare]:
 @pytest.fixture(scope="module")
 def samples() -> Path:
     """The folder with coffea's samples, downloaded if they are not there yet; without a package index, a skip."""
-    folder = platformdirs.user_cache_path("eventmill") / "tests" / COFFEA.replace("==", "-")
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--no-binary", "coffea", "--dest", temporary, COFFEA]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-        if done.returncode != 0:
-            message = f"cannot download the samples of {COFFEA}: {done.stderr.strip()[-300:]}"
-            if os.environ.get("CI") == "true":
-                pytest.fail(message)
-            pytest.skip(message)
-        unpacked = Path(temporary) / "samples"
-        unpacked.mkdir()
-        with tarfile.open(next(Path(temporary).glob("coffea-*.tar.gz"))) as archive:
-            for member in archive:
-                path = Path(member.name)
-                content = archive.extractfile(member) if path.match("tests/samples/*.root") else None
-                if content is not None:
-                    with content, (unpacked / path.name).open("wb") as file:
-                        shutil.copyfileobj(content, file)
-        unpacked.replace(folder)
-    return folder
+    try:
+        return coffea_samples()
+    except RuntimeError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 def no_problem(*found: Comparison) -> None:

@@ -96,7 +96,9 @@ def test_how_much_a_mask_leaves_is_not_known_beforehand() -> None:
     made = world([106])
     files = [m.File("file0", entries=5000)]
     submit = m.Submit(1, "test", "kernel", "digest")
-    made.tell(b"session", "session", submit, [b"analysis", msgspec.msgpack.encode(files), *Supply(mask=b"mask").packed()])
+    made.tell(
+        b"session", "session", submit, [b"analysis", msgspec.msgpack.encode(files), *Supply(mask=b"mask").packed()]
+    )
     query = made.core.queries[next(reversed(made.core.queries))]
     assert query.account().estimated
     made.merged[query.number] = Counter()
