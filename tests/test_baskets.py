@@ -19,7 +19,6 @@ import pytest
 import uproot
 from eventmill.protocol.errors import DatasetError
 from eventmill.worker.baskets import Baskets
-from eventmill.worker.codecs import decompressed
 from eventmill.worker.columns import Flat, Jagged
 from eventmill.worker.layouts import Branch
 from eventmill.worker.readers import Reader
@@ -302,16 +301,6 @@ def test_described_branches_are_read_without_a_tree(codec: str) -> None:
         assert isinstance(expected["Muon_Px"], Jagged) and isinstance(expected["MET_px"], Flat)
         assert np.array_equal(muons.offsets, expected["Muon_Px"].offsets)
         assert np.array_equal(met.values, expected["MET_px"].values)
-    reader.close()
-
-
-@every_codec
-def test_decompression_can_be_measured_alone(codec: str) -> None:
-    reader = Reader(data_path(f"uproot-HZZ-{codec}.root"))
-    assert reader.baskets is not None
-    baskets = reader.baskets.compressed(["Muon_Px"])
-    sizes = [len(decompressed(raw, size)) for raw, size in baskets]
-    assert sizes == [size for _, size in baskets] and sizes[:2] == [9684, 23008]
     reader.close()
 
 

@@ -135,17 +135,6 @@ class Baskets:
             values = {branch.name: self._values(branch, each, raw) for branch, each in of_range if not branch.counter}
             yield {name: self._column(self._plain(name), values, raw, start, stop) for name in names}
 
-    def compressed(self, names: Iterable[str]) -> list[tuple[memoryview, int]]:
-        """All baskets of some branches and of their counters as `codecs.decompressed` takes them: to measure what it takes
-        alone.
-        """
-        found = []
-        for branch in self.described(names).values():
-            for i, chunk in enumerate(self._chunks([(branch, i) for i in range(len(branch.spans))])):
-                basket = opened(branch, i, _bytes(chunk))
-                found.append((basket.raw, basket.size))
-        return found
-
     def _plain(self, name: str) -> Branch:
         branch = self.branch(name)
         if branch is None:

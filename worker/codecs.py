@@ -43,8 +43,6 @@ _thread = _Thread()
 def decompressed(raw: Bytes, size: int) -> Bytes:
     """The plain bytes of a basket, page or object that is stored as `raw`.
 
-    This, on the bytes that `Baskets.compressed` gives, is what reading cannot be faster than.
-
     Args:
         raw: a contiguous buffer of bytes, with the headers of the blocks. Of the same size as what it holds, it is not
             compressed, and is returned as it is.
