@@ -20,8 +20,9 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.worker import isolation, slot
 from eventmill.worker.failures import describe
 from eventmill.worker.isolation import GRAIN, IN_A_ROW, MOST_FAULTS, Fault, Isolation, between, gaps
-from eventmill.worker.readers import Reader, _may_pass
+from eventmill.worker.readers import Reader
 from eventmill.worker.slot import SlotProcess
+from eventmill.worker.trouble import _may_pass
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -426,6 +426,20 @@ def test_a_file_that_changes_while_a_query_runs_fails_the_lease_in_words(tmp_pat
         assert str(path) in failure.message
 
 
+def growing(events: Any, file: Any) -> int:
+    """An analysis during which somebody goes on writing to the file."""
+    with Path(file.path).open("ab") as end:
+        end.write(b"more")
+    return len(events)
+
+
+def test_a_file_that_grows_while_it_is_read_fails_the_lease_in_words(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.root")
+    failure = failed(Bench(tmp_path, growing).work(lease(path, 0, 100, opening=True)))
+    assert (failure.kind, failure.error) == ("data", "DatasetError")
+    assert failure.message == f"{path} was written to while it was read: submit the query again"
+
+
 def test_a_file_that_is_cut_off_while_it_is_read_is_an_error_and_kills_nobody(tmp_path: Path) -> None:
     """A file mapped into memory would end the process with SIGBUS."""
     path = write(tmp_path / "a.root")
