@@ -45,6 +45,8 @@ class Pace:
     """Speed and work at hand of one slot, for one query.
 
     The rate is the ratio of two sums that decay together, entries and seconds: short packets weigh little, old ones less.
+    When an analysis begins, packets grow, and what each of them costs anyway matters less and less: one with many entries
+    outweighs all that have had fewer.
 
     Attributes:
         host, site: where the slot is.
@@ -82,7 +84,7 @@ class Pace:
     def observe(self, entries: int, seconds: float) -> None:
         """The slot took `seconds` for `entries`."""
         seconds = max(seconds, 1e-6)
-        keep = math.exp(-seconds / MEMORY)
+        keep = min(math.exp(-seconds / MEMORY), self._entries / max(1.0, self._entries + entries))
         self._entries = keep * self._entries + entries
         self._seconds = keep * self._seconds + seconds
 
