@@ -19,10 +19,8 @@ TREES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 FOR_NO_KERNEL = "cannot be used in a kernel"
 """What `Reader.read` says of a type that it does not take; a columnar function may."""
 
-MANY_ALIKE = 10
-"""Branches of a type in a tree, when not everything is to be compared: a NanoAOD file has a thousand flags."""
-FEW_ALIKE, FEW_ENTRIES = 2, 12
-"""Of what only uproot decodes: so many branches of a type, and entries."""
+FEW_ALIKE, FEW_ENTRIES = 4, 40
+"""Of what only uproot decodes: so many branches of a type, and entries, when not everything is to be compared."""
 
 Range = tuple[int, int]
 
@@ -106,8 +104,8 @@ def compare_file(path: Path, everything: bool, known: Container[tuple[str, str]]
     Args:
         path: the file.
         everything: also of all branches of a type that only uproot decodes, and all their entries, which takes long;
-            otherwise `FEW_ALIKE` of each type in a tree, and `FEW_ENTRIES`; `MANY_ALIKE`, as a whole, of those that
-            eventmill decodes.
+            otherwise `FEW_ALIKE` of each type in a tree, and `FEW_ENTRIES`. Those that eventmill decodes are always
+            compared as a whole.
         known: name of the file and branch, for what is not to be tried at all.
     """
     found = Comparison()
@@ -151,7 +149,7 @@ class _TreeComparison:
                 self.found.refused += 1
             elif self._is_worth_it(name, branch):
                 try:
-                    self._compare(name, branch, as_event=not reader.is_plain(name) or number % 8 == 0)
+                    self._compare(name, branch, thorough=not reader.is_plain(name) or number % 8 == 0)
                 except AssertionError as difference:
                     self._problem(name, str(difference))
                 except Exception as error:  # the test wants to hear of every one of them
@@ -170,15 +168,14 @@ class _TreeComparison:
         return list(names.items())
 
     def _is_worth_it(self, name: str, branch: Any) -> bool:
-        if self.everything:
+        if self.everything or (self.ours.is_plain(name) and not self.ours.is_rntuple):
             return True
-        most = MANY_ALIKE if self.ours.is_plain(name) and not self.ours.is_rntuple else FEW_ALIKE
         is_group = not self.ours.is_rntuple and branch.branches
         kind = "group" if is_group else str(getattr(branch, "interpretation", None) or branch.typename)
         self.alike[kind] += 1
-        return self.alike[kind] <= most
+        return self.alike[kind] <= FEW_ALIKE
 
-    def _compare(self, name: str, branch: Any, as_event: bool) -> None:
+    def _compare(self, name: str, branch: Any, thorough: bool) -> None:
         stop = self.ours.entries if self.ours.is_plain(name) else self.few
         try:
             expected = branch.array(entry_start=0, entry_stop=stop, library="ak")
@@ -188,8 +185,8 @@ class _TreeComparison:
         if len(expected) != stop:  # a branch that is shorter than its tree
             self._must_refuse(name, stop, ValueError(f"{len(expected)} entries of {stop}"))
             return
-        is_taken = self._compare_columns(name, branch, expected)
-        if as_event:  # a column of numbers is an array as well
+        is_taken = self._compare_columns(name, self._ranges(name, branch, stop, thorough), expected)
+        if thorough:  # a column of numbers is an array as well
             for a, b in {(0, stop), self.part} if not is_taken else {self.part}:
                 assert same(self.ours.array(name, a, b), expected[a:b]), f"array [{a}, {b})"
             if not getattr(branch, "branches", ()):
@@ -197,9 +194,9 @@ class _TreeComparison:
                 assert same(self.events[name], expected[slice(*self.part)]), "as a column of events"
         self.found.equal += 1
 
-    def _compare_columns(self, name: str, branch: Any, expected: ak.Array) -> bool:
+    def _compare_columns(self, name: str, ranges: list[Range], expected: ak.Array) -> bool:
         """Whether kernels may have it."""
-        for start, stop in self._ranges(name, branch, len(expected)):
+        for start, stop in ranges:
             try:
                 column = self.ours.read([name], start, stop)[name]
             except DatasetError as error:
@@ -209,9 +206,9 @@ class _TreeComparison:
             assert agree(column, expected[start:stop]), f"columns of [{start}, {stop})"
         return True
 
-    def _ranges(self, name: str, branch: Any, n: int) -> list[Range]:
-        """The middle, and all; where it costs little, also across the first boundaries of baskets or clusters, a single
-        entry, and none, and not in their order."""
+    def _ranges(self, name: str, branch: Any, n: int, thorough: bool) -> list[Range]:
+        """The middle, and all; of what eventmill decodes also across the first boundaries of baskets or clusters, and, to be
+        thorough, a single entry and none. They are not in order."""
         if not self.ours.is_plain(name):
             return [self.part, (0, n)]
         if isinstance(self.theirs, uproot.TTree):
@@ -219,7 +216,8 @@ class _TreeComparison:
         else:
             edges = [cluster.num_first_entry for cluster in self.theirs.ntuple.cluster_summaries]
         across = [(edge - 1, edge + 1) for edge in edges if 0 < edge < n][:2]
-        return [middle(n), *reversed(across), (0, n), (n // 2, min(n // 2 + 1, n)), (n // 2, n // 2)]
+        short = [(n // 2, min(n // 2 + 1, n)), (n // 2, n // 2)] if thorough else []
+        return [middle(n), *reversed(across), (0, n), *short]
 
     def _must_refuse(self, name: str, n: int, reason: Exception) -> None:
         calls: list[tuple[str, Callable[[], Any]]] = [
