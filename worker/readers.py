@@ -171,6 +171,14 @@ class Reader:
         """The tree as uproot has it: of a tree of numbers only what is not plain needs that."""
         return self._find_tree(self.tree)
 
+    @functools.cached_property
+    def keeping(self) -> Any:
+        """The file's directory for others to take trees from, again and again: with 1,500 branches, each time takes a second
+        where none is kept.
+        """
+        self.directory.file.object_cache = {}
+        return self.directory
+
     def branch(self, name: str) -> Any:
         """A branch as uproot has it."""
         return self._tree[name]

@@ -242,7 +242,7 @@ class ProcessorTask(ColumnarTask):
             raise AnalysisError("a coffea processor needs events from files")
         metadata = {**file.metadata, "dataset": file.dataset, "filename": file.path}
         events = NanoEventsFactory.from_root(
-            reader.directory, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
+            reader.keeping, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
             mode="virtual", metadata=metadata,
         ).events()  # fmt: skip
         if isinstance(source, Selection):
