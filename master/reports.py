@@ -179,7 +179,7 @@ class Reports:
             self._blame(worker, error, now)
             return
         server = query.packetizer.server(slot, message.lease)
-        query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now)
+        query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now, message.call)
         self._rates[query.submit.digest] = query.packetizer.rate
         query.reached += entries
         query.bytes_read += message.bytes_read

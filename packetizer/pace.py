@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 MEMORY = 3.0
 """Seconds after which an observation of a slot's speed weighs 1/e: a slot that slows down is seen within a packet."""
+MOST_OVERHEAD = 7 / 8
+"""The part of a slot's time that overhead is taken for at most: packets grow by eight at most."""
 LARGEST_RATIO = 50.0
 """Two file servers that differ by more than this in speed are not told apart by how fast they are."""
 
@@ -73,6 +75,7 @@ class Pace:
     suspected: bool = False
     _entries: float = 0.0
     _seconds: float = 0.0
+    _packets: float = 0.0
     _spent: float = 0.0
     _turned: tuple[str, float] | None = None
 
@@ -87,6 +90,16 @@ class Pace:
         keep = min(math.exp(-seconds / MEMORY), self._entries / max(1.0, self._entries + entries))
         self._entries = keep * self._entries + entries
         self._seconds = keep * self._seconds + seconds
+        self._packets *= keep
+
+    def gain(self, overhead: float, seconds: float) -> float:
+        """By how much a packet of `seconds` has more entries than the rate says, if `overhead` seconds of each packet do not
+        depend on its entries: of packets that are longer than those before, less is overhead.
+        """
+        if not self._seconds or seconds <= overhead:
+            return 1.0
+        part = min(MOST_OVERHEAD, overhead * self._packets / self._seconds)
+        return (1.0 - overhead / seconds) / (1.0 - part)
 
     def rate_with(self, server: str, ratios: Ratios) -> float:
         """Entries a second to expect with a file server, 0 while unknown."""
@@ -124,3 +137,4 @@ class Pace:
             ratios.learn(self.site, old, self.server, (stop - start) / seconds / rate)
         if stop > self.entry:
             self.observe(stop - self.entry, seconds - self._spent)
+            self._packets += 1.0

@@ -40,6 +40,10 @@ REST_IN_ONE = 1.5
 """The rest of a file is taken in one packet when it is under this many packets (PROOF's figure)."""
 LEAST_HELP = 0.1
 """A slot that is expected to be through within this many seconds is not helped."""
+WORTH, MOST_OVERHEAD = 2.0, 30.0
+"""A packet takes at least so many times what every packet costs, whatever its size; so many seconds of that count."""
+PROBE = 10
+"""Entries that a slot gets at least until it is known what a packet costs: of fewer it would not find out."""
 PATIENCE = 1.0
 """Seconds that a slot may take to answer a truncation, or be late, before its leases are duplicated."""
 OPENING_PATIENCE = 10.0
@@ -119,6 +123,7 @@ class Packetizer:
         self.retries = Retries()
         self.kills = Kills()
         self.paces: dict[Hashable, Pace] = {}
+        self._overhead: float | None = None
         self._fleet = 0.0
         self._ends: list[tuple[float, int, int, Hashable]] = []
         self._pushes = 0
@@ -160,7 +165,7 @@ class Packetizer:
         limit = seconds * 2 if rate else FIRST_SECONDS
         if room is not None:
             seconds, limit = min(seconds, room * ROOM), min(limit, room * ROOM_AT_MOST)
-        entries = max(1, round(min(rate * seconds, MOST_ENTRIES))) if rate else self.first
+        entries = self._entries(pace, rate, seconds) if rate else self.first
         lease = self._lease(slot, pace, place, entries)
         self._take(slot, pace, lease, place, now)
         if self.kills.suspect(lease.file, lease.start, lease.stop) is None:
@@ -218,7 +223,7 @@ class Packetizer:
                 found = self._relieve(slot, pace, other, now)
             elif any(number in self._asked for number in other.queue):
                 continue
-            elif -end - now >= LEAST_HELP:
+            elif -end - now >= max(LEAST_HELP, self.overhead):
                 found = self._truncation(victim, other, pace, now) or self._race(slot, pace, other, now)
             else:
                 break  # nor will any of the others need help: they end sooner
@@ -234,7 +239,7 @@ class Packetizer:
 
     def outstanding(self, now: float) -> int:
         """Truncations that were asked for and may still be answered."""
-        return sum(now - when < PATIENCE for when, _ in self._asked.values())
+        return sum(now - when < self._patience for when, _ in self._asked.values())
 
     @property
     def anything(self) -> bool:
@@ -266,8 +271,24 @@ class Packetizer:
             self._fleet += pace.rate - before
             self._expect(slot, pace, now)
 
-    def finished(self, slot: Hashable, number: int, start: int, stop: int, seconds: float, now: float) -> None:
-        """A slot has finished a lease, `[start, stop)`, after `seconds` of work."""
+    def finished(
+        self,
+        slot: Hashable,
+        number: int,
+        start: int,
+        stop: int,
+        seconds: float,
+        now: float,
+        overhead: float | None = None,
+    ) -> None:
+        """A slot has finished a lease, `[start, stop)`, after `seconds` of work.
+
+        `overhead` are the seconds that a packet would take there without any entries. They are those of the analysis, but a
+        slot that becomes slower takes them for more: the least that one says counts at once, and more only by and by.
+        """
+        if overhead is not None and self.first > 1:  # items take what they take
+            known = overhead if self._overhead is None else self._overhead
+            self._overhead = min(overhead, (known + overhead) / 2, MOST_OVERHEAD)
         pace = self.paces[slot]
         before = pace.rate
         if pace.first == number:
@@ -343,7 +364,17 @@ class Packetizer:
         fleet = max(self._fleet, rate, 1e-9)
         left = (self.ledger.total - self.ledger.processed - self.ledger.failed) / fleet
         longest = min(LONGEST, LONGEST_A_SLOT * slots)
-        return max(slots / PACKETS_A_SECOND, min(longest, max(SHORTEST, left / 4)))
+        return max(slots / PACKETS_A_SECOND, WORTH * self.overhead, min(longest, max(SHORTEST, left / 4)))
+
+    @property
+    def overhead(self) -> float:
+        """Seconds that every packet takes, whatever its size; 0 while unknown."""
+        return self._overhead or 0.0
+
+    def _entries(self, pace: Pace, rate: float, seconds: float) -> int:
+        """Entries of a packet that is to take some seconds."""
+        wish = round(min(rate * seconds * pace.gain(self.overhead, seconds), MOST_ENTRIES))
+        return max(PROBE if self._overhead is None and self.first > 1 else 1, wish)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -368,15 +399,20 @@ class Packetizer:
 
     def _stuck(self, pace: Pace, now: float) -> bool:
         """Whether a slot cannot be counted on: silent, late, or deaf to what it was asked."""
-        if pace.suspected or now - pace.end > self._patience(pace):
+        if pace.suspected or now - pace.end > self._patience_with(pace):
             return True
-        return any(now - self._asked[number][0] > PATIENCE for number in pace.queue if number in self._asked)
+        return any(now - self._asked[number][0] > self._patience for number in pace.queue if number in self._asked)
 
-    def _patience(self, pace: Pace) -> float:
+    @property
+    def _patience(self) -> float:
+        """Seconds that a slot may take to answer: it does so between two bites, which take what they take."""
+        return PATIENCE + WORTH * self.overhead
+
+    def _patience_with(self, pace: Pace) -> float:
         """Seconds that a slot may be late: items take what they take, and where nothing is known nobody is late soon."""
         if self.first == 1:
             return max(PATIENCE, pace.end - pace.at) if self._rate_of(pace) else math.inf
-        return PATIENCE if self._rate_of(pace) else FIRST_PATIENCE
+        return self._patience if self._rate_of(pace) else FIRST_PATIENCE
 
     def _truncation(self, victim: Hashable, other: Pace, pace: Pace, now: float) -> Truncation | None:
         """Split what `other` has left so that both end together; the part that `pace` gets is cut from the back.
@@ -408,7 +444,7 @@ class Packetizer:
         rate = self._rate_of(pace)
         if lease.opening or lease.twin is not None or lease.start == lease.stop or not rate:
             return None
-        sooner = now + (lease.stop - lease.start) / rate < other.end - LEAST_HELP
+        sooner = now + self.overhead + (lease.stop - lease.start) / rate < other.end - LEAST_HELP
         return self._duplicate(slot, pace, lease, now) if sooner else None
 
     def _relieve(self, slot: Hashable, pace: Pace, other: Pace, now: float) -> Help | None:

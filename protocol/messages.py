@@ -634,7 +634,8 @@ class Truncated(Message, frozen=True):
 class Finished(Message, frozen=True):
     """A slot is through with a lease, up to `stop`; its result comes with a later (or the same) commit.
 
-    `seconds` tell how fast its entries were processed; the others what the lease cost, as in `Usage`.
+    `seconds` tell how fast its entries were processed; the others what the lease cost, as in `Usage`. `call` is what a call
+    of the analysis takes without any entries, if the slot knows.
     """
 
     query: Word
@@ -647,6 +648,7 @@ class Finished(Message, frozen=True):
     waited: Seconds = 0.0
     requests: NonNegative = 0
     latency: Seconds = 0.0
+    call: Seconds | None = None
 
 
 class Commit(Message, frozen=True):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import Any
 
+import pytest
 from eventmill.packetizer.ledger import Ledger
 from eventmill.packetizer.packetizer import Packet, Packetizer
+from eventmill.worker.bites import Bites
 
 NEAR, FAR = "root://near.cern.ch//{}.root", "root://far.fnal.gov//{}.root"
 
@@ -181,3 +184,46 @@ def test_a_leaving_slot_gets_no_item_that_takes_longer_than_it_has() -> None:
     now = finish(packetizer, "a", next_packet(packetizer, "a", 0.0), 0.0, rate=1 / 60)
     assert packetizer.next("a", now, until=now + 15.0) is None
     assert packetizer.next("a", now, until=now + 100.0) is not None
+
+
+# --- analyses that take their time at each call -----------------------------------------------------------------------
+
+
+def processed(overhead: float, each: float, entries: int, rate: float = 0.0) -> tuple[float, int]:
+    """Seconds and bites of a query of two slots, every bite of which takes `overhead`, and `each` for an entry."""
+    packetizer = Packetizer(Ledger([entries]), [["a.root"]], rate)
+    free = [(0.0, "one"), (0.0, "two")]
+    bites = {slot: Bites() for _, slot in free}
+    for _, slot in free:
+        packetizer.join(slot)
+    number, end = 0, 0.0
+    while packetizer.ledger.processed < entries:
+        now, slot = heappop(free)
+        packet = packetizer.next(slot, now)
+        if packet is None:  # the other one still opens the file, or has the rest
+            heappush(free, (now + 0.05, slot))
+            continue
+        lease, began = packet.lease, now
+        if lease.opening:
+            open_file(packetizer, slot, packet, now, entries)
+        at = lease.start
+        while at < lease.stop and now - began <= packet.seconds:
+            bite = bites[slot].next(lease.stop - at)
+            seconds = overhead + each * bite
+            bites[slot].learn(bite, seconds)
+            at, now, number = at + bite, now + seconds, number + 1
+        packetizer.ledger.finished(lease.number, at)
+        packetizer.finished(slot, lease.number, lease.start, at, now - began, now, bites[slot].fixed)
+        packetizer.ledger.commit([(lease.number, lease.start, at)])
+        heappush(free, (now, slot))
+        end = max(end, now)
+    return end, number
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0], ids=["unknown", "known as very slow"])
+@pytest.mark.parametrize("overhead", [0.0, 0.06, 0.5, 1.2, 5.0])
+def test_calls_that_take_their_time_are_few_and_the_query_ends(overhead: float, rate: float) -> None:
+    """With 1.2 s a call, packets of 0.8 s used to shrink to one entry each, and the query never ended."""
+    seconds, number = processed(overhead, each=2e-6, entries=4_000_000, rate=rate)
+    assert seconds <= 2 * 4.0 + 25 * overhead
+    assert number <= 120

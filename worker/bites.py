@@ -27,6 +27,9 @@ class Bites:
     would not be shorter then, only more: what their entries take should be more than what each of them costs anyway. To
     know that, the second bite differs in size from the first one by much, whatever the first one took.
 
+    Attributes:
+        fixed: seconds that a bite takes without any entries; None while it is not known.
+
     Example:
         >>> bites = Bites()
         >>> bites.next(left=10**6)
@@ -38,7 +41,7 @@ class Bites:
 
     def __init__(self, first: int = FIRST_BITE) -> None:
         self._size = float(first)
-        self._fixed: float | None = None
+        self.fixed: float | None = None
         self._other: tuple[int, float] | None = None
 
     def next(self, left: int) -> int:
@@ -51,12 +54,12 @@ class Bites:
         if not entries:
             return
         self._estimate_fixed(entries, seconds)
-        fixed = min(self._fixed or 0.0, seconds)
+        fixed = min(self.fixed or 0.0, seconds)
         worth = max(BITE_SECONDS, fixed, min(WORTH * fixed, LONG))
         if entries * APART < self._size and seconds <= fixed + worth:
             return  # the end of a packet, which says nothing of whole bites
         factor = worth / max(seconds - fixed, 1e-6)
-        if self._fixed is None:
+        if self.fixed is None:
             factor = max(factor, CAUTIOUS_GROWTH) if factor >= 1.0 else min(factor, 1 / CAUTIOUS_GROWTH)
         growth = GROWTH if seconds < BITE_SECONDS else CAUTIOUS_GROWTH
         largest = min(LARGEST_BITE, entries * LARGEST_SIZE / max(size, 1))
@@ -69,5 +72,5 @@ class Bites:
             if max(entries, others) < APART * min(entries, others):
                 return
             slope = max(0.0, (seconds - theirs) / (entries - others))
-            self._fixed = max(0.0, seconds - slope * entries)
+            self.fixed = max(0.0, seconds - slope * entries)
         self._other = entries, seconds

@@ -503,11 +503,8 @@ class SlotProcess:
         elapsed, cpu = self.meter.times()
         file = file_of(source) if isinstance(source, FileSource) else None
         requests, size, latency = self.meter.read([source] if file is None else file.readers)
-        self._send(
-            messages.Finished(
-                lease.query, lease.lease, packet.position, seconds, cpu, size, elapsed, waited, requests, latency
-            )
-        )
+        figures = seconds, cpu, size, elapsed, waited, requests, latency, running.bites.fixed
+        self._send(messages.Finished(lease.query, lease.lease, packet.position, *figures))
         if file is not None and not any(_is_in(lease.file, thing) for thing in self.todo):
             for reader in file.readers:
                 reader.forget_ahead()
