@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from . import chaos_fuzz, chaos_kills, chaos_processes, chaos_seeds
+from .options import command_line
 from .tables import put
 
 SEEDS, FRAMES, FAULTS, QUERIES, KILLS = 100_000, 1_000_000, 200, 20, 50
@@ -44,9 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("chaos", __doc__)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--simulate", type=int, nargs="?", const=SEEDS, metavar="SEEDS")
     what.add_argument("--seed", type=int, help="one seed of the simulation")
@@ -55,7 +54,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=FAULTS, help="real faults at least")
     parser.add_argument("--queries", type=int, default=QUERIES, help="queries during them at least")
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the seed to begin with")
-    parser.add_argument("--readme", action="store_true", help="put the table into benchmarks/README.md")
     return parser.parse_args(arguments)
 
 

@@ -7,16 +7,19 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 NURSERY = b"eventmill.worker.nursery"
 """In the command line of a nursery, and of the slots, which are its forks."""
 LOOK_SECONDS = 0.05
+CHILD = "--child"
+"""The first argument of a module that `run_json` runs."""
 TICKS = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
 
@@ -37,20 +40,39 @@ def drop_from_cache(files: Iterable[Path]) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def run_json(module: str, arguments: Sequence[str], cache: Path) -> Any:
-    """Run `python -m MODULE OUTPUT ARGUMENTS` with a cache folder of its own; returns the JSON in OUTPUT."""
-    output = cache / "output.json"
-    process = subprocess.run(
-        [sys.executable, "-m", module, str(output), *arguments],
-        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if process.returncode != 0:
-        raise SystemExit(f"{process.stdout}\n{module} {arguments[0]} failed with exit code {process.returncode}")
-    return json.loads(output.read_text())
+def run_json(module: str, *arguments: object, turns: int = 1) -> Any:
+    """What the `measure` of a module says of these arguments (see `launch`) in a process with an empty cache of kernels.
+
+    Args:
+        turns: so many processes do so with the same cache, one after the other; the last one counts.
+    """
+    with tempfile.TemporaryDirectory() as cache:
+        output = Path(cache, "output.json")
+        for _ in range(turns):
+            process = subprocess.run(
+                [sys.executable, "-m", module, CHILD, str(output), *map(str, arguments)],
+                env={**os.environ, "XDG_CACHE_HOME": cache},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            if process.returncode != 0:
+                raise SystemExit(f"{process.stdout}\n{module} {arguments[0]} ended with {process.returncode}")
+        return json.loads(output.read_text())
+
+
+def launch(measure: Callable[..., Any], main: Callable[[], int] | None = None) -> NoReturn:
+    """What a module does that Python is told to run: for `run_json`, it writes what `measure` returns; else it is `main`.
+
+    Args:
+        measure: takes the words that `run_json` is given. Returns figures, dataclasses, or lists or dictionaries of them.
+    """
+    if main is not None and sys.argv[1:2] != [CHILD]:
+        sys.exit(main())
+    output, *arguments = sys.argv[2:]
+    Path(output).write_text(json.dumps(measure(*arguments), default=asdict))
+    sys.exit()
 
 
 def slots_below(pid: int) -> list[int]:

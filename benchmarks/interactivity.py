@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import platform
-import sys
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -16,6 +13,7 @@ from eventmill.protocol.connection import Connection, KeyFolder, load_connection
 from eventmill.protocol.dial import Dial
 
 from .analyses import kernel
+from .children import launch
 from .systems import TREE
 
 SMALL_QUERIES = 20
@@ -23,7 +21,7 @@ NEWCOMERS = 20
 SECONDS = 30.0
 
 
-def measure(slots: int, small: str, files: list[str]) -> dict[str, float | None]:
+def measure(slots: str, small: str, *files: str) -> dict[str, float | None]:
     """The figures by name: seconds, a second, or milliseconds, as `throughput.INTERACTIVITY` says.
 
     Raises RuntimeError when a query ended without having shown a snapshot.
@@ -31,8 +29,8 @@ def measure(slots: int, small: str, files: list[str]) -> dict[str, float | None]
     import eventmill as em
 
     begin = time.perf_counter()
-    with em.connect(slots=slots) as session:
-        data = em.Dataset(files, tree=TREE)
+    with em.connect(slots=int(slots)) as session:
+        data = em.Dataset(list(files), tree=TREE)
         connect_to_first_result = _snapshots(session.process(data, kernel("dimuon")), begin)[0]
 
         begin = time.perf_counter()
@@ -110,11 +108,5 @@ def _snapshots(query: Any, begin: float) -> list[float]:
     return times
 
 
-def main(arguments: list[str]) -> None:
-    """`python -m benchmarks.interactivity OUTPUT SLOTS SMALL_FILE FILE...`: write the figures as JSON to OUTPUT."""
-    output, slots, small, *files = arguments
-    Path(output).write_text(json.dumps(measure(int(slots), small, files)))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    launch(measure)

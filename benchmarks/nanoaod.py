@@ -15,23 +15,20 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
-import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from hist import Hist
 
 from . import lepton_jets
-from .children import read_once, run_json
+from .children import launch, read_once, run_json
 from .nanoaod_sample import branches_of, write_nanoaod
+from .options import add_names, add_sample, command_line
 from .systems import TREE, Measurement, System
 from .tables import heading, put, rows
 from .throughput import compare, middle
@@ -112,9 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark as the command line asks; 1 when histograms differ, else 0."""
     options = _parse(arguments)
     load = os.getloadavg()[0]
-    folder = options.folder or platformdirs.user_cache_path("eventmill") / "benchmarks"
-    print(f"{options.events:,} events in {options.files} files in {folder}")
-    files = write_nanoaod(folder / f"nanoaod-{options.events}-{options.files}", options.events, options.files)
+    print(f"{options.events:,} events in {options.files} files in {options.folder}")
+    files = write_nanoaod(options.folder / f"nanoaod-{options.events}-{options.files}", options.events, options.files)
     read_once(files)
     found: dict[str, Measurement] = {}
     for name in options.systems:
@@ -148,14 +144,11 @@ def _table(found: dict[str, Measurement]) -> str:
 
 def _run_child(name: str, slots: int, files: Sequence[Path]) -> Measurement:
     """One system in a child process, with an empty cache of kernels; for `cached`, one that a child before it filled."""
-    with tempfile.TemporaryDirectory() as cache:
-        for _ in range(2 if name == "cached" else 1):
-            arguments = [name, str(slots), *map(str, files)]
-            measurement = Measurement(**run_json("benchmarks.nanoaod", arguments, Path(cache)))
-    return measurement
+    turns = 2 if name == "cached" else 1
+    return Measurement(**run_json("benchmarks.nanoaod", name, slots, *files, turns=turns))
 
 
-def measure(name: str, slots: int, files: list[str]) -> Measurement:
+def measure(name: str, slots: str, *files: str) -> Measurement:
     """Run the analysis twice in this process, and say how long each step took.
 
     Raises:
@@ -166,7 +159,7 @@ def measure(name: str, slots: int, files: list[str]) -> Measurement:
     for module in system.imports:
         importlib.import_module(module)
     times.append(time.perf_counter())
-    opened: AbstractContextManager[Any] = system.open(analysis, files, slots)
+    opened: AbstractContextManager[Any] = system.open(analysis, list(files), int(slots))
     with opened as run:
         times.append(time.perf_counter())
         contents = _contents(run())
@@ -182,36 +175,13 @@ def _contents(histograms: Histograms) -> list[float]:
     return [value for name in lepton_jets.HISTOGRAMS for value in histograms[name].view(flow=True).tolist()]
 
 
-def child(arguments: list[str]) -> None:
-    """`python -m benchmarks.nanoaod OUTPUT SYSTEM SLOTS FILE...`: write a Measurement as JSON to OUTPUT."""
-    output, name, slots, *files = arguments
-    Path(output).write_text(json.dumps(asdict(measure(name, int(slots), files))))
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.nanoaod", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--files", type=int, default=4)
-    parser.add_argument("--slots", type=int, default=2, help="slots of eventmill, workers of coffea (default 2)")
-    parser.add_argument("--systems", type=_names, default=list(SYSTEMS), help=", ".join(SYSTEMS))
+    parser = command_line("nanoaod", __doc__)
+    add_sample(parser, events=1_000_000, files=4)
+    add_names(parser, "--systems", SYSTEMS)
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; their median counts")
-    parser.add_argument("--folder", type=Path, help="where the events lie (default: the user's cache folder)")
-    parser.add_argument("--readme", action="store_true", help="put the table into benchmarks/README.md")
     return parser.parse_args(arguments)
 
 
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in SYSTEMS:
-            raise argparse.ArgumentTypeError(f"no {name!r}; there are {', '.join(SYSTEMS)}")
-    return names
-
-
 if __name__ == "__main__":
-    if len(sys.argv) > 2 and sys.argv[2] in SYSTEMS:
-        child(sys.argv[1:])
-    else:
-        sys.exit(main())
+    launch(measure, main)

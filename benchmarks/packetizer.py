@@ -24,6 +24,7 @@ from eventmill.master.profiles import Churn, Data, FileServer, Group, Profile, T
 from eventmill.master.simulator import simulate
 
 from .core_cost import cost_of_decisions, ledger_memory, start_of_query
+from .options import add_names, command_line
 from .tables import put
 from .throttled import ends_of_throttled_slots
 
@@ -199,23 +200,10 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.packetizer",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--rows", type=_names, default=list(ROWS), help=", ".join(ROWS))
+    parser = command_line("packetizer", __doc__)
+    add_names(parser, "--rows", ROWS)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE")
-    parser.add_argument("--readme", action="store_true", help="put the table into benchmarks/README.md")
     return parser.parse_args(arguments)
-
-
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in ROWS:
-            raise argparse.ArgumentTypeError(f"no {name!r}; there are {', '.join(ROWS)}")
-    return names
 
 
 if __name__ == "__main__":

@@ -13,11 +13,8 @@ It ends with an error when the ways do not give the same numbers. Needs the extr
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from eventmill.session.sample import write_sample
 
 from .analyses import ANALYSES
 from .blocks import Block, blocks_of, decompress_all
-from .children import MemoryWatch, read_once, run_json
+from .children import MemoryWatch, launch, read_once, run_json
+from .options import add_folder, add_names, command_line
 from .rewriting import rewrite
 from .systems import TREE
 from .tables import heading, put, rows
@@ -68,11 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark as the command line asks; 1 when the ways of reading do not agree."""
     options = _parse(arguments)
     load = os.getloadavg()[0]
-    folder = options.folder or platformdirs.user_cache_path("eventmill") / "benchmarks"
-    speeds = [_speed(CASES[name], folder, options) for name in options.cases]
+    speeds = [_speed(CASES[name], options) for name in options.cases]
     text = [heading(PACKAGES, load), "", *_speed_table(speeds)]
     if options.memory:
-        text += ["", *_memory_table(_memory(folder, options.events))]
+        text += ["", *_memory_table(_memory(options.folder, options.events))]
     table = "\n".join(text)
     print(f"\n{table}")
     if options.readme:
@@ -83,16 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # --- how fast -------------------------------------------------------------------------------------------------------------
 
 
-def _speed(case: Case, folder: Path, options: argparse.Namespace) -> list[str]:
+def _speed(case: Case, options: argparse.Namespace) -> list[str]:
     """A line of the table, measured in a child process."""
     events = min(case.events, options.events)
     print(f"{case.title}, {events:,} events ...", flush=True)
-    files = write_sample(folder / f"{events}-{case.files}", events, case.files)
+    files = write_sample(options.folder / f"{events}-{case.files}", events, case.files)
     if case.codec:
-        files = [rewrite(files, folder / f"{events}-rewritten", case.codec, case.is_rntuple)]
+        files = [rewrite(files, options.folder / f"{events}-rewritten", case.codec, case.is_rntuple)]
     read_once(files)
-    with tempfile.TemporaryDirectory() as cache:
-        times = run_json("benchmarks.reading", ["speed", str(options.repeat), *map(str, files)], Path(cache))
+    times = run_json("benchmarks.reading", "speed", options.repeat, *files)
     ours, uproot = times["eventmill"], times["uproot"]
     alone = times.get("decompression")
     to_alone = [f"{alone:.2f}", f"{ours / alone:.2f}"] if alone else ["-", "-"]
@@ -209,9 +204,7 @@ def _memory(folder: Path, most: int) -> dict[str, dict[str, dict[str, float]]]:
         read_once(files)
         for name in ANALYSES:
             print(f"memory of slots: {name}, {number} files ...", flush=True)
-            with tempfile.TemporaryDirectory() as cache:
-                arguments = ["memory", name, *map(str, files)]
-                found.setdefault(name, {})[str(number)] = run_json("benchmarks.reading", arguments, Path(cache))
+            found.setdefault(name, {})[str(number)] = run_json("benchmarks.reading", "memory", name, *files)
     return found
 
 
@@ -239,36 +232,20 @@ def measure_memory(analysis: str, files: list[str]) -> dict[str, float]:
     return {"own": watch.peak.own, "resident": watch.peak.resident}
 
 
-def child(arguments: list[str]) -> None:
-    """`python -m benchmarks.reading OUTPUT speed REPEAT FILE...` or `OUTPUT memory ANALYSIS FILE...`: writes JSON."""
-    output, what, first, *files = arguments
-    figures = measure_speed(int(first), files) if what == "speed" else measure_memory(first, files)
-    Path(output).write_text(json.dumps(figures))
+def measure(what: str, first: str, *files: str) -> dict[str, float]:
+    """The `speed` of the ways as the median of `first` turns, or the `memory` of slots with the analysis `first`."""
+    return measure_speed(int(first), list(files)) if what == "speed" else measure_memory(first, list(files))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.reading", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--cases", type=_names, default=list(CASES), help=", ".join(CASES))
+    parser = command_line("reading", __doc__)
+    add_names(parser, "--cases", CASES)
     parser.add_argument("--events", type=int, default=8_000_000, help="at most so many in each case")
     parser.add_argument("--repeat", type=int, default=5, help="of which the median counts")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the memory of slots")
-    parser.add_argument("--folder", type=Path, help="where the events lie (default: the user's cache folder)")
-    parser.add_argument("--readme", action="store_true", help="put the table into benchmarks/README.md")
+    add_folder(parser)
     return parser.parse_args(arguments)
 
 
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in CASES:
-            raise argparse.ArgumentTypeError(f"no {name!r}; there are {', '.join(CASES)}")
-    return names
-
-
 if __name__ == "__main__":
-    if len(sys.argv) > 2 and sys.argv[2] in ("speed", "memory"):
-        child(sys.argv[1:])
-    else:
-        sys.exit(main())
+    launch(measure, main)

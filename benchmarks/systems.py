@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from hist import Hist
 
 from .analyses import ANALYSES, coffea_processor, kernel, numba_loop
+from .children import launch
 
 TREE = "Events"
 COFFEA_CHUNK = 500_000  # entries; half a file of the benchmark. 250,000 was 10 % slower
@@ -150,7 +148,7 @@ SYSTEMS = {
 }
 
 
-def measure(system: str, analysis: str, slots: int, files: list[str]) -> Measurement:
+def measure(system: str, analysis: str, slots: str, *files: str) -> Measurement:
     """Run an analysis twice on a system, in this process, and say how long each step took.
 
     Raises RuntimeError when the second histogram differs from the first.
@@ -159,7 +157,7 @@ def measure(system: str, analysis: str, slots: int, files: list[str]) -> Measure
     for module in SYSTEMS[system].imports:
         importlib.import_module(module)
     times.append(time.perf_counter())
-    with SYSTEMS[system].open(analysis, files, slots) as run:
+    with SYSTEMS[system].open(analysis, list(files), int(slots)) as run:
         times.append(time.perf_counter())
         contents = run().view(flow=True).tolist()
         times.append(time.perf_counter())
@@ -170,11 +168,5 @@ def measure(system: str, analysis: str, slots: int, files: list[str]) -> Measure
     return Measurement(imports, start, first, again, contents)
 
 
-def main(arguments: list[str]) -> None:
-    """`python -m benchmarks.systems OUTPUT SYSTEM ANALYSIS SLOTS FILE...`: write a Measurement as JSON to OUTPUT."""
-    output, system, analysis, slots, *files = arguments
-    Path(output).write_text(json.dumps(asdict(measure(system, analysis, int(slots), files))))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    launch(measure)

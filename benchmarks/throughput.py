@@ -15,18 +15,17 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import platformdirs
 from eventmill.session.sample import write_sample
 
 from .analyses import ANALYSES
 from .children import read_once, run_json
+from .options import add_names, add_sample, command_line
 from .systems import SYSTEMS, Measurement
 from .tables import machine, package_version, put, today, versions
 
@@ -56,10 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark as the command line asks; 1 when histograms differ or a system fails, else 0."""
     options = _parse(arguments)
     options.load = os.getloadavg()[0]
-    folder = options.folder or platformdirs.user_cache_path("eventmill") / "benchmarks"
-    print(f"{options.events:,} events in {options.files} files in {folder}")
-    files = write_sample(folder / f"{options.events}-{options.files}", options.events, options.files)
-    small = write_sample(folder / "small", events=2421, files=1)
+    print(f"{options.events:,} events in {options.files} files in {options.folder}")
+    files = write_sample(options.folder / f"{options.events}-{options.files}", options.events, options.files)
+    small = write_sample(options.folder / "small", events=2421, files=1)
     read_once([*files, *small])
 
     results: Results = {}
@@ -89,20 +87,14 @@ def run_child(system: str, analysis: str, slots: int, files: Sequence[Path]) -> 
     eventmill keeps compiled kernels in the user's cache folder. The child gets an empty one; for `eventmill-cached` a
     child before it, which is not counted, has filled it.
     """
-    with tempfile.TemporaryDirectory() as cache:
-        for _ in range(2 if system == "eventmill-cached" else 1):
-            arguments = [system, analysis, str(slots), *map(str, files)]
-            measurement = Measurement(**run_json("benchmarks.systems", arguments, Path(cache)))
-    return measurement
+    turns = 2 if system == "eventmill-cached" else 1
+    return Measurement(**run_json("benchmarks.systems", system, analysis, slots, *files, turns=turns))
 
 
 def run_interactivity(slots: int, small: Path, files: Sequence[Path]) -> dict[str, float | None]:
     """Measure, in a child process, how soon and how often a session sees results: the keys of INTERACTIVITY."""
     print("eventmill: interactivity ...", flush=True)
-    with tempfile.TemporaryDirectory() as cache:
-        figures: dict[str, float | None] = run_json(
-            "benchmarks.interactivity", [str(slots), str(small), *map(str, files)], Path(cache)
-        )
+    figures: dict[str, float | None] = run_json("benchmarks.interactivity", slots, small, *files)
     return figures
 
 
@@ -179,32 +171,13 @@ def record(results: Results, interactivity: dict[str, float | None], options: ar
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.throughput",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--events", type=int, default=8_000_000)
-    parser.add_argument("--files", type=int, default=8)
-    parser.add_argument("--slots", type=int, default=2, help="slots of eventmill, workers of coffea (default 2)")
-    parser.add_argument("--systems", type=_names(SYSTEMS), default=list(SYSTEMS), help=", ".join(SYSTEMS))
-    parser.add_argument("--analyses", type=_names(ANALYSES), default=list(ANALYSES), help=", ".join(ANALYSES))
+    parser = command_line("throughput", __doc__)
+    add_sample(parser, events=8_000_000, files=8)
+    add_names(parser, "--systems", SYSTEMS)
+    add_names(parser, "--analyses", ANALYSES)
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; their median counts")
-    parser.add_argument("--folder", type=Path, help="where the events lie (default: the user's cache folder)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to FILE")
-    parser.add_argument("--readme", action="store_true", help="put the table into benchmarks/README.md")
     return parser.parse_args(arguments)
-
-
-def _names(known: dict[str, Any]) -> Any:
-    def parse(text: str) -> list[str]:
-        names = text.split(",")
-        for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"no {name!r}; there are {', '.join(known)}")
-        return names
-
-    return parse
 
 
 if __name__ == "__main__":

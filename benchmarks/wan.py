@@ -14,26 +14,24 @@ Needs the extra `bench`, and a server of XRootD.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from eventmill.session.sample import write_sample
 
 from tests.delay_proxy import far_away
 
 from .analyses import kernel
 from .chaos_server import serve_files
-from .children import cpu_seconds, read_once, run_json, slots_below
+from .children import cpu_seconds, launch, read_once, run_json, slots_below
+from .options import add_sample, command_line
 from .systems import SYSTEMS, TREE
 from .tables import heading, put, rows
 
@@ -63,9 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if shutil.which("xrootd") is None:
         raise SystemExit("there is no server of XRootD here: apt-get install xrootd-server")
     load = os.getloadavg()[0]
-    folder = options.folder or platformdirs.user_cache_path("eventmill") / "benchmarks"
-    files = write_sample(folder / f"{options.events}-{options.files}", options.events, options.files)
-    small = write_sample(folder / "small", events=2421, files=1)[0]
+    files = write_sample(options.folder / f"{options.events}-{options.files}", options.events, options.files)
+    small = write_sample(options.folder / "small", events=2421, files=1)[0]
     found: dict[float, Runs] = {delay: {name: [] for name in TITLES} for delay in ROUND_TRIPS}
     with serve_files() as server:
         names = [server.take_in(path).rpartition("/")[2] for path in files]
@@ -89,8 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _in_child(name: str, slots: int, small: Path, urls: list[str]) -> tuple[Run, Run]:
-    with tempfile.TemporaryDirectory() as cache:
-        first, again = run_json("benchmarks.wan", [name, str(slots), str(small), *urls], Path(cache))
+    first, again = run_json("benchmarks.wan", name, slots, small, *urls)
     return Run(**first), Run(**again)
 
 
@@ -162,29 +158,18 @@ def with_uproot(small: str, urls: list[str]) -> list[Run]:
     return runs
 
 
-def child(arguments: list[str]) -> None:
-    """`python -m benchmarks.wan OUTPUT SYSTEM SLOTS SMALL URL...`: write two `Run`s as JSON to OUTPUT."""
-    output, name, slots, small, *urls = arguments
-    runs = with_eventmill(int(slots), small, urls) if name == "eventmill" else with_uproot(small, urls)
-    Path(output).write_text(json.dumps([asdict(run) for run in runs]))
+def measure(name: str, slots: str, small: str, *urls: str) -> list[Run]:
+    """Two runs of a system."""
+    return with_eventmill(int(slots), small, list(urls)) if name == "eventmill" else with_uproot(small, list(urls))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.wan", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--events", type=int, default=8_000_000)
-    parser.add_argument("--files", type=int, default=8)
-    parser.add_argument("--slots", type=int, default=2)
+    parser = command_line("wan", __doc__)
+    add_sample(parser, events=8_000_000, files=8)
     parser.add_argument("--gigabits", type=float, default=1.0, help="rate of the link a second; 0 for any (default 1)")
     parser.add_argument("--repeat", type=int, default=3, help="of which the median counts")
-    parser.add_argument("--folder", type=Path, help="where the events lie (default: the user's cache folder)")
-    parser.add_argument("--readme", action="store_true", help="put the table into benchmarks/README.md")
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2 and sys.argv[2] in TITLES:
-        child(sys.argv[1:])
-    else:
-        sys.exit(main())
+    launch(measure, main)
