@@ -17,12 +17,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import eventmill as em
-import msgspec
 from eventmill.protocol.connection import load_connection
 from eventmill.protocol.errors import ConnectionFailed, QueryFailed
 from eventmill.session.sample import write_sample
@@ -31,8 +31,8 @@ from hist import Hist
 from .chaos_analyses import in_one_process, slow_columnar, slow_kernel
 from .chaos_fleet import Command, Fleet, family, fleet, free_port
 from .chaos_proxy import Proxy
-from .chaos_server import FileServer, serve_files
 from .chaos_table import Report, listed, middle_and_worst
+from .xrootd_server import XRootDServer, serving
 
 EVENTS, FILES, COST = 200_000, 6, 50e-6
 """A query takes about 10 seconds of slots."""
@@ -184,7 +184,7 @@ class Trouble:
     """
 
     def __init__(
-        self, there: Fleet, proxy: Proxy, server: FileServer | None, watch: Watch, random: Random, longest: float
+        self, there: Fleet, proxy: Proxy, server: XRootDServer | None, watch: Watch, random: Random, longest: float
     ) -> None:
         self.there = there
         self.struck: list[Struck] = []
@@ -331,12 +331,12 @@ class Trouble:
         server = self._afflicted_server()
         if server is not None:
             server.kill()
-            self._later(self._random.uniform(0.2, self._longest / 4), server.start)
+            self._later(self._random.uniform(0.2, self._longest / 4), partial(server.start, wait=False))
         return server is not None
 
     def stop_server(self) -> bool:
         server = self._afflicted_server()
-        return server is not None and self._freeze(server.pid)
+        return server is not None and self._freeze(server.process.pid)
 
     def cut_line(self) -> bool:
         return self._proxy.cut(self._random)
@@ -349,7 +349,7 @@ class Trouble:
 
     # --- whom -------------------------------------------------------------------------------------------------------
 
-    def _afflicted_server(self) -> FileServer | None:
+    def _afflicted_server(self) -> XRootDServer | None:
         """The file server, unless it has been ill-treated enough for the queries that run."""
         running = list(self._watch.running)
         if self._server is None or any(self._server_faults[name] >= MOST_SERVER_FAULTS for name in running):
@@ -435,13 +435,13 @@ def run(
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eventmill-chaos-")))
-        server = stack.enter_context(serve_files()) if shutil.which("xrootd") else None
+        server = stack.enter_context(serving()) if shutil.which("xrootd") else None
         there = stack.enter_context(fleet(folder))
         there.start_master()
         proxy = Proxy(lambda: there.port)
         stack.callback(proxy.close)
         for name in ("client.json", "worker.json"):
-            _write_private(folder / name, there.keys / name, proxy.port)
+            proxy.save(load_connection(there.keys / name), folder / name)
         work = make_work(folder, server, events, cost)
         watch, random = Watch(), Random(seed)
         trouble = Trouble(there, proxy, server, watch, random, longest)
@@ -456,7 +456,7 @@ def run(
         return _report(trouble, watch, time.monotonic() - began, seed)
 
 
-def make_work(folder: Path, server: FileServer | None, events: int, cost: float) -> Work:
+def make_work(folder: Path, server: XRootDServer | None, events: int, cost: float) -> Work:
     """Half of the files are read through the file server."""
     paths = write_sample(folder / "sample", events=events, files=FILES)
     places = [str(path) for path in paths]
@@ -464,13 +464,6 @@ def make_work(folder: Path, server: FileServer | None, events: int, cost: float)
         for index in range(0, FILES, 2):
             places[index] = server.take_in(paths[index])
     return Work(folder, em.Dataset(places, tree="Events"), in_one_process(paths), events, cost)
-
-
-def _write_private(file: Path, like: Path, port: int) -> None:
-    """The connection file of somebody who goes through the proxy."""
-    connection = msgspec.structs.replace(load_connection(like), address=f"tcp://127.0.0.1:{port}")
-    file.touch(mode=0o600)
-    file.write_bytes(msgspec.json.encode(connection))
 
 
 def _report(trouble: Trouble, watch: Watch, seconds: float, seed: int) -> Report:

@@ -10,7 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
+
+import msgspec
+from eventmill.protocol.connection import Connection
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing breaks the connection instead of ending it."""
@@ -50,11 +54,18 @@ class Proxy:
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._thread.start()
 
-    def cut(self, random: Random) -> bool:
-        """Break a connection, or all of them."""
+    def save(self, connection: Connection, file: Path) -> Path:
+        """Write the connection file of a peer that goes through here."""
+        file.touch(mode=0o600)
+        file.write_bytes(
+            msgspec.json.encode(msgspec.structs.replace(connection, address=f"tcp://127.0.0.1:{self.port}"))
+        )
+        return file
+
+    def cut(self, random: Random | None = None) -> bool:
+        """Break all connections; with `random`, maybe one of them only."""
         with self._lock:
-            pairs = [pair for pair in self._pairs if pair.ends()]
-            chosen = pairs if random.random() < 0.3 else random.sample(pairs, min(1, len(pairs)))
+            chosen = self._some(random)
             for pair in chosen:
                 self._drop(pair, pair.ends())
         self._wake()
@@ -63,8 +74,7 @@ class Proxy:
     def stall(self, random: Random, seconds: float) -> bool:
         """Nothing gets through a connection for so long, or through any."""
         with self._lock:
-            pairs = [pair for pair in self._pairs if pair.ends()]
-            chosen = pairs if random.random() < 0.3 else random.sample(pairs, min(1, len(pairs)))
+            chosen = self._some(random)
             for pair in chosen:
                 pair.stalled_until = time.monotonic() + seconds
         self._wake()
@@ -86,6 +96,10 @@ class Proxy:
             self._drop(pair, pair.ends())
         self._listener.close()
         self._told.close()
+
+    def _some(self, random: Random | None) -> list[Pair]:
+        pairs = [pair for pair in self._pairs if pair.ends()]
+        return pairs if random is None or random.random() < 0.3 else random.sample(pairs, min(1, len(pairs)))
 
     def _wake(self) -> None:
         self._teller.send(b".")

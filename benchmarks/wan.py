@@ -5,7 +5,7 @@
     python -m benchmarks.wan --gigabits 0              a link as fast as the proxy is
     python -m benchmarks.wan --readme                  puts the table into benchmarks/README.md
 
-A real server of this machine stands behind a proxy (tests/delay_proxy.py), which delays and slows down what passes: the
+A real server of this machine stands behind a proxy (`delay_proxy`), which delays and slows down what passes: the
 rate is that of all connections together, in each direction. It has no loss and no TCP window that opens slowly, and,
 like the server, it shares the cores with what is measured. It ends with an error unless everybody fills the same histogram.
 Needs the extra `bench`, and a server of XRootD.
@@ -26,14 +26,13 @@ from typing import Any
 
 from eventmill.session.sample import write_sample
 
-from tests.delay_proxy import far_away
-
 from .analyses import kernel
-from .chaos_server import serve_files
 from .children import cpu_seconds, launch, read_once, run_json, slots_below
+from .delay_proxy import far_away
 from .options import add_sample, command_line
 from .systems import SYSTEMS, TREE
 from .tables import heading, put, rows
+from .xrootd_server import serving
 
 ANALYSIS = "trijet"
 ROUND_TRIPS = (0.0, 0.010, 0.100)
@@ -64,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = write_sample(options.folder / f"{options.events}-{options.files}", options.events, options.files)
     small = write_sample(options.folder / "small", events=2421, files=1)[0]
     found: dict[float, Runs] = {delay: {name: [] for name in TITLES} for delay in ROUND_TRIPS}
-    with serve_files() as server:
+    with serving() as server:
         names = [server.take_in(path).rpartition("/")[2] for path in files]
-        read_once((server.base / "data").iterdir())
+        read_once(server.folder.iterdir())
         for turn in range(options.repeat):
             for delay, runs in found.items():
                 print(f"{1000 * delay:.0f} ms, turn {turn + 1} ...", flush=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -212,59 +210,3 @@ def raw_peer(connection: Connection) -> Iterator[RawPeer]:
         yield peer
     finally:
         peer.close()
-
-
-class Proxy:
-    """A line between peers and a master that can be cut: what is connected through it breaks, and may connect again."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self._told, self._teller = socket.socketpair()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def behind(self, connection: Connection) -> Connection:
-        """The connection file of a peer that goes through here."""
-        return msgspec.structs.replace(connection, address=f"tcp://127.0.0.1:{self.port}")
-
-    def cut(self) -> None:
-        """Break all connections."""
-        self._teller.send(b"c")
-
-    def close(self) -> None:
-        self._teller.send(b"e")
-        self._thread.join()
-        for end in (self._listener, self._told, self._teller):
-            end.close()
-
-    def _run(self) -> None:
-        across: dict[socket.socket, socket.socket] = {}
-        word = b""
-        while word != b"e":
-            ready, _, _ = select.select([self._listener, self._told, *across], [], [])
-            if self._listener in ready:
-                inner = self._listener.accept()[0]
-                outer = socket.create_connection(("127.0.0.1", self._port))
-                across |= {inner: outer, outer: inner}
-            if self._told in ready:
-                word = self._told.recv(1)
-                for end in across:
-                    end.close()
-                across.clear()
-                continue
-            for end in ready:
-                if end in across:
-                    self._forward(end, across)
-
-    def _forward(self, end: socket.socket, across: dict[socket.socket, socket.socket]) -> None:
-        with contextlib.suppress(OSError):
-            data = end.recv(65536)
-            if data:
-                across[end].sendall(data)
-                return
-        other = across.pop(end)
-        across.pop(other)
-        end.close()
-        other.close()

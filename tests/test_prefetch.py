@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import uproot
 import zmq
-from delay_proxy import far_away
 from eventmill.merge import Partial, decode
 from eventmill.protocol import codec
 from eventmill.protocol import messages as m
@@ -29,6 +28,8 @@ from eventmill.worker.sources import AHEAD_BYTES, ReadAhead
 from hypothesis import given
 from hypothesis import strategies as st
 from xrootd_server import XRootDServer
+
+from benchmarks.delay_proxy import far_away
 
 ENTRIES, BASKET = 60_000, 2000
 KEY = ("q", 1)

@@ -29,7 +29,9 @@ from eventmill.session import query
 from eventmill.session.draw import choose_bins
 from eventmill.session.embedded import Embedded
 from hist import Hist
-from processes import SECONDS, Proxy, Running, Standing, eventually, run, save
+from processes import SECONDS, Running, Standing, eventually, run
+
+from benchmarks.chaos_proxy import Proxy
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +179,8 @@ def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_pa
 def test_what_was_sent_and_not_answered_when_the_connection_broke_fails(standing: Standing, tmp_path: Path) -> None:
     """Nobody knows whether it arrived; to wait for ever would be worse, and to send it again could start it twice."""
     with contextlib.ExitStack() as stack:
-        proxy = stack.enter_context(contextlib.closing(Proxy(standing.port)))
-        session = stack.enter_context(em.connect(save(proxy.behind(standing.client), tmp_path / "behind.json")))
+        proxy = stack.enter_context(contextlib.closing(Proxy(lambda: standing.port)))
+        session = stack.enter_context(em.connect(proxy.save(standing.client, tmp_path / "behind.json")))
         pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         # A heartbeat with the number of a request: the master takes it and has nothing to answer.
         waiting = pool.submit(session._link.request, lambda number: messages.Heartbeat(), messages.Queries)

@@ -28,8 +28,10 @@ from eventmill.protocol.connection import load_connection, make_keys
 from eventmill.protocol.errors import ConnectionFailed, EventmillError, QueryFailed
 from eventmill.session.sample import write_sample
 from hist import Hist
-from processes import SECONDS, Proxy, Standing, eventually, raw_peer, save
+from processes import SECONDS, Standing, eventually, raw_peer, save
 from xrootd_server import XRootDServer
+
+from benchmarks.chaos_proxy import Proxy
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -218,8 +220,8 @@ def test_a_worker_that_says_hello_gets_packets_at_once(
 
 def test_a_worker_whose_connection_breaks_joins_again(fleet: Standing, numbers: em.Dataset, gate: Gate) -> None:
     """What it had not committed is done again, by itself or others, and nothing is counted twice."""
-    with contextlib.closing(Proxy(fleet.port)) as proxy, connect(fleet) as session:
-        file = save(proxy.behind(fleet.worker_key), fleet.state / "behind.json")
+    with contextlib.closing(Proxy(lambda: fleet.port)) as proxy, connect(fleet) as session:
+        file = proxy.save(fleet.worker_key, fleet.state / "behind.json")
         worker = fleet.worker(target=str(file))
         query = session.process(numbers, gate.total)
         eventually(lambda: started(query), "the worker commits")
@@ -341,8 +343,8 @@ def test_a_session_whose_connection_breaks_is_there_again(
     standing: Standing, numbers: em.Dataset, gate: Gate, tmp_path: Path
 ) -> None:
     """As after a train's tunnel: the running query is watched again, and the session can be used as before."""
-    with contextlib.closing(Proxy(standing.port)) as proxy:
-        file = save(proxy.behind(standing.client), tmp_path / "behind.json")
+    with contextlib.closing(Proxy(lambda: standing.port)) as proxy:
+        file = proxy.save(standing.client, tmp_path / "behind.json")
         with em.connect(file) as session:
             query = session.process(numbers, gate.total)
             eventually(lambda: started(query), "the worker commits")

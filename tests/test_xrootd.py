@@ -14,7 +14,6 @@ import fsspec
 import numpy as np
 import pytest
 import uproot
-from delay_proxy import far_away
 from eventmill.protocol.connection import PROXY_PREFIX
 from eventmill.protocol.errors import DatasetError
 from eventmill.protocol.messages import File
@@ -26,6 +25,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skhep_testdata import data_path
 from xrootd_server import Cluster, XRootDServer, serving, serving_cluster
+
+from benchmarks.delay_proxy import far_away
 
 HZZ = "uproot-HZZ.root"
 EVENTS = 2421
@@ -130,8 +131,7 @@ def test_a_server_that_dies_in_the_middle_and_comes_back(big: Path) -> None:
         shutil.copy(big, server.folder / "a.root")
         reader = Reader(f"{server.url}/a.root", "events", timeout=10)
         reader.read(["x"], 0, 1000)
-        server.process.kill()
-        server.process.wait()
+        server.kill()
         began = time.monotonic()
         with pytest.raises(DatasetError, match=rf"a\.root cannot be read: .*{server.port}") as caught:
             reader.read(["x"], 200_000, 300_000)
@@ -140,7 +140,7 @@ def test_a_server_that_dies_in_the_middle_and_comes_back(big: Path) -> None:
             Reader(f"{server.url}/a.root", "events", timeout=10)
         assert caught.value.transient
         assert time.monotonic() - began < 8
-        server.restart()
+        server.start()
         again = Reader(f"{server.url}/a.root", "events", timeout=10)
         assert len(again.read(["x"], 200_000, 300_000)["x"].values) == 100_000  # type: ignore[union-attr]
 

@@ -1,6 +1,6 @@
 """A wide-area link in front of a server: every byte comes later, and not more of them than so many a second.
 
-    python tests/delay_proxy.py 127.0.0.1:1094 --delay 0.1 --rate 125e6
+    python benchmarks/delay_proxy.py 127.0.0.1:1094 --delay 0.1 --rate 125e6
 
 prints the port at which the server is far away, and ends with its input or a signal. What it does not have of a real link:
 loss, and a TCP window that opens slowly.
