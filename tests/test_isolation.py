@@ -11,9 +11,7 @@ import eventmill as em
 import numpy as np
 import pytest
 import uproot
-import zmq
-from eventmill.merge import Partial, decode
-from eventmill.protocol import codec
+from bench import Bench, Line, only
 from eventmill.protocol import messages as m
 from eventmill.protocol.analysis import pack
 from eventmill.protocol.errors import DatasetError
@@ -157,22 +155,6 @@ def test_neighbours_of_the_same_reason_are_one_gap() -> None:
 # --- in a slot ------------------------------------------------------------------------------------------------------------
 
 
-class Line:
-    """A slot's socket: what the agent says, and what the slot has said."""
-
-    def __init__(self) -> None:
-        self.said: list[Any] = []
-        self.answers: list[tuple[m.Message, list[codec.Buffer]]] = []
-
-    def recv_multipart(self, flags: int) -> Any:
-        if not self.said:
-            raise zmq.Again
-        return self.said.pop(0)
-
-    def send_multipart(self, frames: Any, copy: bool) -> None:
-        self.answers.append(codec.decode(frames))
-
-
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> str:
     name = tmp_path_factory.mktemp("events") / "f.root"
@@ -181,24 +163,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
         for start in range(0, ENTRIES, 1000):
             tree.extend({"x": np.arange(start, start + 1000)})
     return str(name)
-
-
-def work(
-    analysis: Any, lease: m.Lease, tmp_path: Path, on_error: str = "skip"
-) -> list[tuple[m.Message, list[codec.Buffer]]]:
-    """What a slot says of a lease."""
-    packed, line = pack(analysis), Line()
-    process = SlotProcess(0, line, tmp_path)  # type: ignore[arg-type]
-    line.said.append(codec.encode(m.Setup("q", packed.kind, packed.digest, on_error=on_error), [packed.blob]))
-    process._receive(wait=False)
-    process._process(lease)
-    process._hand_over_due()
-    return line.answers
-
-
-def only(kind: type[m.Message], answers: list[tuple[m.Message, list[codec.Buffer]]]) -> Any:
-    (found,) = [message for message, _ in answers if isinstance(message, kind)]
-    return found
 
 
 def kernel_that_fills_first() -> Any:
@@ -226,23 +190,23 @@ def test_a_part_names_its_gaps_and_the_first_error_is_told(
     path: str, tmp_path: Path, make: Any, bite: int | None
 ) -> None:
     lease = m.Lease(1, "q", 0, m.File(path, "Events"), 100, 3000, 60.0, bite=bite)
-    answers = work(make(), lease, tmp_path)
-    commit, frames = next(answer for answer in answers if isinstance(answer[0], m.Commit))
+    bench = Bench(tmp_path, on_error="skip", q=make())
+    said = bench.work(lease)
     gaps = [m.Gap(700, 701, "ValueError: no"), m.Gap(2500, 2501, "ValueError: no")]
-    assert isinstance(commit, m.Commit) and commit.parts == [m.Part(1, 100, 3000, gaps)]
-    assert decode(Partial.from_frames(frames)) == {"n": np.array([2898])}
-    skipped = only(m.Skipped, answers).failure
+    assert only(m.Commit, said).parts == [m.Part(1, 100, 3000, gaps)]
+    assert bench.results()["q"] == {"n": np.array([2898])}
+    skipped = only(m.Skipped, said).failure
     assert (skipped.error, skipped.start, skipped.stop) == ("ValueError", 700, 701)
-    assert [type(message) for message, _ in answers].index(m.Skipped) < len(answers) - 1, "before the commit"
+    assert [type(message) for message in said].index(m.Skipped) < len(said) - 1, "before the commit"
 
 
 def test_listed_entries_are_skipped_by_their_positions(path: str, tmp_path: Path) -> None:
     """The ledger counts the listed ones; the error names the entry of the file."""
     runs = [0, 3, 700, 701, 2000, 2002]
     lease = m.Lease(1, "q", 0, m.File(path, "Events"), 10, 16, 60.0, runs=runs)
-    answers = work(kernel_that_fills_first(), lease, tmp_path)
-    assert only(m.Commit, answers).parts == [m.Part(1, 10, 16, [m.Gap(13, 14, "ValueError: no")])]
-    assert only(m.Skipped, answers).failure.start == 700
+    said = Bench(tmp_path, on_error="skip", q=kernel_that_fills_first()).work(lease)
+    assert only(m.Commit, said).parts == [m.Part(1, 10, 16, [m.Gap(13, 14, "ValueError: no")])]
+    assert only(m.Skipped, said).failure.start == 700
 
 
 def test_a_lease_with_suspects_is_worked_on_in_small_bites(path: str, tmp_path: Path) -> None:
@@ -276,10 +240,12 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, transient: bool) -> None:
 
 def test_what_may_pass_is_for_others_to_try(monkeypatch: pytest.MonkeyPatch, path: str, tmp_path: Path) -> None:
     unreadable(monkeypatch, transient=True)
-    answers = work(function(), m.Lease(1, "q", 0, m.File(path, "Events"), 900, 2400, 60.0), tmp_path)
-    failure = only(m.Failed, answers).failure
+    said = Bench(tmp_path, on_error="skip", q=function()).work(
+        m.Lease(1, "q", 0, m.File(path, "Events"), 900, 2400, 60.0)
+    )
+    failure = only(m.Failed, said).failure
     assert failure.transient and failure.kind == "data"
-    assert not any(isinstance(message, m.Commit | m.Skipped) for message, _ in answers)
+    assert not any(isinstance(message, m.Commit | m.Skipped) for message in said)
 
 
 @pytest.mark.parametrize("transient", [True, False])
@@ -288,11 +254,11 @@ def test_what_nobody_tries_again_is_isolated(
 ) -> None:
     unreadable(monkeypatch, transient)
     lease = m.Lease(1, "q", 0, m.File(path, "Events"), 0, 4000, 60.0, last_try=transient)
-    answers = work(function(), lease, tmp_path)
-    (part,) = only(m.Commit, answers).parts
+    said = Bench(tmp_path, on_error="skip", q=function()).work(lease)
+    (part,) = only(m.Commit, said).parts
     lost = {entry for gap in part.gaps for entry in range(gap.start, gap.stop)} - {700, 2500}
     assert set(range(1000, 2000)) <= lost and len(lost) <= 1000 + 2 * GRAIN
-    assert only(m.Finished, answers).stop == 4000
+    assert only(m.Finished, said).stop == 4000
 
 
 # --- errors that may pass -------------------------------------------------------------------------------------------------

@@ -15,18 +15,16 @@ import msgspec
 import numpy as np
 import pytest
 import uproot
-import zmq
-from eventmill.merge import Partial, decode, encode
+from bench import Bench, only
+from eventmill.merge import Partial, encode
 from eventmill.packetizer.listing import Listing
 from eventmill.packetizer.masks import Mask
 from eventmill.packetizer.supply import Supply
-from eventmill.protocol import codec, messages
-from eventmill.protocol.analysis import pack
+from eventmill.protocol import messages
 from eventmill.protocol.errors import DatasetError
 from eventmill.worker.modules import OwnModules
 from eventmill.worker.readers import Reader
 from eventmill.worker.selection import LARGEST_READ, Selection, listed, masked, picked
-from eventmill.worker.slot import SlotProcess
 from eventmill.worker.tasks import Task
 from hist import Hist
 from hypothesis import given, settings
@@ -260,47 +258,9 @@ def test_an_entry_list_beyond_the_end_of_the_file(reader: Reader) -> None:
 # --- a slot -----------------------------------------------------------------------------------------------------------
 
 
-class Line:
-    """A slot's socket: what the agent has said, and what the slot says."""
-
-    def __init__(self) -> None:
-        self.said: list[list[Any]] = []
-        self.answers: list[tuple[messages.Message, list[Any]]] = []
-
-    def recv_multipart(self, flags: int) -> Any:
-        if not self.said:
-            raise zmq.Again
-        return self.said.pop(0)
-
-    def send_multipart(self, frames: Any, copy: bool) -> None:
-        self.answers.append(codec.decode([bytes(frame) for frame in frames]))
-
-
-class Bench:
-    """A slot with one query, to which leases are given one by one."""
-
-    def __init__(self, folder: Path, analysis: Any, mask: Mask | None = None) -> None:
-        self.line = Line()
-        self.slot = SlotProcess(0, self.line, folder)  # type: ignore[arg-type]
-        packed = pack(analysis)
-        supply = [] if mask is None else Supply(mask=mask.pack()).packed()
-        self.line.said.append(
-            codec.encode(messages.Setup("q", packed.kind, packed.digest), [packed.blob, *supply])  # type: ignore[arg-type]
-        )
-
-    def work(self, lease: messages.Lease) -> list[messages.Message]:
-        """What the slot says when it works on a lease; it hands over at once."""
-        self.line.said.append(codec.encode(lease))
-        self.line.answers.clear()
-        self.slot._receive(wait=False)
-        self.slot._process(self.slot.todo.popleft())  # type: ignore[arg-type]
-        self.slot._hand_over_due()
-        return [message for message, _ in self.line.answers]
-
-    def result(self) -> Any:
-        """What the slot has handed over last."""
-        frames = [frames for message, frames in self.line.answers if isinstance(message, messages.Commit)][-1]
-        return decode(Partial.from_frames(frames))
+def masking(mask: Any) -> list[bytes]:
+    """What comes with a query that has a mask."""
+    return Supply(mask=Mask(mask).pack()).packed()
 
 
 def numbers(events: Any) -> dict[str, Any]:
@@ -319,31 +279,29 @@ def lease(path: Path, start: int, stop: int, **more: Any) -> messages.Lease:
 
 
 def opened(said: list[messages.Message]) -> messages.Opened:
-    (message,) = (message for message in said if isinstance(message, messages.Opened))
-    return message
+    return only(messages.Opened, said)
 
 
 def failed(said: list[messages.Message]) -> messages.Failure:
-    (message,) = (message for message in said if isinstance(message, messages.Failed))
-    return message.failure
+    return only(messages.Failed, said).failure
 
 
 def test_the_slot_that_opens_a_file_with_an_entry_list_speaks_of_positions(tmp_path: Path, path: Path) -> None:
-    bench = Bench(tmp_path, numbers)
+    bench = Bench(tmp_path, q=numbers)
     said = bench.work(lease(path, 0, 15, opening=True, runs=[0, 10, 490, 510, 3000, 3001]))
     message = opened(said)
     assert (message.entries, message.stop, message.clusters) == (31, 15, [0, 20, 30, 31])
     assert message.listed is None and message.identity
     (finished,) = (message for message in said if isinstance(message, messages.Finished))
     assert finished.stop == 15
-    assert np.flatnonzero(bench.result()["n"]).tolist() == [*range(10), *range(490, 495)]
+    assert np.flatnonzero(bench.results()["q"]["n"]).tolist() == [*range(10), *range(490, 495)]
     bench.work(lease(path, 15, 31, runs=[495, 510, 3000, 3001], identity=message.identity))
-    assert np.flatnonzero(bench.result()["n"]).tolist() == [*range(495, 510), 3000]
-    assert bench.result()["calls"] == 1, "one bite, whatever the number of runs"
+    assert np.flatnonzero(bench.results()["q"]["n"]).tolist() == [*range(495, 510), 3000]
+    assert bench.results()["q"]["calls"] == 1, "one bite, whatever the number of runs"
 
 
 def test_the_first_packet_ends_at_a_cluster(tmp_path: Path, path: Path) -> None:
-    bench = Bench(tmp_path, numbers)
+    bench = Bench(tmp_path, q=numbers)
     said = bench.work(lease(path, 0, 25, opening=True, runs=[0, 10, 490, 510, 3000, 3001]))
     assert opened(said).stop == 20
 
@@ -352,25 +310,29 @@ def test_the_first_packet_ends_at_a_cluster(tmp_path: Path, path: Path) -> None:
 def test_the_slot_that_opens_a_masked_file_tells_what_the_mask_has_left(
     tmp_path: Path, path: Path, analysis: Any
 ) -> None:
-    bench = Bench(tmp_path, analysis, Mask(MASK))
+    bench = Bench(tmp_path, supply=masking(MASK), q=analysis)
     message = opened(bench.work(lease(path, 0, 100, opening=True)))
     assert message.listed == [250, 750, 2000, 2250, 2750, 3000]
     assert (message.entries, message.stop) == (1000, 100)
     name = "n" if analysis is numbers else "seen"
-    assert np.flatnonzero(bench.result()[name]).tolist() == [*range(250, 350)]
+    assert np.flatnonzero(bench.results()["q"][name]).tolist() == [*range(250, 350)]
     bench.work(lease(path, 450, 760, runs=[700, 750, 2000, 2250, 2750, 2760], identity=message.identity))
-    assert np.flatnonzero(bench.result()[name]).tolist() == [*range(700, 750), *range(2000, 2250), *range(2750, 2760)]
+    assert np.flatnonzero(bench.results()["q"][name]).tolist() == [
+        *range(700, 750),
+        *range(2000, 2250),
+        *range(2750, 2760),
+    ]
 
 
 @pytest.mark.parametrize(("runs", "mask"), [([], None), (None, {"77": [[1, 5]]}), ([0, 10], MASK), (None, {})])
 def test_a_file_of_which_nothing_is_listed_is_like_an_empty_one(
     tmp_path: Path, path: Path, runs: list[int] | None, mask: Any
 ) -> None:
-    bench = Bench(tmp_path, numbers, None if mask is None else Mask(mask))
+    bench = Bench(tmp_path, supply=[] if mask is None else masking(mask), q=numbers)
     said = bench.work(lease(path, 0, 100, opening=True, runs=runs))
     assert (opened(said).entries, opened(said).stop, opened(said).clusters) == (0, 0, [0])
     assert not any(isinstance(message, messages.Failed) for message in said)
-    assert bench.result()["n"].sum() == 0
+    assert bench.results()["q"]["n"].sum() == 0
 
 
 @pytest.mark.parametrize("kernel", [True, False])
@@ -385,7 +347,7 @@ def test_errors_name_entries_of_the_file(tmp_path: Path, path: Path, kernel: boo
             raise ValueError("three thousand")
         return 0
 
-    bench = Bench(tmp_path, compiled if kernel else columnar)
+    bench = Bench(tmp_path, q=compiled if kernel else columnar)
     failure = failed(bench.work(lease(path, 100, 110, runs=[2000, 2005, 2998, 3003])))
     assert (failure.start, failure.stop) == ((3000, 3001) if kernel else (2000, 3003))
     assert failure.message == "three thousand"
@@ -393,7 +355,7 @@ def test_errors_name_entries_of_the_file(tmp_path: Path, path: Path, kernel: boo
 
 
 def test_a_lease_that_names_entries_beyond_the_file_fails_in_words(tmp_path: Path, path: Path) -> None:
-    failure = failed(Bench(tmp_path, numbers).work(lease(path, 0, 10, opening=True, runs=[5000, 5001])))
+    failure = failed(Bench(tmp_path, q=numbers).work(lease(path, 0, 10, opening=True, runs=[5000, 5001])))
     assert (failure.kind, failure.error) == ("data", "DatasetError")
     assert "the entry list names entry 5000 of" in failure.message
 
@@ -405,7 +367,7 @@ def test_a_lease_that_names_entries_beyond_the_file_fails_in_words(tmp_path: Pat
 def test_a_file_that_changes_while_a_query_runs_fails_the_lease_in_words(tmp_path: Path, how: str) -> None:
     """Also in the slot that has it open: what it would read is not what others read. It must not kill the slot."""
     path = write(tmp_path / "a.root")
-    bench = Bench(tmp_path, numbers)
+    bench = Bench(tmp_path, q=numbers)
     identity = opened(bench.work(lease(path, 0, 100, opening=True))).identity
     if how == "replaced":
         write(tmp_path / "b.root", seed=2).replace(path)
@@ -435,7 +397,7 @@ def growing(events: Any, file: Any) -> int:
 
 def test_a_file_that_grows_while_it_is_read_fails_the_lease_in_words(tmp_path: Path) -> None:
     path = write(tmp_path / "a.root")
-    failure = failed(Bench(tmp_path, growing).work(lease(path, 0, 100, opening=True)))
+    failure = failed(Bench(tmp_path, q=growing).work(lease(path, 0, 100, opening=True)))
     assert (failure.kind, failure.error) == ("data", "DatasetError")
     assert failure.message == f"{path} was written to while it was read: submit the query again"
 
@@ -454,7 +416,7 @@ def test_a_file_that_is_cut_off_while_it_is_read_is_an_error_and_kills_nobody(tm
 
 def test_a_new_query_opens_a_file_anew_that_has_changed_since(tmp_path: Path) -> None:
     path = write(tmp_path / "a.root")
-    bench = Bench(tmp_path, numbers)
+    bench = Bench(tmp_path, q=numbers)
     before = opened(bench.work(lease(path, 0, 100, opening=True)))
     first = bench.slot.readers.get(str(path), "Events")
     again = opened(bench.work(lease(path, 0, 100, opening=True)))
@@ -490,8 +452,7 @@ def test_slots_tell_where_they_are_a_few_times_a_packet(
     task = Ticking()
     clock = SimpleNamespace(monotonic=lambda: task.now, process_time=lambda: 0.0)
     monkeypatch.setattr("eventmill.worker.slot.time", clock)
-    bench = Bench(tmp_path, numbers)
-    bench.slot._receive(wait=False)
+    bench = Bench(tmp_path, q=numbers)
     bench.slot.queries["q"].task = task
     monkeypatch.setattr(bench.slot.queries["q"].bites, "learn", lambda *_: None)  # all of 100 entries
     said = bench.work(msgspec.structs.replace(lease(path, 0, ENTRIES), seconds=seconds))
@@ -581,10 +542,10 @@ def test_a_coffea_processor_gets_the_listed_events_only(tmp_path: Path) -> None:
         def postprocess(self, accumulator: Any) -> Any:
             return accumulator
 
-    bench = Bench(tmp_path, Sums())
+    bench = Bench(tmp_path, q=Sums())
     said = bench.work(lease(path, 100, 110, runs=[2000, 2005, 2998, 3003]))
     assert not any(isinstance(message, messages.Failed) for message in said), said
-    assert bench.result() == {"n": 5 * 2002 + 5 * 3000, "pt": 20.0, "events": 10}
+    assert bench.results()["q"] == {"n": 5 * 2002 + 5 * 3000, "pt": 20.0, "events": 10}
 
 
 def test_what_was_lost_is_submitted_again_and_merged_with_the_first_result(session: em.Session, tmp_path: Path) -> None:

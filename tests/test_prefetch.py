@@ -12,11 +12,8 @@ import eventmill as em
 import numpy as np
 import pytest
 import uproot
-import zmq
-from eventmill.merge import Partial, decode
-from eventmill.protocol import codec
+from bench import Bench, Line
 from eventmill.protocol import messages as m
-from eventmill.protocol.analysis import pack
 from eventmill.protocol.errors import DatasetError
 from eventmill.worker import sources
 from eventmill.worker.bites import LARGEST_SIZE, Bites
@@ -220,60 +217,6 @@ def test_what_was_used_a_moment_ago_is_not_asked_for_again(far: str) -> None:
 # --- in a slot ------------------------------------------------------------------------------------------------------------
 
 
-class Line:
-    """A slot's socket: what the agent says, and what the slot has said."""
-
-    def __init__(self) -> None:
-        self.said: list[Any] = []
-        self.answers: list[tuple[m.Message, list[Any]]] = []
-
-    def recv_multipart(self, flags: int) -> Any:
-        if not self.said:
-            raise zmq.Again
-        return self.said.pop(0)
-
-    def send_multipart(self, frames: Any, copy: bool) -> None:
-        self.answers.append(codec.decode([bytes(frame) for frame in frames]))
-
-
-class Bench:
-    """A slot with queries, which always has the next lease while it works on one.
-
-    Args:
-        spare: it has a core for its thread.
-    """
-
-    def __init__(self, folder: Path, spare: bool, **analyses: Any) -> None:
-        self.line = Line()
-        self.slot = SlotProcess(0, self.line, folder, spare=spare)  # type: ignore[arg-type]
-        for query, analysis in analyses.items():
-            packed = pack(analysis)
-            self.line.said.append(
-                codec.encode(m.Setup(query, packed.kind, packed.digest, on_error="skip"), [packed.blob])
-            )
-        self.slot._receive(wait=False)
-
-    def work(self, *leases: m.Lease) -> list[m.Message]:
-        """All that the slot says of these leases."""
-        waiting = list(leases)
-        while waiting or self.slot.todo:
-            while waiting and len(self.slot.todo) < 2:
-                self.line.said.append(codec.encode(waiting.pop(0)))
-                self.slot._receive(wait=False)
-            self.slot._process(self.slot.todo.popleft())  # type: ignore[arg-type]
-        for number, running in self.slot.queries.items():
-            self.slot._hand_over(number, running)
-        return [message for message, _ in self.line.answers]
-
-    def results(self) -> dict[str, Any]:
-        """What was handed over, by query."""
-        return {
-            message.query: decode(Partial.from_frames(frames))
-            for message, frames in self.line.answers
-            if isinstance(message, m.Commit)
-        }
-
-
 def lease(number: int, path: str, start: int, stop: int, query: str = "q", **more: Any) -> m.Lease:
     return m.Lease(number, query, 0, m.File(path, "Events"), start, stop, 60.0, **more)
 
@@ -307,7 +250,7 @@ def test_results_do_not_depend_on_reading_ahead(
 ) -> None:
     """Two queries in turns over one file that one of them opens, a lease that ends early, and listed entries."""
     name = str(path) if distance == "near" else request.getfixturevalue("far")
-    bench = Bench(tmp_path, spare, q=kernel(), r=columnar)
+    bench = Bench(tmp_path, spare=spare, on_error="skip", q=kernel(), r=columnar)
     third = ENTRIES // 3
     leases = [
         lease(number + 1 + 10 * turn, name, turn * third, turn * third + third, query, opening=turn + number == 0)
@@ -334,7 +277,7 @@ def test_a_far_file_is_waited_for_at_the_start_only(tmp_path: Path, far: str) ->
         time.sleep(2e-5 * len(events))  # stands for computing
         return done
 
-    bench = Bench(tmp_path, False, q=slowly)
+    bench = Bench(tmp_path, spare=False, on_error="skip", q=slowly)
     said = bench.work(
         lease(1, far, 0, 10_000, opening=True), lease(2, far, 10_000, 30_000), lease(3, far, 30_000, 60_000)
     )
@@ -363,7 +306,7 @@ def test_what_the_thread_meets_is_reported_as_if_there_were_none(
     unreadable(monkeypatch)
 
     def parts(spare: bool) -> list[m.Part]:
-        bench = Bench(tmp_path, spare, q=analysis)
+        bench = Bench(tmp_path, spare=spare, on_error="skip", q=analysis)
         said = bench.work(lease(1, str(path), 0, 30_000, last_try=True), lease(2, str(path), 30_000, ENTRIES))
         assert bench.results()["q"]["sums"][0] == sum(
             part.stop - part.start - sum(gap.stop - gap.start for gap in part.gaps)
@@ -386,7 +329,7 @@ def test_damaged_data_fails_its_own_lease_and_no_other(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: Path, spare: bool
 ) -> None:
     unreadable(monkeypatch)
-    bench = Bench(tmp_path, spare, q=kernel())
+    bench = Bench(tmp_path, spare=spare, on_error="skip", q=kernel())
     said = bench.work(*(lease(n, str(path), 10_000 * n, 10_000 * n + 10_000, other_replicas=True) for n in range(3)))
     (failed,) = [message for message in said if isinstance(message, m.Failed)]
     assert (failed.lease, failed.failure.kind, failed.failure.start) == (1, "data", 10_000)
@@ -396,7 +339,7 @@ def test_damaged_data_fails_its_own_lease_and_no_other(
 
 def test_a_file_that_is_not_there_fails_the_lease_that_opens_it(tmp_path: Path, path: Path) -> None:
     """Also when it was opened ahead, in a thread, while another one was read."""
-    bench = Bench(tmp_path, True, q=kernel())
+    bench = Bench(tmp_path, spare=True, on_error="skip", q=kernel())
     none = str(path.with_name("none.root"))
     said = bench.work(lease(1, str(path), 0, ENTRIES), lease(2, none, 0, 10, opening=True), lease(3, str(path), 0, 10))
     (failed,) = [message for message in said if isinstance(message, m.Failed)]
@@ -406,14 +349,13 @@ def test_a_file_that_is_not_there_fails_the_lease_that_opens_it(tmp_path: Path, 
 
 def test_what_was_read_ahead_for_a_lease_that_is_gone_is_forgotten(tmp_path: Path, path: Path) -> None:
     """The next one is on other entries of the same file."""
-    bench = Bench(tmp_path, True, q=kernel())
+    bench = Bench(tmp_path, spare=True, on_error="skip", q=kernel())
     slot = bench.slot
     first, gone, last = (lease(n, str(path), 20_000 * n, 20_000 * n + 20_000) for n in range(3))
     slot.todo.extend([first, gone])
     slot._process(slot.todo.popleft())  # type: ignore[arg-type]
     assert slot.prefetch.ordered(("q", 1), 20_000) is not None, "it was read ahead"
-    bench.line.said.append(codec.encode(m.Revoke("q", 1)))
-    slot._receive(wait=False)
+    bench.tell(m.Revoke("q", 1))
     assert not slot.todo
     bench.work(last)
     sums = bench.results()["q"]["sums"]
@@ -422,7 +364,7 @@ def test_what_was_read_ahead_for_a_lease_that_is_gone_is_forgotten(tmp_path: Pat
 
 def test_entries_that_are_suspected_are_not_read_before_their_time(tmp_path: Path, path: Path) -> None:
     """The board says which ones were at work when a slot went down."""
-    bench = Bench(tmp_path, True, q=kernel())
+    bench = Bench(tmp_path, spare=True, on_error="skip", q=kernel())
     bench.work(lease(1, str(path), 0, 1000), lease(2, str(path), 1000, 2000, bite=10))
     assert bench.results()["q"]["sums"][0] == 2000
     assert bench.slot.prefetch._order is None

@@ -15,13 +15,13 @@ import psutil
 import pytest
 import uproot
 import zmq
+from bench import Bench
 from eventmill.protocol import codec, messages
 from eventmill.protocol.errors import EventmillError
 from eventmill.worker import cradle
 from eventmill.worker.bites import BITE_SECONDS, FIRST_BITE, Bites
 from eventmill.worker.failures import describe
 from eventmill.worker.packets import Compaction
-from eventmill.worker.slot import SlotProcess
 
 SECONDS = 60
 FILE = messages.File("f.root")
@@ -126,39 +126,21 @@ def test_a_slot_that_sends_nonsense_is_replaced_and_its_worker_goes_on(session: 
     assert_slot_works(session, data)
 
 
-class Line:
-    """A slot's socket, with what the agent has said and what the slot says."""
-
-    def __init__(self, *said: messages.Message) -> None:
-        self.said = [codec.encode(message, [b""]) for message in said]
-        self.answers: list[messages.Message] = []
-
-    def recv_multipart(self, flags: int) -> Any:
-        if not self.said:
-            raise zmq.Again
-        return self.said.pop(0)
-
-    def send_multipart(self, frames: Any, copy: bool) -> None:
-        self.answers.append(codec.decode(frames)[0])
-
-
 @pytest.mark.parametrize("merging", [True, False])
 def test_a_release_drops_all_there_is_of_a_query_but_a_compaction_while_it_is_merging(
     tmp_path: Path, merging: bool
 ) -> None:
     release = messages.Release("q", merging)
-    line = Line(
-        messages.Setup("q", "columnar", "digest"),
-        messages.Lease(1, "q", 0, FILE, 0, 10, 1.0),
-        messages.Compact("q", 0),
-        messages.Compact("other", 0),
-        release,
-    )
-    slot = SlotProcess(0, line, tmp_path)  # type: ignore[arg-type]
-    slot._receive(wait=False)
+    bench = Bench(tmp_path)
+    bench.tell(messages.Setup("q", "columnar", "digest"), [b""])
+    bench.tell(messages.Lease(1, "q", 0, FILE, 0, 10, 1.0))
+    for query in ("q", "other"):
+        bench.tell(messages.Compact(query, 0), [b"", b""])
+    bench.tell(release)
+    slot = bench.slot
     assert [thing.query for thing in slot.todo] == (["q", "other"] if merging else ["other"])
     assert all(isinstance(thing, Compaction) for thing in slot.todo) and not slot.queries
-    assert line.answers == [release], "the agent knows then that it is not stuck"
+    assert bench.line.answers == [(release, [])], "the agent knows then that it is not stuck"
 
 
 # --- the nursery and its folder -------------------------------------------------------------------------------------------
