@@ -11,7 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import eventmill as em
 import msgspec
 import psutil
 import zmq
@@ -20,6 +22,7 @@ from eventmill.protocol.connection import Connection, load_connection
 from eventmill.protocol.dial import Dial
 from eventmill.protocol.messages import Message
 
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 SECONDS = 60.0
 """How long a test waits for what must happen before it fails."""
 
@@ -145,6 +148,10 @@ class Standing:
         self.master.wait_for("eventmill worker")
         return self.master
 
+    def connect(self, **options: Any) -> em.Session:
+        """A session of this master."""
+        return em.connect(self.state / self.name, **options)
+
     def crash(self) -> None:
         """Kill the master as nothing else does: with no time for a last word."""
         self.master.process.kill()
@@ -210,3 +217,8 @@ def raw_peer(connection: Connection) -> Iterator[RawPeer]:
         yield peer
     finally:
         peer.close()
+
+
+def hello(**changes: Any) -> messages.Hello:
+    """What a worker of two slots says first."""
+    return msgspec.structs.replace(messages.Hello("worker", "raw", python=PYTHON, slots=2), **changes)

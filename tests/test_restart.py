@@ -7,35 +7,21 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import awkward as ak
 import eventmill as em
 import msgspec
-import numpy as np
 import processes
 import psutil
 import pytest
-import uproot
 from eventmill.master.journal import Journal
 from eventmill.protocol import messages
 from eventmill.protocol.errors import QueryFailed
 from processes import SECONDS, Standing, eventually
+from sums import ENTRIES, SUM, committed, total
 
-ENTRIES = 10_000
-SUM = 10 * sum(range(1000))
 PACKET, COMMIT, CHECKPOINT = 1.0, 0.5, 2.0
 """Seconds of work that a slot has not handed over, its worker not committed, and the master not written down."""
-
-
-@pytest.fixture(scope="module")
-def numbers(tmp_path_factory: pytest.TempPathFactory) -> em.Dataset:
-    """Ten files that each have one branch, with the numbers from 0 to 999."""
-    folder = tmp_path_factory.mktemp("numbers")
-    for file in range(10):
-        with uproot.recreate(folder / f"{file}.root") as target:
-            target.mktree("tree", {"number": "int64"}).extend({"number": np.arange(1000)})
-    return em.Dataset(str(folder / "*.root"), tree="tree")
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +39,6 @@ def fleet(standing: Standing) -> Standing:
     if standing.master.process.poll() is not None:
         standing.start_master()
     return standing
-
-
-def connect(fleet: Standing, **options: Any) -> em.Session:
-    return em.connect(fleet.state / fleet.name, **options)
-
-
-def total(events: ak.Array) -> int:
-    return int(ak.sum(events.number))
 
 
 def slow_total(counter: Path, cost: float) -> Callable[..., int]:
@@ -82,10 +60,6 @@ def slow_total(counter: Path, cost: float) -> Callable[..., int]:
     return slow
 
 
-def committed(query: em.Query) -> bool:
-    return query.account.processed > 0 and query.state == "running"
-
-
 def killed_during(query: em.Query, fleet: Standing, moments: list[float]) -> em.Result:
     """Kill the master so many seconds after the query was seen to run, again and again, and wait for the result."""
     for moment in moments:
@@ -102,7 +76,7 @@ def test_a_query_survives_a_master_that_is_killed_at_random_moments(
     """The call that waits for the result knows nothing of it, every entry counts once, and little is done again."""
     moments = [random.Random(seed).uniform(0.0, 2.5) for seed in range(3)]
     cost = 0.0008
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         query = session.process(numbers, slow_total(tmp_path / "counter", cost))
         result = killed_during(query, fleet, moments)
         assert result.value == SUM
@@ -114,7 +88,7 @@ def test_a_query_survives_a_master_that_is_killed_at_random_moments(
 
 
 def test_results_are_there_after_a_restart_until_they_are_removed(fleet: Standing, numbers: em.Dataset) -> None:
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         query = session.process(numbers, total)
         assert query.result(SECONDS).value == SUM
 
@@ -127,7 +101,7 @@ def test_results_are_there_after_a_restart_until_they_are_removed(fleet: Standin
         assert session.attach(query.id).result(SECONDS).value == SUM
     fleet.crash()
     fleet.start_master()
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         states = {info.query: info.state for info in session.queries()}
         assert (states[query.id], states[failed.id]) == ("done", "failed")
         again = session.attach(query.id)
@@ -144,13 +118,13 @@ def test_results_are_there_after_a_restart_until_they_are_removed(fleet: Standin
         assert third.id not in (query.id, failed.id) and third.result(SECONDS).value == SUM
     fleet.crash()
     fleet.start_master()
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         numbers_left = [info.query for info in session.queries()]
         assert numbers_left[-1] == third.id and not {query.id, failed.id} & set(numbers_left)
 
 
 def test_a_query_that_runs_is_not_removed(fleet: Standing, numbers: em.Dataset, tmp_path: Path) -> None:
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         query = session.process(numbers, slow_total(tmp_path / "counter", 0.0005))
         with pytest.raises(QueryFailed, match=f"query {query.id} is running: stop it"):
             session.remove(query.id)
@@ -178,7 +152,7 @@ def test_a_journal_that_makes_no_sense_is_refused_with_words(tmp_path: Path) -> 
 
 def test_a_full_disk_stops_no_query_and_its_user_is_told(fleet: Standing, numbers: em.Dataset, tmp_path: Path) -> None:
     """The note goes away when there is room again, and what was merged meanwhile outlives the master."""
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         query = session.process(numbers, slow_total(tmp_path / "counter", 0.005))
         eventually(lambda: committed(query), "the query runs")
         master = psutil.Process(fleet.master.pid)
@@ -192,7 +166,7 @@ def test_a_full_disk_stops_no_query_and_its_user_is_told(fleet: Standing, number
         assert query.state == "running"
         fleet.crash()
         fleet.start_master()
-        with connect(fleet) as other:
+        with fleet.connect() as other:
             written = next(info.account for info in other.queries() if info.query == query.id)
         assert written.processed > 0
         (tmp_path / "hurry").touch()
@@ -231,7 +205,7 @@ def test_objects_are_merged_though_the_master_dies_while_they_are(
         time.sleep(0.0002 * len(events))
         return Muons(len(events), name)
 
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         query = session.process(numbers, objects)
         eventually(lambda: query.progress is not None and "being merged" in query.progress.waiting, "it is merging")
         fleet.crash()
@@ -244,7 +218,7 @@ def test_objects_are_merged_though_the_master_dies_while_they_are(
 def test_a_master_that_moves_is_found_by_the_connection_file(
     fleet: Standing, numbers: em.Dataset, tmp_path: Path
 ) -> None:
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         query = session.process(numbers, slow_total(tmp_path / "counter", 0.0005))
         eventually(lambda: committed(query), "the query runs")
         before = session.address
@@ -257,7 +231,7 @@ def test_a_master_that_moves_is_found_by_the_connection_file(
 def test_a_master_that_the_machine_ends_is_waited_for(fleet: Standing, numbers: em.Dataset, tmp_path: Path) -> None:
     """As before a reboot: nothing that was committed is done again, and workers and sessions stay."""
     counter = tmp_path / "counter"
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         query = session.process(numbers, slow_total(counter, cost := 0.0005))
         eventually(lambda: committed(query), "the query runs")
         assert fleet.master.end(signal.SIGTERM) == 0

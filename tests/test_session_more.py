@@ -41,15 +41,6 @@ def session() -> Iterator[em.Session]:
 
 
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
-    """A master with one worker of one slot."""
-    made = Standing(tmp_path_factory.mktemp("state"))
-    made.worker()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def numbers(tmp_path_factory: pytest.TempPathFactory) -> em.Dataset:
     """Four files with the numbers from 0 to 999, and lists of them."""
     folder = tmp_path_factory.mktemp("numbers")
@@ -152,7 +143,7 @@ def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_pa
     forgotten, fails with words."""
     standing = Standing(tmp_path / "state")
     try:
-        with em.connect(standing.state / standing.name) as session:
+        with standing.connect() as session:
             before = session.process(numbers, total)
             assert before.state == "running"
             standing.master.process.kill()
@@ -194,7 +185,7 @@ def test_what_was_sent_and_not_answered_when_the_connection_broke_fails(standing
 
 def test_a_session_that_was_given_up_by_its_master_joins_again_once(standing: Standing, numbers: em.Dataset) -> None:
     """As after a computer slept: the connection stands, but the master does not know who it is."""
-    with em.connect(standing.state / standing.name) as session:
+    with standing.connect() as session:
         query = session.process(numbers, slow)
         joined = len(re.findall("session .* joined", standing.master.output))
         session._link.send(messages.Bye())
@@ -282,11 +273,11 @@ def test_the_stream_of_an_aborted_query_raises_as_its_result_does(session: em.Se
 
 
 def test_stop_of_the_command_line_does_not_fetch_the_result(standing: Standing, numbers: em.Dataset) -> None:
-    with em.connect(standing.state / standing.name) as session:
+    with standing.connect() as session:
         query = session.process(numbers, slow)
         eventually(lambda: query.account.processed > 0, "the worker commits")
         received: list[Any] = []
-        with em.connect(standing.state / standing.name) as other:
+        with standing.connect() as other:
             other._receive = lambda message, frames: received.append(message)  # type: ignore[method-assign]
             other.stop(query.id)
             assert query.result(SECONDS).state in ("stopped", "done")
@@ -357,7 +348,7 @@ def test_a_script_is_told_what_its_query_waits_for(
     monkeypatch.setattr(query, "_SILENT", 0.2)
     lonely = Standing(tmp_path, "lonely")
     try:
-        with em.connect(lonely.state / lonely.name) as session:
+        with lonely.connect() as session:
             waiting = session.process(numbers, lambda events: len(events))
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=3.0)

@@ -4,45 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import awkward as ak
 import eventmill as em
-import msgspec
 import numpy as np
 import processes
 import psutil
 import pytest
 import uproot
 from eventmill.protocol import messages
-from eventmill.protocol.connection import load_connection, make_keys
+from eventmill.protocol.connection import load_connection
 from eventmill.protocol.errors import ConnectionFailed, EventmillError, QueryFailed
 from eventmill.session.sample import write_sample
 from hist import Hist
-from processes import SECONDS, Standing, eventually, raw_peer, save
+from processes import SECONDS, Standing, eventually, hello, raw_peer
+from sums import SUM, Gate, committed, total
 from xrootd_server import XRootDServer
 
 from benchmarks.chaos_proxy import Proxy
-
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-@pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
-    """A master with one worker of one slot."""
-    made = Standing(tmp_path_factory.mktemp("state"))
-    made.worker()
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -55,81 +40,8 @@ def fleet(tmp_path: Path) -> Iterator[Standing]:
 
 @pytest.fixture
 def session(standing: Standing) -> Iterator[em.Session]:
-    with connect(standing) as made:
+    with standing.connect() as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def numbers(tmp_path_factory: pytest.TempPathFactory) -> em.Dataset:
-    """Ten files that each have one branch, with the numbers from 0 to 999."""
-    folder = tmp_path_factory.mktemp("numbers")
-    for file in range(10):
-        with uproot.recreate(folder / f"{file}.root") as target:
-            target.mktree("tree", {"number": "int64"}).extend({"number": np.arange(1000)})
-    return em.Dataset(str(folder / "*.root"), tree="tree")
-
-
-SUM = 10 * sum(range(1000))
-
-
-def connect(standing: Standing, **options: Any) -> em.Session:
-    return em.connect(standing.state / standing.name, **options)
-
-
-def total(events: ak.Array) -> int:
-    return int(ak.sum(events.number))
-
-
-class Gate:
-    """Holds an analysis up: some files are processed at once, the query has no end before the gate is opened."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def open(self) -> None:
-        self.file.touch()
-
-    @property
-    def total(self) -> Callable[..., int]:
-        """The analysis: the sum of the numbers."""
-        gate = str(self.file)
-
-        def total(events: ak.Array, file: Any) -> int:
-            import os
-            import time
-
-            time.sleep(0.06)
-            while file.path[-6] >= "7" and not os.path.exists(gate):  # noqa: PTH110
-                time.sleep(0.01)
-            return int(ak.sum(events.number))
-
-        return total
-
-    @property
-    def unhurried(self) -> Callable[..., int]:
-        """The same for all files: slow until the gate is opened, so that there is a middle."""
-        gate = str(self.file)
-
-        def total(events: ak.Array) -> int:
-            import os
-            import time
-
-            if not os.path.exists(gate):  # noqa: PTH110
-                time.sleep(0.005 * len(events))
-            return int(ak.sum(events.number))
-
-        return total
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    made = Gate(tmp_path / "gate")
-    yield made
-    made.open()
-
-
-def started(query: em.Query) -> bool:
-    return query.account.processed > 0 and query.state == "running"
 
 
 # --- the whole of it --------------------------------------------------------------------------------------------------
@@ -175,10 +87,10 @@ def test_workers_that_join_and_die_in_the_middle_change_no_bin(fleet: Standing, 
     for run in (1, 2):
         files += write_sample(xrootd_server.folder / f"run{run}", events=120_000, files=3, seed=run)
     first = fleet.worker()
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         data = em.Dataset(xrootd_server.url + "/run*/events_*.root", tree="Events")
         query = session.process(data, dimuon)
-        eventually(lambda: started(query), "the first worker commits")
+        eventually(lambda: committed(query), "the first worker commits")
         second = fleet.worker()
         eventually(lambda: any(info.pid == second.pid and info.busy for info in session.workers()), "the second works")
         assert query.state == "running" and query.account.processed < 240_000, "there is no middle: more events, please"
@@ -197,16 +109,11 @@ def test_workers_that_join_and_die_in_the_middle_change_no_bin(fleet: Standing, 
 # --- the life of a worker ---------------------------------------------------------------------------------------------
 
 
-def hello(**changes: Any) -> messages.Hello:
-    """What a worker of two slots says first."""
-    return msgspec.structs.replace(messages.Hello("worker", "raw", python=PYTHON, slots=2), **changes)
-
-
 def test_a_worker_that_says_hello_gets_packets_at_once(
     fleet: Standing, numbers: em.Dataset, session: em.Session
 ) -> None:
     """In the answer to its hello: what it is to run, and packets for each of its slots. They come back when it leaves."""
-    with connect(fleet) as session, raw_peer(fleet.worker_key) as worker:
+    with fleet.connect() as session, raw_peer(fleet.worker_key) as worker:
         query = session.process(numbers, total)
         worker.say(hello())
         assert isinstance(worker.hear(), messages.Welcome)
@@ -220,11 +127,11 @@ def test_a_worker_that_says_hello_gets_packets_at_once(
 
 def test_a_worker_whose_connection_breaks_joins_again(fleet: Standing, numbers: em.Dataset, gate: Gate) -> None:
     """What it had not committed is done again, by itself or others, and nothing is counted twice."""
-    with contextlib.closing(Proxy(lambda: fleet.port)) as proxy, connect(fleet) as session:
+    with contextlib.closing(Proxy(lambda: fleet.port)) as proxy, fleet.connect() as session:
         file = proxy.save(fleet.worker_key, fleet.state / "behind.json")
         worker = fleet.worker(target=str(file))
         query = session.process(numbers, gate.total)
-        eventually(lambda: started(query), "the worker commits")
+        eventually(lambda: committed(query), "the worker commits")
         proxy.cut()
         worker.wait_for("starting afresh")
         gate.open()
@@ -237,7 +144,7 @@ def test_workers_that_have_to_leave_lose_nothing(fleet: Standing, numbers: em.Da
     """In the middle of a query, for four reasons: what they have done counts, what they have not is handed on, and nothing
     is done twice. A batch system sends its signal to all processes of a job: nursery and slots are not to care."""
     limited = fleet.worker(options=("--walltime", "8", "--grace", "1"))
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         query = session.process(numbers, gate.unhurried)
 
         def works(worker: processes.Running) -> bool:
@@ -294,7 +201,7 @@ def test_workers_that_are_told_to_end_twice_leave_at_once_and_in_good_order(
         return 0
 
     workers = {signal.SIGTERM: fleet.worker(slots=2), signal.SIGINT: fleet.worker(slots=2)}
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         query = session.process(numbers, endless)
         eventually(lambda: [info.busy for info in session.workers()] == [2, 2], "the slots are busy")
         for number, worker in workers.items():
@@ -347,7 +254,7 @@ def test_a_session_whose_connection_breaks_is_there_again(
         file = proxy.save(standing.client, tmp_path / "behind.json")
         with em.connect(file) as session:
             query = session.process(numbers, gate.total)
-            eventually(lambda: started(query), "the worker commits")
+            eventually(lambda: committed(query), "the worker commits")
             before = standing.master.output.count("session")
             proxy.cut()
             eventually(lambda: standing.master.output.count("session") == before + 2, "it is lost, and joins again")
@@ -358,7 +265,7 @@ def test_a_session_whose_connection_breaks_is_there_again(
 
 def test_a_master_that_dies_is_told_to_those_who_wait(fleet: Standing, numbers: em.Dataset) -> None:
     """No session waits longer than its patience; and a request says at once that the connection is lost."""
-    with connect(fleet, patience=1.0) as session:
+    with fleet.connect(patience=1.0) as session:
         query = session.process(numbers, total)
         fleet.master.process.kill()
         with pytest.raises(QueryFailed, match=r"connection is lost: no master answers at tcp://127\.0\.0\.1"):
@@ -372,7 +279,7 @@ def test_a_master_that_dies_is_told_to_those_who_wait(fleet: Standing, numbers: 
 
 def test_status_and_stop(standing: Standing, numbers: em.Dataset, session: em.Session, gate: Gate) -> None:
     query = session.process(numbers, gate.total, name="my spectrum")
-    eventually(lambda: started(query), "the worker commits")
+    eventually(lambda: committed(query), "the worker commits")
     code, said = processes.run("status", standing.name, state=standing.state)
     assert code == 0
     worker = session.workers()[0]
@@ -404,7 +311,7 @@ def test_stop_of_what_is_not_there_says_so(standing: Standing) -> None:
 
 def test_shutdown_ends_the_master_and_its_workers(fleet: Standing, numbers: em.Dataset, gate: Gate) -> None:
     workers = [fleet.worker(), fleet.worker()]
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         query = session.process(numbers, gate.total)
         eventually(lambda: len([info for info in session.workers() if info.busy]) == 2, "both work")
         family = [process for command in (fleet.master, *workers) for process in command.family()]
@@ -418,7 +325,7 @@ def test_shutdown_ends_the_master_and_its_workers(fleet: Standing, numbers: em.D
         with pytest.raises(em.errors.EventmillError):
             session.workers()
     with pytest.raises(ConnectionFailed, match="no master answers"):
-        em.connect(fleet.state / fleet.name, timeout=0.5)
+        fleet.connect(timeout=0.5)
 
 
 @pytest.mark.parametrize(("number", "options"), [(signal.SIGTERM, ["--no-journal"]), (signal.SIGINT, [])])
@@ -429,9 +336,9 @@ def test_a_master_that_is_told_to_end_tells_everybody(
     fleet.crash()
     fleet.start_master(*options)
     worker = fleet.worker()
-    with connect(fleet) as session:
+    with fleet.connect() as session:
         query = session.process(numbers, gate.total)
-        eventually(lambda: started(query), "the worker commits")
+        eventually(lambda: committed(query), "the worker commits")
         assert fleet.master.end(number) == 0
         assert worker.wait() == 0
         assert "Traceback" not in fleet.master.output + worker.output
@@ -459,197 +366,3 @@ def test_every_command_explains_itself(tmp_path: Path) -> None:
     for command in commands:
         code, said = processes.run(command, "--help", state=tmp_path)
         assert code == 0 and said.startswith("Usage:") and "--help" in said
-
-
-# --- bad input: nobody there, or somebody else ------------------------------------------------------------------------
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def at(port: int, folder: Path) -> Path:
-    """A connection file for a master at `port`."""
-    return make_keys(folder, f"tcp://127.0.0.1:{port}").client
-
-
-def test_nobody_at_the_address(tmp_path: Path) -> None:
-    with pytest.raises(ConnectionFailed, match=r"no master answers at .*is it running.*firewall"):
-        em.connect(at(closed_port(), tmp_path), timeout=0.5)
-    with pytest.raises(ConnectionFailed, match=r"no host 'no\.such\.host\.invalid'"):
-        em.connect(make_keys(tmp_path, "tcp://no.such.host.invalid:1").client, timeout=0.5)
-
-
-def test_a_worker_gives_up_in_one_line_when_nobody_is_at_the_address(tmp_path: Path) -> None:
-    file = make_keys(tmp_path / "keys", f"tcp://127.0.0.1:{closed_port()}").worker
-    code, said = processes.run("worker", str(file), "--patience", "0.5", state=tmp_path)
-    assert code == 1 and "no master answers" in said and len(said.splitlines()) == 1
-
-
-SOMEBODY: dict[str, tuple[Callable[[socket.socket], object], str]] = {
-    "says nothing": (lambda caller: caller.recv(1), "does not speak as an eventmill master"),
-    "speaks ssh": (lambda caller: caller.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" * 4), "is no eventmill master"),
-    "hangs up": (lambda caller: caller.close(), "not the master of this connection file"),
-}
-
-
-@pytest.mark.parametrize("habit", SOMEBODY)
-def test_somebody_else_at_the_address(tmp_path: Path, habit: str) -> None:
-    answer, words = SOMEBODY[habit]
-    callers = []
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                callers.append(listener.accept()[0])
-                answer(callers[-1])
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = threading.Thread(target=serve)
-        server.start()
-        with pytest.raises(ConnectionFailed, match=words):
-            em.connect(at(listener.getsockname()[1], tmp_path), timeout=0.5)
-        listener.shutdown(socket.SHUT_RDWR)
-        server.join()
-    for caller in callers:
-        caller.close()
-
-
-# --- bad input: wrong papers ------------------------------------------------------------------------------------------
-
-
-def test_keys_of_another_master_are_refused(standing: Standing, tmp_path: Path) -> None:
-    other = load_connection(make_keys(tmp_path / "other", standing.client.address).client)
-    with pytest.raises(ConnectionFailed, match="not the master of this connection file"):
-        em.connect(save(other, tmp_path / "other.json"), timeout=0.5)
-    stranger = msgspec.structs.replace(other, server_key=standing.client.server_key)
-    with pytest.raises(ConnectionFailed, match="does not know this key"):
-        em.connect(save(stranger, tmp_path / "stranger.json"))
-    code, said = processes.run("worker", str(tmp_path / "stranger.json"), state=tmp_path)
-    assert code == 1 and "does not know this key" in said
-
-
-def test_a_session_key_is_for_sessions_and_a_worker_key_for_workers(standing: Standing) -> None:
-    folder = standing.state / standing.name
-    with pytest.raises(ConnectionFailed, match="a worker key cannot be used as a session"):
-        em.connect(folder / "worker.json")
-    code, said = processes.run("worker", str(folder / "client.json"), state=standing.state)
-    assert code == 1 and "a session key cannot be used as a worker" in said and "Traceback" not in said
-
-
-def test_a_key_file_that_is_missing_or_readable_by_others(standing: Standing, tmp_path: Path) -> None:
-    with pytest.raises(ConnectionFailed, match=r"cannot read .*nowhere\.json: No such file"):
-        em.connect(tmp_path / "nowhere.json")
-    code, said = processes.run("status", "nobody", state=standing.state)
-    assert code == 1 and "no master called 'nobody'" in said and f"known here: {standing.name}" in said
-    file = save(standing.client, tmp_path / "open.json")
-    file.chmod(0o644)
-    with pytest.raises(ConnectionFailed, match=r"can be read by others \(mode 0644\)"):
-        em.connect(file)
-    file.chmod(0o600)
-    file.write_text("{}")
-    with pytest.raises(ConnectionFailed, match="not a connection file"):
-        em.connect(file)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"protocol": messages.PROTOCOL + 1}, f"protocol version {messages.PROTOCOL + 1} does not fit"),
-        ({"python": "2.7"}, "runs Python 2.7, the master runs Python"),
-        ({"role": "session"}, "a worker key cannot be used as a session"),
-    ],
-    ids=["protocol", "python", "role"],
-)
-def test_a_worker_that_does_not_fit_is_told_why(standing: Standing, changes: dict[str, Any], words: str) -> None:
-    with raw_peer(standing.worker_key) as worker:
-        worker.say(hello(**changes))
-        fault = worker.hear()
-    assert isinstance(fault, messages.Fault) and fault.fatal and words in fault.reason
-
-
-def test_a_hello_of_a_later_protocol_with_other_fields_is_told_so(standing: Standing) -> None:
-    later = {"type": "Hello", "protocol": 99, "role": {"name": "worker"}, "colour": "red"}
-    with raw_peer(standing.worker_key) as worker:
-        worker.send([msgspec.msgpack.encode(later)])
-        fault = worker.hear()
-    assert isinstance(fault, messages.Fault) and fault.fatal and "protocol version 99 does not fit" in fault.reason
-
-
-def test_a_session_of_another_python_is_told_so(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.python_version_tuple", lambda: ("3", "8", "1"))
-    with pytest.raises(ConnectionFailed, match=r"this session runs Python 3\.8, the master runs Python"):
-        connect(standing)
-
-
-def test_a_port_that_is_taken_is_an_error_of_one_line(standing: Standing, tmp_path: Path) -> None:
-    code, said = processes.run("master", "second", "--port", str(standing.port), state=tmp_path)
-    assert code == 1 and len(said.splitlines()) == 1
-    assert f"cannot listen at *:{standing.port}: Address already in use" in said and "--port" in said
-
-
-# --- bad input: nonsense ----------------------------------------------------------------------------------------------
-
-GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01"
-NONSENSE = {
-    "random bytes": os.urandom(100_000),
-    "an HTTP request": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    "a browser's TLS": bytes.fromhex("1603010200010001fc0303") + bytes(500),
-    "ZMTP without keys": GREETING + b"NULL".ljust(20, b"\0") + bytes(32),
-    "ZMTP, then an exabyte": GREETING + b"CURVE".ljust(20, b"\0") + bytes(32) + b"\x06" + (2**60).to_bytes(8, "big"),
-    "half a greeting": GREETING[:5],
-}
-
-
-def wrong_frames() -> Iterator[tuple[list[bytes], str]]:
-    """Frames from peers with a key, and words of the answer."""
-    yield [b""], "not a message"
-    yield [os.urandom(1000)], "not a message"
-    yield [msgspec.msgpack.encode({"type": "Nonsense"})], "Nonsense"
-    yield [msgspec.msgpack.encode({"type": "Hello"})], "malformed Hello"
-    yield [msgspec.msgpack.encode({"type": "Hello", "role": "worker", "name": "x", "slots": -1})], "malformed Hello"
-    yield [msgspec.msgpack.encode(messages.Heartbeat())[:-2]], "not a message"
-    yield [b"\x91" * 10_000], "not a message"
-    yield [bytes(17 * 2**20)], "too large"
-    yield [b"x"] * 10_001, "too large"
-
-
-def test_nonsense_at_the_port_harms_nobody(
-    standing: Standing, numbers: em.Dataset, session: em.Session, gate: Gate
-) -> None:
-    """From people without a key, and from peers with one: a running query goes on, and the master lives."""
-    query = session.process(numbers, gate.total)
-    with contextlib.ExitStack() as open_ones:
-        for nonsense in NONSENSE.values():
-            caller = open_ones.enter_context(socket.create_connection(("127.0.0.1", standing.port)))
-            with contextlib.suppress(OSError):
-                caller.sendall(nonsense)
-        for connection in (standing.client, standing.worker_key):
-            peer = open_ones.enter_context(raw_peer(connection))
-            for frames, words in wrong_frames():
-                peer.send(frames)
-                fault = peer.hear()
-                assert isinstance(fault, messages.Fault) and words in fault.reason
-        intrude(open_ones.enter_context(raw_peer(standing.worker_key)), query.id)
-        gate.open()
-        assert query.result(SECONDS).value == SUM
-    assert standing.master.process.poll() is None
-    assert session.process(numbers, total).result(SECONDS).value == SUM
-
-
-def intrude(worker: processes.RawPeer, query: str) -> None:
-    """A worker key can neither command nor commit what it was not given."""
-    worker.say(messages.Stop(query, keep=False))
-    fault = worker.hear()
-    assert isinstance(fault, messages.Fault) and "a worker key may not say Stop" in fault.reason.replace(
-        "peer with ", ""
-    )
-    worker.say(messages.Commit(1, query, [messages.Part(0, 0, 1000)]), [b"nonsense"])
-    assert isinstance(worker.hear(), messages.Unknown)
-    worker.say(hello(slots=0))
-    assert isinstance(worker.hear(), messages.Welcome)
-    worker.say(messages.Commit(1, query, [messages.Part(0, 0, 1000)]), [b"nonsense"])
-    refusal = worker.hear()
-    assert isinstance(refusal, messages.Committed) and not refusal.accepted and refusal.reason
