@@ -1,0 +1,146 @@
+"""Whole queries over friends, aliases, defaults and files that do not agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import eventmill as em
+import numpy as np
+import pytest
+import uproot
+from eventmill.protocol.errors import AnalysisError, DatasetError
+from view_files import ENTRIES, write, write_friend
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("view") / "events.root")
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[em.Session]:
+    with em.connect(slots=2) as made:
+        yield made
+
+
+@em.kernel(total=np.zeros(4))
+def kernel(total: Any, ht: Any, score: Any, bdt_score: Any, Jet_btag: Any) -> None:
+    total[0] += ht
+    total[1] += score * bdt_score
+    for tag in Jet_btag:
+        total[2] += tag
+    total[3] += 1
+
+
+def columnar(events: ak.Array) -> dict[str, Any]:
+    sums = [ak.sum(events.ht), ak.sum(events.score * events.bdt.score), ak.sum(events.Jet.btag), len(events)]
+    return {"total": np.array(sums, dtype=float)}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> tuple[em.Dataset, Any]:
+    """Three files with friends, one of them without Jet_btag; and what the analyses are to find."""
+    folder = tmp_path_factory.mktemp("dataset")
+    total = np.zeros(4)
+    for number in range(3):
+        more: dict[str, Any] = {"Jet_btag": None} if number == 1 else {}
+        events = uproot.open(write(folder / f"f{number}.root", seed=number, **more))["Events"].arrays()
+        score = uproot.open(write_friend(folder / f"bdt_f{number}.root", seed=10 + number))["scores/score"].array()
+        tags = ak.sum(events.Jet_btag) if number != 1 else -2.0 * ak.sum(events.nJet)
+        total += [ak.sum(ak.sum(events.Jet_pt, axis=1)), ak.sum(score**2), tags, ENTRIES]
+    data = em.Dataset(
+        str(folder / "f*.root"), tree="Events", aliases={"ht": "ak.sum(Jet.pt, axis=1)"},
+        friends={"bdt": "{folder}/bdt_{name}:scores"}, defaults={"Jet_btag": np.float32(-2)},
+    )  # fmt: skip
+    return data, total
+
+
+@pytest.mark.parametrize("analysis", [kernel, columnar])
+def test_a_query_over_friends_aliases_and_defaults(
+    session: em.Session, dataset: tuple[em.Dataset, Any], analysis: Any
+) -> None:
+    data, total = dataset
+    result = session.process(data, analysis).result()
+    assert result["total"] == pytest.approx(total, rel=1e-4)
+    assert result.account.notes == ["1 of 3 files have no Jet_btag: its default was taken"]
+
+
+def test_draw_takes_aliases_friends_and_nested_names(session: em.Session, dataset: tuple[em.Dataset, Any]) -> None:
+    histogram = session.draw(dataset[0], "sqrt(Jet.pt)", where="bdt.score > 0.5", bins=(10, 0, 100))
+    assert 0 < histogram.sum() < session.draw(dataset[0], "Jet_pt", bins=(10, 0, 1e4)).sum()
+    assert session.draw(dataset[0], "ht", bins=(10, 0, 1e5)).sum() == 3 * ENTRIES
+    with pytest.raises(AnalysisError, match="names Jet_PT, and no column is called so; the nearest names are Jet_pt"):
+        session.draw(dataset[0], "Jet_PT")
+
+
+@em.kernel(total=np.zeros(1))
+def sum_x(total: Any, x: Any) -> None:
+    total[0] += x
+
+
+def sum_x_of_events(events: ak.Array) -> Any:
+    return {"total": np.array([ak.sum(events.x)])}
+
+
+@pytest.mark.parametrize("analysis", [sum_x, sum_x_of_events])
+def test_a_type_that_changes_between_files_ends_the_query(session: em.Session, tmp_path: Path, analysis: Any) -> None:
+    files = [write(tmp_path / "a.root"), write(tmp_path / "b.root", x=np.zeros(ENTRIES, "f4"))]
+    with pytest.raises(
+        DatasetError, match=r"the type of x changes between files: float\d\d in .*.root, float\d\d in .*"
+    ):
+        session.process(em.Dataset([str(file) for file in files]), analysis).result()
+
+
+@pytest.mark.parametrize("analysis", [sum_x, sum_x_of_events])
+def test_files_that_do_not_fit_can_be_skipped(session: em.Session, tmp_path: Path, analysis: Any) -> None:
+    """Which type was first is not known beforehand; but the result is of files that agree, whatever the slots saw first."""
+    ones, halves = np.ones(ENTRIES), np.full(ENTRIES, 0.5, "f4")
+    files = [write(tmp_path / f"{n}.root", x=halves if n % 3 == 0 else ones) for n in range(9)]
+    result = session.process(em.Dataset([str(file) for file in files]), analysis, on_error="skip").result()
+    account = result.account
+    assert account.processed + account.failed == account.total == 9 * ENTRIES
+    assert result["total"][0] == account.processed * (1.0 if account.failed == 3 * ENTRIES else 0.5)
+    assert account.failed in (3 * ENTRIES, 6 * ENTRIES)
+    assert all("the type of x changes between files" in lost.reason for lost in account.lost)
+
+
+def test_a_missing_friend_names_both_files(session: em.Session, path: Path) -> None:
+    data = em.Dataset(str(path), friends={"bdt": "/nowhere/scores.root:scores"})
+    with pytest.raises(DatasetError, match=r"events.root has no friend bdt: there is no file /nowhere/scores.root"):
+        session.process(data, columnar).result()
+
+
+def test_a_column_that_is_not_there_is_told_with_what_to_do(session: em.Session, path: Path) -> None:
+    with pytest.raises(AttributeError) as caught:
+        session.process(str(path), lambda events: events.Jet_btg).result()
+    notes = " ".join(caught.value.__notes__)
+    assert "events.root; the nearest names are Jet_btag" in notes and "defaults={'Jet_btg': 0.0}" in notes
+
+
+def test_a_coffea_processor_has_no_aliases(session: em.Session, path: Path) -> None:
+    class Processor:
+        def process(self, events: Any) -> Any: ...
+        def postprocess(self, result: Any) -> Any: ...
+
+    with pytest.raises(AnalysisError, match="a coffea processor, which reads files by itself"):
+        session.process(em.Dataset(str(path), aliases={"a": "x"}), Processor())
+
+
+def test_what_failed_is_submitted_again_with_the_same_columns(
+    session: em.Session, dataset: tuple[em.Dataset, Any]
+) -> None:
+    """Files have their friends again; aliases and defaults are those of the dataset that is given."""
+
+    def fails(events: ak.Array) -> Any:
+        if ak.any((events.n == 7) & (events.ht >= 0) & (events.score >= 0)):
+            raise ValueError("not now")
+        return columnar(events)
+
+    data, total = dataset
+    first = session.process(data, fails, on_error="skip").result()
+    assert first.account.failed == 3
+    rest = session.process(first.account.failed_dataset(data), columnar).result()
+    assert first.merged(rest)["total"] == pytest.approx(total, rel=1e-4)
