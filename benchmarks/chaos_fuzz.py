@@ -30,6 +30,7 @@ from eventmill.protocol import messages as m
 from eventmill.protocol.connection import Connection, load_connection
 from eventmill.protocol.dial import Dial
 from eventmill.protocol.errors import RemoteProtocolError
+from eventmill.protocol.usage import WorkerInfo
 from eventmill.session.sample import write_sample
 from hist import Hist
 
@@ -53,7 +54,7 @@ def samples() -> list[Frames]:
     )
     failure = m.Failure("data", "DatasetError", "no answer", path="f", start=3, stop=4, transient=True)
     file = m.File("f.root", "Events", "data", 100, {"x": 1.5, "y": None}, replicas=["g.root"], listed=[0, 3, 7, 9])
-    worker = m.WorkerInfo("w-1", "host", 1, 2, 1, 3, 4, 5.0)
+    worker = WorkerInfo("w-1", "host", 1, 2, 1, 3, 4, 5.0)
     query = m.QueryInfo("q1-1", "name", "me", "running", account, 1.0)
     partial = encode({"h": Hist.new.Reg(10, 0, 1, name="x").Weight(), "n": 3, "a": np.arange(5)}).to_frames()
     every: list[tuple[m.Message, Frames]] = [

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from ..packetizer.ledger import Loss, OpenedFile
 from ..protocol.codec import Frames
-from ..protocol.messages import Account, Ended, Failure, Message, Submit, WorkerInfo
+from ..protocol.messages import Account, Ended, Failure, Message, Submit
+from ..protocol.usage import WorkerInfo
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,8 @@ from ..packetizer.ledger import Loss, OpenedFile
 from ..packetizer.ranges import Ranges
 from ..protocol.codec import Buffer, Frames
 from ..protocol.errors import ConnectionFailed, QueryFailed
-from ..protocol.messages import Account, Ended, Failure, Submit, WorkerInfo
+from ..protocol.messages import Account, Ended, Failure, Submit
+from ..protocol.usage import WorkerInfo
 from .saved import Saved
 
 QUOTA = 10 * 2**30

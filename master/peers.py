@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..protocol import codec, messages
-from ..protocol.messages import WorkerInfo
+from ..protocol.usage import WorkerInfo
 from .query import Share
 
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from ..protocol.errors import DatasetError
-from ..protocol.messages import WorkerInfo
+from ..protocol.usage import WorkerInfo
 
 Positive = Annotated[float, Meta(gt=0.0, le=1e15)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]

@@ -14,22 +14,9 @@ from ..packetizer.listing import Listing
 from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
 from ..packetizer.supply import Supply
 from ..protocol.codec import Buffer, Frames
-from ..protocol.messages import (
-    FINAL,
-    Account,
-    ColumnType,
-    Ended,
-    Failure,
-    File,
-    Lease,
-    LostRange,
-    QueryInfo,
-    Setup,
-    State,
-    Submit,
-    Usage,
-    WorkerInfo,
-)
+from ..protocol.column_types import ColumnType
+from ..protocol.messages import FINAL, Account, Ended, Failure, File, Lease, LostRange, QueryInfo, Setup, State, Submit
+from ..protocol.usage import Usage, WorkerInfo
 from .saved import Saved
 
 MAX_KILLS = 3

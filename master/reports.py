@@ -13,7 +13,9 @@ from ..packetizer.ledger import Gap
 from ..packetizer.listing import Listing
 from ..protocol import messages
 from ..protocol.codec import Frames
-from ..protocol.messages import Failure, Message, Part, Usage, changed_type
+from ..protocol.column_types import changed_type
+from ..protocol.messages import Failure, Message, Part
+from ..protocol.usage import Usage
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Replace, Take

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from ..packetizer.ledger import Loss, OpenedFile
 from ..packetizer.ranges import Ranges
-from ..protocol.messages import Account, Ended, Failure, Submit, WorkerInfo
+from ..protocol.messages import Account, Ended, Failure, Submit
+from ..protocol.usage import WorkerInfo
 
 
 @dataclass(slots=True)

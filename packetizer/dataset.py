@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from ..protocol.errors import DatasetError
-from ..protocol.messages import File, Scalar
+from ..protocol.messages import File
+from ..protocol.values import Scalar
 from .entrylists import listing_of, runs_of, shown
 from .friends import Friends
 from .listing import Listing

@@ -12,7 +12,7 @@ import numpy as np
 from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError, DatasetError
 from ..protocol.expressions import Expression
-from ..protocol.messages import Word, Words
+from ..protocol.values import Word, Words
 from .friends import check_name
 
 MOST = 10_000

@@ -9,22 +9,17 @@ Units: entries are entry numbers of one tree, `stop` is exclusive, times are sec
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from .column_types import MOST_COLUMNS, ColumnType
+from .usage import WorkerInfo
+from .values import MOST, NonNegative, Runs, Scalar, Seconds, Word, Words
+
 PROTOCOL = 1
 """Version of this vocabulary; a peer with another one is refused in words."""
-
-MOST, LONGEST = 2**62, 1e9
-"""What a number and a time can be at most."""
-NonNegative = Annotated[int, Meta(ge=0, le=MOST)]
-Seconds = Annotated[float, Meta(ge=0.0, le=LONGEST)]
-Word = Annotated[str, Meta(max_length=1000)]
-Words = Annotated[str, Meta(max_length=100_000)]
-Scalar = str | int | float | bool | None
 
 Role = Literal["session", "worker"]
 State = Literal["running", "merging", "done", "stopped", "aborted", "failed"]
@@ -32,21 +27,11 @@ State = Literal["running", "merging", "done", "stopped", "aborted", "failed"]
 FINAL: frozenset[str] = frozenset({"done", "stopped", "aborted", "failed"})
 
 
-LONGEST_TYPE = 800
-"""Characters of the type of a column that travel."""
-MOST_COLUMNS = 100_000
-"""Columns that can be told of at a time."""
-
-
 class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
     """Base of all messages."""
 
 
 # --- parts of messages ----------------------------------------------------------------------------------------------
-
-
-Runs = list[NonNegative]
-"""Sorted, disjoint ranges of entries `[start, stop)`, one after the other: `[3, 5, 9, 10]` names the entries 3, 4 and 9."""
 
 
 class Friend(msgspec.Struct, frozen=True, array_like=True):
@@ -75,20 +60,6 @@ class File(msgspec.Struct, frozen=True):
     replicas: list[Words] = []
     listed: Runs | None = None
     friends: dict[Word, Friend] = {}
-
-
-class ColumnType(msgspec.Struct, frozen=True, array_like=True):
-    """The type of a column's values in an event, as awkward writes it, and a file where it has this one."""
-
-    kind: Word
-    path: Words
-
-    @classmethod
-    def of(cls, kind: str, path: str) -> ColumnType:
-        """This type, as it travels: of one that is too long, its beginning and a digest."""
-        if len(kind) > LONGEST_TYPE:
-            kind = f"{kind[:LONGEST_TYPE]}... ({hashlib.sha256(kind.encode()).hexdigest()[:16]})"
-        return cls(kind, path)
 
 
 class Gap(msgspec.Struct, frozen=True, array_like=True):
@@ -181,83 +152,6 @@ class QueryInfo(msgspec.Struct, frozen=True):
     state: State
     account: Account
     seconds: Seconds
-
-
-class Usage(msgspec.Struct, frozen=True, array_like=True):
-    """What packets cost those who worked on them; sums over any number of packets, slots and workers.
-
-    Attributes:
-        packets, entries: how many.
-        elapsed: seconds in which a slot had one of them in hand.
-        cpu: CPU seconds, of all threads.
-        waited: seconds of `elapsed` in which a slot had nothing to compute, since its data had not come.
-        bytes_read, requests: what was asked for from files, compressed as it is.
-        latency: seconds from a request to its answer, the mean over all requests; those to a disk count with 0.
-    """
-
-    packets: NonNegative = 0
-    entries: NonNegative = 0
-    elapsed: Seconds = 0.0
-    cpu: Seconds = 0.0
-    waited: Seconds = 0.0
-    bytes_read: NonNegative = 0
-    requests: NonNegative = 0
-    latency: Seconds = 0.0
-
-    @property
-    def efficiency(self) -> float:
-        """CPU seconds a second; above 1 where a slot reads ahead in a thread while it computes."""
-        return self.cpu / self.elapsed if self.elapsed else 0.0
-
-    @property
-    def rate(self) -> float:
-        """Bytes a second."""
-        return self.bytes_read / self.elapsed if self.elapsed else 0.0
-
-    def __add__(self, other: Usage) -> Usage:
-        """The sum, as far as it can travel; the mean latency of all requests.
-
-        Example:
-            >>> (Usage(requests=3, latency=0.1) + Usage(requests=1, latency=0.5)).latency
-            0.2
-        """
-        trips = self.latency * self.requests + other.latency * other.requests
-        return Usage(
-            min(MOST, self.packets + other.packets),
-            min(MOST, self.entries + other.entries),
-            min(LONGEST, self.elapsed + other.elapsed),
-            min(LONGEST, self.cpu + other.cpu),
-            min(LONGEST, self.waited + other.waited),
-            min(MOST, self.bytes_read + other.bytes_read),
-            min(MOST, self.requests + other.requests),
-            min(LONGEST, trips / max(1, self.requests + other.requests)),
-        )
-
-
-class WorkerInfo(msgspec.Struct, frozen=True):
-    """One line of the list of workers. `by_slot` and `by_server` tell what its packets cost, each in full."""
-
-    worker: Word
-    host: Word
-    pid: NonNegative
-    slots: NonNegative
-    busy: NonNegative
-    packets: NonNegative
-    entries: NonNegative
-    seconds: Seconds
-    site: Word = ""
-    by_slot: dict[NonNegative, Usage] = {}
-    by_server: dict[Word, Usage] = {}
-
-
-def changed_type(name: str, first: ColumnType, other: ColumnType) -> str:
-    """What the user is told of a column whose type is not that of the file in which it was met first.
-
-    Example:
-        >>> changed_type("x", ColumnType("float32", "a.root"), ColumnType("var * float32", "b.root"))
-        'the type of x changes between files: float32 in a.root, var * float32 in b.root'
-    """
-    return f"the type of {name} changes between files: {first.kind} in {first.path}, {other.kind} in {other.path}"
 
 
 # --- any peer -------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..protocol.messages import Usage, WorkerInfo
+from ..protocol.usage import Usage, WorkerInfo
 
 LOCAL = "local files"
 UNNAMED = "unnamed"

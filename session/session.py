@@ -21,8 +21,9 @@ from ..protocol.codec import Buffer, Frames
 from ..protocol.connection import find_connection, find_file
 from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, DatasetError, EventmillError, QueryFailed
-from ..protocol.messages import FINAL, File, Message, QueryInfo, WorkerInfo
+from ..protocol.messages import FINAL, File, Message, QueryInfo
 from ..protocol.modules import Named, listed
+from ..protocol.usage import WorkerInfo
 from .embedded import Embedded
 from .entrance import PATIENCE
 from .link import Answer, Link

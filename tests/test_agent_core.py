@@ -8,6 +8,7 @@ import pytest
 from agent import Agent, sent
 from eventmill.merge import Partial, decode
 from eventmill.protocol import messages as m
+from eventmill.protocol.column_types import ColumnType
 from eventmill.worker import core, states
 from eventmill.worker.core import AgentCore
 from eventmill.worker.effects import Fork, Kill, Leave, ToMaster, ToSlot
@@ -418,7 +419,7 @@ def test_commits_to_a_master_that_forgot_this_worker_choke_nobody() -> None:
 def test_columns_are_told_to_the_master_and_what_holds_to_the_slot() -> None:
     agent = Agent()
     agent.lease(1, 1)
-    seen = m.Columns("q", 1, {"x": m.ColumnType("float32", "f")}, slot=1)
+    seen = m.Columns("q", 1, {"x": ColumnType("float32", "f")}, slot=1)
     assert sent(agent.slot(1, seen), m.Columns) == [seen]
     assert agent.master(seen) == [ToSlot(1, seen)]
     assert agent.master(msgspec.structs.replace(seen, slot=0)) == [], "it does not have the query"

@@ -27,7 +27,8 @@ from eventmill.master.saved import Saved
 from eventmill.packetizer.ledger import Loss, OpenedFile
 from eventmill.packetizer.ranges import Ranges
 from eventmill.protocol.errors import ConnectionFailed, QueryFailed
-from eventmill.protocol.messages import Account, Ended, Failure, Submit, WorkerInfo
+from eventmill.protocol.messages import Account, Ended, Failure, Submit
+from eventmill.protocol.usage import WorkerInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule

@@ -7,6 +7,7 @@ import pytest
 from eventmill.master import effects
 from eventmill.packetizer.faults import MAX_IN_A_ROW, MAX_UNNARROWED
 from eventmill.protocol import messages as m
+from eventmill.protocol.column_types import ColumnType
 from fleet import World
 
 
@@ -434,7 +435,7 @@ def two_types(on_error: str) -> tuple[World, str]:
         lease = made.workers[identity].queues[0][0]
         made.tell(identity, "worker", m.Opened(query, lease.lease, 1000, 500, [0, 500, 1000]))
         made.workers[identity].queues[0][0] = msgspec.structs.replace(lease, opening=False, stop=500)
-        types = {"x": m.ColumnType(kind, lease.file.path), "y": m.ColumnType("int32", lease.file.path)}
+        types = {"x": ColumnType(kind, lease.file.path), "y": ColumnType("int32", lease.file.path)}
         made.tell(identity, "worker", m.Columns(query, lease.lease, types))
     return made, query
 
@@ -450,7 +451,7 @@ def test_a_slot_that_began_with_the_odd_file_is_told_what_holds() -> None:
     """What it has of that file is lost; it may have worked on others in the same belief: that is done again."""
     made, query = two_types("skip")
     told = [message for message in made.inbox[b"worker1"] if isinstance(message, m.Columns)]
-    assert [message.types for message in told] == [{"x": m.ColumnType("float32", "file0")}]
+    assert [message.types for message in told] == [{"x": ColumnType("float32", "file0")}]
     revoked = [message for message in made.inbox[b"worker1"] if isinstance(message, m.Revoke)]
     assert revoked and not any(isinstance(message, m.Revoke) for message in made.inbox[b"worker0"])
     made.run()

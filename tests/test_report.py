@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import uproot
 from eventmill.protocol import messages as m
-from eventmill.protocol.messages import LONGEST, MOST, Usage, WorkerInfo
+from eventmill.protocol.usage import Usage, WorkerInfo
+from eventmill.protocol.values import LONGEST, MOST
 from eventmill.session.report import LOCAL, UNNAMED, Report
 from fleet import World
 from hypothesis import given

@@ -28,7 +28,7 @@ from eventmill.master.profiles import (
 )
 from eventmill.master.simulator import simulate
 from eventmill.protocol.errors import DatasetError
-from eventmill.protocol.messages import WorkerInfo
+from eventmill.protocol.usage import WorkerInfo
 from eventmill.session.cli import main
 from eventmill.worker import bites, core, slot, states
 from hypothesis import given

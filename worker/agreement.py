@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ..protocol.column_types import ColumnType, changed_type
 from ..protocol.errors import DatasetError
-from ..protocol.messages import ColumnType, changed_type
 from .readers import Reader
 from .view import View
 

@@ -1,0 +1,74 @@
+"""What packets cost those who worked on them, for the reports of a query and the list of workers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .values import LONGEST, MOST, NonNegative, Seconds, Word
+
+
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """What packets cost those who worked on them; sums over any number of packets, slots and workers.
+
+    Attributes:
+        packets, entries: how many.
+        elapsed: seconds in which a slot had one of them in hand.
+        cpu: CPU seconds, of all threads.
+        waited: seconds of `elapsed` in which a slot had nothing to compute, since its data had not come.
+        bytes_read, requests: what was asked for from files, compressed as it is.
+        latency: seconds from a request to its answer, the mean over all requests; those to a disk count with 0.
+    """
+
+    packets: NonNegative = 0
+    entries: NonNegative = 0
+    elapsed: Seconds = 0.0
+    cpu: Seconds = 0.0
+    waited: Seconds = 0.0
+    bytes_read: NonNegative = 0
+    requests: NonNegative = 0
+    latency: Seconds = 0.0
+
+    @property
+    def efficiency(self) -> float:
+        """CPU seconds a second; above 1 where a slot reads ahead in a thread while it computes."""
+        return self.cpu / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second."""
+        return self.bytes_read / self.elapsed if self.elapsed else 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        """The sum, as far as it can travel; the mean latency of all requests.
+
+        Example:
+            >>> (Usage(requests=3, latency=0.1) + Usage(requests=1, latency=0.5)).latency
+            0.2
+        """
+        trips = self.latency * self.requests + other.latency * other.requests
+        return Usage(
+            min(MOST, self.packets + other.packets),
+            min(MOST, self.entries + other.entries),
+            min(LONGEST, self.elapsed + other.elapsed),
+            min(LONGEST, self.cpu + other.cpu),
+            min(LONGEST, self.waited + other.waited),
+            min(MOST, self.bytes_read + other.bytes_read),
+            min(MOST, self.requests + other.requests),
+            min(LONGEST, trips / max(1, self.requests + other.requests)),
+        )
+
+
+class WorkerInfo(msgspec.Struct, frozen=True):
+    """One line of the list of workers. `by_slot` and `by_server` tell what its packets cost, each in full."""
+
+    worker: Word
+    host: Word
+    pid: NonNegative
+    slots: NonNegative
+    busy: NonNegative
+    packets: NonNegative
+    entries: NonNegative
+    seconds: Seconds
+    site: Word = ""
+    by_slot: dict[NonNegative, Usage] = {}
+    by_server: dict[Word, Usage] = {}

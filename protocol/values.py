@@ -1,0 +1,17 @@
+"""What may stand in a message: numbers and words within bounds, so that nothing decoded is too large to handle."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+MOST, LONGEST = 2**62, 1e9
+"""What a number and a time can be at most."""
+NonNegative = Annotated[int, Meta(ge=0, le=MOST)]
+Seconds = Annotated[float, Meta(ge=0.0, le=LONGEST)]
+Word = Annotated[str, Meta(max_length=1000)]
+Words = Annotated[str, Meta(max_length=100_000)]
+Scalar = str | int | float | bool | None
+Runs = list[NonNegative]
+"""Sorted, disjoint ranges of entries `[start, stop)`, one after the other: `[3, 5, 9, 10]` names the entries 3, 4 and 9."""
