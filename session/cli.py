@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL
 from ..protocol.version import __version__
 from ..protocol.walltime import parse_seconds, time_left
+from ..worker.memory import parse_size
 from .report import Report
 
 if TYPE_CHECKING:
@@ -55,22 +57,21 @@ def _writable(_context: click.Context, _parameter: click.Parameter, path: Path) 
     return path
 
 
-def _time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    """Seconds, as people write them."""
-    try:
-        return None if text is None else parse_seconds(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+def _parsed_by(parse: Callable[[str], float]) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
+    """The callback of an option whose value is written as people write it."""
+
+    def callback(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+        try:
+            return None if text is None else parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return callback
 
 
-def _size(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
-    """Bytes, as people write them."""
-    from ..worker.memory import parse_size
-
-    try:
-        return None if text is None else parse_size(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+_of_master = click.option(
+    "--master", "target", default="default", show_default=True, help="Name, client.json or address."
+)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -170,7 +171,7 @@ def master(
 )
 @click.option(
     "--walltime",
-    callback=_time,
+    callback=_parsed_by(parse_seconds),
     metavar="TIME",
     help="When it has to be gone: seconds, 1h30m, or 2-12:00:00.  [default: what Slurm says, else no limit]",
 )
@@ -183,7 +184,7 @@ def master(
 )
 @click.option(
     "--memory",
-    callback=_size,
+    callback=_parsed_by(parse_size),
     metavar="SIZE",
     help="Memory a slot may take, as 4G or 400M.  [default: its part of what the batch system, cgroup or machine has]",
 )
@@ -260,7 +261,7 @@ def status(target: str) -> None:
 
 @main.command()
 @click.argument("query", required=False)
-@click.option("--master", "target", default="default", show_default=True, help="Name, client.json or address.")
+@_of_master
 @click.option("--abort", is_flag=True, help="Drop what is merged.")
 @click.option("--shutdown", is_flag=True, help="End the master itself, and its workers.")
 def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
@@ -279,7 +280,7 @@ def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
 
 @main.command()
 @click.argument("query")
-@click.option("--master", "target", default="default", show_default=True, help="Name, client.json or address.")
+@_of_master
 def remove(query: str, target: str) -> None:
     """Have the master forget QUERY (see `eventmill status`), which must be over, and its result."""
     with _connect(target) as session:
@@ -289,7 +290,7 @@ def remove(query: str, target: str) -> None:
 
 @main.command()
 @click.argument("worker")
-@click.option("--master", "target", default="default", show_default=True, help="Name, client.json or address.")
+@_of_master
 def drain(worker: str, target: str) -> None:
     """Let WORKER (see `eventmill status`) leave: it hands on what it has not done, commits and goes."""
     with _connect(target) as session:
