@@ -32,14 +32,6 @@ def read_once(files: Iterable[Path]) -> None:
                 pass
 
 
-def drop_from_cache(files: Iterable[Path]) -> None:
-    """Have the kernel forget the contents of files: the next reading is from the disk."""
-    for path in files:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
 def run_json(module: str, *arguments: object, turns: int = 1) -> Any:
     """What the `measure` of a module says of these arguments (see `launch`) in a process with an empty cache of kernels.
 

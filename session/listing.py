@@ -14,7 +14,7 @@ from ..protocol.errors import DatasetError
 
 TIMEOUT = 10
 """Seconds that a server may take to list one folder."""
-_XROOTD = ("root", "roots", "xroot", "xroots")
+XROOTD = ("root", "roots", "xroot", "xroots")
 _NOT_FOUND = 3011
 """kXR_NotFound of the XRootD protocol."""
 
@@ -39,7 +39,7 @@ def list_files(pattern: str, timeout: float = TIMEOUT) -> list[str]:
     scheme, separator, _ = pattern.partition("://")
     if not separator:
         return _list_local(pattern)
-    if scheme.lower() in _XROOTD:
+    if scheme.lower() in XROOTD:
         return _list_xrootd(pattern, timeout)
     if scheme.lower() not in ("http", "https"):
         return _list_store(pattern, scheme.lower())

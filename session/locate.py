@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ..protocol.messages import File
+from .listing import XROOTD
 
 AT_A_TIME = 500
 """Files that a redirector is asked for without its answer."""
@@ -20,7 +21,6 @@ _NAMES = 0x0100
 """kXR_prefname of the XRootD protocol: hosts by name, by which workers know theirs, where the redirector knows names."""
 _OLD_ADDRESS = re.compile(r"^\[::(?:ffff:)?(\d+\.\d+\.\d+\.\d+)\]")
 """How XRootD writes an IPv4 address where it has no name."""
-_XROOTD = ("root", "roots", "xroot", "xroots")
 
 
 def located(files: Sequence[File], timeout: float = 10.0) -> list[File]:
@@ -82,4 +82,4 @@ class _Question:
 
 
 def _is_of_server(file: File) -> bool:
-    return file.kind == "tree" and file.path.partition("://")[0].lower() in _XROOTD
+    return file.kind == "tree" and file.path.partition("://")[0].lower() in XROOTD
