@@ -62,6 +62,14 @@ def test_small_bites_are_asked_for_together() -> None:
     assert piece.stop >= 10**6
 
 
+def test_the_first_entries_of_a_far_file_take_one_round_trip() -> None:
+    """The first bites are of 100 entries, since nobody knows how long they take: asked for one by one, they took as many."""
+    horizon = Horizon()
+    horizon.entries_had(1000, size=60_000)
+    (piece, *_) = horizon.ask([Stretch(KEY, 0, 100_000, 100)], latency=0.1)
+    assert piece.stop == 100_000
+
+
 def test_short_memory_halves_what_is_on_its_way() -> None:
     def asked(halvings: int) -> int:
         horizon = Horizon()

@@ -20,6 +20,10 @@ MOST = 50
 """Bites that are asked for ahead at most, whatever has been measured."""
 LEAST_PIECE = 1 << 20
 """Bytes that are asked for at a time at least: a smaller request is answered no sooner."""
+LEAST_RATE = 64e6
+"""Bytes a second that a slot may well take in. What comes in a round trip's time at this rate is asked for at a time: or the
+first bites, when nobody knows how fast they will be, would take one round trip each.
+"""
 CRUMB = 0.5
 """A part of a piece that is not asked for by itself, unless it is the next to be read."""
 
@@ -85,10 +89,11 @@ class Horizon:
         """
         room = float(AHEAD_BYTES >> halvings)
         depth = self.depth(latency)
+        least = min(max(LEAST_PIECE, latency * LEAST_RATE), room / 8)
         pieces = []
         for stretch in stretches:
             at, asked = stretch.start, self._asked.get(stretch.lease, 0)
-            size = max(stretch.bite, math.ceil(LEAST_PIECE / self._size) if self._size else 0)
+            size = max(stretch.bite, math.ceil(least / self._size) if self._size else 0)
             while at < stretch.stop and depth > 0 and room > 0:
                 end = Stretch(stretch.lease, at, stretch.stop, size).end
                 start, is_next = max(at, asked), stretch is stretches[0] and at == stretch.start
