@@ -19,7 +19,8 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.protocol.messages import File
 from eventmill.session.locate import located
 from eventmill.worker import xrootd
-from eventmill.worker.readers import Reader
+from eventmill.worker.prefetch import Openings
+from eventmill.worker.readers import Reader, ReaderCache
 from eventmill.worker.sources import source_class
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +112,22 @@ def test_a_far_file_is_opened_in_few_round_trips(xrootd_server: XRootDServer) ->
         reader.close()
         assert 0.4 <= opened - began < 0.75
         assert time.monotonic() - opened < 0.1, "nobody waits until it is closed"
+
+
+def test_whether_an_open_file_is_still_the_same_is_asked_ahead(xrootd_server: XRootDServer) -> None:
+    """A later query asks once for each file; a slot does so for packets that wait, and has the answer when it gets there."""
+    shutil.copy(data_path(HZZ), xrootd_server.folder / "asked.root")
+    with far_away(xrootd_server.port, delay=0.2) as port:
+        cache, openings, place = ReaderCache(), Openings(), (f"root://127.0.0.1:{port}//asked.root", "events", None)
+        reader = cache.get(*place[:2])
+        since = time.monotonic()
+        openings.begin(cache, [place], since)
+        openings.hand_over(cache, [place])
+        answered = time.monotonic()
+        assert answered - since >= 0.2
+        assert cache.get(*place[:2], since) is reader
+        assert time.monotonic() - answered < 0.1
+        cache.close()
 
 
 # --- servers that fail ------------------------------------------------------------------------------------------------

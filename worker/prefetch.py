@@ -36,12 +36,11 @@ Place = tuple[str, str, Wallet | None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be read: entries of a source, and which columns of them; or what is likely to be, if it is a `guess`."""
+    """What is to be read: entries of a source, and which columns of them."""
 
     stretch: Stretch
     source: FileSource
     names: Names
-    guess: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ class Prefetch:
         if self._order is not None or not plans:
             return
         first, far = plans[0], self._pieces(plans, halvings)
-        reads = bool(first.names) and not first.guess and (first.source.is_far or self._spare or self._waits > WAITS)
+        reads = bool(first.names) and (first.source.is_far or self._spare or self._waits > WAITS)
         if not far and not reads:
             return
         fetched = Fetched(first.source, first.stretch.start, first.stretch.end, self.settle)
@@ -174,7 +173,8 @@ class Prefetch:
 
 
 class Openings:
-    """Files that are being opened in a thread, for packets that wait.
+    """Files that are being opened in a thread, for packets that wait; of those that are open, whether they still are what
+    their path means.
 
     Files are named as `ReaderCache.new` takes them: by path, tree, and what is shown to their server.
     """
@@ -182,28 +182,39 @@ class Openings:
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
         self._opening: dict[Place, Future[Reader]] = {}
+        self._checking: dict[Reader, Future[bool]] = {}
 
-    def begin(self, readers: ReaderCache, files: Iterable[Place]) -> None:
-        """Open what is not open. What was opened since the last call, or before, goes into the cache."""
+    def begin(self, readers: ReaderCache, files: Iterable[Place], since: float = 0.0) -> None:
+        """Open what is not open. What was opened since the last call, or before, goes into the cache.
+
+        What is open since before `since` is asked for at its server, as `ReaderCache.get` would do and wait.
+        """
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "open ahead")
         for file in files:
-            if readers.peek(*file) is not None:
+            reader = readers.peek(*file)
+            if reader is not None:
+                if reader.is_far and reader.opened < since and reader not in self._checking:
+                    self._checking = {known: asked for known, asked in self._checking.items() if not asked.done()}
+                    self._checking[reader] = self._thread.submit(reader.is_current, since)
                 continue
             opening = self._opening.get(file)
             if opening is None:
                 while len(self._opening) >= MOST_OPENING:
                     self._opening.pop(next(iter(self._opening))).add_done_callback(_close)
-                if self._thread is None:
-                    self._thread = ThreadPoolExecutor(1, "open ahead")
                 self._opening[file] = self._thread.submit(readers.new, *file)
             elif opening.done() and opening.exception() is None:
                 readers.adopt(self._opening.pop(file).result(), *file)
 
     def hand_over(self, readers: ReaderCache, files: Iterable[Place]) -> None:
-        """Put files whose opening has begun into the cache, once it is done.
+        """Put files whose opening has begun into the cache, once it is done, and wait for what servers say of open ones.
 
         Raises what opening the first of them has raised. For the others, friends of it, `Views.get` says it better.
         """
         for number, file in enumerate(files):
+            reader = readers.peek(*file)
+            if reader is not None and (checking := self._checking.pop(reader, None)) is not None:
+                wait([checking])
             opening = self._opening.pop(file, None)
             if opening is not None and (number == 0 or opening.exception() is None):
                 readers.adopt(opening.result(), *file)

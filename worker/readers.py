@@ -213,9 +213,13 @@ class Reader:
         (`time.monotonic()`), and one that cannot be asked is taken to have another file by now.
         """
         source = self.source
+        asked = time.monotonic()
         if not isinstance(source, LocalSource) and self.opened >= since:
             return True
-        return isinstance(source, LocalSource | XRootDAhead) and source.is_current()
+        current = isinstance(source, LocalSource | XRootDAhead) and source.is_current()
+        if current:
+            self.opened = asked
+        return current
 
     def check_unchanged(self) -> None:
         """Raise `DatasetError` when somebody has written to the file since it was opened, as far as a local disk tells:

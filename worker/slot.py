@@ -265,7 +265,8 @@ class SlotProcess:
         if not running.prepared:
             self._prepare(running, task, source, packet)
             running.prepared = True
-        started = told = time.monotonic()
+        started, excused = time.monotonic(), 0.0
+        told = started
         interval = max(TELL, lease.seconds / TIMES_TOLD)
         while packet.position < packet.stop or packet.bites == 0:
             ahead = self.prefetch.ordered(packet.key, packet.position)
@@ -278,12 +279,12 @@ class SlotProcess:
                 touched = packet.fetched.touched
                 self._check_columns(running, file, lease, (*touched.columns, *touched.arrays))
             now = time.monotonic()
-            self._learn(running, packet, now - bite_began)
+            excused += self._learn(running, packet, now - bite_began)
             self._receive(wait=False)
             if packet.revoked or lease.query not in self.queries:
                 task.discard()
                 return
-            if now - started > lease.seconds or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
+            if now - started - excused > lease.seconds or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
                 break
             if now - told > interval and packet.position < packet.stop:
                 told = now
@@ -420,16 +421,19 @@ class SlotProcess:
         self.prefetch.order(list(self._plans(running, task, source, packet, stop)), self.row.halvings)
         return packet.fetched
 
-    def _learn(self, running: Running, packet: Packet, seconds: float) -> None:
-        """The bite in hand is done. What it waited for the first byte is no reason to take fewer entries."""
+    def _learn(self, running: Running, packet: Packet, seconds: float) -> float:
+        """The bite in hand is done. What it waited for the first byte is no reason to take fewer entries, nor for the packet
+        to end early: returns those seconds.
+        """
         entries, fetched = packet.end(), packet.fetched
         if fetched is None:
             running.bites.learn(entries, seconds)
-            return
+            return 0.0
         running.touched.learn(fetched.touched)
         self.prefetch.bite_took(fetched, seconds)
-        computing = seconds - min(fetched.idle, fetched.traffic.latency)
-        running.bites.learn(entries, computing, fetched.size * entries // max(1, fetched.stop - fetched.start))
+        excused = min(fetched.idle, fetched.traffic.latency)
+        running.bites.learn(entries, seconds - excused, fetched.size * entries // max(1, fetched.stop - fetched.start))
+        return excused
 
     def _plans(self, running: Running, task: Task, source: FileSource, packet: Packet, start: int) -> Iterator[Plan]:
         """What comes next: the packet in hand from `start` on, then the packets that wait.
@@ -441,8 +445,6 @@ class SlotProcess:
         if start < packet.stop:
             bite = self._size(running, packet.lease, packet.stop - start)
             yield Plan(Stretch(packet.key, start, packet.stop, bite), source, self._names(running, task, source))
-        if packet.lease.opening:
-            yield from self._guess(running, task, source, packet.lease, packet.stop)
         for lease in self.todo:
             if isinstance(lease, messages.Lease) and lease.file.kind == "tree" and lease.bite is None:
                 other = self.queries[lease.query]
@@ -452,24 +454,13 @@ class SlotProcess:
                     bite = self._size(other, lease, stop - lease.start)
                     stretch = Stretch((lease.query, lease.lease), lease.start, stop, bite)
                     yield Plan(stretch, waiting, self._names(other, other.task, waiting))
-                    if lease.opening:
-                        yield from self._guess(other, other.task, waiting, lease, stop)
-
-    def _guess(
-        self, running: Running, task: Task, source: FileSource, lease: messages.Lease, stop: int
-    ) -> Iterator[Plan]:
-        """What comes after the first entries of a file: who opens it is likely to get more of it, and not known so far."""
-        if stop < source.entries and not any(_is_in(lease.file, thing) for thing in self.todo if thing is not lease):
-            stretch = Stretch(
-                (lease.query, -1), stop, source.entries, self._size(running, lease, source.entries - stop)
-            )
-            yield Plan(stretch, source, self._names(running, task, source), guess=True)
 
     def _source_of_waiting(self, running: Running, lease: messages.Lease) -> FileSource | None:
         """Where the entries of a packet that waits come from. Its file is opened meanwhile; None until that is done."""
         wallet = running.wallet
         if self.prefetch.opens(lease.file.path) and fits(wallet):
-            self.openings.begin(self.readers, [(*place, wallet) for place in places(lease.file)])
+            since = running.began if lease.opening else 0.0
+            self.openings.begin(self.readers, [(*place, wallet) for place in places(lease.file)], since)
         file = running.views.peek(self.readers, lease.file, wallet)
         if file is None or (lease.opening and running.mask is not None):
             return None
