@@ -1,4 +1,4 @@
-"""Which slots can take a lease: those with fewer than `CREDIT`, the emptiest first."""
+"""Which slots can take a lease: those whose leases take less than `CREDIT` together, the emptiest first."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from .peers import Slot
 
-CREDIT = 2
-"""Packets a slot holds: the one it works on, and the next, so that it never waits for the master."""
+PACKET, FAR_OPENING = 2, 1
+"""What a lease takes of a slot's credit. To open a far file takes round trips, and the packet that opens it is small: of
+those a slot holds twice as many, and opens their files side by side.
+"""
+CREDIT = 2 * PACKET
+"""A slot holds the packet that it works on, and the next, so that it never waits for the master."""
 
 
 class Credit:
-    """The slots that can take a lease, by the number of leases they have; in the order in which they came to it."""
+    """The slots that can take a lease, by what they have taken of their credit; in the order in which they came to it."""
 
     def __init__(self) -> None:
         self._levels: list[dict[Slot, None]] = [{} for _ in range(CREDIT)]
@@ -23,11 +27,11 @@ class Credit:
 
     @property
     def levels(self) -> Sequence[Mapping[Slot, None]]:
-        """The slots that can take a lease: those without any, those with one."""
+        """The slots that can take a lease, those without any first."""
         return self._levels
 
     def postpone(self, slot: Slot) -> None:
-        """Ask the other slots of as many leases first."""
+        """Ask the other slots that have taken as much first."""
         for level in self._levels:
             if slot in level:
                 del level[slot]
@@ -35,18 +39,19 @@ class Credit:
 
     def offer(self, slot: Slot) -> None:
         """A slot that is up and stays can take leases, if it has not too many."""
-        if slot.up and not slot.leaving and len(slot.leases) < CREDIT:
-            self._levels[len(slot.leases)][slot] = None
+        taken = sum(slot.leases.values())
+        if slot.up and not slot.leaving and taken < CREDIT:
+            self._levels[taken][slot] = None
 
     def withdraw(self, slot: Slot) -> None:
         """A slot takes no leases (for now)."""
         for level in self._levels:
             level.pop(slot, None)
 
-    def take(self, slot: Slot, key: tuple[str, int]) -> None:
-        """A slot takes a lease."""
+    def take(self, slot: Slot, key: tuple[str, int], credit: int = PACKET) -> None:
+        """A slot takes a lease, and so much of its credit with it."""
         self.withdraw(slot)
-        slot.leases[key] = None
+        slot.leases[key] = credit
         self.offer(slot)
 
     def free(self, slot: Slot, key: tuple[str, int]) -> None:
@@ -57,6 +62,6 @@ class Credit:
             self.offer(slot)
 
     def check(self) -> None:
-        """Assert that every slot here is up, stays, and is where its number of leases says."""
+        """Assert that every slot here is up, stays, and is where its leases say."""
         for level, slots in enumerate(self._levels):
-            assert all(len(slot.leases) == level and slot.up and not slot.leaving for slot in slots)
+            assert all(sum(slot.leases.values()) == level and slot.up and not slot.leaving for slot in slots)

@@ -14,7 +14,7 @@ from typing import TypeGuard
 from ..packetizer.leases import Lease
 from ..packetizer.packetizer import Packet, Recall, Truncation
 from ..protocol import messages
-from .credit import Credit
+from .credit import FAR_OPENING, PACKET, Credit
 from .layouts import Layouts
 from .peers import Slot, Worker
 from .query import Query
@@ -100,11 +100,11 @@ class Dispatcher:
                 self._send(worker.identity, messages.Credentials(query.number), [query.credentials], now=now)
         key = (query.number, lease.number)
         worker.leases[key] = slot
-        self.credit.take(slot, key)
-        query.leases += 1
-        query.begun = query.begun or len(slot.leases) == 1
         message = query.lease(slot.index, packet)
         file = message.file
+        self.credit.take(slot, key, FAR_OPENING if lease.opening and "://" in file.path else PACKET)
+        query.leases += 1
+        query.begun = query.begun or len(slot.leases) == 1
         frames = self._layouts.take(slot, (query.submit.owner, file.path, file.tree)) if file.kind == "tree" else []
         self._send(worker.identity, message, frames, now=now)
 

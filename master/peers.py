@@ -11,7 +11,8 @@ from .query import Share
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One slot of a worker, and the leases that it works on, oldest first; one that is `leaving` gets no more.
+    """One slot of a worker, and the leases that it works on, oldest first, with what each takes of its credit; one that is
+    `leaving` gets no more.
 
     `files` are those whose layouts it knows (`master.layouts`), the one used last at the end.
     """
@@ -20,7 +21,7 @@ class Slot:
     index: int
     up: bool = True
     leaving: bool = False
-    leases: dict[tuple[str, int], None] = field(default_factory=dict)
+    leases: dict[tuple[str, int], int] = field(default_factory=dict)
     files: dict[tuple[str, str, str], None] = field(default_factory=dict)
 
 

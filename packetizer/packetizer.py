@@ -249,7 +249,7 @@ class Packetizer:
     def _unwise(self, pace: Pace, now: float) -> bool:
         """Whether a slot should be through with what it has before it gets more: because it is stuck, or because it is
         opening a file at the start, when the slots that come a moment later want one too."""
-        scarce = self.ledger.opened_files == 0 and len(self.ledger.unopened) <= 2 * len(self.paces)
+        scarce = self.ledger.opened_files == 0 and len(self.ledger.unopened) <= len(self.paces)
         opening = any(self.ledger.leases[number].opening for number in pace.queue)
         return (opening and scarce) or self._stuck(pace, now)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import eventmill as em
@@ -13,8 +16,10 @@ from eventmill.master.core import MasterCore
 from eventmill.master.effects import SaveSubmission, Send
 from eventmill.master.saved import Saved
 from eventmill.protocol import messages as m
+from eventmill.protocol.credentials import Credentials
 from eventmill.protocol.errors import DatasetError, EventmillError
 from eventmill.worker.core import AgentCore
+from eventmill.worker.credentials import Wallet, wallet_of, wearing
 from eventmill.worker.effects import ToSlot
 from grid import Grid
 from skhep_testdata import data_path
@@ -203,6 +208,34 @@ class Masters:
         sent = [effect for effect in self.effects if isinstance(effect, Send) and effect.peer == b"w"]
         said = [(type(effect.message), [bytes(frame) for frame in effect.frames]) for effect in sent]
         return [(kind, frames) for kind, frames in said if kind is not m.Heartbeat]
+
+
+def test_connections_are_opened_side_by_side_only_with_the_same_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment names one user's credentials at a time; who connects with others waits."""
+    for name in ("BEARER_TOKEN", "BEARER_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    one, other = (wallet_of(Credentials(token=f"t{number}").pack()) for number in (1, 2))
+    together, order = threading.Barrier(2, timeout=10), list[str]()
+
+    def connect(wallet: Wallet | None, name: str, wait: bool) -> None:
+        with wearing(wallet):
+            if wait:
+                together.wait()
+            order.append(f"{name} {os.environ.get('BEARER_TOKEN_FILE')}")
+
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(connect, one, "one", True)
+        with wearing(one):
+            waiting = threads.submit(connect, other, "other", False)
+            again = threads.submit(connect, one, "one", True)
+            wait([first, again], timeout=10)
+            assert not waiting.done() and len(order) == 2
+        waiting.result(timeout=10)
+    connect(None, "own", wait=False)
+    assert order == [f"one {one.variables['BEARER_TOKEN_FILE']}"] * 2 + [
+        f"other {other.variables['BEARER_TOKEN_FILE']}",
+        "own None",
+    ]
 
 
 def test_the_master_passes_credentials_on_and_writes_none_down() -> None:

@@ -64,13 +64,19 @@ class _Wearer:
 
     Attributes:
         keytab: what the XRootD client has found when it looked for a keytab; None: it has not.
+        wearing: how many are connecting with what is worn; `free` tells that nobody is any more.
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.free = threading.Condition()
+        self.wearing = 0
         self.keytab: bytes | None = None
         self._own: dict[str, str | None] = {}
         self._worn: Wallet | None = None
+
+    def suits(self, wallet: Wallet | None) -> bool:
+        """Whether it may be worn now: others may be connecting with it, but not with another one."""
+        return wallet is self._worn or not self.wearing
 
     def wear(self, wallet: Wallet | None) -> None:
         """Have new connections opened with the credentials of a query, or with those of this process."""
@@ -117,10 +123,20 @@ def wallet_of(packed: Buffer) -> Wallet:
 
 @contextmanager
 def wearing(wallet: Wallet | None) -> Iterator[Callable[[str], str]]:
-    """Open connections in here, to what the address of a file becomes. None: with the credentials of this process."""
-    with _wearer.lock:
+    """Open connections in here, to what the address of a file becomes. None: with the credentials of this process.
+
+    Who has other credentials waits until nobody is in here any more.
+    """
+    with _wearer.free:
+        _wearer.free.wait_for(lambda: _wearer.suits(wallet))
         _wearer.wear(wallet)
+        _wearer.wearing += 1
+    try:
         yield str if wallet is None else wallet.address
+    finally:
+        with _wearer.free:
+            _wearer.wearing -= 1
+            _wearer.free.notify_all()
 
 
 def fits(wallet: Wallet | None) -> bool:
