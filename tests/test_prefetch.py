@@ -57,24 +57,21 @@ def test_the_next_packet_is_asked_for_when_the_one_in_hand_ends() -> None:
 def test_small_bites_are_asked_for_together() -> None:
     """A request for ten entries is answered no sooner than one for a thousand."""
     horizon = Horizon()
-    horizon.entries_had(1000, size=1000)
-    (piece, *_) = horizon.ask([Stretch(KEY, 0, 10**7, 100)], latency=0.0)
+    (piece, *_) = horizon.ask([Stretch(KEY, 0, 10**7, 100, weight=1.0)], latency=0.0)
     assert piece.stop >= 10**6
 
 
 def test_the_first_entries_of_a_far_file_take_one_round_trip() -> None:
     """The first bites are of 100 entries, since nobody knows how long they take: asked for one by one, they took as many."""
     horizon = Horizon()
-    horizon.entries_had(1000, size=60_000)
-    (piece, *_) = horizon.ask([Stretch(KEY, 0, 100_000, 100)], latency=0.1)
+    (piece, *_) = horizon.ask([Stretch(KEY, 0, 100_000, 100, weight=60.0)], latency=0.1)
     assert piece.stop == 100_000
 
 
 def test_short_memory_halves_what_is_on_its_way() -> None:
     def asked(halvings: int) -> int:
-        horizon = Horizon()
-        horizon.entries_had(1, size=AHEAD_BYTES // 64)
-        return sum(it.stop - it.start for it in horizon.ask([Stretch(KEY, 0, 1000, 1)], 10.0, halvings))
+        packet = Stretch(KEY, 0, 1000, 1, weight=AHEAD_BYTES // 64)
+        return sum(it.stop - it.start for it in Horizon().ask([packet], 10.0, halvings))
 
     assert asked(0) >= 50 and asked(3) == 8
 
@@ -88,10 +85,10 @@ def test_every_entry_is_asked_for_once_at_most_in_order_and_within_the_bytes(
 ) -> None:
     """Whatever the sizes of bites and the times do, along two packets of 2000 entries."""
     horizon, asked = Horizon(), [(0, 0)]
-    horizon.entries_had(1, size)
     at = 0
     for bite, latency, seconds, halvings in steps:
-        plans = [Stretch(("q", n), max(at, 2000 * n), 2000 * n + 2000, bite) for n in (0, 1) if at < 2000 * n + 2000]
+        ends = [(n, 2000 * n + 2000) for n in (0, 1) if at < 2000 * n + 2000]
+        plans = [Stretch(("q", n), max(at, end - 2000), end, bite, weight=size) for n, end in ends]
         for piece in horizon.ask(plans, latency, halvings):
             assert asked[-1][1] <= piece.start < piece.stop
             asked.append((piece.start, piece.stop))

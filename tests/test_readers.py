@@ -15,9 +15,13 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from eventmill.packetizer.listing import Listing
+from eventmill.packetizer.supply import Supply
 from eventmill.protocol.errors import DatasetError
 from eventmill.worker.columns import Column, Flat, Jagged, Strings
 from eventmill.worker.readers import FileLayout, Reader, ReaderCache
+from eventmill.worker.selection import Selection
+from eventmill.worker.view import View
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skhep_testdata import data_path
@@ -171,6 +175,31 @@ def test_small_bites_read_every_basket_once(written: Path) -> None:
 
 
 # --- layout -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_an_entry_weighs_is_what_is_read_of_the_file() -> None:
+    """By it a slot knows how many entries of a far file to ask for at a time: with the lengths of lists."""
+    with uproot.open(data_path(HZZ)) as file:
+        sizes = [file["events"][name].compressed_bytes for name in MUONS]
+    reader = Reader(data_path(HZZ), "events")
+    before = reader.bytes_read
+    assert reader.weight(["Muon_Px", "NMuon"]) > reader.weight(["NMuon"]) > 0
+    weighed = reader.weight(MUONS) * reader.entries
+    assert reader.bytes_read == before, "nothing is read to know it"
+    assert weighed == pytest.approx(sum(sizes)), "the lengths are among them"
+    reader.read(MUONS, 0, reader.entries)
+    assert weighed == pytest.approx(reader.bytes_read - before, rel=0.01)
+    listing = Listing([0, 100, 200, 300, 1000, 1100])
+    assert Selection(reader, listing).weight(MUONS) == pytest.approx(reader.weight(MUONS) * 1100 / 300)
+    assert View(reader, {}, Supply()).weight(MUONS) == reader.weight(MUONS)
+
+
+def test_what_an_entry_of_an_rntuple_weighs(written: Path) -> None:
+    reader = Reader(str(written), "ntuple")
+    before, names = reader.bytes_read, list(reader.names)
+    weighed = reader.weight(names) * reader.entries
+    reader.read([name for name in names if reader.is_plain(name)], 0, reader.entries)
+    assert weighed == pytest.approx(reader.bytes_read - before, rel=0.1)
 
 
 def test_layout_gives_common_basket_boundaries(written: Path) -> None:

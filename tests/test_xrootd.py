@@ -19,7 +19,7 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.protocol.messages import File
 from eventmill.session.locate import located
 from eventmill.worker import xrootd
-from eventmill.worker.prefetch import Openings
+from eventmill.worker.prefetch import MOST_OPENING, Openings, Place
 from eventmill.worker.readers import Reader, ReaderCache
 from eventmill.worker.sources import source_class
 from hypothesis import given
@@ -73,9 +73,9 @@ def test_ranges_beyond_the_limits_of_a_server_arrive_whole(
     shutil.copy(big, xrootd_server.folder / "limits.root")
     data = big.read_bytes()
     with xrootd.XRootDSource(f"{xrootd_server.url}/limits.root") as source:
-        most, largest = source._read_limits()
+        most, largest = source.known.limits()
         assert most > 1 and largest > 1000, "what the server told"
-        monkeypatch.setattr(source, "_read_limits", lambda: (3, 1000))
+        monkeypatch.setattr(source.known, "limits", lambda: (3, 1000))
         ranges = [(0, 2500), (2500, 2500), (200_000, 203_001), (17, 18)]
         before = source.num_requests
         chunks = source.chunks(ranges, SimpleQueue())
@@ -127,6 +127,23 @@ def test_whether_an_open_file_is_still_the_same_is_asked_ahead(xrootd_server: XR
         assert answered - since >= 0.2
         assert cache.get(*place[:2], since) is reader
         assert time.monotonic() - answered < 0.1
+        cache.close()
+
+
+def test_files_are_opened_side_by_side(xrootd_server: XRootDServer) -> None:
+    """A slot that has to begin many far files waits for the round trips of all of them at once."""
+    names = [f"beside{number}.root" for number in range(MOST_OPENING)]
+    for name in names:
+        shutil.copy(data_path(HZZ), xrootd_server.folder / name)
+    with far_away(xrootd_server.port, delay=0.2) as port:
+        places: list[Place] = [(f"root://127.0.0.1:{port}//{name}", "events", None) for name in names]
+        Reader(*places[0][:2]).close()
+        cache, openings = ReaderCache(), Openings()
+        began = time.monotonic()
+        openings.begin(cache, places)
+        openings.hand_over(cache, places)
+        assert time.monotonic() - began < 0.4 * 2, "each takes 0.4 s by itself"
+        assert all(cache.peek(*place) is not None for place in places)
         cache.close()
 
 

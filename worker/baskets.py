@@ -105,6 +105,13 @@ class Baskets:
         """Have `branch` say from now on that only uproot can read this one."""
         self._branches[name] = None
 
+    def weight(self, names: Iterable[str]) -> float:
+        """Bytes in the file of an entry of some branches, with the counters of their lists, on average."""
+        branches = {branch.name: branch for branch in map(self._plain, names)}
+        branches |= {branch.counter: self._plain(branch.counter) for branch in branches.values() if branch.counter}
+        size = sum(stop - start for branch in branches.values() for start, stop in branch.spans)
+        return size / max((int(branch.edges[-1]) for branch in branches.values()), default=1)
+
     def ahead(self, names: Iterable[str], ranges: Sequence[Range]) -> None:
         """Ask a remote file for the baskets that `read` will need, and return at once."""
         if isinstance(self._source, ReadAhead):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .bites import BITE_SECONDS
 from .sources import AHEAD_BYTES
@@ -33,12 +33,15 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Entries `[start, stop)` of a lease that are to be read, `bite` of them at a time."""
+    """Entries `[start, stop)` of a lease that are to be read, `bite` of them at a time; each has `weight` bytes in the file,
+    on average, 0 where that is not known.
+    """
 
     lease: Key
     start: int
     stop: int
     bite: int
+    weight: float = 0.0
 
     @property
     def end(self) -> int:
@@ -61,17 +64,11 @@ class Horizon:
 
     def __init__(self) -> None:
         self._seconds = BITE_SECONDS
-        self._size = 0.0
         self._asked: dict[Key, int] = {}
 
     def bite_took(self, seconds: float) -> None:
         """A bite was computed in `seconds`, without what it waited for its data."""
         self._seconds += (seconds - self._seconds) / 2
-
-    def entries_had(self, entries: int, size: int) -> None:
-        """`size` bytes were asked for, for so many entries."""
-        if entries:
-            self._size += (size / entries - self._size) / (2 if self._size else 1)
 
     def depth(self, latency: float) -> float:
         """Bites to ask for ahead when an answer takes `latency` seconds: those that are computed until its first byte is
@@ -93,14 +90,14 @@ class Horizon:
         pieces = []
         for stretch in stretches:
             at, asked = stretch.start, self._asked.get(stretch.lease, 0)
-            size = max(stretch.bite, math.ceil(least / self._size) if self._size else 0)
+            size = max(stretch.bite, math.ceil(least / stretch.weight) if stretch.weight else 0)
             while at < stretch.stop and depth > 0 and room > 0:
                 end = Stretch(stretch.lease, at, stretch.stop, size).end
                 start, is_next = max(at, asked), stretch is stretches[0] and at == stretch.start
                 if start < end and (is_next or end - start >= CRUMB * (end - at)):
-                    pieces.append(Stretch(stretch.lease, start, end, stretch.bite))
+                    pieces.append(replace(stretch, start=start, stop=end))
                     asked = self._asked[stretch.lease] = end
-                depth, room, at = depth - (end - at) / stretch.bite, room - self._size * (end - at), end
+                depth, room, at = depth - (end - at) / stretch.bite, room - stretch.weight * (end - at), end
         return pieces
 
     def keep(self, leases: Container[Key]) -> None:

@@ -114,6 +114,15 @@ class Pages:
         entries = int(self.edges[cluster + 1] - self.edges[cluster])
         return max(1, entries * len(fields) // max(1, pages))
 
+    def weight(self, names: Iterable[str]) -> float:
+        """Bytes in the file of an entry of some fields, as it is in the cluster in the middle; 0 if only uproot can tell."""
+        low, high = self.edges[max(0, len(self.edges) // 2 - 1) :][:2].tolist()
+        try:
+            size = sum(stop - start for start, stop in self._missing(names, [(low, high)]))
+        except IrregularError:
+            return 0.0
+        return float(size / max(1, high - low))
+
     def ahead(self, names: Iterable[str], ranges: Sequence[Range]) -> None:
         """Ask a remote file for the pages that `read` will need, and return at once."""
         if isinstance(self._source, ReadAhead):

@@ -2,7 +2,7 @@
 
 A reader belongs to one thread at a time. Either an *order* is out, and the thread of this module reads, or none is, and
 the slot's own thread may (`settle` waits for that). So readers need no locks. Files that are waited for are opened in
-another thread: nobody else has their readers yet.
+other threads: nobody else has their readers yet.
 
 Two threads on one core would only hinder each other. The next bite is read ahead where that gains time: where the file is
 far, where a core is spare, or where bytes are waited for.
@@ -27,7 +27,7 @@ from .view import View
 WAITS = 0.25
 """From this part of its time that a slot waits for the bytes of files that are not far, they are read ahead too."""
 MOST_OPENING = 4
-"""Files that are opened ahead at most: of more, the first are of packets that went to somebody else."""
+"""Files that are opened ahead at most, side by side: of more, the first are of packets that went to somebody else."""
 
 
 Place = tuple[str, str, Wallet | None]
@@ -45,11 +45,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A bite that the thread reads, and how many entries it has asked for ahead, with how many bytes."""
+    """A bite that the thread reads."""
 
     lease: Key
     fetched: Fetched
-    done: Future[tuple[int, int]]
+    done: Future[None]
 
 
 class Prefetch:
@@ -110,7 +110,7 @@ class Prefetch:
         self.settle()
         order, self._order = self._order, None
         if order is not None:
-            self._horizon.entries_had(*order.done.result())
+            order.done.result()
             fetched = order.fetched
             fetched.idle = min(_idle(began), fetched.waited)
             if (order.lease, fetched.start) == (lease, start) and file_of(fetched.source) is file_of(source):
@@ -138,10 +138,9 @@ class Prefetch:
         fetched = Fetched(first.source, first.stretch.start, first.stretch.end, self.settle)
         names = first.names if reads else Names()
 
-        def carry_out() -> tuple[int, int]:
-            asked = _ask(far)
+        def carry_out() -> None:
+            _ask(far)
             fetched.fetch(names)
-            return asked
 
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "read ahead")
@@ -150,7 +149,7 @@ class Prefetch:
     def ask(self, plans: Sequence[Plan], halvings: int = 0) -> None:
         """Ask for the bytes of what comes next at once, before there is anything to compute."""
         self.settle()
-        self._horizon.entries_had(*_ask(self._pieces(plans, halvings)))
+        _ask(self._pieces(plans, halvings))
 
     def _pieces(self, plans: Sequence[Plan], halvings: int) -> list[tuple[Plan, Stretch]]:
         """What is to be asked for now, of files that are far."""
@@ -173,14 +172,14 @@ class Prefetch:
 
 
 class Openings:
-    """Files that are being opened in a thread, for packets that wait; of those that are open, whether they still are what
+    """Files that are being opened in threads, for packets that wait; of those that are open, whether they still are what
     their path means.
 
     Files are named as `ReaderCache.new` takes them: by path, tree, and what is shown to their server.
     """
 
     def __init__(self) -> None:
-        self._thread: ThreadPoolExecutor | None = None
+        self._threads: ThreadPoolExecutor | None = None
         self._opening: dict[Place, Future[Reader]] = {}
         self._checking: dict[Reader, Future[bool]] = {}
 
@@ -189,20 +188,20 @@ class Openings:
 
         What is open since before `since` is asked for at its server, as `ReaderCache.get` would do and wait.
         """
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "open ahead")
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(MOST_OPENING, "open ahead")
         for file in files:
             reader = readers.peek(*file)
             if reader is not None:
                 if reader.is_far and reader.opened < since and reader not in self._checking:
                     self._checking = {known: asked for known, asked in self._checking.items() if not asked.done()}
-                    self._checking[reader] = self._thread.submit(reader.is_current, since)
+                    self._checking[reader] = self._threads.submit(reader.is_current, since)
                 continue
             opening = self._opening.get(file)
             if opening is None:
                 while len(self._opening) >= MOST_OPENING:
                     self._opening.pop(next(iter(self._opening))).add_done_callback(_close)
-                self._opening[file] = self._thread.submit(readers.new, *file)
+                self._opening[file] = self._threads.submit(readers.new, *file)
             elif opening.done() and opening.exception() is None:
                 readers.adopt(self._opening.pop(file).result(), *file)
 
@@ -220,15 +219,11 @@ class Openings:
                 readers.adopt(opening.result(), *file)
 
 
-def _ask(pieces: Sequence[tuple[Plan, Stretch]]) -> tuple[int, int]:
-    """Ask for bytes ahead; for how many entries, and how many bytes that was."""
-    entries = size = 0
+def _ask(pieces: Sequence[tuple[Plan, Stretch]]) -> None:
+    """Ask for bytes ahead."""
     for plan, piece in pieces:
-        before = plan.source.traffic.bytes_read
         with contextlib.suppress(DatasetError):  # whoever reads it gets the same, and it is about those entries then
             plan.source.ahead(plan.names.columns, piece.start, piece.stop)
-        entries, size = entries + piece.stop - piece.start, size + plan.source.traffic.bytes_read - before
-    return entries, size
 
 
 def _close(opening: Future[Reader]) -> None:
@@ -240,6 +235,14 @@ def _idle(began: tuple[float, float]) -> float:
     """Seconds since then in which no thread of this process computed."""
     clock, cpu = began
     return max(0.0, time.monotonic() - clock - (time.process_time() - cpu))
+
+
+def weight_of(source: FileSource, names: Names) -> float:
+    """Bytes in its file of an entry of these columns, 0 if nobody knows: whoever reads them will hear why."""
+    try:
+        return source.weight(names.columns)
+    except DatasetError:
+        return 0.0
 
 
 def file_of(source: FileSource) -> Reader | View:

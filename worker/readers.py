@@ -31,6 +31,7 @@ from .clusters import Clusters
 from .columns import Column, Flat, Jagged, Strings
 from .credentials import Wallet
 from .events import LazyEvents, layout_of
+from .kept import kept
 from .layouts import Branch
 from .local import LocalSource, Range
 from .opening import opened, told
@@ -89,6 +90,7 @@ class Reader:
         """Changes when the file is replaced by another one of the same name: its UUID and size."""
         self.touched: set[str] = set()
         """Names of the branches that have been read since the last call of `events`."""
+        self._weights: dict[tuple[str, ...], float] = {}
         self._opening = path, timeout, wallet
         try:
             with explained(self.path, "cannot be opened"):
@@ -125,7 +127,7 @@ class Reader:
         """Bytes asked for from the file so far, compressed as they are."""
         return int(self.source.bytes_read)
 
-    @functools.cached_property
+    @kept
     def directory(self) -> Any:
         """The file as uproot has it. Who was told its layout opens it only for what is not plain."""
         with explained(self.path, "cannot be opened"):
@@ -154,7 +156,7 @@ class Reader:
         source = self.source
         return Traffic(source.requests, source.bytes_read, source.waited, source.latency)
 
-    @functools.cached_property
+    @kept
     def names(self) -> Mapping[str, Any]:
         """All branches (fields, in an RNTuple) by name; of several with one name, all but the first by their path."""
         if self._described is not None:
@@ -166,12 +168,12 @@ class Reader:
             names[path if branch.name in names else branch.name] = branch
         return names
 
-    @functools.cached_property
+    @kept
     def _tree(self) -> Any:
         """The tree as uproot has it: of a tree of numbers only what is not plain needs that."""
         return self._find_tree(self.tree)
 
-    @functools.cached_property
+    @kept
     def keeping(self) -> Any:
         """The file's directory for others to take trees from, again and again: with 1,500 branches, each time takes a second
         where none is kept.
@@ -194,7 +196,7 @@ class Reader:
         chunk, _ = key.get_uncompressed_chunk_cursor()
         return parsed(bytes(chunk.raw_data), key.fKeylen)
 
-    @functools.cached_property
+    @kept
     def tree_aliases(self) -> dict[str, str]:
         """The aliases that the tree itself has (`TTree::SetAlias`), in the syntax of ROOT."""
         has_none = self.is_rntuple if self._described is None else not self._described.has_aliases
@@ -277,6 +279,15 @@ class Reader:
         baskets = [len(edges) - 1 for name in names if (edges := self._edges(name)) is not None]
         return max(1, self.entries * len(baskets) // max(1, sum(baskets)))
 
+    def weight(self, branches: Iterable[str]) -> float:
+        """Bytes in the file of an entry of the branches, compressed as they are, on average; only plain ones count."""
+        names = tuple(branches)
+        if names not in self._weights:
+            plain = [name for name in names if self.is_plain(self._known(name))]
+            with explained(self.path, "cannot be read"):
+                self._weights[names] = self.baskets.weight(plain) if self.entries else 0.0
+        return self._weights[names]
+
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Ask a remote file for what `read` of the same entries will need, and return at once.
 
@@ -353,7 +364,7 @@ class Reader:
         self.touched.add(name)
         return array
 
-    @functools.cached_property
+    @kept
     def _clusters(self) -> Clusters:
         return Clusters(self.baskets.edges if isinstance(self.baskets, Pages) else np.zeros(1, dtype=np.int64))
 
@@ -373,7 +384,7 @@ class Reader:
         with explained(self.path, "cannot be read"):
             return self.lazy.array(self, start, stop)
 
-    @functools.cached_property
+    @kept
     def lazy(self) -> LazyEvents:
         """Makes arrays of events whose columns are read when they are touched."""
         with explained(self.path, "cannot be read"):

@@ -6,7 +6,7 @@ each other are read in one go; where none is listed for longer than a basket las
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,13 @@ class Selection:
         layout = self.reader.layout(branches)
         edges = np.unique(self.listing.positions(layout.clusters))
         return FileLayout(len(self.listing), tuple(edges.tolist()), layout.tree, layout.identity)
+
+    def weight(self, branches: Iterable[str]) -> float:
+        """As `Reader.weight`, of a listed entry: what lies between them comes along, as far as baskets reach."""
+        if not len(self.listing):
+            return 0.0
+        low, high = self.covering(self.first, self.entries)
+        return self.reader.weight(branches) * min((high - low) / len(self.listing), self._stride)
 
     def numbers(self, start: int, stop: int) -> Entries:
         """The entries at the positions `[start, stop)`."""

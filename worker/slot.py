@@ -41,7 +41,7 @@ from .isolation import MOST_FAULTS, Fault, Isolation, gaps
 from .meter import Meter
 from .modules import own_modules
 from .packets import Compaction, Packet, Todo, is_of, packet_end
-from .prefetch import Openings, Plan, Prefetch, file_of
+from .prefetch import Openings, Plan, Prefetch, file_of, weight_of
 from .readers import Reader, ReaderCache
 from .running import Running
 from .selection import Selection, listed
@@ -361,8 +361,14 @@ class SlotProcess:
         return running.source
 
     def _file(self, running: Running, lease: messages.Lease) -> Reader | View:
-        """The file of a lease, opened if it is not, as the analysis sees it."""
+        """The file of a lease, opened if it is not, as the analysis sees it.
+
+        Of a far file that is open its server is asked whether it still is the same; its bytes are asked for meanwhile.
+        """
         self.prefetch.settle()
+        if lease.opening and "://" in lease.file.path:
+            self._receive(wait=False)  # the next leases came together with this one
+            self.prefetch.ask(list(self._plans_of_waiting([lease, *self.todo])), self.row.halvings)
         since, wallet = running.began if lease.opening else 0.0, running.wallet
         self.openings.hand_over(self.readers, [(*place, wallet) for place in places(lease.file)])
         return running.views.get(self.readers, lease.file, since, lease.identity, wallet)
@@ -443,17 +449,23 @@ class SlotProcess:
         if packet.lease.bite is not None:
             return
         if start < packet.stop:
-            bite = self._size(running, packet.lease, packet.stop - start)
-            yield Plan(Stretch(packet.key, start, packet.stop, bite), source, self._names(running, task, source))
-        for lease in self.todo:
+            yield self._plan(running, task, source, packet.lease, start, packet.stop)
+        yield from self._plans_of_waiting(self.todo)
+
+    def _plans_of_waiting(self, todo: Iterable[Todo]) -> Iterator[Plan]:
+        for lease in todo:
             if isinstance(lease, messages.Lease) and lease.file.kind == "tree" and lease.bite is None:
                 other = self.queries[lease.query]
                 waiting = self._source_of_waiting(other, lease)
                 if waiting is not None and other.task is not None and lease.start < waiting.entries:
-                    stop = min(lease.stop, waiting.entries)
-                    bite = self._size(other, lease, stop - lease.start)
-                    stretch = Stretch((lease.query, lease.lease), lease.start, stop, bite)
-                    yield Plan(stretch, waiting, self._names(other, other.task, waiting))
+                    yield self._plan(other, other.task, waiting, lease, lease.start, min(lease.stop, waiting.entries))
+
+    def _plan(
+        self, running: Running, task: Task, source: FileSource, lease: messages.Lease, start: int, stop: int
+    ) -> Plan:
+        names, bite = self._names(running, task, source), self._size(running, lease, stop - start)
+        weight = weight_of(source, names) if source.is_far else 0.0
+        return Plan(Stretch((lease.query, lease.lease), start, stop, bite, weight), source, names)
 
     def _source_of_waiting(self, running: Running, lease: messages.Lease) -> FileSource | None:
         """Where the entries of a packet that waits come from. Its file is opened meanwhile; None until that is done."""

@@ -155,6 +155,11 @@ class ReadAhead(Counts):
 class XRootDAhead(ReadAhead, XRootDSource):
     """root:// and roots://."""
 
+    @property
+    def latency(self) -> float:  # type: ignore[override]
+        """As known of the server."""
+        return self.known.latency
+
 
 class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
     """Anything that fsspec reads.

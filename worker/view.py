@@ -10,7 +10,6 @@ evaluating it over no events; this also tells its type.
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from ..protocol.messages import File
 from .columns import Column, Flat, Jagged, offsets_of
 from .credentials import Wallet
 from .events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed, raised
+from .kept import kept
 from .local import Range
 from .readers import FileLayout, Reader, ReaderCache, advice, column_of
 from .sources import Traffic
@@ -72,7 +72,7 @@ class View:
         for alias in supply.aliases:
             self._check_alias(alias)
 
-    @functools.cached_property
+    @kept
     def names(self) -> dict[str, None]:
         """All that `read` takes."""
         friends = dict.fromkeys(column for name, reader in self.friends.items() for column in reader.names)
@@ -126,6 +126,10 @@ class View:
     def stride(self, branches: Sequence[str] | None = None) -> int:
         """As `Reader.stride`."""
         return self.reader.stride(self._own(branches))
+
+    def weight(self, branches: Iterable[str]) -> float:
+        """As `Reader.weight`, in all files."""
+        return sum(reader.weight(names) for reader, names in self._by_reader(self._stored(branches)).items())
 
     def types(self, branches: Iterable[str]) -> dict[str, str]:
         """As `Reader.types`; of branches that are filled in there is nothing to tell."""
@@ -203,7 +207,7 @@ class View:
         self.touched = set()
         return self.lazy.array(self, start, stop)
 
-    @functools.cached_property
+    @kept
     def lazy(self) -> LazyEvents:
         """As `Reader.lazy`."""
         own = self.reader.lazy
@@ -355,7 +359,7 @@ class Alias:
         """The columns that it reads, as far as evaluating it over no events tells."""
         return self._tried[1]
 
-    @functools.cached_property
+    @kept
     def _tried(self) -> tuple[Any, tuple[str, ...]]:
         nothing = _Nothing(self._view.lazy)
         with warnings.catch_warnings():
