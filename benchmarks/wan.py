@@ -1,6 +1,6 @@
 """Reading across a wide-area link: the jet triple from an XRootD server that is 0, 10 and 100 ms away.
 
-    python -m benchmarks.wan                           8 million events at 1 Gb/s: about three minutes
+    python -m benchmarks.wan                           8 million events at 1 Gb/s: about five minutes
     python -m benchmarks.wan --events 1000000 --files 2    a quick look
     python -m benchmarks.wan --gigabits 0              a link as fast as the proxy is
     python -m benchmarks.wan --readme                  puts the table into benchmarks/README.md
@@ -36,7 +36,8 @@ from .xrootd_server import serving
 
 ANALYSIS = "trijet"
 ROUND_TRIPS = (0.0, 0.010, 0.100)
-TITLES = {"eventmill": "eventmill", "uproot": "uproot + numba, 1 process"}
+TITLES = {"eventmill": "eventmill", "one": "eventmill, 1 slot", "uproot": "uproot + numba, 1 process"}
+"""Where all slots together compute faster than the link carries, one of them by itself shows what waiting is left."""
 PACKAGES = ("eventmill", "fsspec-xrootd", "numba", "uproot", "xrootd")
 
 
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 with far_away(server.port, delay, options.gigabits * 1e9 / 8) as port:
                     urls = [f"root://127.0.0.1:{port}//{name}" for name in names]
                     for name in TITLES:
-                        runs[name].append(_in_child(name, options.slots, small, urls))
+                        runs[name].append(_in_child(name, _processes(name, options), small, urls))
     table = _report(found, options, load)
     print(f"\n{table}")
     contents = [run.contents for runs in found.values() for pairs in runs.values() for pair in pairs for run in pair]
@@ -107,12 +108,17 @@ def _report(found: dict[float, Runs], options: argparse.Namespace, load: float) 
             for which in (0, 1):
                 wall, cpu = (_median(pairs, which, what) for what in ("wall", "cpu"))
                 at_once = _median(found[0.0][name], which, "wall")
-                processes = options.slots if name == "eventmill" else 1
-                cells += [f"{wall:.2f}", f"{wall / at_once:.3f}", f"{cpu:.2f}", f"{cpu / wall / processes:.0%}"]
+                efficiency = cpu / wall / _processes(name, options)
+                cells += [f"{wall:.2f}", f"{wall / at_once:.3f}", f"{cpu:.2f}", f"{efficiency:.0%}"]
             lines.append(cells)
     what = f"{options.events:,} events in {options.files} files, {options.slots} slots, kernels compiled before"
     how = f"link of {link}; {size / 1e6:.0f} MB pass{fastest}; medians of {options.repeat}."
     return "\n".join([heading(PACKAGES, load), f"{what}; {how}", "", rows(header, lines)])
+
+
+def _processes(name: str, options: argparse.Namespace) -> int:
+    """How many of a system read and compute."""
+    return int(options.slots) if name == "eventmill" else 1
 
 
 def _median(pairs: list[tuple[Run, Run]], which: int, what: str) -> float:
@@ -159,7 +165,7 @@ def with_uproot(small: str, urls: list[str]) -> list[Run]:
 
 def measure(name: str, slots: str, small: str, *urls: str) -> list[Run]:
     """Two runs of a system."""
-    return with_eventmill(int(slots), small, list(urls)) if name == "eventmill" else with_uproot(small, list(urls))
+    return with_uproot(small, list(urls)) if name == "uproot" else with_eventmill(int(slots), small, list(urls))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
