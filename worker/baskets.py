@@ -105,6 +105,10 @@ class Baskets:
         """Have `branch` say from now on that only uproot can read this one."""
         self._branches[name] = None
 
+    def forget(self) -> None:
+        """Drop what is kept for a next read."""
+        self._ranges, self._held, self._lists, self._counter_chunks = (), {}, {}, {}
+
     def ahead(self, names: Iterable[str], ranges: Sequence[Range]) -> None:
         """Ask a remote file for the baskets that `read` will need, and return at once."""
         if isinstance(self._source, ReadAhead):

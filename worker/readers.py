@@ -286,7 +286,8 @@ class Reader:
             self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
 
     def forget_ahead(self) -> None:
-        """Drop what was asked for ahead: nobody is going to read it."""
+        """Drop what was asked for ahead, and what is kept for a next read: nobody is going to read there."""
+        self.baskets.forget()
         if isinstance(self.source, ReadAhead):
             self.source.forget()
 
