@@ -354,6 +354,22 @@ def test_the_cache_keeps_the_last_files_open(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_files_of_the_packet_in_hand_stay_open_whatever_else_is_opened(tmp_path: Path) -> None:
+    """A file with many friends, or with some while those of the next packet are opened, used to be closed by them."""
+    paths = [shutil.copy(data_path(HZZ), tmp_path / f"{i}.root") for i in range(9)]
+    cache = ReaderCache(most=3)
+    in_hand = [(str(path), "events", None) for path in paths[:4]]
+    cache.take_up(in_hand)
+    readers = [cache.get(*place) for place in in_hand]
+    for path in paths[4:]:
+        cache.adopt(cache.new(str(path), "events"), str(path), "events")
+    assert all(len(reader.read(["MET_px"], 0, 10)["MET_px"]) == 10 for reader in readers)
+    cache.take_up([])
+    cache.get(str(paths[4]), "events")
+    assert sum(not reader.source.closed for reader in readers) < 3, "nothing holds them any longer"
+    cache.close()
+
+
 def test_the_cache_opens_a_local_file_anew_that_is_another_by_now(tmp_path: Path) -> None:
     path = tmp_path / "a.root"
     shutil.copy(data_path(HZZ), path)

@@ -43,6 +43,9 @@ from .trouble import explained
 MOST_CLUSTERS = 1000
 """A layout travels in a message: of more boundaries, evenly chosen ones are kept."""
 
+Place = tuple[str, str, Wallet | None]
+"""What tells an open file from others: its path, its tree, and what is shown to its server."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileLayout:
@@ -449,8 +452,13 @@ class ReaderCache:
     def __init__(self, most: int = 10, timeout: float = 30.0) -> None:
         self._most = most
         self._timeout = timeout
-        self._readers: OrderedDict[tuple[str, str, Wallet | None], Reader] = OrderedDict()
+        self._readers: OrderedDict[Place, Reader] = OrderedDict()
         self._layouts: dict[tuple[str, str], bytes] = {}
+        self._in_hand: set[Place] = set()
+
+    def take_up(self, places: Iterable[Place]) -> None:
+        """A packet of these files is in hand: they stay open, whatever is opened meanwhile, until the next is taken up."""
+        self._in_hand = set(places)
 
     def get(self, path: str, tree: str, since: float = 0.0, identity: str = "", wallet: Wallet | None = None) -> Reader:
         """The reader of a tree in a file, opened if it is not open, or if another file is there by now.
@@ -495,8 +503,9 @@ class ReaderCache:
     def adopt(self, reader: Reader, path: str, tree: str, wallet: Wallet | None = None) -> None:
         """Take a reader that was opened elsewhere into the cache."""
         self.drop(path, tree, wallet)
-        while len(self._readers) >= self._most:
-            self._readers.popitem(last=False)[1].close()
+        spare = [place for place in self._readers if place not in self._in_hand]
+        for place in spare[: max(0, len(self._readers) + 1 - self._most)]:
+            self.drop(*place)
         self._readers[path, tree, wallet] = reader
 
     def peek(self, path: str, tree: str, wallet: Wallet | None = None) -> Reader | None:

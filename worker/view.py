@@ -421,6 +421,7 @@ class Views:
         Raises:
             DatasetError: as `ReaderCache.get` and `View`.
         """
+        readers.take_up((*place, wallet) for place in places(file))
         own, *others = identities(identity, len(file.friends))
         reader = readers.get(file.path, file.tree, since, own, wallet)
         if self._is_plain(file, reader):
