@@ -99,7 +99,7 @@ class Reader:
                 if known is None:
                     self.source: Counts | LocalSource = self.directory.file.source
                     self.tree = self._only_tree() if tree == "" else tree
-                    self.identity = f"{self.directory.file.uuid}:{self.directory.file.fEND}"
+                    self.identity = _identity(self.directory)
                     self._described = self._description()
                 else:
                     self.source, shared, self._described = known
@@ -132,14 +132,21 @@ class Reader:
     def directory(self) -> Any:
         """The file as uproot has it. Who was told its layout opens it only for what is not plain."""
         with explained(self.path, "cannot be opened"):
-            return opened(*self._opening)
+            directory = opened(*self._opening)
+        if self.identity not in ("", _identity(directory)):
+            directory.close()
+            raise DatasetError(f"{self.path} has changed since it was opened: submit the query again")
+        return directory
 
     def news(self) -> bytes:
         """The file's layout, to be told to other slots, once; nothing if it came from them, or cannot be told."""
         if not self._is_news or self._described is None or self.source.stamp is None:
             return b""
         self._is_news = False
-        return SharedLayout.of(self.tree, self._described, self.identity, self.source.stamp).packed()
+        try:
+            return SharedLayout.of(self.tree, self._described, self.identity, self.source.stamp).packed()
+        except ValueError:  # too many baskets to be worth it
+            return b""
 
     @property
     def readers(self) -> list[Reader]:
@@ -522,6 +529,10 @@ class ReaderCache:
         """Close all of them."""
         while self._readers:
             self._readers.popitem()[1].close()
+
+
+def _identity(directory: Any) -> str:
+    return f"{directory.file.uuid}:{directory.file.fEND}"
 
 
 def _described(identity: str) -> str:
