@@ -71,6 +71,13 @@ def test_a_file_that_was_replaced_is_opened_anew(path: str, tmp_path: Path) -> N
     assert reader.entries == 20_000 and reader.news()
 
 
+def test_what_uproot_reads_of_a_told_file_is_counted_too(path: str) -> None:
+    told = Reader(path, "Events", layout=Reader(path, "Events").news())
+    assert told.bytes_read == told.traffic.requests == 0
+    told.array("Muon_pt", 0, 30_000)
+    assert told.bytes_read == told.traffic.bytes_read > 100_000 and told.traffic.requests > 1
+
+
 def test_a_file_that_was_told_is_not_mixed_with_one_that_takes_its_place(tmp_path: Path) -> None:
     """Plain branches are read from the file that was opened; uproot would open the one that is there by now."""
 

@@ -126,7 +126,7 @@ class Reader:
     @property
     def bytes_read(self) -> int:
         """Bytes asked for from the file so far, compressed as they are."""
-        return int(self.source.bytes_read)
+        return self.traffic.bytes_read
 
     @functools.cached_property
     def directory(self) -> Any:
@@ -161,8 +161,10 @@ class Reader:
     @property
     def traffic(self) -> Traffic:
         """What has been asked for so far, and how long it took."""
-        source = self.source
-        return Traffic(source.requests, source.bytes_read, source.waited, source.latency)
+        sources = [self.source]
+        if "directory" in self.__dict__ and self.directory.file.source is not self.source:  # uproot had to open it, too
+            sources.append(self.directory.file.source)
+        return Traffic.of(Traffic(it.requests, it.bytes_read, it.waited, it.latency) for it in sources)
 
     @functools.cached_property
     def names(self) -> Mapping[str, Any]:

@@ -44,6 +44,17 @@ class Traffic:
     waited: float = 0.0
     latency: float = 0.0
 
+    @classmethod
+    def of(cls, parts: Iterable[Traffic]) -> Traffic:
+        """All of it together, with the longest latency."""
+        parts = list(parts)
+        return cls(
+            sum(part.requests for part in parts),
+            sum(part.bytes_read for part in parts),
+            sum(part.waited for part in parts),
+            max((part.latency for part in parts), default=0.0),
+        )
+
 
 class Timed:
     """A uproot future that tells its source for how long it was waited for."""
