@@ -18,6 +18,7 @@ import uproot
 from eventmill.protocol.errors import DatasetError
 from eventmill.worker.columns import Column, Flat, Jagged, Strings
 from eventmill.worker.readers import FileLayout, Reader, ReaderCache
+from eventmill.worker.trouble import explained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skhep_testdata import data_path
@@ -273,6 +274,13 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     ):
         with pytest.raises(DatasetError, match=words):
             Reader(str(path), "events")
+
+
+@pytest.mark.parametrize("kind", [RecursionError, MemoryError, OverflowError, ZeroDivisionError, UnicodeDecodeError])
+def test_whatever_damaged_bytes_make_parsers_raise_names_the_file(kind: type[Exception]) -> None:
+    """An object within itself in a damaged file, and the size of an array: both were taken for faults of the analysis."""
+    with pytest.raises(DatasetError, match=r"a\.root cannot be read"), explained("a.root", "cannot be read"):
+        raise kind(*("utf-8", b"", 0, 1, "no") if kind is UnicodeDecodeError else ("no",))
 
 
 def test_others_take_the_same_tree_again_and_again() -> None:

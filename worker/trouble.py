@@ -30,6 +30,9 @@ _READING_ERRORS = (
     KeyError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
 )
 """What uproot raises for bytes that it cannot make sense of: by its parsers' nature, nearly anything."""
 _PERMANENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
