@@ -311,3 +311,26 @@ def test_baskets_may_be_read_by_one_thread_after_another() -> None:
             column = threads.submit(reader.read, ["MET_px"], start, start + 100).result()["MET_px"]
             assert len(column) == 100
     reader.close()
+
+
+def test_little_is_kept_of_what_was_read_and_nothing_of_what_is_done_with(tmp_path: Path) -> None:
+    """A slot keeps ten files open: each used to keep the last bite as it was, with the compressed bytes of its counters."""
+    lists = ak.unflatten(np.arange(400_000.0), np.full(100_000, 4))
+    with uproot.recreate(tmp_path / "long.root", compression=uproot.ZSTD(1)) as file:
+        tree = file.mktree("events", {"x": np.float64, "y": "var * float64"})
+        for start in range(0, 100_000, 1000):
+            tree.extend({"x": np.arange(1000.0), "y": lists[start : start + 1000]})
+    reader = Reader(str(tmp_path / "long.root"), "events")
+    reader.read(["x", "y"], 0, 1000)
+    tracemalloc.start()
+    try:
+        reader.read(["x", "y"], 0, 99_500)
+        kept, _ = tracemalloc.get_traced_memory()
+        assert kept < 2_500_000, "of 4 MB: where the lists begin, and the last baskets"
+        reader.forget_ahead()
+        kept, _ = tracemalloc.get_traced_memory()
+        assert kept < 100_000
+    finally:
+        tracemalloc.stop()
+    assert reader.read(["y"], 99_400, 99_600)["y"].offsets[-1] == 600 * 4
+    reader.close()

@@ -19,7 +19,7 @@ from eventmill.protocol import messages as m
 from eventmill.protocol.credentials import Credentials
 from eventmill.protocol.errors import DatasetError, EventmillError
 from eventmill.worker.core import AgentCore
-from eventmill.worker.credentials import Wallet, wallet_of, wearing
+from eventmill.worker.credentials import Wallet, _Wearer, fits, shown, wallet_of, wearing
 from eventmill.worker.effects import ToSlot
 from grid import Grid
 from skhep_testdata import data_path
@@ -158,8 +158,25 @@ def test_a_keytab_of_the_session(session: em.Session, grid: Grid, tmp_path: Path
         shutil.copy(data_path(HZZ), server.folder / "hzz.root")
         url = f"{server.url}/hzz.root"
         assert read(session, url, alice) == EVENTS
+        assert "does not accept a worker without" in refused(session, url)
+        assert read(session, url, alice) == EVENTS
         assert "does not let the query's credentials (an sss keytab) read it" in refused(session, url, bob)
         assert read(session, url, alice) == EVENTS
+
+
+def test_the_keytab_of_a_worker_is_not_taken_for_that_of_a_query(
+    monkeypatch: pytest.MonkeyPatch, grid: Grid, tmp_path: Path
+) -> None:
+    """Who asks first when a query's credentials are worn finds those in the environment."""
+    own, alice = grid.keytab("worker", tmp_path / "own"), grid.keytab("alice", tmp_path / "alice")
+    monkeypatch.setenv("XrdSecSSSKT", str(own))
+    monkeypatch.setattr("eventmill.worker.credentials._wearer", _Wearer())
+    wallet = wallet_of(em.Credentials(sss=alice).pack())
+    with wearing(wallet):
+        assert fits(wallet) and not fits(None)
+        assert shown(None) == f"what this worker has (the keytab {own})"
+    with wearing(None):
+        assert not fits(None), "the client has read the other one"
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

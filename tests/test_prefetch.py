@@ -13,17 +13,21 @@ import numpy as np
 import pytest
 import uproot
 from bench import Bench, Line
+from eventmill.packetizer.supply import Supply
 from eventmill.protocol import messages as m
 from eventmill.protocol.errors import DatasetError
 from eventmill.worker import sources
 from eventmill.worker.bites import LARGEST_SIZE, Bites
 from eventmill.worker.fetched import REMEMBERED, Fetched, Names, Touched
 from eventmill.worker.horizon import Horizon, Stretch
+from eventmill.worker.prefetch import Plan, Prefetch
 from eventmill.worker.readers import Reader, ReaderCache
 from eventmill.worker.slot import SlotProcess
 from eventmill.worker.sources import AHEAD_BYTES, ReadAhead
+from eventmill.worker.view import View
 from hypothesis import given
 from hypothesis import strategies as st
+from skhep_testdata import data_path
 from xrootd_server import XRootDServer
 
 from benchmarks.delay_proxy import far_away
@@ -179,6 +183,17 @@ def test_what_cannot_be_read_ahead_is_an_error_for_those_who_ask_for_it(
         kernel.read(["y"], 0, 10)
     assert len(tries) == before, "a server that does not answer is not waited for twice"
     reader.close()
+
+
+def test_an_alias_that_fails_ahead_of_its_use_is_an_error_of_its_own_bite() -> None:
+    """Its error used to come out of the thread at the next bite, which may be of another packet."""
+    view = View(Reader(data_path("uproot-HZZ.root"), "events"), {}, Supply(aliases={"first": "Muon_Px[:, 0]"}))
+    prefetch = Prefetch(spare=True)
+    prefetch.order([Plan(Stretch(("q", 1), 0, 100, 100), view, Names(("first",)))])
+    other = prefetch.take(("q", 2), view, 200, 300, Names(("MET_px",)))
+    assert len(other.read(["MET_px"], 200, 300)["MET_px"]) == 100
+    with pytest.raises(IndexError):
+        other.read(["first"], 200, 300)
 
 
 # --- bytes on their way ---------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.worker.columns import Column, Flat, Jagged, Strings
 from eventmill.worker.readers import FileLayout, Reader, ReaderCache
 from eventmill.worker.selection import Selection
+from eventmill.worker.trouble import explained
 from eventmill.worker.view import View
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -304,6 +305,13 @@ def test_files_that_are_none(tmp_path: Path) -> None:
             Reader(str(path), "events")
 
 
+@pytest.mark.parametrize("kind", [RecursionError, MemoryError, OverflowError, ZeroDivisionError, UnicodeDecodeError])
+def test_whatever_damaged_bytes_make_parsers_raise_names_the_file(kind: type[Exception]) -> None:
+    """An object within itself in a damaged file, and the size of an array: both were taken for faults of the analysis."""
+    with pytest.raises(DatasetError, match=r"a\.root cannot be read"), explained("a.root", "cannot be read"):
+        raise kind(*("utf-8", b"", 0, 1, "no") if kind is UnicodeDecodeError else ("no",))
+
+
 def test_others_take_the_same_tree_again_and_again() -> None:
     """coffea asks for it for every bite; with 1,500 branches it takes uproot a second to describe it."""
     reader = Reader(data_path(HZZ), "events")
@@ -380,6 +388,22 @@ def test_the_cache_keeps_the_last_files_open(tmp_path: Path) -> None:
     assert cache.get(paths[1], "events") is not second
     cache.drop(paths[1], "events")
     assert len(cache.get(paths[1], "events").read(["MET_px"], 0, 5)["MET_px"]) == 5
+    cache.close()
+
+
+def test_files_of_the_packet_in_hand_stay_open_whatever_else_is_opened(tmp_path: Path) -> None:
+    """A file with many friends, or with some while those of the next packet are opened, used to be closed by them."""
+    paths = [shutil.copy(data_path(HZZ), tmp_path / f"{i}.root") for i in range(9)]
+    cache = ReaderCache(most=3)
+    in_hand = [(str(path), "events", None) for path in paths[:4]]
+    cache.take_up(in_hand)
+    readers = [cache.get(*place) for place in in_hand]
+    for path in paths[4:]:
+        cache.adopt(cache.new(str(path), "events"), str(path), "events")
+    assert all(len(reader.read(["MET_px"], 0, 10)["MET_px"]) == 10 for reader in readers)
+    cache.take_up([])
+    cache.get(str(paths[4]), "events")
+    assert sum(not reader.source.closed for reader in readers) < 3, "nothing holds them any longer"
     cache.close()
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
 from eventmill.protocol import messages
+from eventmill.protocol.errors import DatasetError
 from eventmill.session.sample import write_sample
 from eventmill.worker.readers import Reader, ReaderCache
 from eventmill.worker.shared import SharedLayout
@@ -69,6 +71,32 @@ def test_a_file_that_was_replaced_is_opened_anew(path: str, tmp_path: Path) -> N
     assert reader.entries == 20_000 and reader.news()
 
 
+def test_what_uproot_reads_of_a_told_file_is_counted_too(path: str) -> None:
+    told = Reader(path, "Events", layout=Reader(path, "Events").news())
+    assert told.bytes_read == told.traffic.requests == 0
+    told.array("Muon_pt", 0, 30_000)
+    assert told.bytes_read == told.traffic.bytes_read > 100_000 and told.traffic.requests > 1
+
+
+def test_a_file_that_was_told_is_not_mixed_with_one_that_takes_its_place(tmp_path: Path) -> None:
+    """Plain branches are read from the file that was opened; uproot would open the one that is there by now."""
+
+    def write(value: int) -> str:
+        with uproot.recreate(tmp_path / "new.root") as file:
+            tree = file.mktree("events", {"x": np.int64, "text": "string"})
+            tree.extend({"x": np.full(100, value), "text": [str(value)] * 100})
+        return str((tmp_path / "new.root").rename(tmp_path / "events.root"))
+
+    path = write(1)
+    news = Reader(path, "events").news()
+    told, late = Reader(path, "events", layout=news), Reader(path, "events", layout=news)
+    assert told.array("text", 0, 1).tolist() == ["1"]
+    write(2)
+    assert late.read(["x"], 0, 1)["x"].values.tolist() == [1]
+    with pytest.raises(DatasetError, match=r"events\.root has changed since it was opened"):
+        late.array("text", 0, 1)
+
+
 def test_a_cache_opens_with_what_it_was_offered(path: str) -> None:
     cache = ReaderCache()
     cache.offer(path, "Events", Reader(path, "Events").news())
@@ -82,6 +110,12 @@ def test_a_tree_of_objects_is_not_told() -> None:
 def test_a_layout_that_is_too_large_is_not_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eventmill.worker.shared.LARGEST_LAYOUT", 10)
     assert Reader(path).news() == b"" and messages.LARGEST_LAYOUT > 1_000_000
+
+
+def test_a_layout_that_takes_too_much_memory_is_not_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of four million baskets, as `hadd` makes them of many small ones, used to fail its query by that."""
+    monkeypatch.setattr("eventmill.worker.layouts.MOST_BYTES", 10)
+    assert Reader(path).news() == b""
 
 
 @given(data=st.data())

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import awkward as ak
 import eventmill as em
 import numpy as np
 import psutil
@@ -17,11 +18,14 @@ import uproot
 import zmq
 from bench import Bench
 from eventmill.protocol import codec, messages
-from eventmill.protocol.errors import EventmillError
+from eventmill.protocol.errors import DatasetError, EventmillError
+from eventmill.session.query import rebuild
 from eventmill.worker import cradle
 from eventmill.worker.bites import BITE_SECONDS, FIRST_BITE, Bites
 from eventmill.worker.failures import describe
 from eventmill.worker.packets import Compaction
+from eventmill.worker.readers import Reader
+from skhep_testdata import data_path
 
 SECONDS = 60
 FILE = messages.File("f.root")
@@ -240,6 +244,31 @@ def test_tracebacks_begin_with_the_users_code_also_in_a_checkout() -> None:
     example = Path(em.__file__).with_name("examples") / "dimuon.py"
     text = raised_in(example)
     assert str(example) in text and "tasks.py" not in text
+
+
+def test_what_is_wrong_with_a_file_is_told_without_our_lines(tmp_path: Path) -> None:
+    """Sixty lines of how we read it, with the reason in the middle, used to follow; a user's own line says more."""
+    path = tmp_path / "cut.root"
+    path.write_bytes(Path(data_path("uproot-HZZ.root")).read_bytes()[:5000])
+    with pytest.raises(DatasetError) as caught:
+        Reader(str(path), "events")
+    failure, _ = describe(caught.value, messages.File(str(path)), None, None)
+    assert "it has 5000 bytes of" in failure.message
+    assert failure.traceback.count("File ") == 1 and __file__ in failure.traceback, (
+        "where there is no user's line, nothing"
+    )
+
+    damaged = bytearray(Path(data_path("uproot-HZZ-zlib.root")).read_bytes())
+    with uproot.open(data_path("uproot-HZZ-zlib.root")) as file:
+        damaged[int(file["events/MET_px"].member("fBasketSeek")[0]) + 500] ^= 255
+    path.write_bytes(damaged)
+    events = Reader(str(path), "events").events(0, 100)
+    with pytest.raises(DatasetError) as caught:
+        ak.sum(events.MET_px)
+    failure, pickled = describe(caught.value, messages.File(str(path)), 0, 100)
+    assert "basket 0 of branch MET_px" in failure.message
+    assert failure.traceback.count("File ") == 1 and "ak.sum(events.MET_px)" in failure.traceback
+    assert len("".join(rebuild(failure, pickled[0]).__notes__).splitlines()) < 10
 
 
 # --- bites ----------------------------------------------------------------------------------------------------------------

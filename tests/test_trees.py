@@ -95,6 +95,15 @@ def test_damage_is_never_more_than_an_unusual_tree(changes: list[tuple[int, int]
     assert tree is None or isinstance(tree.entries, int)
 
 
+def test_a_dimension_of_any_size_is_an_unusual_branch_at_most(tmp_path: Path) -> None:
+    name = f"x[{10**24}]"
+    with uproot.recreate(tmp_path / "odd.root") as file:
+        file.mktree("events", {name: np.float32, "y": np.float32})
+    with uproot.open(tmp_path / "odd.root") as file:
+        tree = parsed(*description(file.key("events")))
+    assert tree is not None and tree.branches[name] is None and tree.branches["y"] is not None
+
+
 def test_a_tree_with_split_objects_is_left_to_uproot() -> None:
     assert trees(data_path("uproot-small-evnt-tree-fullsplit.root")) == []
     assert len(Reader(data_path("uproot-small-evnt-tree-fullsplit.root")).names) > 10

@@ -112,6 +112,10 @@ class Baskets:
         size = sum(stop - start for branch in branches.values() for start, stop in branch.spans)
         return size / max((int(branch.edges[-1]) for branch in branches.values()), default=1)
 
+    def forget(self) -> None:
+        """Drop what is kept for a next read."""
+        self._ranges, self._held, self._lists, self._counter_chunks = (), {}, {}, {}
+
     def ahead(self, names: Iterable[str], ranges: Sequence[Range]) -> None:
         """Ask a remote file for the baskets that `read` will need, and return at once."""
         if isinstance(self._source, ReadAhead):

@@ -94,10 +94,16 @@ class _Wearer:
                 os.environ[name] = value
         self._worn = wallet
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of this process, as it is when no query's credentials are worn."""
+        own = {**os.environ, **self._own} if self._worn is not None else os.environ
+        return {name: value for name, value in own.items() if value is not None}
+
     @functools.cached_property
     def own_keytab(self) -> bytes:
-        """That of this process; asked for first when none of a query is worn."""
-        *_, keytab = found(os.environ)
+        """That of this process."""
+        *_, keytab = found(self.environment)
         try:
             return b"" if keytab is None else keytab.read_bytes()
         except OSError:
@@ -140,16 +146,19 @@ def wearing(wallet: Wallet | None) -> Iterator[Callable[[str], str]]:
 
 
 def fits(wallet: Wallet | None) -> bool:
-    """Whether this process can show these: the XRootD client looks for a keytab once, and keeps what it finds."""
-    wanted = _wearer.own_keytab if wallet is None else wallet.keytab
-    return not wanted or _wearer.keytab in (None, wanted)
+    """Whether this process can show these, and no others: the XRootD client looks for a keytab once, and keeps what it
+    finds. It shows it whenever it may, unless a query brings something else.
+    """
+    if wallet is None:
+        return _wearer.keytab in (None, _wearer.own_keytab)
+    return not wallet.keytab or _wearer.keytab in (None, wallet.keytab)
 
 
 def shown(wallet: Wallet | None) -> str:
     """What a server was shown, in words that tell no secret."""
     if wallet is not None:
         return wallet.text
-    token, proxy, keytab = found(os.environ)
+    token, proxy, keytab = found(_wearer.environment)
     kinds = [describe_token(token) if isinstance(token, str) else f"the token {token}"] if token else []
     kinds += [f"the proxy {proxy}"] if proxy else []
     kinds += [f"the keytab {keytab}"] if keytab else []

@@ -151,6 +151,8 @@ def numbers(
             values[at : at + size] = part.values.reshape(-1)
         at += size
     last = values[at - sizes[-1] :].reshape(-1, *branch.shape)
+    if 2 * last.size < at:
+        last = last.copy()  # it is kept for longer than the others, which would stay with it
     return Values(int(edges[0]), values.reshape(-1, *branch.shape)), Values(int(edges[-2]), last)
 
 

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import awkward as ak
 
 from ..packetizer.listing import Entries
-from ..protocol.errors import DatasetError
 from .columns import Column, Flat, Strings
 from .readers import Reader
 from .selection import Selection
@@ -90,7 +89,7 @@ class Fetched:
         self._columns: dict[str, Column] = {}
         self._arrays: dict[str, ak.Array] = {}
         self._touched: tuple[dict[str, None], dict[str, None]] = {}, {}
-        self._failed: tuple[Sequence[str], DatasetError] | None = None
+        self._failed: tuple[Sequence[str], Exception] | None = None
 
     @property
     def traffic(self) -> Traffic:
@@ -111,7 +110,7 @@ class Fetched:
     def fetch(self, names: Names) -> None:
         """Read these columns together; called in whatever thread reads.
 
-        What cannot be read raises when it is asked for: nobody may ever do so.
+        What cannot be read, or made by an alias, raises when it is asked for: nobody may ever do so.
         """
         began = time.monotonic(), time.thread_time(), self.source.traffic.waited
         try:
@@ -119,7 +118,7 @@ class Fetched:
                 self._columns |= self.source.read(names.columns, self.start, self.stop)
             for name in names.arrays:
                 self._arrays[name] = self.source.array(name, self.start, self.stop)
-        except DatasetError as error:
+        except Exception as error:
             self._failed = names.columns, error
         self.waited += _waited(began, self.source.traffic)
 

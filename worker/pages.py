@@ -100,6 +100,10 @@ class Pages:
         """Have `branch` say from now on that only uproot can read this one."""
         self._fields[name] = None
 
+    def forget(self) -> None:
+        """Drop what is kept for a next read."""
+        self._ranges, self._held, self._ends = (), {}, {}
+
     def stride(self, names: Iterable[str]) -> int:
         """Entries in a page of some fields, on average; in a cluster, for those that only uproot can read.
 

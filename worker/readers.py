@@ -44,6 +44,9 @@ from .trouble import explained
 MOST_CLUSTERS = 1000
 """A layout travels in a message: of more boundaries, evenly chosen ones are kept."""
 
+Place = tuple[str, str, Wallet | None]
+"""What tells an open file from others: its path, its tree, and what is shown to its server."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileLayout:
@@ -98,7 +101,7 @@ class Reader:
                 if known is None:
                     self.source: Counts | LocalSource = self.directory.file.source
                     self.tree = self._only_tree() if tree == "" else tree
-                    self.identity = f"{self.directory.file.uuid}:{self.directory.file.fEND}"
+                    self.identity = _identity(self.directory)
                     self._described = self._description()
                 else:
                     self.source, shared, self._described = known
@@ -125,20 +128,27 @@ class Reader:
     @property
     def bytes_read(self) -> int:
         """Bytes asked for from the file so far, compressed as they are."""
-        return int(self.source.bytes_read)
+        return self.traffic.bytes_read
 
     @kept
     def directory(self) -> Any:
         """The file as uproot has it. Who was told its layout opens it only for what is not plain."""
         with explained(self.path, "cannot be opened"):
-            return opened(*self._opening)
+            directory = opened(*self._opening)
+        if self.identity not in ("", _identity(directory)):
+            directory.close()
+            raise DatasetError(f"{self.path} has changed since it was opened: submit the query again")
+        return directory
 
     def news(self) -> bytes:
         """The file's layout, to be told to other slots, once; nothing if it came from them, or cannot be told."""
         if not self._is_news or self._described is None or self.source.stamp is None:
             return b""
         self._is_news = False
-        return SharedLayout.of(self.tree, self._described, self.identity, self.source.stamp).packed()
+        try:
+            return SharedLayout.of(self.tree, self._described, self.identity, self.source.stamp).packed()
+        except ValueError:  # too many baskets to be worth it
+            return b""
 
     @property
     def readers(self) -> list[Reader]:
@@ -153,8 +163,10 @@ class Reader:
     @property
     def traffic(self) -> Traffic:
         """What has been asked for so far, and how long it took."""
-        source = self.source
-        return Traffic(source.requests, source.bytes_read, source.waited, source.latency)
+        sources = [self.source]
+        if "directory" in self.__dict__ and self.directory.file.source is not self.source:  # uproot had to open it, too
+            sources.append(self.directory.file.source)
+        return Traffic.of(Traffic(it.requests, it.bytes_read, it.waited, it.latency) for it in sources)
 
     @kept
     def names(self) -> Mapping[str, Any]:
@@ -301,7 +313,8 @@ class Reader:
             self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
 
     def forget_ahead(self) -> None:
-        """Drop what was asked for ahead: nobody is going to read it."""
+        """Drop what was asked for ahead, and what is kept for a next read: nobody is going to read there."""
+        self.baskets.forget()
         if isinstance(self.source, ReadAhead):
             self.source.forget()
 
@@ -463,8 +476,13 @@ class ReaderCache:
     def __init__(self, most: int = 10, timeout: float = 30.0) -> None:
         self._most = most
         self._timeout = timeout
-        self._readers: OrderedDict[tuple[str, str, Wallet | None], Reader] = OrderedDict()
+        self._readers: OrderedDict[Place, Reader] = OrderedDict()
         self._layouts: dict[tuple[str, str], bytes] = {}
+        self._in_hand: set[Place] = set()
+
+    def take_up(self, places: Iterable[Place]) -> None:
+        """A packet of these files is in hand: they stay open, whatever is opened meanwhile, until the next is taken up."""
+        self._in_hand = set(places)
 
     def get(self, path: str, tree: str, since: float = 0.0, identity: str = "", wallet: Wallet | None = None) -> Reader:
         """The reader of a tree in a file, opened if it is not open, or if another file is there by now.
@@ -509,8 +527,9 @@ class ReaderCache:
     def adopt(self, reader: Reader, path: str, tree: str, wallet: Wallet | None = None) -> None:
         """Take a reader that was opened elsewhere into the cache."""
         self.drop(path, tree, wallet)
-        while len(self._readers) >= self._most:
-            self._readers.popitem(last=False)[1].close()
+        spare = [place for place in self._readers if place not in self._in_hand]
+        for place in spare[: max(0, len(self._readers) + 1 - self._most)]:
+            self.drop(*place)
         self._readers[path, tree, wallet] = reader
 
     def peek(self, path: str, tree: str, wallet: Wallet | None = None) -> Reader | None:
@@ -527,6 +546,10 @@ class ReaderCache:
         """Close all of them."""
         while self._readers:
             self._readers.popitem()[1].close()
+
+
+def _identity(directory: Any) -> str:
+    return f"{directory.file.uuid}:{directory.file.fEND}"
 
 
 def _described(identity: str) -> str:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from fsspec.implementations.cached import CachingFileSystem
 from uproot.source.chunk import Chunk, Source
 from uproot.source.fsspec import FSSpecSource
 
@@ -44,19 +46,16 @@ class Traffic:
     waited: float = 0.0
     latency: float = 0.0
 
-
-class Timed:
-    """A uproot future that tells its source for how long it was waited for."""
-
-    def __init__(self, source: Counts, future: Any) -> None:
-        self._source, self._future = source, future
-
-    def result(self, timeout: float | None = None) -> Any:
-        """As the future's own."""
-        began = time.monotonic()
-        result = self._future.result()
-        self._source.waited += time.monotonic() - began
-        return result
+    @classmethod
+    def of(cls, parts: Iterable[Traffic]) -> Traffic:
+        """All of it together, with the longest latency."""
+        parts = list(parts)
+        return cls(
+            sum(part.requests for part in parts),
+            sum(part.bytes_read for part in parts),
+            sum(part.waited for part in parts),
+            max((part.latency for part in parts), default=0.0),
+        )
 
 
 class Counts(Source):  # type: ignore[misc]
@@ -161,11 +160,49 @@ class XRootDAhead(ReadAhead, XRootDSource):
         return self.known.latency
 
 
+class _Strict:
+    """A file system of fsspec that raises what goes wrong with ranges: else it comes in the place of bytes."""
+
+    def __init__(self, system: Any) -> None:
+        self._system = system
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._system, name)
+
+    def cat_ranges(self, **ranges: Any) -> Any:
+        return self._system.cat_ranges(**ranges, on_error="raise")
+
+    def _cat_ranges(self, **ranges: Any) -> Any:
+        return self._system._cat_ranges(**ranges, on_error="raise")
+
+
+class Arriving:
+    """The bytes of a range that are on their way, as a uproot future; `source` learns for how long they were waited for."""
+
+    def __init__(self, source: TimedFSSpec, start: int, stop: int, future: Any) -> None:
+        self._source, self._start, self._stop, self._future = source, start, stop, future
+
+    def result(self, timeout: float | None = None) -> Any:
+        """All of them. Raises `ServerError`, or what fsspec does."""
+        began = time.monotonic()
+        with self._source.in_words():
+            content = self._future.result()
+        self._source.waited += time.monotonic() - began
+        self._source.check(content, self._start, self._stop)
+        if len(content) < self._stop - self._start:
+            sent = f"sent {len(content)} bytes for bytes {self._start} to {self._stop}"
+            raise ServerError(f"{self._source.server} {sent}", transient=True)
+        return content
+
+
 class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
     """Anything that fsspec reads.
 
+    Attributes:
+        server: the host that has the file.
+
     Raises:
-        ServerError: what reads such addresses is not installed.
+        ServerError: what reads such addresses is not installed; when reading, what the server says.
     """
 
     def __init__(
@@ -177,26 +214,51 @@ class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
             super().__init__(file_path, **options)
         except (ImportError, ValueError) as error:  # so does fsspec say that it knows no such thing
             raise ServerError(str(error), transient=False) from error
+        self.server = urlsplit(file_path).hostname or "the server"
+
+    def _open(self) -> None:
+        super()._open()
+        self._async_impl: bool = self._async_impl and not isinstance(
+            self._fs, CachingFileSystem
+        )  # uproot looks for that class
+        self._fs: Any = _Strict(self._fs)
 
     def chunk(self, start: int, stop: int) -> Chunk:
-        """A range, now."""
+        """A range, now; fewer bytes at the end of the file."""
         began = time.monotonic()
-        try:
+        with self.in_words():
             chunk = super().chunk(start, stop)
-        except Exception as error:
-            if getattr(error, "status", None) in (401, 403):  # the first thing that a web server is asked
-                reader = "anybody" if self._wallet is None else shown(self._wallet)
-                who = f"{urlsplit(self._file_path).hostname} does not let {reader} read it"
-                raise ServerError(f"{who}: it says {error.status} {error.message}", transient=False) from error  # type: ignore[attr-defined]
-            raise
         self.latency = time.monotonic() - began
         self.waited += self.latency
+        self.check(chunk.future.result(), start, stop)
         return chunk
 
     def chunks(self, ranges: list[Range], notifications: Any) -> list[Chunk]:
         """As uproot's; their bytes may still be on the way."""
         chunks = super().chunks(ranges, notifications)
-        return [Chunk(self, chunk.start, chunk.stop, Timed(self, chunk.future)) for chunk in chunks]
+        return [Chunk(self, it.start, it.stop, Arriving(self, it.start, it.stop, it.future)) for it in chunks]
+
+    def check(self, content: Any, start: int, stop: int) -> None:
+        """Raise `ServerError` if there are more bytes than the range has."""
+        if len(content) > stop - start:
+            sent = f"{len(content)} bytes for bytes {start} to {stop}"
+            advice = "copy the file, or have it served by ranges of bytes"
+            raise ServerError(f"{self.server} sends files as a whole only ({sent}): {advice}", transient=False)
+
+    @contextmanager
+    def in_words(self) -> Iterator[None]:
+        """Raise what a web server refuses in words; its own have the whole address in them, which may hold a token."""
+        try:
+            yield
+        except Exception as error:
+            status = getattr(error, "status", None)
+            if not isinstance(status, int):
+                raise
+            says = f"says {status} {getattr(error, 'message', '')}".rstrip()
+            if status not in (401, 403):
+                raise ServerError(f"{self.server} {says}", transient=status >= 500 or status in (408, 429)) from error
+            reader = "anybody" if self._wallet is None else shown(self._wallet)
+            raise ServerError(f"{self.server} does not let {reader} read it: it {says}", transient=False) from error
 
 
 class FSSpecAhead(ReadAhead, TimedFSSpec):

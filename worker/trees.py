@@ -11,6 +11,7 @@ https://root.cern/doc/master/classTBranch.html and `uproot.models`, which is the
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from dataclasses import dataclass, field
@@ -270,7 +271,7 @@ def _plain(found: _Found, entries: int) -> Branch | None:
     if counter and dimensions[:1] == [counter]:
         dimensions = dimensions[1:]
     whole = [int(text) for text in dimensions if text.isdecimal() and int(text) > 0]
-    sound = len(whole) == len(dimensions) and int(np.prod(whole, dtype=np.int64)) == leaf.length
+    sound = len(whole) == len(dimensions) and math.prod(whole) == leaf.length
     if types is None or not sound or (leaf.count is not None and not counter) or (np.diff(edges) < 0).any():
         return None
     native = np.dtype(types[leaf.unsigned])

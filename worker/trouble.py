@@ -30,6 +30,9 @@ _READING_ERRORS = (
     KeyError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
 )
 """What uproot raises for bytes that it cannot make sense of: by its parsers' nature, nearly anything."""
 _PERMANENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -64,9 +67,6 @@ def _may_pass(path: str, error: BaseException) -> bool:
 
     What comes over a network may also be cut off or damaged on its way; what is wrong with a local file stays wrong.
     """
-    status = getattr(error, "status", None)  # what a web server said
-    if isinstance(status, int):
-        return status >= 500 or status in (408, 429)
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno not in _PERMANENT
     return "://" in path and not isinstance(error, NotImplementedError)

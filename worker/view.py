@@ -86,7 +86,7 @@ class View:
     @property
     def bytes_read(self) -> int:
         """As `Reader.bytes_read`, of all files."""
-        return sum(reader.bytes_read for reader in self.readers)
+        return self.traffic.bytes_read
 
     @property
     def is_far(self) -> bool:
@@ -96,13 +96,7 @@ class View:
     @property
     def traffic(self) -> Traffic:
         """As `Reader.traffic`, of all files; the longest latency."""
-        found = [reader.traffic for reader in self.readers]
-        return Traffic(
-            sum(traffic.requests for traffic in found),
-            sum(traffic.bytes_read for traffic in found),
-            sum(traffic.waited for traffic in found),
-            max(traffic.latency for traffic in found),
-        )
+        return Traffic.of(reader.traffic for reader in self.readers)
 
     @property
     def identity(self) -> str:
@@ -425,6 +419,7 @@ class Views:
         Raises:
             DatasetError: as `ReaderCache.get` and `View`.
         """
+        readers.take_up((*place, wallet) for place in places(file))
         own, *others = identities(identity, len(file.friends))
         reader = readers.get(file.path, file.tree, since, own, wallet)
         if self._is_plain(file, reader):
