@@ -19,10 +19,6 @@ import awkward as ak
 import numpy as np
 import uproot
 from uproot.exceptions import KeyInFileError
-from uproot.interpretation.identify import UnknownInterpretation
-from uproot.interpretation.jagged import AsJagged
-from uproot.interpretation.numerical import AsDtype
-from uproot.interpretation.objects import AsStridedObjects, CannotBeAwkward
 
 from ..protocol.errors import DatasetError
 from ..protocol.expressions import nearest
@@ -31,6 +27,7 @@ from .clusters import Clusters
 from .columns import Column, Flat, Jagged, Strings
 from .credentials import Wallet
 from .events import LazyEvents, layout_of
+from .forms import branch_form, field_forms, plain_form
 from .layouts import Branch
 from .local import LocalSource, Range
 from .opening import opened, told
@@ -387,15 +384,15 @@ class Reader:
             return {name: self._form(name) for name in names}
         [plain] = self.baskets.read([name for name in names if self.is_plain(name)], [(0, 0)])
         forms = {name: layout_of(column).form for name, column in plain.items()}
-        forms |= _field_forms(self._tree.ntuple, {name: self.names[name] for name in names if name not in forms})
+        forms |= field_forms(self._tree.ntuple, {name: self.names[name] for name in names if name not in forms})
         return {name: forms[name] for name in names}
 
     def _form(self, name: str) -> Any:
         plain = self._plain(name)
         if plain is not None:
-            return _plain_form(plain.stored, plain.shape, plain.is_list, plain.header)
+            return plain_form(plain.stored, plain.shape, plain.is_list, plain.header)
         branch = self.names[name]
-        return None if branch.branches else _form(branch)
+        return None if branch.branches else branch_form(branch)
 
     # --- what can be wrong --------------------------------------------------------------------------------------------
 
@@ -540,51 +537,6 @@ class _Named(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-@functools.cache
-def _plain_form(stored: np.dtype[Any], shape: tuple[int, ...], is_list: bool, header: int) -> Any:
-    """The awkward form that uproot gives branches of these values."""
-    kind = AsDtype(np.dtype((stored, shape)))
-    return (AsJagged(kind, header) if is_list else kind).awkward_form(None)
-
-
-def _field_forms(ntuple: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The awkward forms of fields of an RNTuple: uproot's `to_akform` takes seconds for as many as NanoAOD has."""
-    paths: dict[str, list[str]] = {}
-    for path in (field.path for field in ntuple.all_fields):
-        if path is not None:
-            paths.setdefault(path.partition(".")[0], []).append(path)
-    forms: dict[str, Any] = {}
-    for name, field in fields.items():
-        try:
-            forms[name] = ntuple.field_form(field.field_id, paths[name])
-        except (NotImplementedError, CannotBeAwkward, KeyError):
-            forms[name] = None
-    return forms
-
-
-def _form(tbranch: Any) -> Any:
-    kind = tbranch.interpretation
-    is_strided = isinstance(kind.content if isinstance(kind, AsJagged) else kind, AsStridedObjects)
-    try:
-        form = kind.awkward_form(tbranch.file)
-        return _without_hidden(form) if is_strided else form
-    except AssertionError:  # uproot has arrays, but no forms, of structures with arrays in them
-        empty = np.empty(0, kind.to_dtype) if type(kind) is AsDtype else None
-        return None if empty is None else ak.from_numpy(empty, regulararray=True, highlevel=False).form
-    except (UnknownInterpretation, CannotBeAwkward):
-        return None
-
-
-def _without_hidden(form: Any) -> Any:
-    """The form without the members that uproot's arrays do not have, though its forms do."""
-    if form.is_list:
-        return form.copy(content=_without_hidden(form.content))
-    if not form.is_record:
-        return form
-    shown = {name: form.content(name) for name in form.fields if not name.startswith("@")}
-    return form.copy(contents=[_without_hidden(content) for content in shown.values()], fields=list(shown))
 
 
 def column_of(layout: Any, where: str) -> Column:
