@@ -30,6 +30,7 @@ from .events import LazyEvents, layout_of
 from .forms import branch_form, field_forms, plain_form
 from .layouts import Branch
 from .local import LocalSource, Range
+from .ntuples import Ntuple
 from .opening import opened, told
 from .pages import Pages
 from .shared import SharedLayout
@@ -99,7 +100,7 @@ class Reader:
                     self.source, shared, self._described = known
                     self.tree, self.identity = shared.tree, shared.identity
                 self._is_news = known is None
-                self.is_rntuple = self._described is None and not isinstance(self._tree, uproot.TTree)
+                self.is_rntuple = isinstance(self._described, Ntuple)
                 self.baskets = self._short_way()
                 self.entries = self._number_of_entries()
         except BaseException:
@@ -108,13 +109,11 @@ class Reader:
 
     def _short_way(self) -> Baskets | Pages:
         """What reads the plain branches, without uproot's interpretations."""
-        if self.is_rntuple:
-            return Pages(self.source, self._tree, self.names)
+        if isinstance(self._described, Ntuple):
+            return Pages(self.source, self._described)
         return Baskets(self.source, self.names, None if self._described is None else self._described.branches)
 
     def _number_of_entries(self) -> int:
-        if isinstance(self.baskets, Pages):
-            return int(self.baskets.edges[-1])
         return int(self._tree.num_entries) if self._described is None else self._described.entries
 
     @property
@@ -133,7 +132,10 @@ class Reader:
         if not self._is_news or self._described is None or self.source.stamp is None:
             return b""
         self._is_news = False
-        return SharedLayout.of(self.tree, self._described, self.identity, self.source.stamp).packed()
+        try:
+            return SharedLayout.of(self.tree, self._described, self.identity, self.source.stamp).packed()
+        except ValueError:  # too much to be told
+            return b""
 
     @property
     def readers(self) -> list[Reader]:
@@ -154,10 +156,10 @@ class Reader:
     @functools.cached_property
     def names(self) -> Mapping[str, Any]:
         """All branches (fields, in an RNTuple) by name; of several with one name, all but the first by their path."""
+        if isinstance(self._described, Ntuple):
+            return _Named(self._described.names, self)
         if self._described is not None:
             return _Named(self._described.branches, self)
-        if self.is_rntuple:
-            return {str(field.name): field for field in self._tree.fields}
         names: dict[str, Any] = {}
         for path, branch in self._tree.iteritems(full_paths=True):
             names[path if branch.name in names else branch.name] = branch
@@ -165,7 +167,7 @@ class Reader:
 
     @functools.cached_property
     def _tree(self) -> Any:
-        """The tree as uproot has it: of a tree of numbers only what is not plain needs that."""
+        """The tree as uproot has it: only what is not plain needs that."""
         return self._find_tree(self.tree)
 
     @functools.cached_property
@@ -177,15 +179,20 @@ class Reader:
         return self.directory
 
     def branch(self, name: str) -> Any:
-        """A branch as uproot has it."""
-        return self._tree[name]
+        """A branch (a field, in an RNTuple) as uproot has it."""
+        with explained(self.path, "cannot be read"):
+            if isinstance(self._described, Ntuple):
+                return self._tree.all_fields[self._described.names[name]]
+            return self._tree[name]
 
-    def _description(self) -> Tree | None:
+    def _description(self) -> Tree | Ntuple | None:
         """What the tree says of itself, if that is said in the usual way."""
         try:
             key = self.directory.key(self.tree)
         except KeyInFileError:
             return None
+        if key.fClassName == "ROOT::RNTuple":
+            return Ntuple.read(self.source, self._tree.members)
         if key.fClassName != "TTree":
             return None
         chunk, _ = key.get_uncompressed_chunk_cursor()
@@ -194,7 +201,8 @@ class Reader:
     @functools.cached_property
     def tree_aliases(self) -> dict[str, str]:
         """The aliases that the tree itself has (`TTree::SetAlias`), in the syntax of ROOT."""
-        has_none = self.is_rntuple if self._described is None else not self._described.has_aliases
+        described = self._described
+        has_none = self.is_rntuple if not isinstance(described, Tree) else not described.has_aliases
         return {} if has_none else dict(self._tree.aliases)
 
     def types(self, branches: Iterable[str]) -> dict[str, str]:
@@ -266,7 +274,8 @@ class Reader:
         """Entries in a basket (a page, in an RNTuple) of the branches, on average: what is read as a whole anyway."""
         names = list(self.names) if branches is None else [self._known(name) for name in branches]
         if isinstance(self.baskets, Pages):
-            return self.baskets.stride(names)
+            with explained(self.path, "cannot be read"):
+                return self.baskets.stride(names)
         baskets = [len(edges) - 1 for name in names if (edges := self._edges(name)) is not None]
         return max(1, self.entries * len(baskets) // max(1, sum(baskets)))
 
@@ -380,11 +389,13 @@ class Reader:
 
     def _forms(self, names: Sequence[str]) -> dict[str, Any]:
         """The forms of some branches; None for those that have none."""
-        if not isinstance(self.baskets, Pages):
+        if not isinstance(self._described, Ntuple):
             return {name: self._form(name) for name in names}
         [plain] = self.baskets.read([name for name in names if self.is_plain(name)], [(0, 0)])
         forms = {name: layout_of(column).form for name, column in plain.items()}
-        forms |= field_forms(self._tree.ntuple, {name: self.names[name] for name in names if name not in forms})
+        forms |= {name: self._described.schema.form(name) for name in names if name not in forms}
+        unknown = {name: self.names[name] for name in names if forms[name] is None}
+        forms |= field_forms(self._tree, unknown) if unknown else {}
         return {name: forms[name] for name in names}
 
     def _form(self, name: str) -> Any:
