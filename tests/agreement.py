@@ -113,10 +113,20 @@ def compare_file(path: Path, everything: bool, known: Container[tuple[str, str]]
         with uproot.open(path, handler=uproot.MemmapSource, object_cache=None, array_cache=None) as file:
             kinds = file.classnames(recursive=True, cycle=False)
             for name in (name for name, kind in kinds.items() if kind in TREES):
-                _TreeComparison(file[name], Reader(str(path), name), found, everything, known).run()
+                _TreeComparison(file[name], _readers(str(path), name), found, everything, known).run()
     except DatasetError as error:
         found.problems.append(f"{path.name}: uproot opens it, and we say: {error}")
     return found
+
+
+def _readers(path: str, tree: str) -> list[Reader]:
+    """A reader; of an RNTuple another one, which was told what the first one has found and looks at no metadata."""
+    reader = Reader(path, tree)
+    if not reader.is_rntuple:
+        return [reader]
+    told = Reader(path, tree, layout=reader.news())
+    assert (told.traffic.requests, told.bytes_read) == (0, 0) and told.layout() == reader.layout()
+    return [reader, told]
 
 
 def middle(n: int) -> Range:
@@ -125,20 +135,21 @@ def middle(n: int) -> Range:
 
 
 class _TreeComparison:
-    """One tree, open twice: with uproot and with our reader."""
+    """One tree, open with uproot and with readers of ours."""
 
     def __init__(
-        self, tree: Any, reader: Reader, found: Comparison, everything: bool, known: Container[tuple[str, str]]
+        self, tree: Any, readers: list[Reader], found: Comparison, everything: bool, known: Container[tuple[str, str]]
     ) -> None:
         self.theirs = tree
-        self.ours = reader
+        self.ours = reader = readers[0]
+        self.readers = readers
         self.found = found
         self.everything = everything
         self.known = known
         self.alike: Counter[str] = Counter()
         self.few = reader.entries if everything else min(reader.entries, FEW_ENTRIES)
         self.part = middle(self.few)
-        self.events = reader.events(*self.part)
+        self.events = [each.events(*self.part) for each in readers]
 
     def run(self) -> None:
         reader = self.ours
@@ -156,7 +167,8 @@ class _TreeComparison:
                     self._problem(name, f"{type(error).__name__}: {error}")
             else:
                 self.found.omitted += 1
-        reader.close()
+        for each in self.readers:
+            each.close()
 
     def _their_branches(self) -> list[tuple[str, Any]]:
         """Each once that has a name of its own. One of the same name as another is called by its path."""
@@ -185,20 +197,22 @@ class _TreeComparison:
         if len(expected) != stop:  # a branch that is shorter than its tree
             self._must_refuse(name, stop, ValueError(f"{len(expected)} entries of {stop}"))
             return
-        is_taken = self._compare_columns(name, self._ranges(name, branch, stop, thorough), expected)
-        if thorough:  # a column of numbers is an array as well
-            for a, b in {(0, stop), self.part} if not is_taken else {self.part}:
-                assert same(self.ours.array(name, a, b), expected[a:b]), f"array [{a}, {b})"
-            if not getattr(branch, "branches", ()):
-                assert name in self.events.fields, "not among the events' columns"
-                assert same(self.events[name], expected[slice(*self.part)]), "as a column of events"
+        ranges = self._ranges(name, branch, stop, thorough)
+        for reader, events in zip(self.readers, self.events, strict=True):
+            is_taken = self._compare_columns(reader, name, ranges, expected)
+            if thorough:  # a column of numbers is an array as well
+                for a, b in {(0, stop), self.part} if not is_taken else {self.part}:
+                    assert same(reader.array(name, a, b), expected[a:b]), f"array [{a}, {b})"
+                if not getattr(branch, "branches", ()):
+                    assert name in events.fields, "not among the events' columns"
+                    assert same(events[name], expected[slice(*self.part)]), "as a column of events"
         self.found.equal += 1
 
-    def _compare_columns(self, name: str, ranges: list[Range], expected: ak.Array) -> bool:
+    def _compare_columns(self, reader: Reader, name: str, ranges: list[Range], expected: ak.Array) -> bool:
         """Whether kernels may have it."""
         for start, stop in ranges:
             try:
-                column = self.ours.read([name], start, stop)[name]
+                column = reader.read([name], start, stop)[name]
             except DatasetError as error:
                 if FOR_NO_KERNEL not in str(error) or numbers(expected.layout) is not None:
                     raise

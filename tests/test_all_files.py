@@ -98,6 +98,17 @@ def test_branches_were_compared(compare: Compare) -> None:
     assert sum(one.refused for one in found) < 900
 
 
+@pytest.mark.parametrize("name", ["nano_dy", "nano_dimuon", "pfnano", "treemaker"])
+def test_who_was_told_an_rntuple_needs_none_of_its_metadata(samples: Path, name: str) -> None:
+    """Neither do columnar functions, to which every column is shown: uproot reads records, and need not describe them."""
+    first = Reader(str(samples / f"{name}_rntuple.root"))
+    told = Reader(first.path, layout=first.news())
+    assert told.events(0, 5).fields == first.events(0, 5).fields and len(told.forms()) == len(told.names)
+    assert told.bytes_read == 0 and "directory" not in vars(told)
+    first.close()
+    told.close()
+
+
 def test_lists_whose_offsets_were_not_written() -> None:
     """Where uproot wants a table of offsets that ROOT has left out, the counter branch has the lengths."""
     path = skhep_testdata.data_path("uproot-small-dy-nooffsets.root")

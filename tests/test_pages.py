@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import awkward as ak
@@ -20,7 +19,7 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.worker.clusters import KEPT_BYTES, Clusters
 from eventmill.worker.columns import Column, Flat, Jagged, Strings
 from eventmill.worker.elements import shifter, unsplitter
-from eventmill.worker.fields import Schema
+from eventmill.worker.fields import ColumnRecord, FieldRecord, Schema
 from eventmill.worker.pages import Pages
 from eventmill.worker.readers import Reader
 from hypothesis import given, settings
@@ -191,13 +190,10 @@ def test_events_of_an_rntuple_read_lengths_only_for_lengths() -> None:
 
 def test_columns_of_several_forms_are_left_to_uproot() -> None:
     """Each cluster may store such a field in another one."""
-    leaf = SimpleNamespace(
-        field_name="x", type_name="float", parent_field_id=0, struct_role=0, flags=0, repetition=0, source_field_id=None
-    )
-    column = {"nbits": 32, "field_id": 0, "first_element_index": 0}
-    plain, split = (SimpleNamespace(type=kind, repr_idx=i, **column) for i, kind in enumerate((0x0C, 0x18)))
-    assert Schema(SimpleNamespace(field_records=[leaf], column_records=[plain]), {"x": 0}).field("x") is not None
-    assert Schema(SimpleNamespace(field_records=[leaf], column_records=[plain, split]), {"x": 0}).field("x") is None
+    leaf = FieldRecord("x", "float", parent=0, role=0, flags=0, repetition=0, source=None)
+    plain, split = (ColumnRecord(kind, 32, 0, i, 0) for i, kind in enumerate((0x0C, 0x18)))
+    assert Schema([leaf], [plain]).field("x") is not None
+    assert Schema([leaf], [plain, split]).field("x") is None
 
 
 # --- no more than is needed -------------------------------------------------------------------------------------------

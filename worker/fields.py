@@ -15,12 +15,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+import awkward as ak
 import numpy as np
 from uproot.const import RNTupleFieldFlags as Flags
 from uproot.const import RNTupleFieldRole as Role
 
-Columns: TypeAlias = Sequence[tuple[int, Any]]
-"""Columns by their number and uproot's record of them."""
+MOST_NESTED = 30
+"""Fields within fields; numpy's arrays have not many more dimensions."""
+MOST_REPEATED = 1 << 31
+"""Length of an array of fixed size."""
+
+
+class FieldRecord(NamedTuple):
+    """What the file says of a field, as the specification names it.
+
+    `parent` is the number of the field that it lies in, its own at top level. `source` is that of the field whose
+    columns a projected field borrows.
+    """
+
+    name: str
+    type_name: str
+    parent: int
+    role: int
+    flags: int
+    repetition: int
+    source: int | None
+
+
+class ColumnRecord(NamedTuple):
+    """What the file says of a column: `representation` is not 0 where each cluster may store the field in another way."""
+
+    type: int
+    bits: int
+    field: int
+    representation: int
+    first: int
+
+
+Columns: TypeAlias = Sequence[tuple[int, ColumnRecord]]
+"""Columns with their numbers."""
 
 
 class Coding(NamedTuple):
@@ -154,76 +187,121 @@ class Field:
 
 
 class Schema:
-    """The fields of an open RNTuple.
+    """The fields of an RNTuple.
 
     Args:
-        ntuple: uproot's.
-        numbers: the top-level fields' numbers, by the names that they are to be read by.
+        fields, columns: all of them, by number.
+
+    Attributes:
+        fields, columns: the same.
+        numbers: the top-level fields', by name.
 
     Example:
-        >>> Schema(ntuple, {"Muon_pt": 1979}).field("Muon_pt").counter  # doctest: +SKIP
+        >>> Schema(fields, columns).field("Muon_pt").counter  # doctest: +SKIP
         'nMuon'
     """
 
-    def __init__(self, ntuple: Any, numbers: Mapping[str, int]) -> None:
-        self._numbers = numbers
-        self._records = ntuple.field_records
-        self._columns: dict[int, list[tuple[int, Any]]] = defaultdict(list)
+    def __init__(self, fields: Sequence[FieldRecord], columns: Sequence[ColumnRecord]) -> None:
+        self.numbers = {record.name: number for number, record in enumerate(fields) if record.parent == number}
+        self.fields = fields
+        self.columns = columns
+        self._columns: dict[int, list[tuple[int, ColumnRecord]]] = defaultdict(list)
         self._children: dict[int, list[int]] = defaultdict(list)
-        for number, column in enumerate(ntuple.column_records):
-            self._columns[column.field_id].append((number, column))
-        for number, record in enumerate(self._records):
-            if record.parent_field_id != number:
-                self._children[record.parent_field_id].append(number)
+        for number, column in enumerate(columns):
+            self._columns[column.field].append((number, column))
+        for number, record in enumerate(fields):
+            if record.parent != number:
+                self._children[record.parent].append(number)
 
     def field(self, name: str) -> Field | None:
         """A top-level field, or None if only uproot can read it."""
-        tree = self._tree(self._numbers[name], name, 1)
+        tree = self._tree(self.numbers[name], name, 1)
         if tree is None:
             return None
         return Field(name, tree, self._counters.get(tree.column.number, "") if isinstance(tree, Lists) else "")
+
+    def form(self, name: str) -> Any:
+        """The awkward form of a top-level field of records or lists of records, of what this module knows otherwise; None
+        for others.
+        """
+        return self._form(self.numbers[name], name, 0)
+
+    def _form(self, number: int, name: str, depth: int) -> Any:
+        record, children = self.fields[number], self._children.get(number, ())
+        if depth > MOST_NESTED or record.type_name.startswith("std::optional"):
+            return None
+        if record.role == Role.COLLECTION and len(children) == 1:
+            content = self._form(children[0], name, depth + 1)
+            return None if content is None else ak.forms.ListOffsetForm("i64", content)
+        if record.role != Role.RECORD:
+            tree = self._tree(number, name, None, depth)
+            return None if tree is None else _form(tree)
+        names = [self.fields[child].name for child in children]
+        if not names or any(name.startswith(("_", ":")) for name in names):  # tuples, and what classes inherit
+            return None
+        contents = [self._form(child, name, depth + 1) for child in children]
+        return None if None in contents else ak.forms.RecordForm(contents, names)
 
     @functools.cached_property
     def _counters(self) -> dict[int, str]:
         """Names of fields of lengths, by the number of the column with the lists' ends."""
         counters: dict[int, str] = {}
-        for name, number in self._numbers.items():
-            tree = self._tree(number, name, 1) if _is_count(self._records[number]) else None
+        for name, number in self.numbers.items():
+            tree = self._tree(number, name, 1) if _is_count(self.fields[number]) else None
             if tree is not None:
                 counters.setdefault(tree.column.number, name)
         return counters
 
-    def _tree(self, number: int, name: str, width: int | None) -> Tree | None:
+    def _tree(self, number: int, name: str, width: int | None, depth: int = 0) -> Tree | None:
         """A field within the top-level field `name`, of which an entry has `width` values, or None if in lists."""
-        record = self._records[number]
+        if depth > MOST_NESTED:
+            return None
+        record = self.fields[number]
         children = self._children.get(number, ())
-        columns = self._columns.get(number if record.source_field_id is None else record.source_field_id, ())
-        if any(column.repr_idx for _, column in columns):
+        columns = self._columns.get(number if record.source is None else record.source, ())
+        if any(column.representation for _, column in columns):
             return None  # stored in another way in each cluster
-        if record.struct_role == Role.COLLECTION and len(columns) == len(children) == 1:
-            ends, content = _stored(_INDICES, columns[0], name, width), self._tree(children[0], name, None)
+        if record.role == Role.COLLECTION and len(columns) == len(children) == 1:
+            ends, content = _stored(_INDICES, columns[0], name, width), self._tree(children[0], name, None, depth + 1)
             is_option = record.type_name.startswith("std::optional")
             return None if is_option or ends is None or content is None else Lists(ends, content)
-        if record.struct_role != Role.LEAF:
+        if record.role != Role.LEAF:
             return None
         if record.flags & Flags.REPETITIVE:
-            return self._array(record.repetition, columns, children, name, width)
+            return self._array(record.repetition, columns, children, name, width, depth)
         if not columns and len(children) == 1:  # an enumeration or an atomic number
-            return self._tree(children[0], name, width)
+            return self._tree(children[0], name, width, depth + 1)
         return _leaf(_is_count(record), columns, name, width)
 
     def _array(
-        self, length: int, columns: Columns, children: Sequence[int], name: str, width: int | None
+        self, length: int, columns: Columns, children: Sequence[int], name: str, width: int | None, depth: int
     ) -> Tree | None:
         """Arrays of fixed size: of the only child's values, or, for `std::bitset`, of the field's own."""
-        if length == 0:
+        if not 0 < length <= MOST_REPEATED:
             return None
         width = None if width is None else length * width
-        inner = self._tree(children[0], name, width) if len(children) == 1 else _leaf(False, columns, name, width)
+        inner = (
+            self._tree(children[0], name, width, depth + 1)
+            if len(children) == 1
+            else _leaf(False, columns, name, width)
+        )
         return Numbers(inner.column, (length, *inner.shape)) if isinstance(inner, Numbers) else None
 
 
-def _is_count(record: Any) -> bool:
+def _form(tree: Tree) -> Any:
+    """The awkward form of plain values as uproot gives them."""
+    if isinstance(tree, Lists):
+        return ak.forms.ListOffsetForm("i64", _form(tree.content))
+    if isinstance(tree, Texts):
+        characters = ak.forms.NumpyForm("uint8", parameters={"__array__": "char"})
+        return ak.forms.ListOffsetForm("i64", characters, parameters={"__array__": "string"})
+    form = ak.forms.NumpyForm(tree.column.native.name)
+    for size in reversed(tree.shape if isinstance(tree, Numbers) else ()):
+        form = ak.forms.RegularForm(form, size)
+    return form
+
+
+def _is_count(record: FieldRecord) -> bool:
     return "RNTupleCardinality" in record.type_name
 
 
@@ -238,12 +316,14 @@ def _leaf(is_count: bool, columns: Columns, name: str, width: int | None) -> Tre
     return None
 
 
-def _stored(codings: Mapping[int, Coding], column: tuple[int, Any], name: str, width: int | None) -> Stored | None:
+def _stored(
+    codings: Mapping[int, Coding], column: tuple[int, ColumnRecord], name: str, width: int | None
+) -> Stored | None:
     number, record = column
     coding = codings.get(record.type)
     if coding is None:
         return None
     native = np.dtype(coding.native)
-    if record.nbits != (1 if coding.bits else 8 * native.itemsize) or record.first_element_index >> 63:
+    if record.bits != (1 if coding.bits else 8 * native.itemsize) or record.first >> 63:
         return None
-    return Stored(number, name, native, coding, width, record.first_element_index)
+    return Stored(number, name, native, coding, width, record.first)

@@ -213,10 +213,8 @@ def unpacked(data: bytes | memoryview) -> dict[str, Branch]:
         ValueError: the bytes are no layout, or one that cannot be: they may have come from anywhere.
     """
     try:
-        if not 0 <= zstandard.frame_content_size(data) <= MOST_BYTES:
-            raise ValueError("a layout of unknown size, or too large")
-        layout = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(data), type=_Layout)
-    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+        layout = msgspec.msgpack.decode(expanded(data), type=_Layout)
+    except msgspec.MsgspecError as error:
         raise ValueError(f"not a packed layout: {error}") from error
     if len(layout.numbers) % 8:
         raise ValueError("a layout with part of a number")
@@ -231,6 +229,20 @@ def unpacked(data: bytes | memoryview) -> dict[str, Branch]:
         if branch.counter and not (branch.counter in branches and branches[branch.counter].is_count):
             raise ValueError(f"a layout that has no counter {branch.counter} for branch {branch.name}")
     return branches
+
+
+def expanded(data: bytes | memoryview) -> bytes:
+    """The content of a zstd frame of at most `MOST_BYTES`.
+
+    Raises:
+        ValueError: it has more, or is none.
+    """
+    try:
+        if not 0 <= zstandard.frame_content_size(data) <= MOST_BYTES:
+            raise ValueError("a layout of unknown size, or too large")
+        return zstandard.ZstdDecompressor().decompress(data)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"not a packed layout: {error}") from error
 
 
 class _Stream:

@@ -10,6 +10,7 @@ import uproot
 
 from .credentials import Wallet
 from .local import LocalSource
+from .ntuples import Ntuple
 from .shared import SharedLayout
 from .sources import Counts, HTTPAhead, source_class
 from .trees import Tree
@@ -41,14 +42,14 @@ def opened(path: str, timeout: float, wallet: Wallet | None) -> Any:
 
 def told(
     layout: bytes, path: str, timeout: float, wallet: Wallet | None
-) -> tuple[Counts | LocalSource, SharedLayout, Tree] | None:
+) -> tuple[Counts | LocalSource, SharedLayout, Tree | Ntuple] | None:
     """A file's bytes and its tree, of which nothing is read: `layout` says it all. None if it is that of another file.
 
     Raises what the source of the bytes raises.
     """
     try:
         shared = SharedLayout.unpacked(layout)
-        tree = shared.description()
+        described = shared.description()
     except ValueError as error:
         log.warning("the layout that came for %s is of no use: %s", path.partition("?")[0], error)
         return None
@@ -56,7 +57,7 @@ def told(
     path, options = _options(path, timeout, wallet)
     source: Counts | LocalSource = handler(path, ends=False, **options)
     if source.stamp == shared.stamp:
-        return source, shared, tree
+        return source, shared, described
     source.__exit__(None, None, None)
     return None
 

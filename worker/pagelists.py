@@ -7,26 +7,23 @@ frames, each with its size in front, so that those of other columns are stepped 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
+from .envelopes import BEGIN, CHECKSUM, LIST_FRAME, PAGE_LIST, after, check, items
 from .fields import Stored
 from .local import Range
 
-Bytes: TypeAlias = Any
-"""An array of `uint8`; numpy's types do not say that it is a buffer."""
-
-CHECKSUM = 8
-"""Bytes of the checksum behind a page, and behind an envelope."""
-_LIST = struct.Struct("<qI")
 _SUMMARY = struct.Struct("<qQQ")
 _OFFSET = struct.Struct("<q")
-_ENVELOPE_HEAD = 16
+_CLUSTERS = BEGIN + CHECKSUM
+"""Where the list of clusters begins: the checksum of the header stands before it."""
 _ENTRIES = (1 << 56) - 1
+_MOST_ENTRIES = 1 << 62
 _SHARDED = 1
 _PAGE = np.dtype([("elements", "<i4"), ("size", "<i4"), ("offset", "<u8")])
 
@@ -62,46 +59,48 @@ class Located:
 
 
 class PageLists:
-    """The page lists of an open RNTuple.
+    """The page lists of an RNTuple.
 
     Args:
-        ntuple: uproot's.
+        envelopes: those of its cluster groups, decompressed, in order.
 
     Attributes:
         edges: the first entries of the clusters, and the number of entries.
 
     Raises:
         ValueError: a page list is damaged.
+        struct.error: it ends before it should.
         NotImplementedError: the clusters are stored in a way of a later version of RNTuple.
     """
 
-    def __init__(self, ntuple: Any) -> None:
-        self._frames: list[tuple[Bytes, int]] = []
+    def __init__(self, envelopes: Sequence[bytes]) -> None:
+        self._frames: list[tuple[bytes, int]] = []
         self._columns: dict[int, NDArray[np.int64]] = {}
         self._located: dict[tuple[int, int], Located | None] = {}
         self._originals: dict[tuple[Any, ...], int] = {}
         edges = [0]
-        for group in ntuple.footer.cluster_group_records:
-            envelope = _envelope(ntuple, group.page_list_link)
+        for envelope in envelopes:
+            check(envelope, PAGE_LIST)
             for first, entries in self._clusters(envelope):
                 if first != edges[-1]:
                     raise NotImplementedError(f"the cluster from entry {first} on does not follow entry {edges[-1]}")
                 edges.append(first + entries)
+        if edges[-1] > _MOST_ENTRIES:
+            raise ValueError(f"its clusters have {edges[-1]} entries")
         self.edges = np.array(edges, dtype=np.int64)
 
-    def _clusters(self, envelope: Bytes) -> list[tuple[int, int]]:
+    def _clusters(self, envelope: bytes) -> list[tuple[int, int]]:
         """First entry and number of entries of each cluster of an envelope, whose lists of columns are noted."""
         clusters = []
-        for position in _items(envelope, _ENVELOPE_HEAD):
+        for position in items(envelope, _CLUSTERS):
             _, first, entries = _SUMMARY.unpack_from(envelope, position)
             if entries >> 56 & _SHARDED:
                 raise NotImplementedError("its clusters are sharded, which this version cannot read")
             clusters.append((first, entries & _ENTRIES))
-        size, _ = _LIST.unpack_from(envelope, _ENVELOPE_HEAD)
-        frames = _items(envelope, _ENVELOPE_HEAD + abs(size))
+        frames = items(envelope, after(envelope, _CLUSTERS))
         if len(frames) != len(clusters):
             raise ValueError(f"a page list has {len(frames)} clusters where {len(clusters)} are announced")
-        self._frames += [(envelope, int(position)) for position in frames]
+        self._frames += [(envelope, position) for position in frames]
         return clusters
 
     def located(self, column: Stored, cluster: int) -> Located | None:
@@ -144,37 +143,14 @@ class PageLists:
         """
         envelope, frame = self._frames[cluster]
         if cluster not in self._columns:
-            self._columns[cluster] = np.array(_items(envelope, frame), dtype=np.int64)
+            self._columns[cluster] = np.array(items(envelope, frame), dtype=np.int64)
         columns = self._columns[cluster]
         if column >= len(columns):  # it was added later
             return np.empty(0, _PAGE)
         position = int(columns[column])
-        _, number = _LIST.unpack_from(envelope, position)
-        pages = np.frombuffer(envelope, _PAGE, number, position + _LIST.size)
+        _, number = LIST_FRAME.unpack_from(envelope, position)
+        pages = np.frombuffer(envelope, _PAGE, number, position + LIST_FRAME.size)
         if (pages["size"] < 0).any():
             return None
-        (element,) = _OFFSET.unpack_from(envelope, position + _LIST.size + pages.nbytes)
+        (element,) = _OFFSET.unpack_from(envelope, position + LIST_FRAME.size + pages.nbytes)
         return pages if element >= 0 else None
-
-
-def _items(envelope: Bytes, position: int) -> list[int]:
-    """Where the items of a list frame begin, each of which is a frame itself."""
-    _, number = _LIST.unpack_from(envelope, position)
-    position += _LIST.size
-    positions = []
-    for _ in range(number):
-        positions.append(position)
-        (size,) = _OFFSET.unpack_from(envelope, position)
-        position += abs(size)
-    return positions
-
-
-def _envelope(ntuple: Any, link: Any) -> Bytes:
-    """A page list envelope, decompressed, without its checksum."""
-    chunk, cursor = ntuple.read_locator(link.locator, link.env_uncomp_size)
-    start = cursor.index - chunk.start
-    envelope = chunk.raw_data[start : start + link.env_uncomp_size]
-    payload, checksum = envelope[:-CHECKSUM], envelope[-CHECKSUM:]
-    if xxhash.xxh3_64_intdigest(payload) != int.from_bytes(checksum.tobytes(), "little"):
-        raise ValueError("the checksum of a page list is wrong")
-    return payload

@@ -14,7 +14,7 @@ for when it is missed. Whole clusters need no guess.
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -23,13 +23,15 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from .codecs import decompress, decompressed
+from .codecs import Bytes, decompress, decompressed
 from .columns import Column, Flat, Jagged, Strings
 from .decoding import IrregularError
 from .elements import shifter, unsplitter
-from .fields import Counts, Field, Lists, Numbers, Schema, Stored, Texts, Tree
+from .envelopes import CHECKSUM
+from .fields import Counts, Field, Lists, Numbers, Stored, Texts, Tree
 from .local import Range
-from .pagelists import CHECKSUM, Bytes, Located, PageLists
+from .ntuples import Ntuple
+from .pagelists import Located
 from .sources import ReadAhead
 
 Segment: TypeAlias = tuple[int, int, int]
@@ -63,21 +65,17 @@ class Pages:
 
     Args:
         source: the file's uproot source.
-        ntuple: uproot's RNTuple.
-        fields: uproot's top-level fields, by the names they are to be read by.
-
-    Raises:
-        ValueError: its description in the file is damaged.
+        ntuple: what it says of itself.
 
     Example:
-        >>> [columns] = Pages(source, ntuple, fields).read(["Muon_pt", "MET_pt"], [(0, 10_000)])  # doctest: +SKIP
+        >>> [columns] = Pages(source, ntuple).read(["Muon_pt", "MET_pt"], [(0, 10_000)])  # doctest: +SKIP
         >>> columns["Muon_pt"].content.values, columns["MET_pt"].values                             # doctest: +SKIP
     """
 
-    def __init__(self, source: Any, ntuple: Any, fields: Mapping[str, Any]) -> None:
+    def __init__(self, source: Any, ntuple: Ntuple) -> None:
         self._source = source
-        self._lists = PageLists(ntuple)
-        self._schema = Schema(ntuple, {name: field.field_id for name, field in fields.items()})
+        self._lists = ntuple.lists
+        self._schema = ntuple.schema
         self._fields: dict[str, Field | None] = {}
         self._held: dict[int, _Held] = {}
         """By number of the column (the original one) what was read last, for a next read that starts within it."""

@@ -19,10 +19,6 @@ import awkward as ak
 import numpy as np
 import uproot
 from uproot.exceptions import KeyInFileError
-from uproot.interpretation.identify import UnknownInterpretation
-from uproot.interpretation.jagged import AsJagged
-from uproot.interpretation.numerical import AsDtype
-from uproot.interpretation.objects import AsStridedObjects, CannotBeAwkward
 
 from ..protocol.errors import DatasetError
 from ..protocol.expressions import nearest
@@ -31,9 +27,11 @@ from .clusters import Clusters
 from .columns import Column, Flat, Jagged, Strings
 from .credentials import Wallet
 from .events import LazyEvents, layout_of
+from .forms import branch_form, field_forms, plain_form
 from .kept import kept
 from .layouts import Branch
 from .local import LocalSource, Range
+from .ntuples import Ntuple
 from .opening import opened, told
 from .pages import Pages
 from .shared import SharedLayout
@@ -107,7 +105,7 @@ class Reader:
                     self.source, shared, self._described = known
                     self.tree, self.identity = shared.tree, shared.identity
                 self._is_news = known is None
-                self.is_rntuple = self._described is None and not isinstance(self._tree, uproot.TTree)
+                self.is_rntuple = isinstance(self._described, Ntuple)
                 self.baskets = self._short_way()
                 self.entries = self._number_of_entries()
         except BaseException:
@@ -116,13 +114,11 @@ class Reader:
 
     def _short_way(self) -> Baskets | Pages:
         """What reads the plain branches, without uproot's interpretations."""
-        if self.is_rntuple:
-            return Pages(self.source, self._tree, self.names)
+        if isinstance(self._described, Ntuple):
+            return Pages(self.source, self._described)
         return Baskets(self.source, self.names, None if self._described is None else self._described.branches)
 
     def _number_of_entries(self) -> int:
-        if isinstance(self.baskets, Pages):
-            return int(self.baskets.edges[-1])
         return int(self._tree.num_entries) if self._described is None else self._described.entries
 
     @property
@@ -147,7 +143,7 @@ class Reader:
         self._is_news = False
         try:
             return SharedLayout.of(self.tree, self._described, self.identity, self.source.stamp).packed()
-        except ValueError:  # too many baskets to be worth it
+        except ValueError:  # too much to be told
             return b""
 
     @property
@@ -171,10 +167,10 @@ class Reader:
     @kept
     def names(self) -> Mapping[str, Any]:
         """All branches (fields, in an RNTuple) by name; of several with one name, all but the first by their path."""
+        if isinstance(self._described, Ntuple):
+            return _Named(self._described.names, self)
         if self._described is not None:
             return _Named(self._described.branches, self)
-        if self.is_rntuple:
-            return {str(field.name): field for field in self._tree.fields}
         names: dict[str, Any] = {}
         for path, branch in self._tree.iteritems(full_paths=True):
             names[path if branch.name in names else branch.name] = branch
@@ -182,7 +178,7 @@ class Reader:
 
     @kept
     def _tree(self) -> Any:
-        """The tree as uproot has it: of a tree of numbers only what is not plain needs that."""
+        """The tree as uproot has it: only what is not plain needs that."""
         return self._find_tree(self.tree)
 
     @kept
@@ -194,15 +190,20 @@ class Reader:
         return self.directory
 
     def branch(self, name: str) -> Any:
-        """A branch as uproot has it."""
-        return self._tree[name]
+        """A branch (a field, in an RNTuple) as uproot has it."""
+        with explained(self.path, "cannot be read"):
+            if isinstance(self._described, Ntuple):
+                return self._tree.all_fields[self._described.names[name]]
+            return self._tree[name]
 
-    def _description(self) -> Tree | None:
+    def _description(self) -> Tree | Ntuple | None:
         """What the tree says of itself, if that is said in the usual way."""
         try:
             key = self.directory.key(self.tree)
         except KeyInFileError:
             return None
+        if key.fClassName == "ROOT::RNTuple":
+            return Ntuple.read(self.source, self._tree.members)
         if key.fClassName != "TTree":
             return None
         chunk, _ = key.get_uncompressed_chunk_cursor()
@@ -211,7 +212,8 @@ class Reader:
     @kept
     def tree_aliases(self) -> dict[str, str]:
         """The aliases that the tree itself has (`TTree::SetAlias`), in the syntax of ROOT."""
-        has_none = self.is_rntuple if self._described is None else not self._described.has_aliases
+        described = self._described
+        has_none = self.is_rntuple if not isinstance(described, Tree) else not described.has_aliases
         return {} if has_none else dict(self._tree.aliases)
 
     def types(self, branches: Iterable[str]) -> dict[str, str]:
@@ -287,7 +289,8 @@ class Reader:
         """Entries in a basket (a page, in an RNTuple) of the branches, on average: what is read as a whole anyway."""
         names = list(self.names) if branches is None else [self._known(name) for name in branches]
         if isinstance(self.baskets, Pages):
-            return self.baskets.stride(names)
+            with explained(self.path, "cannot be read"):
+                return self.baskets.stride(names)
         baskets = [len(edges) - 1 for name in names if (edges := self._edges(name)) is not None]
         return max(1, self.entries * len(baskets) // max(1, sum(baskets)))
 
@@ -411,19 +414,21 @@ class Reader:
 
     def _forms(self, names: Sequence[str]) -> dict[str, Any]:
         """The forms of some branches; None for those that have none."""
-        if not isinstance(self.baskets, Pages):
+        if not isinstance(self._described, Ntuple):
             return {name: self._form(name) for name in names}
         [plain] = self.baskets.read([name for name in names if self.is_plain(name)], [(0, 0)])
         forms = {name: layout_of(column).form for name, column in plain.items()}
-        forms |= _field_forms(self._tree.ntuple, {name: self.names[name] for name in names if name not in forms})
+        forms |= {name: self._described.schema.form(name) for name in names if name not in forms}
+        unknown = {name: self.names[name] for name in names if forms[name] is None}
+        forms |= field_forms(self._tree, unknown) if unknown else {}
         return {name: forms[name] for name in names}
 
     def _form(self, name: str) -> Any:
         plain = self._plain(name)
         if plain is not None:
-            return _plain_form(plain.stored, plain.shape, plain.is_list, plain.header)
+            return plain_form(plain.stored, plain.shape, plain.is_list, plain.header)
         branch = self.names[name]
-        return None if branch.branches else _form(branch)
+        return None if branch.branches else branch_form(branch)
 
     # --- what can be wrong --------------------------------------------------------------------------------------------
 
@@ -578,51 +583,6 @@ class _Named(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-@functools.cache
-def _plain_form(stored: np.dtype[Any], shape: tuple[int, ...], is_list: bool, header: int) -> Any:
-    """The awkward form that uproot gives branches of these values."""
-    kind = AsDtype(np.dtype((stored, shape)))
-    return (AsJagged(kind, header) if is_list else kind).awkward_form(None)
-
-
-def _field_forms(ntuple: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The awkward forms of fields of an RNTuple: uproot's `to_akform` takes seconds for as many as NanoAOD has."""
-    paths: dict[str, list[str]] = {}
-    for path in (field.path for field in ntuple.all_fields):
-        if path is not None:
-            paths.setdefault(path.partition(".")[0], []).append(path)
-    forms: dict[str, Any] = {}
-    for name, field in fields.items():
-        try:
-            forms[name] = ntuple.field_form(field.field_id, paths[name])
-        except (NotImplementedError, CannotBeAwkward, KeyError):
-            forms[name] = None
-    return forms
-
-
-def _form(tbranch: Any) -> Any:
-    kind = tbranch.interpretation
-    is_strided = isinstance(kind.content if isinstance(kind, AsJagged) else kind, AsStridedObjects)
-    try:
-        form = kind.awkward_form(tbranch.file)
-        return _without_hidden(form) if is_strided else form
-    except AssertionError:  # uproot has arrays, but no forms, of structures with arrays in them
-        empty = np.empty(0, kind.to_dtype) if type(kind) is AsDtype else None
-        return None if empty is None else ak.from_numpy(empty, regulararray=True, highlevel=False).form
-    except (UnknownInterpretation, CannotBeAwkward):
-        return None
-
-
-def _without_hidden(form: Any) -> Any:
-    """The form without the members that uproot's arrays do not have, though its forms do."""
-    if form.is_list:
-        return form.copy(content=_without_hidden(form.content))
-    if not form.is_record:
-        return form
-    shown = {name: form.content(name) for name in form.fields if not name.startswith("@")}
-    return form.copy(contents=[_without_hidden(content) for content in shown.values()], fields=list(shown))
 
 
 def column_of(layout: Any, where: str) -> Column:

@@ -11,6 +11,7 @@ import msgspec
 
 from ..protocol.messages import LARGEST_LAYOUT
 from .layouts import packed, unpacked
+from .ntuples import Ntuple
 from .trees import Tree
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -18,32 +19,69 @@ Stamp = tuple[_Count, _Count]
 """Size and time of last change of a file."""
 
 
-class SharedLayout(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A tree in a file, and which file that was.
+class ToldTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="tree"):
+    """A TTree.
 
     Attributes:
-        tree: its name.
         entries: how many it has.
-        identity: the file's, as `Reader.identity`.
-        stamp: the file's size and time.
         names: of all branches, in order.
         has_aliases: the tree names expressions of its own.
         branches: those of plain numbers, as `layouts.packed` makes bytes of them.
     """
 
-    tree: str
     entries: _Count
-    identity: str
-    stamp: Stamp
     names: list[str]
     has_aliases: bool
     branches: bytes
 
     @classmethod
-    def of(cls, name: str, tree: Tree, identity: str, stamp: Stamp) -> SharedLayout:
+    def of(cls, tree: Tree) -> ToldTree:
         """What there is to tell of a tree."""
         plain = {name: branch for name, branch in tree.branches.items() if branch is not None}
-        return cls(name, tree.entries, identity, stamp, list(tree.branches), tree.has_aliases, packed(plain))
+        return cls(tree.entries, list(tree.branches), tree.has_aliases, packed(plain))
+
+    def description(self) -> Tree:
+        """The tree, as it describes itself; `ValueError` if that cannot be."""
+        plain = unpacked(self.branches)
+        if not plain.keys() <= set(self.names) or any(branch.edges[-1] != self.entries for branch in plain.values()):
+            raise ValueError("a layout whose branches are not those of its tree")
+        return Tree(self.entries, {name: plain.get(name) for name in self.names}, self.has_aliases)
+
+
+class ToldNtuple(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ntuple"):
+    """An RNTuple: its envelopes, as `Ntuple.packed` makes bytes of them."""
+
+    envelopes: bytes
+
+    def description(self) -> Ntuple:
+        """The RNTuple, as it describes itself; `ValueError` if that cannot be."""
+        return Ntuple.unpacked(self.envelopes)
+
+
+class SharedLayout(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A tree in a file, and which file that was.
+
+    Attributes:
+        tree: its name.
+        identity: the file's, as `Reader.identity`.
+        stamp: the file's size and time.
+        told: what it says of itself.
+    """
+
+    tree: str
+    identity: str
+    stamp: Stamp
+    told: ToldTree | ToldNtuple
+
+    @classmethod
+    def of(cls, name: str, described: Tree | Ntuple, identity: str, stamp: Stamp) -> SharedLayout:
+        """What there is to tell of a tree.
+
+        Raises:
+            ValueError: that would be too much.
+        """
+        told = ToldTree.of(described) if isinstance(described, Tree) else ToldNtuple(described.packed())
+        return cls(name, identity, stamp, told)
 
     @classmethod
     def unpacked(cls, data: bytes) -> SharedLayout:
@@ -62,13 +100,10 @@ class SharedLayout(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
         data = msgspec.msgpack.encode(self)
         return data if len(data) <= LARGEST_LAYOUT else b""
 
-    def description(self) -> Tree:
+    def description(self) -> Tree | Ntuple:
         """The tree, as it describes itself.
 
         Raises:
             ValueError: the layout is none.
         """
-        plain = unpacked(self.branches)
-        if not plain.keys() <= set(self.names) or any(branch.edges[-1] != self.entries for branch in plain.values()):
-            raise ValueError("a layout whose branches are not those of its tree")
-        return Tree(self.entries, {name: plain.get(name) for name in self.names}, self.has_aliases)
+        return self.told.description()

@@ -1,0 +1,60 @@
+"""The awkward forms of branches and fields as uproot has them: what their arrays are made of, before anything is read."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from uproot.interpretation.identify import UnknownInterpretation
+from uproot.interpretation.jagged import AsJagged
+from uproot.interpretation.numerical import AsDtype
+from uproot.interpretation.objects import AsStridedObjects, CannotBeAwkward
+
+
+@functools.cache
+def plain_form(stored: np.dtype[Any], shape: tuple[int, ...], is_list: bool, header: int) -> Any:
+    """The awkward form that uproot gives branches of these values."""
+    kind = AsDtype(np.dtype((stored, shape)))
+    return (AsJagged(kind, header) if is_list else kind).awkward_form(None)
+
+
+def field_forms(ntuple: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The awkward forms of fields of an RNTuple: uproot's `to_akform` takes seconds for as many as NanoAOD has."""
+    paths: dict[str, list[str]] = {}
+    for path in (field.path for field in ntuple.all_fields):
+        if path is not None:
+            paths.setdefault(path.partition(".")[0], []).append(path)
+    forms: dict[str, Any] = {}
+    for name, field in fields.items():
+        try:
+            forms[name] = ntuple.field_form(field.field_id, paths[name])
+        except (NotImplementedError, CannotBeAwkward, KeyError):
+            forms[name] = None
+    return forms
+
+
+def branch_form(tbranch: Any) -> Any:
+    """The awkward form of a branch of a TTree; None if it has none."""
+    kind = tbranch.interpretation
+    is_strided = isinstance(kind.content if isinstance(kind, AsJagged) else kind, AsStridedObjects)
+    try:
+        form = kind.awkward_form(tbranch.file)
+        return _without_hidden(form) if is_strided else form
+    except AssertionError:  # uproot has arrays, but no forms, of structures with arrays in them
+        empty = np.empty(0, kind.to_dtype) if type(kind) is AsDtype else None
+        return None if empty is None else ak.from_numpy(empty, regulararray=True, highlevel=False).form
+    except (UnknownInterpretation, CannotBeAwkward):
+        return None
+
+
+def _without_hidden(form: Any) -> Any:
+    """The form without the members that uproot's arrays do not have, though its forms do."""
+    if form.is_list:
+        return form.copy(content=_without_hidden(form.content))
+    if not form.is_record:
+        return form
+    shown = {name: form.content(name) for name in form.fields if not name.startswith("@")}
+    return form.copy(contents=[_without_hidden(content) for content in shown.values()], fields=list(shown))
