@@ -80,7 +80,7 @@ class Kernel:
         return f"<kernel {self.__name__}: {', '.join(self.branches)} -> {', '.join(self.outputs)}>"
 
 
-def kernel(**outputs: Any) -> Callable[[Callable[..., None]], Kernel]:
+def kernel(function: None = None, /, **outputs: Any) -> Callable[[Callable[..., None]], Kernel]:
     """Declares a kernel: a function that is compiled and called once an event.
 
     Keyword arguments name the outputs: empty histograms (of hist or boost-histogram, without growing axes), filled with
@@ -101,6 +101,12 @@ def kernel(**outputs: Any) -> Callable[[Callable[..., None]], Kernel]:
         ...     for i in range(len(Muon_pt)):
         ...         pt.fill(Muon_pt[i])
     """
+
+    if function is not None:
+        raise AnalysisError(
+            f"kernel needs its outputs: write @kernel(mass=Hist.new.Reg(120, 0, 120).Double()) above "
+            f"{_described(function)}, with the names and axes of your own"
+        )
 
     def declare(function: Callable[..., None]) -> Kernel:
         plain = getattr(function, "py_func", function)
