@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := pyproject.toml __init__.py py.typed $(wildcard protocol/*.py packetizer/*.py merge/*.py master/*.py worker/*.py session/*.py)
+SOURCES := pyproject.toml __init__.py __main__.py py.typed $(wildcard protocol/*.py packetizer/*.py merge/*.py master/*.py worker/*.py session/*.py)
 
 .PHONY: demo test lint types layers pytest bench clean xrootd
 

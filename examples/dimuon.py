@@ -3,7 +3,7 @@
 Shows: kernels, a helper function that is compiled with them, two queries that run side by side in one session,
 watching results grow, and adding them up.
 
-    python dimuon.py                                        two small files of scikit-hep-testdata 0.3.12
+    python dimuon.py                                        two small files of `pip install scikit-hep-testdata`
     python dimuon.py --jagged a.root b.root --flat z.root   files of your own with the same branches
     python dimuon.py --master default                       on a standing master instead of this machine's cores
 """
@@ -16,6 +16,7 @@ import math
 import eventmill as em
 from figure import show
 from hist import Hist
+from samples import sample
 
 SPECTRUM = Hist.new.Reg(60, 0, 120, name="mass", label="mass of the muon pair [GeV]").Double()
 
@@ -51,9 +52,7 @@ def main() -> None:
     parser.add_argument("--png", metavar="FILE", help="draw the histogram into this file (takes matplotlib)")
     options = parser.parse_args()
     if not (options.jagged or options.flat):
-        from skhep_testdata import data_path
-
-        options.jagged, options.flat = [data_path("uproot-HZZ.root")], [data_path("uproot-Zmumu.root")]
+        options.jagged, options.flat = [sample("uproot-HZZ.root")], [sample("uproot-Zmumu.root")]
 
     with em.connect(options.master) as session:
         queries = [

@@ -4,7 +4,7 @@ Shows: a kernel, which is compiled and called once an event, beside a columnar f
 many events and reads the columns that it touches. Every bin holds the same number, however the events were cut into
 packets. The branches are 32-bit numbers; both ways convert them, because otherwise each would round differently.
 
-    python kernel_and_columnar.py                   a small file of scikit-hep-testdata 0.3.12
+    python kernel_and_columnar.py                   a small file of `pip install scikit-hep-testdata`
     python kernel_and_columnar.py a.root b.root     files of your own with the same branches
     python kernel_and_columnar.py --master default  on a standing master instead of this machine's cores
 """
@@ -19,6 +19,7 @@ import eventmill as em
 import numpy as np
 from figure import show
 from hist import Hist
+from samples import sample
 
 
 def spectrum():
@@ -56,9 +57,7 @@ def main() -> None:
     parser.add_argument("--png", metavar="FILE", help="draw the histogram into this file (takes matplotlib)")
     options = parser.parse_args()
     if not options.files:
-        from skhep_testdata import data_path
-
-        options.files = [data_path("uproot-HZZ.root")]
+        options.files = [sample("uproot-HZZ.root")]
 
     data = em.Dataset(options.files, tree=options.tree)
     with em.connect(options.master) as session:

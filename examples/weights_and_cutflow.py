@@ -3,7 +3,7 @@
 Shows: named datasets with metadata; a columnar function that learns from its second argument which file it is working
 on; a result that is a dict by dataset; weights from metadata and from a branch; a cutflow that adds up like all else.
 
-    python weights_and_cutflow.py                                  two small files of scikit-hep-testdata 0.3.12
+    python weights_and_cutflow.py                                  two small files of `pip install scikit-hep-testdata`
     python weights_and_cutflow.py --hzz a.root --zmumu b.root      files of your own with the same branches
     python weights_and_cutflow.py --master default                 on a standing master instead of this machine's cores
 """
@@ -17,6 +17,7 @@ import eventmill as em
 import numpy as np
 from figure import show
 from hist import Hist
+from samples import sample
 
 LUMINOSITY = 50.0  # of the data that the simulation is scaled to, in 1/pb
 
@@ -75,9 +76,7 @@ def main() -> None:
     options = parser.parse_args()
     files = {name: getattr(options, name) for name in SAMPLES if getattr(options, name)}
     if not files:
-        from skhep_testdata import data_path
-
-        files = {"hzz": [data_path("uproot-HZZ.root")], "zmumu": [data_path("uproot-Zmumu.root")]}
+        files = {"hzz": [sample("uproot-HZZ.root")], "zmumu": [sample("uproot-Zmumu.root")]}
 
     data = em.Dataset(
         {name: {"files": paths, "metadata": SAMPLES[name]} for name, paths in files.items()}, tree=options.tree

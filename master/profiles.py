@@ -30,6 +30,8 @@ MOST_PACKETS = 20_000_000
 """What can be simulated within some minutes to an hour; more is a slip of the pen."""
 PACKET_SECONDS = 1.0
 """About what a packet takes, to reckon how many there will be."""
+_PROFILE = "no profile: that has `data` and `workers`, as the examples in docs/simulator.md"
+_REPORT = "no report: that is a list of workers, as `msgspec.json.encode(query.report())` makes it"
 CLUSTERS_KNOWN = 4096
 """Cluster boundaries that a slot reports for one file at most."""
 
@@ -158,7 +160,7 @@ def load(path: Path) -> Profile:
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"the profile {path} cannot be read: {error}") from None
     if path.suffix == ".json":
-        return from_report(_decoded(lambda: msgspec.json.decode(text, type=list[WorkerInfo]), path.name))
+        return from_report(_decoded(lambda: msgspec.json.decode(text, type=list[WorkerInfo]), path.name, _REPORT))
     return parse(text, path.name)
 
 
@@ -178,7 +180,7 @@ def parse(text: str, name: str = "profile") -> Profile:
         16
     """
     # Not strict: YAML 1.1 takes 1e9 (no dot, no sign) for a word.
-    profile = _decoded(lambda: msgspec.yaml.decode(text, type=Profile, strict=False), name)
+    profile = _decoded(lambda: msgspec.yaml.decode(text, type=Profile, strict=False), name, _PROFILE)
     _check(profile, name)
     return profile
 
@@ -214,10 +216,12 @@ def spread(value: float | list[float], index: int, count: int) -> float:
     return low if count == 1 else low + (high - low) * index / (count - 1)
 
 
-def _decoded(decode: Callable[[], T], name: str) -> T:
+def _decoded(decode: Callable[[], T], name: str, expected: str) -> T:
     try:
         return decode()
     except msgspec.MsgspecError as error:
+        if isinstance(error, msgspec.ValidationError) and " - at `$" not in str(error):  # it is the whole that is wrong
+            raise DatasetError(f"{name} is {expected}") from None
         # msgspec names a field by its path, "$.workers[0].speed", or YAML's line; a reader of the file knows no "$".
         raise DatasetError(f"{name}: {str(error).replace('`$.', '`')}") from None
 

@@ -290,6 +290,7 @@ class Query:
             refused=self.refused,
             workers_lost=self.workers_lost,
             notes=self.notes(),
+            kind=self.files[0].kind if self.files else "tree",
         )
 
     def notes(self) -> list[str]:

@@ -23,9 +23,7 @@ import linecache
 import operator
 import pickle
 import sys
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Literal
@@ -35,14 +33,14 @@ import numpy as np
 
 from .binning import Binning, is_histogram
 from .codec import Buffer
+from .edits import warn_of_edits
 from .errors import AnalysisError
 from .fingerprint import fingerprint, imported, is_users, referenced
-from .modules import Named, OwnModule, collect, find, top, travels, warn_of_edits
+from .modules import Named, OwnModule, collect, find, loaded, top
+from .pickles import pickling
 from .version import __version__
 
 Kind = Literal["kernel", "columnar", "processor"]
-
-_registering = threading.Lock()
 
 
 class Kernel:
@@ -82,7 +80,7 @@ class Kernel:
         return f"<kernel {self.__name__}: {', '.join(self.branches)} -> {', '.join(self.outputs)}>"
 
 
-def kernel(**outputs: Any) -> Callable[[Callable[..., None]], Kernel]:
+def kernel(function: None = None, /, **outputs: Any) -> Callable[[Callable[..., None]], Kernel]:
     """Declares a kernel: a function that is compiled and called once an event.
 
     Keyword arguments name the outputs: empty histograms (of hist or boost-histogram, without growing axes), filled with
@@ -103,6 +101,12 @@ def kernel(**outputs: Any) -> Callable[[Callable[..., None]], Kernel]:
         ...     for i in range(len(Muon_pt)):
         ...         pt.fill(Muon_pt[i])
     """
+
+    if function is not None:
+        raise AnalysisError(
+            f"kernel needs its outputs: write @kernel(mass=Hist.new.Reg(120, 0, 120).Double()) above "
+            f"{_described(function)}, with the names and axes of your own"
+        )
 
     def declare(function: Callable[..., None]) -> Kernel:
         plain = getattr(function, "py_func", function)
@@ -143,18 +147,20 @@ def pack(thing: object, modules: Iterable[Named] = (), supply: Sequence[bytes] =
     kind, branches = _kind(thing), thing.branches if isinstance(thing, Kernel) else None
     name = getattr(thing, "__name__", None) or type(thing).__name__
     places = find(modules)
-    with own_modules_by_value(places):
-        try:
-            payload = cloudpickle.dumps(thing)
-        except Exception as error:
-            raise AnalysisError(
-                f"{name} cannot be sent to the workers: {_culprit(thing) or 'it'} cannot be pickled ({error}); "
-                "create such an object inside the function"
-            ) from error
+    try:
+        with pickling(places) as pickled:
+            payload = pickled(thing)
+    except Exception as error:
+        raise AnalysisError(
+            f"{name} cannot be sent to the workers: {_culprit(thing, places) or 'it'} cannot be pickled ({error}); "
+            "create such an object inside the function"
+        ) from error
     functions = _users_functions(thing)
-    own = collect(places, _named_in([payload, *supply]).union(*map(imported, functions)))
-    warn_of_edits(own)
+    here = loaded(places)
+    mentioned = {name for name in here if any(_as_pickled(name) in text for text in (payload, *supply))}
+    own = collect(places, mentioned.union(*map(imported, functions)))
     names = {module.name for module in own}
+    warn_of_edits(here, names, functions)
     digests = [(module.name, module.digest) for module in own]
     content = fingerprint((kind, __version__, _core(thing), digests), names)
     sources = _sources(function for function in functions if top(function.__module__ or "") not in names)
@@ -295,48 +301,27 @@ def _check_output(name: str, output: Any, function: str) -> None:
         )
 
 
-@contextmanager
-def own_modules_by_value(but: Collection[str] = ()) -> Iterator[None]:
-    """Lets cloudpickle send the contents of the user's own modules, not their names, for as long as this lasts.
-
-    Not of those that travel as files, and of the packages that `but` names.
-    """
-    with _registering:
-        taken = set(cloudpickle.list_registry_pickle_by_value())
-        own = [
-            module
-            for name, module in list(sys.modules.items())
-            if isinstance(module, ModuleType) and name == module.__name__ and name not in taken | {"__main__"}
-            if top(name) not in but and is_users(name) and not travels(name)
-        ]
-        try:
-            for module in own:
-                cloudpickle.register_pickle_by_value(module)
-            yield
-        finally:
-            for module in own:
-                if module.__name__ in cloudpickle.list_registry_pickle_by_value():
-                    cloudpickle.unregister_pickle_by_value(module)
-
-
-def _culprit(thing: object) -> str | None:
+def _culprit(thing: object, named: Collection[str]) -> str | None:
     """The innermost variable that refuses to be pickled, in words."""
     function = _functions_of(thing)
     for plain in function:
         for name, value in referenced(plain).items():
-            if value is thing or _pickles(value):
+            if value is thing or _pickles(value, named):
                 continue
-            inner = _culprit(value) if isinstance(value, FunctionType | Kernel) and value not in function else None
+            inner = (
+                _culprit(value, named) if isinstance(value, FunctionType | Kernel) and value not in function else None
+            )
             return inner or f"the variable {name} ({type(value).__name__}), which {plain.__name__} uses,"
     for name, value in getattr(thing, "__dict__", {}).items():
-        if not isinstance(thing, FunctionType | Kernel) and not _pickles(value):
+        if not isinstance(thing, FunctionType | Kernel) and not _pickles(value, named):
             return f"its attribute {name} ({type(value).__name__})"
     return None
 
 
-def _pickles(value: object) -> bool:
+def _pickles(value: object, named: Collection[str]) -> bool:
     try:
-        cloudpickle.dumps(value)
+        with pickling(named) as pickled:
+            pickled(value)
     except Exception:  # whatever an object raises that cannot be pickled: the answer is no
         return False
     return True
@@ -373,13 +358,8 @@ def _users_functions(thing: object) -> list[FunctionType]:
     return list(found.values())
 
 
-def _named_in(pickles: Sequence[bytes]) -> set[str]:
-    """Those of the user's modules that travel as files and that pickles refer to, by name."""
-    own = [name for name in list(sys.modules) if travels(name)]
-    return {name for name in own if any(_as_pickled(name) in pickled for pickled in pickles)}
-
-
 def _as_pickled(name: str) -> bytes:
+    """What a pickle that refers to a module contains."""
     encoded = name.encode()
     return pickle.SHORT_BINUNICODE + len(encoded).to_bytes(1) + encoded
 

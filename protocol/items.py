@@ -10,12 +10,11 @@ import pickle
 from collections.abc import Iterable
 from typing import Any
 
-import cloudpickle
 import numpy as np
 
-from .analysis import own_modules_by_value
 from .codec import MAX_FRAME, Buffer
 from .errors import DatasetError
+from .pickles import pickling
 
 _NUMBER = np.dtype("<u8")
 
@@ -27,10 +26,10 @@ def pack_items(things: Iterable[Any]) -> bytes:
         DatasetError: one of them cannot be pickled, or all of them are too large to be sent.
     """
     things, pickles, ends = list(things), list[bytes](), [0]
-    with own_modules_by_value():
+    with pickling() as pickled:
         for index, thing in enumerate(things):
             try:
-                pickles.append(cloudpickle.dumps(thing))
+                pickles.append(pickled(thing))
             except Exception as error:  # whatever an object raises that cannot be pickled
                 raise DatasetError(
                     f"item {index} ({type(thing).__name__}) cannot be sent to the workers: {error}; "

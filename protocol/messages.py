@@ -127,7 +127,8 @@ class LostRange(msgspec.Struct, frozen=True):
 class Account(msgspec.Struct, frozen=True):
     """What became of a query's entries; `total` is exact once every file has been opened (`estimated` false).
 
-    `notes` tell what was not as announced, such as a file with fewer entries than its catalogue says.
+    `kind` is what is counted: the entries of trees, cycles, or items. `notes` tell what was not as announced, such as a file
+    with fewer entries than its catalogue says.
     """
 
     total: NonNegative = 0
@@ -141,6 +142,7 @@ class Account(msgspec.Struct, frozen=True):
     workers_lost: NonNegative = 0
     notes: list[Words] = []
     lost: list[LostRange] = []
+    kind: Literal["tree", "cycles", "items"] = "tree"
 
 
 class QueryInfo(msgspec.Struct, frozen=True):

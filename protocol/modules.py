@@ -16,8 +16,7 @@ import hashlib
 import importlib.util
 import os
 import sys
-import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -122,33 +121,9 @@ def collect(places: dict[str, Path], mentioned: Iterable[str]) -> list[OwnModule
     return [found[name] for name in sorted(found)]
 
 
-def loaded(names: Collection[str]) -> list[str]:
-    """All modules of these packages that are imported here."""
-    return [name for name in list(sys.modules) if top(name) in names]
-
-
-def warn_of_edits(modules: Sequence[OwnModule]) -> None:
-    """Tell of modules that this process imported before they were changed: workers run what the files say now."""
-    for own in modules:
-        for name in loaded([own.name]):
-            spec = sys.modules[name].__spec__
-            path = os.path.relpath(spec.origin or "", own.folder) if spec is not None else ""
-            if spec is None or path not in own.files:
-                continue
-            digest = hashlib.sha256(own.files[path]).digest()
-            known = _imported.get(name)
-            if known is None or known[0] is not spec:  # reload() makes a new spec
-                _imported[name] = spec, digest
-            elif known[1] != digest:
-                warnings.warn(
-                    f"{spec.origin} was changed after this session imported it: workers run it as it is now; "
-                    f"importlib.reload({name}) has this session do so, too",
-                    stacklevel=4,
-                )
-
-
-_imported: dict[str, tuple[ModuleSpec, bytes]] = {}
-"""What was in the file of a module when it first travelled."""
+def loaded(names: Collection[str] = ()) -> list[str]:
+    """The modules imported here that travel when an analysis needs them: the user's own, and those of packages named."""
+    return [name for name in list(sys.modules) if top(name) in names or travels(name)]
 
 
 def _find(named: Named) -> tuple[str, Path]:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -25,7 +25,8 @@ from ..protocol.connection import (
     named,
 )
 from ..protocol.errors import EventmillError
-from ..protocol.messages import FINAL
+from ..protocol.messages import FINAL, QueryInfo
+from ..protocol.usage import WorkerInfo
 from ..protocol.version import __version__
 from ..protocol.walltime import parse_seconds, time_left
 from ..worker.memory import parse_size
@@ -34,6 +35,11 @@ from .report import Report
 if TYPE_CHECKING:
     from .session import Session
 
+_WORKERS = ("worker", "host", "pid", "slots", "busy", "packets", "entries", "CPU/time", "waited", "read")
+_QUERIES = ("query", "name", "owner", "state", "entries", "of", "seconds")
+_WORDS = {"worker", "host", "query", "name", "owner", "state"}
+_SPARED = ("packets", "waited", "owner", "pid", "read", "host", "CPU/time", "seconds")
+"""Columns that a narrow terminal does without, in this order."""
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -80,10 +86,10 @@ def main() -> None:
     """Interactive parallel analysis of ROOT data: a master splits datasets into packets, workers pull them.
 
     \b
-    Try it on this machine:            eventmill demo
-    A standing master and its workers: eventmill master                      (says where its connection files are)
-                                       eventmill worker default              (in other terminals, on other machines)
-    From Python:                       session = eventmill.connect("default")
+    Try it on this machine:  eventmill demo
+    A standing master:       eventmill master  (says how to reach it)
+    Workers for it:          eventmill worker  (in other terminals or machines)
+    From Python:             session = eventmill.connect("default")
     """
 
 
@@ -238,25 +244,42 @@ def worker(
 def status(target: str) -> None:
     """Show the workers and queries of a master. TARGET is its name, client.json or address."""
     with _connect(target) as session:
-        workers = Table(title=f"workers of {session.address}", title_justify="left")
-        for heading in ("worker", "host", "pid", "slots", "busy", "packets", "entries", "CPU/time", "waited", "read"):
-            workers.add_column(heading, justify="left" if heading in ("worker", "host") else "right")
-        for info in session.workers():
-            counts = (info.slots, info.busy, info.packets, info.entries)
-            usage = Report([info]).total
-            costs = (f"{usage.efficiency:.0%}", f"{usage.waited:.1f} s", f"{usage.bytes_read / 1e6:,.0f} MB")
-            workers.add_row(info.worker, info.host, str(info.pid), *(f"{count:,}" for count in counts), *costs)
-        queries = Table(title="queries", title_justify="left")
-        for heading in ("query", "name", "owner", "state", "entries", "of", "seconds"):
-            queries.add_column(heading, justify="left" if heading in ("query", "name", "owner", "state") else "right")
-        for query in session.queries():
-            account = query.account
-            total = f"{'~' if account.estimated else ''}{account.total:,}"
-            numbers = (f"{account.processed:,}", total, f"{query.seconds:.1f}")
-            queries.add_row(query.query, query.name, query.owner, query.state, *numbers)
-        console = Console()
-        console.print(workers)
-        console.print(queries)
+        workers = [_of_worker(info) for info in session.workers()]
+        queries = [_of_query(info) for info in session.queries()]
+        # What goes into a file or a pipe has no width to fit.
+        console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
+        console.print(_table(f"workers of {session.address}", _WORKERS, workers, console))
+        console.print(_table("queries", _QUERIES, queries, console))
+
+
+def _of_worker(info: WorkerInfo) -> list[str]:
+    usage = Report([info]).total
+    counts = (info.slots, info.busy, info.packets, info.entries)
+    costs = (f"{usage.efficiency:.0%}", f"{usage.waited:.1f} s", f"{usage.bytes_read / 1e6:,.0f} MB")
+    return [info.worker, info.host, str(info.pid), *(f"{count:,}" for count in counts), *costs]
+
+
+def _of_query(info: QueryInfo) -> list[str]:
+    account = info.account
+    counts = (f"{account.processed:,}", f"{'~' if account.estimated else ''}{account.total:,}")
+    return [info.query, info.name, info.owner, info.state, *counts, f"{info.seconds:.1f}"]
+
+
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> Table:
+    """A table that fits: of the columns, as many as there is room for, with a line that names the others."""
+    spared: list[str] = []
+    for spare in (*(heading for heading in _SPARED if heading in headings), None):
+        caption = f"in a wider terminal also: {', '.join(spared)}" if spared else None
+        table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+        for heading in headings:
+            if heading not in spared:
+                table.add_column(heading, justify="left" if heading in _WORDS else "right")
+        for row in rows:
+            table.add_row(*(cell for heading, cell in zip(headings, row, strict=True) if heading not in spared))
+        if spare is None or console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+            break
+        spared.append(spare)
+    return table
 
 
 @main.command()
@@ -265,7 +288,10 @@ def status(target: str) -> None:
 @click.option("--abort", is_flag=True, help="Drop what is merged.")
 @click.option("--shutdown", is_flag=True, help="End the master itself, and its workers.")
 def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
-    """Stop QUERY (see `eventmill status`), keeping what is merged; or end a master with --shutdown."""
+    """Stop QUERY and keep what is merged, or end a master.
+
+    `eventmill status` has the numbers of queries; --shutdown ends the master itself, and its workers.
+    """
     if (query is None) != shutdown:
         raise click.UsageError("name a query to stop, or give --shutdown to end the master")
     with _connect(target) as session:
@@ -282,7 +308,10 @@ def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
 @click.argument("query")
 @_of_master
 def remove(query: str, target: str) -> None:
-    """Have the master forget QUERY (see `eventmill status`), which must be over, and its result."""
+    """Have the master forget QUERY and its result.
+
+    It must be over; `eventmill status` has its number.
+    """
     with _connect(target) as session:
         session.remove(query)
         click.echo(f"removed query {query} and its result")
@@ -292,7 +321,10 @@ def remove(query: str, target: str) -> None:
 @click.argument("worker")
 @_of_master
 def drain(worker: str, target: str) -> None:
-    """Let WORKER (see `eventmill status`) leave: it hands on what it has not done, commits and goes."""
+    """Let WORKER leave in good order.
+
+    It hands on what it has not done, commits and goes; `eventmill status` has its name.
+    """
     with _connect(target) as session:
         session.drain(worker)
         click.echo(f"told {worker} to drain and leave")
@@ -330,7 +362,7 @@ def keys(name: str, new: bool, address: str) -> None:
     help="Plot to save.",
 )
 def demo(events: int, slots: int | None, folder: Path | None, png: Path) -> None:
-    """Write a sample of NanoAOD-like events and watch a dimuon spectrum fill."""
+    """Write a sample of events and watch a dimuon spectrum fill."""
     from .demo import run
 
     run(events, slots, folder, png)

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..protocol.messages import Progress
+from .result import counted
 
 if TYPE_CHECKING:
     from .query import Query
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _RECENT_SECONDS = 3.0
 """The rate is that of so many last seconds, because the first ones go into compiling and opening files."""
+_SHORTEST_SECONDS = 1.0
+"""It takes so many to say a rate: what is done within moments of the first entries says nothing of the others."""
 _REDRAWS_PER_SECOND = 8
 _BAR = 8
 """Columns that the bar takes, or two or three times as many: with any other number it would jitter with the words."""
@@ -132,7 +135,7 @@ class Meter:
         slots = f"{report.slots} slot{'' if report.slots == 1 else 's'}"
         if not reached:
             return Line(self._query.name, None, ("compiling or opening files", f"{report.seconds:.0f} s", slots))
-        words = [f"{reached:,} of {'~' if report.account.estimated else ''}{total:,} entries"]
+        words = [f"{reached:,} of {'~' if report.account.estimated else ''}{total:,} {counted(report.account)}"]
         rate, bytes_rate = self._recent(report)
         if rate:
             words += [f"{_duration((total - reached) / rate)} left", _per_second(rate)]
@@ -149,19 +152,21 @@ class Meter:
 
     def _recent(self, report: Progress) -> tuple[float, float]:
         """Entries and bytes a second, of late."""
-        if not self._marks or report.seconds > self._marks[-1][0]:
+        if report.reached and (not self._marks or report.seconds > self._marks[-1][0]):
             self._marks.append((report.seconds, report.reached, report.bytes_read))
         while len(self._marks) > 2 and self._marks[1][0] < report.seconds - _RECENT_SECONDS:
             self._marks.popleft()
+        if not self._marks:
+            return 0.0, 0.0
         (begin, entries, size), (now, more_entries, more_size) = self._marks[0], self._marks[-1]
-        if now <= begin:
+        if now - begin < _SHORTEST_SECONDS:
             return 0.0, 0.0
         return max(0, more_entries - entries) / (now - begin), max(0, more_size - size) / (now - begin)
 
     def _last(self, result: Snapshot) -> Line:
         account, seconds = result.account, result.seconds
         about = "~" if account.estimated else ""
-        words = [f"{account.processed:,} of {about}{account.total:,} entries"]
+        words = [f"{account.processed:,} of {about}{account.total:,} {counted(account)}"]
         if result.state != "done":
             words.append(result.state)
         words.append(f"{seconds:,.1f} s")

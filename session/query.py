@@ -7,6 +7,7 @@ import pickle
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from ..protocol.errors import AnalysisError, EventmillError, QueryFailed
 from ..protocol.messages import Account, Failure, Message, State
 from .progress import ProgressDisplay
 from .report import Report
-from .result import Result, Snapshot, describe_account
+from .result import RETURNED_NONE, Result, Snapshot, describe_account
 
 if TYPE_CHECKING:
     from .session import Session
@@ -220,6 +221,8 @@ class Query:
             raise rebuild(self._failure, self._exception)
         if result.state == "aborted":
             raise QueryFailed(f"query {self.name} was aborted: there is no result")
+        if result.returned_none:
+            warnings.warn(RETURNED_NONE, stacklevel=3)
         return result
 
 

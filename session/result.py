@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..merge import Partial, Total, compact, decode
+from ..merge.nodes import Nothing
 from ..packetizer.dataset import Dataset
 from ..protocol.codec import Frames
 from ..protocol.errors import AnalysisError, DatasetError, QueryFailed
 from ..protocol.messages import Account, File, LostRange, State
 
-_RETURNED_NONE = "the analysis returned None: is a return missing?"
+RETURNED_NONE = "the analysis returned None: is a return missing?"
+_COUNTED = {"tree": ("entry", "entries"), "cycles": ("cycle", "cycles"), "items": ("item", "items")}
 
 
 class ResultAccount(Account, frozen=True):
@@ -65,13 +66,10 @@ class Snapshot:
         self.seconds = seconds
         self.state = state
 
-    @cached_property
+    @property
     def value(self) -> Any:
         """What the analysis returned, merged: a dict for kernels, any mergeable object for functions."""
-        value = self._decoded
-        if value is None and self._merged:
-            warnings.warn(_RETURNED_NONE, stacklevel=3)
-        return value
+        return self._decoded
 
     @property
     def fraction(self) -> float:
@@ -86,8 +84,10 @@ class Snapshot:
     def __getitem__(self, key: Any) -> Any:
         if self._decoded is None:
             if self._merged:
-                raise AnalysisError(_RETURNED_NONE)
-            raise QueryFailed(f"nothing has been merged: {self.account.processed:,} entries were processed")
+                raise AnalysisError(RETURNED_NONE)
+            raise QueryFailed(
+                f"nothing has been merged: {self.account.processed:,} {counted(self.account)} were processed"
+            )
         return self._decoded[key]
 
     def __contains__(self, key: object) -> bool:
@@ -129,8 +129,8 @@ class Snapshot:
         about = "about " if account.estimated else ""
         rows = {
             "state": f"{self.state}, {self.seconds:.1f} s",
-            "entries": f"{account.processed:,} of {about}{account.total:,} processed ({self.fraction:.1%})",
-            "files": f"{account.files_opened:,} of {account.files:,} opened",
+            counted(account): f"{account.processed:,} of {about}{account.total:,} processed ({self.fraction:.1%})",
+            "files": f"{account.files_opened:,} of {account.files:,} opened" if account.kind == "tree" else "",
             "lost": _losses(account),
             "notes": "; ".join(account.notes),
             "holds": self._content(),
@@ -154,6 +154,11 @@ class Snapshot:
         raise TypeError(f"the analysis returned a {type(self._decoded).__name__}, not a dict: use result.value")
 
     @property
+    def returned_none(self) -> bool:
+        """Whether that is all the analysis has returned; tells it without decoding the rest."""
+        return self._merged and isinstance(Partial.from_frames(self._frames).tree, Nothing)
+
+    @property
     def _merged(self) -> bool:
         return bool(self._frames) and self.account.processed > 0
 
@@ -168,7 +173,7 @@ class Snapshot:
         if isinstance(self._decoded, Mapping):
             return ", ".join(map(str, self._decoded)) or "an empty dict"
         if self._decoded is None:
-            return _RETURNED_NONE if self._merged else "nothing was merged"
+            return RETURNED_NONE if self._merged else "nothing was merged"
         return type(self._decoded).__name__
 
 
@@ -244,8 +249,9 @@ def describe_account(account: Account) -> str:
     if account.estimated and not account.total:
         return f"none of {account.files:,} {_files(account.files)} opened yet"
     about = "about " if account.estimated else ""
-    text = f"{account.processed:,} of {about}{account.total:,} entries processed"
-    text += f" in {account.files_opened:,} of {account.files:,} {_files(account.files)}"
+    text = f"{account.processed:,} of {about}{account.total:,} {counted(account)} processed"
+    if account.kind == "tree":
+        text += f" in {account.files_opened:,} of {account.files:,} {_files(account.files)}"
     if losses := _losses(account):
         text += f", {losses}"
     if account.redone:
@@ -255,10 +261,21 @@ def describe_account(account: Account) -> str:
     return text
 
 
+def counted(account: Account, count: int = 0) -> str:
+    """What an account counts, in the word for so many: entries, cycles or items.
+
+    Example:
+        >>> counted(Account()), counted(Account(kind="cycles"), 1)
+        ('entries', 'cycle')
+    """
+    one, many = _COUNTED[account.kind]
+    return one if count == 1 else many
+
+
 def _losses(account: Account) -> str:
     """What is not in the result; empty when all of it is."""
     unopened = sum(lost.stop is None for lost in account.lost)
-    words = [f"{account.failed:,} {'entry' if account.failed == 1 else 'entries'}"] if account.failed else []
+    words = [f"{account.failed:,} {counted(account, account.failed)}"] if account.failed else []
     if unopened:
         words.append(f"{unopened:,} {_files(unopened)}")
     if not words and account.lost:

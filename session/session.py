@@ -178,7 +178,7 @@ class Session:
         Raises:
             QueryFailed: the master knows no such query.
         """
-        return self._watch(query, lambda request: messages.Attach(request, _clipped(query)))
+        return self._watch(self._info(query).name, lambda request: messages.Attach(request, _clipped(query)))
 
     def stop(self, query: str, *, keep: bool = True) -> None:
         """End a query by its number, without watching it: keep what is merged for those who do, or drop it.

@@ -84,6 +84,11 @@ def test_what_cannot_be_a_kernel_is_told_at_once(outputs: dict[str, Any], source
         kernel(**outputs)(define(source))
 
 
+def test_a_decorator_without_its_outputs_is_told_how_it_is_written() -> None:
+    with pytest.raises(AnalysisError, match=r"write @kernel\(mass=Hist.*above muons, with the names"):
+        kernel(define("def muons(mass, Muon_pt): pass", "muons"))  # type: ignore[arg-type]
+
+
 def test_a_function_of_branches_without_the_decorator_is_told_what_is_missing() -> None:
     with pytest.raises(AnalysisError, match=r"needs the decorator kernel\(output=...\)"):
         pack(define("def f(mass, Muon_pt, Muon_eta): pass"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
 import pickle
@@ -9,13 +10,13 @@ import re
 import socket
 import sys
 import types
-import warnings
 from io import StringIO
 from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any
 
 import eventmill as em
+import msgspec
 import numpy as np
 import pytest
 import zmq
@@ -25,9 +26,11 @@ from eventmill.merge import encode
 from eventmill.protocol import messages
 from eventmill.protocol.connection import make_keys
 from eventmill.protocol.messages import Account, LostRange, Progress
-from eventmill.session import demo
+from eventmill.protocol.usage import WorkerInfo
+from eventmill.session import cli, demo
 from eventmill.session.cli import main
 from eventmill.session.progress import Line, Meter, ProgressDisplay
+from eventmill.session.query import Query
 from eventmill.session.result import Result, Snapshot, describe_account
 from eventmill.session.sample import write_sample
 from eventmill.worker.readers import Reader
@@ -79,6 +82,17 @@ def test_the_line_says_how_many_of_how_many_and_the_time_left_at_the_recent_rate
         query.report(1_000_000, second, read=1_000_000_000)
         line = meter.line()
     assert line.words == ("1,000,000 of 2,000,000 entries", "2 slots"), "no rate of 0, no 0 MB/s"
+
+
+def test_the_first_moments_after_compiling_tell_no_time_left() -> None:
+    """A slot begins with few entries: hours were announced for a query of seconds."""
+    query = FakeQuery()
+    meter = Meter(query)  # type: ignore[arg-type]
+    said = []
+    for seconds, reached in ((0.5, 0), (1.0, 25), (1.5, 400), (2.0, 100_000), (2.5, 300_000), (3.0, 500_000)):
+        query.report(reached, seconds)
+        said += [word for word in meter.line().words if word.endswith("left")]
+    assert said == ["20 s left", "9 s left", "7 s left"]
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])
@@ -186,6 +200,38 @@ def test_a_notebook_gets_one_line_that_is_updated_and_needs_no_widgets(monkeypat
     assert all(before != after for before, after in pairwise(shown))
 
 
+# --- commands -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_sentence_of_the_help_is_cut_in_a_terminal_of_80_columns() -> None:
+    said = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    assert "watch a dimuon spectrum fill." in said and "..." not in said.partition("Commands:")[2]
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_status_leaves_out_columns_rather_than_abbreviate_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = WorkerInfo(
+        "node017.cluster-4711",
+        "node017.cluster",
+        4_194_304,
+        slots=64,
+        busy=64,
+        packets=123_456,
+        entries=10**10,
+        seconds=9.0,
+    )
+    info = messages.QueryInfo("q12", "opposite-sign dimuon mass", "somebody", "running", DONE, 4711.0)
+    session = types.SimpleNamespace(address="tcp://head:8786", workers=lambda: [worker], queries=lambda: [info])
+    monkeypatch.setattr(cli, "_connect", lambda target: contextlib.nullcontext(session))
+    for width in (80, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        said = CliRunner().invoke(main, ["status"]).output
+        assert "…" not in said and "10,000,000,000" in said and "opposite-sign dimuon mass" in said
+        assert all(heading in said for heading in ("worker", "slots", "busy", "entries", "state", "packets", "owner"))
+        assert ("in a wider terminal also: packets, waited" in said) == (width == 80)
+        assert max(map(len, said.splitlines())) <= width
+
+
 # --- results ------------------------------------------------------------------------------------------------------------
 
 
@@ -213,16 +259,33 @@ def test_a_result_without_anything_says_so() -> None:
     assert repr(result).startswith("<Result stopped before anything was merged: 0 of about 1,000 entries processed")
 
 
-def test_an_analysis_that_returned_none_is_asked_about_a_return_once() -> None:
-    result = result_of(None)
-    with pytest.warns(UserWarning, match="is a return missing") as caught:
-        assert result.value is None
-    assert caught[0].filename == __file__, "it points at the user's line"
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert result.value is None and "is a return missing?" in repr(result)
+def test_an_analysis_that_returned_none_is_asked_about_a_return_when_its_result_comes() -> None:
+    """Most users look for what is in a result only after they have taken it for done."""
+    query = Query(types.SimpleNamespace(), "1", "forgetful")  # type: ignore[arg-type]
+    query._result, query._snapshots, result = result_of(None), 1, result_of(None)
+    for waits in (lambda: query.result(), lambda: list(query.stream())):
+        with pytest.warns(UserWarning, match="is a return missing") as caught:
+            waits()
+        assert caught[0].filename == __file__, "it points at the user's line"
+    query._result = result_of({"none": None})
+    assert query.result() is query._result
+    assert result.value is None and "is a return missing?" in repr(result)
     with pytest.raises(em.errors.AnalysisError, match="is a return missing"):
         result["mass"]
+
+
+def test_cycles_and_items_are_counted_in_their_own_words() -> None:
+    account = Account(total=1000, processed=999, failed=1, files=1, files_opened=1, kind="cycles")
+    assert describe_account(account) == "999 of 1,000 cycles processed, 1 cycle lost (see result.account.lost)"
+    assert (
+        "of 1,000 cycles processed" in repr(result_of(1, account))
+        and "entries" not in result_of(1, account)._repr_html_()
+    )
+    query = FakeQuery()
+    query.report(500, 3.0)
+    assert query.progress is not None
+    query.progress = msgspec.structs.replace(query.progress, account=msgspec.structs.replace(account, kind="items"))
+    assert Meter(query).line().words[0] == "500 of 1,000 items"  # type: ignore[arg-type]
 
 
 def test_a_result_says_where_its_contents_are() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
 import pkgutil
 import re
+import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import eventmill
+import processes
 import pytest
 from eventmill.packetizer.leases import diagram
-from eventmill.session.sample import write_sample
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(
@@ -34,7 +39,7 @@ def test_the_wheel_has_every_package_of_the_tree() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks", "examples"}
     assert set(listed) == {"eventmill"} | {f"eventmill.{name}" for name in folders}
-    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py"}
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
 
 
 def test_the_stages_of_a_lease_are_drawn_as_they_are_in_the_code() -> None:
@@ -49,19 +54,36 @@ def test_every_public_name_can_be_imported() -> None:
         _ = eventmill.nonsense
 
 
-def test_the_first_notebook_cell_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a new user would: the code of the README, over a folder `events`."""
-    write_sample(tmp_path / "events", events=2000, files=2)
+def test_the_readme_runs_as_it_stands_from_the_top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a new user would, in a fresh folder: every block in its order, but for the lines that install."""
+    for name, value in processes.environment(tmp_path / "state").items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    first, second, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    names: dict[str, object] = {"__name__": "__main__"}
-    exec(first, names)
-    try:
-        assert names["result"].account.processed == 2000
-        assert names["result"]["mass"].sum() > 0
-        exec(second, names)
-    finally:
-        names["session"].close()
+    names: dict[str, Any] = {"__name__": "__main__"}
+    counted = []
+    with contextlib.ExitStack() as until_the_end:
+        for language, block in re.findall(
+            r"```(sh|python)\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL
+        ):
+            if language == "python":
+                exec(block, names)
+                until_the_end.callback(names["session"].close)
+                counted.append(names["session"].queries()[-1].account.processed)
+                continue
+            for line in block.splitlines():
+                program, *arguments = shlex.split(line, comments=True)
+                if program != "eventmill":
+                    assert program in ("make", "pip"), line
+                elif arguments[0] in ("master", "worker"):
+                    port = ["--port", "0"] if arguments[0] == "master" else []
+                    running = processes.Running(*arguments, *port, state=tmp_path / "state")
+                    until_the_end.callback(running.close)
+                    running.wait_for("master 'default' at" if port else "")
+                else:
+                    command = [sys.executable, "-m", "eventmill", *arguments]
+                    subprocess.run(command, check=True, timeout=100, capture_output=True)
+    assert counted == [200_000, 200_000, len(names["images"]), 200_000]
+    assert names["result"].account.processed == 200_000 and names["result"]["mass"].sum() > 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -138,7 +139,18 @@ def test_examples_run_on_a_standing_master_with_the_users_own_files(tmp_path: Pa
         standing.close()
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py") if path.name != "figure.py"))
+@pytest.mark.parametrize("name", sorted({path.name for path in EXAMPLES.glob("*.py")} - {"figure.py", "samples.py"}))
 def test_every_example_explains_itself(tmp_path: Path, name: str) -> None:
     said = run(name, tmp_path, "--help")
     assert "Shows:" in said and f"python {name}" in said
+
+
+@pytest.mark.parametrize("name", ["dimuon", "kernel_and_columnar", "weights_and_cutflow"])
+def test_an_example_without_its_files_says_what_to_install(name: str, tmp_path: Path) -> None:
+    """After `make demo` there is no scikit-hep-testdata."""
+    (tmp_path / "skhep_testdata.py").write_text("raise ImportError")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, str(EXAMPLES / f"{name}.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
+    assert done.returncode == 1 and "pip install scikit-hep-testdata" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -298,8 +298,8 @@ NONSENSE = {
     "data: {files: 1, entries: 10}\nworkers: [{speed: 1, walltime: [2, 1]}]": "workers[0].walltime",
     "data: {files: 1, entries: 10}\nworkers: [{speed: 1, notice: 5}]": "workers[0].notice",
     "data: [\nworkers": "line",
-    "just words": "profile",
-    "": "profile",
+    "just words": "no profile: that has `data` and `workers`",
+    "": "no profile: that has `data` and `workers`",
 }
 
 
@@ -316,6 +316,12 @@ def test_the_profiles_in_the_documentation_are_good() -> None:
     assert len(profiles) >= 3
     for profile in profiles:
         parse(profile)
+
+
+def test_json_that_is_no_report_is_told_what_one_is(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"^other\.json is no report: that is a list of workers"):
+        load(tmp_path / "other.json")
 
 
 def test_a_profile_that_is_not_there(tmp_path: Path) -> None:

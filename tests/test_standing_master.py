@@ -285,6 +285,7 @@ def test_status_and_stop(standing: Standing, numbers: em.Dataset, session: em.Se
     worker = session.workers()[0]
     assert worker.worker in said and str(worker.pid) in said
     assert query.id in said and "my spectrum" in said and "running" in said
+    assert session.attach(query.id).name == "my spectrum"
     code, said = processes.run("stop", query.id, "--master", standing.name, state=standing.state)
     assert code == 0 and f"stopped query {query.id}" in said
     result = query.result(SECONDS)

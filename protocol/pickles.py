@@ -1,0 +1,126 @@
+"""How the user's things are pickled: what her own modules define goes by its name, all else by its content.
+
+A module that travels as a file (`protocol.modules`) is imported anew in a slot. What it defines is looked up there:
+functions (compiled ones too), classes and kernels run as the file says when the query starts, also those that the session
+imported before an edit, and those of which a reload has made newer ones meanwhile. Values go as the session holds them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import operator
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from types import FunctionType, ModuleType
+from typing import Any
+
+import cloudpickle
+
+from .errors import AnalysisError
+from .fingerprint import is_users
+from .modules import top, travels
+
+_registering = threading.Lock()
+
+
+@contextmanager
+def pickling(named: Collection[str] = ()) -> Iterator[Callable[[object], bytes]]:
+    """Gives the function that pickles things for their journey to slots, as long as this lasts.
+
+    It raises whatever an object raises that cannot be pickled. `named` are packages that travel because the user names them.
+    """
+
+    def pickled(thing: object) -> bytes:
+        file = io.BytesIO()
+        _Pickler(file, named).dump(thing)
+        return file.getvalue()
+
+    with _own_modules_by_value(named):
+        yield pickled
+
+
+def name_of(thing: object, named: Collection[str] = ()) -> tuple[str, str] | None:
+    """The module and the name in it by which a thing travels; None for what travels by its content."""
+    if not callable(thing):
+        return None
+    module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module not in sys.modules:
+        return None
+    if {module, top(module)} & cloudpickle.list_registry_pickle_by_value() or not (
+        top(module) in named or travels(module)
+    ):
+        return None
+    try:
+        current = operator.attrgetter(name)(sys.modules[module])
+    except AttributeError:  # made in a function, or under another name
+        return None
+    return (module, name) if current is thing or _is_version_of(current, thing) else None
+
+
+def defined(module: str, name: str) -> Any:
+    """What a module has under a name; how a slot finds what travels by name.
+
+    Raises:
+        AnalysisError: it has none.
+    """
+    try:
+        return operator.attrgetter(name)(importlib.import_module(module))
+    except AttributeError:
+        raise AnalysisError(
+            f"the module {module} has no {name} in its file as it was when the query started, though the session has: "
+            f"importlib.reload({module}), and import from it again"
+        ) from None
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    def __init__(self, file: io.BytesIO, named: Collection[str]) -> None:
+        super().__init__(file)
+        self._named = named
+
+    def reducer_override(self, thing: Any) -> Any:
+        name = name_of(thing, self._named)
+        return super().reducer_override(thing) if name is None else (defined, name)
+
+
+def _is_version_of(current: object, thing: object) -> bool:
+    """Whether a reload has put the one in the place of the other; False for what a decorator has hidden in it."""
+    inner: Any = current
+    while (inner := getattr(inner, "py_func", None) or getattr(inner, "__wrapped__", None)) is not None:
+        if inner is thing:
+            return False
+    return isinstance(current, type) == isinstance(thing, type) and _written_as(current) == _written_as(thing)
+
+
+def _written_as(thing: object) -> str | None:
+    """The name that a function, or what decorates one, has in its source: `decorator.<locals>.wrapper` for a wrapper."""
+    plain: Any = getattr(thing, "py_func", thing)
+    if not isinstance(plain, FunctionType):
+        plain = getattr(plain, "__wrapped__", None)
+    return plain.__code__.co_qualname if isinstance(plain, FunctionType) else None
+
+
+@contextmanager
+def _own_modules_by_value(but: Collection[str]) -> Iterator[None]:
+    """Lets cloudpickle send the contents of the user's own modules, not their names, for as long as this lasts.
+
+    Not of those that travel as files, and of the packages that `but` names.
+    """
+    with _registering:
+        taken = set(cloudpickle.list_registry_pickle_by_value())
+        own = [
+            module
+            for name, module in list(sys.modules.items())
+            if isinstance(module, ModuleType) and name == module.__name__ and name not in taken | {"__main__"}
+            if top(name) not in but and is_users(name) and not travels(name)
+        ]
+        try:
+            for module in own:
+                cloudpickle.register_pickle_by_value(module)
+            yield
+        finally:
+            for module in own:
+                if module.__name__ in cloudpickle.list_registry_pickle_by_value():
+                    cloudpickle.unregister_pickle_by_value(module)
