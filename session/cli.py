@@ -265,7 +265,7 @@ def status(target: str) -> None:
 @click.option("--abort", is_flag=True, help="Drop what is merged.")
 @click.option("--shutdown", is_flag=True, help="End the master itself, and its workers.")
 def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
-    """Stop QUERY (see `eventmill status`), keeping what is merged; or end a master with --shutdown."""
+    """Stop QUERY (see `eventmill status`), keeping what is done; or end a master with --shutdown."""
     if (query is None) != shutdown:
         raise click.UsageError("name a query to stop, or give --shutdown to end the master")
     with _connect(target) as session:
@@ -369,7 +369,7 @@ def _stop(session: Session, query: str, keep: bool) -> str:
     if not keep:
         return f"aborted query {query} and dropped what was merged"
     stopped = {info.query: info for info in session.queries()}.get(query, known[query])
-    return f"stopped query {query} and kept what is merged: {describe_account(stopped.account)}"
+    return f"stopped query {query}, which keeps what is done; so far: {describe_account(stopped.account)}"
 
 
 def _connect(target: str) -> Session:

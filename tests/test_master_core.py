@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from eventmill.master import effects
+from eventmill.master.lifecycle import STOP_SECONDS
 from eventmill.packetizer.faults import MAX_IN_A_ROW, MAX_UNNARROWED
 from eventmill.protocol import messages as m
 from eventmill.protocol.column_types import ColumnType
@@ -183,6 +184,40 @@ def test_stop_keeps_what_is_merged_and_abort_drops_it() -> None:
         assert ended.state == state
         assert ended.account.processed > 0
         assert not made.workers[b"worker0"].queues[0], "the worker was told to drop its leases"
+
+
+def test_a_stop_keeps_what_slots_have_done_and_not_yet_committed() -> None:
+    """The progress line has counted it."""
+    made = world([300_000, 300_000], slots=2)
+    query = made.submit()
+    worker = made.workers[b"worker0"]
+    made.work(worker, 0)
+    reached, leases = made.core.queries[query].reached, made.core.queries[query].ledger.next_lease
+    made.tell(b"session", "session", m.Stop(query, keep=True))
+    assert query not in made.ended and any(isinstance(message, m.Truncate) for message in made.inbox[b"worker0"])
+    made.run()
+    ended = made.ended[query]
+    assert ended.state == "stopped" and 0 < reached <= ended.account.processed == len(made.merged[query]) < 600_000
+    begun = [message for message in made.inbox[b"worker0"] if isinstance(message, m.Lease)]
+    assert max(lease.lease for lease in begun) < leases, "nothing new is begun"
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["stopped again", "in time"])
+def test_a_stop_does_not_wait_for_ever(again: bool) -> None:
+    made = world([300_000], slots=1)
+    query = made.submit()
+    worker = made.workers[b"worker0"]
+    made.work(worker, 0)
+    made.commit(worker)
+    worker.deaf = True
+    made.tell(b"session", "session", m.Stop(query, keep=True))
+    made.now += 0.0 if again else STOP_SECONDS - 0.01
+    made.carry_out(made.core.expire(made.now))
+    assert query not in made.ended and made.core.deadline() <= STOP_SECONDS
+    made.now += 0.0 if again else 0.01
+    made.tell(b"session", "session", m.Stop(query, keep=True)) if again else made.carry_out(made.core.expire(made.now))
+    made.run()
+    assert made.ended[query].state == "stopped" and made.ended[query].account.processed > 0
 
 
 def test_an_error_fails_the_query_or_is_listed() -> None:

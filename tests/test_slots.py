@@ -74,6 +74,22 @@ def test_a_slot_in_an_endless_loop_is_freed_when_its_query_ends(
     assert_slot_works(session, data)
 
 
+def test_a_stop_keeps_what_the_progress_had_counted(session: em.Session, data: em.Dataset) -> None:
+    def slow(events: Any) -> int:
+        import time
+
+        time.sleep(0.3)
+        return len(events)
+
+    query = session.process(data, slow)
+    while not (query.progress and query.progress.reached):
+        session.queries()
+    reached = query.progress.reached
+    query.stop()
+    result = query.result(SECONDS)
+    assert result.value == result.account.processed >= reached > 0
+
+
 def test_results_that_cannot_be_pickled_fail_the_query_once(session: em.Session, data: em.Dataset) -> None:
     """Each used to take its slot down, and to be done again, without end."""
 

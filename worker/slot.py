@@ -49,7 +49,7 @@ from .tasks import Source, Task, load, source_without_file
 from .view import View, drop, places
 
 HAND_OVER = 0.25
-"""Seconds that a finished packet waits at most to be handed over, while there is more to do."""
+"""Seconds since its beginning after which a finished packet is handed over, while there is more to do."""
 TELL = 0.25
 """How often, at most, a slot says where it is in a packet; in a long one it says so `TIMES_TOLD` times."""
 TIMES_TOLD = 8
@@ -122,6 +122,8 @@ class SlotProcess:
                     self._hand_over_due()
                 case Compaction() as compaction:
                     self._compact(compaction)
+                case None:
+                    self._hand_over_due()  # what was still to do has been taken back
             if self.row.retires:
                 self._retire()
 
@@ -167,6 +169,7 @@ class SlotProcess:
         packet = self.packet
         if packet is not None and packet.is_of(message):
             packet.stop = min(packet.stop, max(packet.position, message.stop))
+            packet.revoked = packet.revoked or packet.stop == packet.lease.start  # it was still to open its file
             self._send(messages.Truncated(message.query, message.lease, packet.stop))
             return
         for position, lease in enumerate(self.todo):
@@ -262,6 +265,8 @@ class SlotProcess:
             if news:
                 self._send(messages.Described(lease.query, lease.lease, lease.file.path), [news])
             self._check_columns(running, file, lease, task.branches or ())
+        if packet.revoked:
+            return
         if not running.prepared:
             self._prepare(running, task, source, packet)
             running.prepared = True
@@ -501,7 +506,7 @@ class SlotProcess:
         lease = packet.lease
         running.total.add(task.take() if packet.aside is None else packet.aside.partial())
         if not running.parts:
-            running.since = time.monotonic()
+            running.since = time.monotonic() - seconds
         running.parts.append(Part(lease.lease, lease.start, packet.position, packet.gaps))
         elapsed, cpu = self.meter.times()
         file = file_of(source) if isinstance(source, FileSource) else None
