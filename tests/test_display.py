@@ -81,6 +81,21 @@ def test_the_line_says_how_many_of_how_many_and_the_time_left_at_the_recent_rate
     assert line.words == ("1,000,000 of 2,000,000 entries", "2 slots"), "no rate of 0, no 0 MB/s"
 
 
+def test_the_last_line_says_what_is_lost_and_what_failed_before_it_began() -> None:
+    """A full bar is for what is done and whole."""
+    query = FakeQuery()
+    lost = [LostRange("b.root", "Events", 0, None, "truncated")]
+    query.snapshot = result_of(1, Account(total=1000, processed=998, failed=2, files=2, files_opened=1, lost=lost))
+    line = Meter(query).line()  # type: ignore[arg-type]
+    assert line.words[:2] == ("998 of 1,000 entries", "2 entries and 1 file lost") and "1 file lost" in line.html()
+    query.snapshot = Result([], Account(estimated=True, files=2), 1.5, "failed")
+    line = Meter(query).line()  # type: ignore[arg-type]
+    assert (line.fraction, line.words) == (None, ("failed", "1.5 s")) and query.snapshot.fraction == 0.0
+    query.snapshot = Result([], NOTHING, 1.5, "failed")
+    line = Meter(query).line()  # type: ignore[arg-type]
+    assert (line.fraction, line.words[:2]) == (0.0, ("failed", "0 of ~1,000 entries"))
+
+
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])
 def test_the_line_fits_the_terminal_and_keeps_what_matters(width: int) -> None:
     words = ("140,000 of 2,000,000 entries", "59 min 59 s left", "1,200,000/s", "128 slots", "1,250 MB/s")
