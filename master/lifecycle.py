@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ..packetizer.ledger import OpenedFile
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
-from ..protocol.messages import Failure
+from ..protocol.messages import Activity, Failure
 from .credit import Credit
 from .effects import (
     Checkpoint,
@@ -287,7 +287,7 @@ class Lifecycle:
         slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
         message = messages.Progress(
             query.number, query.account(), query.reached, query.bytes_read, slots, len(busy), query.seconds(now),
-            "" if slots else self._waiting(query),
+            *(self._doing(query, slots, now) if slots else (self._waiting(query), "")),
         )  # fmt: skip
         for peer in query.subscribers:
             self._send(peer, message, now=now)
@@ -296,6 +296,18 @@ class Lifecycle:
     def _wants_snapshot(query: Query) -> bool:
         """Something new has been merged, and somebody has seen the last snapshot."""
         return query.running and query.merged and not query.taking and not all(query.subscribers.values())
+
+    @staticmethod
+    def _doing(query: Query, slots: int, now: float) -> tuple[str, str]:
+        """What a query waits for whose slots all wait for the same, and what is to be said of some of them."""
+        wait = query.activities.wait(query.ledger.leases, now)
+        if wait is not None:
+            return (wait.words(now), "") if wait.slots >= slots else ("", wait.short())
+        if query.reached:
+            return "", ""
+        usual: Activity = "compiling" if query.submit.kind == "kernel" else "running"
+        otherwise = usual if query.ledger.opened_files else "opening"
+        return "", query.activities.beginning(query.ledger.leases, otherwise)
 
     def _waiting(self, query: Query) -> str:
         if query.state == "merging":

@@ -17,6 +17,7 @@ from ..protocol.codec import Buffer, Frames
 from ..protocol.column_types import ColumnType
 from ..protocol.messages import FINAL, Account, Ended, Failure, File, Lease, LostRange, QueryInfo, Setup, State, Submit
 from ..protocol.usage import Usage, WorkerInfo
+from .activity import Activities
 from .saved import Saved
 
 MAX_KILLS = 3
@@ -99,6 +100,7 @@ class Query:
         retrying: files that are to be tried again, and when; the earliest first.
         trouble: what they are waiting for.
         asked: who submitted it and the number of that request, while that is not answered.
+        activities: what its slots do that takes long.
         stopping: it is being stopped, and this is when it ends at the latest.
         unsaved: something is not in the journal that a checkpoint would write.
         saving: the journal is being written; what is `unsaved` comes after.
@@ -145,6 +147,7 @@ class Query:
     types: dict[str, ColumnType] = field(default_factory=dict)
     filled: dict[str, set[int]] = field(default_factory=dict)
     asked: tuple[bytes, int] | None = None
+    activities: Activities = field(default_factory=Activities)
     stopping: float | None = None
     unsaved: bool = False
     saving: bool = False

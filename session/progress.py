@@ -132,7 +132,7 @@ class Meter:
             return Line(self._query.name, fraction, (self._waiting(report), f"{report.seconds:.0f} s"))
         slots = f"{report.slots} slot{'' if report.slots == 1 else 's'}"
         if not reached:
-            return Line(self._query.name, None, ("compiling or opening files", f"{report.seconds:.0f} s", slots))
+            return Line(self._query.name, None, (report.doing or "opening files", f"{report.seconds:.0f} s", slots))
         words = [f"{reached:,} of {'~' if report.account.estimated else ''}{total:,} entries"]
         if report.account.failed:
             words.append(losses(report.account))
@@ -142,6 +142,8 @@ class Meter:
         words.append(slots)
         if bytes_rate >= 1e6:
             words.append(f"{bytes_rate / 1e6:,.0f} MB/s")
+        if report.doing:
+            words.append(report.doing)
         return Line(self._query.name, fraction, tuple(words))
 
     def _waiting(self, report: Progress) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SILENT = 5.0
+_SILENT = 4.0
 """Seconds that a query may wait for something before a script is told what for."""
 _TICK = 0.25
 """How often a waiting call looks whether master and worker are still alive."""

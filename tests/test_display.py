@@ -55,9 +55,11 @@ class FakeQuery:
         self.snapshot: Snapshot | None = None
         self._session = types.SimpleNamespace(_embedded=object() if embedded else None)
 
-    def report(self, reached: int, seconds: float, slots: int = 2, waiting: str = "", read: int = 0) -> None:
+    def report(
+        self, reached: int, seconds: float, slots: int = 2, waiting: str = "", read: int = 0, doing: str = ""
+    ) -> None:
         account = Account(total=2_000_000, files=4, files_opened=4)
-        self.progress = Progress("q1", account, reached, read, slots, 1, seconds, waiting)
+        self.progress = Progress("q1", account, reached, read, slots, 1, seconds, waiting, doing)
 
 
 # --- progress -----------------------------------------------------------------------------------------------------------
@@ -68,8 +70,8 @@ def test_the_line_says_how_many_of_how_many_and_the_time_left_at_the_recent_rate
     query = FakeQuery()
     meter = Meter(query)  # type: ignore[arg-type]
     for second in range(11):
-        query.report(0, second)
-        assert "compiling or opening files" in meter.line().words
+        query.report(0, second, doing="compiling")
+        assert meter.line().words == ("compiling", f"{second} s", "2 slots")
     for second in range(11, 21):
         query.report(100_000 * (second - 10), second, read=50_000_000 * second)
         line = meter.line()

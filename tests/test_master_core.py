@@ -220,6 +220,51 @@ def test_a_stop_does_not_wait_for_ever(again: bool) -> None:
     assert made.ended[query].state == "stopped" and made.ended[query].account.processed > 0
 
 
+def told(made: World, seconds: float) -> m.Progress:
+    """The progress of a query so much later."""
+    made.now += seconds
+    made.tell(b"worker0", "worker", m.Heartbeat())
+    made.carry_out(made.core.expire(made.now))
+    return next(message for message in reversed(made.inbox[b"session"]) if isinstance(message, m.Progress))
+
+
+def test_a_query_says_which_server_it_waits_for() -> None:
+    made = world([1000, 1000], slots=2)
+    addresses = ["root://u@eos.cern.ch//store/a.root", "http://web:80/b.root?token"]
+    made.lengths = dict.fromkeys(addresses, 1000)
+    query = made.submit()
+    leases = [it for it in made.inbox[b"worker0"] if isinstance(it, m.Lease)]
+    first, second = (next(it for it in leases if it.slot == slot) for slot in range(2))
+    assert told(made, 1.0).doing == "opening files"
+    made.tell(b"worker0", "worker", m.Doing(query, first.lease, "opening", 1.0, addresses[0]))
+    assert told(made, 0.9).waiting == "", "a second or two are nothing unusual"
+    assert told(made, 0.2).doing == "1 slot waits for eos.cern.ch"
+    made.tell(b"worker0", "worker", m.Doing(query, second.lease, "reading", 1.0, addresses[1]))
+    report = told(made, 3.0)
+    assert (report.waiting, report.doing) == ("eos.cern.ch has not answered for 5 s (a.root)", "")
+    made.tell(b"worker0", "worker", m.Doing(query, first.lease, "running", 0.1, addresses[0]))
+    assert told(made, 0.2).doing == "1 slot waits for web:80"
+    made.tell(b"worker0", "worker", m.Doing(query, second.lease, "running", 0.1, addresses[1]))
+    assert told(made, 9.0).doing == "running the first entries"
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("loading", "loading the analysis"), ("compiling", "compiling"), ("running", "running the first entries")],
+)
+def test_a_query_says_what_comes_before_its_first_result(what: m.Activity, words: str) -> None:
+    made = world([1000], slots=1)
+    query = made.submit()
+    lease = made.workers[b"worker0"].queues[0][0]
+    assert told(made, 0.3).doing == "opening files"
+    made.tell(b"worker0", "worker", m.Opened(query, lease.lease, 1000, 1000, [0, 1000]))
+    assert told(made, 0.3).doing == "compiling", "it is a kernel"
+    made.tell(b"worker0", "worker", m.Doing(query, lease.lease, what, 1.0, lease.file.path))
+    assert told(made, 0.3).doing == words
+    made.run()
+    assert made.ended[query].state == "done"
+
+
 def test_an_error_fails_the_query_or_is_listed() -> None:
     """By default the first error ends the query; with on_error="skip" its entries are in the account, the rest is done."""
     failure = m.Failure("analysis", "ZeroDivisionError", "division by zero", start=3, stop=4)

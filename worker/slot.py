@@ -102,7 +102,7 @@ class SlotProcess:
         self.row = row or Row(bytearray(ROW))
         self.readers = ReaderCache()
         self.openings = Openings()
-        self.prefetch = Prefetch(spare)
+        self.prefetch = Prefetch(spare, self.row.turn_to)
         self.meter = Meter()
         self.queries: dict[str, Running] = {}
         self.todo: deque[Todo] = deque()
@@ -212,6 +212,7 @@ class SlotProcess:
     def _compact(self, compaction: Compaction) -> None:
         """Merge the pickled objects of a total."""
         self.row.begin(compaction.query, COMPACTING, 0, 0)
+        self.row.turn_to("running")
         try:
             analysis, *frames = compaction.frames
             own_modules(analysis, self.cache / "modules").enter()
@@ -232,6 +233,7 @@ class SlotProcess:
         packet = self.packet = Packet(lease, aside=Total() if running.passes_over else None)
         self.meter.begin()
         self.row.begin(lease.query, lease.lease, lease.start, lease.start)
+        self.row.turn_to("loading")
         try:
             if running.task is None:
                 at = np.frombuffer(self.row.at, np.int64)
@@ -256,6 +258,7 @@ class SlotProcess:
         lease = packet.lease
         waited = self.prefetch.waited
         began = time.monotonic(), time.process_time()
+        self.row.turn_to("opening")
         source = self._source(running, lease)
         file = source if isinstance(source, Reader | View) else None
         if file is not None:
@@ -303,7 +306,9 @@ class SlotProcess:
         lease = packet.lease
         try:
             self.row.begin(lease.query, lease.lease, packet.position, packet.bite_stop)
+            self.row.turn_to("reading")
             at_hand = self._at_hand(running, task, source, packet)
+            self.row.turn_to("running")
             task.run(at_hand, lease.file, packet.position, packet.bite_stop)
         except ERRORS as error:
             if isinstance(source, FileSource):
@@ -407,13 +412,16 @@ class SlotProcess:
     def _prepare(self, running: Running, task: Task, source: Source, packet: Packet) -> None:
         """Have the task compile what it has to, while its first data is on its way."""
         if not isinstance(source, FileSource) or task.branches is None:
+            self.row.turn_to("compiling")
             task.prepare(source, packet.lease.file)
             return
+        self.row.turn_to("reading")
         plans = list(self._plans(running, task, source, packet, packet.position))
         self.prefetch.ask(plans, self.row.halvings)
-        types = Fetched(source, 0, 0, self.prefetch.settle)
+        types = Fetched(source, 0, 0, self.prefetch.alone)
         types.fetch(Names(tuple(task.branches)))
         self.prefetch.order(plans, self.row.halvings)
+        self.row.turn_to("compiling")
         task.prepare(types, packet.lease.file)
 
     def _at_hand(self, running: Running, task: Task, source: Source, packet: Packet) -> Source:
