@@ -72,17 +72,6 @@ class Listing:
         return cls._of_ends(numbers, np.append(True, steps > 1), np.append(steps > 1, True))
 
     @classmethod
-    def from_flags(cls, flags: NDArray[np.bool_]) -> Listing:
-        """The listing of the entries whose flag is set.
-
-        Example:
-            >>> Listing.from_flags(np.array([False, True, True, False])).runs()
-            [1, 3]
-        """
-        edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
-        return cls(edges)
-
-    @classmethod
     def _of_ends(cls, numbers: Entries, is_first: NDArray[np.bool_], is_last: NDArray[np.bool_]) -> Listing:
         runs = np.empty(2 * int(is_first[: len(numbers)].sum()), dtype=np.int64)
         runs[::2] = numbers[is_first[: len(numbers)]]

@@ -1,12 +1,15 @@
-"""Columns with a few values."""
+"""Columns with a few values, and where those of a file are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from eventmill.worker.baskets import Baskets
 from eventmill.worker.columns import Flat, Jagged
+from eventmill.worker.layouts import Branch
+from eventmill.worker.readers import Reader
 
 
 def jagged(*events: Sequence[Any], dtype: str = "f4") -> Jagged:
@@ -17,3 +20,13 @@ def jagged(*events: Sequence[Any], dtype: str = "f4") -> Jagged:
 
 def flat(*values: Any, dtype: Any = "f8") -> Flat:
     return Flat(np.array(values, dtype))
+
+
+def described(reader: Reader, names: Iterable[str]) -> dict[str, Branch]:
+    """The plain ones among some branches of a tree, with the counters of their lists: what `layouts.packed` takes."""
+    assert isinstance(reader.baskets, Baskets)
+    branches: dict[str, Branch] = {}
+    for branch in filter(None, map(reader.baskets.branch, names)):
+        counter = reader.baskets.branch(branch.counter) if branch.counter else None
+        branches |= {known.name: known for known in (counter, branch) if known is not None}
+    return branches

@@ -17,10 +17,10 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from columns import described
 from eventmill.protocol.errors import DatasetError
 from eventmill.worker.baskets import Baskets
 from eventmill.worker.columns import Flat, Jagged
-from eventmill.worker.layouts import Branch
 from eventmill.worker.readers import Reader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -267,17 +267,12 @@ def test_lists_whose_offsets_run_backwards_are_told(tmp_path: Path, value: int |
 # --- where baskets are ------------------------------------------------------------------------------------------------
 
 
-def described(reader: Reader, *names: str) -> dict[str, Branch]:
-    assert reader.baskets is not None
-    return reader.baskets.described(names)
-
-
 @pytest.mark.parametrize("span", [(-5, 100), (100, 100), (100, 50), (0, 2**31), (2**62, 2**62 + 9)])
 def test_a_place_that_cannot_be_is_not_asked_for(span: tuple[int, int]) -> None:
     reader = Reader(data_path("uproot-HZZ-zstd.root"))
-    branches = described(reader, "MET_px")
+    branches = described(reader, ["MET_px"])
     wrong = replace(branches["MET_px"], spans=[span])
-    baskets = Baskets.from_branches(reader.directory.file.source, {"MET_px": wrong})
+    baskets = Baskets(reader.directory.file.source, {}, {"MET_px": wrong})
     with pytest.raises(
         (ValueError, OSError), match=r"basket 0 of branch MET_px .* cannot be where|it ends before byte"
     ):
@@ -289,9 +284,9 @@ def test_a_place_that_cannot_be_is_not_asked_for(span: tuple[int, int]) -> None:
 def test_described_branches_are_read_without_a_tree(codec: str) -> None:
     """With the counters of lists; others can be read by uproot only."""
     reader = Reader(data_path(f"uproot-HZZ-{codec}.root"))
-    branches = described(reader, "Muon_Px", "MET_px")
+    branches = described(reader, ["Muon_Px", "MET_px"])
     assert list(branches) == ["NMuon", "Muon_Px", "MET_px"]
-    baskets = Baskets.from_branches(reader.directory.file.source, branches)
+    baskets = Baskets(reader.directory.file.source, {}, branches)
     assert baskets.branch("Muon_Py") is None
     for start, stop in ((0, 2421), (100, 2300), (2300, 2310), (0, 0)):
         [columns] = baskets.read(["Muon_Px", "MET_px"], [(start, stop)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from eventmill.packetizer.listing import Listing
 from hypothesis import given
@@ -55,11 +54,9 @@ def test_what_two_listings_share(one: set[int], other: set[int]) -> None:
 
 
 @given(SETS)
-def test_flags_and_runs_make_the_same_listing(entries: set[int]) -> None:
-    flags = np.zeros(61, dtype=bool)
-    flags[list(entries)] = True
-    listing = Listing.from_flags(flags)
-    assert listing == Listing.from_entries(list(entries)) == Listing(listing.runs())
+def test_runs_make_the_same_listing(entries: set[int]) -> None:
+    listing = Listing.from_entries(list(entries))
+    assert listing == Listing(listing.runs())
 
 
 def test_runs_that_touch_become_one() -> None:

@@ -26,7 +26,7 @@ from eventmill.worker.readers import Reader, ReaderCache
 from eventmill.worker.slot import SlotProcess
 from eventmill.worker.sources import AHEAD_BYTES, ReadAhead
 from eventmill.worker.view import View
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from skhep_testdata import data_path
 from xrootd_server import XRootDServer
@@ -81,6 +81,9 @@ def test_short_memory_halves_what_is_on_its_way() -> None:
     assert asked(0) >= 50 and asked(3) == 8
 
 
+@example(
+    steps=[(160, 0, 2, 4), (209, 0, 2, 4), (354, 1, 2, 4), (334, 0.5, 2, 4), (380, 1, 2, 2), (207, 1, 2, 4)], size=0
+)
 @given(
     steps=st.lists(st.tuples(st.integers(1, 500), st.floats(0, 1), st.floats(1e-3, 2), st.integers(0, 4)), max_size=40),
     size=st.integers(0, 5_000_000),

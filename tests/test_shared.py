@@ -91,6 +91,20 @@ def test_a_file_that_was_replaced_is_opened_anew(path: str, tmp_path: Path) -> N
     assert reader.entries == 20_000 and reader.news()
 
 
+def test_what_uproot_cannot_open_later_names_the_file(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of a read, too: when names are looked up, aliases, or how long baskets are."""
+    told = Reader(path, "Events", layout=Reader(path, "Events").news())
+
+    def damaged(*_: object) -> None:
+        raise ValueError("this makes no sense")
+
+    monkeypatch.setattr(Reader, "_find_tree", damaged)
+    monkeypatch.setattr(told.baskets, "branch", lambda name: None)
+    for ask in (lambda: told.names["MET_pt"], told.stride):
+        with pytest.raises(DatasetError, match=r"\.root cannot be opened: this makes no sense"):
+            ask()
+
+
 def test_what_uproot_reads_of_a_told_file_is_counted_too(path: str) -> None:
     told = Reader(path, "Events", layout=Reader(path, "Events").news())
     assert told.bytes_read == told.traffic.requests == 0
@@ -134,7 +148,8 @@ def test_a_layout_that_is_too_large_is_not_told(path: str, monkeypatch: pytest.M
 
 def test_a_layout_that_takes_too_much_memory_is_not_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of four million baskets, as `hadd` makes them of many small ones, used to fail its query by that."""
-    monkeypatch.setattr("eventmill.worker.layouts.MOST_BYTES", 10)
+    for module in ("layouts", "ntuples"):
+        monkeypatch.setattr(f"eventmill.worker.{module}.MOST_BYTES", 10)
     assert Reader(path).news() == b""
 
 

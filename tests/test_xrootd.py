@@ -147,6 +147,18 @@ def test_files_are_opened_side_by_side(xrootd_server: XRootDServer) -> None:
         cache.close()
 
 
+def test_that_a_file_could_not_be_opened_is_forgotten_with_its_packet(xrootd_server: XRootDServer) -> None:
+    """The packet went to another slot, and the file is there by now: a later packet of it is tried, not failed."""
+    cache, openings, place = ReaderCache(), Openings(), (f"{xrootd_server.url}/later.root", "events", None)
+    openings.begin(cache, [place])
+    assert isinstance(openings._opening[place].exception(timeout=10), DatasetError)
+    openings.keep([])
+    shutil.copy(data_path(HZZ), xrootd_server.folder / "later.root")
+    openings.hand_over(cache, [place])
+    assert cache.get(*place[:2]).entries == 2421
+    cache.close()
+
+
 # --- servers that fail ------------------------------------------------------------------------------------------------
 
 

@@ -66,14 +66,6 @@ class Baskets:
         self._counter_chunks: Raw = {}
         """Of the ranges at hand: a counter is read by itself, and again for each list column that is read by itself."""
 
-    @classmethod
-    def from_branches(cls, source: Any, branches: Mapping[str, Branch]) -> Baskets:
-        """Read branches that are described already, such as `layouts.unpacked` gives them, and no others."""
-        baskets = cls(source, {})
-        baskets._branches |= branches
-        baskets._counters = {branch.counter for branch in branches.values()} - {""}
-        return baskets
-
     def branch(self, name: str) -> Branch | None:
         """The branch as this module reads it, or None if only uproot can."""
         if name not in self._branches and name in self._tbranches:
@@ -82,15 +74,6 @@ class Baskets:
             if branch is not None and branch.counter:
                 self._counters.add(branch.counter)
         return self._branches.get(name)
-
-    def described(self, names: Iterable[str]) -> dict[str, Branch]:
-        """The plain ones among some branches, with the counters of their lists: what `layouts.packed` takes."""
-        branches: dict[str, Branch] = {}
-        for branch in filter(None, map(self.branch, names)):
-            if branch.counter:
-                branches[branch.counter] = self._plain(branch.counter)
-            branches[branch.name] = branch
-        return branches
 
     def _counter(self, tbranch: Any) -> str:
         """The name of the branch that has the lengths of this one's lists, "" if there is none to rely on."""

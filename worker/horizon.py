@@ -25,7 +25,7 @@ LEAST_RATE = 64e6
 first bites, when nobody knows how fast they will be, would take one round trip each.
 """
 CRUMB = 0.5
-"""A part of a piece that is not asked for by itself, unless it is the next to be read."""
+"""A part of a piece that is not asked for by itself, unless it is the next to be read, or the last of its packet."""
 
 Key = tuple[str, int]
 """A query and a lease of it."""
@@ -94,7 +94,7 @@ class Horizon:
             while at < stretch.stop and depth > 0 and room > 0:
                 end = Stretch(stretch.lease, at, stretch.stop, size).end
                 start, is_next = max(at, asked), stretch is stretches[0] and at == stretch.start
-                if start < end and (is_next or end - start >= CRUMB * (end - at)):
+                if start < end and (is_next or end == stretch.stop or end - start >= CRUMB * (end - at)):
                     pieces.append(replace(stretch, start=start, stop=end))
                     asked = self._asked[stretch.lease] = end
                 depth, room, at = depth - (end - at) / stretch.bite, room - stretch.weight * (end - at), end

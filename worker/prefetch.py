@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from ..protocol.errors import DatasetError
+from ..protocol.errors import AnalysisError, DatasetError
 from ..protocol.messages import Activity
-from .credentials import Wallet
 from .fetched import Fetched, FileSource, Names
 from .horizon import Horizon, Key, Stretch
-from .readers import Reader, ReaderCache
+from .readers import Place, Reader, ReaderCache
 from .selection import Selection
 from .view import View
 
@@ -29,10 +28,6 @@ WAITS = 0.25
 """From this part of its time that a slot waits for the bytes of files that are not far, they are read ahead too."""
 MOST_OPENING = 4
 """Files that are opened ahead at most, side by side: of more, the first are of packets that went to somebody else."""
-
-
-Place = tuple[str, str, Wallet | None]
-"""What tells a file from others: its path, its tree, and what is shown to its server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +213,11 @@ class Openings:
             elif opening.done() and opening.exception() is None:
                 readers.adopt(self._opening.pop(file).result(), *file)
 
+    def keep(self, files: Container[Place]) -> None:
+        """Forget what was begun for packets that went elsewhere, also that it failed: it may not fail again."""
+        for file in [file for file in self._opening if file not in files]:
+            self._opening.pop(file).add_done_callback(_close)
+
     def hand_over(self, readers: ReaderCache, files: Iterable[Place]) -> None:
         """Put files whose opening has begun into the cache, once it is done, and wait for what servers say of open ones.
 
@@ -233,9 +233,9 @@ class Openings:
 
 
 def _ask(pieces: Sequence[tuple[Plan, Stretch]]) -> None:
-    """Ask for bytes ahead."""
+    """Ask for bytes ahead. If that cannot be done, whoever reads them hears why, and it is about those entries then."""
     for plan, piece in pieces:
-        with contextlib.suppress(DatasetError):  # whoever reads it gets the same, and it is about those entries then
+        with contextlib.suppress(DatasetError, AnalysisError):
             plan.source.ahead(plan.names.columns, piece.start, piece.stop)
 
 

@@ -179,7 +179,8 @@ class Reader:
     @kept
     def _tree(self) -> Any:
         """The tree as uproot has it: only what is not plain needs that."""
-        return self._find_tree(self.tree)
+        with explained(self.path, "cannot be opened"):
+            return self._find_tree(self.tree)
 
     @kept
     def keeping(self) -> Any:
@@ -214,7 +215,8 @@ class Reader:
         """The aliases that the tree itself has (`TTree::SetAlias`), in the syntax of ROOT."""
         described = self._described
         has_none = self.is_rntuple if not isinstance(described, Tree) else not described.has_aliases
-        return {} if has_none else dict(self._tree.aliases)
+        with explained(self.path, "cannot be read"):
+            return {} if has_none else dict(self._tree.aliases)
 
     def types(self, branches: Iterable[str]) -> dict[str, str]:
         """The types of branches' values in an event, as awkward writes them: `float32`, `var * float32`."""
@@ -288,10 +290,10 @@ class Reader:
     def stride(self, branches: Sequence[str] | None = None) -> int:
         """Entries in a basket (a page, in an RNTuple) of the branches, on average: what is read as a whole anyway."""
         names = list(self.names) if branches is None else [self._known(name) for name in branches]
-        if isinstance(self.baskets, Pages):
-            with explained(self.path, "cannot be read"):
+        with explained(self.path, "cannot be read"):
+            if isinstance(self.baskets, Pages):
                 return self.baskets.stride(names)
-        baskets = [len(edges) - 1 for name in names if (edges := self._edges(name)) is not None]
+            baskets = [len(edges) - 1 for name in names if (edges := self._edges(name)) is not None]
         return max(1, self.entries * len(baskets) // max(1, sum(baskets)))
 
     def weight(self, branches: Iterable[str]) -> float:

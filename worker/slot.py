@@ -42,7 +42,7 @@ from .meter import Meter
 from .modules import own_modules
 from .packets import Compaction, Packet, Todo, is_of, packet_end
 from .prefetch import Openings, Plan, Prefetch, file_of, weight_of
-from .readers import Reader, ReaderCache
+from .readers import Place, Reader, ReaderCache
 from .running import Running
 from .selection import Selection, listed
 from .tasks import Source, Task, load, source_without_file
@@ -226,8 +226,6 @@ class SlotProcess:
     def _process(self, lease: messages.Lease) -> None:
         """Work on one lease to its end, its time limit, or an error, and report."""
         running = self.queries[lease.query]
-        if lease.file.kind == "tree" and not fits(running.wallet):
-            self._retire()
         if lease.apart:
             self._hand_over(lease.query, running)
         packet = self.packet = Packet(lease, aside=Total() if running.passes_over else None)
@@ -235,6 +233,8 @@ class SlotProcess:
         self.row.begin(lease.query, lease.lease, lease.start, lease.start)
         self.row.turn_to("loading")
         try:
+            if lease.file.kind == "tree" and not fits(running.wallet):
+                self._retire()
             if running.task is None:
                 at = np.frombuffer(self.row.at, np.int64)
                 running.task = load(running.setup, running.blob, self.cache, lease.file.kind, at)
@@ -380,7 +380,9 @@ class SlotProcess:
             self._receive(wait=False)  # the next leases came together with this one
             self.prefetch.ask(list(self._plans_of_waiting([lease, *self.todo])), self.row.halvings)
         since, wallet = running.began if lease.opening else 0.0, running.wallet
-        self.openings.hand_over(self.readers, [(*place, wallet) for place in places(lease.file)])
+        files: list[Place] = [(*place, wallet) for place in places(lease.file)]
+        self.openings.keep({*files, *self._places_of_waiting()})
+        self.openings.hand_over(self.readers, files)
         return running.views.get(self.readers, lease.file, since, lease.identity, wallet)
 
     def _selected(
@@ -521,9 +523,26 @@ class SlotProcess:
         requests, size, latency = self.meter.read([source] if file is None else file.readers)
         figures = seconds, cpu, size, elapsed, waited, requests, latency, running.bites.fixed
         self._send(messages.Finished(lease.query, lease.lease, packet.position, *figures))
-        if file is not None and not any(_is_in(lease.file, thing) for thing in self.todo):
-            for reader in file.readers:
-                reader.forget_ahead()
+        if file is not None:
+            self._forget_ahead(file)
+
+    def _forget_ahead(self, file: Reader | View) -> None:
+        """Drop what is kept for next reads of files that no packet which waits is of."""
+        waiting = {self.readers.peek(*place) for place in self._places_of_waiting()}
+        through = [reader for reader in file.readers if reader not in waiting]
+        if through:
+            self.prefetch.settle()
+        for reader in through:
+            reader.forget_ahead()
+
+    def _places_of_waiting(self) -> set[Place]:
+        """The files of all packets that wait, and their friends."""
+        return {
+            (*place, self.queries[lease.query].wallet)
+            for lease in self.todo
+            if isinstance(lease, messages.Lease) and lease.file.kind == "tree"
+            for place in places(lease.file)
+        }
 
     def _hand_over_due(self) -> None:
         """Hand over the first packet, what has waited long enough, and everything when there is no lease at hand."""
@@ -550,11 +569,6 @@ class SlotProcess:
             failure, pickled = describe(_told(error), File(""), None, None)
             for part in parts:
                 self._send(messages.Failed(number, part.lease, failure), pickled)
-
-
-def _is_in(file: File, thing: Todo) -> bool:
-    """Whether a slot has to do something in a file."""
-    return isinstance(thing, messages.Lease) and (thing.file.path, thing.file.tree) == (file.path, file.tree)
 
 
 def _may_skip(setup: messages.Setup, lease: messages.Lease, error: BaseException) -> bool:

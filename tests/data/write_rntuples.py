@@ -3,6 +3,7 @@
 Each has clusters of 30 entries and small pages, all kinds of fields, some of which are added within the second cluster.
 """
 
+import os
 from pathlib import Path
 
 import ROOT
@@ -121,7 +122,8 @@ void write(TFile &file, const char *name, int compression) {
   }
 }
 """)
-file = ROOT.TFile.Open(str(Path(__file__).with_name("rntuples.root")), "RECREATE")
+os.chdir(Path(__file__).parent)  # the path is written into the file
+file = ROOT.TFile.Open("rntuples.root", "RECREATE")
 for name, compression in {"zstd": 505, "lz4": 404, "none": 0}.items():
     ROOT.write(file, name, compression)
 file.Close()
