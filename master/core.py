@@ -133,7 +133,7 @@ class MasterCore:
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
         times = [self._next_check, self._next_tidy]
-        if self._dispatcher.credit.idle and any(query.running and query.leases for query in self.queries.values()):
+        if self._dispatcher.credit.idle and any(query.ready and query.leases for query in self.queries.values()):
             times.append(self._dispatcher.next_help)
         times += [self._lifecycle.deadline(query) for query in self.queries.values() if not query.over]
         return min(times)
@@ -341,8 +341,8 @@ class MasterCore:
 
     def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
-        if query is not None:
-            self._lifecycle.stop(query, message.keep, now)
+        if query is not None and self._lifecycle.stop(query, message.keep, now):
+            self._dispatcher.end_soon(query, now)
 
     def _credentials(self, peer: Peer, message: messages.Credentials, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)

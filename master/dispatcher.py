@@ -137,6 +137,12 @@ class Dispatcher:
         for truncation in query.packetizer.make_way(slot, now, until):
             self._truncate(query, truncation, now)
 
+    def end_soon(self, query: Query, now: float) -> None:
+        """Have all leases of a query end after the bite at hand."""
+        for slot in query.packetizer.paces:
+            if isinstance(slot, Slot):
+                self.make_way(query, slot, now, now)
+
     def _truncate(self, query: Query, truncation: Truncation, now: float) -> None:
         lease = truncation.lease
         message = messages.Truncate(query.number, lease.number, truncation.stop)

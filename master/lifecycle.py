@@ -1,8 +1,11 @@
 """How queries go on and end, what their sessions hear of that, and what the journal is told.
 
 How a query goes:  running --all entries done or failed--> merging --last snapshot taken--> done
-                   running --Stop(keep)-->                 merging ------------------------> stopped
+                   running --Stop(keep), leases over-->    merging ------------------------> stopped
                    running --Stop(drop)--> aborted         running --Failed-->              failed
+
+A query that is stopped gets no more leases, and those it has end after the bite at hand: what is done is not thrown away.
+Slots that take longer for their bite than `STOP_SECONDS`, or a second `Stop`, are not waited for.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ..packetizer.ledger import OpenedFile
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
-from ..protocol.messages import Failure
+from ..protocol.messages import Activity, Failure
 from .credit import Credit
 from .effects import (
     Checkpoint,
@@ -36,6 +39,8 @@ log = logging.getLogger(__name__)
 
 SNAPSHOT_INTERVAL = 0.5
 PROGRESS_INTERVAL = 0.2
+STOP_SECONDS = 2.0
+"""Seconds that the slots of a query that is stopped have to hand over what they have done."""
 CHECKPOINT_INTERVAL = 2.0
 """Seconds of work that are done again at most when the master dies, beside what was not committed."""
 CHECKPOINT_PAUSE = 20.0
@@ -144,28 +149,32 @@ class Lifecycle:
     # --- ending ---------------------------------------------------------------------------------------------------
 
     def end_if_complete(self, query: Query, now: float) -> None:
-        if not (query.running and query.ledger.complete):
+        stopped = query.stopping is not None and (not query.ledger.leases or now >= query.stopping)
+        if not (query.running and (query.ledger.complete or stopped)):
             return
-        if query.skipped is not None and query.ledger.processed == 0:
+        if query.ledger.complete and query.skipped is not None and query.ledger.processed == 0:
             # Nothing is left: what was skipped is no blemish of the data, it is the result.
             self.fail(query, *query.skipped, now)
         else:
             self._finish_merging(query, now)
 
-    def stop(self, query: Query, keep: bool, now: float) -> None:
-        """End a query early: keep what is merged, or drop it."""
+    def stop(self, query: Query, keep: bool, now: float) -> bool:
+        """End a query early: keep what is done, or drop it. Returns whether its leases are still to end."""
         if query.over:
-            return
+            return False
         if not keep:
             self.end(query, "aborted", now)
         elif query.running:
-            self._finish_merging(query, now)
+            query.stopping = now if query.stopping is not None else now + STOP_SECONDS
+            self.end_if_complete(query, now)
+            return query.running
         elif query.compaction is not None:
             # Nobody may be there to merge its objects, or it takes for ever: the session does it.
             self._release(query, now)
             self._do(Replace(query.number, query.compaction.frames))
             self._do(Take(query.number, final=True, as_is=True))
             query.compaction = None
+        return False
 
     def _finish_merging(self, query: Query, now: float) -> None:
         """Nothing more will be committed: take the result, once everything in it is merged."""
@@ -237,6 +246,8 @@ class Lifecycle:
             times.append(query.next_snapshot)
         if query.retrying:
             times.append(query.retrying[0][0])
+        if query.running and query.stopping is not None:
+            times.append(query.stopping)
         if self.journaled and query.unsaved and not query.saving:
             times.append(query.next_checkpoint)
         return min(times)
@@ -253,6 +264,8 @@ class Lifecycle:
             self.checkpoint(query)
         if query.retrying:
             query.release_held(now)
+            self.end_if_complete(query, now)
+        if query.stopping is not None:
             self.end_if_complete(query, now)
 
     def taken(self, query: Query, frames: Sequence[Buffer], final: bool, now: float) -> None:
@@ -274,7 +287,7 @@ class Lifecycle:
         slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
         message = messages.Progress(
             query.number, query.account(), query.reached, query.bytes_read, slots, len(busy), query.seconds(now),
-            "" if slots else self._waiting(query),
+            *(self._doing(query, slots, now) if slots else (self._waiting(query), "")),
         )  # fmt: skip
         for peer in query.subscribers:
             self._send(peer, message, now=now)
@@ -283,6 +296,18 @@ class Lifecycle:
     def _wants_snapshot(query: Query) -> bool:
         """Something new has been merged, and somebody has seen the last snapshot."""
         return query.running and query.merged and not query.taking and not all(query.subscribers.values())
+
+    @staticmethod
+    def _doing(query: Query, slots: int, now: float) -> tuple[str, str]:
+        """What a query waits for whose slots all wait for the same, and what is to be said of some of them."""
+        wait = query.activities.wait(query.ledger.leases, now)
+        if wait is not None:
+            return (wait.words(now), "") if wait.slots >= slots else ("", wait.short())
+        if query.reached:
+            return "", ""
+        usual: Activity = "compiling" if query.submit.kind == "kernel" else "running"
+        otherwise = usual if query.ledger.opened_files else "opening"
+        return "", query.activities.beginning(query.ledger.leases, otherwise)
 
     def _waiting(self, query: Query) -> str:
         if query.state == "merging":

@@ -17,6 +17,7 @@ from ..protocol.codec import Buffer, Frames
 from ..protocol.column_types import ColumnType
 from ..protocol.messages import FINAL, Account, Ended, Failure, File, Lease, LostRange, QueryInfo, Setup, State, Submit
 from ..protocol.usage import Usage, WorkerInfo
+from .activity import Activities
 from .saved import Saved
 
 MAX_KILLS = 3
@@ -99,6 +100,8 @@ class Query:
         retrying: files that are to be tried again, and when; the earliest first.
         trouble: what they are waiting for.
         asked: who submitted it and the number of that request, while that is not answered.
+        activities: what its slots do that takes long.
+        stopping: it is being stopped, and this is when it ends at the latest.
         unsaved: something is not in the journal that a checkpoint would write.
         saving: the journal is being written; what is `unsaved` comes after.
         losses_saved: how many of the ledger's losses the journal was told.
@@ -144,6 +147,8 @@ class Query:
     types: dict[str, ColumnType] = field(default_factory=dict)
     filled: dict[str, set[int]] = field(default_factory=dict)
     asked: tuple[bytes, int] | None = None
+    activities: Activities = field(default_factory=Activities)
+    stopping: float | None = None
     unsaved: bool = False
     saving: bool = False
     next_checkpoint: float = 0.0
@@ -227,8 +232,9 @@ class Query:
 
     @property
     def ready(self) -> bool:
-        """Whether slots can work on it: it runs, and the credentials that it was submitted with are here."""
-        return self.running and not (self.submit.credentials and self.credentials is None)
+        """Whether slots can be given more of it: it runs, is not being stopped, and the credentials that it was submitted
+        with are here."""
+        return self.running and self.stopping is None and not (self.submit.credentials and self.credentials is None)
 
     @property
     def over(self) -> bool:

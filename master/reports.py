@@ -66,6 +66,7 @@ class Reports:
             messages.Described: self._described,
             messages.Columns: self._columns,
             messages.Reached: self._reached,
+            messages.Doing: self._doing,
             messages.Truncated: self._truncated,
             messages.Finished: self._finished,
             messages.Commit: self._commit,
@@ -153,6 +154,11 @@ class Reports:
         if query is not None:
             slot = worker.leases[query.number, message.lease]
             query.packetizer.reached(slot, message.lease, message.entry, now)
+
+    def _doing(self, worker: Worker, message: messages.Doing, frames: Frames, now: float) -> None:
+        query = self._holds(worker, message.lease, message.query)
+        if query is not None:
+            query.activities.said(message, query.ledger.leases, now)
 
     def _truncated(self, worker: Worker, message: messages.Truncated, frames: Frames, now: float) -> None:
         query = self._holds(worker, message.lease, message.query)

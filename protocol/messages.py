@@ -24,6 +24,8 @@ PROTOCOL = 1
 Role = Literal["session", "worker"]
 State = Literal["running", "merging", "done", "stopped", "aborted", "failed"]
 """States of a query; all but the first two are final."""
+Activity = Literal["loading", "opening", "reading", "compiling", "running"]
+"""What a slot can be doing: it loads the user's code, opens a file, waits for data, compiles, or runs the analysis."""
 FINAL: frozenset[str] = frozenset({"done", "stopped", "aborted", "failed"})
 
 
@@ -321,7 +323,11 @@ class Workers(Message, frozen=True):
 
 
 class Progress(Message, frozen=True):
-    """Where a query stands, several times a second. `reached` counts processed entries, committed or not yet."""
+    """Where a query stands, several times a second. `reached` counts processed entries, committed or not yet.
+
+    `waiting` says what it waits for, while nothing of it can be at work, and `doing` what its slots begin with, or which
+    server some of them wait for.
+    """
 
     query: Word
     account: Account
@@ -331,6 +337,7 @@ class Progress(Message, frozen=True):
     workers: NonNegative
     seconds: Seconds
     waiting: Words = ""
+    doing: Words = ""
 
 
 class Snapshot(Message, frozen=True):
@@ -516,6 +523,19 @@ class Reached(Message, frozen=True):
     entry: NonNegative
 
 
+class Doing(Message, frozen=True):
+    """What a slot has been doing for a lease, said when that takes long, and once more when it does something else.
+
+    `path` is where the file is read, of replicas the one that the slot was given.
+    """
+
+    query: Word
+    lease: NonNegative
+    what: Activity
+    seconds: Seconds
+    path: Words
+
+
 class Truncated(Message, frozen=True):
     """The answer to `Truncate`: the lease ends at `stop`, and the entries behind it are free for others.
 
@@ -618,7 +638,7 @@ Any = (
     | Submit | Stop | Credentials | Remove | Attach | Seen | Ask | Shutdown | Drain
     | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
     | Setup | Lease | Truncate | Revoke | Release | Committed | Compact
-    | Opened | Described | Columns | Reached | Truncated | Finished | Commit | Failed | Skipped | Compacted
+    | Opened | Described | Columns | Reached | Doing | Truncated | Finished | Commit | Failed | Skipped | Compacted
     | SlotDown | SlotUp | Draining | Ready
 )  # fmt: skip
 """Every message there is."""
@@ -626,7 +646,7 @@ Any = (
 FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Seen, Ask, Shutdown, Drain)
 """What a peer with a session key may say."""
 FROM_WORKER = (
-    Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Truncated, Finished, Commit, Failed, Skipped,
-    Compacted, SlotDown, SlotUp,
+    Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Doing, Truncated, Finished, Commit, Failed,
+    Skipped, Compacted, SlotDown, SlotUp,
 )  # fmt: skip
 """What a peer with a worker key may say."""

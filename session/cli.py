@@ -288,7 +288,7 @@ def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], c
 @click.option("--abort", is_flag=True, help="Drop what is merged.")
 @click.option("--shutdown", is_flag=True, help="End the master itself, and its workers.")
 def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
-    """Stop QUERY and keep what is merged, or end a master.
+    """Stop QUERY and keep what is done, or end a master.
 
     `eventmill status` has the numbers of queries; --shutdown ends the master itself, and its workers.
     """
@@ -401,7 +401,7 @@ def _stop(session: Session, query: str, keep: bool) -> str:
     if not keep:
         return f"aborted query {query} and dropped what was merged"
     stopped = {info.query: info for info in session.queries()}.get(query, known[query])
-    return f"stopped query {query} and kept what is merged: {describe_account(stopped.account)}"
+    return f"stopped query {query}, which keeps what is done; so far: {describe_account(stopped.account)}"
 
 
 def _connect(target: str) -> Session:

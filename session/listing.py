@@ -6,17 +6,30 @@ import difflib
 import fnmatch
 import glob
 import importlib
+import logging
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 from ..protocol.errors import DatasetError
 
+log = logging.getLogger(__name__)
+
 TIMEOUT = 10
 """Seconds that a server may take to list one folder."""
+_SILENT = 3.0
+"""Seconds of silence after which the user is told whom she is waiting for."""
+_MARGIN = 5.0
+"""Seconds after its own time-out that the client is waited for."""
+_SETTINGS = {"TimeoutResolution": 1, "ConnectionWindow": 10, "ConnectionRetry": 1, "StreamErrorWindow": 0}
+"""Of the client, in seconds, and how often: its own values are for patient programs. They are explained in
+`worker/xrootd.py`."""
 XROOTD = ("root", "roots", "xroot", "xroots")
 _NOT_FOUND = 3011
 """kXR_NotFound of the XRootD protocol."""
+_SOCKETS, _EXPIRED = range(101, 110), 206
+"""Codes of the client's `XRootDStatus`: there is no connection, and no answer in time."""
 
 
 def list_files(pattern: str, timeout: float = TIMEOUT) -> list[str]:
@@ -135,7 +148,8 @@ class _Server:
 
     def __init__(self, url: str, timeout: float) -> None:
         client: Any = importlib.import_module("XRootD.client")
-        client.EnvPutInt("TimeoutResolution", 1)  # the client looks at its time-outs every 15 s unless told otherwise
+        for name, value in _SETTINGS.items():
+            client.EnvPutInt(name, value)
         self._url = url
         self._timeout = max(1, round(timeout))
         self._files = client.FileSystem(url)
@@ -143,9 +157,7 @@ class _Server:
 
     def matches(self, folder: str, pattern: str, folders: bool) -> list[str]:
         """Paths in a folder whose names fit the pattern: folders, or anything else."""
-        status, listing = self._files.dirlist(folder, self._flags.DirListFlags.STAT, timeout=self._timeout)
-        if not status.ok:
-            raise DatasetError(self._explain(folder, status))
+        listing = self._list(folder)
         found = []
         for entry in listing or ():
             if not fnmatch.fnmatchcase(entry.name, pattern):
@@ -155,10 +167,36 @@ class _Server:
                 found.append(f"{folder.rstrip('/')}/{entry.name}")
         return found
 
+    def _list(self, folder: str) -> Any:
+        """What is in a folder. A thread of the client waits for the answer, so that Ctrl-C reaches this one at once."""
+        answers: list[tuple[Any, Any]] = []
+        there = threading.Event()
+
+        def answered(status: Any, listing: Any, _hosts: Any) -> None:
+            answers.append((status, listing))
+            there.set()
+
+        began = self._files.dirlist(folder, self._flags.DirListFlags.STAT, timeout=self._timeout, callback=answered)
+        if not began.ok:
+            raise DatasetError(self._explain(folder, began))
+        if not there.wait(_SILENT):
+            log.warning("waiting for %s, which is to list %s", self._url, folder)
+            there.wait(self._timeout + _MARGIN - _SILENT)
+        if not answers:
+            raise DatasetError(f"{self._url} does not answer (for {self._timeout + _MARGIN:.0f} s)")
+        status, listing = answers[0]
+        if not status.ok:
+            raise DatasetError(self._explain(folder, status))
+        return listing
+
     def _explain(self, folder: str, status: Any) -> str:
         if status.errno == _NOT_FOUND:
             return f"{self._url} has no folder {folder}"
-        said = str(status.message).strip()
+        said = str(status.message).partition("] ")[2].strip() or str(status.message).strip()  # without "[ERROR] "
         if "Permission denied" in said or "Auth failed" in said:
             return f"{self._url} does not let you list {folder} ({said}): is there a valid proxy or token?"
-        return f"{self._url} did not list {folder} within {self._timeout} s ({said})"
+        if status.code in _SOCKETS:
+            return f"{self._url} cannot be reached: {said}"
+        if status.code == _EXPIRED:
+            return f"{self._url} does not answer: it did not list {folder} within {self._timeout} s"
+        return f"{self._url} does not list {folder}: {said}"

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..protocol.messages import Progress
-from .result import counted
+from .result import counted, losses
 
 if TYPE_CHECKING:
     from .query import Query
@@ -134,14 +134,18 @@ class Meter:
             return Line(self._query.name, fraction, (self._waiting(report), f"{report.seconds:.0f} s"))
         slots = f"{report.slots} slot{'' if report.slots == 1 else 's'}"
         if not reached:
-            return Line(self._query.name, None, ("compiling or opening files", f"{report.seconds:.0f} s", slots))
+            return Line(self._query.name, None, (report.doing or "opening files", f"{report.seconds:.0f} s", slots))
         words = [f"{reached:,} of {'~' if report.account.estimated else ''}{total:,} {counted(report.account)}"]
+        if report.account.failed:
+            words.append(losses(report.account))
         rate, bytes_rate = self._recent(report)
         if rate:
             words += [f"{_duration((total - reached) / rate)} left", _per_second(rate)]
         words.append(slots)
         if bytes_rate >= 1e6:
             words.append(f"{bytes_rate / 1e6:,.0f} MB/s")
+        if report.doing:
+            words.append(report.doing)
         return Line(self._query.name, fraction, tuple(words))
 
     def _waiting(self, report: Progress) -> str:
@@ -166,13 +170,16 @@ class Meter:
     def _last(self, result: Snapshot) -> Line:
         account, seconds = result.account, result.seconds
         about = "~" if account.estimated else ""
-        words = [f"{account.processed:,} of {about}{account.total:,} {counted(account)}"]
-        if result.state != "done":
-            words.append(result.state)
+        done = result.state == "done"
+        words: list[str] = [] if done else [result.state]
+        if account.total or done:
+            words.append(f"{account.processed:,} of {about}{account.total:,} {counted(account)}")
+        if lost := losses(account):
+            words.append(lost)
         words.append(f"{seconds:,.1f} s")
         if account.processed and seconds:
             words.append(_per_second(account.processed / seconds))
-        return Line(self._query.name, result.fraction, tuple(words))
+        return Line(self._query.name, result.fraction if account.total or done else None, tuple(words))
 
 
 def _per_second(rate: float) -> str:

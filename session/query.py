@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SILENT = 5.0
+_SILENT = 4.0
 """Seconds that a query may wait for something before a script is told what for."""
 _TICK = 0.25
 """How often a waiting call looks whether master and worker are still alive."""
@@ -118,7 +118,7 @@ class Query:
     def result(self, timeout: float | None = None, *, progress: bool | None = None) -> Result:
         """Wait for the end of the query and return its result.
 
-        Ctrl-C stops the query and returns what is merged by then; a second Ctrl-C leaves.
+        Ctrl-C stops the query and returns what is done by then; a second Ctrl-C leaves.
 
         Args:
             timeout: seconds to wait at most.
@@ -142,7 +142,7 @@ class Query:
     # --- steering -------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End the query and keep what is merged: `result()` then returns that."""
+        """End the query and keep what is done: `result()` then returns that, after two seconds at the latest."""
         self._session._send(messages.Stop(self.id, keep=True))
 
     def abort(self) -> None:
@@ -210,7 +210,7 @@ class Query:
             log.warning("query %s is waiting: %s", self.name, waiting)
 
     def _stop_on_interrupt(self) -> None:
-        """The first Ctrl-C: stop the query and wait for what is merged. A second one goes through to the user's script."""
+        """The first Ctrl-C: stop the query and wait for what is done. A second one goes through to the user's script."""
         print("stopping; Ctrl-C again leaves without the result", file=sys.stderr)
         self.stop()
         self._wait(lambda: self._result is not None)

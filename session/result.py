@@ -74,7 +74,7 @@ class Snapshot:
     @property
     def fraction(self) -> float:
         """Fraction of the dataset's entries in this result, 0 to 1; of an estimate while files are unopened."""
-        return self.account.processed / self.account.total if self.account.total else float(self.final)
+        return self.account.processed / self.account.total if self.account.total else float(self.state == "done")
 
     @property
     def final(self) -> bool:
@@ -131,7 +131,7 @@ class Snapshot:
             "state": f"{self.state}, {self.seconds:.1f} s",
             counted(account): f"{account.processed:,} of {about}{account.total:,} processed ({self.fraction:.1%})",
             "files": f"{account.files_opened:,} of {account.files:,} opened" if account.kind == "tree" else "",
-            "lost": _losses(account),
+            "lost": _losses_and_where(account),
             "notes": "; ".join(account.notes),
             "holds": self._content(),
         }
@@ -252,8 +252,8 @@ def describe_account(account: Account) -> str:
     text = f"{account.processed:,} of {about}{account.total:,} {counted(account)} processed"
     if account.kind == "tree":
         text += f" in {account.files_opened:,} of {account.files:,} {_files(account.files)}"
-    if losses := _losses(account):
-        text += f", {losses}"
+    if lost := _losses_and_where(account):
+        text += f", {lost}"
     if account.redone:
         text += f", {account.redone:,} redone"
     if account.notes:
@@ -272,15 +272,26 @@ def counted(account: Account, count: int = 0) -> str:
     return one if count == 1 else many
 
 
-def _losses(account: Account) -> str:
-    """What is not in the result; empty when all of it is."""
+def losses(account: Account) -> str:
+    """What is not in the result; empty when all of it is.
+
+    Example:
+        >>> losses(Account(total=10, processed=8, failed=2))
+        '2 entries lost'
+    """
     unopened = sum(lost.stop is None for lost in account.lost)
     words = [f"{account.failed:,} {counted(account, account.failed)}"] if account.failed else []
     if unopened:
         words.append(f"{unopened:,} {_files(unopened)}")
     if not words and account.lost:
         words.append(f"{len(account.lost):,} {'range' if len(account.lost) == 1 else 'ranges'}")
-    return f"{' and '.join(words)} lost (see result.account.lost)" if words else ""
+    return f"{' and '.join(words)} lost" if words else ""
+
+
+def _losses_and_where(account: Account) -> str:
+    """The same, with where to look."""
+    lost = losses(account)
+    return f"{lost} (see result.account.lost)" if lost else ""
 
 
 def _files(count: int) -> str:

@@ -66,6 +66,21 @@ def test_a_compaction_without_end_names_its_query() -> None:
     assert (down.working, down.compacting) == (None, "q")
 
 
+# --- what a slot is doing ---------------------------------------------------------------------------------------------
+
+
+def test_the_master_is_told_what_takes_long_and_when_that_is_over() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    opening, running = (Bite("q", 1, 0, 0, 1.0, "opening", 1.0), Bite("q", 1, 0, 5, 9.0, "running", 9.0))
+    assert agent.core.look(0, opening, 0, 1.9) == []
+    assert agent.core.look(0, opening, 0, 2.5) == [ToMaster(m.Doing("q", 1, "opening", 1.5, "f"))]
+    assert agent.core.look(0, opening, 0, 8.0) == [], "once"
+    assert agent.core.look(0, running, 0, 9.1) == [ToMaster(m.Doing("q", 1, "running", pytest.approx(0.1), "f"))]
+    assert agent.core.look(0, Bite("q", 1, 5, 9, 9.2, "reading", 9.2), 0, 9.3) == [], "a bite like any other"
+    assert agent.core.look(0, Bite("gone", 1, 0, 0, 1.0, "opening", 1.0), 0, 99.0) == [], "it is dead"
+
+
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 

@@ -58,9 +58,11 @@ class FakeQuery:
         self.snapshot: Snapshot | None = None
         self._session = types.SimpleNamespace(_embedded=object() if embedded else None)
 
-    def report(self, reached: int, seconds: float, slots: int = 2, waiting: str = "", read: int = 0) -> None:
+    def report(
+        self, reached: int, seconds: float, slots: int = 2, waiting: str = "", read: int = 0, doing: str = ""
+    ) -> None:
         account = Account(total=2_000_000, files=4, files_opened=4)
-        self.progress = Progress("q1", account, reached, read, slots, 1, seconds, waiting)
+        self.progress = Progress("q1", account, reached, read, slots, 1, seconds, waiting, doing)
 
 
 # --- progress -----------------------------------------------------------------------------------------------------------
@@ -71,8 +73,8 @@ def test_the_line_says_how_many_of_how_many_and_the_time_left_at_the_recent_rate
     query = FakeQuery()
     meter = Meter(query)  # type: ignore[arg-type]
     for second in range(11):
-        query.report(0, second)
-        assert "compiling or opening files" in meter.line().words
+        query.report(0, second, doing="compiling")
+        assert meter.line().words == ("compiling", f"{second} s", "2 slots")
     for second in range(11, 21):
         query.report(100_000 * (second - 10), second, read=50_000_000 * second)
         line = meter.line()
@@ -93,6 +95,21 @@ def test_the_first_moments_after_compiling_tell_no_time_left() -> None:
         query.report(reached, seconds)
         said += [word for word in meter.line().words if word.endswith("left")]
     assert said == ["20 s left", "9 s left", "7 s left"]
+
+
+def test_the_last_line_says_what_is_lost_and_what_failed_before_it_began() -> None:
+    """A full bar is for what is done and whole."""
+    query = FakeQuery()
+    lost = [LostRange("b.root", "Events", 0, None, "truncated")]
+    query.snapshot = result_of(1, Account(total=1000, processed=998, failed=2, files=2, files_opened=1, lost=lost))
+    line = Meter(query).line()  # type: ignore[arg-type]
+    assert line.words[:2] == ("998 of 1,000 entries", "2 entries and 1 file lost") and "1 file lost" in line.html()
+    query.snapshot = Result([], Account(estimated=True, files=2), 1.5, "failed")
+    line = Meter(query).line()  # type: ignore[arg-type]
+    assert (line.fraction, line.words) == (None, ("failed", "1.5 s")) and query.snapshot.fraction == 0.0
+    query.snapshot = Result([], NOTHING, 1.5, "failed")
+    line = Meter(query).line()  # type: ignore[arg-type]
+    assert (line.fraction, line.words[:2]) == (0.0, ("failed", "0 of ~1,000 entries"))
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])

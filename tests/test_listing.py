@@ -1,11 +1,16 @@
 """Listing: what a path stands for on a real disk and a real XRootD server, and what is said when nothing is there."""
 
+import os
+import signal
 import socket
+import threading
+import time
 from pathlib import Path
 
 import fsspec
 import pytest
 from eventmill.protocol.errors import DatasetError
+from eventmill.session import listing
 from eventmill.session.listing import list_files
 from xrootd_server import XRootDServer
 
@@ -121,5 +126,21 @@ def test_a_server_that_does_not_answer_is_named(xrootd_server: XRootDServer) -> 
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         url = f"root://127.0.0.1:{deaf.getsockname()[1]}"
-        with pytest.raises(DatasetError, match=f"{url} did not list /store within 1 s"):
+        with pytest.raises(DatasetError, match=f"{url} cannot be reached"):
             list_files(f"{url}//store/*.root", timeout=1)
+
+
+def test_who_waits_for_a_list_is_told_for_whom_and_can_leave(
+    xrootd_server: XRootDServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_SILENT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"root://127.0.0.1:{silent.getsockname()[1]}"
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            list_files(f"{url}//store/*.root", timeout=2)
+        assert time.monotonic() - began < 1.5
+        assert f"waiting for {url}, which is to list /store" in caplog.text
+        with pytest.raises(DatasetError, match=f"{url} does not answer: it did not list /store within 2 s"):
+            list_files(f"{url}//store/*.root", timeout=2)

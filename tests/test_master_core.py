@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from eventmill.master import effects
+from eventmill.master.lifecycle import STOP_SECONDS
 from eventmill.packetizer.faults import MAX_IN_A_ROW, MAX_UNNARROWED
 from eventmill.protocol import messages as m
 from eventmill.protocol.column_types import ColumnType
@@ -183,6 +184,85 @@ def test_stop_keeps_what_is_merged_and_abort_drops_it() -> None:
         assert ended.state == state
         assert ended.account.processed > 0
         assert not made.workers[b"worker0"].queues[0], "the worker was told to drop its leases"
+
+
+def test_a_stop_keeps_what_slots_have_done_and_not_yet_committed() -> None:
+    """The progress line has counted it."""
+    made = world([300_000, 300_000], slots=2)
+    query = made.submit()
+    worker = made.workers[b"worker0"]
+    made.work(worker, 0)
+    reached, leases = made.core.queries[query].reached, made.core.queries[query].ledger.next_lease
+    made.tell(b"session", "session", m.Stop(query, keep=True))
+    assert query not in made.ended and any(isinstance(message, m.Truncate) for message in made.inbox[b"worker0"])
+    made.run()
+    ended = made.ended[query]
+    assert ended.state == "stopped" and 0 < reached <= ended.account.processed == len(made.merged[query]) < 600_000
+    begun = [message for message in made.inbox[b"worker0"] if isinstance(message, m.Lease)]
+    assert max(lease.lease for lease in begun) < leases, "nothing new is begun"
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["stopped again", "in time"])
+def test_a_stop_does_not_wait_for_ever(again: bool) -> None:
+    made = world([300_000], slots=1)
+    query = made.submit()
+    worker = made.workers[b"worker0"]
+    made.work(worker, 0)
+    made.commit(worker)
+    worker.deaf = True
+    made.tell(b"session", "session", m.Stop(query, keep=True))
+    made.now += 0.0 if again else STOP_SECONDS - 0.01
+    made.carry_out(made.core.expire(made.now))
+    assert query not in made.ended and made.core.deadline() <= STOP_SECONDS
+    made.now += 0.0 if again else 0.01
+    made.tell(b"session", "session", m.Stop(query, keep=True)) if again else made.carry_out(made.core.expire(made.now))
+    made.run()
+    assert made.ended[query].state == "stopped" and made.ended[query].account.processed > 0
+
+
+def told(made: World, seconds: float) -> m.Progress:
+    """The progress of a query so much later."""
+    made.now += seconds
+    made.tell(b"worker0", "worker", m.Heartbeat())
+    made.carry_out(made.core.expire(made.now))
+    return next(message for message in reversed(made.inbox[b"session"]) if isinstance(message, m.Progress))
+
+
+def test_a_query_says_which_server_it_waits_for() -> None:
+    made = world([1000, 1000], slots=2)
+    addresses = ["root://u@eos.cern.ch//store/a.root", "http://web:80/b.root?token"]
+    made.lengths = dict.fromkeys(addresses, 1000)
+    query = made.submit()
+    leases = [it for it in made.inbox[b"worker0"] if isinstance(it, m.Lease)]
+    first, second = (next(it for it in leases if it.slot == slot) for slot in range(2))
+    assert told(made, 1.0).doing == "opening files"
+    made.tell(b"worker0", "worker", m.Doing(query, first.lease, "opening", 1.0, addresses[0]))
+    assert told(made, 0.9).waiting == "", "a second or two are nothing unusual"
+    assert told(made, 0.2).doing == "1 slot waits for eos.cern.ch"
+    made.tell(b"worker0", "worker", m.Doing(query, second.lease, "reading", 1.0, addresses[1]))
+    report = told(made, 3.0)
+    assert (report.waiting, report.doing) == ("eos.cern.ch has not answered for 5 s (a.root)", "")
+    made.tell(b"worker0", "worker", m.Doing(query, first.lease, "running", 0.1, addresses[0]))
+    assert told(made, 0.2).doing == "1 slot waits for web:80"
+    made.tell(b"worker0", "worker", m.Doing(query, second.lease, "running", 0.1, addresses[1]))
+    assert told(made, 9.0).doing == "running the first entries"
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("loading", "loading the analysis"), ("compiling", "compiling"), ("running", "running the first entries")],
+)
+def test_a_query_says_what_comes_before_its_first_result(what: m.Activity, words: str) -> None:
+    made = world([1000], slots=1)
+    query = made.submit()
+    lease = made.workers[b"worker0"].queues[0][0]
+    assert told(made, 0.3).doing == "opening files"
+    made.tell(b"worker0", "worker", m.Opened(query, lease.lease, 1000, 1000, [0, 1000]))
+    assert told(made, 0.3).doing == "compiling", "it is a kernel"
+    made.tell(b"worker0", "worker", m.Doing(query, lease.lease, what, 1.0, lease.file.path))
+    assert told(made, 0.3).doing == words
+    made.run()
+    assert made.ended[query].state == "done"
 
 
 def test_an_error_fails_the_query_or_is_listed() -> None:

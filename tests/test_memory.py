@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import eventmill as em
 import numpy as np
 import pytest
 import uproot
+from eventmill.protocol.messages import Activity
 from eventmill.worker.board import Bite, Board, Row
 from eventmill.worker.memory import OWN, halvings, limit_a_slot, parse_size, taken
 from processes import Standing
@@ -164,6 +165,17 @@ def test_an_entry_of_the_bite_before_is_not_taken_for_one_of_this(tmp_path: Path
     row.begin("q", 1, 10, 20)
     bite = board.bite(0)
     assert isinstance(bite, Bite) and (bite.start, bite.stop) == (10, 20)
+
+
+def test_the_board_tells_what_a_slot_is_doing_since_when(tmp_path: Path) -> None:
+    board, row = Board(tmp_path / "board", 4), Row.on_board(tmp_path / "board", 1)
+    before = time.monotonic()
+    for what in get_args(Activity):
+        row.begin("q", 1, 0, 0)
+        row.turn_to(what)
+        row.begin("q", 1, 0, 10)
+        bite = board.bite(1)
+        assert bite is not None and bite.doing == what and before <= bite.since <= time.monotonic()
 
 
 def test_orders_reach_a_slot_and_not_its_successor(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def test_any_part_of_what_was_fetched_is_what_the_file_has(
     path: Path, start: int, length: int, low: int, high: int, ahead: bool
 ) -> None:
     reader = Reader(str(path), "Events")
-    fetched = Fetched(reader, start, start + length, alone=lambda: None)
+    fetched = Fetched(reader, start, start + length, alone=nullcontext)
     if ahead:
         fetched.fetch(Names(("x",), ("y",)))
     low, high = sorted((start + low % length, start + high % length))
@@ -174,12 +175,12 @@ def test_what_cannot_be_read_ahead_is_an_error_for_those_who_ask_for_it(
         return whole(self, branches, start, stop)
 
     monkeypatch.setattr(Reader, "read", read)
-    fetched = Fetched(reader, 0, 10, alone=lambda: None)
+    fetched = Fetched(reader, 0, 10, alone=nullcontext)
     fetched.fetch(Names(("x", "y")))
     assert len(fetched.read(["x"], 0, 10)["x"]) == 10, "somebody who does not look at y hears nothing of it"
     with pytest.raises(DatasetError, match="y is damaged"):
         fetched.read(["x", "y"], 0, 10)
-    kernel = Fetched(reader, 0, 10, alone=lambda: None)
+    kernel = Fetched(reader, 0, 10, alone=nullcontext)
     kernel.fetch(Names(("y",)))
     before = len(tries)
     with pytest.raises(DatasetError, match="y is damaged"):

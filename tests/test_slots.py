@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ import zmq
 from bench import Bench
 from eventmill.protocol import codec, messages
 from eventmill.protocol.errors import DatasetError, EventmillError
+from eventmill.session import query as watching
 from eventmill.session.query import rebuild
 from eventmill.worker import cradle
 from eventmill.worker.bites import BITE_SECONDS, FIRST_BITE, Bites
@@ -72,6 +75,36 @@ def test_a_slot_in_an_endless_loop_is_freed_when_its_query_ends(
     query.stop() if keep else query.abort()
     assert waiting.result(SECONDS).value == 4000, "what waited behind it in the same slot"
     assert_slot_works(session, data)
+
+
+def test_a_stop_keeps_what_the_progress_had_counted(session: em.Session, data: em.Dataset) -> None:
+    def slow(events: Any) -> int:
+        import time
+
+        time.sleep(0.3)
+        return len(events)
+
+    query = session.process(data, slow)
+    while not (query.progress and query.progress.reached):
+        session.queries()
+    reached = query.progress.reached
+    query.stop()
+    result = query.result(SECONDS)
+    assert result.value == result.account.processed >= reached > 0
+
+
+def test_a_script_is_told_which_server_does_not_answer(
+    session: em.Session, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be tried for minutes, without a word."""
+    monkeypatch.setattr(watching, "_SILENT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        waiting = session.process(em.Dataset(f"root://{place}//store/a.root", tree="Events"), count)
+        with pytest.raises(TimeoutError):
+            waiting.result(4.5)
+        waiting.abort()
+    assert re.search(rf"query count is waiting: {place} has not answered for \d s \(a\.root\)", caplog.text)
 
 
 def test_results_that_cannot_be_pickled_fail_the_query_once(session: em.Session, data: em.Dataset) -> None:

@@ -1,8 +1,8 @@
 """The board: what each slot is at, in memory that the slots and their agent share.
 
-A slot writes the bite that it begins into its row, and a kernel the entry that it is at. Nobody has to ask: the row is
-there when the slot is in an endless loop, and after it has been killed. The other way round the agent writes how small
-the slot's bites are to be, and whether it is to make room for a fresh process.
+A slot writes the bite that it begins into its row, and what it is doing, and a kernel the entry that it is at. Nobody has
+to ask: the row is there when the slot is in an endless loop, and after it has been killed. The other way round the agent
+writes how small the slot's bites are to be, and whether it is to make room for a fresh process.
 
 It is a mapped file in the agent's private folder, written in full at the start: a page that a full disk has no room for
 would end whoever touches it.
@@ -15,13 +15,18 @@ import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
+
+from ..protocol.messages import Activity
 
 ROW = 256
 """Bytes a slot: what changes at different times is in cache lines of its own."""
-_PID, _WORK, _AT, _ORDERS = 0, 8, 128, 192
+_PID, _WORK, _AT, _DOING, _ORDERS = 0, 8, 128, 136, 192
 _number = struct.Struct("<q")
 _work = struct.Struct("<qqqd80s")
+_doing = struct.Struct("<qd")
 _orders = struct.Struct("<qq")
+_activities: tuple[Activity, ...] = get_args(Activity)
 COMPACTING = -1
 """In place of a lease: the slot merges the objects of a query's total."""
 
@@ -34,6 +39,8 @@ class Bite:
         query, lease: for whom; the lease is `COMPACTING` when it is a compaction.
         start, stop: the entries at work; none while it prepares, as by opening the file or compiling.
         began: when, by `time.monotonic()`, which is the same clock in all processes.
+        doing: what the slot does for that.
+        since: since when.
     """
 
     query: str
@@ -41,6 +48,8 @@ class Bite:
     start: int
     stop: int
     began: float
+    doing: Activity = "running"
+    since: float = 0.0
 
 
 class Board:
@@ -84,7 +93,8 @@ class Board:
             return None
         if 0 <= at < stop - start:
             start, stop = start + at, start + at + 1
-        return Bite(query, lease, start, stop, began)
+        doing, since = _doing.unpack_from(self._memory, slot * ROW + _DOING)
+        return Bite(query, lease, start, stop, began, _activities[doing], since)
 
     def order(self, slot: int, halvings: int, retire: bool) -> None:
         """Have the slot halve its bites so many times, or hand over what it has done and make room."""
@@ -120,6 +130,10 @@ class Row:
         """Entries `[start, stop)` of a lease are at work from now on."""
         self.at[0] = -1
         _work.pack_into(self._memory, self._offset + _WORK, lease, start, stop, time.monotonic(), query.encode())
+
+    def turn_to(self, what: Activity) -> None:
+        """This is what the slot does from now on."""
+        _doing.pack_into(self._memory, self._offset + _DOING, _activities.index(what), time.monotonic())
 
     def end(self) -> None:
         """Nothing is at work."""

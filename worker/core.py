@@ -55,6 +55,8 @@ MOST_GAPS = 10_000
 """Skipped ranges that a commit waits with: they are in its message."""
 PREPARING = 120.0
 """Seconds that a slot is given at least to open a file, to compile, or to merge the objects of a total."""
+LONG = 1.0
+"""Seconds of the same activity after which the master is told of it."""
 LONGEST_REASON = 20_000
 
 
@@ -163,6 +165,7 @@ class AgentCore:
         """What a slot is at, and the bytes of memory that it takes."""
         slot = self.slots[index]
         if slot.stage == "up" and not self._overdue(slot, bite, now):
+            self._look_at_activity(slot, bite, now)
             self._look_at_memory(slot, bite, taken)
         return self._done(now)
 
@@ -500,6 +503,16 @@ class AgentCore:
         what = "preparing" if prepares else "at work on the same entries"
         self._replace(slot, f"ended after {limit:g} s {what}: an endless loop? (timeout= of process)", bite)
         return True
+
+    def _look_at_activity(self, slot: SlotState, bite: Bite | None, now: float) -> None:
+        """Tell the master what a slot has been doing for long, and once more when it does something else."""
+        lease = slot.leases.get((bite.query, bite.lease)) if bite is not None else None
+        if bite is None or lease is None or bite.since == slot.told:
+            return
+        seconds = max(0.0, now - bite.since)
+        if seconds >= LONG or slot.told:
+            slot.told = bite.since if seconds >= LONG else 0.0
+            self._tell(messages.Doing(bite.query, bite.lease, bite.doing, seconds, lease.file.path))
 
     def _look_at_memory(self, slot: SlotState, bite: Bite | None, taken: int) -> None:
         """Have a slot that grows take smaller bites, or make room for a fresh process; end one that does not, or is far too

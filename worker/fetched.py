@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -69,19 +70,21 @@ class Fetched:
         source: the file.
         start: first entry.
         stop: entry after the last.
-        alone: called before anything is read on demand; returns when no other thread reads.
+        alone: entered while anything is read on demand; no other thread reads then.
 
     Attributes:
         waited: seconds of waiting for bytes in what was read here, ahead or on demand.
         idle: of these, the seconds that the bite itself waited, since it was read on demand.
 
     Example:
-        >>> fetched = Fetched(reader, 1000, 2000, alone=lambda: None)                            # doctest: +SKIP
+        >>> fetched = Fetched(reader, 1000, 2000, alone=nullcontext)                             # doctest: +SKIP
         >>> fetched.fetch(Names(("MET_pt",)))                                                    # doctest: +SKIP
         >>> fetched.read(["MET_pt", "nMuon"], 1000, 1500)                                        # doctest: +SKIP
     """
 
-    def __init__(self, source: FileSource, start: int, stop: int, alone: Callable[[], None]) -> None:
+    def __init__(
+        self, source: FileSource, start: int, stop: int, alone: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self.source = source
         self.start, self.stop = start, stop
         self.waited = self.idle = 0.0
@@ -159,13 +162,13 @@ class Fetched:
         return self.source.numbers(start, stop) if isinstance(self.source, Selection) and start < stop else None
 
     def _now(self, read: Callable[[], Any]) -> Any:
-        self._alone()
-        began = time.monotonic(), time.thread_time(), self.source.traffic.waited
-        try:
-            return read()
-        finally:
-            waited = _waited(began, self.source.traffic)
-            self.waited, self.idle = self.waited + waited, self.idle + waited
+        with self._alone():
+            began = time.monotonic(), time.thread_time(), self.source.traffic.waited
+            try:
+                return read()
+            finally:
+                waited = _waited(began, self.source.traffic)
+                self.waited, self.idle = self.waited + waited, self.idle + waited
 
 
 def _waited(began: tuple[float, float, float], traffic: Traffic) -> float:

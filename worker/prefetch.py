@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from ..protocol.errors import AnalysisError, DatasetError
+from ..protocol.messages import Activity
 from .fetched import Fetched, FileSource, Names
 from .horizon import Horizon, Key, Stretch
 from .readers import Place, Reader, ReaderCache
@@ -52,6 +53,7 @@ class Prefetch:
 
     Args:
         spare: there are more cores than slots, so that the thread has one to run on.
+        turn_to: told when the slot, in the middle of its analysis, has to read by itself, and when it goes on.
 
     Attributes:
         waited: seconds in which the slot had nothing to do, since its data had not come.
@@ -65,8 +67,9 @@ class Prefetch:
             prefetch.bite_took(fetched, seconds)
     """
 
-    def __init__(self, spare: bool = False) -> None:
+    def __init__(self, spare: bool = False, turn_to: Callable[[Activity], None] = lambda _: None) -> None:
         self._spare = spare
+        self._turn_to = turn_to
         self._thread: ThreadPoolExecutor | None = None
         self._order: Order | None = None
         self._horizon = Horizon()
@@ -82,6 +85,16 @@ class Prefetch:
         """Wait until the thread reads nothing: from then on, and until the next `order`, readers are the caller's."""
         if self._order is not None:
             wait([self._order.done])
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """While the slot reads what its analysis asks for, and nobody has read ahead; the thread reads nothing then."""
+        self._turn_to("reading")
+        self.settle()
+        try:
+            yield
+        finally:
+            self._turn_to("running")
 
     def drop(self) -> None:
         """Forget what is read ahead: it will not be wanted. Readers are the caller's then."""
@@ -111,7 +124,7 @@ class Prefetch:
             if (order.lease, fetched.start) == (lease, start) and file_of(fetched.source) is file_of(source):
                 return fetched
             self.waited += fetched.idle
-        fetched = Fetched(source, start, stop, self.settle)
+        fetched = Fetched(source, start, stop, self.alone)
         if source.is_far and names:
             fetched.fetch(names)
             fetched.idle = fetched.waited
@@ -130,7 +143,7 @@ class Prefetch:
         reads = bool(first.names) and (first.source.is_far or self._spare or self._waits > WAITS)
         if not far and not reads:
             return
-        fetched = Fetched(first.source, first.stretch.start, first.stretch.end, self.settle)
+        fetched = Fetched(first.source, first.stretch.start, first.stretch.end, self.alone)
         names = first.names if reads else Names()
 
         def carry_out() -> None:

@@ -49,7 +49,7 @@ from .tasks import Source, Task, load, source_without_file
 from .view import View, drop, places
 
 HAND_OVER = 0.25
-"""Seconds that a finished packet waits at most to be handed over, while there is more to do."""
+"""Seconds since its beginning after which a finished packet is handed over, while there is more to do."""
 TELL = 0.25
 """How often, at most, a slot says where it is in a packet; in a long one it says so `TIMES_TOLD` times."""
 TIMES_TOLD = 8
@@ -102,7 +102,7 @@ class SlotProcess:
         self.row = row or Row(bytearray(ROW))
         self.readers = ReaderCache()
         self.openings = Openings()
-        self.prefetch = Prefetch(spare)
+        self.prefetch = Prefetch(spare, self.row.turn_to)
         self.meter = Meter()
         self.queries: dict[str, Running] = {}
         self.todo: deque[Todo] = deque()
@@ -122,6 +122,8 @@ class SlotProcess:
                     self._hand_over_due()
                 case Compaction() as compaction:
                     self._compact(compaction)
+                case None:
+                    self._hand_over_due()  # what was still to do has been taken back
             if self.row.retires:
                 self._retire()
 
@@ -167,6 +169,7 @@ class SlotProcess:
         packet = self.packet
         if packet is not None and packet.is_of(message):
             packet.stop = min(packet.stop, max(packet.position, message.stop))
+            packet.revoked = packet.revoked or packet.stop == packet.lease.start  # it was still to open its file
             self._send(messages.Truncated(message.query, message.lease, packet.stop))
             return
         for position, lease in enumerate(self.todo):
@@ -209,6 +212,7 @@ class SlotProcess:
     def _compact(self, compaction: Compaction) -> None:
         """Merge the pickled objects of a total."""
         self.row.begin(compaction.query, COMPACTING, 0, 0)
+        self.row.turn_to("running")
         try:
             analysis, *frames = compaction.frames
             own_modules(analysis, self.cache / "modules").enter()
@@ -227,6 +231,7 @@ class SlotProcess:
         packet = self.packet = Packet(lease, aside=Total() if running.passes_over else None)
         self.meter.begin()
         self.row.begin(lease.query, lease.lease, lease.start, lease.start)
+        self.row.turn_to("loading")
         try:
             if lease.file.kind == "tree" and not fits(running.wallet):
                 self._retire()
@@ -253,6 +258,7 @@ class SlotProcess:
         lease = packet.lease
         waited = self.prefetch.waited
         began = time.monotonic(), time.process_time()
+        self.row.turn_to("opening")
         source = self._source(running, lease)
         file = source if isinstance(source, Reader | View) else None
         if file is not None:
@@ -262,6 +268,8 @@ class SlotProcess:
             if news:
                 self._send(messages.Described(lease.query, lease.lease, lease.file.path), [news])
             self._check_columns(running, file, lease, task.branches or ())
+        if packet.revoked:
+            return
         if not running.prepared:
             self._prepare(running, task, source, packet)
             running.prepared = True
@@ -298,7 +306,9 @@ class SlotProcess:
         lease = packet.lease
         try:
             self.row.begin(lease.query, lease.lease, packet.position, packet.bite_stop)
+            self.row.turn_to("reading")
             at_hand = self._at_hand(running, task, source, packet)
+            self.row.turn_to("running")
             task.run(at_hand, lease.file, packet.position, packet.bite_stop)
         except ERRORS as error:
             if isinstance(source, FileSource):
@@ -404,13 +414,16 @@ class SlotProcess:
     def _prepare(self, running: Running, task: Task, source: Source, packet: Packet) -> None:
         """Have the task compile what it has to, while its first data is on its way."""
         if not isinstance(source, FileSource) or task.branches is None:
+            self.row.turn_to("compiling")
             task.prepare(source, packet.lease.file)
             return
+        self.row.turn_to("reading")
         plans = list(self._plans(running, task, source, packet, packet.position))
         self.prefetch.ask(plans, self.row.halvings)
-        types = Fetched(source, 0, 0, self.prefetch.settle)
+        types = Fetched(source, 0, 0, self.prefetch.alone)
         types.fetch(Names(tuple(task.branches)))
         self.prefetch.order(plans, self.row.halvings)
+        self.row.turn_to("compiling")
         task.prepare(types, packet.lease.file)
 
     def _at_hand(self, running: Running, task: Task, source: Source, packet: Packet) -> Source:
@@ -503,7 +516,7 @@ class SlotProcess:
         lease = packet.lease
         running.total.add(task.take() if packet.aside is None else packet.aside.partial())
         if not running.parts:
-            running.since = time.monotonic()
+            running.since = time.monotonic() - seconds
         running.parts.append(Part(lease.lease, lease.start, packet.position, packet.gaps))
         elapsed, cpu = self.meter.times()
         file = file_of(source) if isinstance(source, FileSource) else None

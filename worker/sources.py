@@ -29,6 +29,9 @@ AHEAD_BYTES = 64 << 20
 KEPT_BYTES = 16 << 20
 """Of what was used last, so many bytes are kept: a read often begins with some that the one before it has used."""
 
+CONNECT_SECONDS = 10.0
+"""Seconds for connecting to a web server, as to one of XRootD: whoever is there does that at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -273,7 +276,7 @@ def _web_options(path: str, timeout: float, wallet: Wallet | None) -> dict[str, 
     """What fsspec's client of web servers is told. A token is for no connection that others can read."""
     import aiohttp
 
-    silence = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
+    silence = aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, CONNECT_SECONDS), sock_read=timeout)
     options: dict[str, Any] = {"client_kwargs": {"timeout": silence}}
     if wallet is not None and wallet.token and path.lower().startswith("https://"):
         options |= {"headers": {"Authorization": f"Bearer {wallet.token}"}, "skip_instance_cache": True}

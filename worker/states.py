@@ -35,6 +35,7 @@ class SlotState:
         worked: the process has finished a packet.
         taken: bytes of memory that it took when it was looked at last.
         order: what the process was told last, for the sake of its memory.
+        told: since when it does what the master was told of because it takes long; 0.0 when it was not.
     """
 
     index: int
@@ -48,6 +49,7 @@ class SlotState:
     worked: bool = False
     taken: int = 0
     order: Order | None = None
+    told: float = 0.0
 
     @property
     def due(self) -> float:
