@@ -23,7 +23,7 @@ from uproot.exceptions import KeyInFileError
 from ..protocol.errors import DatasetError
 from ..protocol.expressions import nearest
 from .baskets import Baskets, IrregularError
-from .clusters import Clusters
+from .clusters import Clusters, read
 from .columns import Column, Flat, Jagged, Strings
 from .credentials import Wallet
 from .events import LazyEvents, layout_of
@@ -374,7 +374,7 @@ class Reader:
                 array = self._clusters.array(name, branch, start, stop)
             else:
                 end = max(stop, min(start + 1, self.entries))  # of no entries, uproot cannot make every type
-                array = branch.array(entry_start=start, entry_stop=end, library="ak")[: stop - start]
+                array = read(branch, start, end)[: stop - start]
         if len(array) != stop - start:
             raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.tree}")
         self.touched.add(name)
