@@ -443,7 +443,8 @@ class Reader:
     def _known(self, name: str) -> str:
         if name not in self.names:
             raise DatasetError(
-                f"{self.path} has no branch {name} in its tree {self.tree}{nearest(name, self.names)}; {advice(name)}"
+                f"{self.path} has no branch {name} in its tree {self.tree}{nearest(name, self.names)}",
+                missing_column=name,
             )
         return name
 
@@ -601,8 +602,3 @@ def column_of(layout: Any, where: str) -> Column:
     if layout.is_numpy and layout.data.dtype.kind in "biuf":
         return Flat(layout.data.astype(layout.data.dtype.newbyteorder("="), copy=False))
     raise DatasetError(f"{where} cannot be used in a kernel: use a columnar function for it")
-
-
-def advice(name: str) -> str:
-    """What to do about a branch that is not in a file."""
-    return f"if it is in other files of the dataset, say what it is here: Dataset(..., defaults={{{name!r}: 0.0}})"
