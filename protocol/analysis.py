@@ -38,6 +38,7 @@ from .errors import AnalysisError
 from .fingerprint import fingerprint, imported, is_users, referenced
 from .modules import Named, OwnModule, collect, find, loaded, top
 from .pickles import pickling
+from .places import call_cells, cells
 from .version import __version__
 
 Kind = Literal["kernel", "columnar", "processor"]
@@ -164,7 +165,7 @@ def pack(thing: object, modules: Iterable[Named] = (), supply: Sequence[bytes] =
     digests = [(module.name, module.digest) for module in own]
     content = fingerprint((kind, __version__, _core(thing), digests), names)
     sources = _sources(function for function in functions if top(function.__module__ or "") not in names)
-    return Analysis(kind, name, content, branches, pickle.dumps(_Parcel(own, sources, payload)))
+    return Analysis(kind, name, content, branches, pickle.dumps(_Parcel(own, sources, cells(sources), payload)))
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ class _Parcel:
 
     modules: list[OwnModule]
     sources: dict[str, dict[int, str]]
+    cells: dict[str, str]
     payload: bytes
 
 
@@ -190,6 +192,7 @@ def unpack(blob: Buffer) -> Any:
     parcel: _Parcel = pickle.loads(blob)
     for file, lines in parcel.sources.items():
         register_source(file, lines)
+    call_cells(parcel.cells)
     try:
         return cloudpickle.loads(parcel.payload)
     except ModuleNotFoundError as error:

@@ -20,11 +20,13 @@ class DatasetError(EventmillError):
 
     Attributes:
         transient: it may pass, as when a server does not answer: trying again, later or elsewhere, makes sense.
+        missing_column: the branch that the file has not, if that is what is wrong.
     """
 
-    def __init__(self, *words: object, transient: bool = False) -> None:
+    def __init__(self, *words: object, transient: bool = False, missing_column: str = "") -> None:
         super().__init__(*words)
         self.transient = transient
+        self.missing_column = missing_column
 
 
 class AnalysisError(EventmillError):

@@ -7,6 +7,7 @@ The names in an expression are columns; `np` and `ak` are numpy and awkward, `ev
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import functools
 from collections.abc import Iterable, Iterator
@@ -49,6 +50,7 @@ class Expression:
 
     def __init__(self, text: str) -> None:
         self.text = text.strip()
+        _check_logic(self.text)
         nodes = [node for node in ast.walk(_parsed(self.text)) if isinstance(node, ast.expr | ast.arg)]
         nodes.sort(key=lambda node: (node.lineno, node.col_offset))
         own = {name for node in nodes if (name := _assigned(node))}
@@ -112,6 +114,39 @@ def _parsed(text: str) -> ast.Expression:
             f"cannot read {text!r}: {error}. Write it in Python, with branches by their names, np and ak: "
             "'np.sqrt(Jet_pt)', '(nMuon >= 2) & (MET_pt > 20)'; a branch whose name Python cannot read is events['name']"
         ) from None
+
+
+def _check_logic(text: str) -> None:
+    """Refuse `and`, `or`, `not` and `1 < x < 2`, which ask for one truth value where arrays have many."""
+    tree = _parsed(text)
+    if any(isinstance(node, ast.Lambda | ast.comprehension) for node in ast.walk(tree)):
+        return  # what is in these may be single values
+    for_arrays = ast.unparse(_ForArrays().visit(copy.deepcopy(tree)))
+    if for_arrays != ast.unparse(tree):
+        raise AnalysisError(f"{text!r}: arrays of events take & for and, | for or, ~ for not: write {for_arrays!r}")
+
+
+class _ForArrays(ast.NodeTransformer):
+    """Writes what Python asks of one truth value as what arrays take."""
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        return _joined([self.visit(value) for value in node.values], _BITWISE[type(node.op)])
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        operand = self.visit(node.operand)
+        return ast.UnaryOp(ast.Invert() if isinstance(node.op, ast.Not) else node.op, operand)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        sides = [self.visit(side) for side in (node.left, *node.comparators)]
+        pairs = zip(sides, node.ops, sides[1:], strict=False)
+        return _joined([ast.Compare(left, [sign], [right]) for left, sign, right in pairs], ast.BitAnd())
+
+
+_BITWISE: dict[type[ast.boolop], ast.operator] = {ast.And: ast.BitAnd(), ast.Or: ast.BitOr()}
+
+
+def _joined(parts: list[ast.expr], sign: ast.operator) -> ast.expr:
+    return functools.reduce(lambda left, right: ast.BinOp(left, sign, right), parts)
 
 
 @functools.lru_cache(maxsize=1000)

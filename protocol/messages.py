@@ -91,7 +91,8 @@ class LeaseKey(msgspec.Struct, frozen=True, array_like=True):
 class Failure(msgspec.Struct, frozen=True):
     """An error on its way to the user: what was raised, by which line, on which entries.
 
-    `transient` errors, such as a server that does not answer, may be gone when it is tried again.
+    `transient` errors, such as a server that does not answer, may be gone when it is tried again. `missing` is the name of
+    the branch that a file has not, `notes` are those of the exception.
     `kind` says whose fault it is: the user's code ("analysis"), the input ("data"), or the slot that vanished ("slot").
     The exception itself, pickled, travels as a frame behind the message, so that the session can raise it again.
     """
@@ -99,6 +100,7 @@ class Failure(msgspec.Struct, frozen=True):
     kind: Literal["analysis", "data", "slot"]
     error: Word
     message: Words
+    notes: Words = ""
     traceback: Words = ""
     path: Words = ""
     tree: Word = ""
@@ -106,6 +108,7 @@ class Failure(msgspec.Struct, frozen=True):
     stop: NonNegative | None = None
     worker: Word = ""
     transient: bool = False
+    missing: Word = ""
 
 
 class LostRange(msgspec.Struct, frozen=True):

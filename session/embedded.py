@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -57,16 +58,23 @@ class Embedded:
                 start_new_session=True,
             )
 
+    def ended(self) -> str:
+        """Which of the two has ended by itself: "master", "worker", or neither ("")."""
+        return next((name for name, process in self.processes.items() if process.poll() is not None), "")
+
     def check(self) -> None:
         """Raise `ConnectionFailed` with the end of the log if the master or the worker has ended."""
-        for name, process in self.processes.items():
-            code = process.poll()
-            if code is not None:
+        if name := self.ended():
+            code = self.processes[name].returncode
+            if code < 0:
+                how = signal.Signals(-code).name
+            else:
                 text = self.log.read_text(errors="replace") if self.log.exists() else ""
-                lines = "\n".join(text.splitlines()[-_LOG_LINES:])
-                raise ConnectionFailed(
-                    f"the {name} process of this session has ended (code {code}); its last words:\n{lines}"
-                )
+                how = "\n".join([f"code {code}; its last words:", *text.splitlines()[-_LOG_LINES:]])
+            raise ConnectionFailed(
+                f"the {name} process of this session has ended, and the session's queries with it: "
+                f"eventmill.connect() makes a new session. The log is {self.log}; the process ended with {how}"
+            )
 
     def close(self) -> None:
         """End both processes and remove their folder."""

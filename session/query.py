@@ -218,7 +218,7 @@ class Query:
     def _checked(self, result: Result) -> Result:
         """The result, if there is one to give."""
         if self._failure is not None:
-            raise rebuild(self._failure, self._exception)
+            raise rebuild(self._failure, self._exception, result.account.files)
         if result.state == "aborted":
             raise QueryFailed(f"query {self.name} was aborted: there is no result")
         if result.returned_none:
@@ -226,9 +226,9 @@ class Query:
         return result
 
 
-def rebuild(failure: Failure, pickled: bytes) -> Exception:
+def rebuild(failure: Failure, pickled: bytes, files: int = 1) -> Exception:
     """The exception that a failure stands for: the original one where it can be unpickled, with a note of where it was
-    raised, or an `AnalysisError` with its type and message."""
+    raised, or an `AnalysisError` with its type and message. Of a query over so many `files`."""
     error: object = None
     if pickled:
         try:
@@ -241,9 +241,16 @@ def rebuild(failure: Failure, pickled: bytes) -> Exception:
             error = kind(failure.message)
         else:
             error = AnalysisError(f"{failure.error}: {failure.message}")
+        if failure.notes:
+            error.add_note(failure.notes)
     note = where(failure)
     if note:
         error.add_note(note)
+    if failure.missing and files > 1:
+        error.add_note(
+            f"if other files of the dataset have {failure.missing}, say what it is in those that have not: "
+            f"Dataset(..., defaults={{{failure.missing!r}: 0.0}})"
+        )
     return error
 
 
@@ -257,5 +264,5 @@ def where(failure: Failure) -> str:
             place += f", entry {failure.start}" if one else f", entries {failure.start} to {failure.stop}"
         lines.append(place + (f" (worker {failure.worker})" if failure.worker else ""))
     if failure.traceback:
-        lines.append("on the worker: " + failure.traceback.rstrip())
+        lines.append("on the worker, most recent call last:\n" + failure.traceback.rstrip())
     return "\n".join(lines)

@@ -144,17 +144,21 @@ class Session:
             credentials,
         )
 
-    def draw(self, dataset: Data, expression: str, where: str | None = None, *, bins: Bins | None = None) -> Hist[Any]:
+    def draw(
+        self, dataset: Data, expression: str, where: str | None = None, *, bins: Bins | int | None = None
+    ) -> Hist[Any]:
         """A quick look at data: wait for the histogram of an expression.
 
         Args:
             dataset: as for `process`.
             expression: Python, with branches by their names, `np` and `ak`. Of lists, all values are filled.
             where: which values to fill: a condition on events, or on each value of a list.
-            bins: number of bins, lower and upper end of the axis; by default a range that fits the first entries.
+            bins: number of bins, lower and upper end of the axis; or their number only. By default, or with a number,
+                the range is one that fits the first entries.
 
         Raises:
-            AnalysisError: an expression cannot be read.
+            AnalysisError: an expression cannot be read, or `where` is no condition on the values or their events.
+            ValueError: such bins cannot be.
             Exception: as from `Query.result`.
 
         Example:
@@ -252,7 +256,9 @@ class Session:
 
     def __repr__(self) -> str:
         where = "an embedded master" if self._embedded is not None else f"the master at {self.address}"
-        return f"<Session of {where}{', closed' if self._link.closed else ''}>"
+        ended = self._embedded.ended() if self._embedded is not None else ""
+        state = "closed" if self._link.closed else f"its {ended} process has ended" if ended else ""
+        return f"<Session of {where}{f', {state}' if state else ''}>"
 
     # --- inside ---------------------------------------------------------------------------------------------------
 

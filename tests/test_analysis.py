@@ -12,13 +12,16 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import cloudpickle
 import numpy as np
 import pytest
 from eventmill.protocol.analysis import Kernel, kernel, pack, unpack
 from eventmill.protocol.errors import AnalysisError
+from eventmill.protocol.messages import File
+from eventmill.worker.failures import describe
 from hist import Hist
 
 COUNTS = Hist.new.Reg(4, 0, 1).Double()
@@ -295,6 +298,24 @@ def test_a_traceback_in_a_slot_shows_the_lines_of_a_notebook_cell(monkeypatch: p
     shown = "".join(traceback.format_exception(caught.value))
     assert 'File "<cell 7>", line 5, in f\n    return g(events)  # the cell\'s own line' in shown
     assert "return x.missing" in shown
+
+
+def test_a_cell_is_called_as_in_the_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython compiles it under the name of a file that nobody has."""
+    file = "/tmp/ipykernel_7/123.py"
+    cell = "def f(events):\n    return events.missing\n"
+    monkeypatch.setitem(linecache.cache, file, (len(cell), None, cell.splitlines(True), file))
+    shell = SimpleNamespace(
+        compile=SimpleNamespace(format_code_name=lambda name: ("Cell", "In[4]") if name == file else None)
+    )
+    monkeypatch.setitem(sys.modules, "IPython", cast(ModuleType, SimpleNamespace(get_ipython=lambda: shell)))
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(cell, file, "exec"), namespace)
+    columnar: Callable[[object], object] = unpack(pack(namespace["f"]).blob)
+    with pytest.raises(AttributeError) as caught:
+        columnar(None)
+    told = describe(caught.value, File(""), None, None)[0].traceback
+    assert "  Cell In[4], line 2, in f\n    return events.missing" in told and "ipykernel" not in told
 
 
 def test_a_session_imports_no_numba_and_no_hist_to_pack(tmp_path: Path) -> None:

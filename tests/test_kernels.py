@@ -370,8 +370,8 @@ def test_an_exception_of_the_kernel_comes_out_with_entry_and_line(
         ("h.fill(sizes['a'])", "'sizes': Cannot determine Numba type of <class 'dict'>", 12),
         ("import os", "unsupported opcode", 12),
         ("return n", "a kernel returns nothing, but this one returns int32", None),
-        ("h.fill(unknown)", "name 'unknown' is not defined", None),
-        ("h.fill(np.unknown(pt))", "no attribute 'unknown'", None),
+        ("h.fill(unknown)", "name 'unknown' is not defined", 12),
+        ("h.fill(np.unknown(pt))", "no attribute 'unknown'", 12),
     ],
 )
 def test_what_does_not_compile_is_told_in_a_line_with_the_users_line(

@@ -175,6 +175,16 @@ def test_fields_that_begin_late_are_zero_before() -> None:
     reader.close()
 
 
+def test_arrays_that_begin_late_are_the_same_from_any_entry_on() -> None:
+    """uproot gives the values of other entries when it does not begin with the first one."""
+    reader = Reader(str(BY_ROOT), "zstd")
+    expected = reader.read(["late_array"], 0, reader.entries)["late_array"]
+    assert isinstance(expected, Flat)
+    for start, stop in [(33, 75), (0, 100), (60, 61), (45, 45), (29, 90), (90, 100)]:
+        assert np.array_equal(reader.array("late_array", start, stop), expected.values[start:stop]), (start, stop)
+    reader.close()
+
+
 def test_events_of_an_rntuple_read_lengths_only_for_lengths() -> None:
     """NanoAOD's `nMuon` serves all lists of the muons."""
     reader = Reader(str(BY_ROOT), "zstd")

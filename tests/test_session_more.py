@@ -29,6 +29,8 @@ from eventmill.session import query
 from eventmill.session.draw import choose_bins
 from eventmill.session.embedded import Embedded
 from hist import Hist
+from hypothesis import given
+from hypothesis import strategies as st
 from processes import SECONDS, Running, Standing, eventually, run
 
 from benchmarks.chaos_proxy import Proxy
@@ -319,7 +321,8 @@ def test_draw_chooses_an_axis_by_a_first_look(session: em.Session, numbers: em.D
     drawn = session.draw(numbers, "ak.num(list)")
     assert list(drawn.axes[0].edges) == [-0.5, 0.5, 1.5] and list(drawn.values()) == [2000, 2000]
     drawn = session.draw(numbers, "x")
-    assert drawn.axes[0].size == 100 and 0 < drawn.axes[0].edges[0] < 0.01 < 0.99 < drawn.axes[0].edges[-1] < 1
+    assert np.allclose(drawn.axes[0].edges, np.linspace(0, 1, 21)), "few enough for a terminal, and round"
+    assert session.draw(numbers, "x", bins=50).axes[0].size == 50
     assert drawn.sum(flow=True) == 4000
     assert choose_bins(np.array([2.5, 2.5, np.nan]), "x") == (1, 2.0, 3.0)
 
@@ -333,6 +336,46 @@ def test_draw_says_what_it_cannot_draw(session: em.Session, numbers: em.Dataset)
         session.draw(numbers, "x", where="number < 0")
     with pytest.raises(Exception, match="numbr"):
         session.draw(numbers, "numbr", bins=(1, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("number >= 2 and x > 0 or not x > 9", r"'\(number >= 2\) & \(x > 0\) | ~\(x > 9\)'"),
+        ("0 < x < 1", r"write '\(0 < x\) & \(x < 1\)'"),
+        ("list > 3", r"'x' has one: say which events are meant, as in 'ak.any\(list > 3, axis=1\)'"),
+        ("number", "gives int64, not true or false: compare it, as in 'number > 0'"),
+    ],
+)
+def test_draw_says_what_a_condition_should_be(session: em.Session, numbers: em.Dataset, where: str, told: str) -> None:
+    with pytest.raises(AnalysisError, match=told):
+        session.draw(numbers, "x", where=where)
+
+
+@pytest.mark.parametrize("bins", [0, (1, 2), (10, 1, 1), "50", (2.5, 0, 1)])
+def test_draw_says_what_bins_are(session: em.Session, numbers: em.Dataset, bins: Any) -> None:
+    with pytest.raises(ValueError, match=r"as in bins=\(50, 0, 100\)"):
+        session.draw(numbers, "x", bins=bins)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.sampled_from([float, int]))
+def test_an_axis_that_nobody_chose_is_round_and_short(low: float, width: float, kind: type) -> None:
+    values = np.linspace(low, low + width, 1001).astype(kind)
+    number, first, last = choose_bins(values, "x")
+    low, high = np.quantile(values, [0.005, 0.995])
+    assert number <= 42 and first <= low <= high <= last
+    assert kind is float or ((last - first) / number).is_integer()
+
+
+def test_a_session_whose_master_is_gone_says_so_and_what_to_do() -> None:
+    with em.connect() as session:
+        assert session._embedded is not None
+        master = session._embedded.processes["master"]
+        master.kill()
+        master.wait()
+        assert repr(session) == "<Session of an embedded master, its master process has ended>"
+        with pytest.raises(em.errors.ConnectionFailed, match=r"eventmill.connect\(\) makes a new session.*SIGKILL"):
+            session.queries()
 
 
 def test_messages_of_a_session_are_checked_before_they_leave(session: em.Session) -> None:

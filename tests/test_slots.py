@@ -304,6 +304,27 @@ def test_what_is_wrong_with_a_file_is_told_without_our_lines(tmp_path: Path) -> 
     assert len("".join(rebuild(failure, pickled[0]).__notes__).splitlines()) < 10
 
 
+def test_an_exception_is_told_once_and_in_the_users_lines() -> None:
+    """Its type and message come with it; the causes that the user names are told, those of libraries are not."""
+
+    def reads(number: int) -> int:
+        try:
+            return {"a": 1}["b"]
+        except KeyError as error:
+            if number:
+                return reads(number - 1)
+            raise ValueError("no b") from error
+
+    with pytest.raises(ValueError) as caught:
+        reads(20)
+    lines = describe(caught.value, FILE, None, None)[0].traceback.splitlines()
+    assert "because of KeyError: 'b'" in lines and "ValueError: no b" not in lines
+    assert len(lines) < 20 and sum(line.startswith("  File ") for line in lines) == 5
+    with pytest.raises(IndexError) as deep:
+        ak.Array([[1], []])[:, 0]
+    assert describe(deep.value, FILE, None, None)[0].traceback.count("File ") == 1
+
+
 # --- bites ----------------------------------------------------------------------------------------------------------------
 
 

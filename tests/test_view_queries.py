@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import eventmill as em
 import numpy as np
 import pytest
 import uproot
+from bench import Bench, only
+from eventmill.protocol import messages
 from eventmill.protocol.errors import AnalysisError, DatasetError
 from view_files import ENTRIES, write, write_friend
 
@@ -94,6 +97,22 @@ def test_a_type_that_changes_between_files_ends_the_query(session: em.Session, t
         session.process(em.Dataset([str(file) for file in files]), analysis).result()
 
 
+def test_lists_in_the_place_of_numbers_are_what_is_wrong_with_an_analysis_that_fails_on_them(tmp_path: Path) -> None:
+    """It raises in the middle of the bite, with words on arrays that cannot be regular."""
+    numbers, lists = write(tmp_path / "a.root"), tmp_path / "b.root"
+    with uproot.recreate(lists) as file:
+        file["Events"] = {"x": ak.Array([[1.0, 2.0], [3.0]] * 50)}
+    bench = Bench(tmp_path, q=lambda events: float(np.asarray(events.x).sum()))
+    leases = [
+        messages.Lease(number, "q", 0, messages.File(str(path), "Events"), 0, 100, 10.0, opening=True)
+        for number, path in enumerate([numbers, lists])
+    ]
+    said = bench.work(*leases)
+    failure = only(messages.Failed, said).failure
+    assert (failure.kind, failure.error) == ("data", "DatasetError")
+    assert failure.message == f"the type of x changes between files: float64 in {numbers}, var * float64 in {lists}"
+
+
 @pytest.mark.parametrize("analysis", [sum_x, sum_x_of_events])
 def test_files_that_do_not_fit_can_be_skipped(session: em.Session, tmp_path: Path, analysis: Any) -> None:
     """Which type was first is not known beforehand; but the result is of files that agree, whatever the slots saw first."""
@@ -113,11 +132,28 @@ def test_a_missing_friend_names_both_files(session: em.Session, path: Path) -> N
         session.process(data, columnar).result()
 
 
-def test_a_column_that_is_not_there_is_told_with_what_to_do(session: em.Session, path: Path) -> None:
-    with pytest.raises(AttributeError) as caught:
-        session.process(str(path), lambda events: events.Jet_btg).result()
-    notes = " ".join(caught.value.__notes__)
-    assert "events.root; the nearest names are Jet_btag" in notes and "defaults={'Jet_btg': 0.0}" in notes
+@pytest.mark.parametrize(
+    ("analysis", "told"),
+    [
+        (lambda events: events.Jet_btg, "the events have no Jet_btg; the nearest names are Jet_btag"),
+        (lambda events: events["Jet_btg"], "the events have no Jet_btg; the nearest names are Jet_btag"),
+        (lambda events: events.Jet.PT, "Jet has no PT; it has pt"),
+        (lambda events: events.Jet[events.Jet.pt > 1]["ptt"], "Jet has no ptt; it has pt"),
+        (lambda events: (events.x > 1).any(), r"awkward arrays have no method any: write ak.any\(...\)"),
+        (lambda events: events.x.mass, "an array of float64 has no mass"),
+    ],
+)
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_name_that_is_not_there_is_told_with_those_that_are(
+    session: em.Session, path: Path, analysis: Any, told: str, files: int
+) -> None:
+    """What to do about a branch that some files lack helps neither in a dataset of one nor for a misspelt method."""
+    data = [str(path)] if files == 1 else [str(path), str(shutil.copy(path, path.with_name("copy.root")))]
+    with pytest.raises((AttributeError, ak.errors.FieldNotFoundError), match=f"^{told}") as caught:
+        session.process(em.Dataset(data), analysis).result()
+    notes = "\n".join(caught.value.__notes__)
+    assert ("defaults={'Jet_btg': 0.0}" in notes) == (files == 2 and "Jet_btg" in told)
+    assert notes.count("File ") == 1, "no more than the user's own line"
 
 
 def test_a_coffea_processor_has_no_aliases(session: em.Session, path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import linecache
+import logging
 import os
 import sysconfig
 import traceback
@@ -11,17 +13,29 @@ from pathlib import Path
 import cloudpickle
 
 from ..protocol.analysis import missing
-from ..protocol.errors import DatasetError
+from ..protocol.errors import DatasetError, EventmillError
 from ..protocol.messages import Failure, File
+from ..protocol.places import COMPILED
 from .modules import as_in_session
 
+log = logging.getLogger(__name__)
+
+_TYPED = ("<stdin>", "<string>", "<console>")
+"""Files that Python says the code is in that was typed, or given to `python -c`."""
 _PACKAGE = Path(__file__).resolve().parent.parent
-_OURS = [_PACKAGE / name for name in ("merge", "protocol", "worker")]
+_OURS = [_PACKAGE / name for name in ("merge", "protocol", "session", "worker")]
 """Folders, not the package: in a checkout its examples, which are users' code, are in it too."""
-_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_INSTALLED = {sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")}
+_PLUMBING = (
+    "awkward", "boost_histogram", "coffea", "cramjam", "fsspec", "hist", "llvmlite", "numba", "numpy", "uproot", "XRootD",
+)  # fmt: skip
+"""What an analysis is made with: where one of these raises, it is the user's line that says what was wrong."""
+_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")} - _INSTALLED)
+_FRAMES = 4
+"""Of the user's own that are shown: those nearest to the error. All are in the log."""
 _LONGEST = 20_000
 _LONGEST_NAME = 200
-_AWKWARDS_NOTE = "This error occurred while calling"
+_AWKWARDS_NOTE = "This error occurred while "
 _LONGEST_REASON = 300
 _LARGEST_PICKLE = 16 * 2**20
 
@@ -29,23 +43,27 @@ _LARGEST_PICKLE = 16 * 2**20
 def describe(error: BaseException, file: File, start: int | None, stop: int | None) -> tuple[Failure, list[bytes]]:
     """What the session needs to raise `error` again, on entries `[start, stop)` of a file.
 
-    The traceback begins at the user's own code: our frames above it say nothing to the user; of what is wrong with data it
-    is that code only. The exception is pickled where that works; where not, its type and message still arrive. Nothing that
-    a user's exception may be or do raises here, or makes a message that cannot travel.
+    Of the traceback, the user's own lines travel: ours and the libraries' say nothing to the user, and are in the log. The
+    exception is pickled where that works; where not, its type and message still arrive. Nothing that a user's exception may
+    be or do raises here, or makes a message that cannot travel.
     """
     if isinstance(error, ModuleNotFoundError):
         error.add_note(missing(error))
-    lines = _users_lines(error) if isinstance(error, DatasetError) else _traceback(error)
+    if isinstance(error, EventmillError):
+        _without_awkward(error)
+    log.info("an error in %s", file.path or "a result", exc_info=error)
     failure = Failure(
         kind="data" if isinstance(error, DatasetError) else "analysis",
         error=_plain(type(error).__qualname__)[:_LONGEST_NAME],
         message=_plain(_text(error))[:_LONGEST],
-        traceback=_plain(as_in_session(lines))[-_LONGEST:],
+        notes=_plain("\n".join(map(str, getattr(error, "__notes__", ()))))[:_LONGEST],
+        traceback=_plain(as_in_session(_users_lines(error)))[-_LONGEST:],
         path=file.path,
         tree=file.tree,
         start=start,
         stop=stop,
         transient=isinstance(error, DatasetError) and error.transient,
+        missing=_plain(getattr(error, "missing_column", ""))[:_LONGEST_NAME],
     )
     with contextlib.suppress(Exception):  # whatever keeps the user's exception from being pickled
         error.__traceback__ = error.__context__ = error.__cause__ = None
@@ -60,25 +78,39 @@ def reason(error: BaseException) -> str:
     return _plain(f"{type(error).__qualname__[:_LONGEST_NAME]}: {_text(error)}")[:_LONGEST_REASON]
 
 
-def _traceback(error: BaseException) -> str:
-    """From the user's own code on, if it is in it."""
-    report = traceback.TracebackException.from_exception(error)
-    while len(report.stack) > 1 and _is_ours(report.stack[0].filename):
-        del report.stack[0]
-    return "".join(report.format()) if report.stack else ""
+def _without_awkward(error: EventmillError) -> None:
+    """Take out what awkward adds to all errors that pass through it, which says nothing of what is wrong with data."""
+    error.args = tuple(
+        word.partition(f"\n\n{_AWKWARDS_NOTE}")[0] if isinstance(word, str) else word for word in error.args
+    )
+    notes = getattr(error, "__notes__", ())
+    error.__notes__ = [note for note in notes if not note.lstrip().startswith(_AWKWARDS_NOTE)]
 
 
-def _users_lines(error: DatasetError) -> str:
-    """Where the user's code was when data turned out to be wrong; the error says the rest, without awkward's note on it."""
-    error.__notes__ = [note for note in getattr(error, "__notes__", ()) if not note.lstrip().startswith(_AWKWARDS_NOTE)]
-    stack = traceback.extract_tb(error.__traceback__)
-    lines = [frame for frame in stack if not (_is_ours(frame.filename) or frame.filename.startswith(_LIBRARIES))]
-    return "".join(["Traceback (most recent call last):\n", *traceback.format_list(lines)]) if lines else ""
+def _users_lines(error: BaseException) -> str:
+    """Where the user's code was; the error itself says the rest."""
+    cause = error.__cause__
+    lines = traceback.format_list(_frames(error))
+    if cause is not None and not isinstance(error, EventmillError) and (because := _frames(cause)):
+        lines += [f"because of {reason(cause)}\n", *traceback.format_list(because)]
+    return "".join(lines)
 
 
-def _is_ours(filename: str) -> bool:
-    path = Path(filename)
-    return any(path.is_relative_to(folder) for folder in _OURS)
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The last of the user's frames in a traceback."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)][-_FRAMES:]
+
+
+def _is_users(filename: str) -> bool:
+    """Whether code is neither ours, nor of a library, nor written by one while it runs."""
+    if any(Path(filename).is_relative_to(folder) for folder in _OURS):
+        return False
+    if filename.startswith("<"):  # the line of compiled code is in a note
+        return filename in _TYPED or (filename in linecache.cache and not filename.startswith(COMPILED))
+    for folder in _INSTALLED:
+        if filename.startswith(folder):
+            return not filename[len(folder) :].startswith(_PLUMBING)
+    return not filename.startswith(_LIBRARIES)
 
 
 def _text(error: BaseException) -> str:

@@ -11,6 +11,7 @@ restarted notebook, keeps the compiled code. Messages put the user's file and li
 
 from __future__ import annotations
 
+import dis
 import functools
 import hashlib
 import itertools
@@ -39,6 +40,7 @@ from ..protocol.analysis import Kernel, register_source
 from ..protocol.binning import Binning, is_histogram
 from ..protocol.errors import AnalysisError
 from ..protocol.fingerprint import fingerprint, is_users, referenced
+from ..protocol.places import COMPILED
 from . import filling, streams, windows
 from .columns import Column, Flat, Jagged, Strings
 from .compiled import CompiledCode
@@ -389,17 +391,29 @@ class _OwnCode:
             if frame.filename in self._places:
                 found = self._place(frame.filename, frame.lineno or 1)
             elif frame.filename in files:
-                found = as_in_session(f"{frame.filename}:{frame.lineno}: {frame.line}")
+                found = _shown(frame.filename, frame.lineno or 1, frame.line or "")
         return found
 
     def explained(self, message: str, kernel: str) -> str:
         """Numba's message in short, with the user's file, line and source line."""
-        places = [self._place(name, int(line)) for name, line in _PLACE.findall(message) if name in self._places]
+        found = [(name, int(line)) for name, line in _PLACE.findall(message) if name in self._places]
+        places = [self._place(name, line) for name, line in found or self._lines_with(message)]
         return f"the kernel {kernel} does not compile: {_reason(message)}" + (f"\n  {places[0]}" if places else "")
+
+    def _lines_with(self, message: str) -> list[tuple[str, int]]:
+        """Where the user's code has the name that a message is about, which does not say where."""
+        names = [name for match in _UNKNOWN.findall(message) for name in match if name]
+        codes = [copy.py_func.__code__ for copy in self._copies.values() if hasattr(copy, "py_func")]
+        return [
+            (code.co_filename, instruction.positions.lineno)
+            for code in codes
+            for instruction in dis.get_instructions(code)
+            if instruction.argval in names and instruction.positions and instruction.positions.lineno
+        ]
 
     def _place(self, name: str, line: int) -> str:
         file, first = self._places[name]
-        return as_in_session(f"{file}:{first + line - 1}: {linecache.getline(name, line).strip()}")
+        return _shown(file, first + line - 1, linecache.getline(name, line).strip())
 
     def _prepared(self, value: Any) -> Any:
         """A function or module of the user, with everything in it compiled; anything else as it is."""
@@ -441,7 +455,8 @@ class _OwnCode:
         code = function.__code__
         place = (code.co_filename, code.co_firstlineno)
         name = re.sub("[<>]", "", f"{function.__module__}.{function.__qualname__}")
-        name = f"<{name} {len(self._places)}>" if self._places.get(f"<{name}>", place) != place else f"<{name}>"
+        taken = self._places.get(f"{COMPILED}{name}>", place) != place
+        name = f"{COMPILED}{name} {len(self._places)}>" if taken else f"{COMPILED}{name}>"
         self._places[name] = place
         text = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
         register_source(name, dict(enumerate(text, 1)))
@@ -454,6 +469,11 @@ class _OwnCode:
             for constant in code.co_consts
         )
         return code.replace(co_filename=name, co_firstlineno=code.co_firstlineno + by, co_consts=constants)
+
+
+def _shown(file: str, line: int, text: str) -> str:
+    """A line of the user's; of what was typed into Python itself there is no text."""
+    return as_in_session(f"{file}:{line}: {text}" if text else f"{file}:{line}")
 
 
 def _known_to_numba(value: object) -> bool:
@@ -488,6 +508,7 @@ def _number_apart() -> None:
 # --- numba's messages ---------------------------------------------------------------------------------------
 
 _PLACE = re.compile(r'(?:File "|\bat |\bfrom )(<[^">]+>)"?(?:, line | \()(\d+)')
+_UNKNOWN = re.compile(r"has no attribute '(\w+)'|name '(\w+)' is not defined")
 _REASONS = (
     re.compile(r"- Resolution failure for literal arguments:\n(?:\w*Error: )?(.+)"),
     re.compile(r"raised a specific error:\n\s*(?:\w*Error: )?(.+)"),

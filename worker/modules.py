@@ -18,6 +18,7 @@ from ..protocol.analysis import modules_of
 from ..protocol.codec import Buffer
 from ..protocol.fingerprint import arrive
 from ..protocol.modules import OwnModule, top
+from ..protocol.places import shown
 from .tidy import tidy, use
 
 
@@ -77,10 +78,10 @@ def own_modules(blob: Buffer, cache: Path) -> OwnModules:
 
 
 def as_in_session(text: str) -> str:
-    """A text in which the files of own modules are where the user has them."""
+    """A text in which the files of own modules are where the user has them, and cells have their names."""
     for folder, place in _places.items():
         text = text.replace(folder, place)
-    return text
+    return shown(text)
 
 
 def _unpacked(module: OwnModule, cache: Path) -> Path:

@@ -23,7 +23,7 @@ from uproot.exceptions import KeyInFileError
 from ..protocol.errors import DatasetError
 from ..protocol.expressions import nearest
 from .baskets import Baskets, IrregularError
-from .clusters import Clusters
+from .clusters import Clusters, read
 from .columns import Column, Flat, Jagged, Strings
 from .credentials import Wallet
 from .events import LazyEvents, layout_of
@@ -376,7 +376,7 @@ class Reader:
                 array = self._clusters.array(name, branch, start, stop)
             else:
                 end = max(stop, min(start + 1, self.entries))  # of no entries, uproot cannot make every type
-                array = branch.array(entry_start=start, entry_stop=end, library="ak")[: stop - start]
+                array = read(branch, start, end)[: stop - start]
         if len(array) != stop - start:
             raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.tree}")
         self.touched.add(name)
@@ -445,7 +445,8 @@ class Reader:
     def _known(self, name: str) -> str:
         if name not in self.names:
             raise DatasetError(
-                f"{self.path} has no branch {name} in its tree {self.tree}{nearest(name, self.names)}; {advice(name)}"
+                f"{self.path} has no branch {name} in its tree {self.tree}{nearest(name, self.names)}",
+                missing_column=name,
             )
         return name
 
@@ -603,8 +604,3 @@ def column_of(layout: Any, where: str) -> Column:
     if layout.is_numpy and layout.data.dtype.kind in "biuf":
         return Flat(layout.data.astype(layout.data.dtype.newbyteorder("="), copy=False))
     raise DatasetError(f"{where} cannot be used in a kernel: use a columnar function for it")
-
-
-def advice(name: str) -> str:
-    """What to do about a branch that is not in a file."""
-    return f"if it is in other files of the dataset, say what it is here: Dataset(..., defaults={{{name!r}: 0.0}})"

@@ -283,9 +283,7 @@ class SlotProcess:
             bite_began = time.monotonic()
             if not self._bite(running, task, source, packet):
                 continue
-            if file is not None and packet.fetched is not None and task.branches is None:
-                touched = packet.fetched.touched
-                self._check_columns(running, file, lease, (*touched.columns, *touched.arrays))
+            self._check_touched(running, task, source, packet)
             now = time.monotonic()
             excused += self._learn(running, packet, now - bite_began)
             self._receive(wait=False)
@@ -313,6 +311,8 @@ class SlotProcess:
         except ERRORS as error:
             if isinstance(source, FileSource):
                 source.check_unchanged()
+            if not isinstance(error, EventmillError):
+                self._check_touched(running, task, source, packet)  # lists instead of numbers would be what is wrong
             if packet.bite_stop == packet.position or not _may_skip(running.setup, lease, error):
                 raise
             running.passes_over = True
@@ -410,6 +410,12 @@ class SlotProcess:
         types, filled = running.agreement.check(file, branches)
         if types or filled:
             self._send(messages.Columns(lease.query, lease.lease, types, filled, self.index))
+
+    def _check_touched(self, running: Running, task: Task, source: Source, packet: Packet) -> None:
+        """Check the columns that a columnar function has asked for in the bite in hand."""
+        if isinstance(source, FileSource) and packet.fetched is not None and task.branches is None:
+            touched = packet.fetched.touched
+            self._check_columns(running, file_of(source), packet.lease, (*touched.columns, *touched.arrays))
 
     def _prepare(self, running: Running, task: Task, source: Source, packet: Packet) -> None:
         """Have the task compile what it has to, while its first data is on its way."""

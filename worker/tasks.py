@@ -6,7 +6,6 @@ It runs over a *source* of entries: a file's reader, the maker of cycles, or the
 from __future__ import annotations
 
 import inspect
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,6 @@ from ..merge import Partial, Total, encode
 from ..protocol.analysis import Kernel, unpack
 from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError, EventmillError
-from ..protocol.expressions import nearest
 from ..protocol.messages import File, Setup
 from .cycles import CycleSource
 from .events import raised
@@ -28,8 +26,9 @@ from .fetched import Fetched
 from .held import Held
 from .items import ItemSource
 from .kernels import CompiledKernel, Readable
+from .missing import missing_field
 from .modules import OwnModules, own_modules
-from .readers import Reader, advice
+from .readers import Reader
 from .selection import Selection
 from .sources import Traffic
 from .view import View
@@ -179,9 +178,8 @@ class ColumnarTask(Task):
         except (AttributeError, ak.errors.FieldNotFoundError) as error:
             if isinstance(raised(error), EventmillError):
                 raise raised(error) from None
-            missing = _NO_FIELD.search(str(error))
-            if missing is not None and isinstance(events, ak.Array) and missing[1] not in events.fields:
-                error.add_note(f"in {file.path}{nearest(missing[1], events.fields)}; {advice(missing[1])}")
+            if isinstance(events, ak.Array) and (missing := missing_field(error, events)) is not None:
+                raise missing.with_traceback(error.__traceback__) from None
             raise
 
     def take(self) -> Partial:
@@ -248,10 +246,6 @@ class ProcessorTask(ColumnarTask):
         if isinstance(source, Selection):
             events = events[source.numbers(start, stop) - first]
         self.total.add(encode(self.function(events)))
-
-
-_NO_FIELD = re.compile(r"no field (?:named )?'([^']+)'")
-"""How awkward says that events have no such column."""
 
 
 def _positional(function: Callable[..., object]) -> int:

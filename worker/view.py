@@ -26,7 +26,7 @@ from .credentials import Wallet
 from .events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed, raised
 from .kept import kept
 from .local import Range
-from .readers import FileLayout, Reader, ReaderCache, advice, column_of
+from .readers import FileLayout, Reader, ReaderCache, column_of
 from .sources import Traffic
 
 MOST_VIEWS = 10
@@ -247,7 +247,8 @@ class View:
             raise DatasetError(f"{name} is in several friends of {self.path}: say which is meant, {meant}")
         friends = f", nor have its friends {', '.join(self.friends)}" if self.friends else ""
         raise DatasetError(
-            f"{self.path} has no branch {name} in its tree {self.tree}{friends}{nearest(name, self.names)}; {advice(name)}"
+            f"{self.path} has no branch {name} in its tree {self.tree}{friends}{nearest(name, self.names)}",
+            missing_column=name,
         )
 
     def _qualified(self) -> list[str]:
