@@ -29,6 +29,13 @@ from .chaos_clock import Clock, Line, Stopped
 PYTHON = "3.11"
 
 
+class _Memory(sqlite3.Connection):
+    """A database that is closed when nobody has it any more: masters that are killed close nothing."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class MemoryJournal(Journal):
     """A journal whose database is in memory, and outlives the masters that use it.
 
@@ -44,7 +51,7 @@ class MemoryJournal(Journal):
         self.path = None  # type: ignore[assignment]
         self._waiting = {}
         if database is None:
-            database = sqlite3.connect(":memory:", isolation_level=None)
+            database = sqlite3.connect(":memory:", isolation_level=None, factory=_Memory)
             database.executescript(f"PRAGMA foreign_keys = ON; {journals._TABLES}")
         self._database = database
         running = database.execute("SELECT number FROM queries WHERE ended_at IS NULL").fetchall()

@@ -57,6 +57,7 @@ class Grid:
         name = _name("CA")
         usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
         builder = _certificate(name, name, key, 365).add_extension(x509.BasicConstraints(True, None), True)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         certificate = builder.add_extension(usage, True).sign(key, hashes.SHA256())
         file = self.certificates / "ca.pem"
         file.write_bytes(certificate.public_bytes(_PEM))
@@ -74,6 +75,10 @@ class Grid:
         names = [x509.DNSName("localhost")]
         builder = _certificate(_name("localhost"), self._authority.subject, key, 30)
         builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(
+            self._key.public_key()
+        )  # from Python 3.13 on a must
+        builder = builder.add_extension(issuer, False)
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         certificate = builder.add_extension(usage, False).sign(self._key, hashes.SHA256())
         files = self.folder / "host.pem", self.folder / "host.key"

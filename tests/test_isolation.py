@@ -264,13 +264,6 @@ def test_what_nobody_tries_again_is_isolated(
 # --- errors that may pass -------------------------------------------------------------------------------------------------
 
 
-class Answered(Exception):
-    """What a client of web servers raises."""
-
-    def __init__(self, status: int) -> None:
-        self.status = status
-
-
 @pytest.mark.parametrize(
     ("path", "error", "expected"),
     [
@@ -282,9 +275,6 @@ class Answered(Exception):
         ("/f.root", OSError("it ends before byte 7"), False),
         ("root://host//f.root", OSError("XRootD error: connection reset"), True),
         ("root://host//f.root", ConnectionResetError(errno.ECONNRESET, "reset"), True),
-        ("http://host/f.root", Answered(503), True),
-        ("http://host/f.root", Answered(403), False),
-        ("http://host/f.root", Answered(429), True),
         ("root://host//f.root", NotImplementedError("a type"), False),
     ],
     ids=lambda value: str(value)[:30],
