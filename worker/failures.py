@@ -51,7 +51,10 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
         error.add_note(missing(error))
     if isinstance(error, EventmillError):
         _without_awkward(error)
-    log.info("an error in %s", file.path or "a result", exc_info=error)
+    if getattr(error, "transient", False):  # servers come and go: a line each will do
+        log.info("an error that may pass: %s", error)
+    else:
+        log.info("an error in %s", file.path or "a result", exc_info=error)
     failure = Failure(
         kind="data" if isinstance(error, DatasetError) else "analysis",
         error=_plain(type(error).__qualname__)[:_LONGEST_NAME],
