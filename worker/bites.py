@@ -49,9 +49,12 @@ class Bites:
         size = max(1, int(self._size))
         return left if left < 1.5 * size else size
 
-    def learn(self, entries: int, seconds: float, size: int = 0) -> None:
-        """The last bite of `entries` took `seconds`, and its columns `size` bytes of memory."""
-        if not entries:
+    def learn(self, entries: int, seconds: float, size: int = 0, most: int | None = None) -> None:
+        """The last bite of `entries` took `seconds`, and its columns `size` bytes of memory.
+
+        One that was smaller than it would have been, because it was to have `most` entries, is not what bites are like.
+        """
+        if not entries or (most is not None and most < self._size):
             return
         self._estimate_fixed(entries, seconds)
         fixed = min(self.fixed or 0.0, seconds)
