@@ -40,6 +40,7 @@ class Bites:
     """
 
     def __init__(self, first: int = FIRST_BITE) -> None:
+        self._first = first
         self._size = float(first)
         self.fixed: float | None = None
         self._other: tuple[int, float] | None = None
@@ -63,10 +64,18 @@ class Bites:
             return  # the end of a packet, which says nothing of whole bites
         factor = worth / max(seconds - fixed, 1e-6)
         if self.fixed is None:
-            factor = max(factor, CAUTIOUS_GROWTH) if factor >= 1.0 else min(factor, 1 / CAUTIOUS_GROWTH)
+            shrinks = factor < 1.0 and not self._smallest
+            factor = min(factor, 1 / CAUTIOUS_GROWTH) if shrinks else max(factor, CAUTIOUS_GROWTH)
         growth = GROWTH if seconds < BITE_SECONDS else CAUTIOUS_GROWTH
         largest = min(LARGEST_BITE, entries * LARGEST_SIZE / max(size, 1))
         self._size = max(1.0, min(largest, entries * min(growth, max(1 / GROWTH, factor))))
+
+    @property
+    def _smallest(self) -> bool:
+        """Whether only a larger bite can still tell what every bite costs: the rest of a packet may have one entry, and
+        smaller than that there is none. Of items the first bite is one, and two may take twice a minute.
+        """
+        return self._first > 1 and self._other is not None and self._other[0] < APART
 
     def _estimate_fixed(self, entries: int, seconds: float) -> None:
         """What a bite takes without any entries, by this one and the last one of another size."""
