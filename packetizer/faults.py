@@ -24,7 +24,7 @@ FIRST_PAUSE = 0.5
 """Seconds before the second try; each pause is twice as long as the one before."""
 NARROWING, LEAST_NARROWING = 64, 8
 """Bites that a suspected range is worked on in; when bites are dear, not so many, but so many at least."""
-MOST_OVERHEAD = 8.0
+DEAR = 8.0
 """Seconds that these bites may take together beside what their entries take: more than that is dear."""
 PROOF = 2
 MAX_UNNARROWED = 4
@@ -79,7 +79,7 @@ class Suspicion:
 
     def bite(self, overhead: float) -> int:
         """Entries of a bite, when each bite takes `overhead` seconds whatever its size."""
-        affordable = int(MOST_OVERHEAD / overhead) if overhead else NARROWING
+        affordable = int(DEAR / overhead) if overhead else NARROWING
         start, stop = self.span
         return -(-(stop - start) // max(LEAST_NARROWING, min(NARROWING, affordable)))
 
