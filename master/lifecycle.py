@@ -286,7 +286,7 @@ class Lifecycle:
         busy = [worker for worker in self._workers.values() if any(key[0] == query.number for key in worker.leases)]
         slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
         message = messages.Progress(
-            query.number, query.account(), query.reached, query.bytes_read, slots, len(busy), query.seconds(now),
+            query.number, query.account(), query.ledger.reached, query.bytes_read, slots, len(busy), query.seconds(now),
             *(self._doing(query, slots, now) if slots else (self._waiting(query), "")),
         )  # fmt: skip
         for peer in query.subscribers:

@@ -99,6 +99,7 @@ class Query:
         listings: which entries are used of files of which not all are, by the number of the file.
         retrying: files that are to be tried again, and when; the earliest first.
         trouble: what they are waiting for.
+        downfall: what the last slot that went down was at, how it went, and what is made of it.
         asked: who submitted it and the number of that request, while that is not answered.
         activities: what its slots do that takes long.
         stopping: it is being stopped, and this is when it ends at the latest.
@@ -125,13 +126,13 @@ class Query:
     shares: dict[str, Share] = field(default_factory=dict)
     leases: int = 0
     begun: bool = False
-    reached: int = 0
     bytes_read: int = 0
     refused: int = 0
     workers_lost: int = 0
     retried: int = 0
     retrying: list[tuple[float, int]] = field(default_factory=list)
     trouble: str = ""
+    downfall: str = ""
     merged: bool = False
     taking: bool = False
     compaction: Compaction | None = None
@@ -223,8 +224,7 @@ class Query:
         self.shares = {info.worker: Share.of(info) for info in saved.report}
         self.skipped = saved.skipped
         self.losses_saved = len(saved.losses)
-        self.reached = self.ledger.processed
-        self.merged = self.reached > 0
+        self.merged = self.ledger.processed > 0
 
     @property
     def running(self) -> bool:
@@ -264,7 +264,7 @@ class Query:
         others = retries.other_replicas(lease.file, span, 1 + len(self.files[lease.file].replicas))
         return Lease(
             lease.number, self.number, slot, file, lease.start, lease.stop, packet.seconds, lease.opening, packet.apart,
-            identity, runs, packet.bite, last_try, others,
+            identity, runs, lease.bite, last_try, others,
         )  # fmt: skip
 
     def _counted(self) -> list[int]:
@@ -313,6 +313,10 @@ class Query:
         if self.retried:
             times = "once" if self.retried == 1 else f"{self.retried} times"
             notes.append(f"data had to be read again {times}, the last time because {self.trouble}")
+        if self.downfall:
+            slots = self.packetizer.kills.total
+            who = "a slot went down" if slots == 1 else f"{slots} slots went down, the last one"
+            notes.append(f"{who} at work on {self.downfall}")
         for name, missing in self.filled.items():
             notes.append(f"{len(missing)} of {len(self.files)} files have no {name}: its default was taken")
         if self.masked and self.ledger.complete and self.ledger.opened_files and not self.ledger.opened_entries:

@@ -189,7 +189,6 @@ class Reports:
         server = query.packetizer.server(slot, message.lease)
         query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now, message.call)
         self._rates[query.submit.digest] = query.packetizer.rate
-        query.reached += entries
         query.bytes_read += message.bytes_read
         usage = Usage(
             1, entries, message.elapsed, message.cpu, message.waited, message.bytes_read, message.requests,
@@ -290,10 +289,14 @@ class Reports:
         if message.start is not None and message.stop is not None and lease.start <= message.start < message.stop:
             span = (message.start, message.stop)
         culprit = query.packetizer.kills.add(lease.file, span)
+        file, (start, stop) = query.files[lease.file], query.entries(lease.file, *span)
+        single = stop == start + 1
+        which = f"entry {start}" if single else f"entries {start} to {stop}"
+        again = f"{'it is' if single else 'they are'} done again in small bites" if culprit is None else "given up"
+        query.downfall = f"{which} of {public_path(file.path)}, {message.reason}: {again}"
         if culprit is None:
             return
-        start, stop = query.entries(lease.file, *culprit)
-        which = f"entry {start}" if stop == start + 1 else f"something in the entries {start} to {stop}"
+        which = which if single else f"something in the {which}"
         text = f"{which} took down its slot again and again; the last time it was {message.reason}"
         log.error("query %s: %s", query.number, text)
         if query.submit.on_error == "skip":
@@ -302,7 +305,6 @@ class Reports:
             self._dispatcher.close_if_gone(worker, query, lease.number, now)
             self._lifecycle.end_if_complete(query, now)
             return
-        file = query.files[lease.file]
         failure = Failure(
             "slot", "AnalysisError", text, path=file.path, tree=file.tree, start=start,
             stop=None if lease.opening else stop,

@@ -9,19 +9,23 @@ than there is). The agent says which bite was at work. Its entries become *suspe
 times smaller, so that the next slot to go down says more exactly where. An entry that has done it `PROOF` times by itself
 is the culprit; so is a range that keeps doing it without being narrowed down. What else a slot went down with is only done
 again.
+
+It may as well have been anything else: somebody, or a machine that is short of memory. Suspects whose result is committed
+are innocent, and the size of their bites does not depend on how many of them are left, nor on the packets that they are
+leased in: they are divided once for each slot that goes down.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .ranges import Ranges
-
 TRIES = 6
 FIRST_PAUSE = 0.5
 """Seconds before the second try; each pause is twice as long as the one before."""
-NARROWING = 64
-"""Bites that a suspected range is worked on in."""
+NARROWING, LEAST_NARROWING = 64, 8
+"""Bites that a suspected range is worked on in; when bites are dear, not so many, but so many at least."""
+DEAR = 8.0
+"""Seconds that these bites may take together beside what their entries take: more than that is dear."""
 PROOF = 2
 MAX_UNNARROWED = 4
 """Slots that may go down over one range, no bite of it having been named, before it is given up."""
@@ -57,13 +61,36 @@ class Retries:
         return sum(start < span[1] and span[0] < stop for start, stop in self._faults.get(file, ()))
 
 
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """Entries that are suspected, and how many of them are to be taken at a time."""
+
+    start: int
+    stop: int
+    bite: int
+
+
+@dataclass(slots=True)
+class Suspicion:
+    """What a slot went down at work on, and the spans of it that are not known to be innocent."""
+
+    span: Span
+    left: list[Span]
+
+    def bite(self, overhead: float) -> int:
+        """Entries of a bite, when each bite takes `overhead` seconds whatever its size."""
+        affordable = int(DEAR / overhead) if overhead else NARROWING
+        start, stop = self.span
+        return -(-(stop - start) // max(LEAST_NARROWING, min(NARROWING, affordable)))
+
+
 @dataclass(slots=True)
 class Kills:
     """Slots that went down at work on one query."""
 
     in_a_row: int = 0
     total: int = 0
-    _suspects: dict[int, list[Span]] = field(default_factory=dict)
+    _suspicions: dict[int, list[Suspicion]] = field(default_factory=dict)
     _counts: dict[tuple[int, int, int], int] = field(default_factory=dict)
 
     def add(self, file: int, span: Span) -> Span | None:
@@ -75,9 +102,9 @@ class Kills:
         self._counts[key] = count = self._counts.get(key, 0) + 1
         most = PROOF if span[1] - span[0] <= 1 else MAX_UNNARROWED
         # What else was suspected with these entries is not any more: it is known better now.
-        others = [other for other in self._suspects.get(file, ()) if other[1] <= span[0] or span[1] <= other[0]]
+        others = [it for it in self._suspicions.get(file, ()) if it.span[1] <= span[0] or span[1] <= it.span[0]]
         blamed = count >= most or self.in_a_row >= MAX_IN_A_ROW
-        self._suspects[file] = others if blamed else [*others, span]
+        self._suspicions[file] = others if blamed else [*others, Suspicion(span, [span])]
         return span if blamed else None
 
     def committed(self) -> None:
@@ -85,18 +112,21 @@ class Kills:
         self.in_a_row = 0
 
     def clear(self, file: int, start: int, stop: int) -> None:
-        """These entries are done, or narrowed down: they are not suspected any more."""
-        suspects = self._suspects.get(file)
-        if not suspects:
+        """These entries are done: they are not suspected any more."""
+        suspicions = self._suspicions.get(file)
+        if not suspicions:
             return
-        kept = Ranges()
-        for low, high in suspects:
-            for piece in ((low, min(high, start)), (max(low, stop), high)):
-                if piece[0] < piece[1]:
-                    kept.add(*piece)
-        self._suspects[file] = list(kept)
+        for it in suspicions:
+            pieces = [piece for low, high in it.left for piece in ((low, min(high, start)), (max(low, stop), high))]
+            it.left = [(low, high) for low, high in pieces if low < high]
+        self._suspicions[file] = [it for it in suspicions if it.left]
 
-    def suspect(self, file: int, start: int, stop: int) -> Span | None:
-        """The first suspected entries in a range."""
-        spans = [(max(low, start), min(high, stop)) for low, high in self._suspects.get(file, ())]
-        return min((span for span in spans if span[0] < span[1]), default=None)
+    def suspect(self, file: int, start: int, stop: int, overhead: float = 0.0) -> Suspect | None:
+        """The first suspected entries in a range, when each bite takes `overhead` seconds whatever its size."""
+        found = [
+            Suspect(max(low, start), min(high, stop), it.bite(overhead))
+            for it in self._suspicions.get(file, ())
+            for low, high in it.left
+            if max(low, start) < min(high, stop)
+        ]
+        return min(found, key=lambda suspect: suspect.start, default=None)

@@ -60,7 +60,8 @@ class Lease:
 
     An `opening` lease stands for a file whose length is not known: its `stop` is a wish until the file is opened.
     A `finished` lease is processed and waits for the commit that carries it; so does the lease of a file without entries,
-    whose empty result is committed like any other.
+    whose empty result is committed like any other. With a `bite`, its entries are suspected of taking slots down, and no
+    more of them are taken at a time.
     """
 
     number: int
@@ -71,6 +72,7 @@ class Lease:
     stage: Stage = Stage.LEASED
     committed: bool = False
     twin: int | None = None
+    bite: int | None = None
 
     @property
     def opening(self) -> bool:

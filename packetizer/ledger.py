@@ -281,6 +281,7 @@ class Ledger:
         if lease.opening or lease.twin is not None or lease.start == lease.stop:
             raise StaleLease(f"lease {number} cannot be duplicated")
         twin = self._new_lease(lease.file, lease.start, lease.stop, holder)
+        twin.bite = lease.bite
         lease.twin, twin.twin = twin.number, lease.number
         return twin
 
@@ -462,6 +463,11 @@ class Ledger:
     def complete(self) -> bool:
         """Nothing is to be opened, to do, or leased: every entry is done or failed."""
         return not (self.leases or self.ready or self.unopened or self.held)
+
+    @property
+    def reached(self) -> int:
+        """Entries that somebody is through with: done, failed, or processed and not committed yet."""
+        return self.processed + self.failed + sum(it.stop - it.start for it in self.leases.values() if it.finished)
 
     @property
     def total(self) -> int:

@@ -122,10 +122,11 @@ class Pace:
             self._entries *= ratios.expect(self.site, self.server, server)
         self.server = server
 
-    def reached(self, entry: int, now: float) -> None:
-        """The slot says where it is in its first lease."""
+    def reached(self, entry: int, now: float, usual: bool = True) -> None:
+        """The slot says where it is in its first lease; in one that is not `usual` it does not show how fast it is."""
         if entry > self.entry and now > self.at:
-            self.observe(entry - self.entry, now - self.at)
+            if usual:
+                self.observe(entry - self.entry, now - self.at)
             self._spent += now - self.at
             self.entry, self.at = entry, now
 

@@ -63,14 +63,13 @@ class Packet:
     """A lease with the time it may take, and the replica to read.
 
     `apart` when its result may be refused, or never come: another slot works on the same entries, or they are suspected of
-    taking slots down; then they are to be taken in small bites.
+    taking slots down; then they are to be taken in small bites (`Lease.bite`).
     """
 
     lease: Lease
     seconds: float
     replica: int = 0
     apart: bool = False
-    bite: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +164,9 @@ class Packetizer:
         limit = seconds * 2 if rate else FIRST_SECONDS
         if room is not None:
             seconds, limit = min(seconds, room * ROOM), min(limit, room * ROOM_AT_MOST)
-        entries = self._entries(pace, rate, seconds) if rate else self.first
-        lease = self._lease(slot, pace, place, entries)
+        lease = self._lease(slot, pace, place, rate, seconds)
         self._take(slot, pace, lease, place, now)
-        if self.kills.suspect(lease.file, lease.start, lease.stop) is None:
-            return Packet(lease, limit, place.replica)
-        bite = -(-(lease.stop - lease.start) // NARROWING)
-        return Packet(lease, limit, place.replica, apart=True, bite=bite)
+        return Packet(lease, limit, place.replica, apart=lease.bite is not None)
 
     def _take(self, slot: Hashable, pace: Pace, lease: Lease, place: Place, now: float) -> None:
         """A lease goes to the end of a slot's queue."""
@@ -267,7 +262,7 @@ class Packetizer:
         pace = self.paces[slot]
         if pace.first == number:
             before = pace.rate
-            pace.reached(entry, now)
+            pace.reached(entry, now, usual=self.ledger.leases[number].bite is None)
             self._fleet += pace.rate - before
             self._expect(slot, pace, now)
 
@@ -291,7 +286,8 @@ class Packetizer:
             self._overhead = min(overhead, (known + overhead) / 2, MOST_OVERHEAD)
         pace = self.paces[slot]
         before = pace.rate
-        if pace.first == number:
+        lease = self.ledger.leases.get(number)
+        if pace.first == number and (lease is None or lease.bite is None):
             pace.finished(start, stop, seconds, self.placement.ratios)
         self._fleet += pace.rate - before
         self.rate = pace.rate or self.rate
@@ -332,21 +328,28 @@ class Packetizer:
         pace = self.paces.get(slot)
         return max(0, pace.entry - lease.start) if pace is not None and pace.first == lease.number else 0
 
-    def _lease(self, slot: Hashable, pace: Pace, place: Place, entries: int) -> Lease:
-        """Lease about `entries` at a place."""
+    def _lease(self, slot: Hashable, pace: Pace, place: Place, rate: float, seconds: float) -> Lease:
+        """Lease what a slot is expected to do at a place in some seconds; the first of it when its rate is not known."""
         alone = pace.file == place.file
         self.placement.enter(pace, place)
         ledger, file = self.ledger, place.file
+        entries = self._entries(pace, rate, seconds) if rate else self.first
         if place.opening:
             left = entries if ledger.limit is None else ledger.limit - ledger.opened_entries
-            return ledger.lease_opening(file, min(entries, left), slot)
+            lease = ledger.lease_opening(file, min(entries, left), slot)
+            suspect = self.kills.suspect(file, 0, lease.stop, self.overhead)
+            lease.bite = None if suspect is None else suspect.bite
+            return lease
         state = ledger.files[file]
         start, stop = free_range(ledger, state, alone)
-        stop = cut(state, start, stop, entries)
-        suspect = self.kills.suspect(file, start, stop)
-        if suspect is not None:  # what is suspected is leased alone, what comes before it without it
-            stop = suspect[0] if suspect[0] > start else suspect[1]
-        return ledger.lease(file, start, stop, slot)
+        suspect = self.kills.suspect(file, start, stop, self.overhead)
+        if suspect is None or suspect.start > start:  # suspects are leased alone, what comes before them without them
+            stop = cut(state, start, stop if suspect is None else suspect.start, entries)
+            return ledger.lease(file, start, stop, slot)
+        bites = max(1, int(seconds * self._slowed(rate, suspect.bite) / suspect.bite)) if rate else NARROWING
+        lease = ledger.lease(file, start, min(suspect.stop, start + bites * suspect.bite), slot)
+        lease.bite = suspect.bite
+        return lease
 
     # --- sizing ---------------------------------------------------------------------------------------------------
 
@@ -357,6 +360,10 @@ class Packetizer:
     def _rate_with(self, pace: Pace, place: Place) -> float:
         """Entries a second to expect of a slot at a place."""
         return pace.rate_with(self.placement.server(place), self.placement.ratios) or self.rate
+
+    def _slowed(self, rate: float, bite: int | None) -> float:
+        """Entries a second of a slot that has to take `bite` of them at a time, and otherwise does `rate`."""
+        return rate if bite is None or not rate else bite / (self.overhead + bite / rate)
 
     def _seconds(self, rate: float) -> float:
         """T: a quarter of the time that is left, not too short for its overhead, nor too long for who is watching."""
@@ -378,14 +385,14 @@ class Packetizer:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def _left(self, pace: Pace) -> int:
-        """Entries that a slot has still to do, of what was known of it at `pace.at`."""
-        left = 0
+    def _left(self, pace: Pace) -> list[tuple[Lease, int]]:
+        """The leases of a slot, and how many entries of each it has still to do, of what was known of it at `pace.at`."""
+        left = []
         for position, number in enumerate(pace.queue):
             lease = self.ledger.leases.get(number)
             if lease is not None:
                 stop = self._asked[number][1] if number in self._asked else lease.stop
-                left += max(0, stop - (max(lease.start, pace.entry) if position == 0 else lease.start))
+                left.append((lease, max(0, stop - (max(lease.start, pace.entry) if position == 0 else lease.start))))
         return left
 
     def _expect(self, slot: Hashable, pace: Pace, now: float) -> None:
@@ -394,7 +401,9 @@ class Packetizer:
         pace.version = self._pushes
         rate = self._rate_of(pace)
         if pace.queue:
-            pace.end = pace.at + (self._left(pace) / rate if rate else FIRST_SECONDS)
+            left = self._left(pace)
+            pace.end = pace.at
+            pace.end += sum(entries / self._slowed(rate, it.bite) for it, entries in left) if rate else FIRST_SECONDS
             heapq.heappush(self._ends, (-pace.end, pace.version, self._pushes, slot))
 
     def _stuck(self, pace: Pace, now: float) -> bool:
@@ -417,19 +426,23 @@ class Packetizer:
     def _truncation(self, victim: Hashable, other: Pace, pace: Pace, now: float) -> Truncation | None:
         """Split what `other` has left so that both end together; the part that `pace` gets is cut from the back.
 
-        With W entries left, rates a and b: both end in W / (a + b), the helper does W b / (a + b) of them.
+        With W entries left, rates a and b: both end in W / (a + b), the helper does W b / (a + b) of them. Of suspects it
+        does whole bites.
         """
-        rate, helper = self._rate_of(other), self._rate_of(pace)
         lease = self.ledger.leases[next(reversed(other.queue))]
+        rate, helper = (self._slowed(self._rate_of(it), lease.bite) for it in (other, pace))
         waiting = len(other.queue) > 1
         if lease.opening and waiting:
             return self._ask(victim, other, lease, 0, now)
-        left = self._left(other) - (now - other.at) * rate
+        left = sum(entries for _, entries in self._left(other)) - (now - other.at) * rate
         if lease.opening or lease.twin is not None or left <= 1 or not rate:
             return None
         share = left * helper / (rate + helper)
         front = lease.start if waiting else max(lease.start, other.entry)
         stop = max(front, lease.stop - max(1, round(share)))
+        if lease.bite is not None:
+            stop = lease.start - (lease.start - stop) // lease.bite * lease.bite
+            return self._ask(victim, other, lease, stop, now) if stop < lease.stop else None
         stop = align(self.ledger.files[lease.file], front, lease.stop, stop, share)
         return self._ask(victim, other, lease, stop, now)
 
@@ -439,10 +452,13 @@ class Packetizer:
         return Truncation(lease, stop)
 
     def _race(self, slot: Hashable, pace: Pace, other: Pace, now: float) -> Packet | None:
-        """A last entry, or a few that cannot be split, are done a second time by a slot that would be through sooner."""
+        """A last entry, or a few that cannot be split, are done a second time by a slot that would be through sooner.
+
+        Suspects are not: they would take that one down, too.
+        """
         lease = self.ledger.leases[next(iter(other.queue))]
         rate = self._rate_of(pace)
-        if lease.opening or lease.twin is not None or lease.start == lease.stop or not rate:
+        if lease.opening or lease.twin is not None or lease.start == lease.stop or not rate or lease.bite is not None:
             return None
         sooner = now + self.overhead + (lease.stop - lease.start) / rate < other.end - LEAST_HELP
         return self._duplicate(slot, pace, lease, now) if sooner else None

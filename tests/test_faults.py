@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from eventmill.packetizer.faults import FIRST_PAUSE, PROOF, TRIES, Kills, Retries
+from eventmill.packetizer.faults import FIRST_PAUSE, LEAST_NARROWING, PROOF, TRIES, Kills, Retries, Suspect
 from eventmill.protocol import messages as m
 from fleet import FakeWorker, World
 from hypothesis import given
@@ -89,20 +89,20 @@ def test_by_default_the_query_fails_and_names_the_event() -> None:
 
 @given(st.data())
 def test_suspicion_narrows_to_the_culprit_and_spares_everybody_else(data: st.DataObject) -> None:
-    """Whatever the sizes of bites, only the deadly entry is ever blamed."""
+    """Whatever the sizes of bites, and whatever each of them costs, only the deadly entry is ever blamed."""
     length = data.draw(st.integers(1, 10**6))
     deadly = data.draw(st.integers(0, length - 1))
+    overhead = data.draw(st.sampled_from([0.0, 0.1, 0.4, 30.0]))
     kills, span = Kills(), (0, length)
     for _ in range(10):
         blamed = kills.add(0, span)
         if blamed is not None:
             assert blamed == (deadly, deadly + 1)
             return
-        low, high = kills.suspect(0, 0, length) or (0, 0)
-        assert low <= deadly < high
-        bite = -(-(high - low) // 64)
-        start = low + (deadly - low) // bite * bite
-        span = (start, min(start + bite, high))
+        found = kills.suspect(0, 0, length, overhead)
+        assert found is not None and found.start <= deadly < found.stop
+        start = found.start + (deadly - found.start) // found.bite * found.bite
+        span = (start, min(start + found.bite, found.stop))
     raise AssertionError("not found")
 
 
@@ -110,9 +110,53 @@ def test_what_was_done_in_the_end_is_not_suspected_any_more() -> None:
     kills = Kills()
     assert kills.add(0, (100, 200)) is None
     kills.clear(0, 100, 150)
-    assert kills.suspect(0, 0, 1000) == (150, 200)
+    assert kills.suspect(0, 0, 1000) == Suspect(150, 200, bite=2)
     kills.clear(0, 120, 300)
     assert kills.suspect(0, 0, 1000) is None
+
+
+def test_suspects_are_divided_once_and_not_anew_as_they_become_fewer() -> None:
+    kills = Kills()
+    kills.add(0, (0, 64_000))
+    kills.clear(0, 0, 10_000)
+    kills.clear(0, 20_000, 63_000)
+    assert kills.suspect(0, 0, 64_000) == Suspect(10_000, 20_000, bite=1000)
+    assert kills.suspect(0, 12_345, 12_400) == Suspect(12_345, 12_400, bite=1000)
+    assert kills.suspect(0, 20_000, 64_000) == Suspect(63_000, 64_000, bite=1000)
+
+
+@pytest.mark.parametrize(("overhead", "bites"), [(0.0, 64), (0.1, 64), (0.5, 16), (10.0, LEAST_NARROWING)])
+def test_dear_bites_are_few(overhead: float, bites: int) -> None:
+    """An analysis may take half a second a call: doing 64 of them again cost more than the whole query."""
+    kills = Kills()
+    kills.add(0, (0, 64_000))
+    assert kills.suspect(0, 0, 64_000, overhead) == Suspect(0, 64_000, bite=64_000 // bites)
+
+
+def test_the_account_says_that_a_slot_went_down_and_the_progress_forgets_what_it_had() -> None:
+    made = world([150_000])
+    query = made.submit()
+    worker = made.workers[b"worker0"]
+    first = worker.queues[0][0]
+    made.tell(worker.identity, "worker", m.Opened(query, first.lease, 150_000, 100_000, []))
+    second = worker.queues[0][1]
+    made.tell(worker.identity, "worker", m.Finished(query, first.lease, 100_000, 0.1, 0.0, 0))
+    assert made.core.queries[query].ledger.reached == 100_000
+    keys = [m.LeaseKey(query, first.lease), m.LeaseKey(query, second.lease)]
+    span = (second.start, second.stop)
+    worker.queues[0].clear()
+    made.tell(worker.identity, "worker", m.SlotDown(0, keys, "killed by signal 9", keys[1], "", *span))
+    account = made.core.queries[query].account()
+    where = f"entries {span[0]} to {span[1]} of file0"
+    assert account.notes == [
+        f"a slot went down at work on {where}, killed by signal 9: they are done again in small bites"
+    ]
+    assert made.core.queries[query].ledger.reached == 0
+    made.tell(worker.identity, "worker", m.SlotUp(0))
+    made.run()
+    account = made.ended[query].account
+    assert account.processed == 150_000
+    assert len(account.notes) == 1
 
 
 def test_one_death_proves_nothing() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from heapq import heappop, heappush
 from typing import Any
 
 import pytest
+from eventmill.packetizer.faults import NARROWING
 from eventmill.packetizer.ledger import Ledger
-from eventmill.packetizer.packetizer import Packet, Packetizer
+from eventmill.packetizer.packetizer import Packet, Packetizer, Truncation
 from eventmill.worker.bites import Bites
 
 NEAR, FAR = "root://near.cern.ch//{}.root", "root://far.fnal.gov//{}.root"
@@ -189,8 +191,13 @@ def test_a_leaving_slot_gets_no_item_that_takes_longer_than_it_has() -> None:
 # --- analyses that take their time at each call -----------------------------------------------------------------------
 
 
-def processed(overhead: float, each: float, entries: int, rate: float = 0.0) -> tuple[float, int]:
-    """Seconds and bites of a query of two slots, every bite of which takes `overhead`, and `each` for an entry."""
+def processed(
+    overhead: float, each: float, entries: int, rate: float = 0.0, killed: float = math.inf
+) -> tuple[float, int]:
+    """Seconds and bites of a query of two slots, every bite of which takes `overhead`, and `each` for an entry.
+
+    At the time `killed`, the process of one of them is, from outside; a fresh one is there at once.
+    """
     packetizer = Packetizer(Ledger([entries]), [["a.root"]], rate)
     free = [(0.0, "one"), (0.0, "two")]
     bites = {slot: Bites() for _, slot in free}
@@ -207,14 +214,22 @@ def processed(overhead: float, each: float, entries: int, rate: float = 0.0) -> 
         if lease.opening:
             open_file(packetizer, slot, packet, now, entries)
         at = lease.start
-        while at < lease.stop and now - began <= packet.seconds:
-            bite = bites[slot].next(lease.stop - at)
+        while at < lease.stop and now - began <= packet.seconds and now <= killed:
+            bite = min(bites[slot].next(lease.stop - at), lease.bite or entries)
             seconds = overhead + each * bite
-            bites[slot].learn(bite, seconds)
+            bites[slot].learn(bite, seconds, most=lease.bite)
             at, now, number = at + bite, now + seconds, number + 1
+        if now > killed:
+            killed, bites[slot] = math.inf, Bites()
+            packetizer.kills.add(lease.file, (at - bite, at))
+            packetizer.ledger.give_back(lease.number, at - lease.start)
+            packetizer.dropped(slot, lease.number, now)
+            heappush(free, (now, slot))
+            continue
         packetizer.ledger.finished(lease.number, at)
         packetizer.finished(slot, lease.number, lease.start, at, now - began, now, bites[slot].fixed)
         packetizer.ledger.commit([(lease.number, lease.start, at)])
+        packetizer.kills.clear(lease.file, lease.start, at)
         heappush(free, (now, slot))
         end = max(end, now)
     return end, number
@@ -227,3 +242,66 @@ def test_calls_that_take_their_time_are_few_and_the_query_ends(overhead: float, 
     seconds, number = processed(overhead, each=2e-6, entries=4_000_000, rate=rate)
     assert seconds <= 2 * 4.0 + 25 * overhead
     assert number <= 120
+
+
+@pytest.mark.parametrize(
+    ("overhead", "each", "killed"),
+    [
+        *((overhead, each, at) for overhead, each in [(0.4, 2e-6), (0.1, 1e-5), (0.0, 1e-5)] for at in (0.3, 2.0, 5.0)),
+        (5.0, 2e-6, 20.0),
+    ],
+)
+def test_a_slot_that_is_killed_once_costs_little(overhead: float, each: float, killed: float) -> None:
+    """What it was at was divided by 64 anew with each packet of it, down to calls of one entry: the query never ended."""
+    undisturbed, bites = processed(overhead, each, entries=2_000_000)
+    seconds, more = processed(overhead, each, entries=2_000_000, killed=killed)
+    assert more - bites <= 1.5 * NARROWING
+    assert seconds - undisturbed <= 10.0 + 10 * overhead
+
+
+def with_suspects(overhead: float, entries: int = 64_000) -> Packetizer:
+    """Two slots that do 1000 entries a second, every bite costing `overhead`; one went down at work on 64,000 entries, of
+    which these are left.
+    """
+    ledger = Ledger([entries])
+    ledger.count(0)
+    packetizer = Packetizer(ledger, [["a.root"]])
+    for slot in ("a", "b"):
+        packetizer.join(slot)
+        packetizer.paces[slot].observe(1000, 1.0)
+    packetizer._overhead = overhead
+    packetizer.kills.add(0, (0, 64_000))
+    return packetizer
+
+
+def test_suspects_are_leased_by_the_bite_and_what_they_take_is_no_measure_of_a_slot() -> None:
+    packetizer = with_suspects(overhead=0.1)
+    packet = next_packet(packetizer, "a", 0.0)
+    assert packet.apart
+    assert (packet.lease.bite, packet.lease.stop) == (1000, 1000), "a bite takes 1.1 s"
+    packetizer.reached("a", packet.lease.number, 500, 50.0)
+    finish(packetizer, "a", packet, 50.0, rate=1.0)
+    assert packetizer.paces["a"].rate == pytest.approx(1000.0)
+
+
+def test_who_helps_with_suspects_gets_whole_bites() -> None:
+    """An idle slot splits what would end last, again and again: of suspects it made ever smaller bites."""
+    packetizer = with_suspects(overhead=4.0, entries=24_000)
+    packets = [next_packet(packetizer, "a", 0.0) for _ in range(3)]
+    assert [(it.lease.start, it.lease.stop, it.lease.bite) for it in packets] == [
+        (start, start + 8000, 8000) for start in (0, 8000, 16_000)
+    ]
+    assert packetizer.next("b", 0.0) is None
+    help_ = packetizer.help("b", 0.0)
+    assert help_ == Truncation(packets[2].lease, 16_000), "a whole bite"
+
+
+def test_suspects_take_down_one_slot_and_not_the_one_that_would_be_through_sooner() -> None:
+    packetizer = with_suspects(overhead=0.1, entries=1000)
+    packetizer.paces["b"].observe(10**9, 1.0)
+    lease = next_packet(packetizer, "a", 0.0).lease
+    assert packetizer.help("b", 0.0) is None
+    packetizer.suspect("a", True)
+    twin = packetizer.help("b", 0.0)
+    assert isinstance(twin, Packet), "unless it may be gone for good"
+    assert (twin.lease.twin, twin.lease.bite) == (lease.number, lease.bite)

@@ -368,6 +368,38 @@ def test_the_end_of_a_packet_is_no_reason_for_small_bites() -> None:
     assert sizes.next(left=10**9) > 100_000
 
 
+@pytest.mark.parametrize("rest", [1, 2, 3, 5])
+def test_a_slot_that_begins_with_the_rest_of_a_file_does_not_stay_at_single_entries(rest: int) -> None:
+    """One entry took 0.4 s, as the call before it: bites could not become smaller to find out why, and never grew."""
+    sizes = Bites()
+    sizes.learn(rest, 0.4 + 1e-6 * rest)
+    for _ in range(15):
+        entries = sizes.next(left=10**9)
+        sizes.learn(entries, 0.4 + 1e-6 * entries)
+    assert sizes.next(left=10**9) > 300_000
+
+
+def test_items_that_take_a_minute_are_taken_one_by_one() -> None:
+    sizes = Bites(first=1)
+    for _ in range(3):
+        assert sizes.next(left=100) == 1
+        sizes.learn(1, 60.0)
+
+
+def test_bites_that_have_to_be_small_say_nothing_of_others() -> None:
+    """Entries that are suspected of taking slots down are taken in small bites."""
+    sizes = Bites()
+    for entries in (100, 400, 3200, 25_600):
+        sizes.learn(entries, 0.06 + 1e-6 * entries)
+    before = sizes.next(left=10**9)
+    for _ in range(60):
+        sizes.learn(13, 0.06, most=13)
+    assert sizes.next(left=10**9) == before
+    fresh = Bites()
+    fresh.learn(100, 0.01, most=2500)
+    assert fresh.next(left=10**9) == 800, "they grow up to that"
+
+
 def test_a_fast_analysis_has_large_bites_at_once() -> None:
     made = bites(fixed=0.001, each=1e-7)
     assert made[5][0] == 500_000

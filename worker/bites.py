@@ -40,6 +40,7 @@ class Bites:
     """
 
     def __init__(self, first: int = FIRST_BITE) -> None:
+        self._first = first
         self._size = float(first)
         self.fixed: float | None = None
         self._other: tuple[int, float] | None = None
@@ -49,9 +50,12 @@ class Bites:
         size = max(1, int(self._size))
         return left if left < 1.5 * size else size
 
-    def learn(self, entries: int, seconds: float, size: int = 0) -> None:
-        """The last bite of `entries` took `seconds`, and its columns `size` bytes of memory."""
-        if not entries:
+    def learn(self, entries: int, seconds: float, size: int = 0, most: int | None = None) -> None:
+        """The last bite of `entries` took `seconds`, and its columns `size` bytes of memory.
+
+        One that was smaller than it would have been, because it was to have `most` entries, is not what bites are like.
+        """
+        if not entries or (most is not None and most < self._size):
             return
         self._estimate_fixed(entries, seconds)
         fixed = min(self.fixed or 0.0, seconds)
@@ -60,10 +64,18 @@ class Bites:
             return  # the end of a packet, which says nothing of whole bites
         factor = worth / max(seconds - fixed, 1e-6)
         if self.fixed is None:
-            factor = max(factor, CAUTIOUS_GROWTH) if factor >= 1.0 else min(factor, 1 / CAUTIOUS_GROWTH)
+            shrinks = factor < 1.0 and not self._smallest
+            factor = min(factor, 1 / CAUTIOUS_GROWTH) if shrinks else max(factor, CAUTIOUS_GROWTH)
         growth = GROWTH if seconds < BITE_SECONDS else CAUTIOUS_GROWTH
         largest = min(LARGEST_BITE, entries * LARGEST_SIZE / max(size, 1))
         self._size = max(1.0, min(largest, entries * min(growth, max(1 / GROWTH, factor))))
+
+    @property
+    def _smallest(self) -> bool:
+        """Whether only a larger bite can still tell what every bite costs: the rest of a packet may have one entry, and
+        smaller than that there is none. Of items the first bite is one, and two may take twice a minute.
+        """
+        return self._first > 1 and self._other is not None and self._other[0] < APART
 
     def _estimate_fixed(self, entries: int, seconds: float) -> None:
         """What a bite takes without any entries, by this one and the last one of another size."""

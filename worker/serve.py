@@ -279,6 +279,8 @@ def describe_exit(status: int) -> str:
     Example:
         >>> describe_exit(11)
         'killed by signal 11 (SIGSEGV)'
+        >>> describe_exit(9)
+        'killed by signal 9 (SIGKILL) from outside, or for want of memory'
         >>> describe_exit(256 * 3)
         'exited with code 3'
     """
@@ -289,4 +291,4 @@ def describe_exit(status: int) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = "unknown"
-    return f"killed by signal {-code} ({name})"
+    return f"killed by signal {-code} ({name}){' from outside, or for want of memory' * (-code == signal.SIGKILL)}"

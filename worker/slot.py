@@ -452,14 +452,15 @@ class SlotProcess:
         """The bite in hand is done. What it waited for the first byte is no reason to take fewer entries, nor for the packet
         to end early: returns those seconds.
         """
-        entries, fetched = packet.end(), packet.fetched
+        entries, fetched, most = packet.end(), packet.fetched, packet.lease.bite
         if fetched is None:
-            running.bites.learn(entries, seconds)
+            running.bites.learn(entries, seconds, most=most)
             return 0.0
         running.touched.learn(fetched.touched)
         self.prefetch.bite_took(fetched, seconds)
         excused = min(fetched.idle, fetched.traffic.latency)
-        running.bites.learn(entries, seconds - excused, fetched.size * entries // max(1, fetched.stop - fetched.start))
+        size = fetched.size * entries // max(1, fetched.stop - fetched.start)
+        running.bites.learn(entries, seconds - excused, size, most)
         return excused
 
     def _plans(self, running: Running, task: Task, source: FileSource, packet: Packet, start: int) -> Iterator[Plan]:
