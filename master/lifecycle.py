@@ -303,7 +303,7 @@ class Lifecycle:
         wait = query.activities.wait(query.ledger.leases, now)
         if wait is not None:
             return (wait.words(now), "") if wait.slots >= slots else ("", wait.short())
-        if query.reached:
+        if query.ledger.reached:
             return "", ""
         usual: Activity = "compiling" if query.submit.kind == "kernel" else "running"
         otherwise = usual if query.ledger.opened_files else "opening"
