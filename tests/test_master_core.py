@@ -192,7 +192,7 @@ def test_a_stop_keeps_what_slots_have_done_and_not_yet_committed() -> None:
     query = made.submit()
     worker = made.workers[b"worker0"]
     made.work(worker, 0)
-    reached, leases = made.core.queries[query].reached, made.core.queries[query].ledger.next_lease
+    reached, leases = made.core.queries[query].ledger.reached, made.core.queries[query].ledger.next_lease
     made.tell(b"session", "session", m.Stop(query, keep=True))
     assert query not in made.ended and any(isinstance(message, m.Truncate) for message in made.inbox[b"worker0"])
     made.run()
