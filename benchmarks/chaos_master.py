@@ -51,7 +51,7 @@ class MemoryJournal(Journal):
         self.path = None  # type: ignore[assignment]
         self._waiting = {}
         if database is None:
-            database = sqlite3.connect(":memory:", isolation_level=None, factory=_Memory)
+            database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=_Memory)
             database.executescript(f"PRAGMA foreign_keys = ON; {journals._TABLES}")
         self._database = database
         running = database.execute("SELECT number FROM queries WHERE ended_at IS NULL").fetchall()

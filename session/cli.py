@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -381,13 +382,25 @@ def simulate(profile: Path, seed: int, png: Path | None) -> None:
 
     if png is not None and (not png.parent.is_dir() or png.suffix not in (".png", ".pdf", ".svg")):
         raise click.BadParameter(f"{png} is no .png, .pdf or .svg file in a folder that exists", param_hint="--png")
-    logging.getLogger("eventmill").setLevel(logging.ERROR)
-    outcome = simulator.simulate(profiles.load(profile), seed)
+    with _quiet():
+        outcome = simulator.simulate(profiles.load(profile), seed)
     Console().print(outcome.table())
     if png is not None:
         outcome.draw(png)
     if not outcome.complete:
         raise SystemExit(1)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What happens to simulated workers is no news."""
+    log = logging.getLogger("eventmill")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _stop(session: Session, query: str, keep: bool) -> str:
