@@ -60,12 +60,12 @@ class Embedded:
 
     def ended(self) -> str:
         """Which of the two has ended by itself: "master", "worker", or neither ("")."""
-        return next((name for name, process in self.processes.items() if process.poll() is not None), "")
+        return next((name for name, process in self.processes.items() if _has_ended(process)), "")
 
     def check(self) -> None:
         """Raise `ConnectionFailed` with the end of the log if the master or the worker has ended."""
         if name := self.ended():
-            code = self.processes[name].returncode
+            code = self.processes[name].wait()
             if code < 0:
                 how = signal.Signals(-code).name
             else:
@@ -88,3 +88,13 @@ class Embedded:
                 process.kill()
                 process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """As `Popen.poll`, without its lock: a Ctrl-C at the wrong moment leaves that taken, and `wait` waits for ever."""
+    if process.returncode is not None:
+        return True
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # somebody else has taken note of its end
+        return True

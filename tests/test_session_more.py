@@ -399,3 +399,19 @@ def test_a_script_is_told_what_its_query_waits_for(
             assert "no worker has joined yet" in repr(waiting)
     finally:
         lonely.close()
+
+
+def test_whether_its_processes_live_is_asked_without_a_lock_that_ctrl_c_leaves_taken() -> None:
+    """Interrupted in `Popen.poll` at the wrong moment, a session waited for ever for its master to end."""
+    embedded = Embedded(slots=1)
+    process = embedded.processes["master"]
+    assert process._waitpid_lock.acquire(timeout=10)  # type: ignore[attr-defined]
+    try:
+        assert embedded.ended() == ""
+        process.send_signal(9)
+        eventually(lambda: embedded.ended() == "master", "the end of the master is seen")
+    finally:
+        process._waitpid_lock.release()  # type: ignore[attr-defined]
+    with pytest.raises(ConnectionFailed, match="ended with SIGKILL"):
+        embedded.check()
+    embedded.close()
