@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 MEMORY = 3.0
 """Seconds after which an observation of a slot's speed weighs 1/e: a slot that slows down is seen within a packet."""
-MOST_OVERHEAD = 7 / 8
+LARGEST_PART = 7 / 8
 """The part of a slot's time that overhead is taken for at most: packets grow by eight at most."""
 LARGEST_RATIO = 50.0
 """Two file servers that differ by more than this in speed are not told apart by how fast they are."""
@@ -98,7 +98,7 @@ class Pace:
         """
         if not self._seconds or seconds <= overhead:
             return 1.0
-        part = min(MOST_OVERHEAD, overhead * self._packets / self._seconds)
+        part = min(LARGEST_PART, overhead * self._packets / self._seconds)
         return (1.0 - overhead / seconds) / (1.0 - part)
 
     def rate_with(self, server: str, ratios: Ratios) -> float:

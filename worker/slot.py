@@ -380,7 +380,7 @@ class SlotProcess:
             self._receive(wait=False)  # the next leases came together with this one
             self.prefetch.ask(list(self._plans_of_waiting([lease, *self.todo])), self.row.halvings)
         since, wallet = running.began if lease.opening else 0.0, running.wallet
-        files: list[Place] = [(*place, wallet) for place in places(lease.file)]
+        files = places(lease.file, wallet)
         self.openings.keep({*files, *self._places_of_waiting()})
         self.openings.hand_over(self.readers, files)
         return running.views.get(self.readers, lease.file, since, lease.identity, wallet)
@@ -494,7 +494,7 @@ class SlotProcess:
         wallet = running.wallet
         if self.prefetch.opens(lease.file.path) and fits(wallet):
             since = running.began if lease.opening else 0.0
-            self.openings.begin(self.readers, [(*place, wallet) for place in places(lease.file)], since)
+            self.openings.begin(self.readers, places(lease.file, wallet), since)
         file = running.views.peek(self.readers, lease.file, wallet)
         if file is None or (lease.opening and running.mask is not None):
             return None
@@ -545,10 +545,10 @@ class SlotProcess:
     def _places_of_waiting(self) -> set[Place]:
         """The files of all packets that wait, and their friends."""
         return {
-            (*place, self.queries[lease.query].wallet)
+            place
             for lease in self.todo
             if isinstance(lease, messages.Lease) and lease.file.kind == "tree"
-            for place in places(lease.file)
+            for place in places(lease.file, self.queries[lease.query].wallet)
         }
 
     def _hand_over_due(self) -> None:

@@ -22,14 +22,14 @@ from uproot.source.fsspec import FSSpecSource
 
 from .credentials import Wallet, shown
 from .local import LocalSource, Range
-from .xrootd import ServerError, XRootDSource
+from .xrootd import SETTINGS, ServerError, XRootDSource
 
 AHEAD_BYTES = 64 << 20
 """What is asked for ahead of its use at most, by a slot: more than is on its way to it at 1 Gb/s and 0.5 s."""
 KEPT_BYTES = 16 << 20
 """Of what was used last, so many bytes are kept: a read often begins with some that the one before it has used."""
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = float(SETTINGS["ConnectionWindow"])
 """Seconds for connecting to a web server, as to one of XRootD: whoever is there does that at once."""
 
 

@@ -26,7 +26,7 @@ from .credentials import Wallet
 from .events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed, raised
 from .kept import kept
 from .local import Range
-from .readers import FileLayout, Reader, ReaderCache, column_of
+from .readers import FileLayout, Place, Reader, ReaderCache, column_of
 from .sources import Traffic
 
 MOST_VIEWS = 10
@@ -420,7 +420,7 @@ class Views:
         Raises:
             DatasetError: as `ReaderCache.get` and `View`.
         """
-        readers.take_up((*place, wallet) for place in places(file))
+        readers.take_up(places(file, wallet))
         own, *others = identities(identity, len(file.friends))
         reader = readers.get(file.path, file.tree, since, own, wallet)
         if self._is_plain(file, reader):
@@ -461,15 +461,16 @@ class Views:
         return view
 
 
-def places(file: File) -> list[tuple[str, str]]:
-    """Path and tree of a file and of its friends."""
-    return [(file.path, file.tree), *((friend.path, friend.tree) for friend in file.friends.values())]
+def places(file: File, wallet: Wallet | None) -> list[Place]:
+    """A file and its friends, as they are named where open ones are kept."""
+    friends = ((friend.path, friend.tree, wallet) for friend in file.friends.values())
+    return [(file.path, file.tree, wallet), *friends]
 
 
 def drop(readers: ReaderCache, file: File, wallet: Wallet | None = None) -> None:
     """Close the readers of a file and its friends, as `ReaderCache.drop`."""
-    for place in places(file):
-        readers.drop(*place, wallet)
+    for place in places(file, wallet):
+        readers.drop(*place)
 
 
 def joined_identity(parts: Sequence[str]) -> str:
