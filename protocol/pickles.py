@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -75,12 +75,19 @@ def defined(module: str, name: str) -> Any:
         ) from None
 
 
+def code_of_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], filename: str) -> CodeType:
+    """The code object that a reduction of it makes, with the name of the file that it was written in."""
+    return make(*arguments).replace(co_filename=filename)
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     def __init__(self, file: io.BytesIO, named: Collection[str]) -> None:
         super().__init__(file)
         self._named = named
 
     def reducer_override(self, thing: Any) -> Any:
+        if isinstance(thing, CodeType):  # cloudpickle 3.1.3 forgets the file, without which errors show no line
+            return code_of_file, (*self.dispatch_table[CodeType](thing), thing.co_filename)
         name = name_of(thing, self._named)
         return super().reducer_override(thing) if name is None else (defined, name)
 
