@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import pickle
+from collections.abc import Collection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import eventmill as em
 import numpy as np
@@ -15,7 +19,9 @@ from bench import Bench, Line, only
 from eventmill.protocol import messages as m
 from eventmill.protocol.analysis import pack
 from eventmill.protocol.errors import DatasetError
+from eventmill.protocol.items import pack_items
 from eventmill.worker import isolation, slot
+from eventmill.worker.columns import Flat
 from eventmill.worker.failures import describe
 from eventmill.worker.isolation import GRAIN, IN_A_ROW, MOST_FAULTS, Fault, Isolation, between, gaps
 from eventmill.worker.readers import Reader
@@ -32,25 +38,41 @@ class Analysis:
 
     Args:
         bad: the entries that raise.
-        tells: it names the entry, and what it did of a range that raised is in the result, as with a kernel.
+        tells: it names the entry, as kernels and functions of items do.
+        keeps: what it did of a range that raised is in its result, as with a kernel; by default for those that tell.
         error: what it raises.
+        moody: entries that raise only where none of them was analysed right before: what it does depends on that.
     """
 
-    def __init__(self, bad: set[int], tells: bool, error: type[Exception] = ValueError) -> None:
+    def __init__(
+        self,
+        bad: set[int],
+        tells: bool,
+        error: type[Exception] = ValueError,
+        keeps: bool | None = None,
+        moody: Collection[int] = (),
+    ) -> None:
         self.bad, self.tells, self.error = bad, tells, error
+        self.keeps = tells if keeps is None else keeps
+        self.moody, self.before = moody, -1
         self.done: list[int] = []
         self.aside: list[int] = []
         self.calls = 0
-        self.isolation = Isolation(self.attempt, self.keep, self.done.clear, all_or_nothing=not tells)
+        self.isolation = Isolation(self.attempt, self.keep, self.done.clear, all_or_nothing=not self.keeps)
 
     def attempt(self, start: int, stop: int) -> Fault | None:
         self.calls += 1
-        first = next((entry for entry in range(start, stop) if entry in self.bad), None)
-        if first is None:
-            self.done.extend(range(start, stop))
-        elif self.tells:
-            self.done.extend(range(start, first + 1))
-        return None if first is None else Fault.of(self.error("no"), start, stop, first - start if self.tells else None)
+        done: list[int] = []
+        for entry in range(start, stop):
+            lonely = entry in self.moody and self.before not in self.moody
+            self.before = entry
+            if entry in self.bad or lonely:
+                if self.keeps:
+                    self.done += [*done, entry]
+                return Fault.of(self.error("no"), start, stop, entry - start if self.tells else None)
+            done.append(entry)
+        self.done += done
+        return None
 
     def keep(self) -> None:
         self.aside += self.done
@@ -59,17 +81,29 @@ class Analysis:
     def run(self, start: int, stop: int) -> tuple[list[Fault], int]:
         first = self.attempt(start, stop)
         assert first is not None
-        if self.tells:
+        if self.keeps:
             self.done.clear()
         return self.isolation.run(start, stop, first)
 
 
+KINDS = [(True, True), (True, False), (False, False), (False, True)]
+"""Kernels, items, columnar functions and processors, and kernels whose data cannot be read: whether it `tells`, and whether
+it `keeps` a part of what raised."""
+
+
+@pytest.mark.parametrize(("tells", "keeps"), KINDS)
 @given(
-    st.sets(st.integers(100, 400), min_size=1) | st.integers(110, 380).map(lambda first: set(range(first, 400))),
-    st.booleans(),
+    bad=st.sets(st.integers(100, 400), min_size=1) | st.integers(110, 380).map(lambda first: set(range(first, 400))),
+    moody=st.sets(st.integers(100, 400), max_size=20),
 )
-def test_every_entry_is_either_in_the_result_once_or_named(bad: set[int], tells: bool) -> None:
-    analysis = Analysis(bad, tells)
+def test_every_entry_is_either_in_the_result_once_or_named(
+    tells: bool, keeps: bool, bad: set[int], moody: set[int]
+) -> None:
+    """Whatever raises, and also where an entry raises or not by what came before it: no sound entry is lost in silence.
+
+    Protects from: items in front of one that raised were never analysed, and the account called them processed.
+    """
+    analysis = Analysis(bad, tells, keeps=keeps, moody=moody)
     if not bad & set(range(100, 400)):
         return
     faults, stop = analysis.run(100, 400)
@@ -77,8 +111,31 @@ def test_every_entry_is_either_in_the_result_once_or_named(bad: set[int], tells:
     assert stop == 400
     assert sorted([*analysis.aside, *analysis.done, *named]) == list(range(100, 400))
     assert bad & set(range(100, 400)) <= set(named)
-    if not any(len(set(range(start, start + IN_A_ROW)) - bad) == 0 for start in range(100, 400)):
+    if not moody and not any(len(set(range(start, start + IN_A_ROW)) - bad) == 0 for start in range(100, 400)):
         assert set(named) == bad & set(range(100, 400)), "and nothing else"
+
+
+@pytest.mark.parametrize(("tells", "keeps"), KINDS)
+@given(
+    bad=st.sets(st.integers(0, 200), min_size=1),
+    seconds=st.lists(st.sampled_from([0.0, 0.0, 0.0, 40.0]), min_size=1),
+    moody=st.sets(st.integers(0, 199), max_size=20),
+)
+def test_so_it_is_when_the_time_is_over_or_a_message_is_full(
+    tells: bool, keeps: bool, bad: set[int], seconds: list[float], moody: set[int]
+) -> None:
+    if not bad & set(range(200)):
+        return
+    clock = itertools.chain(itertools.accumulate(seconds), itertools.repeat(sum(seconds)))
+    analysis = Analysis(bad, tells, keeps=keeps, moody=moody)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(isolation, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        patch.setattr(isolation, "MOST_FAULTS", 30)
+        patch.setattr(isolation, "IN_A_ROW", 5)
+        faults, stop = analysis.run(0, 200)
+    named = [entry for fault in faults for entry in range(fault.start, fault.stop)]
+    assert sorted([*analysis.aside, *analysis.done, *named]) == list(range(stop))
+    assert bad & set(range(stop)) <= set(named)
 
 
 def test_the_calls_that_it_takes_are_few() -> None:
@@ -198,6 +255,39 @@ def test_a_part_names_its_gaps_and_the_first_error_is_told(
     skipped = only(m.Skipped, said).failure
     assert (skipped.error, skipped.start, skipped.stop) == ("ValueError", 700, 701)
     assert [type(message) for message in said].index(m.Skipped) < len(said) - 1, "before the commit"
+
+
+@pytest.mark.parametrize("bite", [None, 1, 3, 100])
+def test_items_in_front_of_one_that_raises_are_in_the_result(tmp_path: Path, bite: int | None) -> None:
+    """A function of items tells which one raised, and adds nothing then: those before it were lost, and called processed."""
+
+    def inverse(item: int) -> int:
+        return 360360 // item
+
+    items = [1, 2, 0, 3, 0, 4, *range(5, 14), 0, 0, 14, 15, 0]
+    bench = Bench(tmp_path, on_error="skip", supply=[pack_items(items)], q=inverse)
+    file = m.File("items", kind="items", entries=len(items))
+    said = bench.work(
+        m.Lease(1, "q", 0, file, 0, 7, 60.0, bite=bite), m.Lease(2, "q", 0, file, 7, len(items), 60.0, bite=bite)
+    )
+    parts = only(m.Commit, said).parts
+    lost = [entry for part in parts for gap in part.gaps for entry in range(gap.start, gap.stop)]
+    assert lost == [index for index, item in enumerate(items) if item == 0]
+    assert bench.results()["q"] == sum(360360 // item for item in items if item)
+
+
+def test_data_that_cannot_be_read_are_not_blamed_on_an_entry_of_the_run_before(tmp_path: Path) -> None:
+    """Else that one would be skipped, and the columns of the run before would be taken for those at hand."""
+    packed = pack(kernel_that_fills_first())
+    task = slot.load(m.Setup("q", packed.kind, packed.digest), packed.blob, tmp_path)
+    source, broken = mock.Mock(), mock.Mock()
+    source.read.return_value = {"x": Flat(np.arange(10))}
+    broken.read.side_effect = DatasetError("no")
+    task.run(source, m.File("f"), 0, 10)
+    assert task.index == 9
+    with pytest.raises(DatasetError):
+        task.run(broken, m.File("f"), 10, 20)
+    assert task.index is None and task.entry is None
 
 
 def test_listed_entries_are_skipped_by_their_positions(path: str, tmp_path: Path) -> None:

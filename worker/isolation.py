@@ -1,8 +1,11 @@
 """Which entries of a bite raise: found by running parts of it, so that what is sound is kept and the rest is named.
 
-A kernel tells the entry. Of a columnar function, and of data that cannot be read, only the range is known: the first entry
-at fault is found by halving, then the next one behind it. Each costs about as many calls as the distance between two has
-binary digits, and no way of asking needs fewer.
+A kernel and a function of items tell the entry. Of a columnar function, and of data that cannot be read, only the range is
+known: the first entry at fault is found by halving, then the next one behind it. Each costs about as many calls as the
+distance between two has binary digits, and no way of asking needs fewer.
+
+Every entry ends up in exactly one call that returned and whose result is kept, or in exactly one fault. So what is in front
+of a fault that was told has to be analysed by itself where the call that raised has added nothing.
 """
 
 from __future__ import annotations
@@ -127,21 +130,31 @@ class Isolation:
                 size = fault.stop - fault.start if in_a_row > 1 else max(1, 7 * (position - start) // (10 * found))
 
     def _narrowed(self, low: int, fault: Fault, late: float) -> tuple[Fault | None, int]:
-        """The first fault in what is behind `low` of a range that has raised, and where it ends: everything before it is
-        sound. None when all of the range is, part by part.
+        """The first fault from `low` to the end of a range that has raised, and where the search goes on. Everything before
+        the fault is sound, and has been analysed where an attempt that raises adds nothing. No fault when all of the range
+        is sound, part by part.
         """
-        while not fault.behind(low).is_narrow and time.monotonic() < late:
-            middle = (low + fault.stop) // 2
-            part = self.attempt(low, middle)
+        while True:
+            over = time.monotonic() > late
+            if not over and not fault.behind(low).is_narrow:
+                high = (low + fault.stop) // 2
+            elif fault.start < low:
+                high = fault.stop  # what is left of the range may be sound by itself
+            elif fault.start > low and self.all_or_nothing:
+                high = (
+                    fault.start
+                )  # sound as far as is known, and not in the result: the attempt that raised added nothing
+            else:
+                return fault, fault.stop
+            part = self.attempt(low, high)
             if part is None:
-                low = middle
+                low = high
+                if low == fault.stop:
+                    return None, low
+            elif over and fault.start > low:
+                return Fault(low, fault.stop, part.error), fault.stop
             else:
                 fault = part
-        if fault.start < low:
-            end = fault.stop
-            part = self.attempt(low, end)
-            return part, end if part is None else part.stop
-        return fault, fault.stop
 
     def _nothing_is_sound(self, start: int, stop: int) -> bool:
         """Whether entries from all over a range raise, each by itself."""

@@ -109,6 +109,10 @@ class CompiledKernel:
             return None
         return self._first_entry + index if self._numbers is None else int(self._numbers[index])
 
+    def forget(self) -> None:
+        """The last run is over: what goes wrong before the next one is about none of its entries."""
+        self._entry[0], self._pass = -1, None
+
     def run(
         self,
         columns: Mapping[str, Readable],

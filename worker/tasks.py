@@ -145,6 +145,7 @@ class KernelTask(Task):
         self.run(source, file, 0, 0)
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
+        self.kernel.forget()
         numbers = source.numbers(start, stop) if isinstance(source, Fetched) else None
         self.kernel.run(source.read(self.kernel.branches, start, stop), start, numbers)
 
