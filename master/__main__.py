@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import sys
 from pathlib import Path
 
 from ..protocol.connection import KeyFolder
+from ..protocol.scratch import remove_if_left
 from .serve import Binding, Master
 
 
 def main() -> None:
-    """Serve the session, then remove the folder with its keys."""
+    """Serve the session, then remove the folder with its keys, unless the session is there to do it."""
     folder, port, descriptor, owner = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     with contextlib.suppress(ProcessLookupError):  # the session was gone before we started
         Master(KeyFolder(folder), Binding("127.0.0.1", port, "127.0.0.1", descriptor), owner).run()
     # After an error the folder stays: the session reads the log in it.
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_if_left(folder)
 
 
 if __name__ == "__main__":

@@ -466,6 +466,10 @@ def _lock(path: Path) -> int:
         raise _unusable(path, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        content = os.pread(descriptor, 10_000, 0)
+        if content and not content.startswith(b'{"host"'):
+            os.close(descriptor)
+            raise ConnectionFailed(f"{file} is not the lock of a journal: give the journal {path} another name")
         os.ftruncate(
             descriptor, os.write(descriptor, json.dumps({"host": platform.node(), "pid": os.getpid()}).encode())
         )

@@ -93,7 +93,10 @@ def named(name: str) -> KeyFolder:
 
 
 def make_keys(folder: Path, address: str) -> KeyFolder:
-    """Make new keys for a master at `address`, and its connection files; what was in the folder is replaced.
+    """Make new keys for a master at `address`, and its connection files, in the place of those that the folder has.
+
+    Raises:
+        ConnectionFailed: a file of that name in the folder is something else, and would be lost.
 
     Example:
         >>> import tempfile
@@ -103,11 +106,27 @@ def make_keys(folder: Path, address: str) -> KeyFolder:
     """
     server, client, worker = _key_pair(), _key_pair(), _key_pair()
     keys = KeyFolder(folder)
+    _check_replaceable(keys)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _write_private(keys.master, MasterKeys(*server, peers={client[0]: "session", worker[0]: "worker"}))
     _write_private(keys.client, Connection(address, "session", server[0], *client))
     _write_private(keys.worker, Connection(address, "worker", server[0], *worker))
     return keys
+
+
+def _check_replaceable(keys: KeyFolder) -> None:
+    """Raise `ConnectionFailed` if a file of this folder is none of a master's, but one of the user's of the same name."""
+    for file in (keys.master, keys.client, keys.worker):
+        try:
+            found = json.loads(file.read_bytes())
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict) or not {"public_key", "secret_key"} <= found.keys():
+            raise ConnectionFailed(
+                f"{file} holds no keys of a master, and it would be written over: give another folder"
+            )
 
 
 def set_address(keys: KeyFolder, address: str) -> None:

@@ -7,17 +7,16 @@ ends: they hold a descriptor that becomes readable when the session's process is
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..protocol.connection import Connection, load_connection, make_keys
 from ..protocol.errors import ConnectionFailed
+from ..protocol.scratch import Scratch
 
 _LOG_LINES = 15
 
@@ -30,7 +29,8 @@ class Embedded:
     """
 
     def __init__(self, slots: int | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="eventmill-"))
+        self._scratch = Scratch()
+        self.folder: Path = self._scratch.path
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         port = listener.getsockname()[1]
         keys = make_keys(self.folder, f"tcp://127.0.0.1:{port}")
@@ -87,7 +87,7 @@ class Embedded:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._scratch.remove()
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

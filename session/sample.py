@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from ..protocol.errors import DatasetError
 TREE = "Events"
 ENTRIES_PER_BASKET = 10_000  # 4 bytes an event in a flat branch: NanoAOD's usual 32 kB baskets, roughly
 RECIPE = 1  # raise it whenever the events of a given seed change, so that files of the older kind are written anew
+_BEING_WRITTEN = -1  # in the place of a file's size
 INDEX_NAME = "sample.json"  # beside the files: with which parameters they were made
 
 Floats = NDArray[np.float64]
@@ -80,7 +81,8 @@ def write_sample(
 
     `progress`, if given, is called with the number of events done so far, several times a second.
 
-    Raises DatasetError when the folder cannot be written to or a number makes no sense.
+    Raises DatasetError when the folder cannot be written to, holds files of these names that were not written here, or a
+    number makes no sense.
 
     >>> paths = write_sample("sample", events=20_000, files=2)
     >>> [path.name for path in paths]
@@ -126,32 +128,59 @@ def _write_files(
 ) -> list[Path]:
     index_path = folder / INDEX_NAME
     parameters = {"recipe": RECIPE, "events": events, "files": files, "seed": seed}
-    complete = _complete_files(index_path, parameters)
-    paths = []
+    paths = [folder / f"events_{number}.root" for number in range(files)]
+    found, complete, others = _read_index(index_path)
+    _check_ours(paths, others | complete)
+    if found != parameters:
+        complete, others = {}, others | complete
     done = 0
-    for number in range(files):
+    for number, path in enumerate(paths):
         first, stop = events * number // files, events * (number + 1) // files
-        path = folder / f"events_{number}.root"
         if not (path.is_file() and path.stat().st_size == complete.get(path.name)):
+            complete[path.name] = _BEING_WRITTEN
+            _replace(index_path, _index(parameters, complete, others))
             for written in _write_file(path, number, first, stop, seed):
                 if progress:
                     progress(done + written)
             complete[path.name] = path.stat().st_size
-            _replace(index_path, json.dumps({"parameters": parameters, "bytes": complete}, indent=1))
+            others.pop(path.name, None)
+            _replace(index_path, _index(parameters, complete, others))
         done += stop - first
         if progress:
             progress(done)
-        paths.append(path)
     return paths
 
 
-def _complete_files(index_path: Path, parameters: dict[str, int]) -> dict[str, int]:
-    """Name and size in bytes of the files that were written with exactly these parameters."""
+def _index(parameters: dict[str, int], complete: dict[str, int], others: dict[str, int]) -> str:
+    return json.dumps({"parameters": parameters, "bytes": complete, "others": others}, indent=1)
+
+
+def _read_index(index_path: Path) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """With which parameters files were written here, name and size in bytes of each, and those of what was written before
+    with others and is still there.
+
+    Raises:
+        DatasetError: there is a file of this name that is no index of ours.
+    """
     try:
         index = json.loads(index_path.read_text())
-        return dict(index["bytes"]) if index["parameters"] == parameters else {}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return {}  # no index, or not one of ours: every file is written anew
+        return dict(index["parameters"]), dict(index["bytes"]), dict(index.get("others", {}))
+    except FileNotFoundError:
+        return {}, {}, {}
+    except (ValueError, KeyError, TypeError):
+        raise DatasetError(
+            f"{index_path} is no index of a sample, and it would be written over: give another folder"
+        ) from None
+
+
+def _check_ours(paths: Sequence[Path], written: dict[str, int]) -> None:
+    """Raise `DatasetError` if a file is there that was not written here: it is the user's, and stays as it is."""
+    for path in paths:
+        if os.path.lexists(path) and written.get(path.name) not in (_BEING_WRITTEN, path.lstat().st_size):
+            raise DatasetError(
+                f"{path} is not as it was written for a sample, or never was, and it would be written over: "
+                "move it away, or give another folder"
+            )
 
 
 def _write_file(path: Path, number: int, first: int, stop: int, seed: int) -> Iterator[int]:

@@ -15,6 +15,7 @@ import itertools
 import logging
 import os
 import pickle
+import re
 import secrets
 import sys
 import time
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT = 120.0
 """Seconds that a slot waits for another one to compile; that one may be stopped, and stay so."""
 _PAUSE = 0.01
+_OURS = re.compile(r"[0-9a-f]{40}\.(code|lock)|\.[0-9a-f]{40}\.code\.[0-9a-f]{8}")
+"""Names of what is made here: code, locks, and code that was not written to its end."""
 _CONFIGURED = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML", "DEBUGINFO_DEFAULT", "FULL_TRACEBACKS")
 """Of numba's configuration, what the environment may set and what goes into machine code."""
 _rebuild: Any = CompileResult._rebuild  # what numba's own cache keeps of a function, and how it comes back
@@ -121,7 +124,7 @@ class CompiledCode:
             with contextlib.suppress(OSError):
                 part.unlink()
             return
-        tidy(self._folder)
+        tidy(self._folder, _OURS)
 
     @contextlib.contextmanager
     def _turn(self, path: Path) -> Iterator[bool]:

@@ -6,31 +6,25 @@ Imports next to nothing, so that the nursery can warm up while the agent itself 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-import shutil
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
 from ..protocol.errors import EventmillError
+from ..protocol.scratch import PREFIX, Scratch, remove_left
 
 log = logging.getLogger(__name__)
 
 LONGEST_PATH = 103
 """Bytes that the path of a Unix socket may have on every system; `zmq.IPC_PATH_MAX_LEN` here."""
-YOUNG = 60.0
-"""Seconds for which a folder may be without a lock, since it is made before it is locked."""
 _SOCKET = "slots"
-_PREFIX = "eventmill-"
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 """A slot is one core; threads of libraries would also not survive the fork."""
 
@@ -49,12 +43,12 @@ class Cradle:
 
     def __init__(self, cache: Path | None = None) -> None:
         place = folder_for_socket()
-        sweep(Path(place))
-        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place)
-        self._in_use = _locked(Path(self._folder.name))
-        cache = _usable(cache or Path(platformdirs.user_cache_dir("eventmill")), Path(self._folder.name) / "cache")
-        self.endpoint = f"ipc://{self._folder.name}/{_SOCKET}"
-        self.board = Path(self._folder.name) / "board"
+        remove_left(Path(place))
+        self._scratch = Scratch(place)
+        folder = self._scratch.path
+        cache = _usable(cache or Path(platformdirs.user_cache_dir("eventmill")), folder / "cache")
+        self.endpoint = f"ipc://{folder}/{_SOCKET}"
+        self.board = folder / "board"
         self._forks = 0
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "eventmill.worker.nursery"]
@@ -103,9 +97,7 @@ class Cradle:
         self.link.close()
         self._process.kill()
         self._process.wait()
-        self._folder.cleanup()
-        if self._in_use is not None:
-            os.close(self._in_use)
+        self._scratch.remove()
 
 
 def _usable(cache: Path, instead: Path) -> Path:
@@ -126,36 +118,6 @@ def identity(slot: int, number: int) -> bytes:
     return f"{slot}:{number}".encode()
 
 
-def sweep(place: Path) -> None:
-    """Remove the folders of agents that were killed: those of this user that nobody has locked."""
-    for folder in place.glob(f"{_PREFIX}*"):
-        try:
-            status = folder.lstat()
-            if (
-                status.st_uid != os.getuid()
-                or not stat.S_ISDIR(status.st_mode)
-                or time.time() - status.st_mtime < YOUNG
-            ):
-                continue
-            lock = _locked(folder)
-        except OSError:
-            continue  # somebody else has removed it
-        if lock is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
-
-
-def _locked(folder: Path) -> int | None:
-    """Lock a folder for as long as this process lives, or until what is returned is closed; None if it is locked."""
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
-
-
 def folder_for_socket() -> str:
     """A folder for temporary files whose path is not too long for a socket: a batch job's often is.
 
@@ -164,7 +126,7 @@ def folder_for_socket() -> str:
     """
     candidates = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"]  # noqa: S108 - made private
     for folder in candidates:
-        longest = len(os.fsencode(Path(folder) / f"{_PREFIX}12345678" / _SOCKET))
+        longest = len(os.fsencode(Path(folder) / f"{PREFIX}12345678" / _SOCKET))
         if folder and longest <= LONGEST_PATH and os.access(folder, os.W_OK):
             return folder
     raise EventmillError(

@@ -7,6 +7,7 @@ of the one are taken out of `sys.modules`, and those of the other put back.
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 import tempfile
@@ -56,6 +57,9 @@ class OwnModules:
         return {name: sys.modules.pop(name) for name in list(sys.modules) if top(name) in self._folders}
 
 
+_PART = ".unpacked-"
+_OURS = re.compile(rf"[0-9a-f]{{40}}|{re.escape(_PART)}\w{{8}}")
+"""Names of folders that are made here."""
 _current = OwnModules({})
 _known: WeakValueDictionary[tuple[Path, ...], OwnModules] = WeakValueDictionary()
 _places: dict[str, str] = {}
@@ -93,7 +97,7 @@ def _unpacked(module: OwnModule, cache: Path) -> Path:
         use(folder)
         return folder
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=cache, prefix="."))
+    part = Path(tempfile.mkdtemp(dir=cache, prefix=_PART))
     try:
         for path, content in module.files.items():
             file = part / path
@@ -104,5 +108,5 @@ def _unpacked(module: OwnModule, cache: Path) -> Path:
         shutil.rmtree(part, ignore_errors=True)
         if not folder.is_dir():  # nobody was faster
             raise
-    tidy(cache)
+    tidy(cache, _OURS)
     return folder

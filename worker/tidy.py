@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 LARGEST = 2**30
@@ -15,6 +18,8 @@ OLDEST = 30 * 86_400.0
 OFTEN = 86_400.0
 """Seconds between two looks at a folder: on a network file system a look may take seconds."""
 _STAMP = "tidied"
+_ASIDE = re.compile(r"\.[0-9a-f]{40}\.[0-9]+\.old")
+"""A folder whose removal was broken off."""
 
 
 def use(entry: Path) -> None:
@@ -23,14 +28,18 @@ def use(entry: Path) -> None:
         os.utime(entry)
 
 
-def tidy(folder: Path, largest: int = LARGEST, oldest: float = OLDEST, often: float = OFTEN) -> None:
+def tidy(
+    folder: Path, ours: re.Pattern[str], largest: int = LARGEST, oldest: float = OLDEST, often: float = OFTEN
+) -> None:
     """Remove entries (files, or folders with all that is in them) until a cache folder keeps to its bounds.
 
     Other processes may use the folder, or tidy it, at the same time: who has opened a file keeps it, and an entry that is
-    missed is made again.
+    missed is made again. Whatever else lies in the folder, a user's own files or a link to somewhere, is left alone: the
+    folder may be one that she has put her things in, or named in `XDG_CACHE_HOME`.
 
     Args:
         folder: the cache folder; nothing is done if it was tidied less than `often` seconds ago.
+        ours: what all of the name of an entry looks like that may be removed; nobody else may choose such names by chance.
         largest: bytes.
         oldest: seconds since an entry's last use.
         often: seconds.
@@ -40,17 +49,25 @@ def tidy(folder: Path, largest: int = LARGEST, oldest: float = OLDEST, often: fl
         if stamp.exists() and now - stamp.stat().st_mtime < often:
             return
         stamp.touch()
-        entries = [(entry.stat().st_mtime, entry) for entry in folder.iterdir() if entry != stamp]
         left = largest
-        for used, entry in sorted(entries, reverse=True):
-            left -= _size(entry)
+        for used, entry, size in sorted(_entries(folder, ours), reverse=True):
+            left -= size
             if left < 0 or now - used > oldest:
                 _remove(entry)
 
 
+def _entries(folder: Path, ours: re.Pattern[str]) -> Iterator[tuple[float, Path, int]]:
+    """Our entries: when each was used last, and its bytes."""
+    for entry in folder.iterdir():
+        if ours.fullmatch(entry.name) or _ASIDE.fullmatch(entry.name):
+            status = entry.lstat()
+            if status.st_uid == os.getuid() and not stat.S_ISLNK(status.st_mode):
+                yield status.st_mtime, entry, _size(entry)
+
+
 def _size(entry: Path) -> int:
     files = entry.rglob("*") if entry.is_dir() else [entry]
-    return sum(file.stat().st_size for file in files)
+    return sum(file.lstat().st_size for file in files)
 
 
 def _remove(entry: Path) -> None:
@@ -58,6 +75,8 @@ def _remove(entry: Path) -> None:
     if not entry.is_dir():
         entry.unlink(missing_ok=True)
         return
-    aside = entry.with_name(f".{entry.name}.{os.getpid()}.old")
-    entry.rename(aside)
+    aside = entry
+    if not _ASIDE.fullmatch(entry.name):
+        aside = entry.with_name(f".{entry.name}.{os.getpid()}.old")
+        entry.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
