@@ -6,7 +6,9 @@ awkward and boost-histogram are imported when a value of theirs comes by, and no
 from __future__ import annotations
 
 import collections
+import enum
 import itertools
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,16 +18,17 @@ import numpy as np
 from ..protocol.errors import MergeError
 from . import nodes
 from .histograms import FilledHistogram, histogram, histogram_node
-from .nodes import MAX_DEPTH, SUMMABLE, Cells, Key, Part, Tree, Unmergeable
-from .objects import is_mergeable, merged_parts, type_name
+from .nodes import MAX_DEPTH, SUMMABLE, Cells, Key, Part, Tree, Unmergeable, widened
+from .objects import has_own_rule, merged_parts, refusal, type_name
 from .partial import Partial
 from .sums import AWKWARD_LIMIT, RULES
 
 if TYPE_CHECKING:
     import awkward as ak
 
-# Sums go on for many packets: they are kept in 64 bits whatever the array came in, as numpy.sum keeps integers.
-_WIDE = {"b": "?", "i": "<i8", "u": "<u8", "f": "<f8", "c": "<c16"}
+_BUILTIN = (int, float, complex, str, bytes, dict, list, set, frozenset)
+_PLAIN = frozenset({*_BUILTIN, collections.Counter, collections.defaultdict})
+_ARRAYS = (np.ndarray, np.memmap)  # other kinds of arrays have a meaning of their own: masks, units, algebra
 
 
 def encode(value: object) -> Partial:
@@ -74,17 +77,20 @@ def _tree(value: Any, level: int) -> Tree:
         return nodes.Nothing()
     if isinstance(value, bool | np.bool_):
         return nodes.Constant(bool(value))
+    kind: type = type(value)
+    if kind not in _PLAIN and isinstance(value, _BUILTIN) and has_own_rule(kind):
+        return _foreign(value)
     if _is_number(value):
         return _number(value)
     if isinstance(value, str):
-        return nodes.Constant(str(value))
+        return nodes.Constant(_text(value))
     if isinstance(value, bytes):
         return nodes.Binary(bytes(value))
-    if type(value) is np.ndarray:
+    if type(value) in _ARRAYS:
         return _array(value)
     if isinstance(value, FilledHistogram):
         return _located(lambda: value.template.node(value.array, value.variance_known))
-    if isinstance(value, dict | list | tuple | set | frozenset) and not _is_special(value):
+    if isinstance(value, dict | list | set | frozenset) or type(value) is tuple:
         return _container(value, level)
     return _foreign(value)
 
@@ -98,11 +104,6 @@ def _container(value: Any, level: int) -> Tree:
         return nodes.Set(tuple([_key(item) for item in value]))
     kind = nodes.Tuple if isinstance(value, tuple) else nodes.List
     return kind([_inside(position, item, level) for position, item in enumerate(value)])
-
-
-def _is_special(value: object) -> bool:
-    """A container whose class has a meaning of its own: its own `merge`, or the names of a namedtuple's fields."""
-    return hasattr(type(value), "merge") or (isinstance(value, tuple) and type(value) is not tuple)
 
 
 def _inside(key: object, item: object, level: int) -> Tree:
@@ -124,7 +125,12 @@ def _is_number(value: object) -> bool:
     """An int, float or complex of Python or numpy; not a duration, which numpy has among its integers."""
     if isinstance(value, np.generic):
         return value.dtype.kind in "iufc"
-    return isinstance(value, int | float | complex)
+    return isinstance(value, int | float | complex) and not isinstance(value, enum.Enum)  # names have no sum
+
+
+def _text(value: str) -> str:
+    """The characters of a str: of an Enum's word, too, which `str` gives as its name."""
+    return value if type(value) is str else str.__str__(value)
 
 
 def _number(value: Any) -> nodes.Number:
@@ -146,6 +152,8 @@ def _counted(key: object, count: object) -> nodes.Number:
 def _key(key: Any) -> Key:
     if isinstance(key, np.generic):
         key = key.item()
+    if isinstance(key, str):
+        return _text(key)
     if isinstance(key, tuple):
         if any(isinstance(part, tuple) and any(isinstance(word, tuple) for word in part) for part in key):
             raise Unmergeable(f"the key {key!r} is nested too deep; a tuple may hold tuples, but those no more tuples")
@@ -153,16 +161,23 @@ def _key(key: Any) -> Key:
         return words
     if isinstance(key, int) and not -(2**63) <= key < 2**63:
         raise Unmergeable(f"the key {key} does not fit into 64 bits")
-    if key is None or isinstance(key, bool | int | float | str):
+    if isinstance(key, float) and math.isnan(key):
+        raise Unmergeable(
+            "the key nan equals no other key, not even itself, so that each packet's would stay apart: use a word instead"
+        )
+    if key is None or isinstance(key, bool):
         return key
+    if isinstance(key, int | float):
+        return int(key) if isinstance(key, int) else float(key)  # what an Enum or the like stands for
     raise Unmergeable(f"the key {key!r} is a {type_name(key)}; keys are str, int, bool, float, None or tuples of those")
 
 
 def _array(value: Cells) -> nodes.Array:
-    if value.dtype.kind not in _WIDE or value.dtype.itemsize > np.dtype(_WIDE[value.dtype.kind]).itemsize:
+    wide = widened(value.dtype)
+    if wide is None:
         known = ", ".join(sorted(map(str, SUMMABLE)))
         raise Unmergeable(f"a numpy array of {value.dtype} cannot be summed; these, and narrower ones, can: {known}")
-    data = np.array(value, _WIDE[value.dtype.kind], order="C")
+    data = np.array(value, wide, order="C", subok=False)
     data.flags.writeable = False
     return nodes.Array(data)
 
@@ -174,10 +189,11 @@ def _foreign(value: Any) -> Tree:
         return _awkward(value)
     if _is_a(value, "awkward", "Record"):
         raise Unmergeable("a single awkward record; return an awkward array, or a dict to have its numbers summed")
-    if is_mergeable(value):
+    reason = refusal(value)
+    if reason is None:
         return nodes.Pickled(type_name(value), [Part(live=value)])
     table = "\n".join(f"  {rule.python}: {rule.how}" for rule in RULES)
-    raise Unmergeable(f"a {type_name(value)} cannot be merged. What can be merged, and how:\n{table}")
+    raise Unmergeable(f"{reason}. What can be merged, and how:\n{table}")
 
 
 def _is_a(value: object, module: str, name: str) -> bool:

@@ -58,7 +58,15 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "mean": CELLS["Mean"],
     "weighted mean": CELLS["WeightedMean"],
 }
+# Sums go on for many packets: they are kept in 64 bits whatever an array came in, as numpy.sum keeps integers.
+WIDE = {kind: DTYPES[name] for kind, name in zip("biufc", ("bool", "int", "uint", "float", "complex"), strict=True)}
 SUMMABLE = frozenset(DTYPES[name] for name in ("bool", "int", "uint", "float", "complex"))
+
+
+def widened(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """The dtype in which arrays of a dtype are summed; None if they cannot be: no numbers, or wider ones."""
+    wide = WIDE.get(dtype.kind)
+    return wide if wide is not None and dtype.itemsize <= wide.itemsize else None
 
 
 class Unmergeable(Exception):

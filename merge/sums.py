@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from . import nodes
 from .cells import add_histogram, joined_axes, moved
-from .nodes import Key, Node, Part, Tree, Unmergeable
+from .nodes import Cells, Key, Node, Part, Tree, Unmergeable
 from .objects import merged
 
 AWKWARD_LIMIT = 256 * 2**20  # bytes of one awkward array, all packets together
@@ -126,6 +126,7 @@ class ArraySum(Sum[nodes.Array]):
     def __init__(self, node: nodes.Array) -> None:
         self._data = node.data
         self._own = False
+        self._reach, self._coming = _reach(node.data), 0  # of the sum, and of what fits it
 
     def fits(self, node: nodes.Array) -> None:
         mine, theirs = self._data, node.data
@@ -138,8 +139,16 @@ class ArraySum(Sum[nodes.Array]):
             raise Unmergeable(
                 f"numpy arrays of {mine.dtype} and {theirs.dtype}; give them the same dtype in every packet"
             )
+        self._coming = _reach(theirs)
+        if self._reach + self._coming > _limit(mine):
+            self._reach = _reach(mine)  # that of the sum, not the sum of all of them
+            if self._reach + self._coming > _limit(mine) and not _sum_fits(mine, theirs):
+                raise Unmergeable(
+                    f"numpy arrays whose sum does not fit into {mine.dtype}; return them as float64, or as Python's ints"
+                )
 
     def add(self, node: nodes.Array) -> None:
+        self._reach += self._coming
         if self._own:
             np.add(self._data, node.data, out=self._data)
         else:
@@ -299,6 +308,7 @@ class HistogramSum(Sum[nodes.Histogram]):
         self._cell_bytes = node.cells.itemsize * math.prod(node.elements)
         self._variance_known = node.variance_known
         self._own = False
+        self._reach, self._coming = _reach(node.cells), 0
 
     def fits(self, node: nodes.Histogram) -> None:
         if node.storage != self._first.storage:
@@ -308,8 +318,14 @@ class HistogramSum(Sum[nodes.Histogram]):
                 f"histograms with cells of {self._first.elements} and {node.elements} elements do not add up"
             )
         joined_axes(self._axes, node, self._cell_bytes)
+        self._coming = _reach(node.cells)
+        if self._reach + self._coming > _limit(node.cells):
+            self._reach = _reach(self._cells)
+            if self._reach + self._coming > _limit(node.cells):
+                raise Unmergeable(f"histograms whose sum does not fit into {node.storage} storage; use Double")
 
     def add(self, node: nodes.Histogram) -> None:
+        self._reach += self._coming
         axes = joined_axes(self._axes, node, self._cell_bytes)
         if axes != self._axes:
             self._cells, self._own = moved(self._cells, self._axes, axes), True
@@ -360,6 +376,25 @@ class PickledSum(Sum[nodes.Pickled]):
         return sum(len(part.frame) for part in self._frames)  # how large a live object is, only pickling it would tell
 
 
+def _reach(cells: Cells) -> int:
+    """The largest absolute value in an array of whole numbers, which alone can overflow unseen; else 0."""
+    if cells.dtype.kind not in "iu" or not cells.size:
+        return 0
+    return max(int(cells.max()), -int(cells.min()))
+
+
+def _limit(cells: Cells) -> int:
+    return int(np.iinfo(cells.dtype).max) if cells.dtype.kind in "iu" else 0
+
+
+def _sum_fits(mine: Cells, theirs: Cells) -> bool:
+    """Whether no element of `mine + theirs`, whole numbers of one type, wraps around."""
+    total = mine + theirs
+    if mine.dtype.kind == "u":
+        return not np.any(total < mine)
+    return not np.any(((mine ^ total) & (theirs ^ total)) < 0)
+
+
 def _plus(one: complex, other: complex) -> complex:
     try:
         return one + other
@@ -398,7 +433,12 @@ RULES = (
     Rule("numpy.ndarray", "sum element by element; same shape; bool: or", nodes.Array, ArraySum),
     Rule("awkward.Array", "end to end, in order of arrival, up to 256 MiB", nodes.Awkward, AwkwardSum),
     Rule("hist.Hist, boost_histogram.Histogram", "sum bin by bin; growing axes joined", nodes.Histogram, HistogramSum),
-    Rule("object with merge(other) or +", "by its own merge or +, in a slot or session", nodes.Pickled, PickledSum),
+    Rule(
+        "object of your own with merge(other) or +",
+        "by its own merge or +, in a slot or session",
+        nodes.Pickled,
+        PickledSum,
+    ),
 )
 
 _SUMS: dict[type[Node], type[Sum[Any]]] = {rule.node: rule.sum for rule in RULES if rule.sum is not None}

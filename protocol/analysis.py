@@ -86,10 +86,12 @@ def kernel(function: None = None, /, **outputs: Any) -> Callable[[Callable[..., 
 
     Keyword arguments name the outputs: empty histograms (of hist or boost-histogram, without growing axes), filled with
     `.fill(x, y, weight=w, sample=s)`, and numpy arrays of zeros, changed in place (`counts[0] += 1`) and added up over
-    all events. All other parameters of the function are branches: a number an event, or a one-dimensional array of this
-    event's values (a string is one of its UTF-8 bytes), or, for a vector of vectors, `x[i]` is such an array and
-    `len(x)` their number. Arrays of branches cannot be written to. Over `em.cycles` there are two instead of branches:
-    `cycle`, a number, and `random`, a numpy Generator.
+    all events, in 64 bits whatever their dtype.
+
+    All other parameters of the function are branches: a number an event, or a one-dimensional array of this event's
+    values (a string is one of its UTF-8 bytes), or, for a vector of vectors, `x[i]` is such an array and `len(x)` their
+    number. Arrays of branches cannot be written to. Over `em.cycles` there are two instead of branches: `cycle`, a
+    number, and `random`, a numpy Generator.
 
     Raises AnalysisError when the function cannot be a kernel.
 
@@ -289,7 +291,7 @@ def _check_output(name: str, output: Any, function: str) -> None:
         contents = np.asarray(output.view(flow=True))
     elif isinstance(output, np.ndarray):
         contents = output
-        if output.dtype.kind not in "biufc" or output.dtype.kind == "b":
+        if output.dtype.kind not in "iufc" or output.dtype.itemsize > (16 if output.dtype.kind == "c" else 8):
             raise AnalysisError(
                 f"{where} is an array of {output.dtype}, which cannot be added up: use an array of numbers"
             )

@@ -90,6 +90,23 @@ def is_users(name: str | None) -> bool:
     return _arrived(file) is not None or is_own_file(file)
 
 
+def is_installed(name: str) -> bool:
+    """Whether the module of this name is Python's own or an installed package's, and not somebody's working copy.
+
+    The main program is nobody's package, wherever it lies; a module that is not imported here came with an analysis.
+    """
+    if name in ("__main__", "__mp_main__"):
+        return False
+    while name not in sys.builtin_module_names:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is not None:
+            return file.startswith(_INSTALLED) or bool({"site-packages", "dist-packages"} & set(Path(file).parts))
+        name = name.rpartition(".")[0]  # of a part of an extension, which has no file of its own
+        if not name:
+            return False
+    return True
+
+
 def is_own_file(file: str) -> bool:
     """Whether a file of Python's is the user's own, as a module that was imported from it would be."""
     script = getattr(sys.modules.get("__main__"), "__file__", None)

@@ -303,6 +303,30 @@ def test_take_returns_what_came_since_the_last_take_and_never_changes_it(cache: 
     assert compiled.take()["seen"] == [0]
 
 
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "u1", "u2", "u4", "f2", "f4", "c8", ">i2", ">f4"])
+def test_arrays_are_filled_in_64_bits(cache: Path, dtype: str) -> None:
+    """A count or sum in a narrow array does not wrap around or lose ones: 2,000,000 was -128 in int8."""
+
+    @kernel(seen=np.zeros(2, dtype))
+    def count(seen: Any, x: Any) -> None:
+        seen[0] += 1
+        seen[1] += x
+
+    n = 70_000  # beyond 16 bits
+    large = np.full(n, 2**16, np.int64)  # whose sum is beyond 32 bits, and has more digits than float32
+    large[-1] = 1
+    seen = run(count, cache, x=Flat(large))["seen"]
+    assert seen.dtype.itemsize >= 8
+    assert seen.tolist() == [n, (n - 1) * 2**16 + 1]
+
+
+def test_an_array_that_cannot_be_summed_is_no_output() -> None:
+    """Refused where it is declared."""
+    for dtype in ("longdouble", "clongdouble", "?", "U1", "O", "M8[s]", "i4,i4"):
+        with pytest.raises(AnalysisError, match="cannot be added up"):
+            kernel(seen=np.zeros(1, dtype))(lambda seen, x: None)
+
+
 def test_no_entries_are_no_work_and_unlike_lengths_are_refused(cache: Path) -> None:
     @kernel(out=np.zeros(1))
     def add(out, x, y):

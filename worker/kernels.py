@@ -36,6 +36,7 @@ from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
 from ..merge.histograms import FilledHistogram, HistogramTemplate
+from ..merge.nodes import widened
 from ..protocol.analysis import Kernel, register_source
 from ..protocol.binning import Binning, is_histogram
 from ..protocol.errors import AnalysisError
@@ -266,10 +267,10 @@ class _FilledOutput:
 
 
 class _SummedOutput:
-    """A numpy array that a kernel changes in place."""
+    """A numpy array that a kernel changes in place: in 64 bits, as sums are kept wherever they go from here."""
 
     def __init__(self, template: NDArray[Any]) -> None:
-        self.arrays = [np.zeros(template.shape, template.dtype.newbyteorder("="))]
+        self.arrays = [np.zeros(template.shape, widened(template.dtype))]
 
     def take(self) -> NDArray[Any]:
         array, self.arrays[0] = self.arrays[0], np.zeros_like(self.arrays[0])
