@@ -45,6 +45,7 @@ class Embedded:
         }
         listener.close()
         self.closed = False
+        self._pid = os.getpid()
 
     def _start(self, module: str, arguments: Sequence[str], descriptors: Sequence[int] = ()) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
@@ -59,7 +60,9 @@ class Embedded:
             )
 
     def ended(self) -> str:
-        """Which of the two has ended by itself: "master", "worker", or neither ("")."""
+        """Which of the two has ended by itself: "master", "worker", or neither (""), as far as a fork can know."""
+        if os.getpid() != self._pid:
+            return ""
         return next((name for name, process in self.processes.items() if _has_ended(process)), "")
 
     def check(self) -> None:
@@ -77,7 +80,9 @@ class Embedded:
             )
 
     def close(self) -> None:
-        """End both processes and remove their folder."""
+        """End both processes and remove their folder; in a fork of the session's process they are not touched."""
+        if os.getpid() != self._pid:
+            return
         self.closed = True
         for process in self.processes.values():
             process.terminate()

@@ -91,6 +91,7 @@ class Link:
         file: Path | None = None,
         patience: float = PATIENCE,
     ) -> None:
+        self._pid = os.getpid()
         self._patience = patience
         self._receiver = weakref.ref(receiver)
         self._requests = itertools.count(1)
@@ -126,6 +127,19 @@ class Link:
                 raise ConnectionFailed(self._dial.trouble())
         if self._problem:
             raise ConnectionFailed(self._problem)
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that made the line: the thread that speaks is not in it."""
+        return os.getpid() != self._pid
+
+    def check_not_forked(self) -> None:
+        """Raise `EventmillError` in a fork, where nobody would send what is said."""
+        if self.forked:
+            raise EventmillError(
+                f"this session belongs to process {self._pid}, and this is a fork of it (process {os.getpid()}): "
+                "call eventmill.connect() in here for a session of its own"
+            )
 
     @property
     def address(self) -> str:
@@ -184,6 +198,7 @@ class Link:
 
     def ask(self, make: Callable[[int], Message], answered: Callable[[Message], None], frames: Frames = ()) -> int:
         """Send a request and return its number at once; `answered` is called with the answer, in the link's thread."""
+        self.check_not_forked()
         if self.lost:
             raise ConnectionFailed(self.lost)
         number = next(self._requests)
@@ -197,6 +212,7 @@ class Link:
         return number
 
     def _put(self, number: int | None, message: Message, frames: Frames) -> None:
+        self.check_not_forked()
         own_thread = threading.current_thread() is self._thread
         if self.closed and not own_thread:
             raise EventmillError("this session is closed; connect() makes a new one")
@@ -212,8 +228,8 @@ class Link:
             self._dial.send(encoded)
 
     def close(self) -> None:
-        """Say goodbye and end the thread; closing twice is allowed."""
-        if self.closed:
+        """Say goodbye and end the thread; closing twice is allowed. In a fork nothing is closed."""
+        if self.closed or self.forked:
             return
         self.closed = True
         self._outgoing.put((None, codec.encode(messages.Bye())))

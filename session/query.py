@@ -107,11 +107,11 @@ class Query:
                 self._wait(partial(self._newer_than, seen))
             except KeyboardInterrupt:
                 self._stop_on_interrupt()
-            with self._changed:
-                snapshot, seen = self.snapshot, self._snapshots
             if self._result is not None:
                 yield self._checked(self._result)
                 return
+            with self._changed:
+                snapshot, seen = self.snapshot, self._snapshots
             if snapshot is not None:
                 yield snapshot
 
@@ -187,6 +187,10 @@ class Query:
 
     def _wait(self, condition: Callable[[], bool], timeout: float | None = None) -> None:
         """Wait until `condition`, in ticks in which the master's health is looked at."""
+        if self._result is None:
+            self._session._check_not_forked()
+        elif condition():  # without the lock: in a fork nobody may ever release it
+            return
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not condition():

@@ -257,7 +257,15 @@ class Session:
     def __repr__(self) -> str:
         where = "an embedded master" if self._embedded is not None else f"the master at {self.address}"
         ended = self._embedded.ended() if self._embedded is not None else ""
-        state = "closed" if self._link.closed else f"its {ended} process has ended" if ended else ""
+        state = (
+            "of another process"
+            if self._link.forked
+            else "closed"
+            if self._link.closed
+            else f"its {ended} process has ended"
+            if ended
+            else ""
+        )
         return f"<Session of {where}{f', {state}' if state else ''}>"
 
     # --- inside ---------------------------------------------------------------------------------------------------
@@ -279,6 +287,7 @@ class Session:
         frames: Frames = (),
         on_answer: Callable[[Answer], None] | None = None,
     ) -> Answer:
+        self._check_not_forked()
         self._check_processes()
         try:
             return self._link.request(make, expect, frames, on_answer)
@@ -339,6 +348,10 @@ class Session:
         self._check_processes()
         if self._link.given_up:
             raise QueryFailed(self._link.lost)
+
+    def _check_not_forked(self) -> None:
+        """Raise `EventmillError` in a fork of the session's process: nobody hears the master there."""
+        self._link.check_not_forked()
 
     def _check_processes(self) -> None:
         """Raise `ConnectionFailed` when a process of this session's own has ended."""
