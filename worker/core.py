@@ -202,6 +202,14 @@ class AgentCore:
             self._effects.append(Leave(f"slots end before they are up, the last one {reason}", error=True))
         return self._done(now)
 
+    def nursery_ended(self, now: float) -> list[Effect]:
+        """The process that forks slots was killed, and all slots with it; not by what they were at. `start` is to follow."""
+        for slot in self.slots:
+            if slot.stage != "ending":
+                self._report_down(slot, "the process that starts slots was killed", planned=True)
+            self.slots[slot.index] = SlotState(slot.index)
+        return self._done(now)
+
     def drain(self, seconds: float, now: float) -> list[Effect]:
         """Be gone in `seconds`, and work on until `grace` is left; of several ends the earliest counts."""
         self._end_in(seconds, now)
@@ -413,7 +421,7 @@ class AgentCore:
         """The slot has handed over what it has done, as it was told to, and waits for its end. What it has left is not what
         takes it down.
         """
-        self._replace(slot, "it has grown too large, or has read with another keytab", planned=True)
+        self._replace(slot, "it makes room for a fresh process", planned=True)
 
     def _compacted(self, slot: SlotState, message: messages.Compacted, frames: Frames, now: float) -> None:
         if (message.query, None) in slot.todo.keys() - slot.dropped:

@@ -12,18 +12,20 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
 from ..protocol.errors import EventmillError
 from ..protocol.scratch import PREFIX, Scratch, remove_left
+from . import family
 
 log = logging.getLogger(__name__)
 
 LONGEST_PATH = 103
 """Bytes that the path of a Unix socket may have on every system; `zmq.IPC_PATH_MAX_LEN` here."""
+END_SECONDS = 5.0
+"""What the nursery is given to end its slots; the kernel may hold one up that waits for a disk."""
 _SOCKET = "slots"
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 """A slot is one core; threads of libraries would also not survive the fork."""
@@ -49,16 +51,33 @@ class Cradle:
         cache = _usable(cache or Path(platformdirs.user_cache_dir("eventmill")), folder / "cache")
         self.endpoint = f"ipc://{folder}/{_SOCKET}"
         self.board = folder / "board"
+        self._cache = cache
         self._forks = 0
+        family.take_orphans_in()
+        self._start()
+
+    def _start(self) -> None:
+        self._warm = False
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "eventmill.worker.nursery"]
         self._process = subprocess.Popen(
-            [*command, str(theirs.fileno()), str(os.getpid()), self.endpoint, str(cache), str(self.board)],
+            [*command, str(theirs.fileno()), str(os.getpid()), self.endpoint, str(self._cache), str(self.board)],
             pass_fds=[theirs.fileno()],
             env=os.environ | _ONE_THREAD,
             start_new_session=True,
         )
         theirs.close()
+
+    def start_again(self) -> None:
+        """Start another nursery in the place of one that was killed, with another `link`.
+
+        Raises:
+            EventmillError: it has ended by itself, and the next one would do the same.
+        """
+        self._end()
+        if self._process.returncode >= 0:
+            raise EventmillError("the process that starts slots has ended: its error is in the lines above")
+        self._start()
 
     def fork(self, slot: int) -> bytes:
         """Ask for a slot's process; the identity under which it will say that it is ready."""
@@ -71,33 +90,33 @@ class Cradle:
         self._ask(f"kill {slot}")
 
     def receive(self) -> list[str]:
-        """The words of what the nursery says. EventmillError when it is gone."""
-        with self._gone_is_an_error():
+        """The words of what the nursery says; "ended" when it is gone."""
+        try:
             words = self.link.recv(4096).decode().split()
-            if not words:
-                raise ConnectionResetError
-            return words
+        except ConnectionResetError:
+            words = []
+        self._warm = self._warm or words == ["warm"]
+        return words or ["ended"]
 
     def _ask(self, request: str) -> None:
-        with self._gone_is_an_error():
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `receive` tells
             self.link.send(request.encode())
 
-    @contextlib.contextmanager
-    def _gone_is_an_error(self) -> Iterator[None]:
-        try:
-            yield
-        except (BrokenPipeError, ConnectionResetError):
-            raise EventmillError(
-                "the process that starts slots has ended: its error, if any, is in the lines above; without one it was "
-                "killed, perhaps because the machine ran out of memory"
-            ) from None
-
     def close(self) -> None:
-        """End the nursery and with it all slots."""
+        """End the nursery, and with it all slots and what they have started."""
+        self._end()
+        self._scratch.remove()
+
+    def _end(self) -> None:
+        """A warm nursery ends what it has started, and itself, once the link is closed. Of one that was killed, or does not,
+        all that comes to us is ended here."""
         self.link.close()
+        if self._warm:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_SECONDS)
         self._process.kill()
         self._process.wait()
-        self._scratch.remove()
+        family.end_children(END_SECONDS)
 
 
 def _usable(cache: Path, instead: Path) -> Path:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from ..protocol.codec import Buffer
 from ..protocol.credentials import Credentials, describe_token, found
 
-_VARIABLES = ("BEARER_TOKEN", "BEARER_TOKEN_FILE", "X509_USER_PROXY", "XrdSecSSSKT", "XrdSecPROTOCOL")
+VARIABLES = ("BEARER_TOKEN", "BEARER_TOKEN_FILE", "X509_USER_PROXY", "XrdSecSSSKT", "XrdSecPROTOCOL")
 _ANYBODY = ("unix", "host")
 """Ways to log in that prove nothing, and are offered by servers that want no proof."""
 
@@ -85,8 +85,8 @@ class _Wearer:
         if wallet is self._worn:
             return
         if self._worn is None:
-            self._own = {name: os.environ.get(name) for name in _VARIABLES}
-        for name in _VARIABLES:
+            self._own = {name: os.environ.get(name) for name in VARIABLES}
+        for name in VARIABLES:
             value = self._own[name] if wallet is None else wallet.variables.get(name)
             if value is None:
                 os.environ.pop(name, None)

@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from weakref import WeakValueDictionary
@@ -55,6 +56,11 @@ class OwnModules:
     def _taken_out(self) -> dict[str, ModuleType]:
         """The modules of our names, which are no longer there."""
         return {name: sys.modules.pop(name) for name in list(sys.modules) if top(name) in self._folders}
+
+
+def names_at_work() -> Collection[str]:
+    """The names of the modules that came with the query whose turn it is."""
+    return _current._folders.keys()
 
 
 _PART = ".unpacked-"

@@ -9,13 +9,14 @@ It is a child of the agent and speaks over a socket pair, one packet a message:
     to the nursery   fork SLOT NUMBER | kill SLOT     NUMBER is of this process: slots are replaced, and never the same
     from it          warm | exited SLOT STATUS        STATUS as of `os.waitpid`
 
-The kernel ends it when the agent ends, however the agent ends, and the slots when the nursery does (PR_SET_PDEATHSIG):
-no process is left behind, not even one in an endless loop.
+It ends when the agent ends, however the agent ends, with the slots and all that they have started; the kernel ends the slots
+when the nursery is killed (PR_SET_PDEATHSIG), and what they have started is the agent's to end (see `worker.family`): no
+process is left behind, not even one in an endless loop.
 """
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import gc
 import logging
 import os
@@ -26,20 +27,16 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-PR_SET_PDEATHSIG = 1
+from . import family
 
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends; exit now if `parent` has ended already."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+END_SECONDS = 60.0
+"""For which it tries to end what is left."""
 
 
 def main() -> None:
     """Entry point: `python -m eventmill.worker.nursery FD AGENT_PID ENDPOINT CACHE BOARD`."""
     fd, agent, *places = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
-    die_with_parent(agent)
+    family.die_with_parent(agent)
     for number in (signal.SIGINT, signal.SIGTERM):  # a batch system tells all processes of a job: the agent sees to it
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -52,8 +49,11 @@ def main() -> None:
     slot.warm()
     gc.freeze()
     gc.enable()
+    family.take_orphans_in()
+    family.outlive_parent()
     link.send(b"warm")
     Nursery(link, lambda index, number: slot.main(index, number, *places)).run()
+    os._exit(0)  # to take all that is imported down takes a while
 
 
 class Nursery:
@@ -70,7 +70,13 @@ class Nursery:
         self._slots: dict[int, int] = {}
 
     def run(self) -> None:
-        """Serve until the agent closes the link."""
+        """Serve until the agent closes the link, or has ended; no process is left then."""
+        try:
+            self._serve()
+        finally:
+            family.end_children(END_SECONDS)
+
+    def _serve(self) -> None:
         wakeup, writer = os.pipe()
         os.set_blocking(writer, False)
         os.set_blocking(wakeup, False)
@@ -98,7 +104,9 @@ class Nursery:
         pid = os.fork()
         if pid == 0:
             try:
-                die_with_parent(nursery)
+                family.die_with_parent(nursery)
+                os.setsid()  # a signal to its group reaches what the slot has started, and nobody else
+                family.take_orphans_in()
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 self.link.close()
@@ -116,14 +124,13 @@ class Nursery:
                 os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            self.link.send(f"exited {self._slots.pop(pid)} {status}".encode())
+        """Report the slots that have ended, and end what they had started: all of that comes to us, step by step."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                if pid in self._slots:
+                    self.link.send(f"exited {self._slots.pop(pid)} {status}".encode())
+                family.kill_children(self._slots)
 
 
 if __name__ == "__main__":

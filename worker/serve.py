@@ -19,9 +19,10 @@ from ..protocol import codec, messages
 from ..protocol.codec import Frames
 from ..protocol.connection import Connection
 from ..protocol.dial import Dial
-from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
+from ..protocol.errors import ConnectionFailed, EventmillError, LocalProtocolError, RemoteProtocolError
 from ..protocol.lifeline import EndSignals, Lifeline
 from ..protocol.messages import Message
+from ..protocol.restarts import Restarts
 from ..protocol.version import __version__
 from .board import Board
 from .core import GRACE, AgentCore
@@ -88,6 +89,8 @@ class Worker:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.cradle = cradle or Cradle()
         self.board = Board(self.cradle.board, slots)
+        self._poller = zmq.Poller()
+        self._restarts = Restarts()
         self._looked = 0.0
         self.slots = self.context.socket(zmq.ROUTER)
         self.slots.set(zmq.LINGER, 0)
@@ -107,7 +110,7 @@ class Worker:
 
         Raises:
             ConnectionFailed: the master cannot be reached, or refuses this worker; the text says why.
-            EventmillError: the nursery could not be started, or has ended.
+            EventmillError: the nursery could not be started, has ended by itself, or is killed again and again.
         """
         self.slots.bind(self.cradle.endpoint)
         signals = EndSignals()
@@ -122,7 +125,7 @@ class Worker:
     # --- the loop -------------------------------------------------------------------------------------------------
 
     def _loop(self, signals: EndSignals) -> None:
-        poller = zmq.Poller()
+        poller = self._poller
         dial = self.dial
         for item in (dial.socket, dial.monitor, self.slots, self.cradle.link):
             poller.register(item, zmq.POLLIN)
@@ -223,6 +226,24 @@ class Worker:
             del self.identities[slot]
             bite = self.board.bite(slot)
             self._carry_out(self.core.slot_exited(slot, describe_exit(status), time.monotonic(), bite))
+        elif word == "ended":
+            self._renew_nursery()
+
+    def _renew_nursery(self) -> None:
+        """The nursery was killed, and all slots with it: start another."""
+        now = time.monotonic()
+        if not self._restarts.allowed(now):
+            raise EventmillError(
+                f"the process that starts slots was killed {self._restarts.most + 1} times within "
+                f"{self._restarts.seconds:g} s: by whom? Perhaps the machine has too little memory"
+            )
+        log.warning("the process that starts slots was killed, perhaps for want of memory: starting another")
+        self._poller.unregister(self.cradle.link)
+        self.cradle.start_again()
+        self._poller.register(self.cradle.link, zmq.POLLIN)
+        self._receive_from_slots()  # what slots said before their end comes first
+        self.identities.clear()
+        self._carry_out(self.core.nursery_ended(now))
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:

@@ -36,6 +36,7 @@ from .cradle import identity
 from .credentials import fits
 from .failures import describe
 from .fetched import Fetched, FileSource, Names
+from .guard import Guard, be_a_slot
 from .horizon import Stretch
 from .isolation import MOST_FAULTS, Fault, Isolation, gaps
 from .meter import Meter
@@ -72,6 +73,7 @@ def warm() -> None:
 
 def main(index: int, number: int, endpoint: str, cache: str, board: str) -> NoReturn:
     """Be slot `index`, in the `number`th process that its nursery forks, talking to the agent at `endpoint`."""
+    be_a_slot()
     row = Row.on_board(Path(board), index)
     row.introduce(os.getpid())
     socket = zmq.Context().socket(zmq.DEALER)
@@ -108,6 +110,8 @@ class SlotProcess:
         self.todo: deque[Todo] = deque()
         self.packet: Packet | None = None
         self.log = logging.getLogger(__name__)
+        self._guard = Guard()
+        self._turn_of = ""
         self._commits = 0
         self._waiting: tuple[messages.Lease, Selection] | None = None
 
@@ -118,13 +122,15 @@ class SlotProcess:
             self._receive(wait=not self.todo)
             match self.todo.popleft() if self.todo else None:
                 case messages.Lease() as lease:
+                    self._take_turn(lease.query)
                     self._process(lease)
                     self._hand_over_due()
                 case Compaction() as compaction:
+                    self._take_turn(compaction.query)
                     self._compact(compaction)
                 case None:
                     self._hand_over_due()  # what was still to do has been taken back
-            if self.row.retires:
+            if self.row.retires or not (self.queries or self._tidied_up()):
                 self._retire()
 
     # --- messages -------------------------------------------------------------------------------------------------
@@ -209,14 +215,30 @@ class SlotProcess:
 
     # --- work -----------------------------------------------------------------------------------------------------
 
+    def _take_turn(self, query: str) -> None:
+        """From here on the slot is at work for this query: of what another one's code has left, it meets nothing."""
+        if self._turn_of not in ("", query) and not self._tidied_up():
+            self._retire()
+        self._turn_of = query
+
+    def _tidied_up(self) -> bool:
+        """Whether the process is as it was before the code of a query has run in it; false if it cannot be made so."""
+        if self._turn_of:
+            self._turn_of = ""
+            if left := self._guard.tidy_up():
+                self.log.info("slot %d makes room for a fresh process: a query has left %s in it", self.index, left)
+                return False
+        return True
+
     def _compact(self, compaction: Compaction) -> None:
         """Merge the pickled objects of a total."""
         self.row.begin(compaction.query, COMPACTING, 0, 0)
         self.row.turn_to("running")
         try:
             analysis, *frames = compaction.frames
-            own_modules(analysis, self.cache / "modules").enter()
-            merged = compact(Partial.from_frames(frames)).to_frames()
+            with self._guard:
+                own_modules(analysis, self.cache / "modules").enter()
+                merged = compact(Partial.from_frames(frames)).to_frames()
             self._send(messages.Compacted(compaction.query, self.index), merged)
         except ERRORS as error:
             failure, pickled = describe(_told(error), File(""), None, None)
@@ -237,7 +259,8 @@ class SlotProcess:
                 self._retire()
             if running.task is None:
                 at = np.frombuffer(self.row.at, np.int64)
-                running.task = load(running.setup, running.blob, self.cache, lease.file.kind, at)
+                with self._guard:
+                    running.task = load(running.setup, running.blob, self.cache, lease.file.kind, at)
             running.task.modules.enter()
             self._work(running, running.task, packet)
         except ERRORS as error:
@@ -307,7 +330,8 @@ class SlotProcess:
             self.row.turn_to("reading")
             at_hand = self._at_hand(running, task, source, packet)
             self.row.turn_to("running")
-            task.run(at_hand, lease.file, packet.position, packet.bite_stop)
+            with self._guard:
+                task.run(at_hand, lease.file, packet.position, packet.bite_stop)
         except ERRORS as error:
             if isinstance(source, FileSource):
                 source.check_unchanged()
@@ -338,7 +362,8 @@ class SlotProcess:
         def attempt(low: int, high: int) -> Fault | None:
             self.row.begin(lease.query, lease.lease, low, high)
             try:
-                run(low, high)
+                with self._guard:
+                    run(low, high)
             except ERRORS as error:
                 if not _may_skip(running.setup, lease, error):
                     raise
@@ -571,7 +596,9 @@ class SlotProcess:
         try:
             if running.task is not None:
                 running.task.modules.enter()
-            self._send(messages.Commit(self._commits, number, parts), total.partial().to_frames())
+            with self._guard:
+                frames = total.partial().to_frames()
+            self._send(messages.Commit(self._commits, number, parts), frames)
         except ERRORS as error:
             failure, pickled = describe(_told(error), File(""), None, None)
             for part in parts:
