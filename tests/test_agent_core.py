@@ -64,6 +64,26 @@ def test_what_a_slot_handed_over_survives_it_and_the_rest_is_reported_lost() -> 
     assert Fork(0) in effects
 
 
+def test_when_the_nursery_is_killed_what_was_handed_over_is_committed_and_nobody_is_suspected() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.lease(2, 1, 10, 20)
+    agent.finish(1, 0)
+    agent.hand_over(0, [(1, 0, 10)], 1)
+    effects = agent.core.nursery_ended(0.1)
+    kinds = [type(effect.message) for effect in effects if isinstance(effect, ToMaster)]
+    assert kinds == [m.SlotDown, m.Commit, m.SlotDown]
+    downs = sent(effects, m.SlotDown)
+    assert [(down.slot, down.leases, down.working) for down in downs] == [
+        (0, [], None),
+        (1, [m.LeaseKey("q", 2)], None),
+    ]
+    assert sent(agent.lease(3, 0), m.SlotDown), "no slot can take anything until there is another nursery"
+    assert agent.core.start() == [Fork(0), Fork(1)]
+    assert sent(agent.slot(0, m.Ready()), m.SlotUp) and sent(agent.slot(1, m.Ready()), m.SlotUp)
+    agent.core.check()
+
+
 def test_a_slot_that_ends_idle_is_not_blamed_on_a_lease() -> None:
     agent = Agent()
     (down,) = sent(agent.core.slot_exited(1, "exited with code 0", 0.0), m.SlotDown)

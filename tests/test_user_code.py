@@ -184,7 +184,6 @@ def test_what_a_killed_slot_had_started_ends_with_it(session: em.Session, tmp_pa
     folder = str(started)
 
     def starts_and_hangs(item: int) -> int:
-        import os
         import subprocess
 
         process = subprocess.Popen(["sleep", "1000"], start_new_session=True)

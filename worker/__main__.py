@@ -15,7 +15,7 @@ from .cradle import Cradle
 
 def main() -> None:
     """Work for the session's master."""
-    cradle = Cradle()
+    cradle = Cradle(alone=True)
     # Imported while the nursery warms up.
     from ..protocol.connection import load_connection
     from .cores import usable_cores

@@ -421,7 +421,11 @@ class AgentCore:
         """The slot has handed over what it has done, as it was told to, and waits for its end. What it has left is not what
         takes it down.
         """
-        self._replace(slot, "it makes room for a fresh process", planned=True)
+        self._replace(
+            slot,
+            "it has grown too large, has read with another keytab, or a query has left something in it",
+            planned=True,
+        )
 
     def _compacted(self, slot: SlotState, message: messages.Compacted, frames: Frames, now: float) -> None:
         if (message.query, None) in slot.todo.keys() - slot.dropped:

@@ -36,6 +36,7 @@ class Cradle:
 
     Args:
         cache: folder for what slots compile and unpack, shared with later workers of this user.
+        alone: this process has no other children, and never will: if the nursery is killed, what it leaves is ended here.
 
     Attributes:
         endpoint: where slots connect to; the agent binds it.
@@ -43,7 +44,7 @@ class Cradle:
         link: the socket pair's end to the nursery (see `worker.nursery` for what is said).
     """
 
-    def __init__(self, cache: Path | None = None) -> None:
+    def __init__(self, cache: Path | None = None, alone: bool = False) -> None:
         place = folder_for_socket()
         remove_left(Path(place))
         self._scratch = Scratch(place)
@@ -53,7 +54,9 @@ class Cradle:
         self.board = folder / "board"
         self._cache = cache
         self._forks = 0
-        family.take_orphans_in()
+        self._alone = alone
+        if alone:
+            family.take_orphans_in()
         self._start()
 
     def _start(self) -> None:
@@ -108,15 +111,16 @@ class Cradle:
         self._scratch.remove()
 
     def _end(self) -> None:
-        """A warm nursery ends what it has started, and itself, once the link is closed. Of one that was killed, or does not,
-        all that comes to us is ended here."""
+        """A warm nursery ends what it has started, and itself, once the link is closed. What one leaves that was killed, or
+        does not, comes to us."""
         self.link.close()
         if self._warm:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(END_SECONDS)
         self._process.kill()
         self._process.wait()
-        family.end_children(END_SECONDS)
+        if self._alone:
+            family.end_children(END_SECONDS)
 
 
 def _usable(cache: Path, instead: Path) -> Path:

@@ -51,7 +51,7 @@ class Worker:
         name: what the master calls it; the host's name by default.
         patience: seconds to try to reach the master before giving up, at first and whenever it is gone.
         owner: process to end with, for a worker that belongs to one session.
-        cradle: a nursery that has been started already.
+        cradle: a nursery that has been started already; by default one of a process that does nothing but this.
         walltime: seconds after which this worker has to be gone; None: no limit.
         grace: seconds that it takes at most to leave in good order, when it is told to or its walltime ends; 0: it leaves
             at once, and what it has not committed is done again by others.
@@ -87,7 +87,7 @@ class Worker:
         self.walltime = walltime
         self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.cradle = cradle or Cradle()
+        self.cradle = cradle or Cradle(alone=True)
         self.board = Board(self.cradle.board, slots)
         self._poller = zmq.Poller()
         self._restarts = Restarts()
