@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -279,7 +276,7 @@ def changes_all(item: int) -> int:
     sys.setrecursionlimit(5000)
     gc.disable()
     if item % 2:
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
     return item
 
@@ -334,11 +331,5 @@ def test_children_of_a_slot_know_no_signal_of_its(session: em.Session) -> None:
         code = "import signal; print(*(signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)), end='')"
         return [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout]
 
-    expected = f"{signal.SIG_DFL} {signal.default_int_handler}"
-    here = subprocess.run(
-        [sys.executable, "-c", "import signal; print(signal.SIG_DFL)"], capture_output=True, text=True
-    )
-    assert here.stdout.strip() in expected
     (said,) = session.process(em.items([1]), of_child).result(SECONDS).value
     assert said.startswith(f"{signal.SIG_DFL} <built-in function default_int_handler>")
-    assert os.getpid()
