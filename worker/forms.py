@@ -8,7 +8,6 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-from uproot.interpretation.identify import UnknownInterpretation
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 from uproot.interpretation.objects import AsStridedObjects, CannotBeAwkward
@@ -36,6 +35,26 @@ def field_forms(ntuple: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     return forms
 
 
+def type_text(form: Any) -> str:
+    """The type of a form's values in an event as awkward writes it, members of records in alphabetical order: the same class
+    has them in another order in the files of another production.
+
+    Example:
+        >>> type_text(ak.forms.RecordForm([ak.forms.NumpyForm("int32"), ak.forms.NumpyForm("bool")], ["b", "a"]))
+        '{a: bool, b: int32}'
+    """
+    return str(_ordered(form).type)
+
+
+def _ordered(form: Any) -> Any:
+    if form.is_union or (form.is_record and form.is_tuple):
+        return form.copy(contents=[_ordered(content) for content in form.contents])
+    if form.is_record:
+        names = sorted(form.fields)
+        return form.copy(contents=[_ordered(form.content(name)) for name in names], fields=names)
+    return form.copy(content=_ordered(form.content)) if hasattr(form, "content") and not form.is_numpy else form
+
+
 def branch_form(tbranch: Any) -> Any:
     """The awkward form of a branch of a TTree; None if it has none."""
     kind = tbranch.interpretation
@@ -46,7 +65,7 @@ def branch_form(tbranch: Any) -> Any:
     except AssertionError:  # uproot has arrays, but no forms, of structures with arrays in them
         empty = np.empty(0, kind.to_dtype) if type(kind) is AsDtype else None
         return None if empty is None else ak.from_numpy(empty, regulararray=True, highlevel=False).form
-    except (UnknownInterpretation, CannotBeAwkward):
+    except Exception:  # uproot's parsers raise anything; `Reader.array` says what, to whoever asks for this branch
         return None
 
 

@@ -107,8 +107,8 @@ def plain_branch(name: str, tbranch: Any, counter: str) -> Branch | None:
     stored, shape = kind.from_dtype.base, kind.from_dtype.shape
     if stored.newbyteorder("=") != kind.to_dtype.base or stored.str not in _STORED or 0 in shape:
         return None
-    edges = np.array(tbranch.entry_offsets, dtype=np.int64)
-    if edges[0] != 0 or edges[-1] != tbranch.tree.num_entries or (edges[1:] < edges[:-1]).any():
+    edges = basket_edges(tbranch)
+    if edges is None or edges[0] != 0 or edges[-1] != tbranch.tree.num_entries or (edges[1:] < edges[:-1]).any():
         return None
     table = is_list and bool(header or not counter)
     embedded = tuple((bytes(basket.data), basket.byte_offsets) for basket in tbranch.embedded_baskets)
@@ -128,6 +128,14 @@ def plain_branch(name: str, tbranch: Any, counter: str) -> Branch | None:
         spans=[(seek, seek + size) for seek, size in zip(seeks, sizes, strict=True)],
         embedded=tuple((data, offsets.astype(np.int64) if table else None) for data, offsets in embedded),
     )
+
+
+def basket_edges(tbranch: Any) -> Numbers | None:
+    """The first entry of each basket of an uproot branch, and the entry after the last; None if uproot cannot tell."""
+    try:
+        return np.array(tbranch.entry_offsets, dtype=np.int64)
+    except (ValueError, AttributeError):  # baskets that are not there; objects of ROOT 3 and before
+        return None
 
 
 # --- travelling -------------------------------------------------------------------------------------------------------

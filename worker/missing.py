@@ -8,6 +8,7 @@ from typing import Any
 
 import awkward as ak
 
+from ..protocol.errors import DatasetError
 from ..protocol.expressions import nearest
 
 _NO_FIELD = re.compile(r"no field (?:named )?'([^']+)'")
@@ -32,6 +33,24 @@ def missing_field(error: Exception, events: ak.Array) -> Exception | None:
         told.missing_column = name
     found: Exception = told
     return found
+
+
+def check_readable(source: Any, error: Exception, entry: int) -> None:
+    """Raise the `DatasetError` that says why a column cannot be read, if that is why the events have no field of its name.
+
+    Args:
+        source: what the events came from.
+        error: as `missing_field` returns it, or any other.
+        entry: one of the events.
+    """
+    name = getattr(error, "missing_column", "")
+    if not name:
+        return
+    try:
+        source.array(name, entry, entry)
+    except DatasetError as reason:
+        if not reason.missing_column:
+            raise reason from None
 
 
 def _text(name: str, array: ak.Array, events: ak.Array) -> str:

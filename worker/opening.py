@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import uproot
-
+from . import interpretations  # noqa: F401  # by which uproot reads what is opened here
+from .classes import FileOfItsOwnClasses
 from .credentials import Wallet
 from .local import LocalSource
 from .ntuples import Ntuple
@@ -28,7 +28,7 @@ def opened(path: str, timeout: float, wallet: Wallet | None) -> Any:
     """
     handler = source_class(path)
     path, options = _options(path, timeout, wallet)
-    file = uproot.ReadOnlyFile(path, handler=handler, object_cache=None, array_cache=None, **options)
+    file = FileOfItsOwnClasses(path, handler=handler, object_cache=None, array_cache=None, **options)
     try:
         end = file.fEND
         if handler is not HTTPAhead and file.source.num_bytes < end:

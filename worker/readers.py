@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,14 @@ from uproot.exceptions import KeyInFileError
 from ..protocol.errors import DatasetError
 from ..protocol.expressions import nearest
 from .baskets import Baskets, IrregularError
+from .branches import Named, by_name
 from .clusters import Clusters, read
 from .columns import Column, Flat, Jagged, Strings
 from .credentials import Wallet
 from .events import LazyEvents, layout_of
-from .forms import branch_form, field_forms, plain_form
+from .forms import branch_form, field_forms, plain_form, type_text
 from .kept import kept
-from .layouts import Branch
+from .layouts import Branch, basket_edges
 from .local import LocalSource, Range
 from .ntuples import Ntuple
 from .opening import opened, told
@@ -166,15 +167,12 @@ class Reader:
 
     @kept
     def names(self) -> Mapping[str, Any]:
-        """All branches (fields, in an RNTuple) by name; of several with one name, all but the first by their path."""
+        """All branches (fields, in an RNTuple) by name, as `branches.by_name`."""
         if isinstance(self._described, Ntuple):
-            return _Named(self._described.names, self)
+            return Named(self._described.names, self.branch)
         if self._described is not None:
-            return _Named(self._described.branches, self)
-        names: dict[str, Any] = {}
-        for path, branch in self._tree.iteritems(full_paths=True):
-            names[path if branch.name in names else branch.name] = branch
-        return names
+            return Named(self._described.branches, self.branch)
+        return by_name(self._tree)
 
     @kept
     def _tree(self) -> Any:
@@ -222,7 +220,7 @@ class Reader:
         """The types of branches' values in an event, as awkward writes them: `float32`, `var * float32`."""
         with explained(self.path, "cannot be read"):
             forms = self._forms([self._known(name) for name in branches])
-        return {name: "unknown" if form is None else str(form.type) for name, form in forms.items()}
+        return {name: "unknown" if form is None else type_text(form) for name, form in forms.items()}
 
     def is_current(self, since: float) -> bool:
         """Whether the path still means the file that is open here, as far as its time and size tell.
@@ -282,7 +280,7 @@ class Reader:
         if plain is not None:
             return plain.edges
         branch = self.names[name]
-        return None if branch.branches else np.array(branch.entry_offsets, dtype=np.int64)
+        return None if branch.branches else basket_edges(branch)
 
     def _plain(self, name: str) -> Branch | None:
         return self.baskets.branch(name) if isinstance(self.baskets, Baskets) else None
@@ -371,12 +369,13 @@ class Reader:
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
         branch = self.names[self._known(name)]
-        with explained(self.path, "cannot be read"):
+        with explained(self.path, f"cannot be read in its branch {name}"):
             if isinstance(self.baskets, Pages):
                 array = self._clusters.array(name, branch, start, stop)
             else:
                 end = max(stop, min(start + 1, self.entries))  # of no entries, uproot cannot make every type
                 array = read(branch, start, end)[: stop - start]
+                self._check_counts(name, branch, array, start)
         if len(array) != stop - start:
             raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.tree}")
         self.touched.add(name)
@@ -437,6 +436,24 @@ class Reader:
     def is_plain(self, name: str) -> bool:
         """Whether a branch goes the short way."""
         return self.baskets.branch(name) is not None
+
+    def _check_counts(self, name: str, branch: Any, array: ak.Array, start: int) -> None:
+        """Compare lists as uproot has read them with their counter."""
+        count = branch.count_branch
+        layout = array.layout
+        if count is None or not layout.is_list or layout.is_regular or layout.parameter("__array__") is not None:
+            return
+        counter = self._plain(count.name)
+        if counter is None or not counter.is_count or self.names[count.name] is not count:
+            return
+        [columns] = self.baskets.read([count.name], [(start, start + len(array))])
+        counts, lengths = columns[count.name], ak.to_numpy(ak.num(array))
+        if isinstance(counts, Flat) and (wrong := counts.values != lengths).any():
+            entry = int(wrong.argmax())
+            raise ValueError(
+                f"its list of entry {start + entry} has {lengths[entry]} elements, and its counter {count.name} says "
+                f"{counts.values[entry]}: one of the two is damaged"
+            )
 
     def _check_entries(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.entries:
@@ -564,28 +581,6 @@ def _described(identity: str) -> str:
     """What an identity says of a file."""
     uuid, _, size = identity.partition(":")
     return f"{size} bytes (UUID {uuid})"
-
-
-class _Named(Mapping[str, Any]):
-    """Branches by name, each as uproot has it, once somebody asks for it."""
-
-    def __init__(self, names: Collection[str], reader: Reader) -> None:
-        self._names = names
-        self._reader = reader
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._reader.branch(name)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def column_of(layout: Any, where: str) -> Column:

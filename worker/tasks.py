@@ -26,7 +26,7 @@ from .fetched import Fetched
 from .held import Held
 from .items import ItemSource
 from .kernels import CompiledKernel, Readable
-from .missing import missing_field
+from .missing import check_readable, missing_field
 from .modules import OwnModules, own_modules
 from .readers import Reader
 from .selection import Selection
@@ -170,7 +170,12 @@ class ColumnarTask(Task):
         self.total = Total()
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
-        self.total.add(self._result(source.events(start, stop), file))
+        try:
+            partial = self._result(source.events(start, stop), file)
+        except (AttributeError, ak.errors.FieldNotFoundError) as error:
+            check_readable(source, error, start)
+            raise
+        self.total.add(partial)
 
     def _result(self, events: Any, file: File) -> Partial:
         """What the function returns."""

@@ -207,10 +207,12 @@ class _Parser:
         found = [self.branch() for _ in range(self.items())]
         self.skip()  # the leaves again, by reference
         has_aliases = self.number() != 0
-        entries, names = int(members[0]), {branch.name for branch in found}
-        if len(names) != len(found):
-            raise UnusualError
-        plain = {branch.name: _plain(branch, entries) for branch in found}
+        entries, first = int(members[0]), {branch.name: branch for branch in reversed(found)}
+        for branch in found:
+            if first[branch.name] is not branch:  # of two with one name the first counts, as in ROOT
+                for leaf in branch.leaves:
+                    leaf.owner = ""
+        plain = {branch.name: _plain(first[branch.name], entries) for branch in found}
         return Tree(entries, {name: _counted(branch, plain) for name, branch in plain.items()}, has_aliases)
 
     def features(self) -> None:

@@ -30,6 +30,7 @@ _READING_ERRORS = (
     KeyError,
     TypeError,
     AttributeError,
+    NameError,
     ArithmeticError,
     RecursionError,
     MemoryError,
@@ -57,7 +58,8 @@ def explained(path: str, what: str) -> Iterator[None]:
         text = f"{path} {what}: the server does not answer ({_brief(error)})"
         raise DatasetError(text, transient=True) from error
     except (UnknownInterpretation, CannotBeAwkward) as error:
-        raise DatasetError(f"{path} {what}: uproot does not know a type in it ({error})") from error
+        reason = error.reason if isinstance(error, UnknownInterpretation) else _brief(error)
+        raise DatasetError(f"{path} {what}: uproot does not know a type in it ({reason})") from error
     except (*_READING_ERRORS, *_http_errors()) as error:
         raise DatasetError(f"{path} {what}: {_brief(error)}", transient=_may_pass(path, error)) from error
 
