@@ -380,7 +380,7 @@ def test_an_exception_of_the_kernel_comes_out_with_entry_and_line(
 @pytest.mark.parametrize(
     ("body", "told", "line"),
     [
-        ("x = pt + 'a'", r"there is no add\(array\(float32, 1d\), 'a'\) in compiled code", 12),
+        ("x = pt + 'a'", r"there is no add\(array\(float64, 1d\), 'a'\) in compiled code", 12),
         (
             "x = n\nh.fill(pt)",
             "mass takes a number, not array.*: fill the values of an array one by one, in a loop",
@@ -393,7 +393,7 @@ def test_an_exception_of_the_kernel_comes_out_with_entry_and_line(
         ("pt[0] = 3", "Cannot modify readonly array", 12),
         ("h.fill(sizes['a'])", "'sizes': Cannot determine Numba type of <class 'dict'>", 12),
         ("import os", "unsupported opcode", 12),
-        ("return n", "a kernel returns nothing, but this one returns int32", None),
+        ("return n", "a kernel returns nothing, but this one returns int64", None),
         ("h.fill(unknown)", "name 'unknown' is not defined", 12),
         ("h.fill(np.unknown(pt))", "no attribute 'unknown'", 12),
     ],

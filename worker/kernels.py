@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numba
 import numpy as np
@@ -42,16 +42,12 @@ from ..protocol.binning import Binning, is_histogram
 from ..protocol.errors import AnalysisError
 from ..protocol.fingerprint import fingerprint, is_users, referenced
 from ..protocol.places import COMPILED
-from . import filling, streams, windows
-from .columns import Column, Flat, Jagged, Strings
+from . import filling, inputs, streams, windows
 from .compiled import CompiledCode
+from .inputs import BLOCK, WIDE, Readable, arguments, in_python, reading, structure
 from .modules import as_in_session
-from .streams import Stream, Streams
 
 log = logging.getLogger(__name__)
-
-Readable: TypeAlias = Column | Streams
-"""What a kernel reads of the entries of a packet."""
 
 _NOT_KEPT = frozenset({"cache", "nopython", "nogil", "parallel", "forceobj", "looplift"})  # of a user's own @njit(...)
 
@@ -71,6 +67,7 @@ class CompiledKernel:
         >>> import tempfile
         >>> from hist import Hist
         >>> from eventmill import kernel
+        >>> from eventmill.worker.columns import Flat
         >>> @kernel(met=Hist.new.Reg(100, 0, 200).Double())
         ... def missing_energy(met, MET_pt):
         ...     met.fill(MET_pt)
@@ -133,11 +130,11 @@ class CompiledKernel:
         entries = len(chosen[0])
         if any(len(column) != entries for column in chosen):
             raise ValueError(f"columns of different lengths: {[len(column) for column in chosen]}")
-        structure = tuple(_structure(name, column) for name, column in zip(self.branches, chosen, strict=True))
-        loop = self._loops.get(structure)
+        structures = tuple(structure(name, column) for name, column in zip(self.branches, chosen, strict=True))
+        loop = self._loops.get(structures)
         if loop is None:
-            loop = self._loops[structure] = self._loop(dict(zip(self.branches, structure, strict=True)))
-        self._pass = loop, {name: _arrays(column) for name, column in zip(self.branches, chosen, strict=True)}
+            loop = self._loops[structures] = self._loop(dict(zip(self.branches, structures, strict=True)))
+        self._pass = loop, {name: arguments(column) for name, column in zip(self.branches, chosen, strict=True)}
         try:
             self.run_again(0, entries)
         except Exception as error:
@@ -172,7 +169,7 @@ class CompiledKernel:
     def _line_in_python(self, columns: Mapping[str, Readable], index: int) -> str | None:
         """The user's line where the plain Python function fails for this event; its outputs are thrown away."""
         values: dict[str, Any] = {name: output.in_python() for name, output in self._outputs.items()}
-        values |= {name: _in_python(columns[name], index) for name in self.branches}
+        values |= {name: in_python(columns[name], index) for name in self.branches}
         try:
             with np.errstate(divide="raise", over="ignore", invalid="ignore"):
                 self._kernel(*(values[name] for name in self._kernel.parameters))
@@ -180,13 +177,13 @@ class CompiledKernel:
             return self._own.line_of(error)
         return None
 
-    def _loop(self, structure: dict[str, str]) -> Callable[..., None]:
+    def _loop(self, structures: dict[str, str]) -> Callable[..., None]:
         """Compiles the loop for columns of this structure, or loads it."""
-        source, argument_types = self._source(structure)
+        source, argument_types = self._source(structures)
         place = "<the loop of a kernel>"
         names = {name: getattr(filling, name) for name in ("bins", "fillable", "nothing")}
-        names |= {name: getattr(windows, name) for name in ("nested", "window")}
-        names |= {"restarted": streams.restarted}
+        names |= {name: getattr(windows, name) for name in ("nested", "widened", "window")}
+        names |= {"restarted": streams.restarted, **{wide: getattr(np, wide) for wide in WIDE.values()}}
         # Numba looks for the module of this name when it reads the function back.
         names |= {"function": self._own.function, "__name__": __name__}
         exec(compile(source, place, "exec"), names)  # noqa: S102  (written above, by this class)
@@ -207,21 +204,24 @@ class CompiledKernel:
         ready: Callable[..., None] = loop
         return ready
 
-    def _source(self, structure: dict[str, str]) -> tuple[str, tuple[types.Type, ...]]:
+    def _source(self, structures: dict[str, str]) -> tuple[str, tuple[types.Type, ...]]:
         """The loop in Python, and the types of its arguments."""
-        parameters, prologue, calls = ["start", "stop", "entry"], list[str](), list[str]()
+        parameters, prologue, widened, calls = ["start", "stop", "entry"], list[str](), list[str](), list[str]()
         argument_types: list[types.Type] = [types.intp, types.intp, types.Array(types.int64, 1, "C")]
         for number, name in enumerate(self._kernel.parameters):
             if name in self._outputs:
                 lines, call, kinds = self._outputs[name].source(f"p{number}")
                 prologue += lines
             else:
-                call, kinds = _reading(f"p{number}", structure[name])
+                lines, call, kinds = reading(f"p{number}", structures[name])
+                widened += lines
             calls.append(call)
             parameters += [f"p{number}_{position}" for position in range(len(kinds))]
             argument_types += kinds
-        call = f"    nothing(function({', '.join(calls)}))"
-        body = [*prologue, "for i in range(start, stop):", "    entry[0] = i - start", call]
+        call = f"nothing(function({', '.join(calls)}))"
+        entries = ["for i in range(first, last):", "    entry[0] = i - start", f"    {call}", "first = last"]
+        block = [f"last = min((first // {BLOCK} + 1) * {BLOCK}, stop)", *widened, *entries]
+        body = [*prologue, "first = start", "while first < stop:", *[f"    {line}" for line in block]]
         text = f'"""Written by eventmill: the loop of the kernel {self._kernel.__name__} over its entries."""\n\n\n'
         text += f"def loop({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in body)
         return text, tuple(argument_types)
@@ -296,78 +296,6 @@ def _output(name: str, output: Any) -> _FilledOutput | _SummedOutput:
 
 def _array_type(array: NDArray[Any]) -> types.Array:
     return types.Array(from_dtype(array.dtype), array.ndim, "C")
-
-
-# --- columns ------------------------------------------------------------------------------------------------
-
-
-def _structure(name: str, column: Readable) -> str:
-    """What of a column decides the code that reads it: `f4x1`, `[i4x1]` (jagged), `[[f8x1]]`, `f4x2` (2 dimensions)."""
-    if isinstance(column, Streams):
-        return "streams"
-    if isinstance(column, Strings):
-        return "[u1x1]"
-    if isinstance(column, Jagged):
-        return f"[{_structure(name, column.content)}]"
-    dtype = column.values.dtype
-    if dtype.kind not in "biufc" or not dtype.isnative or dtype.itemsize not in (1, 2, 4, 8, 16) or dtype == np.float16:
-        raise AnalysisError(
-            f"the branch {name} has the type {dtype}, which a kernel cannot read: use a columnar function for it"
-        )
-    return f"{dtype.str[1:]}x{column.values.ndim}"
-
-
-def _arrays(column: Readable) -> list[Any]:
-    """The arrays of a column, outermost offsets first, each in one piece; offsets must stay in their content."""
-    if isinstance(column, Streams):
-        return [*column.stream.arguments, column.cycles]
-    if isinstance(column, Flat):
-        return [np.require(column.values, requirements=("C", "A"))]
-    inner = (
-        [np.require(column.characters, requirements=("C", "A"))]
-        if isinstance(column, Strings)
-        else _arrays(column.content)
-    )
-    offsets = np.require(column.offsets, np.int64, ("C", "A"))
-    length = len(inner[0]) - (isinstance(column, Jagged) and not isinstance(column.content, Flat))
-    if offsets[0] < 0 or offsets[-1] > length:
-        raise ValueError(f"offsets from {offsets[0]} to {offsets[-1]} in a column with {length} values")
-    return [offsets, *inner]
-
-
-def _in_python(column: Readable, index: int) -> Any:
-    """Entry `index` of a column as the plain Python function of a kernel takes it."""
-    if isinstance(column, Streams):
-        return column.stream.at(int(column.cycles[index]))
-    if isinstance(column, Flat):
-        return column.values[index]
-    start, stop = int(column.offsets[index]), int(column.offsets[index + 1])
-    if isinstance(column, Strings):
-        return column.characters[start:stop]
-    if isinstance(column.content, Flat):
-        return column.content.values[start:stop]
-    return [_in_python(column.content, inner) for inner in range(start, stop)]
-
-
-def _reading(name: str, structure: str) -> tuple[str, list[types.Type]]:
-    """The expression that reads entry i of a column, and the types of the column's arrays."""
-    if structure == "streams":
-        numbers = types.Array(types.int64, 1, "C", readonly=True)
-        return f"restarted({name}_0, {name}_1, {name}_2, {name}_3[i], 0)", [*Stream.TYPES, numbers]
-    depth = structure.count("[")
-    dtype, _, dimensions = structure.strip("[]").partition("x")
-    offsets = types.Array(types.int64, 1, "C", readonly=True)
-    content = types.Array(from_dtype(np.dtype(dtype)), int(dimensions), "C", readonly=True)
-    kinds = [offsets] * depth + [content]
-    if depth == 0:
-        return f"{name}_0[i]", kinds
-    start, stop = f"{name}_0[i]", f"{name}_0[i + 1]"
-    if depth == 1:
-        return f"window({name}_1, {start}, {stop})", kinds
-    inner = f"window({name}_{depth}, 0, len({name}_{depth}))"
-    for level in range(depth - 1, 1, -1):
-        inner = f"nested(window({name}_{level}, 0, len({name}_{level})), {inner})"
-    return f"nested(window({name}_1, {start}, {stop} + 1), {inner})", kinds
 
 
 # --- the user's functions -----------------------------------------------------------------------------------
@@ -495,7 +423,7 @@ def _known_to_numba(value: object) -> bool:
 @functools.cache
 def _own_sources() -> str:
     """Changes with everything of ours that goes into the machine code of every kernel."""
-    modules = (__file__, filling.__file__, streams.__file__, windows.__file__)
+    modules = (__file__, filling.__file__, inputs.__file__, streams.__file__, windows.__file__)
     return hashlib.sha256(b"".join(Path(module).read_bytes() for module in modules)).hexdigest()
 
 

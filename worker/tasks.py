@@ -24,8 +24,9 @@ from .cycles import CycleSource
 from .events import raised
 from .fetched import Fetched
 from .held import Held
+from .inputs import Readable
 from .items import ItemSource
-from .kernels import CompiledKernel, Readable
+from .kernels import CompiledKernel
 from .missing import check_readable, missing_field
 from .modules import OwnModules, own_modules
 from .readers import Reader

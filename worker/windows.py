@@ -42,6 +42,27 @@ def window(_typing: Any, array: Any, _start: Any, _stop: Any) -> Any:
     return array(array, types.intp, types.intp), make
 
 
+@intrinsic
+def _numbered(_typing: Any, array: Any, _start: Any, _stop: Any) -> Any:
+    """The array, to be read only, with its elements numbered from `start` to `stop` instead of from 0."""
+
+    def make(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        value, start, stop = arguments
+        return borrow(context, builder, sig.args[0], value, builder.neg(start), builder.sub(stop, start))
+
+    return array.copy(readonly=True)(array, types.intp, types.intp), make
+
+
+@njit
+def widened(values, room, start, stop):
+    """`values` from `start` to `stop` in the wider type of `room`, into which they are copied; numbered as they were."""
+    narrow, wide = values.ravel(), room.ravel()
+    each = wide.size // len(room)
+    for place in range((stop - start) * each):
+        wide[place] = narrow[start * each + place]
+    return _numbered(room, start, stop)
+
+
 class NestedType(types.Type):
     """An array of arrays of different lengths: what an event holds of a vector of vectors."""
 
