@@ -12,7 +12,11 @@ from pathlib import Path
 
 from ..protocol.connection import KeyFolder
 from ..protocol.scratch import remove_if_left
+from .journal import Journal
 from .serve import Binding, Master
+
+_KEPT = 2**31
+"""Bytes of results of queries that are over."""
 
 
 def main() -> None:
@@ -20,7 +24,10 @@ def main() -> None:
     folder, port, descriptor, owner = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     with contextlib.suppress(ProcessLookupError):  # the session was gone before we started
-        Master(KeyFolder(folder), Binding("127.0.0.1", port, "127.0.0.1", descriptor), owner).run()
+        keys = KeyFolder(folder)
+        # With it another process goes on if this one is killed; when the machine goes down, so does the session.
+        journal = Journal(keys.journal, quota=_KEPT, durable=False)
+        Master(keys, Binding("127.0.0.1", port, "127.0.0.1", descriptor), owner, journal).run()
     # After an error the folder stays: the session reads the log in it.
     remove_if_left(folder)
 

@@ -130,6 +130,7 @@ class Journal:
         path: the database. Beside it lie the write-ahead log, `-wal`, and the lock, `.lock`.
         quota: bytes that results of queries that are over may take, see `trim`.
         age: seconds for which they are kept.
+        durable: for a machine that goes down, too; false: for a process that is killed, which takes no time of the disk.
 
     Raises:
         ConnectionFailed: another master uses it, others may read it, or it is damaged or no journal.
@@ -145,12 +146,12 @@ class Journal:
         journal.checkpoint("q1", total.partial().to_frames(), account, report)
     """
 
-    def __init__(self, path: Path, quota: int = QUOTA, age: float = AGE) -> None:
+    def __init__(self, path: Path, quota: int = QUOTA, age: float = AGE, durable: bool = True) -> None:
         self.path, self.quota, self.age = path, quota, age
         self._waiting: dict[str, _Waiting] = {}
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, _lock(path))
-            self._database = stack.enter_context(contextlib.closing(_connect(path)))
+            self._database = stack.enter_context(contextlib.closing(_connect(path, durable)))
             running = self._database.execute("SELECT number FROM queries WHERE ended_at IS NULL").fetchall()
             self._running = {number for (number,) in running}
             self._stack = stack.pop_all()
@@ -494,7 +495,7 @@ def _holder(content: bytes) -> str:
         return "a process that has only just started"
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, durable: bool) -> sqlite3.Connection:
     """The database, checked, or made."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -510,6 +511,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         _prepare(database, path)
+        database.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")
     except sqlite3.DatabaseError as error:
         database.close()
         if type(error) is sqlite3.OperationalError:  # the disk's fault, not that of what is on it
@@ -545,7 +547,6 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     database.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if pragma("journal_mode = WAL") != "wal":
         raise ConnectionFailed(f"the file system of the journal {path} cannot hold it: choose a folder on a local disk")
-    database.execute("PRAGMA synchronous = NORMAL")
     database.execute("PRAGMA foreign_keys = ON")
     pragma(f"journal_size_limit = {_WAL_KEPT}")
     if new:

@@ -63,7 +63,7 @@ class Master:
     Args:
         keys: its key folder; the connection files in it get the address it listens at.
         binding: where to listen.
-        owner: process to end with, for a master that belongs to one session.
+        owner: process to end with, for a master that belongs to one session: told to end, it ends for good.
         journal: where queries are written down, and what is in there goes on; closed at the end. None for a master whose
             queries end with it.
 
@@ -89,6 +89,7 @@ class Master:
         set_address(keys, self.address)
         if journal is not None:
             self._carry_out(self._restored(saved, journal))
+        self.owned = owner is not None
         self.lifeline = Lifeline(owner) if owner is not None else None
         self._by_descriptor: dict[int, bytes] = {}
         self._running = True
@@ -169,7 +170,7 @@ class Master:
     def _end(self, told: signal.Signals) -> None:
         """Let nobody wait for a master that was told to end; unless its queries are in a journal and the machine ends it
         (as before it boots anew): then everybody waits for the next one."""
-        if self.journaled and told == signal.SIGTERM:
+        if self.journaled and not self.owned and told == signal.SIGTERM:
             log.info("told to end: queries, workers and sessions wait for the next master")
             return
         log.info("told to end: %d workers and %d sessions hear of it", len(self.core.workers), len(self.core.sessions))
@@ -291,7 +292,8 @@ class Master:
         self.router.disable_monitor()
         self.monitor.close(0)
         self.router.close()
-        self._carry_out(self.core.suspend())
+        if not self.owned:
+            self._carry_out(self.core.suspend())
         self.merger.close()
         self.doorkeeper.close()
         self.context.term()

@@ -1,4 +1,4 @@
-"""A worker that belongs to one session: `python -m eventmill.worker CONNECTION SLOTS OWNER_PID`.
+"""A worker that belongs to one session: `python -m eventmill.worker CONNECTION SLOTS OWNER_PID LOG`.
 
 `connect()` starts it; `eventmill worker` starts one for a standing master.
 """
@@ -26,7 +26,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     with contextlib.suppress(ProcessLookupError):  # the session was gone before we started
         # Without grace: a session that closes waits for nothing.
-        Worker(connection, slots, name="local", patience=60.0, owner=owner, cradle=cradle, grace=0.0).run()
+        log = Path(sys.argv[4])
+        Worker(connection, slots, name="local", patience=60.0, owner=owner, cradle=cradle, grace=0.0, log=log).run()
 
 
 if __name__ == "__main__":

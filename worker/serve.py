@@ -21,6 +21,7 @@ from ..protocol.connection import Connection
 from ..protocol.dial import Dial
 from ..protocol.errors import ConnectionFailed, EventmillError, LocalProtocolError, RemoteProtocolError
 from ..protocol.lifeline import EndSignals, Lifeline
+from ..protocol.logs import keep_within
 from ..protocol.messages import Message
 from ..protocol.restarts import Restarts
 from ..protocol.version import __version__
@@ -58,6 +59,7 @@ class Worker:
         file: where the connection is from; it tells where a master is that has moved.
         memory: bytes that a slot may take; None: a fair part of what the batch system, the control group and the machine
             have.
+        log: the file that this worker and its slots write to, to be kept from growing without end.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Worker:
         grace: float = GRACE,
         file: Path | None = None,
         memory: int | None = None,
+        log: Path | None = None,
     ) -> None:
         self.connection = connection
         self.patience = patience
@@ -92,6 +95,7 @@ class Worker:
         self._poller = zmq.Poller()
         self._restarts = Restarts()
         self._looked = 0.0
+        self._log = log
         self.slots = self.context.socket(zmq.ROUTER)
         self.slots.set(zmq.LINGER, 0)
         self.slots.set(zmq.ROUTER_MANDATORY, 1)
@@ -194,6 +198,8 @@ class Worker:
         if now < self._looked + LOOK_SECONDS:
             return
         self._looked = now
+        if self._log is not None:
+            keep_within(self._log)
         for slot in self.identities:
             size = taken(self.board.pid(slot), self.core.memory)
             self._carry_out(self.core.look(slot, self.board.bite(slot), size, now))
