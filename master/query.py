@@ -245,8 +245,9 @@ class Query:
         """What a worker needs before its first lease of this query."""
         submit = self.submit
         return Setup(
-            self.number, submit.kind, submit.digest, submit.name, submit.branches, submit.on_error, submit.timeout
-        )
+            self.number, submit.kind, submit.digest, submit.name, submit.branches, submit.on_error, submit.timeout,
+            submit.seed,
+        )  # fmt: skip
 
     def lease(self, slot: int, packet: Packet) -> Lease:
         """The message that gives a packet to a slot."""

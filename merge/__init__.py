@@ -1,12 +1,12 @@
 """What merges and how: results of packets as typed trees that add up without running the user's code.
 
 A slot encodes what its analysis returned and adds it to a `Total`; agent and master add up what comes out of it; the
-session decodes. Only `encode`, `decode` and `compact` touch the user's objects. See docs/merging.md.
+session decodes. Only `encode`, `detached`, `decode` and `compact` touch the user's objects. See docs/merging.md.
 """
 
-from .encode import compact, decode, encode
+from .encode import compact, decode, detached, encode
 from .histograms import FilledHistogram, HistogramTemplate
 from .partial import Partial
 from .total import Total
 
-__all__ = ["FilledHistogram", "HistogramTemplate", "Partial", "Total", "compact", "decode", "encode"]
+__all__ = ["FilledHistogram", "HistogramTemplate", "Partial", "Total", "compact", "decode", "detached", "encode"]

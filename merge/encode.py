@@ -34,7 +34,7 @@ _ARRAYS = (np.ndarray, np.memmap)  # other kinds of arrays have a meaning of the
 def encode(value: object) -> Partial:
     """What an analysis returned for some entries, ready to be merged. Arrays and histograms are copied.
 
-    Objects of the user's own classes are not: an analysis must return a new one each time.
+    Objects of the user's own classes are not, see `detached`.
 
     Raises MergeError, which says where in `value`, when something in it cannot be merged.
 
@@ -68,6 +68,17 @@ def compact(partial: Partial) -> Partial:
         return Partial(_compacted(partial.tree))
     except Unmergeable as refusal:
         raise refusal.error() from refusal.__cause__
+
+
+def detached(partial: Partial) -> Partial:
+    """The same result, with copies of the user's objects: what her code does to them later does not change it.
+
+    Raises MergeError when one cannot be pickled.
+    """
+    for node in nodes.walk(partial.tree):
+        if isinstance(node, nodes.Pickled):
+            node.parts[:] = [part.detached() for part in node.parts]
+    return partial
 
 
 def _tree(value: Any, level: int) -> Tree:

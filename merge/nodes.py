@@ -291,6 +291,10 @@ class Part:
         """Whether the object itself is in this process, and perhaps in the user's hands."""
         return self._live is not None
 
+    def detached(self) -> Part:
+        """A copy, live as this one is: what the user's code does to the object from now on does not concern it."""
+        return Part(live=pickle.loads(self.frame))
+
     def load(self) -> object:
         """The object; to be called where the user's code runs, never in an agent or a master."""
         if self._live is not None:

@@ -223,6 +223,7 @@ class Submit(Message, frozen=True):
 
     Of two queries of one owner, the one of higher `priority` is served first. `most_readers` slots at most read from one
     file server at a time. A slot that is at work on the same few entries for longer than `timeout` is ended.
+    `seed` is of the random numbers that the analysis draws without one of its own.
     """
 
     request: NonNegative
@@ -237,6 +238,7 @@ class Submit(Message, frozen=True):
     most_readers: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     timeout: Seconds = 600.0
     credentials: bool = False
+    seed: NonNegative = 0
 
 
 class Stop(Message, frozen=True):
@@ -384,6 +386,7 @@ class Setup(Message, frozen=True):
     branches: list[Word] | None = None
     on_error: Literal["fail", "skip"] = "fail"
     timeout: Seconds = 600.0
+    seed: NonNegative = 0
 
 
 class Lease(Message, frozen=True):

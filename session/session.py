@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from ..packetizer.dataset import Dataset
-from ..packetizer.generated import check_analysis
+from ..packetizer.generated import MOST_SEED, check_analysis
 from ..protocol import messages
 from ..protocol.analysis import pack
 from ..protocol.codec import Buffer, Frames
@@ -81,6 +81,7 @@ class Session:
         credentials: Credentials | None = None,
         modules: Iterable[Named] = (),
         locate: bool = False,
+        seed: int = 0,
     ) -> Query:
         """Start an analysis over a dataset; returns at once.
 
@@ -101,6 +102,8 @@ class Session:
                 queries.
             locate: ask XRootD redirectors which data servers have the files: workers read from their own host then if it
                 is one of them, and from the servers with the fewest readers.
+            seed: of random numbers that the analysis draws from numpy's, Python's or torch's own generators, or from one
+                that it brings along (0 to 2**62); see the guide for what is the same when it runs again.
 
         Raises:
             DatasetError: there are no such files.
@@ -117,6 +120,8 @@ class Session:
             raise ValueError(f"on_error={on_error!r}: it must be 'fail' or 'skip'")
         if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
             raise ValueError(f"timeout={timeout}: it must be more than 0 and at most {LONGEST_TIMEOUT:g} s, or None")
+        if not isinstance(seed, int) or not 0 <= seed <= MOST_SEED:
+            raise ValueError(f"seed={seed!r}: it must be a whole number from 0 to 2**62")
         packed = pack(analysis, [*self._modules, *listed(modules)], dataset.supply)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         expanded = dataset.expanded(list_files)
@@ -139,6 +144,7 @@ class Session:
                 most_readers=most_readers,
                 timeout=LONGEST_TIMEOUT if timeout is None else timeout,
                 credentials=credentials is not None,
+                seed=seed,
             ),
             [packed.blob, files, *expanded.supply, *secrets],
             credentials,

@@ -15,7 +15,7 @@ import eventmill as em
 import numpy as np
 import pytest
 import uproot
-from bench import Bench, Line, only
+from bench import Bench, only
 from eventmill.protocol import messages as m
 from eventmill.protocol.analysis import pack
 from eventmill.protocol.errors import DatasetError
@@ -25,7 +25,6 @@ from eventmill.worker.columns import Flat
 from eventmill.worker.failures import describe
 from eventmill.worker.isolation import GRAIN, IN_A_ROW, MOST_FAULTS, Fault, Isolation, between, gaps
 from eventmill.worker.readers import Reader
-from eventmill.worker.slot import SlotProcess
 from eventmill.worker.trouble import _may_pass
 from hypothesis import given
 from hypothesis import strategies as st
@@ -300,19 +299,13 @@ def test_listed_entries_are_skipped_by_their_positions(path: str, tmp_path: Path
 
 
 def test_a_lease_with_suspects_is_worked_on_in_small_bites(path: str, tmp_path: Path) -> None:
-    sizes = []
-
-    def analysis(events: Any) -> int:
-        sizes.append(len(events))
-        return 0
+    def analysis(events: Any) -> list[int]:
+        return [len(events)]
 
     lease = m.Lease(1, "q", 0, m.File(path, "Events"), 0, 50, 60.0, apart=True, bite=7)
-    line = Line()
-    process = SlotProcess(0, line, tmp_path)  # type: ignore[arg-type]
-    process.queries["q"] = slot.Running(m.Setup("q", "columnar", ""), b"")
-    process.queries["q"].task = slot.load(m.Setup("q", "columnar", ""), pack(analysis).blob, tmp_path)
-    process.queries["q"].task.function = analysis  # type: ignore[attr-defined]
-    process._process(lease)
+    bench = Bench(tmp_path, q=analysis)
+    bench.work(lease)
+    sizes = bench.results()["q"]
     assert max(sizes) == 7 and sum(sizes) == 50
 
 

@@ -7,6 +7,7 @@ of the one are taken out of `sys.modules`, and those of the other put back.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 import shutil
 import sys
@@ -21,6 +22,8 @@ from ..protocol.codec import Buffer
 from ..protocol.fingerprint import arrive
 from ..protocol.modules import OwnModule, top
 from ..protocol.places import shown
+from .seeding import Seed
+from .state import Snapshot
 from .tidy import tidy, use
 
 
@@ -35,6 +38,9 @@ class OwnModules:
         self._folders = folders
         self._loaded: dict[str, ModuleType] = {}
         self._hidden: dict[str, ModuleType] = {}
+        self._snapshot: Snapshot | None = None
+        self._remembered: set[str] = set()
+        self._imported: tuple[int, str] = 0, ""
 
     def enter(self) -> None:
         """From now on the user's code of this query runs, and that of no other."""
@@ -45,6 +51,41 @@ class OwnModules:
             sys.modules.update(self._loaded)
             sys.path[:0] = map(str, self._folders.values())
             _current = self
+
+    def remember(self) -> None:
+        """What is imported now is as its files make it: `restore` puts it back to that."""
+        if self._folders:
+            modules = self._present()
+            self._snapshot = Snapshot(modules.values(), lambda module: top(module) in self._folders)
+            self._remembered, self._imported = set(modules), _last_imported()
+
+    def restore(self, seed: Seed) -> None:
+        """Put everything in these modules back to what it was, generators of random numbers to what a seed makes of them.
+
+        A module that a call has imported may have been changed by the call, too: it is imported again.
+        """
+        if self._snapshot is None:
+            return
+        self._snapshot.restore(seed)
+        if self._imported == _last_imported():
+            return
+        new = [name for name in self._present() if name not in self._remembered]
+        for name in new:
+            del sys.modules[name]
+        for name in new:
+            importlib.import_module(name)
+        self._imported = _last_imported()
+        if new:
+            self.remember()
+            self._snapshot.restore(seed)
+
+    def holds(self, thing: object) -> bool:
+        """Whether a thing is in these modules and put back in place for each call."""
+        return self._snapshot is not None and self._snapshot.holds(thing)
+
+    def _present(self) -> dict[str, ModuleType]:
+        """The modules of our names that are imported."""
+        return {name: module for name, module in sys.modules.items() if top(name) in self._folders}
 
     def _leave(self) -> None:
         self._loaded = self._taken_out()
@@ -61,6 +102,11 @@ class OwnModules:
 def names_at_work() -> Collection[str]:
     """The names of the modules that came with the query whose turn it is."""
     return _current._folders.keys()
+
+
+def _last_imported() -> tuple[int, str]:
+    """Is another one when anything has been imported since: to look at all modules takes far longer."""
+    return len(sys.modules), next(reversed(sys.modules))
 
 
 _PART = ".unpacked-"

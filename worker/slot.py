@@ -45,6 +45,7 @@ from .packets import Compaction, Packet, Todo, is_of, packet_end
 from .prefetch import Openings, Plan, Prefetch, file_of, weight_of
 from .readers import Place, Reader, ReaderCache
 from .running import Running
+from .seeding import place_of
 from .selection import Selection, listed
 from .tasks import Source, Task, load, source_without_file
 from .view import View, drop, places
@@ -291,6 +292,7 @@ class SlotProcess:
             if news:
                 self._send(messages.Described(lease.query, lease.lease, lease.file.path), [news])
             self._check_columns(running, file, lease, task.branches or ())
+        task.turn_to(place_of(lease.file, file))
         if packet.revoked:
             return
         if not running.prepared:

@@ -15,7 +15,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from ..merge import Partial, Total, encode
+from ..merge import Partial, Total, detached, encode
 from ..protocol.analysis import Kernel, unpack
 from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError, EventmillError
@@ -29,9 +29,12 @@ from .items import ItemSource
 from .kernels import CompiledKernel
 from .missing import check_readable, missing_field
 from .modules import OwnModules, own_modules
+from .outliving import Outliving
 from .readers import Reader
+from .seeding import Seed, reseed
 from .selection import Selection
 from .sources import Traffic
+from .state import Snapshot, is_by_value
 from .view import View
 
 
@@ -65,14 +68,17 @@ def load(
     """
     modules = own_modules(blob, cache / "modules")
     modules.enter()
+    modules.restore(Seed(setup.seed))
     thing = unpack(blob)
+    if not isinstance(thing, Kernel):
+        modules.remember()
     if isinstance(thing, Kernel):
         task: Task = KernelTask(CompiledKernel(thing, cache / "kernels", at))
     elif setup.kind == "processor":
         task = ProcessorTask(thing)
     else:
         task = ItemTask(thing, at) if over == "items" else ColumnarTask(thing)
-    task.modules = modules
+    task.modules, task.seed = modules, Seed(setup.seed)
     return task
 
 
@@ -86,6 +92,8 @@ class Task(ABC):
 
     modules: OwnModules
     """The user's own modules, which have to be entered before her code runs, or what she made is pickled."""
+    seed: Seed
+    """Of the random numbers of the file at work."""
     branches: tuple[str, ...] | None = None
     """The branches that every bite reads, where that is known beforehand."""
     all_or_nothing = True
@@ -107,6 +115,10 @@ class Task(ABC):
         """As `run`, for any parts of the entries `[start, stop)`, of which `run` has just raised; they are read once."""
         held = Held(source, start, stop) if isinstance(source, Reader | View | Selection) else source
         return lambda low, high: self.run(held, file, low, high)
+
+    def turn_to(self, place: str) -> None:
+        """What comes next is of this file."""
+        self.seed = Seed(self.seed.query, place)
 
     def prepare(self, source: Source, file: File) -> None:  # noqa: B027 - most have nothing to prepare
         """Do, once a query, what its first bite would have to wait for: the time of a packet is to say how fast it was."""
@@ -141,6 +153,10 @@ class KernelTask(Task):
     def index(self) -> int | None:
         return self.kernel.current_index
 
+    def turn_to(self, place: str) -> None:
+        """What comes next is of this file."""
+        self.seed = Seed(self.seed.query, place)
+
     def prepare(self, source: Source, file: File) -> None:
         """Compile, or load what was compiled before, by running over no entries."""
         self.run(source, file, 0, 0)
@@ -163,31 +179,49 @@ class KernelTask(Task):
 
 
 class ColumnarTask(Task):
-    """A function of an awkward array of events, and of the file if it takes a second argument."""
+    """A function of an awkward array of events, and of the file if it takes a second argument.
 
-    def __init__(self, function: Callable[..., object]) -> None:
-        self.function = function
+    Each call finds the function, and all that it can change, as it came.
+    """
+
+    def __init__(self, function: Any) -> None:
         self.takes_file = _positional(function) > 1
         self.total = Total()
+        self._snapshot = Snapshot([function], is_by_value)
+        self._outliving = Outliving(lambda thing: self._snapshot.holds(thing) or self.modules.holds(thing))
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
+        events = source.events(start, stop)
         try:
-            partial = self._result(source.events(start, stop), file)
+            partial = self._result(self._fresh(start), events, file)
         except (AttributeError, ak.errors.FieldNotFoundError) as error:
             check_readable(source, error, start)
             raise
         self.total.add(partial)
 
-    def _result(self, events: Any, file: File) -> Partial:
+    def _fresh(self, entry: int) -> Any:
+        """The analysis as it came, for a call whose first entry is this one; random numbers begin where they do for it."""
+        seed = self.seed.at(entry)
+        reseed(seed)
+        self.modules.restore(seed)
+        (thing,) = self._snapshot.restore(seed)
+        return thing
+
+    def _result(self, function: Callable[..., object], events: Any, file: File) -> Partial:
         """What the function returns."""
         try:
-            return encode(self.function(events, file) if self.takes_file else self.function(events))
+            value = function(events, file) if self.takes_file else function(events)
         except (AttributeError, ak.errors.FieldNotFoundError) as error:
             if isinstance(raised(error), EventmillError):
                 raise raised(error) from None
             if isinstance(events, ak.Array) and (missing := missing_field(error, events)) is not None:
                 raise missing.with_traceback(error.__traceback__) from None
             raise
+        self._outliving.check(value)
+        partial = detached(encode(value))
+        del value
+        self._outliving.forget()
+        return partial
 
     def take(self) -> Partial:
         partial, self.total = self.total.partial(), Total()
@@ -219,7 +253,7 @@ class ItemTask(ColumnarTask):
         for index in range(stop - start):
             self._at[0] = index
             (item,) = source.events(start + index, start + index + 1)
-            total.add(self._result(item, file))
+            total.add(self._result(self._fresh(start + index), item, file))
         self.total.add(total.partial())
 
 
@@ -232,12 +266,14 @@ class ProcessorTask(ColumnarTask):
         return lambda low, high: self.run(source, file, low, high)  # it reads by itself
 
     def __init__(self, processor: Any) -> None:
-        super().__init__(processor.process)
+        super().__init__(processor)
+        self.takes_file = False
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         from coffea.nanoevents import NanoAODSchema, NanoEventsFactory  # type: ignore[import-not-found,unused-ignore]
 
-        schema = getattr(self.function.__self__, "schema", NanoAODSchema)  # type: ignore[attr-defined]
+        processor = self._fresh(start)
+        schema = getattr(processor, "schema", NanoAODSchema)
         if isinstance(source, Selection):
             reader, (first, last) = source.reader, source.covering(start, stop)
             assert isinstance(reader, Reader)  # the views of a processor are plain
@@ -252,7 +288,7 @@ class ProcessorTask(ColumnarTask):
         ).events()  # fmt: skip
         if isinstance(source, Selection):
             events = events[source.numbers(start, stop) - first]
-        self.total.add(encode(self.function(events)))
+        self.total.add(self._result(processor.process, events, file))
 
 
 def _positional(function: Callable[..., object]) -> int:
