@@ -115,7 +115,7 @@ class Plan:
         """What the analysis returns for these entries."""
         counts = np.zeros(self.size, np.int64)
         np.add.at(counts, numbers, 1)
-        return encode({"counts": counts, "bag": Bag(len(numbers))} if self.objects else counts)
+        return encode({"counts": counts, "bag": Bag(len(numbers))} if self.objects else counts, len(numbers))
 
     def used(self) -> NDArray[np.bool_]:
         """Which entries are to be in the result, the limit left aside."""

@@ -56,7 +56,7 @@ def samples() -> list[Frames]:
     file = m.File("f.root", "Events", "data", 100, {"x": 1.5, "y": None}, replicas=["g.root"], listed=[0, 3, 7, 9])
     worker = WorkerInfo("w-1", "host", 1, 2, 1, 3, 4, 5.0)
     query = m.QueryInfo("q1-1", "name", "me", "running", account, 1.0)
-    partial = encode({"h": Hist.new.Reg(10, 0, 1, name="x").Weight(), "n": 3, "a": np.arange(5)}).to_frames()
+    partial = encode({"h": Hist.new.Reg(10, 0, 1, name="x").Weight(), "n": 3, "a": np.arange(5)}, entries=9).to_frames()
     every: list[tuple[m.Message, Frames]] = [
         (m.Hello("worker", "w", python=PYTHON, host="h", pid=1), []),
         (m.Hello("session", "s", python=PYTHON), []),

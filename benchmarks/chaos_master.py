@@ -22,7 +22,7 @@ from eventmill.master.merger import Answer, Crowded, Merger, Taken, Unmergeable
 from eventmill.master.recorder import Recorder, Retrieved, Tidied, Written
 from eventmill.protocol import codec
 from eventmill.protocol.codec import Buffer
-from eventmill.protocol.errors import MergeError, RemoteProtocolError
+from eventmill.protocol.errors import CountError, MergeError, RemoteProtocolError
 
 from .chaos_clock import Clock, Line, Stopped
 
@@ -86,7 +86,7 @@ class StepMerger(Merger):
         """Do one task."""
         try:
             return self._do(task)
-        except (MergeError, RemoteProtocolError) as error:
+        except (CountError, MergeError, RemoteProtocolError) as error:
             return self._unmergeable(task, type(error).__name__, str(error))
 
 

@@ -15,8 +15,10 @@ from typing import TypeVar
 import msgspec
 from eventmill.master.core import MasterCore
 from eventmill.master.effects import Effect, Send
+from eventmill.merge import encode
 from eventmill.packetizer.ledger import Ledger
 from eventmill.protocol import messages
+from eventmill.protocol.codec import Frames
 from eventmill.protocol.messages import Message, Part
 
 T = TypeVar("T")
@@ -55,7 +57,7 @@ class Fleet:
     def submit(self) -> None:
         self.tell(b"session", "session", messages.Submit(1, "bench", "kernel", "bench"), self.submission)
 
-    def tell(self, identity: bytes, role: str, message: Message, frames: list[bytes] | None = None) -> None:
+    def tell(self, identity: bytes, role: str, message: Message, frames: Frames | None = None) -> None:
         begin = time.perf_counter()
         effects = self.core.receive(identity, role, message, frames or [], self.now)
         self.seconds += time.perf_counter() - begin
@@ -78,7 +80,8 @@ class Fleet:
         self.tell(identity, "worker", messages.Reached(query, number, lease.start + (stop - lease.start) // 2))
         seconds = (stop - lease.start) / SPEED
         self.tell(identity, "worker", messages.Finished(query, number, stop, seconds, seconds, 0))
-        self.tell(identity, "worker", messages.Commit(number, query, [Part(number, lease.start, stop)]))
+        frames = encode(None, stop - lease.start).to_frames()
+        self.tell(identity, "worker", messages.Commit(number, query, [Part(number, lease.start, stop)]), frames)
 
 
 def cost_of_decisions(slots: int, files: int, packets: int = 20_000) -> Cost:

@@ -16,9 +16,11 @@ from math import inf
 
 import msgspec
 
+from ..merge import entries_in
 from ..packetizer.placement import domain
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
+from ..protocol.counts import miscounted_total
 from ..protocol.messages import Failure, Message
 from .compactor import Compactor
 from .dispatcher import Dispatcher
@@ -238,8 +240,12 @@ class MasterCore:
             query = self.queries[it.number] = Query.restored(it, now, wall)
             # Workers count on from those that are in a report: two of one name would be taken for one.
             self._counter = max(self._counter, *(_number(name) for name in (it.number, *query.shares)))
-            if query.running and it.total:
-                self._do(Merge(it.number, it.total, ()))
+            if query.running:
+                counted = entries_in(it.total) if it.total else 0
+                if wrong := miscounted_total(counted, query.ledger.processed):
+                    self._lifecycle.fail_count(query, f"in the journal, {wrong}", now)
+                elif it.total:
+                    self._do(Merge(it.number, it.total, ()))
             self._lifecycle.end_if_complete(query, now)
             log.info("query %s is there again: %s", it.number, query.state)
         return self._done(now)

@@ -47,7 +47,8 @@ AGE = 30 * 86400.0
 """Seconds for which the result of a query that is over is kept."""
 PIECE = 64 * 2**20
 """A frame is stored in pieces of this many bytes; SQLite has a limit, and copies each piece once."""
-SCHEMA = 1
+SCHEMA = 2
+"""Since 2, a total counts the entries in it."""
 APPLICATION = int.from_bytes(b"evml", "big")
 """What SQLite's header says of whose database it is."""
 

@@ -13,9 +13,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
+
+from ..merge import entries_in
 from ..packetizer.ledger import OpenedFile
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
+from ..protocol.counts import miscounted_total
 from ..protocol.messages import Activity, Failure
 from .credit import Credit
 from .effects import (
@@ -189,6 +193,11 @@ class Lifecycle:
         query.failure, query.failure_frames = failure, list(frames)
         self.end(query, "failed", now)
 
+    def fail_count(self, query: Query, wrong: str, now: float) -> None:
+        """A result does not count the entries that it is said to hold: there is none."""
+        log.error("query %s: %s", query.number, wrong)
+        self.fail(query, Failure("count", "CountError", f"query {query.number}: {wrong}"), (), now)
+
     def unsendable(self, query: Query, reason: str, now: float) -> None:
         """The result of a query cannot be sent: it has none."""
         query.result, query.failure_frames, query.stored = (), (), None
@@ -269,13 +278,20 @@ class Lifecycle:
             self.end_if_complete(query, now)
 
     def taken(self, query: Query, frames: Sequence[Buffer], final: bool, now: float) -> None:
-        """The merger has taken a snapshot of the total."""
+        """The merger has taken a snapshot of the total: it is to count what the ledger has as processed, or had when a
+        snapshot was asked for."""
         query.taking = False
-        if final and not query.over:
+        if query.over or not (final or query.running):
+            return
+        counted, processed = entries_in(frames), query.ledger.processed
+        if counted > processed or (final and counted < processed):
+            self.fail_count(query, miscounted_total(counted, processed), now)
+        elif final:
             query.result = frames
             self.end(query, "done" if query.ledger.complete else "stopped", now)
-        elif query.running:
-            snapshot = messages.Snapshot(query.number, query.account(), query.seconds(now))
+        else:
+            account = msgspec.structs.replace(query.account(), processed=counted)
+            snapshot = messages.Snapshot(query.number, account, query.seconds(now))
             for peer, unseen in query.subscribers.items():
                 if not unseen:
                     query.subscribers[peer] = True

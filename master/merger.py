@@ -17,7 +17,8 @@ import zmq
 
 from ..merge import Partial, Total
 from ..protocol.codec import Buffer
-from ..protocol.errors import MergeError, RemoteProtocolError
+from ..protocol.counts import FAULT
+from ..protocol.errors import CountError, MergeError, RemoteProtocolError
 from ..protocol.messages import Failure
 from .effects import Checkpoint, Drop, Merge, MergerTask, Replace, Take, Tidy
 from .journal import Journal
@@ -110,7 +111,7 @@ class Merger:
             answer: Answer | None = None
             try:
                 answer = self._do(task)
-            except (MergeError, RemoteProtocolError) as error:
+            except (CountError, MergeError, RemoteProtocolError) as error:
                 answer = self._unmergeable(task, type(error).__name__, str(error))
             except Exception as error:
                 log.exception("%s failed", type(task).__name__)
@@ -139,6 +140,12 @@ class Merger:
                 sum_ = self._sums[task.query]
                 compacted = Total()
                 compacted.add(Partial.from_frames(task.frames))
+                aside = 0 if sum_.aside is None else sum_.aside.entries
+                if compacted.entries != aside:
+                    raise CountError(
+                        f"query {task.query}: a slot was given a total of {aside:,} entries, to merge the objects in it, "
+                        f"and gave back one of {compacted.entries:,}: {FAULT}"
+                    )
                 compacted.add(sum_.total.partial())
                 self._sums[task.query] = Sum(compacted)
             case Drop():

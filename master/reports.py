@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 
+from ..merge import entries_in
 from ..packetizer.leases import Lease, StaleLease
 from ..packetizer.ledger import Gap
 from ..packetizer.listing import Listing
 from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.column_types import changed_type
+from ..protocol.errors import CountError, RemoteProtocolError
 from ..protocol.messages import Failure, Message, Part
 from ..protocol.usage import Usage
 from .compactor import Compactor
@@ -210,10 +212,14 @@ class Reports:
             twins = [leases[twin] for part in message.parts if (twin := leases[part.lease].twin) is not None]
             gaps = [Gap(part.lease, gap.start, gap.stop, gap.reason) for part in message.parts for gap in part.gaps]
             files = [leases[part.lease].file for part in message.parts]
+            spans = [(part.lease, part.start, part.stop) for part in message.parts]
             try:
-                query.ledger.commit([(part.lease, part.start, part.stop) for part in message.parts], gaps)
+                query.ledger.commit(spans, gaps, entries_in(frames))
             except StaleLease as error:
                 reason = str(error)
+            except (CountError, RemoteProtocolError) as error:
+                reason = f"query {query.number}, worker {worker.name}: {error}"
+                self._lifecycle.fail(query, Failure("count", type(error).__name__, reason), (), now)
             else:
                 done = [it for file, part in zip(files, message.parts, strict=True) for it in _without_gaps(file, part)]
                 self._lifecycle.merge(query, frames, done)
@@ -244,7 +250,7 @@ class Reports:
         if failure.kind == "data" and query.try_again(lease, message.failure.path, failure, now):
             log.warning("query %s: %s; it will be tried again", query.number, failure.message)
             self._dispatcher.give_back(worker, (query.number, message.lease), now)
-        elif query.submit.on_error == "skip":
+        elif query.submit.on_error == "skip" and failure.kind != "count":
             self._lifecycle.skip(query, failure, frames)
             reason = f"{failure.error}: {failure.message}"
             query.ledger.fail(message.lease, reason, *query.at_fault(lease, failure))

@@ -17,6 +17,8 @@ from random import Random
 
 import msgspec
 
+from ..merge import Partial, Total
+from ..merge.nodes import Nothing
 from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.errors import LocalProtocolError
@@ -75,6 +77,7 @@ class Simulation:
         self._by_path = {file.path: file for file in self._files}
         self._of_lease: dict[int, int] = {}
         self._done: list[tuple[int, int, int]] = []
+        self._total = Total()
         self._deadline = 0.0
         self._planned = 0.0
         self._trace = hashlib.blake2b(digest_size=8) if trace else None
@@ -223,7 +226,11 @@ class Simulation:
         self.clock.at(now + link.latency, self._arrive, (worker.identity, message))
 
     def _arrive(self, what: tuple[bytes, Message]) -> None:
-        self._receive(what[0], "worker", what[1])
+        identity, message = what
+        frames: Frames = ()
+        if isinstance(message, messages.Commit):
+            frames = Partial(Nothing(), sum(part.stop - part.start for part in message.parts)).to_frames()
+        self._receive(identity, "worker", message, frames)
 
     def _receive(self, identity: bytes, role: str, message: Message, frames: Frames = ()) -> None:
         self.messages += 1
@@ -239,8 +246,11 @@ class Simulation:
         for effect in todo:
             if type(effect) is effects.Send:
                 self._say(effect.peer, effect.message)
+            elif type(effect) is effects.Merge:
+                self._total.add(Partial.from_frames(effect.frames))
             elif type(effect) is effects.Take:
-                self._carry_out(self.core.taken(effect.query, (), effect.final, self.clock.now))
+                total = self._total.partial().to_frames()
+                self._carry_out(self.core.taken(effect.query, total, effect.final, self.clock.now))
         self._deadline = self.core.deadline()
         if self._check:
             self.core.check()

@@ -6,7 +6,17 @@ session decodes. Only `encode`, `detached`, `decode` and `compact` touch the use
 
 from .encode import compact, decode, detached, encode
 from .histograms import FilledHistogram, HistogramTemplate
-from .partial import Partial
+from .partial import Partial, entries_in
 from .total import Total
 
-__all__ = ["FilledHistogram", "HistogramTemplate", "Partial", "Total", "compact", "decode", "detached", "encode"]
+__all__ = [
+    "FilledHistogram",
+    "HistogramTemplate",
+    "Partial",
+    "Total",
+    "compact",
+    "decode",
+    "detached",
+    "encode",
+    "entries_in",
+]

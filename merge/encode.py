@@ -31,8 +31,8 @@ _PLAIN = frozenset({*_BUILTIN, collections.Counter, collections.defaultdict})
 _ARRAYS = (np.ndarray, np.memmap)  # other kinds of arrays have a meaning of their own: masks, units, algebra
 
 
-def encode(value: object) -> Partial:
-    """What an analysis returned for some entries, ready to be merged. Arrays and histograms are copied.
+def encode(value: object, entries: int = 0) -> Partial:
+    """What an analysis returned for so many entries, ready to be merged. Arrays and histograms are copied.
 
     Objects of the user's own classes are not, see `detached`.
 
@@ -40,10 +40,10 @@ def encode(value: object) -> Partial:
 
     Example::
 
-        encode({"mass": Hist.new.Reg(100, 0, 200).Double().fill(m), "passed": len(m)})
+        encode({"mass": Hist.new.Reg(100, 0, 200).Double().fill(m), "passed": len(m)}, entries=len(events))
     """
     try:
-        return Partial(_tree(value, 0))
+        return Partial(_tree(value, 0), entries)
     except Unmergeable as refusal:
         raise refusal.error() from refusal.__cause__
 
@@ -60,12 +60,12 @@ def decode(partial: Partial) -> object:
 
 
 def compact(partial: Partial) -> Partial:
-    """The same result, each of the user's objects merged into one part and each awkward array into one chunk.
+    """The same result, of as many entries: each of the user's objects in one part and each awkward array in one chunk.
 
     Runs the user's code, so in a slot. Raises MergeError when that fails.
     """
     try:
-        return Partial(_compacted(partial.tree))
+        return Partial(_compacted(partial.tree), partial.entries)
     except Unmergeable as refusal:
         raise refusal.error() from refusal.__cause__
 

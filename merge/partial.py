@@ -16,23 +16,36 @@ MAX_DIMENSIONS = 32
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
+_COUNT = 8
+"""The first bytes of a partial result, the highest first, are how many entries are in it."""
+
+
 class Partial:
-    """A result as a tree of nodes; never changes.
+    """A result as a tree of nodes, and how many entries have been added to it; never changes.
+
+    Args:
+        tree: what the analysis returned for them.
+        entries: counted where that was added, and added up as it is: a result that lacks entries, or has some twice,
+            says so itself.
 
     Example::
 
-        partial = encode({"mass": histogram, "events": 1000})
+        partial = encode({"mass": histogram, "events": 1000}, entries=1000)
         frames = partial.to_frames()                 # what a commit carries
         Partial.from_frames(frames).nbytes
     """
 
-    __slots__ = ("tree",)
+    __slots__ = ("entries", "tree")
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, entries: int = 0) -> None:
         self.tree = tree
+        self.entries = entries
 
     def to_frames(self) -> list[Frame]:
-        """The tree as MessagePack, then one frame a buffer, not copied. MergeError when an object does not pickle."""
+        """The number of entries and the tree as MessagePack, then one frame a buffer, not copied.
+
+        Raises MergeError when an object does not pickle.
+        """
         buffers: list[Frame] = []
 
         def put_aside(value: object) -> object:
@@ -43,8 +56,8 @@ class Partial:
             buffers.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
             return len(buffers) - 1, _NAMES[value.dtype], value.shape
 
-        header = msgspec.msgpack.encode(self.tree, enc_hook=put_aside)
-        return [header, *buffers]
+        tree = msgspec.msgpack.encode(self.tree, enc_hook=put_aside)
+        return [self.entries.to_bytes(_COUNT, "big") + tree, *buffers]
 
     @classmethod
     def from_frames(cls, frames: Sequence[Frame]) -> Partial:
@@ -52,11 +65,10 @@ class Partial:
 
         Raises RemoteProtocolError for anything that `to_frames` could not have made, and nothing else.
         """
-        if not frames:
-            raise RemoteProtocolError("a partial result needs a frame")
+        entries = entries_in(frames)
         buffers = _Buffers(frames[1:])
         try:
-            tree: Tree = msgspec.msgpack.decode(frames[0], type=Tree, dec_hook=buffers.take)
+            tree: Tree = msgspec.msgpack.decode(memoryview(frames[0])[_COUNT:], type=Tree, dec_hook=buffers.take)
             levels = depth(tree)
         except (
             msgspec.MsgspecError,
@@ -72,7 +84,7 @@ class Partial:
             raise RemoteProtocolError(f"a partial result with {buffers.unused} frames that nothing refers to")
         if levels > MAX_DEPTH:
             raise RemoteProtocolError(f"a partial result nested deeper than {MAX_DEPTH}")
-        return cls(tree)
+        return cls(tree, entries)
 
     @property
     def nbytes(self) -> int:
@@ -85,7 +97,17 @@ class Partial:
         return max((len(node.parts) for node in walk(self.tree) if isinstance(node, Pickled)), default=0)
 
     def __repr__(self) -> str:
-        return f"Partial({self.tree!r})"
+        return f"Partial({self.tree!r}, {self.entries})"
+
+
+def entries_in(frames: Sequence[Frame]) -> int:
+    """How many entries are in the partial result that these frames are of, without a look at the rest of it.
+
+    Raises RemoteProtocolError when they are of none.
+    """
+    if not frames or len(frames[0]) < _COUNT:
+        raise RemoteProtocolError("a partial result needs a frame that says how many entries are in it")
+    return int.from_bytes(bytes(frames[0][:_COUNT]), "big")
 
 
 class _Buffers:

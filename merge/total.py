@@ -19,28 +19,35 @@ class Total:
     Example::
 
         total = Total()
-        total.add(encode({"events": 10}))
-        total.add(encode({"events": 5}))
-        decode(total.partial())                      # {"events": 15}
+        total.add(encode({"muons": 7}, entries=10))
+        total.add(encode({"muons": 3}, entries=5))
+        decode(total.partial())                      # {"muons": 10}, of 15 entries
     """
 
-    __slots__ = ("_sum",)
+    __slots__ = ("_entries", "_sum")
 
     def __init__(self) -> None:
         self._sum: Sum[Any] | None = None
+        self._entries = 0
 
     def add(self, partial: Partial) -> None:
-        """Add a partial result. MergeError, with the place in it, if it does not fit: nothing is added then."""
+        """Add a partial result and its entries. MergeError, which says where, if it does not fit: nothing is added then."""
         with np.errstate(all="ignore"):  # inf and nan in a user's histogram are no news here
             try:
                 check(self._sum, partial.tree)
             except Unmergeable as refusal:
                 raise refusal.error() from refusal.__cause__
             self._sum = added(self._sum, partial.tree)
+        self._entries += partial.entries
 
     def partial(self) -> Partial:
         """A snapshot of the total, which later `add`s do not change. Arrays are not copied until the next `add`."""
-        return Partial(tree_of(self._sum))
+        return Partial(tree_of(self._sum), self._entries)
+
+    @property
+    def entries(self) -> int:
+        """How many entries have been added."""
+        return self._entries
 
     @property
     def nbytes(self) -> int:

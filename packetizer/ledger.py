@@ -18,7 +18,7 @@ another holder's lease of the same entries. The first commit of either kills the
 
 A lease shrinks from the front by commits and from the back when its slot stops early; it is gone when nothing is left
 of it. Only a live lease can be committed, and a commit of several parts stands or falls as a whole: that is why every
-event is counted exactly once.
+event is counted exactly once. That the result of a commit holds these entries, and no others, its own count says.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..protocol.counts import miscount
+from ..protocol.errors import CountError
 from .leases import TRANSITIONS, Lease, Stage, StaleLease
 from .ranges import Ranges
 
@@ -350,17 +352,23 @@ class Ledger:
             self._shrink(lease, stop)
             self._close(lease, "truncate")
 
-    def commit(self, parts: Iterable[tuple[int, int, int]], gaps: Iterable[Gap] = ()) -> int:
+    def commit(
+        self, parts: Iterable[tuple[int, int, int]], gaps: Iterable[Gap] = (), counted: int | None = None
+    ) -> int:
         """Mark the parts `(lease, start, stop)` done, all or none, but for the gaps in them, which have failed.
 
-        Returns the number of entries that are done now.
+        `counted` are the entries that their partial result says are in it. Returns the number of entries that are done now.
 
         Raises:
             StaleLease: a lease is not live, a part is not the front of what is left of its lease, or a gap is not in a
                 part. Nothing changed.
+            CountError: the result does not count the entries of the parts. Nothing changed.
         """
         parts, gaps = list(parts), list(gaps)
         self._check_commit(parts, gaps)
+        failed = sum(gap.stop - gap.start for gap in gaps)
+        if counted is not None and (wrong := miscount(counted, parts, failed)):
+            raise CountError(wrong)
         for number, start, stop in parts:
             lease = self.leases[number]
             state = self.files[lease.file]
@@ -377,7 +385,6 @@ class Ledger:
             lease.start, lease.committed = stop, True
             if stop == lease.stop and lease.finished:
                 self._close(lease, "commit")
-        failed = sum(gap.stop - gap.start for gap in gaps)
         entries = sum(stop - start for _, start, stop in parts) - failed
         self.leased -= entries + failed
         self.processed += entries

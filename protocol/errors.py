@@ -41,6 +41,10 @@ class QueryFailed(EventmillError):
     """A query ended without a result for a reason that is in neither the data nor the analysis."""
 
 
+class CountError(QueryFailed):
+    """A result does not count the entries that it is said to hold: a fault of eventmill's, and no result is given."""
+
+
 class ProtocolError(EventmillError):
     """A message that must not be: see the two kinds below."""
 

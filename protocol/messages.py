@@ -18,7 +18,7 @@ from .column_types import MOST_COLUMNS, ColumnType
 from .usage import WorkerInfo
 from .values import MOST, NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker"]
@@ -80,6 +80,11 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     stop: NonNegative
     gaps: list[Gap] = []
 
+    @property
+    def skipped(self) -> int:
+        """Entries of its gaps."""
+        return sum(gap.stop - gap.start for gap in self.gaps)
+
 
 class LeaseKey(msgspec.Struct, frozen=True, array_like=True):
     """A lease, named from outside its query."""
@@ -93,11 +98,12 @@ class Failure(msgspec.Struct, frozen=True):
 
     `transient` errors, such as a server that does not answer, may be gone when it is tried again. `missing` is the name of
     the branch that a file has not, `notes` are those of the exception.
-    `kind` says whose fault it is: the user's code ("analysis"), the input ("data"), or the slot that vanished ("slot").
+    `kind` says whose fault it is: the user's code ("analysis"), the input ("data"), the slot that vanished ("slot"), or
+    ours, since a partial result does not count the entries that it is said to hold ("count"): that one is never skipped.
     The exception itself, pickled, travels as a frame behind the message, so that the session can raise it again.
     """
 
-    kind: Literal["analysis", "data", "slot"]
+    kind: Literal["analysis", "data", "slot", "count"]
     error: Word
     message: Words
     notes: Words = ""
@@ -574,7 +580,7 @@ class Finished(Message, frozen=True):
 
 
 class Commit(Message, frozen=True):
-    """Ranges and their partial result: both count, or neither does. Frames: the partial result."""
+    """Ranges and their partial result: both count, or neither does. Frames: the partial result, which counts its entries."""
 
     commit: NonNegative
     query: Word

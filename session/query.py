@@ -17,7 +17,7 @@ import msgspec
 from ..protocol import errors, messages
 from ..protocol.codec import Buffer
 from ..protocol.credentials import Credentials
-from ..protocol.errors import AnalysisError, EventmillError, QueryFailed
+from ..protocol.errors import AnalysisError, CountError, EventmillError, QueryFailed
 from ..protocol.messages import Account, Failure, Message, State
 from .progress import ProgressDisplay
 from .report import Report
@@ -225,6 +225,10 @@ class Query:
             raise rebuild(self._failure, self._exception, result.account.files)
         if result.state == "aborted":
             raise QueryFailed(f"query {self.name} was aborted: there is no result")
+        try:
+            result.check_count()
+        except CountError as error:
+            raise CountError(f"query {self.id} {self.name!r}: {error}") from None
         if result.returned_none:
             warnings.warn(RETURNED_NONE, stacklevel=3)
         return result

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..merge import Partial, Total, compact, decode
+from ..merge import Partial, Total, compact, decode, entries_in
 from ..merge.nodes import Nothing
 from ..packetizer.dataset import Dataset
 from ..protocol.codec import Frames
-from ..protocol.errors import AnalysisError, DatasetError, QueryFailed
+from ..protocol.counts import miscounted_total
+from ..protocol.errors import AnalysisError, CountError, DatasetError, QueryFailed
 from ..protocol.messages import Account, File, LostRange, State
 
 RETURNED_NONE = "the analysis returned None: is a return missing?"
@@ -180,6 +181,16 @@ class Snapshot:
 class Result(Snapshot):
     """The result of a query that is over: all of the dataset ("done"), or what was merged when it was stopped."""
 
+    def check_count(self) -> None:
+        """Compare the entries that the result counts in itself with those that the account has as processed.
+
+        Raises:
+            CountError: they differ.
+        """
+        counted = entries_in(self._frames) if self._frames else 0
+        if wrong := miscounted_total(counted, self.account.processed):
+            raise CountError(wrong)
+
     def merged(self, rest: Result) -> Result:
         """This result together with that of what was missing in it (`account.failed_dataset()`).
 
@@ -209,7 +220,9 @@ class Result(Snapshot):
             workers_lost=mine.workers_lost + other.workers_lost,
             notes=[*mine.notes, *other.notes],
         )
-        return Result(compact(total.partial()).to_frames(), account, self.seconds + rest.seconds, rest.state)
+        whole = Result(compact(total.partial()).to_frames(), account, self.seconds + rest.seconds, rest.state)
+        whole.check_count()
+        return whole
 
 
 def dataset_of(lost: Sequence[LostRange]) -> Dataset:

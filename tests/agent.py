@@ -29,7 +29,10 @@ class Agent:
         return effects
 
     def slot(self, index: int, message: m.Message, value: object = None, now: float = 0.0) -> list[Effect]:
-        frames = encode(value).to_frames() if isinstance(message, m.Commit) else []
+        frames = []
+        if isinstance(message, m.Commit):
+            entries = sum(part.stop - part.start - part.skipped for part in message.parts)
+            frames = encode(value, entries).to_frames()
         effects = self.core.from_slot(index, message, frames, now)
         self.core.check()
         return effects

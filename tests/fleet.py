@@ -1,7 +1,7 @@
 """A little world around the master core: sessions and workers that exchange messages with it in virtual time.
 
 The workers here know nothing of reading or merging; they keep to the protocol, at random speeds, and die at random. The
-partial result of a range is the list of its entries, so that a test can see which entries were merged, and how often.
+partial result of a range is a Counter of its entries, so that a test can see which entries were merged, and how often.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import random
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from eventmill.master import effects
 from eventmill.master.core import MasterCore
 from eventmill.master.journal import Journal
 from eventmill.master.recorder import Recorder, Retrieved, Tidied, Written
+from eventmill.merge import Partial, decode, encode
 from eventmill.protocol import messages as m
+from eventmill.protocol.codec import Buffer
 
 PYTHON = "3.11"
 
@@ -87,7 +90,7 @@ class World:
         self.merged[accepted[-1].query] = Counter()
         return accepted[-1].query
 
-    def tell(self, identity: bytes, role: str, message: m.Message, frames: list[bytes] | None = None) -> None:
+    def tell(self, identity: bytes, role: str, message: m.Message, frames: Sequence[Buffer] | None = None) -> None:
         self.sent.append(message)
         self.carry_out(self.core.receive(identity, role, message, frames or [], self.now))
 
@@ -135,10 +138,11 @@ class World:
         worker.waiting = []
         for (query, _), mine in together.items():
             parts = [m.Part(lease.lease, start, stop) for lease, start, stop in mine]
-            entries = [(lease.file.path, entry) for lease, start, stop in mine for entry in real(lease, start, stop)]
+            entries = Counter(
+                (lease.file.path, entry) for lease, start, stop in mine for entry in real(lease, start, stop)
+            )
             self.commits += 1
-            frames = [msgspec.msgpack.encode(entries)]
-            self.tell(worker.identity, "worker", m.Commit(self.commits, query, parts), frames)
+            self.tell(worker.identity, "worker", m.Commit(self.commits, query, parts), packed(entries))
 
     def answer(self, worker: FakeWorker) -> None:
         """Answer a truncation, as far as it still makes sense."""
@@ -184,8 +188,7 @@ class World:
         """Do what the merger is asked for."""
         match task:
             case effects.Merge(query, frames):
-                for path, entry in msgspec.msgpack.decode(frames[0]):
-                    self.merged[query][path, entry] += 1
+                self.merged[query] += unpacked(frames)
             case effects.Replace():
                 self.replaced.append(task)
             case effects.Take():
@@ -237,7 +240,7 @@ class World:
 
     def take(self) -> None:
         task = self.to_take.pop(0)
-        self.carry_out(self.core.taken(task.query, [], task.final, self.now))
+        self.carry_out(self.core.taken(task.query, packed(self.merged[task.query]), task.final, self.now))
 
     def run(self) -> None:
         """Let things happen until nothing can."""
@@ -318,17 +321,15 @@ class JournaledWorld(World):
         task, core, now = self.tasks.popleft(), self.core, self.now
         match task:
             case effects.Merge(query, frames, parts):
-                total = self.totals.setdefault(query, Counter())
-                total.update((path, entry) for path, entry in msgspec.msgpack.decode(frames[0]))
+                self.totals[query] = self.totals.get(query, Counter()) + unpacked(frames)
                 self.recorder.merged(query, parts)
                 return
             case effects.Take(query, final):
                 self.merged[query] = self.totals.get(query, Counter()).copy()
-                self.carry_out(core.taken(query, [b"result"], final, now))
+                self.carry_out(core.taken(query, packed(self.merged[query]), final, now))
                 return
             case effects.Checkpoint(query):
-                total = list(self.totals.get(query, Counter()).elements())
-                answer: object = self.recorder.checkpoint(task, [msgspec.msgpack.encode(total)])
+                answer: object = self.recorder.checkpoint(task, packed(self.totals.get(query, Counter())))
             case effects.Drop(query):
                 self.totals.pop(query, None)
                 return
@@ -341,6 +342,16 @@ class JournaledWorld(World):
                 self.carry_out(core.retrieved(query, peer, read, problem, now))
             case Tidied(removed, written):
                 self.carry_out(core.tidied(removed, written, now))
+
+
+def packed(entries: Counter[tuple[str, int]]) -> list[bytes]:
+    """The partial result of entries."""
+    return [bytes(frame) for frame in encode(entries, entries.total()).to_frames()]
+
+
+def unpacked(frames: list[bytes]) -> Counter[tuple[str, int]]:
+    """The entries of a partial result."""
+    return Counter(decode(Partial.from_frames(frames)))
 
 
 def entries_of(runs: list[int]) -> list[int]:

@@ -45,7 +45,7 @@ NOTHING = Account(total=1000, estimated=True, files=2, files_opened=1)
 
 def result_of(value: Any, account: Account = DONE, state: messages.State = "done") -> Result:
     """A result as it arrives: its frames are views of memory that is not Python's."""
-    frames = [memoryview(bytearray(frame)) for frame in encode(value).to_frames()]
+    frames = [memoryview(bytearray(frame)) for frame in encode(value, account.processed).to_frames()]
     return Result(frames, account, 1.5, state)
 
 

@@ -184,7 +184,7 @@ def test_every_number_of_a_kernel_is_the_one_of_a_fresh_generator(cache: Path, s
     first = 50 * (10**18 // 50) - 50
     compiled = CompiledKernel(exactly, cache)
     compiled.run(CycleSource(seed).read(exactly.branches, first, first + 50), first)
-    drawn: Any = compiled.take()["drawn"]
+    drawn: Any = compiled.take()[0]["drawn"]
     for row, cycle in enumerate(range(first, first + 50)):
         random = numpys(cycle, seed=seed)
         expected = random.random(), random.normal(3.0, 2.0), random.exponential(4.0), random.poisson(20.0)

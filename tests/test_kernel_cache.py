@@ -62,7 +62,7 @@ PROCESS = """
     def f(h, x): h.fill(helper(x), weight=x)
     compiled = CompiledKernel(f, Path(sys.argv[1]))
     compiled.run({"x": Flat(np.array([1.0, 2.0, 3.0]))}, 0)
-    print(compiled.compiled, compiled.loaded, compiled.take()["h"].array["value"].sum())
+    print(compiled.compiled, compiled.loaded, compiled.take()[0]["h"].array["value"].sum())
 """
 
 
@@ -146,7 +146,7 @@ def test_a_cache_folder_that_cannot_be_used_costs_a_compilation_and_a_line_in_th
     compiled = CompiledKernel(thing, tmp_path / "file" / "kernels")
     for dtype in ("f4", "f8"):
         compiled.run({"x": flat(1.0, dtype=dtype)}, 0)
-    assert (compiled.compiled, compiled.take()["out"]) == (2, 4.0)
+    assert (compiled.compiled, compiled.take()[0]["out"]) == (2, 4.0)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "every slot compiles by itself" in caplog.text
 
@@ -229,7 +229,7 @@ SLOTS = '''
         exec(source.format(value=value), namespace)
         compiled = CompiledKernel(kernel(h=Hist.new.Reg(10, 0, 100).Weight())(namespace["f"]), Path(sys.argv[1]))
         compiled.run({"x": Flat(np.array([3.0]))}, 0)
-        cells = compiled.take()["h"].array["value"]
+        cells = compiled.take()[0]["h"].array["value"]
         print(value, compiled.compiled, compiled.loaded, np.flatnonzero(cells)[0], flush=True)
     warm()
     for values in (["5.0"], ["15.0"], ["5.0", "15.0"]):

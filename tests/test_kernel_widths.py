@@ -34,7 +34,7 @@ def filled(thing: Any, cache: Path, pieces: int = 1, **columns: Column) -> dict[
     compiled = CompiledKernel(thing, cache)
     for low, high in zip(*[np.linspace(0, N, pieces + 1).astype(int)[i : pieces + i] for i in (0, 1)], strict=True):
         compiled.run({name: column.slice(int(low), int(high)) for name, column in columns.items()}, int(low))
-    return {name: getattr(out, "array", out) for name, out in compiled.take().items()}
+    return {name: getattr(out, "array", out) for name, out in compiled.take()[0].items()}
 
 
 def test_the_dimuon_spectrum_is_that_of_64_bits(cache: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_range_is_run_again_in_64_bits(cache: Path) -> None:
     for start, stop in ((0, 1), (BLOCK - 1, BLOCK + 1), (100, 700), (N - 1, N), (5, 5)):
         compiled.run_again(start, stop)
         sum_of = content[x.offsets[start] : x.offsets[stop]].sum()
-        seen: Any = compiled.take()["seen"]
+        seen: Any = compiled.take()[0]["seen"]
         assert math.isclose(seen[0], sum_of, rel_tol=1e-12)
 
 

@@ -38,7 +38,7 @@ def run(thing: Kernel, cache: Path, **columns: Column) -> dict[str, Any]:
     """All outputs of a kernel after one run, histograms as arrays."""
     compiled = CompiledKernel(thing, cache)
     compiled.run(columns, 0)
-    return {name: out.array if isinstance(out, FilledHistogram) else out for name, out in compiled.take().items()}
+    return {name: out.array if isinstance(out, FilledHistogram) else out for name, out in compiled.take()[0].items()}
 
 
 def same_bits(mine: NDArray[Any], histogram: Any) -> bool:
@@ -205,7 +205,7 @@ def test_a_double_storage_filled_with_weights_has_no_known_variances(cache: Path
     known = []
     for x in (0.5, 1.5):
         compiled.run({"x": flat(x)}, 0)
-        known.append([out.variance_known for out in compiled.take().values()])  # type: ignore[attr-defined]
+        known.append([out.variance_known for out in compiled.take()[0].values()])  # type: ignore[attr-defined]
     assert known == [[True, True], [True, False]]
 
 
@@ -294,13 +294,13 @@ def test_take_returns_what_came_since_the_last_take_and_never_changes_it(cache: 
     compiled = CompiledKernel(count, cache)
     compiled.run({"x": flat(0.5, 1.5)}, 0)
     compiled.run({"x": flat(0.5)}, 2)
-    first: Any = compiled.take()
+    first: Any = compiled.take()[0]
     compiled.run({"x": flat(1.5)}, 3)
-    second: Any = compiled.take()
+    second: Any = compiled.take()[0]
     assert [list(out) for out in (first, second)] == [["spectrum", "seen"]] * 2
     assert (first["seen"].tolist(), first["spectrum"].array.tolist()) == ([3], [0, 2, 1, 0])
     assert (second["seen"].tolist(), second["spectrum"].array.tolist()) == ([1], [0, 0, 1, 0])
-    assert compiled.take()["seen"] == [0]
+    assert compiled.take()[0]["seen"] == [0]
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "u1", "u2", "u4", "f2", "f4", "c8", ">i2", ">f4"])

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from eventmill.packetizer.supply import Supply
 from eventmill.protocol import messages as m
-from fleet import FakeWorker, World, entries_of
+from fleet import FakeWorker, World, entries_of, packed
 
 
 def world(lengths: list[int], workers: int = 1, slots: int = 2, **hello: object) -> World:
@@ -73,7 +73,8 @@ def test_what_a_mask_leaves_is_told_by_the_slot_that_opens_the_file() -> None:
     rest = leases(made, b"worker0", query)[1]
     assert (rest.start, rest.stop, rest.runs) == (100, 300, [1100, 1200, 2000, 2100])
     made.tell(b"worker0", "worker", m.Finished(query, opening.lease, 100, 0.1, 0.0, 0))
-    made.tell(b"worker0", "worker", m.Commit(1, query, [m.Part(opening.lease, 0, 100)]), [b"\x90"])
+    entries = Counter(("file0", entry) for entry in range(1000, 1100))
+    made.tell(b"worker0", "worker", m.Commit(1, query, [m.Part(opening.lease, 0, 100)]), packed(entries))
     made.tell(b"worker0", "worker", m.Failed(query, rest.lease, m.Failure("data", "DatasetError", "no")))
     made.run()
     assert made.ended[query].account.failed == 200

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import awkward as ak
 import numpy as np
 import pytest
-from eventmill.merge import Partial, Total, compact, decode, encode
+from eventmill.merge import Partial, Total, compact, decode, encode, entries_in
 from eventmill.merge.sums import RULES
 from eventmill.protocol.errors import MergeError, RemoteProtocolError
 
@@ -314,6 +314,25 @@ def test_arrays_travel_without_a_copy() -> None:
     assert partial.nbytes == sum(map(len, frames)) > 8000
 
 
+COUNT = bytes([0, 0, 0, 0, 0, 0, 3, 232])
+"""Before its tree, a partial result says that it is of 1,000 entries."""
+
+
+def test_a_partial_counts_its_entries_and_a_total_adds_them_up() -> None:
+    """With the values, also of packets for which an analysis returned nothing, or merged in a slot."""
+    total = Total()
+    for value, entries in ((1, 10), (None, 5), (2, 0), (3, 985)):
+        frames = encode([Extremum(1), value], entries).to_frames()
+        assert entries_in(frames) == entries
+        total.add(Partial.from_frames(frames))
+    partial = Partial.from_frames(total.partial().to_frames())
+    assert bytes(total.partial().to_frames()[0][:8]) == COUNT
+    assert total.entries == partial.entries == compact(partial).entries == 1000
+    with pytest.raises(MergeError):
+        total.add(encode("another kind", 7))
+    assert total.entries == 1000, "nothing was added"
+
+
 @pytest.mark.parametrize(
     "frames",
     [
@@ -339,14 +358,17 @@ def test_malformed_frames_are_refused(frames: list[bytes | memoryview]) -> None:
     """Whatever a peer sends, it is an error of the protocol and nothing worse."""
     with pytest.raises(RemoteProtocolError):
         Partial.from_frames(frames)
+    if frames and len(frames[0]) < 100:
+        with pytest.raises(RemoteProtocolError):
+            Partial.from_frames([COUNT + bytes(frames[0]), *frames[1:]])
 
 
 def test_nesting_ends_at_64_for_peers_too() -> None:
     """A deep tree from a peer cannot exhaust the master's stack later on."""
     deep = b"\x92\xa4List\x91" * 65 + b"\x91\xa7Nothing"
     with pytest.raises(RemoteProtocolError, match="nested deeper than 64"):
-        Partial.from_frames([deep])
-    Partial.from_frames([deep[len(b"\x92\xa4List\x91") :]])
+        Partial.from_frames([COUNT + deep])
+    Partial.from_frames([COUNT + deep[len(b"\x92\xa4List\x91") :]])
 
 
 def test_master_merges_without_the_users_libraries() -> None:

@@ -29,10 +29,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..merge import Partial, Total
+from ..merge import Partial, Total, entries_in
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
-from ..protocol.errors import EventmillError, LocalProtocolError
+from ..protocol.counts import miscount
+from ..protocol.errors import CountError, EventmillError, LocalProtocolError
 from ..protocol.messages import LeaseKey, Message, Part
 from .board import Bite
 from .effects import Effect, Fork, Kill, Leave, Order, ToMaster, ToSlot
@@ -449,16 +450,20 @@ class AgentCore:
         live = [lease for part in message.parts if (lease := slot.leases.get((message.query, part.lease))) is not None]
         if query is None or not live:
             return
-        if len(live) < len(message.parts) or any(lease.apart for lease in live):
-            self._commit_apart(slot, message, frames)
-            return
         try:
-            query.total.add(Partial.from_frames(frames))
+            if len(live) < len(message.parts) or any(lease.apart for lease in live):
+                self._check_count(message, entries_in(frames))
+                self._commit_apart(slot, message, frames)
+                return
+            partial = Partial.from_frames(frames)
+            self._check_count(message, partial.entries)
+            query.total.add(partial)
         except (EventmillError, MemoryError) as error:
             for lease in live:
                 self._close(slot, (message.query, lease.lease))
-            leases = [lease.lease for lease in live]
-            self._fail(message.query, leases, self._failure(type(error).__name__, str(error)))
+            kind: Literal["analysis", "count"] = "count" if isinstance(error, CountError) else "analysis"
+            failure = self._failure(type(error).__name__, str(error), kind)
+            self._fail(message.query, [lease.lease for lease in live], failure)
             return
         if not query.parts:
             query.since = now
@@ -473,6 +478,13 @@ class AgentCore:
         busy = any(number == message.query for other in self.slots for number, _ in other.leases)
         if not busy or self.draining or query.total.nbytes >= COMMIT_BYTES or query.gaps >= MOST_GAPS:
             self._commit(message.query)
+
+    @staticmethod
+    def _check_count(message: messages.Commit, counted: int) -> None:
+        """What a slot hands over is to count the entries of its packets; CountError if not."""
+        parts = [(part.lease, part.start, part.stop) for part in message.parts]
+        if wrong := miscount(counted, parts, sum(part.skipped for part in message.parts)):
+            raise CountError(f"query {message.query}: {wrong}")
 
     def _commit_apart(self, slot: SlotState, message: messages.Commit, frames: Frames) -> None:
         """Commit what may be refused without adding it to the total."""
@@ -600,7 +612,7 @@ class AgentCore:
             self._tell(messages.Failed(query, lease, failure))
 
     @staticmethod
-    def _failure(error: str, message: str, kind: Literal["analysis", "slot"] = "analysis") -> messages.Failure:
+    def _failure(error: str, message: str, kind: Literal["analysis", "slot", "count"] = "analysis") -> messages.Failure:
         return messages.Failure(kind, error, message[:LONGEST_REASON])
 
     def _tell(self, message: Message, frames: Frames | list[Buffer] = ()) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import cloudpickle
 
 from ..protocol.analysis import missing
-from ..protocol.errors import DatasetError, EventmillError
+from ..protocol.errors import CountError, DatasetError, EventmillError
 from ..protocol.messages import Failure, File
 from ..protocol.places import COMPILED
 from .modules import as_in_session
@@ -56,7 +56,7 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
     else:
         log.info("an error in %s", file.path or "a result", exc_info=error)
     failure = Failure(
-        kind="data" if isinstance(error, DatasetError) else "analysis",
+        kind="data" if isinstance(error, DatasetError) else "count" if isinstance(error, CountError) else "analysis",
         error=_plain(type(error).__qualname__)[:_LONGEST_NAME],
         message=_plain(_text(error))[:_LONGEST],
         notes=_plain("\n".join(map(str, getattr(error, "__notes__", ()))))[:_LONGEST],

@@ -73,8 +73,9 @@ class CompiledKernel:
         ...     met.fill(MET_pt)
         >>> compiled = CompiledKernel(missing_energy, Path(tempfile.mkdtemp()))
         >>> compiled.run({"MET_pt": Flat(np.array([20.0, 30.0]))}, first_entry=0)
-        >>> float(compiled.take()["met"].array.sum())
-        2.0
+        >>> outputs, entries = compiled.take()
+        >>> float(outputs["met"].array.sum()), entries
+        (2.0, 2)
     """
 
     def __init__(self, kernel: Kernel, cache: Path, at: NDArray[np.int64] | None = None) -> None:
@@ -82,6 +83,7 @@ class CompiledKernel:
         self.compiled = self.loaded = 0  # loops that this object compiled, and that it found in the cache
         self._kernel, self._code = kernel, CompiledCode(cache)
         self._entry, self._first_entry = np.full(1, -1, np.int64) if at is None else at, 0
+        self._counted = np.zeros(1, np.int64)
         self._numbers: NDArray[np.int64] | None = None
         self._pass: tuple[Callable[..., None], dict[str, list[Any]]] | None = None
         self._loops: dict[tuple[str, ...], Callable[..., None]] = {}
@@ -157,14 +159,17 @@ class CompiledKernel:
             for name in self._kernel.parameters
             for array in (self._outputs[name].arrays if name in self._outputs else columns[name])
         ]
-        loop(start, stop, self._entry, *arrays)
+        loop(start, stop, self._entry, self._counted, *arrays)
 
-    def take(self) -> dict[str, object]:
-        """The outputs accumulated since the last `take`, by name, in the order of the parameters; then zeros again.
+    def take(self) -> tuple[dict[str, object], int]:
+        """The outputs accumulated since the last `take`, by name, in the order of the parameters, and how many entries the
+        loop has counted in them; then zeros again.
 
         Histograms come as `FilledHistogram`, arrays as arrays. What is returned does not change later.
         """
-        return {name: output.take() for name, output in self._outputs.items()}
+        entries = int(self._counted[0])
+        self._counted[0] = 0
+        return {name: output.take() for name, output in self._outputs.items()}, entries
 
     def _line_in_python(self, columns: Mapping[str, Readable], index: int) -> str | None:
         """The user's line where the plain Python function fails for this event; its outputs are thrown away."""
@@ -206,8 +211,14 @@ class CompiledKernel:
 
     def _source(self, structures: dict[str, str]) -> tuple[str, tuple[types.Type, ...]]:
         """The loop in Python, and the types of its arguments."""
-        parameters, prologue, widened, calls = ["start", "stop", "entry"], list[str](), list[str](), list[str]()
-        argument_types: list[types.Type] = [types.intp, types.intp, types.Array(types.int64, 1, "C")]
+        parameters, prologue, widened, calls = (
+            ["start", "stop", "entry", "counted"],
+            list[str](),
+            list[str](),
+            list[str](),
+        )
+        one = types.Array(types.int64, 1, "C")
+        argument_types: list[types.Type] = [types.intp, types.intp, one, one]
         for number, name in enumerate(self._kernel.parameters):
             if name in self._outputs:
                 lines, call, kinds = self._outputs[name].source(f"p{number}")
@@ -219,9 +230,11 @@ class CompiledKernel:
             parameters += [f"p{number}_{position}" for position in range(len(kinds))]
             argument_types += kinds
         call = f"nothing(function({', '.join(calls)}))"
-        entries = ["for i in range(first, last):", "    entry[0] = i - start", f"    {call}", "first = last"]
+        # The count is kept in a register: to add to what lies in memory would make each event wait for the one before.
+        entries = ["for i in range(first, last):", "    entry[0] = i - start", f"    {call}"]
+        entries += ["    n += 1", "    counted[0] = n", "first = last"]
         block = [f"last = min((first // {BLOCK} + 1) * {BLOCK}, stop)", *widened, *entries]
-        body = [*prologue, "first = start", "while first < stop:", *[f"    {line}" for line in block]]
+        body = [*prologue, "n = counted[0]", "first = start", "while first < stop:", *[f"    {line}" for line in block]]
         text = f'"""Written by eventmill: the loop of the kernel {self._kernel.__name__} over its entries."""\n\n\n'
         text += f"def loop({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in body)
         return text, tuple(argument_types)

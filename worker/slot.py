@@ -27,7 +27,8 @@ import zmq
 from ..merge import Partial, Total, compact
 from ..packetizer.listing import Listing
 from ..protocol import codec, messages
-from ..protocol.errors import DatasetError, EventmillError, LocalProtocolError, MergeError
+from ..protocol.counts import miscount
+from ..protocol.errors import CountError, DatasetError, EventmillError, LocalProtocolError, MergeError
 from ..protocol.messages import File, Message, Part
 from .bites import LARGEST_BITE, Bites
 from .board import COMPACTING, ROW, Row
@@ -548,10 +549,14 @@ class SlotProcess:
     ) -> None:
         """Add the packet's result to the slot's, and report; the result itself is handed over when it is due."""
         lease = packet.lease
-        running.total.add(task.take() if packet.aside is None else packet.aside.partial())
+        partial = task.take() if packet.aside is None else packet.aside.partial()
+        part = Part(lease.lease, lease.start, packet.position, packet.gaps)
+        if wrong := miscount(partial.entries, [(part.lease, part.start, part.stop)], part.skipped):
+            raise CountError(f"query {lease.query}, {lease.file.path}: {wrong}")
+        running.total.add(partial)
         if not running.parts:
             running.since = time.monotonic() - seconds
-        running.parts.append(Part(lease.lease, lease.start, packet.position, packet.gaps))
+        running.parts.append(part)
         elapsed, cpu = self.meter.times()
         file = file_of(source) if isinstance(source, FileSource) else None
         requests, size, latency = self.meter.read([source] if file is None else file.readers)

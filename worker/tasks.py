@@ -172,7 +172,7 @@ class KernelTask(Task):
         return lambda low, high: self.kernel.run_again(low - start, high - start)
 
     def take(self) -> Partial:
-        return encode(self.kernel.take())
+        return encode(*self.kernel.take())
 
     def discard(self) -> None:
         self.kernel.take()
@@ -193,7 +193,7 @@ class ColumnarTask(Task):
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         events = source.events(start, stop)
         try:
-            partial = self._result(self._fresh(start), events, file)
+            partial = self._result(self._fresh(start), events, file, len(events))
         except (AttributeError, ak.errors.FieldNotFoundError) as error:
             check_readable(source, error, start)
             raise
@@ -207,8 +207,8 @@ class ColumnarTask(Task):
         (thing,) = self._snapshot.restore(seed)
         return thing
 
-    def _result(self, function: Callable[..., object], events: Any, file: File) -> Partial:
-        """What the function returns."""
+    def _result(self, function: Callable[..., object], events: Any, file: File, entries: int) -> Partial:
+        """What the function returns for so many entries, which are counted here and nowhere else."""
         try:
             value = function(events, file) if self.takes_file else function(events)
         except (AttributeError, ak.errors.FieldNotFoundError) as error:
@@ -218,7 +218,7 @@ class ColumnarTask(Task):
                 raise missing.with_traceback(error.__traceback__) from None
             raise
         self._outliving.check(value)
-        partial = detached(encode(value))
+        partial = detached(encode(value, entries))
         del value
         self._outliving.forget()
         return partial
@@ -253,7 +253,7 @@ class ItemTask(ColumnarTask):
         for index in range(stop - start):
             self._at[0] = index
             (item,) = source.events(start + index, start + index + 1)
-            total.add(self._result(self._fresh(start + index), item, file))
+            total.add(self._result(self._fresh(start + index), item, file, 1))
         self.total.add(total.partial())
 
 
@@ -288,7 +288,7 @@ class ProcessorTask(ColumnarTask):
         ).events()  # fmt: skip
         if isinstance(source, Selection):
             events = events[source.numbers(start, stop) - first]
-        self.total.add(self._result(processor.process, events, file))
+        self.total.add(self._result(processor.process, events, file, len(events)))
 
 
 def _positional(function: Callable[..., object]) -> int:
