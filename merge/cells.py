@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from .axes import Axis
 from .nodes import Cells, Histogram, Storage, Unmergeable
@@ -74,7 +75,8 @@ def _add_means(target: Cells, source: Cells, weight: str, deviation: str) -> Non
     """Chan, Golub and LeVeque's formula for two samples, in the order of operations of boost::histogram's operator+=.
 
     See include/boost/histogram/accumulators/mean.hpp and weighted_mean.hpp. As there, an empty source changes nothing;
-    here, an empty target also takes the source over bit by bit.
+    here, an empty target also takes the source over bit by bit. Unlike there, weights that cancel leave no empty cell:
+    what its mean was times its weight is lost, so that the mean of the sum is not known: nan.
     """
     n1, n2 = target[weight].copy(), source[weight]
     mean1, mean2 = target["value"].copy(), source["value"]
@@ -83,9 +85,17 @@ def _add_means(target: Cells, source: Cells, weight: str, deviation: str) -> Non
     both = target[deviation] + source[deviation]
     both += n1 * (mean - mean1) ** 2
     both += n2 * (mean - mean2) ** 2
-    kept, taken = n2 == 0, n1 == 0
+    kept, taken = _empty(source, weight), _empty(target, weight)
     target[weight] = total
     target["value"] = np.where(kept, mean1, np.where(taken, mean2, mean))
     target[deviation] = np.where(kept, target[deviation], np.where(taken, source[deviation], both))
     if weight == "sum_of_weights":
         target["sum_of_weights_squared"] += source["sum_of_weights_squared"]
+
+
+def _empty(cells: Cells, weight: str) -> npt.NDArray[np.bool_]:
+    """Which cells hold nothing: not those in which weights have cancelled, whose mean was divided by zero."""
+    nothing = cells[weight] == 0
+    if weight == "sum_of_weights":
+        return np.asarray(nothing & (cells["sum_of_weights_squared"] == 0))
+    return np.asarray(nothing & ~np.isinf(cells["value"]))

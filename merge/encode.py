@@ -216,7 +216,10 @@ def _is_a(value: object, module: str, name: str) -> bool:
 def _awkward(array: ak.Array) -> nodes.Awkward:
     import awkward as ak
 
-    form, length, container = ak.to_buffers(ak.to_packed(ak.materialize(array)), backend="cpu")
+    array = ak.materialize(array)
+    if "categorical" in array.layout.form.to_json():  # awkward joins no arrays whose categories differ
+        array = ak.from_categorical(array)
+    form, length, container = ak.to_buffers(ak.to_packed(array), backend="cpu")
     buffers = [np.ascontiguousarray(buffer).reshape(-1).view(np.uint8) for buffer in container.values()]
     data = np.concatenate(buffers) if buffers else np.empty(0, np.uint8)
     if data.nbytes > AWKWARD_LIMIT:
@@ -272,7 +275,38 @@ def _awkward_array(node: nodes.Awkward) -> ak.Array:
         for chunk, buffers in _chunks(group.keys, block)
     }
     arrays = [placed[place] for place in range(len(placed))]
-    return arrays[0] if len(arrays) == 1 else ak.concatenate(arrays)
+    # one without entries has nothing to say of types: np.array([]) is of float64 whatever it was meant to hold
+    arrays = [array for array in arrays if len(array)] or arrays[:1]
+    if len(arrays) == 1:
+        return arrays[0]
+    try:
+        joined = ak.concatenate(arrays)
+    except Exception as error:  # awkward's own, of many kinds
+        kinds = " and ".join(sorted({str(array.type.content) for array in arrays}))
+        raise Unmergeable(f"awkward arrays of {kinds} cannot be joined: {error}") from error
+    if len(node.groups) > 1:
+        _check_exact(arrays, joined)
+    return joined
+
+
+def _check_exact(arrays: list[ak.Array], joined: ak.Array) -> None:
+    """Refuse what joining has rounded: whole numbers beyond 2^53 beside floats, or beside unsigned ones."""
+    start = 0
+    for array in arrays:
+        part, start = joined[start : start + len(array)], start + len(array)
+        for mine, theirs in zip(_numbers(array), _numbers(part), strict=False):
+            if mine.dtype.kind in "iu" and theirs.dtype.kind == "f" and np.any(np.abs(mine.astype(float)) >= 2.0**53):
+                raise Unmergeable(
+                    f"awkward arrays of {mine.dtype} in one packet and of another type in another, which would round "
+                    "its large numbers: give them one type in every packet, with ak.values_astype"
+                )
+
+
+def _numbers(array: ak.Array) -> list[Cells]:
+    import awkward as ak
+
+    _, _, container = ak.to_buffers(ak.to_packed(array))
+    return [values for key, values in container.items() if key.endswith("-data")]
 
 
 def _chunks(keys: tuple[str, ...], block: nodes.Block) -> list[tuple[nodes.Chunk, Mapping[str, Cells]]]:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
+import awkward as ak
 import boost_histogram as bh
 import numpy as np
 import pytest
@@ -313,3 +314,40 @@ def test_memory_maps_are_arrays(tmp_path: Any) -> None:
     mapped = np.memmap(tmp_path / "map", np.uint8, "w+", shape=(2,))
     mapped[:] = 200
     assert merge(mapped, mapped).tolist() == [400, 400]
+
+
+def test_awkward_arrays_of_numbers_are_joined_unrounded_or_not_at_all() -> None:
+    """Event numbers beyond 2^53 stay what they are beside an empty array, of float64 by numpy's default; else refused."""
+    numbers = ak.Array(np.array([2**53 + 1]))
+    empty = ak.Array(np.array([]))
+    assert merge(empty, numbers, empty, numbers).to_list() == [2**53 + 1] * 2
+    assert merge(empty, empty).to_list() == []
+    assert merge({"n": ak.Array([[1]])}, {"n": ak.Array([[0.5]])})["n"].to_list() == [[1], [0.5]]
+    for other in (ak.Array([0.5]), ak.Array(np.array([1], np.uint64))):
+        for pieces in ((numbers, other), (other, numbers)):
+            with pytest.raises(MergeError, match=r"result\['n'\]: awkward arrays of int64 .*round.*values_astype"):
+                merge(*[{"n": piece} for piece in pieces])
+
+
+def test_awkward_categories_are_joined_as_their_words() -> None:
+    """Packets meet other categories, each in an order of its own."""
+    one, other = ak.Array({"k": [["b", "a"], []], "n": [1, 2]}), ak.Array({"k": [["c", "b"]], "n": [3]})
+    packets = [ak.with_field(each, ak.str.to_categorical(each.k), "k") for each in (one, other)]
+    assert merge(*packets).to_list() == ak.concatenate([one, other]).to_list()
+
+
+@pytest.mark.parametrize("storage", [bh.storage.WeightedMean(), bh.storage.Mean()])
+def test_a_mean_whose_weights_cancel_is_not_taken_for_none(storage: Any) -> None:
+    """Weights of +1 and -1 give a cell of weight 0 that is not empty: without it the mean was 2 instead of 4."""
+
+    def profile(samples: list[float], weights: list[float]) -> Any:
+        h = Hist.new.Reg(1, 0, 1)
+        h = h.WeightedMean() if isinstance(storage, bh.storage.WeightedMean) else h.Mean()
+        return h.fill([0.5] * len(samples), sample=samples, weight=weights)
+
+    one, cancelled, none = profile([2.0], [1.0]), profile([5.0, 3.0], [1.0, -1.0]), profile([], [])
+    assert profile([2.0, 5.0, 3.0], [1.0, 1.0, -1.0]).view()["value"][0] == 4.0
+    for pieces in ((one, cancelled), (cancelled, one), (none, cancelled, one)):
+        assert np.isnan(merge(*pieces).view()["value"][0])
+    assert merge(none, one, none).view()["value"][0] == 2.0
+    assert merge(one, profile([9.0], [0.0])).view()["value"][0] == 2.0
