@@ -13,6 +13,7 @@ from ..protocol.errors import RemoteProtocolError
 from .nodes import DTYPES, MAX_DEPTH, Cells, Frame, Part, Pickled, Tree, depth, walk
 
 MAX_DIMENSIONS = 32
+_MOST = 2**48  # entries of one partial result, whose sum must fit into 8 bytes, too
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -107,7 +108,10 @@ def entries_in(frames: Sequence[Frame]) -> int:
     """
     if not frames or len(frames[0]) < _COUNT:
         raise RemoteProtocolError("a partial result needs a frame that says how many entries are in it")
-    return int.from_bytes(bytes(frames[0][:_COUNT]), "big")
+    entries = int.from_bytes(bytes(frames[0][:_COUNT]), "big")
+    if entries > _MOST:
+        raise RemoteProtocolError(f"a partial result of {entries} entries, more than there are")
+    return entries
 
 
 class _Buffers:
