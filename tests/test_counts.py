@@ -10,6 +10,7 @@ from typing import Any
 import eventmill as em
 import numpy as np
 import pytest
+import uproot
 from agent import Agent, sent
 from bench import Bench, only
 from eventmill.master import effects
@@ -21,9 +22,11 @@ from eventmill.protocol import messages as m
 from eventmill.protocol.errors import CountError
 from eventmill.protocol.items import pack_items
 from eventmill.session.result import Result
+from eventmill.worker import isolation, slot
 from eventmill.worker.columns import Flat
+from eventmill.worker.isolation import Fault, Isolation, between
 from eventmill.worker.kernels import CompiledKernel
-from eventmill.worker.tasks import ItemTask
+from eventmill.worker.tasks import ColumnarTask, ItemTask, KernelTask
 from fleet import JournaledWorld, World, packed
 
 
@@ -229,3 +232,119 @@ def test_a_result_that_does_not_count_what_its_account_says_is_none() -> None:
 def test_a_partial_result_of_an_older_version_is_refused() -> None:
     with pytest.raises(em.errors.EventmillError):
         Partial.from_frames([b"\x92\xa6Number\xa11"])
+
+
+# --- a slot that is taken apart -------------------------------------------------------------------------------------------
+
+ITEMS = [0 if index % 7 == 3 else index for index in range(1, 40)]
+SOUND = sum(360360 // item for item in ITEMS if item)
+
+
+def inverse(item: int) -> int:
+    return 360360 // item
+
+
+def inverses() -> Any:
+    """The same as a kernel over the branch x."""
+
+    @em.kernel(total=np.zeros(1, np.int64))
+    def kernel(total, x):  # type: ignore[no-untyped-def]
+        total[0] += 360360 // x
+
+    return kernel
+
+
+def inverses_of_columns() -> Any:
+    """The same as a columnar function."""
+
+    def columnar(events: Any) -> dict[str, Any]:
+        x = np.asarray(events.x)
+        if (x == 0).any():
+            raise ZeroDivisionError("no")
+        return {"total": np.array([(360360 // x).sum()])}
+
+    return columnar
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    name = tmp_path_factory.mktemp("numbers") / "x.root"
+    with uproot.recreate(name) as file:
+        file.mktree("Events", {"x": "int64"}).extend({"x": np.array(ITEMS)})
+    return str(name)
+
+
+def worked(kind: str, path: str, folder: Path) -> tuple[list[m.Message], Any]:
+    """What a slot says of all items, those that raise skipped, in two packets; and the value that it hands over."""
+    file = m.File("items", kind="items", entries=len(ITEMS)) if kind == "items" else m.File(path, "Events")
+    analysis = {"items": lambda: inverse, "kernel": inverses, "columnar": inverses_of_columns}[kind]()
+    bench = Bench(folder, on_error="skip", supply=[pack_items(ITEMS)] if kind == "items" else [], q=analysis)
+    leases = [
+        m.Lease(n, "q", 0, file, start, stop, 60.0) for n, (start, stop) in enumerate([(0, 25), (25, len(ITEMS))], 1)
+    ]
+    said = bench.work(*leases)
+    value = bench.results().get("q")
+    return said, value if kind == "items" or value is None else int(value["total"][0])
+
+
+def drop_what_is_before(self: Isolation, low: int, fault: Fault, late: float) -> Any:
+    """As it once was: the entries in front of one that was told to raise are never analysed."""
+    while not fault.behind(low).is_narrow:
+        middle = (low + fault.stop) // 2
+        part = self.attempt(low, middle)
+        low, fault = (middle, fault) if part is None else (low, part)
+    return fault, fault.stop
+
+
+def add_what_raised(self: ItemTask, source: Any, file: m.File, start: int, stop: int) -> None:
+    """Of a call that raises a part is added all the same."""
+    for index in range(start, stop):
+        (item,) = source.events(index, index + 1)
+        self._at[0] = index - start
+        self.total.add(encode(inverse(item), 1))
+
+
+def attempt_twice(whole: Any) -> Any:
+    def run(self: ItemTask, *arguments: Any) -> None:
+        whole(self, *arguments)
+        if arguments[3] - arguments[2] == 1:
+            whole(self, *arguments)
+
+    return run
+
+
+MUTATIONS: dict[str, tuple[str, Any, str, Any]] = {
+    "what is in front of a fault is dropped": ("items", Isolation, "_narrowed", drop_what_is_before),
+    "what raised is added": ("items", ItemTask, "run", add_what_raised),
+    "a part is analysed twice": ("items", ItemTask, "run", attempt_twice(ItemTask.run)),
+    "a fault is not named": ("columnar", slot, "gaps", lambda faults: isolation.gaps(faults)[:-1]),
+    "a sound entry is named": ("items", slot, "gaps", lambda faults: [*isolation.gaps(faults), m.Gap(23, 24, "no")]),
+    "a packet that begins again keeps what it had": ("kernel", KernelTask, "discard", lambda self: None),
+    "a span between faults is left out": ("kernel", isolation, "between", lambda *them: list(between(*them))[1:]),
+    "what is put aside is lost": ("columnar", ColumnarTask, "take", lambda self: encode(None)),
+    "a bite is lost": ("columnar", ColumnarTask, "take", lambda self: Total().partial()),
+    "half of a column is lost": (
+        "columnar", ColumnarTask, "_result",
+        lambda self, function, events, file, entries: encode(function(events[: len(events) // 2]), len(events) // 2),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["items", "kernel", "columnar"])
+def test_a_slot_that_is_whole_gives_the_right_value(kind: str, path: str, tmp_path: Path) -> None:
+    said, value = worked(kind, path, tmp_path)
+    assert value == SOUND and not any(isinstance(message, m.Failed) for message in said)
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_slot_that_loses_entries_or_has_some_twice_gives_no_result(
+    name: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proof that never fails is none: whichever step is taken out, the count says so, and nothing is handed over."""
+    kind, where, what, instead = MUTATIONS[name]
+    monkeypatch.setattr(where, what, instead)
+    said, _ = worked(kind, path, tmp_path)
+    failed = [message.failure for message in said if isinstance(message, m.Failed)]
+    assert failed and {failure.error for failure in failed} == {"CountError"}, said
+    committed = [part for message in said if isinstance(message, m.Commit) for part in message.parts]
+    assert len(committed) + len(failed) == 2
