@@ -159,7 +159,12 @@ class CompiledKernel:
             for name in self._kernel.parameters
             for array in (self._outputs[name].arrays if name in self._outputs else columns[name])
         ]
-        loop(start, stop, self._entry, self._counted, *arrays)
+        try:
+            loop(start, stop, self._entry, self._counted, *arrays)
+        except BaseException:
+            # The loop ends without having written its count down: of the entries before this one the calls had returned.
+            self._counted[0] += max(0, int(self._entry[0]))
+            raise
 
     def take(self) -> tuple[dict[str, object], int]:
         """The outputs accumulated since the last `take`, by name, in the order of the parameters, and how many entries the
@@ -230,11 +235,12 @@ class CompiledKernel:
             parameters += [f"p{number}_{position}" for position in range(len(kinds))]
             argument_types += kinds
         call = f"nothing(function({', '.join(calls)}))"
-        # The count is kept in a register: to add to what lies in memory would make each event wait for the one before.
+        # Counted are the entries of each block whose calls have returned: one by one would take up to a nanosecond an entry.
         entries = ["for i in range(first, last):", "    entry[0] = i - start", f"    {call}"]
-        entries += ["    n += 1", "    counted[0] = n", "first = last"]
+        entries += ["n += last - first", "first = last"]
         block = [f"last = min((first // {BLOCK} + 1) * {BLOCK}, stop)", *widened, *entries]
-        body = [*prologue, "n = counted[0]", "first = start", "while first < stop:", *[f"    {line}" for line in block]]
+        body = [*prologue, "n = 0", "first = start", "while first < stop:", *[f"    {line}" for line in block]]
+        body += ["counted[0] += n"]
         text = f'"""Written by eventmill: the loop of the kernel {self._kernel.__name__} over its entries."""\n\n\n'
         text += f"def loop({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in body)
         return text, tuple(argument_types)
