@@ -2,6 +2,9 @@
 
 The names in an expression are columns; `np` and `ak` are numpy and awkward, `events` is all there is
 (`events["odd name"]`), and where no column has their names, `abs`, `sqrt`, `exp` and the like are those of numpy.
+
+Expressions compute in 64 bits, as TTree::Draw does: a difference of unsigned numbers may be negative, and values of
+`float` branches are not multiplied in 32 bits. A column alone stays what it is.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import difflib
 import functools
 from collections.abc import Iterable, Iterator
 from types import CodeType
-from typing import Any
+from typing import Any, cast
 
 from .errors import AnalysisError
 from .syntax import parsed_expression
@@ -25,6 +28,13 @@ FUNCTIONS = {
     "atan2": "arctan2", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh",
 }  # fmt: skip
 """What physicists call functions of numpy, by name; a column of the same name goes first."""
+_WIDENED = "<widened>"
+"""A name that no expression can have."""
+_WIDE = {"float32": "float64", "complex64": "complex128"} | dict.fromkeys(
+    ("int8", "int16", "int32", "uint8", "uint16", "uint32"), "int64"
+)
+_OF_STRUCTURE = frozenset({"ak.num", "ak.count", "ak.local_index", "ak.is_none", "len"})
+"""Functions for which the values of a column need not be read."""
 _SIMPLE = (
     ast.Expression, ast.Name, ast.Attribute, ast.Load, ast.Constant, ast.Call, ast.UnaryOp, ast.USub, ast.UAdd,
     ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq,
@@ -79,7 +89,7 @@ class Expression:
         import numpy as np
 
         known = set(events.fields)
-        names = {"np": np, "ak": ak, "events": events}
+        names = {"np": np, "ak": ak, "events": events, _WIDENED: widened}
         for name in self.names:
             if name in known:
                 names[name] = events[name]
@@ -151,8 +161,56 @@ def _joined(parts: list[ast.expr], sign: ast.operator) -> ast.expr:
 
 @functools.lru_cache(maxsize=1000)
 def _compiled(text: str) -> CodeType:
-    code: CodeType = compile(text, f"<{text}>", "eval")
+    tree = copy.deepcopy(_parsed(text))
+    if not _is_column(tree.body):
+        tree = ast.fix_missing_locations(_Widening().visit(tree))
+    code: CodeType = compile(tree, f"<{text}>", "eval")
     return code
+
+
+class _Widening(ast.NodeTransformer):
+    """Has each column that is computed with, and what else may be one, pass through `widened`."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return node if isinstance(node.ctx, ast.Store) or node.id in LIBRARIES else _through_widened(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        self.generic_visit(node)
+        return node if isinstance(node.value, ast.Name) and node.value.id in ("np", "ak") else _through_widened(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        self.generic_visit(node)
+        return _through_widened(node) if isinstance(getattr(node.slice, "value", None), str) else node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        return node if ast.unparse(node.func) in _OF_STRUCTURE else cast("ast.expr", self.generic_visit(node))
+
+
+def _through_widened(node: ast.expr) -> ast.expr:
+    return ast.copy_location(ast.Call(ast.Name(_WIDENED, ast.Load()), [node], []), node)
+
+
+def _is_column(node: ast.expr) -> bool:
+    """Whether this is but the name of a column: `x`, `Muon.pt`, `events["x"]`."""
+    if isinstance(node, ast.Attribute) or (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)):
+        return _is_column(node.value)
+    return isinstance(node, ast.Name)
+
+
+def widened(value: Any) -> Any:
+    """A column of numbers of less than 64 bits in 64, anything else as it is.
+
+    Example:
+        >>> import awkward as ak, numpy as np
+        >>> str(widened(ak.Array(np.zeros(2, np.uint8))).type)
+        '2 * int64'
+    """
+    import awkward as ak
+
+    if not isinstance(value, ak.Array) or value.fields:
+        return value
+    wide = _WIDE.get(str(value.type).rpartition("* ")[2].strip("?]"))
+    return value if wide is None else ak.values_astype(value, wide)
 
 
 def _named(node: ast.expr | ast.arg) -> Iterator[str]:
