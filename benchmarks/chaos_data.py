@@ -1,24 +1,26 @@
 """What the queries of a simulated world are over: files that do not exist, and what is wrong with their entries.
 
-Every entry of a query has a number of its own, counted through all its files. The result of an analysis here is an array
-with a 1 for every entry processed: the sum over all packets says which entries were counted, and how often.
+Every entry of a query has a number of its own, counted through all its files. The result of an analysis here (there are
+some of each kind, in `chaos_tasks`) has an array with a 1 for every entry processed: the sum over all packets says which
+entries were counted, and how often.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from eventmill.merge import Partial, encode
 from eventmill.packetizer.listing import Listing
 from eventmill.packetizer.supply import Supply
 from eventmill.protocol import messages as m
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
+MOST_ENTRIES = 100
+"""Of all files of a query."""
 MASK = Supply(mask=b"a mask").packed()[0]
 
 
@@ -78,8 +80,10 @@ class Plan:
     files: list[SimulatedFile]
     submit: m.Submit
     begins: float = 0.0
-    objects: bool = False
     stops: tuple[float, bool] | None = None
+    objects: bool = False
+    analysis: Literal["columnar", "item", "kernel"] = "columnar"
+    over: Literal["tree", "cycles", "items"] = "tree"
     number: str | None = None
     ended: m.Ended | None = None
     frames: list[Any] = field(default_factory=list)
@@ -99,7 +103,7 @@ class Plan:
 
     def submission(self) -> list[bytes]:
         """The frames that a `Submit` comes with."""
-        files = [m.File(file.path, entries=file.known, listed=file.listed) for file in self.files]
+        files = [m.File(file.path, entries=file.known, listed=file.listed, kind=self.over) for file in self.files]
         supply = [MASK] if any(file.masked is not None for file in self.files) else []
         return [self.name.encode(), msgspec.msgpack.encode(files), *supply]
 
@@ -110,12 +114,6 @@ class Plan:
         if runs is None:
             return np.arange(file.first + start, file.first + stop)
         return Listing(runs).entries(start - lease.start, stop - lease.start) + file.first
-
-    def partial(self, numbers: Counts) -> Partial:
-        """What the analysis returns for these entries."""
-        counts = np.zeros(self.size, np.int64)
-        np.add.at(counts, numbers, 1)
-        return encode({"counts": counts, "bag": Bag(len(numbers))} if self.objects else counts, len(numbers))
 
     def used(self) -> NDArray[np.bool_]:
         """Which entries are to be in the result, the limit left aside."""
@@ -135,26 +133,29 @@ def draw_plan(random: Random, name: str, owner: str, horizon: float) -> Plan:
         return frozenset(random.randrange(file_length) for _ in range(random.randint(1, at_most)) if file_length)
 
     files: list[SimulatedFile] = []
+    over: Literal["tree", "cycles", "items"] = random.choice(("tree", "tree", "tree", "tree", "cycles", "items"))
     masked, listed = chance(0.08), chance(0.12)
     skip = chance(0.4)
-    for index in range(random.choice((1, 1, 2, 3))):
+    for index in range(random.choice((1, 1, 2, 3)) if over == "tree" else 1):
         length = 0 if chance(0.08) else random.randint(1, 30)
         first = sum(file.length for file in files)
         edges = sorted({0, length, *(random.randint(0, length) for _ in range(random.randint(0, 4)))})
         file = SimulatedFile(f"{name}/file{index}", length, first, edges)
-        if masked:
+        if over != "tree":
+            file.length, file.known, file.clusters = max(1, length), max(1, length), []
+        elif masked:
             file.masked = _runs(random, length)
         elif listed and chance(0.7):
             file.listed = _runs(random, length)
         elif chance(0.2):
             file.known = length if chance(0.7) else random.randint(0, 40)
-        if chance(0.1):
+        if chance(0.1) and over == "tree":
             file.hiccups = random.randint(1, 4)
-        if skip and chance(0.2):
+        if skip and chance(0.3):
             file.bad = some(length, 5)
         if skip and chance(0.12):
             file.deadly = some(length, 1)
-        if skip and chance(0.06):
+        if skip and chance(0.06) and over == "tree":
             file.broken = True
         files.append(file)
     if not skip and chance(0.08):
@@ -169,7 +170,11 @@ def draw_plan(random: Random, name: str, owner: str, horizon: float) -> Plan:
         priority=random.choice((0, 0, 0, 5, -5)), most_readers=random.choice((None, None, 1)), timeout=30.0,
     )  # fmt: skip
     stops = (random.uniform(0.0, horizon), chance(0.6)) if chance(0.08) else None
-    return Plan(name, files, submit, random.choice((0.0, random.uniform(0.0, horizon / 2))), chance(0.04), stops)
+    begins, objects = random.choice((0.0, random.uniform(0.0, horizon / 2))), chance(0.04)
+    analysis: Literal["columnar", "item", "kernel"] = random.choice(("columnar", "kernel"))
+    if over == "items":
+        analysis = "item"
+    return Plan(name, files, submit, begins, stops, objects and analysis == "columnar", analysis, over)
 
 
 def _runs(random: Random, length: int) -> list[int]:

@@ -317,7 +317,8 @@ def counted(plan: Plan, frames: Frames) -> Counts:
     value: Any = decode(Partial.from_frames(frames))
     if value is None:
         return plan.used().astype("int64") * 0
-    if not plan.objects:
-        return value  # type: ignore[no-any-return]
-    assert isinstance(value["bag"], Bag) and value["bag"].entries == value["counts"].sum()
-    return value["counts"]  # type: ignore[no-any-return]
+    counts: Counts = value["counts"]
+    assert not counts[plan.size :].any(), f"{plan.name}: entries that there are not"
+    if plan.objects:
+        assert isinstance(value["bag"], Bag) and value["bag"].entries == counts.sum()
+    return counts[: plan.size]

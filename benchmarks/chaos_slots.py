@@ -17,9 +17,11 @@ from eventmill.protocol import messages as m
 from eventmill.protocol.codec import Frames
 from eventmill.worker.board import COMPACTING, Bite
 from eventmill.worker.effects import Order
+from eventmill.worker.tasks import Task
 
 from .chaos_clock import Clock
 from .chaos_data import Plan, SimulatedFile
+from .chaos_tasks import Analysed, task_of
 
 HAND_OVER = 0.25
 """Seconds that a finished packet waits at most to be handed over, as in a real slot."""
@@ -41,6 +43,8 @@ class Code:
 
     setup: m.Setup
     plan: Plan
+    task: Task
+    passes_over: bool = False
     total: Total = field(default_factory=Total)
     parts: list[m.Part] = field(default_factory=list)
     since: float = 0.0
@@ -57,6 +61,7 @@ class Packet:
     stop: int
     began: float
     position: int
+    analysed: Analysed
     bites: int = 0
     revoked: bool = False
     gaps: list[m.Gap] = field(default_factory=list)
@@ -137,7 +142,8 @@ class Slot:
                 case m.Lease():
                     self._todo.append(message)
                 case m.Setup():
-                    self._codes[message.query] = Code(message, self._plans(bytes(frames[0])))
+                    plan = self._plans(bytes(frames[0]))
+                    self._codes[message.query] = Code(message, plan, task_of(plan))
                 case m.Truncate():
                     self._truncate(message)
                 case m.Revoke():
@@ -219,7 +225,8 @@ class Slot:
         if todo.apart:
             self._hand_over(todo.query, code)
         file = code.plan.by_path[todo.file.path]
-        self._packet = Packet(todo, file, todo.stop, self._clock.now, todo.start)
+        analysed = Analysed(code.plan, code.task, todo, Total() if code.passes_over else None)
+        self._packet = Packet(todo, file, todo.stop, self._clock.now, todo.start, analysed)
         self.bite = Bite(todo.query, todo.lease, todo.start, todo.start, self._clock.now)
         self._later(self._random.uniform(0.001, 0.05), self._open)
 
@@ -272,22 +279,31 @@ class Slot:
                     self.bite = Bite(lease.query, lease.lease, position, position + 1, self._clock.now)
                 self.end("killed by signal 11 (SIGSEGV)")
                 return
-            if entry in file.bad:
-                if not code.plan.skips:
-                    self._fail("analysis", "a bad entry", entry, entry + 1)
-                    return
-                packet.gaps.append(m.Gap(position, position + 1, "ValueError: a bad entry"))
-                if not code.told:
-                    code.told = True
-                    what = m.Failure(
-                        "analysis", "ValueError", "a bad entry", path=file.path, start=entry, stop=entry + 1
-                    )
-                    self._say(m.Skipped(lease.query, what), [b"an exception"])
+            if entry in file.bad and not code.plan.skips:
+                break
+        try:
+            gaps = packet.analysed.bite(packet.position, stop)
+        except ValueError:
+            first = next(entry for entry in entries.tolist() if entry in file.bad)
+            self._fail("analysis", "a bad entry", first, first + 1)
+            return
+        if gaps is None:
+            packet.position, packet.bites, code.passes_over = lease.start, 0, True
+            self._bite()
+            return
+        code.passes_over = code.passes_over or bool(gaps)
+        if gaps and not code.told:
+            code.told = True
+            first = int(entries[gaps[0].start - packet.position])
+            what = m.Failure("analysis", "ValueError", "a bad entry", path=file.path, start=first, stop=first + 1)
+            self._say(m.Skipped(lease.query, what), [b"an exception"])
+        packet.gaps += gaps
         packet.position = stop
         packet.bites += 1
         self.bite = None
         self._receive()
         if packet.revoked or lease.query not in self._codes:
+            packet.analysed.discard()
             self._end_packet()
             return
         late = self._clock.now - packet.began > lease.seconds
@@ -300,10 +316,7 @@ class Slot:
 
     def _finish(self, packet: Packet, code: Code) -> None:
         lease = packet.lease
-        skipped = {entry for gap in packet.gaps for entry in range(gap.start, gap.stop)}
-        good = [entry for entry in range(lease.start, packet.position) if entry not in skipped]
-        numbers = code.plan.numbers(lease, lease.start, packet.position)
-        code.total.add(code.plan.partial(numbers[[entry - lease.start for entry in good]]))
+        code.total.add(packet.analysed.partial())
         if not code.parts:
             code.since = self._clock.now
         code.parts.append(m.Part(lease.lease, lease.start, packet.position, packet.gaps))
@@ -321,6 +334,7 @@ class Slot:
     ) -> None:
         packet = self._at_work()
         lease = packet.lease
+        packet.analysed.discard()
         if lease.query in self._codes:
             failure = m.Failure(
                 kind, "DatasetError" if kind == "data" else "ValueError", text, path=lease.file.path, start=start,

@@ -370,6 +370,7 @@ class World:
         """A query fails for what is wrong with its data or analysis, or when its slots go down again and again."""
         failure = ended.failure
         assert failure is not None
+        assert failure.kind != "count", f"{plan.name}: {failure}"
         culprits = [file for file in plan.files if file.bad or file.deadly or file.broken]
         killed = self.happened["slot dies"] + self.happened["slot stops"] + 2 * self.happened["agent grows"]
         assert culprits or killed >= 2, f"{plan.name} fails for nothing: {failure}"

@@ -4,11 +4,17 @@ trouble, and with real processes that are killed, stopped and cut off. `python -
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from eventmill.master.journal import Journal
+from eventmill.merge import Partial, Total, encode
 from eventmill.packetizer.ledger import Ledger
+from eventmill.worker.isolation import Fault, Isolation
 
-from benchmarks import chaos_kills, chaos_processes, chaos_seeds
+from benchmarks import chaos_kills, chaos_processes, chaos_seeds, chaos_slots
 from benchmarks.world import FAULTS, World, Wrong
 
 SEEDS = 2_000
@@ -27,16 +33,47 @@ def test_one_seed_is_one_story() -> None:
     assert (first.steps, first.clock.now, first.happened) == (second.steps, second.clock.now, second.happened)
 
 
+def _drop_what_is_before(self: Isolation, low: int, fault: Fault, late: float) -> tuple[Fault, int]:
+    """As isolation once was: what is in front of an entry that was told to raise is never analysed."""
+    while not fault.behind(low).is_narrow:
+        middle = (low + fault.stop) // 2
+        part = self.attempt(low, middle)
+        low, fault = (middle, fault) if part is None else (low, part)
+    return fault, fault.stop
+
+
+def _lose_now_and_then(whole: Callable[..., Any]) -> Callable[..., Any]:
+    """A total that leaves out every tenth partial result."""
+    calls = itertools.count()
+
+    def add(self: Total, partial: Partial) -> None:
+        if next(calls) % 10:
+            whole(self, partial)
+
+    return add
+
+
 @pytest.mark.parametrize(
-    ("what", "name"),
-    [(Journal, "merged"), (Ledger, "_kill_twin")],
-    ids=["journal without ranges", "twins that live on"],
-)
-def test_the_world_notices_when_something_is_broken(what: type, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ("what", "name", "instead", "words"),
+    [
+        (Journal, "merged", lambda *_: None, "CountError"),
+        (Ledger, "_kill_twin", lambda *_: None, "Wrong|Error"),
+        (Isolation, "_narrowed", _drop_what_is_before, "CountError"),
+        (Total, "add", _lose_now_and_then(Total.add), "CountError"),
+        (chaos_slots, "compact", lambda partial: encode(None, partial.entries // 2), "CountError"),
+    ],
+    ids=[
+        "journal without ranges", "twins that live on", "sound entries in front of a fault dropped",
+        "partial results lost on the way", "a compaction that loses a part",
+    ],
+)  # fmt: skip
+def test_the_world_notices_when_something_is_broken(
+    what: Any, name: str, instead: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A proof that never fails is none: with a step left out, some of the first seeds go wrong."""
-    monkeypatch.setattr(what, name, lambda *_: None)
-    with pytest.raises(Wrong, match=r"python -m benchmarks\.chaos --seed"):
-        [World(seed).run() for seed in range(200)]
+    monkeypatch.setattr(what, name, instead)
+    with pytest.raises(Wrong, match=rf"(?s)({words}).*python -m benchmarks\.chaos --seed"):
+        [World(seed).run() for seed in range(400)]
 
 
 def test_real_faults_during_real_queries_change_no_bin() -> None:
