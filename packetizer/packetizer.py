@@ -3,7 +3,8 @@
 **Size.** Packets are sized by time: a packet is what the slot is expected to process in T seconds, from its own measured
 rate. T is a quarter of what is left of the query (PROOF's rule, `TPacketizerAdaptive` of ROOT 5.34), within bounds. Until a
 rate is known, a packet is `FIRST_ENTRIES` long and the slot is given `FIRST_SECONDS` for it: a slow analysis stops there and
-hands the rest back, so that a bad guess costs nothing.
+hands the rest back, so that a bad guess costs nothing. Of an analysis that is dear by the call, however few entries the call
+has (`calls`), a packet is at least one good call; when there is less than that for every slot, they share it.
 
 **Place.** `placement` says which file a slot reads next, from which of its replicas.
 
@@ -22,6 +23,7 @@ from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+from .calls import Call, Calls, bounded
 from .faults import NARROWING, Kills, Retries
 from .leases import Lease
 from .ledger import FileState, Ledger
@@ -40,10 +42,10 @@ REST_IN_ONE = 1.5
 """The rest of a file is taken in one packet when it is under this many packets (PROOF's figure)."""
 LEAST_HELP = 0.1
 """A slot that is expected to be through within this many seconds is not helped."""
-WORTH, MOST_OVERHEAD = 2.0, 30.0
-"""A packet takes at least so many times what every packet costs, whatever its size; so many seconds of that count."""
-PROBE = 10
-"""Entries that a slot gets at least until it is known what a packet costs: of fewer it would not find out."""
+DEAR = 0.02
+"""Seconds that a call takes whatever its entries, from which on calls are dear."""
+AHEAD = 0.5
+"""Seconds of a call from which on a slot gets no second packet when others may need it: they would wait for its answer."""
 PATIENCE = 1.0
 """Seconds that a slot may take to answer a truncation, or be late, before its leases are duplicated."""
 OPENING_PATIENCE = 10.0
@@ -98,7 +100,9 @@ class Packetizer:
         replicas: for each file the paths or URLs it can be read at, which tell the servers that it is on.
         rate: entries a second a slot did in an earlier query of the same analysis, 0 when there was none.
         most_readers: slots that may read from one server at the same time.
-        first: entries of a slot's first packet.
+        first: entries of a slot's first packet; of items, which are worked on one by one, 1.
+        known: calls of an earlier query of the same analysis.
+        chunk: the least and the most entries that the user wants in a call.
 
     Example:
         >>> packetizer = Packetizer(Ledger([None]), [["a.root"]])
@@ -114,6 +118,8 @@ class Packetizer:
         rate: float = 0.0,
         most_readers: int | None = None,
         first: int = FIRST_ENTRIES,
+        known: Sequence[Call] = (),
+        chunk: tuple[int, int] | None = None,
     ) -> None:
         self.ledger = ledger
         self.rate = rate
@@ -122,7 +128,8 @@ class Packetizer:
         self.retries = Retries()
         self.kills = Kills()
         self.paces: dict[Hashable, Pace] = {}
-        self._overhead: float | None = None
+        self.calls = Calls(known, one_by_one=first == 1)
+        self.bounds = chunk
         self._fleet = 0.0
         self._ends: list[tuple[float, int, int, Hashable]] = []
         self._pushes = 0
@@ -158,13 +165,14 @@ class Packetizer:
         if place is None:
             return None
         rate = self._rate_with(pace, place)
-        if room is not None and rate and rate * room * ROOM < 1.0:
+        if room is not None and rate and min(rate * room * ROOM, room * ROOM / max(self.overhead, 1e-9)) < 1.0:
             return None
         seconds = self._seconds(rate)
         limit = seconds * 2 if rate else FIRST_SECONDS
         if room is not None:
             seconds, limit = min(seconds, room * ROOM), min(limit, room * ROOM_AT_MOST)
-        lease = self._lease(slot, pace, place, rate, seconds)
+        entries = self._entries(pace, rate, seconds, room is not None) if rate else self.first
+        lease = self._lease(slot, pace, place, rate, seconds, entries)
         self._take(slot, pace, lease, place, now)
         return Packet(lease, limit, place.replica, apart=lease.bite is not None)
 
@@ -243,10 +251,11 @@ class Packetizer:
 
     def _unwise(self, pace: Pace, now: float) -> bool:
         """Whether a slot should be through with what it has before it gets more: because it is stuck, or because it is
-        opening a file at the start, when the slots that come a moment later want one too."""
+        opening a file at the start, when the slots that come a moment later want one too; or because calls take long, and
+        there is not one more for every slot."""
         scarce = self.ledger.opened_files == 0 and len(self.ledger.unopened) <= len(self.paces)
         opening = any(self.ledger.leases[number].opening for number in pace.queue)
-        return (opening and scarce) or self._stuck(pace, now)
+        return (opening and scarce) or self._stuck(pace, now) or self._last_calls
 
     # --- reports --------------------------------------------------------------------------------------------------
 
@@ -274,16 +283,11 @@ class Packetizer:
         stop: int,
         seconds: float,
         now: float,
-        overhead: float | None = None,
+        calls: Sequence[Call] = (),
     ) -> None:
-        """A slot has finished a lease, `[start, stop)`, after `seconds` of work.
-
-        `overhead` are the seconds that a packet would take there without any entries. They are those of the analysis, but a
-        slot that becomes slower takes them for more: the least that one says counts at once, and more only by and by.
-        """
-        if overhead is not None and self.first > 1:  # items take what they take
-            known = overhead if self._overhead is None else self._overhead
-            self._overhead = min(overhead, (known + overhead) / 2, MOST_OVERHEAD)
+        """A slot has finished a lease, `[start, stop)`, after `seconds` of work, with these `calls` of the analysis."""
+        for entries, took in calls:
+            self.calls.add(entries, took)
         pace = self.paces[slot]
         before = pace.rate
         lease = self.ledger.leases.get(number)
@@ -328,13 +332,16 @@ class Packetizer:
         pace = self.paces.get(slot)
         return max(0, pace.entry - lease.start) if pace is not None and pace.first == lease.number else 0
 
-    def _lease(self, slot: Hashable, pace: Pace, place: Place, rate: float, seconds: float) -> Lease:
-        """Lease what a slot is expected to do at a place in some seconds; the first of it when its rate is not known."""
+    def _lease(
+        self, slot: Hashable, pace: Pace, place: Place, rate: float, seconds: float, entries: int
+    ) -> Lease:
+        """Lease about so many entries at a place to a slot, which is expected to do them in some seconds."""
         alone = pace.file == place.file
         self.placement.enter(pace, place)
         ledger, file = self.ledger, place.file
-        entries = self._entries(pace, rate, seconds) if rate else self.first
+        dear = self.overhead >= DEAR
         if place.opening:
+            entries = int(entries * REST_IN_ONE) if dear and rate else entries
             left = entries if ledger.limit is None else ledger.limit - ledger.opened_entries
             lease = ledger.lease_opening(file, min(entries, left), slot)
             suspect = self.kills.suspect(file, 0, lease.stop, self.overhead)
@@ -342,6 +349,8 @@ class Packetizer:
             return lease
         state = ledger.files[file]
         start, stop = free_range(ledger, state, alone)
+        if dear and stop - start < REST_IN_ONE * self.chunk:  # half of a range would be less than a call
+            start, stop = free_range(ledger, state, alone=True)
         suspect = self.kills.suspect(file, start, stop, self.overhead)
         if suspect is None or suspect.start > start:  # suspects are leased alone, what comes before them without them
             stop = cut(state, start, stop if suspect is None else suspect.start, entries)
@@ -371,17 +380,56 @@ class Packetizer:
         fleet = max(self._fleet, rate, 1e-9)
         left = (self.ledger.total - self.ledger.processed - self.ledger.failed) / fleet
         longest = min(LONGEST, LONGEST_A_SLOT * slots)
-        return max(slots / PACKETS_A_SECOND, WORTH * self.overhead, min(longest, max(SHORTEST, left / 4)))
+        seconds = max(slots / PACKETS_A_SECOND, min(longest, max(SHORTEST, left / 4)))
+        return max(seconds, self.chunk_seconds)
 
     @property
     def overhead(self) -> float:
-        """Seconds that every packet takes, whatever its size; 0 while unknown."""
-        return self._overhead or 0.0
+        """Seconds that every call takes, whatever its entries; 0 while unknown."""
+        return self.calls.law.fixed if self.calls.law is not None else 0.0
 
-    def _entries(self, pace: Pace, rate: float, seconds: float) -> int:
-        """Entries of a packet that is to take some seconds."""
-        wish = round(min(rate * seconds * pace.gain(self.overhead, seconds), MOST_ENTRIES))
-        return max(PROBE if self._overhead is None and self.first > 1 else 1, wish)
+    @property
+    def chunk(self) -> int:
+        """Entries of a good call; 1 while nothing is known."""
+        return bounded(self.calls.wish, self.bounds)
+
+    @property
+    def chunk_seconds(self) -> float:
+        """Seconds of a good call; 0 while unknown. Files with fewer entries make shorter ones."""
+        law, ledger = self.calls.law, self.ledger
+        if law is None:
+            return 0.0
+        return law.seconds(min(self.chunk, ledger.total / len(ledger.files)) if ledger.total else self.chunk)
+
+    def _entries(self, pace: Pace, rate: float, seconds: float, leaving: bool) -> int:
+        """Entries of a packet that is to take some seconds: whole calls, and no more than is left for each slot, unless that
+        would be less than what a call costs anyway.
+        """
+        wish = max(1, round(min(rate * seconds * pace.gain(self.overhead, seconds), MOST_ENTRIES)))
+        if leaving or not self.calls.known:
+            return wish
+        chunk, law = self.chunk, self.calls.law
+        whole = max(1, round(wish / chunk)) * chunk
+        if law is None or self._left_to_lease is None:
+            return whole
+        least = law.fixed / law.each if law.each else math.inf
+        return max(1, min(whole, max(self._left_to_lease // len(self.paces), math.ceil(min(chunk, least)))))
+
+    @property
+    def _left_to_lease(self) -> int | None:
+        """Entries that no slot has; None while nobody knows."""
+        ledger = self.ledger
+        if not ledger.opened_files:
+            return None
+        return max(0, ledger.total - ledger.processed - ledger.failed - ledger.leased)
+
+    @property
+    def _last_calls(self) -> bool:
+        """Whether calls take long, and there is not one for every slot left to lease."""
+        left = self._left_to_lease
+        if left is None or self.chunk_seconds < AHEAD:
+            return False
+        return left <= len(self.paces) * min(self.chunk, self.ledger.total / len(self.ledger.files))
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -415,7 +463,7 @@ class Packetizer:
     @property
     def _patience(self) -> float:
         """Seconds that a slot may take to answer: it does so between two bites, which take what they take."""
-        return PATIENCE + WORTH * self.overhead
+        return PATIENCE + 2 * max(self.overhead, self.chunk_seconds)
 
     def _patience_with(self, pace: Pace) -> float:
         """Seconds that a slot may be late: items take what they take, and where nothing is known nobody is late soon."""
@@ -439,6 +487,8 @@ class Packetizer:
             return None
         share = left * helper / (rate + helper)
         front = lease.start if waiting else max(lease.start, other.entry)
+        if waiting and self.overhead >= DEAR and min(share, lease.stop - front - share) * self.calls.law.each < self.overhead:
+            share = lease.stop - front
         stop = max(front, lease.stop - max(1, round(share)))
         if lease.bite is not None:
             stop = lease.start - (lease.start - stop) // lease.bite * lease.bite

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .bites import FIRST_BITE
+from .chunks import FIRST_CHUNK
 from .columns import Column, Flat
 from .sources import Traffic
 from .streams import Stream, Streams, fill_exponential, fill_normal, fill_uniform, generator
@@ -78,7 +78,7 @@ class Cycles:
 class CycleSource:
     """Makes the cycles of a seed, for any range of them."""
 
-    first_bite = FIRST_BITE
+    first_bite = FIRST_CHUNK
     traffic = Traffic()
 
     def __init__(self, seed: int) -> None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
-from .bites import BITE_SECONDS
+from .chunks import CHUNK_SECONDS as BITE_SECONDS
 from .sources import AHEAD_BYTES
 
 MARGIN = 2.0

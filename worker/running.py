@@ -12,7 +12,7 @@ from ..protocol import messages
 from ..protocol.codec import Buffer
 from ..protocol.messages import Part
 from .agreement import Agreement
-from .bites import Bites
+from .chunks import ChunkSizes
 from .credentials import Wallet, wallet_of
 from .fetched import Touched
 from .tasks import Source, Task
@@ -38,7 +38,7 @@ class Running:
         self.source: Source | None = None
         self.began = time.monotonic()
         self.prepared = False
-        self.bites = Bites()
+        self.bites = ChunkSizes()
         self.agreement = Agreement()
         self.total = Total()
         self.parts: list[Part] = []

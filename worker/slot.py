@@ -30,7 +30,7 @@ from ..protocol import codec, messages
 from ..protocol.counts import miscount
 from ..protocol.errors import CountError, DatasetError, EventmillError, LocalProtocolError, MergeError
 from ..protocol.messages import File, Message, Part
-from .bites import LARGEST_BITE, Bites
+from .chunks import LARGEST_CHUNK, ChunkSizes
 from .board import COMPACTING, ROW, Row
 from .cores import usable_cores
 from .cradle import identity
@@ -316,7 +316,7 @@ class SlotProcess:
             if packet.revoked or lease.query not in self.queries:
                 task.discard()
                 return
-            if now - started - excused > lease.seconds or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
+            if (now - started - excused > lease.seconds and running.bites.settled) or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
                 break
             if now - told > interval and packet.position < packet.stop:
                 told = now
@@ -395,7 +395,7 @@ class SlotProcess:
             return self._file(running, lease)
         if running.source is None:
             running.source = source = source_without_file(file, running.supply)
-            running.bites = Bites(source.first_bite)
+            running.bites = ChunkSizes(source.first_bite)
         return running.source
 
     def _file(self, running: Running, lease: messages.Lease) -> Reader | View:
@@ -541,7 +541,7 @@ class SlotProcess:
 
     def _size(self, running: Running, lease: messages.Lease, left: int) -> int:
         """Entries of the next bite when `left` are left."""
-        bite = min(running.bites.next(left), lease.bite or LARGEST_BITE)
+        bite = min(running.bites.next(left), lease.bite or LARGEST_CHUNK)
         return max(1, bite >> self.row.halvings) if bite else 0
 
     def _finish(
