@@ -48,12 +48,12 @@ class Law:
 
 def constant(seconds: float) -> Cost:
     """The same whatever the entries."""
-    return lambda random, entries, before: seconds + 1e-7 * entries
+    return lambda _random, entries, _before: seconds + 1e-7 * entries
 
 
 def linear(each: float, fixed: float = 0.0) -> Cost:
     """In proportion to the entries, beside something fixed."""
-    return lambda random, entries, before: fixed + each * entries
+    return lambda _random, entries, _before: fixed + each * entries
 
 
 def scattered(cost: Cost, sigma: float = 0.5) -> Cost:
@@ -69,7 +69,7 @@ def some_dear(cost: Cost, part: float = 0.02, times: float = 20.0) -> Cost:
 def dear_entries(each: float, part: float, dear: float) -> Cost:
     """A part of the entries are dear, each by itself."""
 
-    def cost(random: Random, entries: int, before: int) -> float:
+    def cost(random: Random, entries: int, _before: int) -> float:
         mean = part * entries
         if mean > 20.0:
             return each * entries + dear * max(0, round(random.gauss(mean, mean**0.5)))
@@ -83,13 +83,13 @@ def dear_entries(each: float, part: float, dear: float) -> Cost:
 
 def once_selected(fixed: float, more: float, part: float) -> Cost:
     """Something is to be done once a call, if anything is selected of it."""
-    return lambda random, entries, before: fixed + (more if random.random() > (1 - part) ** entries else 0.0)
+    return lambda random, entries, _before: fixed + (more if random.random() > (1 - part) ** entries else 0.0)
 
 
 def step(cost: Cost, at: int, more: float, times: float = 1.0) -> Cost:
     """From some size on it takes more."""
-    return lambda random, entries, before: cost(random, entries, before) * (times if entries > at else 1.0) + (
-        more if entries > at else 0.0
+    return lambda random, entries, before: (
+        cost(random, entries, before) * (times if entries > at else 1.0) + (more if entries > at else 0.0)
     )
 
 

@@ -26,6 +26,7 @@ from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Exit, Merge, Remove, Send, Tidy
 from .layouts import Layouts
+from .learnt import Learnt
 from .lifecycle import Lifecycle
 from .peers import Peer, Slot, Worker, unfit
 from .query import Query, Share
@@ -68,7 +69,7 @@ class MasterCore:
         self.sessions: dict[bytes, Peer] = {}
         self.workers: dict[bytes, Worker] = {}
         self.queries: dict[str, Query] = {}
-        self._rates: dict[str, float] = {}
+        self._learnt = Learnt()
         self._counter = 0
         self._next_check = 0.0
         self._next_tidy = 0.0 if journaled else inf
@@ -79,7 +80,14 @@ class MasterCore:
         credit = self._dispatcher.credit
         self._lifecycle = Lifecycle(self.queries, self.workers, credit, self._send, self._do, journaled)
         self._reports = Reports(
-            self.queries, self._rates, self._dispatcher, self._compactor, self._lifecycle, layouts, self._send, self._do
+            self.queries,
+            self._learnt,
+            self._dispatcher,
+            self._compactor,
+            self._lifecycle,
+            layouts,
+            self._send,
+            self._do,
         )
         self._handlers: dict[type[Message], Callable[..., None]] = {
             messages.Submit: self._submit,
@@ -316,7 +324,7 @@ class MasterCore:
     def _submit(self, peer: Peer, message: messages.Submit, frames: Frames, now: float) -> None:
         number = f"q{self.tag}{self._counter + 1}"
         try:
-            query = Query.submitted(number, message, frames, now, self._rates.get(message.digest, 0.0))
+            query = Query.submitted(number, message, frames, now, *self._learnt.of(message.digest))
         except (ValueError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
             return

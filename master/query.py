@@ -9,6 +9,7 @@ from dataclasses import InitVar, dataclass, field
 import msgspec
 
 from ..packetizer import leases as ledgers
+from ..packetizer.calls import Call
 from ..packetizer.ledger import Ledger, Loss
 from ..packetizer.listing import Listing
 from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
@@ -117,6 +118,7 @@ class Query:
     files: Sequence[File]
     started: float
     rate: float = 0.0
+    known: Sequence[Call] = ()
     supply: Sequence[Buffer] = ()
     credentials: Buffer | None = field(default=None, repr=False)
     state: State = "running"
@@ -162,8 +164,10 @@ class Query:
     packetizer: Packetizer = field(init=False)
 
     @classmethod
-    def submitted(cls, number: str, submit: Submit, frames: Frames, now: float, rate: float = 0.0) -> Query:
-        """A query as it was submitted.
+    def submitted(
+        cls, number: str, submit: Submit, frames: Frames, now: float, rate: float = 0.0, known: Sequence[Call] = ()
+    ) -> Query:
+        """A query as it was submitted; `rate` and `known` calls are those of earlier queries of the same analysis.
 
         Raises:
             ValueError: the submission is malformed; so do `msgspec.MsgspecError` and `UnicodeDecodeError` say.
@@ -175,7 +179,7 @@ class Query:
         credentials = supply.pop() if submit.credentials and supply else None
         if len(supply) > 1 or (submit.credentials and credentials is None):
             raise ValueError(f"{len(frames)} frames, of which {submit.credentials:d} should be credentials")
-        return cls(number, submit, analysis, decoded, now, rate, supply, credentials)
+        return cls(number, submit, analysis, decoded, now, rate, known, supply, credentials)
 
     @classmethod
     def restored(cls, saved: Saved, now: float, wall: float) -> Query:
@@ -211,7 +215,9 @@ class Query:
             self._restore(saved)
         replicas = [(file.path, *file.replicas) for file in files]
         first = FIRST[files[0].kind] if files else FIRST_ENTRIES
-        self.packetizer = Packetizer(self.ledger, replicas, self.rate, submit.most_readers, first)
+        self.packetizer = Packetizer(
+            self.ledger, replicas, self.rate, submit.most_readers, first, self.known, submit.chunk
+        )
 
     def _restore(self, saved: Saved) -> None:
         """Take up where another master was: what is not in the total is to do."""
@@ -246,7 +252,7 @@ class Query:
         submit = self.submit
         return Setup(
             self.number, submit.kind, submit.digest, submit.name, submit.branches, submit.on_error, submit.timeout,
-            submit.seed,
+            submit.seed, submit.chunk,
         )  # fmt: skip
 
     def lease(self, slot: int, packet: Packet) -> Lease:
@@ -265,7 +271,7 @@ class Query:
         others = retries.other_replicas(lease.file, span, 1 + len(self.files[lease.file].replicas))
         return Lease(
             lease.number, self.number, slot, file, lease.start, lease.stop, packet.seconds, lease.opening, packet.apart,
-            identity, runs, lease.bite, last_try, others,
+            identity, runs, lease.bite, last_try, others, self.packetizer.calls.tell(),
         )  # fmt: skip
 
     def _counted(self) -> list[int]:

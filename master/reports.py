@@ -22,6 +22,7 @@ from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Replace, Take
 from .layouts import Layouts
+from .learnt import Learnt
 from .lifecycle import Lifecycle
 from .peers import Worker
 from .query import MAX_KILLS, Query, Share, public_path
@@ -34,7 +35,7 @@ class Reports:
 
     Args:
         queries: the master's queries, by number.
-        rates: entries a second that slots did with an analysis, by its digest.
+        learnt: what is known of analyses.
         dispatcher: takes leases back.
         compactor: has totals compacted.
         lifecycle: ends queries.
@@ -46,7 +47,7 @@ class Reports:
     def __init__(
         self,
         queries: dict[str, Query],
-        rates: dict[str, float],
+        learnt: Learnt,
         dispatcher: Dispatcher,
         compactor: Compactor,
         lifecycle: Lifecycle,
@@ -55,7 +56,7 @@ class Reports:
         do: Callable[[Effect], None],
     ) -> None:
         self._queries = queries
-        self._rates = rates
+        self._learnt = learnt
         self._dispatcher = dispatcher
         self._compactor = compactor
         self._lifecycle = lifecycle
@@ -189,12 +190,12 @@ class Reports:
             self._blame(worker, error, now)
             return
         server = query.packetizer.server(slot, message.lease)
-        query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now, message.call)
-        self._rates[query.submit.digest] = query.packetizer.rate
+        query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now, message.calls)
+        self._learnt.keep(query.submit.digest, query.packetizer.rate, query.packetizer.calls)
         query.bytes_read += message.bytes_read
         usage = Usage(
             1, entries, message.elapsed, message.cpu, message.waited, message.bytes_read, message.requests,
-            message.latency,
+            message.latency, message.made, min(message.elapsed, message.made * query.packetizer.overhead),
         )  # fmt: skip
         for share in (worker.total, self._share(query, worker)):
             share.add(usage, message.seconds, slot.index, server)

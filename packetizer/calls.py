@@ -10,9 +10,11 @@ are too small cost hours.
 from __future__ import annotations
 
 import math
+import numbers
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +52,8 @@ each show it: caches and memory have their limits."""
 
 LARGEST_CHUNK = 500_000
 """Entries of a call at most."""
+
+MOST_ENTRIES = 10**18
 
 Call = tuple[int, float]
 """Entries, and seconds."""
@@ -220,6 +224,25 @@ def bounded(size: float, bounds: tuple[int, int] | None) -> int:
     return int(max(least, min(size, most)))
 
 
+def chunk_of(chunk: Any, error: type[Exception]) -> tuple[int, int]:
+    """The least and the most entries of a call, as a user has given them.
+
+    Raises `error` where they are neither a number from 1 on, nor two of which the first is not the larger one.
+
+    Example:
+        >>> chunk_of(1000, ValueError), chunk_of((100, 5000), ValueError)
+        ((1000, 1000), (100, 5000))
+    """
+    bounds = (chunk, chunk) if not isinstance(chunk, tuple | list) else tuple(chunk)
+    whole = len(bounds) == 2 and all(isinstance(it, numbers.Integral) and not isinstance(it, bool) for it in bounds)
+    if not whole or not 1 <= bounds[0] <= bounds[1] <= MOST_ENTRIES:
+        raise error(
+            f"chunk={chunk!r}: it must be the number of entries of a call, from 1 on, or (least, most), as in"
+            " chunk=50_000 or chunk=(10_000, 100_000)"
+        )
+    return int(bounds[0]), int(bounds[1])
+
+
 def _laws(calls: Sequence[Call], ratios: NDArray[np.float64]) -> tuple[Law, Law, Law]:
     """Fit laws to calls; see `Calls._laws`."""
     entries, seconds = np.asarray(calls, np.float64).T
@@ -231,8 +254,8 @@ def _laws(calls: Sequence[Call], ratios: NDArray[np.float64]) -> tuple[Law, Law,
     best = int(np.argmin(losses))
     scatter = (SCATTER * BELIEVED + losses[best]) / (BELIEVED + len(calls))
     possible = np.flatnonzero(losses <= losses[best] + DOUBT * scatter)
-    worst, best, last = (_law(ratios[it], levels[it]) for it in (possible[0], best, possible[-1]))
-    return worst, best, last
+    worst, likely, last = (_law(ratios[it], levels[it]) for it in (possible[0], best, possible[-1]))
+    return worst, likely, last
 
 
 def _law(ratio: float, level: float) -> Law:

@@ -18,6 +18,7 @@ import msgspec
 from ..protocol.errors import DatasetError
 from ..protocol.messages import File
 from ..protocol.values import Scalar
+from .calls import chunk_of
 from .entrylists import listing_of, runs_of, shown
 from .friends import Friends
 from .listing import Listing
@@ -63,6 +64,7 @@ class Dataset:
             `bdt_score` to kernels, and `score` where nothing else is called so.
         defaults: what branches hold in files that do not have them: `{"Jet_btag": 0.0}`, a number for each event, or for
             each element of its lists where `nJet`, or what other branches Jet_* have for it, tells how many there are.
+        chunk: entries that one call of an analysis gets, a number, or the least and the most; by default eventmill finds it.
 
     Raises:
         DatasetError: what is given is no description of files, or names a file twice; an entry list, a mask, an alias, a
@@ -77,6 +79,8 @@ class Dataset:
 
     _lists: dict[str, Listing | None] | None = None
     """Entry lists by path, for as long as it is not known which files there are."""
+    chunk: tuple[int, int] | None = None
+    """The least and the most entries of a call, if they were given."""
     _friends: Friends | None = None
     """Which friends the files have, as long as these are not given to them."""
 
@@ -93,7 +97,9 @@ class Dataset:
         aliases: Mapping[str, str] | None = None,
         friends: Mapping[str, Any] | None = None,
         defaults: Mapping[str, Any] | None = None,
+        chunk: int | tuple[int, int] | None = None,
     ) -> None:
+        self.chunk = None if chunk is None else chunk_of(chunk, DatasetError)
         parts = _by_name(files)
         shared, own = _split_metadata(metadata or {}, parts)
         found: list[File] = []

@@ -332,9 +332,7 @@ class Packetizer:
         pace = self.paces.get(slot)
         return max(0, pace.entry - lease.start) if pace is not None and pace.first == lease.number else 0
 
-    def _lease(
-        self, slot: Hashable, pace: Pace, place: Place, rate: float, seconds: float, entries: int
-    ) -> Lease:
+    def _lease(self, slot: Hashable, pace: Pace, place: Place, rate: float, seconds: float, entries: int) -> Lease:
         """Lease about so many entries at a place to a slot, which is expected to do them in some seconds."""
         alone = pace.file == place.file
         self.placement.enter(pace, place)
@@ -487,7 +485,7 @@ class Packetizer:
             return None
         share = left * helper / (rate + helper)
         front = lease.start if waiting else max(lease.start, other.entry)
-        if waiting and self.overhead >= DEAR and min(share, lease.stop - front - share) * self.calls.law.each < self.overhead:
+        if waiting and self._is_one_call(min(share, lease.stop - front - share)):
             share = lease.stop - front
         stop = max(front, lease.stop - max(1, round(share)))
         if lease.bite is not None:
@@ -495,6 +493,11 @@ class Packetizer:
             return self._ask(victim, other, lease, stop, now) if stop < lease.stop else None
         stop = align(self.ledger.files[lease.file], front, lease.stop, stop, share)
         return self._ask(victim, other, lease, stop, now)
+
+    def _is_one_call(self, entries: float) -> bool:
+        """Whether so many entries take less than what the call costs anyway, and are not worth one of their own."""
+        law = self.calls.law
+        return law is not None and law.fixed >= DEAR and entries * law.each < law.fixed
 
     def _ask(self, victim: Hashable, other: Pace, lease: Lease, stop: int, now: float) -> Truncation:
         self._asked[lease.number] = (now, stop)

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from .column_types import MOST_COLUMNS, ColumnType
 from .usage import WorkerInfo
-from .values import MOST, NonNegative, Runs, Scalar, Seconds, Word, Words
+from .values import MOST, Calls, Chunk, NonNegative, Runs, Scalar, Seconds, Word, Words
 
 PROTOCOL = 2
 """Version of this vocabulary; a peer with another one is refused in words."""
@@ -229,7 +229,7 @@ class Submit(Message, frozen=True):
 
     Of two queries of one owner, the one of higher `priority` is served first. `most_readers` slots at most read from one
     file server at a time. A slot that is at work on the same few entries for longer than `timeout` is ended.
-    `seed` is of the random numbers that the analysis draws without one of its own.
+    `seed` is of the random numbers that the analysis draws without one of its own. `chunk` bounds the entries of a call.
     """
 
     request: NonNegative
@@ -245,6 +245,7 @@ class Submit(Message, frozen=True):
     timeout: Seconds = 600.0
     credentials: bool = False
     seed: NonNegative = 0
+    chunk: Chunk | None = None
 
 
 class Stop(Message, frozen=True):
@@ -393,6 +394,7 @@ class Setup(Message, frozen=True):
     on_error: Literal["fail", "skip"] = "fail"
     timeout: Seconds = 600.0
     seed: NonNegative = 0
+    chunk: Chunk | None = None
 
 
 class Lease(Message, frozen=True):
@@ -406,6 +408,8 @@ class Lease(Message, frozen=True):
     Of a file whose entries are listed, `[start, stop)` numbers the listed ones, and `runs` says which they are (those of
     the whole file in an opening lease, unless a mask is still to tell). `identity` is the file's, as it was opened first:
     a slot that finds another one under the name must not go on.
+
+    `calls` are what is known of the analysis' calls, in all slots and in earlier queries: some for each size.
 
     Frames: the layout of the file as another slot has described it, where the master has one and the slot has not.
 
@@ -428,6 +432,7 @@ class Lease(Message, frozen=True):
     bite: Annotated[int, Meta(ge=1, le=MOST)] | None = None
     last_try: bool = False
     other_replicas: bool = False
+    calls: Calls = []
 
 
 class Truncate(Message, frozen=True):
@@ -562,8 +567,8 @@ class Truncated(Message, frozen=True):
 class Finished(Message, frozen=True):
     """A slot is through with a lease, up to `stop`; its result comes with a later (or the same) commit.
 
-    `seconds` tell how fast its entries were processed; the others what the lease cost, as in `Usage`. `call` is what a call
-    of the analysis takes without any entries, if the slot knows.
+    `seconds` tell how fast its entries were processed; the others what the lease cost, as in `Usage`. `calls` are
+    the latest calls of the analysis, of the `made` ones that the lease took.
     """
 
     query: Word
@@ -576,7 +581,8 @@ class Finished(Message, frozen=True):
     waited: Seconds = 0.0
     requests: NonNegative = 0
     latency: Seconds = 0.0
-    call: Seconds | None = None
+    calls: Calls = []
+    made: NonNegative = 0
 
 
 class Commit(Message, frozen=True):

@@ -17,6 +17,8 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
         waited: seconds of `elapsed` in which a slot had nothing to compute, since its data had not come.
         bytes_read, requests: what was asked for from files, compressed as it is.
         latency: seconds from a request to its answer, the mean over all requests; those to a disk count with 0.
+        calls: calls of the analysis.
+        fixed: seconds that these would have taken without any entries.
     """
 
     packets: NonNegative = 0
@@ -27,6 +29,8 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     bytes_read: NonNegative = 0
     requests: NonNegative = 0
     latency: Seconds = 0.0
+    calls: NonNegative = 0
+    fixed: Seconds = 0.0
 
     @property
     def efficiency(self) -> float:
@@ -55,6 +59,8 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
             min(MOST, self.bytes_read + other.bytes_read),
             min(MOST, self.requests + other.requests),
             min(LONGEST, trips / max(1, self.requests + other.requests)),
+            min(MOST, self.calls + other.calls),
+            min(LONGEST, self.fixed + other.fixed),
         )
 
 

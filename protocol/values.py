@@ -13,5 +13,9 @@ Seconds = Annotated[float, Meta(ge=0.0, le=LONGEST)]
 Word = Annotated[str, Meta(max_length=1000)]
 Words = Annotated[str, Meta(max_length=100_000)]
 Scalar = str | int | float | bool | None
+Calls = Annotated[list[tuple[NonNegative, Seconds]], Meta(max_length=256)]
+"""Calls of an analysis: how many entries each had, and the seconds that it took."""
+Chunk = tuple[Annotated[int, Meta(ge=1, le=MOST)], Annotated[int, Meta(ge=1, le=MOST)]]
+"""The least and the most entries of a call."""
 Runs = list[NonNegative]
 """Sorted, disjoint ranges of entries `[start, stop)`, one after the other: `[3, 5, 9, 10]` names the entries 3, 4 and 9."""

@@ -13,6 +13,11 @@ UNNAMED = "unnamed"
 HEADINGS = ("packets", "entries", "time", "CPU", "waited", "CPU/time", "read", "rate", "requests", "latency")
 
 
+DEAR, CALL = 0.1, 0.02
+"""The part of its time that an analysis takes for calls whatever their entries, and the seconds of a call, from which on
+that is said."""
+
+
 class Report(list[WorkerInfo]):
     """What each worker of a query did. A list of them, with the sums that one asks for.
 
@@ -48,6 +53,18 @@ class Report(list[WorkerInfo]):
         """By the file server that was read from."""
         return _grouped((server or LOCAL, usage) for info in self for server, usage in info.by_server.items())
 
+    @property
+    def note(self) -> str:
+        """That the analysis is dear by the call, and what to do about it; empty where it is not."""
+        total = self.total
+        if not total.calls or total.fixed < max(DEAR * total.elapsed, CALL * total.calls):
+            return ""
+        return (
+            f"Each of {total.calls:,} calls of the analysis took about {total.fixed / total.calls:.2g} s whatever its"
+            f" entries, {total.fixed / total.elapsed:.0%} of the time: make once what every call makes anew, or"
+            f" have fewer calls with larger files or chunk="
+        )
+
     def rows(self) -> list[dict[str, Any]]:
         """The table for programs: `of` ("query", "slot", "site" or "server"), `name`, and the fields of `Usage`, with
         `efficiency` and `rate`. Seconds, bytes, bytes a second.
@@ -65,13 +82,14 @@ class Report(list[WorkerInfo]):
     def __repr__(self) -> str:
         rows = [("", "", *HEADINGS), *((of, name, *_cells(usage)) for of, name, usage in self._usages())]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
+        lines = [
             "  ".join(
                 cell.ljust(width) if at < 2 else cell.rjust(width)
                 for at, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in rows
-        )
+        ]
+        return "\n".join([*lines, self.note] if self.note else lines)
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{heading}</th>" for heading in ("", "", *HEADINGS))
@@ -79,7 +97,8 @@ class Report(list[WorkerInfo]):
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in (of, name, *_cells(usage))) + "</tr>"
             for of, name, usage in self._usages()
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
     def _usages(self) -> Iterator[tuple[str, str, Usage]]:
         yield "query", "", self.total

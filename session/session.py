@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from ..packetizer.calls import chunk_of
 from ..packetizer.dataset import Dataset
 from ..packetizer.generated import MOST_SEED, check_analysis
 from ..protocol import messages
@@ -82,6 +83,7 @@ class Session:
         modules: Iterable[Named] = (),
         locate: bool = False,
         seed: int = 0,
+        chunk: int | tuple[int, int] | None = None,
     ) -> Query:
         """Start an analysis over a dataset; returns at once.
 
@@ -105,6 +107,10 @@ class Session:
             seed: of random numbers that the analysis draws from numpy's, Python's or torch's own generators, or from one
                 that it brings along (0 to 2**62); see the guide for what is the same when it runs again.
 
+            chunk: entries that one call of the analysis gets: a number, or the least and the most; by default as many as it
+                takes for what a call costs anyway not to count (that of the dataset, if it has one). The rest of a file is
+                smaller, and so are chunks where memory is short.
+
         Raises:
             DatasetError: there are no such files.
             AnalysisError: the analysis cannot travel to a worker, or is not for what the dataset is made of.
@@ -122,6 +128,7 @@ class Session:
             raise ValueError(f"timeout={timeout}: it must be more than 0 and at most {LONGEST_TIMEOUT:g} s, or None")
         if not isinstance(seed, int) or not 0 <= seed <= MOST_SEED:
             raise ValueError(f"seed={seed!r}: it must be a whole number from 0 to 2**62")
+        bounds = dataset.chunk if chunk is None else chunk_of(chunk, ValueError)
         packed = pack(analysis, [*self._modules, *listed(modules)], dataset.supply)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         expanded = dataset.expanded(list_files)
@@ -144,6 +151,7 @@ class Session:
                 most_readers=most_readers,
                 timeout=LONGEST_TIMEOUT if timeout is None else timeout,
                 credentials=credentials is not None,
+                chunk=bounds,
                 seed=seed,
             ),
             [packed.blob, files, *expanded.supply, *secrets],

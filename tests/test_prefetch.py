@@ -18,7 +18,7 @@ from eventmill.packetizer.supply import Supply
 from eventmill.protocol import messages as m
 from eventmill.protocol.errors import DatasetError
 from eventmill.worker import sources
-from eventmill.worker.bites import LARGEST_SIZE, Bites
+from eventmill.worker.chunks import LARGEST_SIZE, ChunkSizes
 from eventmill.worker.fetched import REMEMBERED, Fetched, Names, Touched
 from eventmill.worker.horizon import Horizon, Stretch
 from eventmill.worker.prefetch import Plan, Prefetch
@@ -108,7 +108,7 @@ def test_every_entry_is_asked_for_once_at_most_in_order_and_within_the_bytes(
 
 
 def test_bites_of_many_columns_are_small_enough_for_memory() -> None:
-    bites = Bites()
+    bites = ChunkSizes()
     for _ in range(10):
         entries = bites.next(10**9)
         bites.learn(entries, seconds=0.01, size=10_000 * entries)

@@ -35,7 +35,7 @@ def test_a_sum_of_whatever_a_worker_says_can_travel() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(most + most), type=Usage) == most
 
 
-@pytest.mark.parametrize("field", ["elapsed", "waited", "requests", "latency", "cpu", "bytes_read", "call"])
+@pytest.mark.parametrize("field", ["elapsed", "waited", "requests", "latency", "cpu", "bytes_read", "made"])
 def test_no_field_of_a_report_is_taken_unchecked(field: str) -> None:
     finished = msgspec.structs.asdict(m.Finished("q", 1, 2, 1.0, 1.0, 1)) | {field: -1}
     with pytest.raises(msgspec.ValidationError, match=field):

@@ -16,6 +16,8 @@ FIRST_CHUNK = 100
 """Small, since an event may take 50 ms: until a call is over, nothing stops the slot but its end."""
 LARGEST_SIZE = 64 << 20
 """Bytes of the columns of one chunk: three of them may be in memory, one at work, one read ahead, one on its way."""
+MANY = 10
+"""Chunks that are left of a packet at most when they are made alike, for no small one to be the last."""
 SEARCHING = 4
 """Calls of one size after which others are not to be expected."""
 MOST_UNTOLD = 16
@@ -64,7 +66,7 @@ class ChunkSizes:
         """Entries of the next chunk when `left` are left of the packet: shared out evenly, so that no crumbs are left."""
         size = self.size
         least, most = self._bounds or (1, left)
-        if least == most or left <= size:
+        if least == most or left <= size or left > MANY * size:
             return min(left, size)
         number = max(1, round(left / size), -(-left // most))
         return -(-left // number)

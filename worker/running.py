@@ -38,7 +38,7 @@ class Running:
         self.source: Source | None = None
         self.began = time.monotonic()
         self.prepared = False
-        self.bites = ChunkSizes()
+        self.bites = ChunkSizes(bounds=setup.chunk)
         self.agreement = Agreement()
         self.total = Total()
         self.parts: list[Part] = []

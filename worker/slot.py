@@ -1,7 +1,7 @@
 """A slot: one process that reads, runs the user's code, and accumulates.
 
-It works on its leases in the order in which they came, in *bites* of about `BITE_SECONDS`, and looks at its messages
-between bites. The result of a packet is accumulated apart and joins the slot's total when the packet is finished, so that
+It works on its leases in the order in which they came, in *bites* (or chunks) whose sizes `worker.chunks` finds, and looks
+at its messages between bites. The result of a packet is accumulated apart and joins the slot's total when it is finished:
 a packet that fails leaves no trace. Totals are handed to the agent every `HAND_OVER` seconds, and whenever there is
 nothing else to do.
 
@@ -30,8 +30,8 @@ from ..protocol import codec, messages
 from ..protocol.counts import miscount
 from ..protocol.errors import CountError, DatasetError, EventmillError, LocalProtocolError, MergeError
 from ..protocol.messages import File, Message, Part
-from .chunks import LARGEST_CHUNK, ChunkSizes
 from .board import COMPACTING, ROW, Row
+from .chunks import LARGEST_CHUNK, ChunkSizes
 from .cores import usable_cores
 from .cradle import identity
 from .credentials import fits
@@ -285,6 +285,7 @@ class SlotProcess:
         began = time.monotonic(), time.process_time()
         self.row.turn_to("opening")
         source = self._source(running, lease)
+        running.bites.hear(lease.calls)
         file = source if isinstance(source, Reader | View) else None
         if file is not None:
             self.prefetch.opened(file, began)
@@ -316,7 +317,8 @@ class SlotProcess:
             if packet.revoked or lease.query not in self.queries:
                 task.discard()
                 return
-            if (now - started - excused > lease.seconds and running.bites.settled) or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
+            late = now - started - excused > lease.seconds and (running.bites.settled or lease.bite is not None)
+            if late or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
                 break
             if now - told > interval and packet.position < packet.stop:
                 told = now
@@ -395,7 +397,7 @@ class SlotProcess:
             return self._file(running, lease)
         if running.source is None:
             running.source = source = source_without_file(file, running.supply)
-            running.bites = ChunkSizes(source.first_bite)
+            running.bites = ChunkSizes(source.first_bite, running.setup.chunk)
         return running.source
 
     def _file(self, running: Running, lease: messages.Lease) -> Reader | View:
@@ -560,7 +562,7 @@ class SlotProcess:
         elapsed, cpu = self.meter.times()
         file = file_of(source) if isinstance(source, FileSource) else None
         requests, size, latency = self.meter.read([source] if file is None else file.readers)
-        figures = seconds, cpu, size, elapsed, waited, requests, latency, running.bites.fixed
+        figures = seconds, cpu, size, elapsed, waited, requests, latency, running.bites.untold(), packet.bites
         self._send(messages.Finished(lease.query, lease.lease, packet.position, *figures))
         if file is not None:
             self._forget_ahead(file)
