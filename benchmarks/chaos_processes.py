@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from hist import Hist
 
 from .chaos_analyses import in_one_process, slow_columnar, slow_kernel
 from .chaos_fleet import Command, Fleet, family, fleet, free_port
+from .chaos_jobs import Job, make_jobs
 from .chaos_proxy import Proxy
 from .chaos_table import Report, listed, middle_and_worst
 from .xrootd_server import XRootDServer, serving
@@ -64,6 +65,7 @@ class Watch:
     problems: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     running: dict[str, em.Query] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
     finished: int = 0
     entries: int = 0
     redone: int = 0
@@ -101,7 +103,7 @@ class User(threading.Thread):
     def run(self) -> None:
         try:
             with self._connected() as session:
-                number = 0
+                number = 5 * int(self.name[-1])  # each user begins with another kind
                 while not self._enough():
                     number += 1
                     self._query(session, f"{self.name}.{number}", number)
@@ -120,7 +122,14 @@ class User(threading.Thread):
 
     def _query(self, session: em.Session, name: str, number: int) -> None:
         began = time.monotonic()
-        query = self._submitted(session, name, self._work.analysis(name, number))
+        job = self._work.job(number)
+        analysis = self._work.analysis(name, number) if job is None else job.analysis
+        data, on_error = (self._work.data, "fail") if job is None else (job.data, job.on_error)
+
+        def submit() -> em.Query:
+            return session.process(data, analysis, name=name, on_error=on_error)
+
+        query = self._submitted(session, name, submit)
         self._watch.running[name] = query
         try:
             result: Any = query.result(timeout=ANSWER_SECONDS, progress=False)
@@ -129,10 +138,12 @@ class User(threading.Thread):
         self._watch.seconds.append(time.monotonic() - began)
         self._watch.finished += 1
         self._watch.entries += result.account.processed
-        self._watch.redone += self._work.worked_on(name) - result.account.processed if number % 2 else 0
-        self._watch.wrong += self._work.wrong(name, result)
+        if job is None and number % 2:
+            self._watch.redone += self._work.worked_on(name) - result.account.processed
+        self._watch.kinds[("columnar" if number % 2 else "kernel") if job is None else job.name] += 1
+        self._watch.wrong += self._work.wrong(name, result) if job is None else job.wrong(name, result)
 
-    def _submitted(self, session: em.Session, name: str, analysis: Any) -> em.Query:
+    def _submitted(self, session: em.Session, name: str, submit: Callable[[], em.Query]) -> em.Query:
         """Submit a query. When nobody knows whether that arrived, look."""
         deadline = time.monotonic() + 120.0
         while True:
@@ -140,7 +151,7 @@ class User(threading.Thread):
                 found = [info.query for info in session.queries() if info.name == name]
                 if found:
                     return session.attach(found[-1])
-                return session.process(self._work.data, analysis, name=name)
+                return submit()
             except (ConnectionFailed, QueryFailed):
                 if time.monotonic() > deadline:
                     raise
@@ -156,6 +167,11 @@ class Work:
     expected: Hist[Any]
     events: int
     cost: float
+    jobs: Sequence[Job] = ()
+
+    def job(self, number: int) -> Job | None:
+        """What the query of this number is to do; None: the dimuon query, which every third one is."""
+        return self.jobs[(number - number // 3) % len(self.jobs)] if self.jobs and number % 3 else None
 
     def analysis(self, name: str, number: int) -> Any:
         """Columnar functions and kernels in turn."""
@@ -463,7 +479,8 @@ def make_work(folder: Path, server: XRootDServer | None, events: int, cost: floa
     if server is not None:
         for index in range(0, FILES, 2):
             places[index] = server.take_in(paths[index])
-    return Work(folder, em.Dataset(places, tree="Events"), in_one_process(paths), events, cost)
+    jobs = make_jobs(places, paths, cost, events / EVENTS)
+    return Work(folder, em.Dataset(places, tree="Events"), in_one_process(paths), events, cost, jobs)
 
 
 def _report(trouble: Trouble, watch: Watch, seconds: float, seed: int) -> Report:
@@ -471,7 +488,8 @@ def _report(trouble: Trouble, watch: Watch, seconds: float, seed: int) -> Report
     exact = watch.finished - len(watch.wrong)
     figures = {
         "faults": f"{len(trouble.struck)} in {seconds:.0f} s: {listed(kinds)}",
-        "queries": f"{watch.finished}; bin for bin the result of one process: {exact}",
+        "queries": f"{watch.finished}; the value of one process, bin for bin: {exact}",
+        "of these": listed(watch.kinds),
         "events processed": f"{watch.entries:,}; worked on once more in the columnar half of the queries: {watch.redone:,}",
         "seconds a query": middle_and_worst(watch.seconds),
     }
