@@ -395,6 +395,7 @@ class Setup(Message, frozen=True):
     timeout: Seconds = 600.0
     seed: NonNegative = 0
     chunk: Chunk | None = None
+    owner: Word = ""
 
 
 class Lease(Message, frozen=True):

@@ -372,3 +372,28 @@ def test_that_an_error_may_pass_survives_its_journey() -> None:
     assert describe(error, m.File("f"), None, None)[0].transient
     assert not describe(DatasetError("no"), m.File("f"), None, None)[0].transient
     assert not describe(ValueError("no"), m.File("f"), None, None)[0].transient
+
+
+def test_arrays_of_events_cannot_be_changed_in_place(path: str, tmp_path: Path) -> None:
+    """When a bite raises its parts are analysed again, over the same arrays: a change would be in them twice."""
+
+    def changes(events: Any) -> float:
+        x = np.asarray(events.x)
+        x += 1000
+        if (x == 1013).any():
+            raise KeyError("no")
+        return float(x.sum())
+
+    def copies(events: Any) -> float:
+        x = np.array(events.x)
+        x += 1000
+        if (x == 1013).any():
+            raise KeyError("no")
+        return float(x.sum())
+
+    lease = m.Lease(1, "q", 0, m.File(path, "Events"), 0, 20, 60.0)
+    refused = only(m.Failed, Bench(tmp_path, q=changes).work(lease)).failure
+    assert "read-only" in refused.message and "change a copy" in str(refused)
+    bench = Bench(tmp_path, on_error="skip", q=copies)
+    bench.work(lease)
+    assert bench.results()["q"] == sum(1000 + x for x in range(20) if x != 13)

@@ -389,3 +389,37 @@ def test_functions_without_state_have_nothing_copied(tmp_path: Path) -> None:
 
     snapshot = Snapshot([cloudpickle.loads(cloudpickle.dumps(analysis))], is_by_value)
     assert not snapshot._originals and len(snapshot._holders) < 20
+
+
+# --- random numbers -------------------------------------------------------------------------------------------------------
+
+
+def test_each_call_draws_numbers_of_its_own_and_the_same_wherever_it_is_made(tmp_path: Path) -> None:
+    """Slots are forked from one process, and drew what it would have drawn: the same numbers, all of them."""
+    import random
+
+    import numba
+
+    own, older, plain = np.random.default_rng(1), np.random.RandomState(1), random.Random(1)
+
+    @numba.njit
+    def compiled():
+        return np.random.random(), random.random()
+
+    def draws(item):
+        a, b = compiled()
+        numbers = [np.random.random(), random.random(), own.random(), older.random_sample(), plain.random(), a, b]
+        return {item: tuple(repr(number) for number in numbers)}
+
+    first, again, other = (added(draws, tmp_path, calls=20, seed=seed) for seed in (0, 0, 1))
+    assert first == again, "by another slot"
+    assert len({number for numbers in (*first.values(), *other.values()) for number in numbers}) == 2 * 20 * 7
+
+
+def test_calls_on_other_files_draw_other_numbers(tmp_path: Path) -> None:
+    task = task_for(lambda item: [float(np.random.random())], tmp_path)
+    for place in ("here", "there"):
+        task.turn_to(place)
+        task.run(ItemSource(pack_items([0])), FILE, 0, 1)
+    one, other = decode(task.take())
+    assert one != other

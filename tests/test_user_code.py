@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import time
 from collections.abc import Iterator
@@ -321,6 +322,65 @@ def test_the_next_query_runs_as_if_the_slot_were_new(session: em.Session) -> Non
     assert session.process(items, changes_all).result(SECONDS).value == sum(range(50))
     after = session.process(items, state).result(SECONDS)["all"]
     assert set(after) == set(before)
+
+
+def changes_libraries(item: int) -> int:
+    import decimal
+    import math
+    import sys
+
+    import awkward as ak
+
+    class Mine(ak.Array):  # type: ignore[misc]
+        pass
+
+    sys.path.insert(0, "/nowhere")
+    decimal.getcontext().prec = 5
+    ak.behavior["mine"] = Mine
+    if item % 2:
+        math.sqrt = lambda value: 0.0
+    return item
+
+
+def libraries(item: int) -> dict[str, Any]:
+    import decimal
+    import math
+    import sys
+
+    import awkward as ak
+
+    return {"all": [repr(("/nowhere" in sys.path, decimal.getcontext().prec, "mine" in ak.behavior, math.sqrt(4.0)))]}
+
+
+def test_the_next_query_finds_libraries_as_they_were(session: em.Session) -> None:
+    """A function that is put in the place of a library's own takes the slot with it."""
+    items = em.items(list(range(50)))
+    assert session.process(items, changes_libraries).result(SECONDS).value == sum(range(50))
+    after = session.process(items, libraries).result(SECONDS)["all"]
+    assert set(after) == {repr((False, 28, False, 2.0))}
+
+
+def test_another_user_has_processes_of_her_own(session: em.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not all that code does to a process can be found out: a method of a library's class, say."""
+
+    def process(item: int) -> set[str]:
+        import os
+
+        return {str(os.getpid())}
+
+    def hers() -> set[str]:
+        with monkeypatch.context() as context:
+            context.setattr("eventmill.session.session._owner", lambda: "somebody else")
+            found: set[str] = session.process(em.items(ITEMS), process).result(SECONDS).value
+        return found
+
+    def mine() -> set[str]:
+        found: set[str] = session.process(em.items(ITEMS), process).result(SECONDS).value
+        return found
+
+    turns = [mine(), hers(), mine(), hers()]
+    assert all(not one & other for one, other in itertools.pairwise(turns))
+    assert not turns[0] & turns[2]
 
 
 def test_children_of_a_slot_know_no_signal_of_its(session: em.Session) -> None:

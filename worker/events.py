@@ -282,7 +282,7 @@ class Bite:
 
     def values(self, name: str) -> Load:
         """Loads a column's numbers."""
-        return lambda: self._column(name)[0]
+        return lambda: _unwritable(self._column(name)[0])
 
     def lists(self, name: str, counter: str) -> tuple[Any, Load]:
         """The index of where a column's lists start, from 0, and the number of values in them.
@@ -295,7 +295,7 @@ class Bite:
     def _lists(self, name: str, counter: str) -> Any:
         key = counter or name
         if key not in self._offsets:
-            self._offsets[key] = offsets_of(self._column(key)[0]) if counter else self._column(key)[1]
+            self._offsets[key] = _unwritable(offsets_of(self._column(key)[0]) if counter else self._column(key)[1])
         return self._offsets[key]
 
     def buffer(self, name: str, key: str, dtype: Any) -> Load:
@@ -309,7 +309,7 @@ class Bite:
                     array = self._source.array(name, self._start, self._stop)
                 _, _, buffers = ak.to_buffers(array, form_key=_keys(name), buffer_key="{form_key}-{attribute}")
                 self._buffers[name] = buffers
-            return np.asarray(self._buffers[name][key]).astype(dtype, copy=False)
+            return _unwritable(np.asarray(self._buffers[name][key]).astype(dtype, copy=False))
 
         return load
 
@@ -332,6 +332,13 @@ class Bite:
     def _computed(self, name: str) -> Column:
         """A column that is made of others of this bite."""
         return self._lazy.computed[name].column(self._lazy.of(self))
+
+
+def _unwritable(array: Any) -> Any:
+    """The same numbers for an analysis, which may see them again: a change in place would still be in them then."""
+    shown = array.view()
+    shown.flags.writeable = False
+    return shown
 
 
 def raised(error: BaseException) -> BaseException:

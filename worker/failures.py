@@ -31,6 +31,10 @@ _PLUMBING = (
 )  # fmt: skip
 """What an analysis is made with: where one of these raises, it is the user's line that says what was wrong."""
 _LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")} - _INSTALLED)
+_UNWRITABLE = (
+    "the arrays of events, and large ones that an analysis brings along, cannot be changed in place, since other calls may "
+    "see them, too; change a copy (x = x.copy())"
+)
 _FRAMES = 4
 """Of the user's own that are shown: those nearest to the error. All are in the log."""
 _LONGEST = 20_000
@@ -49,6 +53,8 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
     """
     if isinstance(error, ModuleNotFoundError):
         error.add_note(missing(error))
+    if isinstance(error, ValueError) and "read-only" in str(error):
+        error.add_note(_UNWRITABLE)
     if isinstance(error, EventmillError):
         _without_awkward(error)
     if getattr(error, "transient", False):  # servers come and go: a line each will do

@@ -10,6 +10,7 @@ can (`tidy_up`), and makes room for a fresh process, which takes milliseconds, i
 from __future__ import annotations
 
 import contextlib
+import decimal
 import fcntl
 import gc
 import locale
@@ -28,9 +29,10 @@ from typing import Any, NoReturn, TextIO
 
 import numpy as np
 
+from ..protocol.fingerprint import is_users
 from . import family
 from .credentials import VARIABLES
-from .modules import names_at_work
+from .modules import folders_at_work, names_at_work
 
 OURS = ("read ahead", "open ahead")
 """How the names of this package's threads begin."""
@@ -107,8 +109,12 @@ class Guard:
         changed = (name for name, module in self._known.items() if sys.modules.get(name) is not module)
         if any(name.partition(".")[0] not in own for name in changed):
             return "other modules"
+        for namespace, name, function in _functions:
+            if namespace.get(name) is not function and namespace["__name__"].partition(".")[0] not in own:
+                return f"another {namespace['__name__']}.{name}"
         sys.stdout, sys.stderr = self._streams
         self._open_streams()
+        _forget_users_behaviors()
         for name, (read, write) in _STATE.items():
             before = self._before[name]
             if read() == before:
@@ -120,6 +126,35 @@ class Guard:
             except (OSError, ValueError):
                 return name
         return ""
+
+
+_functions: list[tuple[dict[str, Any], str, Any]] = []
+"""Of all modules that a slot begins with: their namespace, the name, and the function or class."""
+
+
+_CHANGED = frozenset(
+    {
+        "awkward", "boost_histogram", "builtins", "collections", "functools", "hist", "itertools", "json", "math", "numpy",
+        "operator", "os", "pathlib", "random", "shutil", "subprocess", "tempfile", "threading", "uproot", "warnings",
+    }
+)  # fmt: skip
+"""Packages whose functions somebody might put others in the place of: of those that slots begin with."""
+
+
+def note_functions() -> None:
+    """Note which functions modules have, before slots are forked and the code of users can put others in their place."""
+    _functions[:] = [
+        (vars(module), name, value)
+        for module in list(sys.modules.values())
+        if isinstance(module, ModuleType) and _is_public(vars(module).get("__name__", ""))
+        for name, value in list(vars(module).items())
+        if callable(value) and name not in _TIME
+    ]
+
+
+def _is_public(module: str) -> bool:
+    first, *others = module.split(".")
+    return first in _CHANGED and not any(name.startswith("_") for name in others)
 
 
 # --- what of a process user code may change -------------------------------------------------------------------------------
@@ -154,6 +189,32 @@ def _umask() -> str:
 def _set_filters(before: list[Any]) -> None:
     warnings.filters[:] = before  # type: ignore[index]
     warnings._filters_mutated()  # type: ignore[attr-defined]
+
+
+def _path() -> list[str]:
+    """Where modules are looked for, without those of the query at work."""
+    folders = folders_at_work()
+    return [place for place in sys.path if place not in folders]
+
+
+def _set_path(before: list[str]) -> None:
+    sys.path[:] = [*folders_at_work(), *before]
+
+
+def _context() -> str:
+    return repr(decimal.getcontext())
+
+
+def _set_context(_: str) -> None:
+    decimal.setcontext(decimal.Context())
+
+
+def _forget_users_behaviors() -> None:
+    """What awkward arrays can do stays, if a library says so: it says it once, when it is imported."""
+    awkward = sys.modules.get("awkward")
+    for key, behavior in list(awkward.behavior.items()) if awkward is not None else ():
+        if is_users(getattr(behavior, "__module__", None)):
+            del awkward.behavior[key]  # type: ignore[union-attr]
 
 
 def _timers() -> list[tuple[float, float]]:
@@ -198,6 +259,9 @@ _STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], object] | None]] = {
         lambda before: locale.setlocale(locale.LC_ALL, before),
     ),
     "another handling of floating-point errors": (np.geterr, lambda before: np.seterr(**before)),
+    "another function for floating-point errors": (np.geterrcall, np.seterrcall),
+    "other folders of modules": (_path, _set_path),
+    "other decimal arithmetic": (_context, _set_context),
     "warning filters": (lambda: list(warnings.filters), _set_filters),
     "tracing": (lambda: (sys.gettrace(), sys.getprofile()), _set_tracing),
     "another recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),

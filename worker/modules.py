@@ -104,6 +104,11 @@ def names_at_work() -> Collection[str]:
     return _current._folders.keys()
 
 
+def folders_at_work() -> list[str]:
+    """Where `import` finds the modules that came with the query whose turn it is."""
+    return [str(folder) for folder in _current._folders.values()]
+
+
 def _last_imported() -> tuple[int, str]:
     """Is another one when anything has been imported since: to look at all modules takes far longer."""
     return len(sys.modules), next(reversed(sys.modules))

@@ -126,10 +126,15 @@ def _numbas_states() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
 
     Each thread has its own.
     """
+    helpers = _helpers()
+    return _state_at(helpers.rnd_get_np_state_ptr()), _state_at(helpers.rnd_get_py_state_ptr())
+
+
+@functools.cache  # user code may empty sys.modules
+def _helpers() -> Any:
     import numba._helperlib
 
-    helpers: Any = numba._helperlib
-    return _state_at(helpers.rnd_get_np_state_ptr()), _state_at(helpers.rnd_get_py_state_ptr())
+    return numba._helperlib
 
 
 @functools.lru_cache(maxsize=16)

@@ -37,7 +37,7 @@ from .cradle import identity
 from .credentials import fits
 from .failures import describe
 from .fetched import Fetched, FileSource, Names
-from .guard import Guard, be_a_slot
+from .guard import Guard, be_a_slot, note_functions
 from .horizon import Stretch
 from .isolation import MOST_FAULTS, Fault, Isolation, gaps
 from .meter import Meter
@@ -71,6 +71,7 @@ def warm() -> None:
     from . import kernels
 
     kernels.warm()
+    note_functions()
 
 
 def main(index: int, number: int, endpoint: str, cache: str, board: str) -> NoReturn:
@@ -113,7 +114,7 @@ class SlotProcess:
         self.packet: Packet | None = None
         self.log = logging.getLogger(__name__)
         self._guard = Guard()
-        self._turn_of = ""
+        self._turn_of = self._owner = ""
         self._commits = 0
         self._waiting: tuple[messages.Lease, Selection] | None = None
 
@@ -218,9 +219,19 @@ class SlotProcess:
     # --- work -----------------------------------------------------------------------------------------------------
 
     def _take_turn(self, query: str) -> None:
-        """From here on the slot is at work for this query: of what another one's code has left, it meets nothing."""
+        """From here on the slot is at work for this query: of what another one's code has left, it meets nothing.
+
+        Not all that code can do to a process can be found out: when a user's queries are over, the process ends with them
+        that another one would get. While two users' queries take turns, a process for each turn would take their time.
+        """
+        owners = {running.setup.owner for running in self.queries.values()}
+        owner = self.queries[query].setup.owner if query in self.queries else self._owner
+        if self._owner not in ("", owner, *owners):
+            self.log.info("slot %d makes room for a fresh process: the next query is another user's", self.index)
+            self._retire()
         if self._turn_of not in ("", query) and not self._tidied_up():
             self._retire()
+        self._owner = owner
         self._turn_of = query
 
     def _tidied_up(self) -> bool:

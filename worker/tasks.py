@@ -153,10 +153,6 @@ class KernelTask(Task):
     def index(self) -> int | None:
         return self.kernel.current_index
 
-    def turn_to(self, place: str) -> None:
-        """What comes next is of this file."""
-        self.seed = Seed(self.seed.query, place)
-
     def prepare(self, source: Source, file: File) -> None:
         """Compile, or load what was compiled before, by running over no entries."""
         self.run(source, file, 0, 0)
@@ -164,6 +160,7 @@ class KernelTask(Task):
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         self.kernel.forget()
         numbers = source.numbers(start, stop) if isinstance(source, Fetched) else None
+        reseed(self.seed.at(start))
         self.kernel.run(source.read(self.kernel.branches, start, stop), start, numbers)
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
