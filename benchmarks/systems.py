@@ -102,6 +102,17 @@ def futures(analysis: str, files: list[str], slots: int) -> Iterator[Run]:
 
 
 @contextmanager
+def kept(analysis: str, files: list[str], slots: int) -> Iterator[Run]:
+    """coffea with its FuturesExecutor and a pool of processes that all queries share, as eventmill keeps its slots."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    from coffea.processor import FuturesExecutor
+
+    with ProcessPoolExecutor(slots) as pool:
+        yield _coffea(analysis, files, FuturesExecutor(pool=pool, workers=slots, status=False))
+
+
+@contextmanager
 def dask(analysis: str, files: list[str], slots: int) -> Iterator[Run]:
     """coffea on a Dask cluster of single-threaded worker processes on this machine."""
     from coffea.processor import DaskExecutor
@@ -144,6 +155,7 @@ SYSTEMS = {
     "awkward": System("uproot + awkward, 1 process", ("awkward", "uproot"), awkward),
     "numba": System("uproot + numba, 1 process", ("awkward", "numba", "uproot"), numba),
     "futures": System("coffea FuturesExecutor", ("coffea.processor", "coffea.nanoevents"), futures),
+    "kept": System("coffea FuturesExecutor, kept pool", ("coffea.processor", "coffea.nanoevents"), kept),
     "dask": System("coffea on Dask", ("coffea.processor", "coffea.nanoevents", "distributed"), dask),
 }
 

@@ -144,3 +144,20 @@ def test_a_chunk_that_cannot_be_is_refused_in_words(chunk: object) -> None:
 def test_a_dataset_keeps_its_chunk() -> None:
     data = em.Dataset("a.root", chunk=1000)
     assert data.chunk == (1000, 1000)
+
+
+def test_a_real_query_has_the_chunks_that_were_asked_for_and_says_that_its_calls_are_dear(numbers: em.Dataset) -> None:
+    def slow(events):
+        import time
+
+        time.sleep(0.1)
+        return {"entries": len(events), "calls": [len(events)]}
+
+    with em.connect(slots=1) as session:
+        with pytest.raises(ValueError, match="chunk="):
+            session.process(numbers, slow, chunk=0)
+        query = session.process(em.Dataset(numbers.files[0].path, max_entries=500), slow, chunk=(40, 50))
+        result = query.result()
+    assert result["entries"] == result.account.processed == 500
+    assert all(count <= 50 for count in result["calls"])
+    assert query.report().total.calls == len(result["calls"]) and "chunk=" in query.report().note

@@ -30,7 +30,7 @@ from eventmill.master.simulator import simulate
 from eventmill.protocol.errors import DatasetError
 from eventmill.protocol.usage import WorkerInfo
 from eventmill.session.cli import main
-from eventmill.worker import bites, core, slot, states
+from eventmill.worker import chunks, core, slot, states
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -254,7 +254,7 @@ def test_a_query_that_can_never_end_is_told() -> None:
 
 def test_the_simulated_worker_has_the_real_ones_figures() -> None:
     """The simulator may not import the worker; its constants are copies."""
-    assert machines.BITE_SECONDS == bites.BITE_SECONDS
+    assert machines.BITE_SECONDS == chunks.CHUNK_SECONDS
     assert machines.REPORT_INTERVAL == slot.TELL
     assert machines.REPORTS == slot.TIMES_TOLD
     assert machines.FIRST_INTERVAL == states.FIRST_INTERVAL
