@@ -119,14 +119,15 @@ class Fleet:
             command.close()
 
     def complaints(self) -> list[str]:
-        """What the logs have that no fault explains: errors of ours."""
-        wrong = re.compile(r"Traceback|error while dealing|merging failed|never retrieved|Fatal Python")
-        return [
-            f"{log.name}: {line}"
-            for log in sorted(self.folder.glob("*.log"))
-            for line in log.read_text(errors="replace").splitlines()
-            if wrong.search(line)
-        ]
+        """What the logs have that no fault explains: errors of ours. Those of analyses are told with what they were in."""
+        wrong = re.compile(r"Traceback|error while dealing|merging failed|never retrieved|Fatal Python|CountError")
+        found = []
+        for log in sorted(self.folder.glob("*.log")):
+            lines = log.read_text(errors="replace").splitlines()
+            for before, line in zip(["", *lines], lines, strict=False):
+                if wrong.search(line) and "an error in " not in before:
+                    found.append(f"{log.name}: {before[-200:]} {line}")
+        return found
 
     def _run(self, arguments: Sequence[str], log: Path) -> Command:
         command = Command([sys.executable, "-m", "eventmill.session.cli", *arguments], log, self.state)
