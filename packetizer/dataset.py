@@ -320,8 +320,11 @@ def _with_replicas(file: File, list_files: ListFiles) -> File:
 
 
 def _steps(path: str, steps: Any, entries: int | None) -> list[int] | None:
-    """The runs that a fileset's steps name, or None if these are all entries: eventmill cuts files by itself."""
-    if not steps:
+    """The runs that a fileset's steps name, or None if these are all entries: eventmill cuts files by itself.
+
+    No steps at all say that nothing of the file is meant: coffea's `slice_chunks` leaves such files.
+    """
+    if steps is None:
         return None
     try:
         pairs = sorted((_count(start, "a step"), _count(stop, "a step")) for start, stop in steps)

@@ -106,11 +106,14 @@ def test_a_coffea_fileset_with_all_it_can_say() -> None:
         ([[50, 100], [0, 50]], 100, None),
         ([[0, 50], [50, 100]], None, [0, 100]),
         ([[0, 0]], 0, None),
-        ([], 100, None),
+        ([], 100, []),
+        ([], None, []),
+        ([], 0, None),
+        (None, 100, None),
     ],
 )
 def test_steps_that_leave_entries_out_are_an_entry_list(
-    steps: list[list[int]], entries: int | None, listed: list[int] | None
+    steps: list[list[int]] | None, entries: int | None, listed: list[int] | None
 ) -> None:
     """Counting fewer entries than somebody asked for, or more, is a wrong result."""
     about = {"object_path": "Events", "steps": steps, "num_entries": entries}

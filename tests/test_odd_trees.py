@@ -226,3 +226,24 @@ def test_a_branch_that_cannot_be_read_keeps_no_other_from_it() -> None:
     with pytest.raises(DatasetError, match=r"branch r: .*several leaves, which are lists"):
         reader.array("r", 0, 10)
     assert View(reader, {}, Supply()).events(0, 3).k.tolist() == [0, 1, 2]
+
+
+# --- friends ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"), [("reshuffled", "in any order"), ("by_event", "index"), ("by_run", "index")]
+)
+def test_a_friend_in_another_order_is_refused(tree: str, words: str) -> None:
+    """Paired by number, its entries would belong to other events; also where a slot was told the layout."""
+    events, friend = Reader(ODD, "events"), Reader(ODD, tree)
+    for each in (friend, Reader(ODD, layout=friend.news())):
+        with pytest.raises(DatasetError, match=f"{tree} in .*odd_trees.root, the friend bdt of .*{words}"):
+            View(events, {"bdt": each}, Supply())
+
+
+def test_the_order_is_told_where_only_uproot_describes_a_tree() -> None:
+    readers = [Reader(ODD, tree) for tree in ("reshuffled", "by_event", "events")]
+    for reader in readers:
+        reader._described = None
+    assert [reader.order for reader in readers] == ["reshuffled", "indexed", ""]

@@ -37,7 +37,7 @@ from .opening import opened, told
 from .pages import Pages
 from .shared import SharedLayout
 from .sources import Counts, ReadAhead, Traffic, XRootDAhead
-from .trees import Tree, parsed
+from .trees import Tree, order_of, parsed
 from .trouble import explained
 
 MOST_CLUSTERS = 1000
@@ -207,6 +207,20 @@ class Reader:
             return None
         chunk, _ = key.get_uncompressed_chunk_cursor()
         return parsed(bytes(chunk.raw_data), key.fKeylen)
+
+    @property
+    def uuid(self) -> str:
+        """The file's UUID, as it says of itself."""
+        return self.identity.partition(":")[0]
+
+    @kept
+    def order(self) -> str:
+        """As `trees.Tree.order`."""
+        if self._described is not None:
+            return self._described.order if isinstance(self._described, Tree) else ""
+        with explained(self.path, "cannot be read"):
+            chunk, _ = self.directory.key(self.tree).get_uncompressed_chunk_cursor()
+            return order_of(self._tree.member("@fBits"), b"TTreeIndex" in bytes(chunk.raw_data))  # uproot skips it
 
     @kept
     def tree_aliases(self) -> dict[str, str]:

@@ -26,26 +26,28 @@ class ToldTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
         entries: how many it has.
         names: of all branches, in order.
         has_aliases: the tree names expressions of its own.
+        order: as `Tree.order`.
         branches: those of plain numbers, as `layouts.packed` makes bytes of them.
     """
 
     entries: _Count
     names: list[str]
     has_aliases: bool
+    order: str
     branches: bytes
 
     @classmethod
     def of(cls, tree: Tree) -> ToldTree:
         """What there is to tell of a tree."""
         plain = {name: branch for name, branch in tree.branches.items() if branch is not None}
-        return cls(tree.entries, list(tree.branches), tree.has_aliases, packed(plain))
+        return cls(tree.entries, list(tree.branches), tree.has_aliases, tree.order, packed(plain))
 
     def description(self) -> Tree:
         """The tree, as it describes itself; `ValueError` if that cannot be."""
         plain = unpacked(self.branches)
         if not plain.keys() <= set(self.names) or any(branch.edges[-1] != self.entries for branch in plain.values()):
             raise ValueError("a layout whose branches are not those of its tree")
-        return Tree(self.entries, {name: plain.get(name) for name in self.names}, self.has_aliases)
+        return Tree(self.entries, {name: plain.get(name) for name in self.names}, self.has_aliases, self.order)
 
 
 class ToldNtuple(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ntuple"):

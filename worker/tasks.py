@@ -278,7 +278,8 @@ class ProcessorTask(ColumnarTask):
             reader, first, last = source, start, stop
         else:
             raise AnalysisError("a coffea processor needs events from files")
-        metadata = {**file.metadata, "dataset": file.dataset, "filename": file.path}
+        chunk = {"treename": reader.tree, "entrystart": first, "entrystop": last, "fileuuid": reader.uuid}
+        metadata = {**chunk, **file.metadata, "dataset": file.dataset, "filename": file.path}
         events = NanoEventsFactory.from_root(
             reader.keeping, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
             mode="virtual", metadata=metadata,

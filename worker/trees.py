@@ -31,6 +31,9 @@ _REFERENCED = 1 << 4
 _NUMBER, _VERSION = struct.Struct(">I"), struct.Struct(">H")
 _TREE = struct.Struct(">qqqqqdiiiiIqqqqqq")
 _CLUSTER_RANGES = 10
+_BITS = 12
+"""Bytes from the beginning of a TNamed to the bits of its TObject."""
+_RESHUFFLED = 1 << 19
 _BRANCH = struct.Struct(">iiiiq")
 _BRANCH_AFTER = struct.Struct(">iIiqqqq")
 _LEAF = struct.Struct(">iii??")
@@ -55,11 +58,24 @@ class Tree:
         entries: how many.
         branches: by name, in the order of the file; None for one that is not plain numbers, or not in a usual way.
         has_aliases: the tree names expressions of its own.
+        order: why its entries are not those of another tree by their numbers alone: "reshuffled", since they were written in
+            any order, "indexed", since it has an index (`TTree::BuildIndex`) to be joined by; "" if nothing is said.
     """
 
     entries: int
     branches: dict[str, Branch | None]
     has_aliases: bool
+    order: str = ""
+
+
+def order_of(bits: int, has_index: bool) -> str:
+    """As `Tree.order`, of a tree with these bits.
+
+    Example:
+        >>> order_of(1 << 19, False), order_of(0, True), order_of(0, False)
+        ('reshuffled', 'indexed', '')
+    """
+    return "indexed" if has_index else "reshuffled" if bits & _RESHUFFLED else ""
 
 
 @dataclass(slots=True)
@@ -198,6 +214,7 @@ class _Parser:
         _, version = self.begin()
         if version != _VERSIONS["TTree"]:
             raise UnusualError
+        (bits,) = _NUMBER.unpack_from(self.data, self.at + _BITS)
         for _ in range(4):  # TNamed, TAttLine, TAttFill, TAttMarker
             self.skip()
         members = self.fields(_TREE)
@@ -206,14 +223,19 @@ class _Parser:
         self.features()
         found = [self.branch() for _ in range(self.items())]
         self.skip()  # the leaves again, by reference
-        has_aliases = self.number() != 0
+        aliases = self.number()
+        self.at += aliases & ~_COUNTED if aliases & _COUNTED else 0
+        for width in (8, 4):  # values and entries of an index as ROOT 3 had them
+            size = width * self.number()
+            self.at += size
+        order = order_of(bits, self.number() != 0)
         entries, first = int(members[0]), {branch.name: branch for branch in reversed(found)}
         for branch in found:
             if first[branch.name] is not branch:  # of two with one name the first counts, as in ROOT
                 for leaf in branch.leaves:
                     leaf.owner = ""
         plain = {branch.name: _plain(first[branch.name], entries) for branch in found}
-        return Tree(entries, {name: _counted(branch, plain) for name, branch in plain.items()}, has_aliases)
+        return Tree(entries, {name: _counted(branch, plain) for name, branch in plain.items()}, aliases != 0, order)
 
     def features(self) -> None:
         """ROOT::TIOFeatures: bits in the last byte."""

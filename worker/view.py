@@ -29,6 +29,10 @@ from .local import Range
 from .readers import FileLayout, Place, Reader, ReaderCache, column_of
 from .sources import Traffic
 
+_ORDERS = {
+    "reshuffled": "was written with its entries in any order (kEntriesReshuffled), so that they belong to others",
+    "indexed": "is to be joined by its index (TTree::BuildIndex), which is not supported",
+}
 MOST_VIEWS = 10
 """Views of a query that are kept: as many as files are kept open."""
 
@@ -292,6 +296,11 @@ class View:
     # --- what can be wrong --------------------------------------------------------------------------------------------
 
     def _check_friend(self, name: str, friend: Reader) -> None:
+        if friend.order:
+            raise DatasetError(
+                f"{friend.tree} in {friend.path}, the friend {name} of {self.path}, {_ORDERS[friend.order]}: write it with "
+                "an entry for each of the file's, in their order"
+            )
         if friend.entries != self.entries:
             raise DatasetError(
                 f"{friend.path} has {friend.entries} entries in {friend.tree}, and {self.path}, whose friend {name} it is, "
