@@ -22,8 +22,10 @@ from eventmill.packetizer.masks import Mask
 from eventmill.packetizer.supply import Supply
 from eventmill.protocol import messages
 from eventmill.protocol.errors import DatasetError
+from eventmill.worker.chunks import ChunkSizes
 from eventmill.worker.modules import OwnModules
 from eventmill.worker.readers import Reader
+from eventmill.worker.seeding import Seed
 from eventmill.worker.selection import LARGEST_READ, Selection, listed, masked, picked
 from eventmill.worker.tasks import Task
 from hist import Hist
@@ -433,7 +435,7 @@ class Ticking(Task):
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.modules = OwnModules({})
+        self.modules, self.seed = OwnModules({}), Seed(0)
 
     def run(self, source: Any, file: Any, start: int, stop: int) -> None:
         self.now += 0.1
@@ -455,7 +457,7 @@ def test_slots_tell_where_they_are_a_few_times_a_packet(
     monkeypatch.setattr("eventmill.worker.slot.time", clock)
     bench = Bench(tmp_path, q=numbers)
     bench.slot.queries["q"].task = task
-    monkeypatch.setattr(bench.slot.queries["q"].bites, "learn", lambda *_: None)  # all of 100 entries
+    bench.slot.queries["q"].bites = ChunkSizes(bounds=(100, 100))
     said = bench.work(msgspec.structs.replace(lease(path, 0, ENTRIES), seconds=seconds))
     assert sum(isinstance(message, messages.Reached) for message in said) in (times, times + 1)
 

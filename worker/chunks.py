@@ -58,6 +58,8 @@ class ChunkSizes:
     @property
     def settled(self) -> bool:
         """Whether chunks are as large as they should be, as far as is known; until they are, a packet goes on."""
+        if self._bounds is not None and self._bounds[0] == self._bounds[1]:
+            return True
         if not self._calls.known or (self._calls.law is None and self._calls.count < SEARCHING):
             return False
         return min(bounded(self._calls.wish, self._bounds), self._memory) <= 2 * self.size
