@@ -32,7 +32,7 @@ _SOCKETS, _EXPIRED = range(101, 110), 206
 """Codes of the client's `XRootDStatus`: there is no connection, and no answer in time."""
 
 
-def list_files(pattern: str, timeout: float = TIMEOUT) -> list[str]:
+def list_files(pattern: str, timeout: float = TIMEOUT, *, keep_missing: bool = False) -> list[str]:
     """The files that a path or pattern stands for, sorted.
 
     Local paths come out absolute; a folder stands for the `*.root` files in it. On root:// addresses, `*`, `[...]` and
@@ -41,6 +41,7 @@ def list_files(pattern: str, timeout: float = TIMEOUT) -> list[str]:
     Args:
         pattern: a local path with `*`, `?`, `[...]`, `**` and `~`, or an address: root://, http(s)://, s3://, ...
         timeout: seconds for each answer of a server.
+        keep_missing: a local path without a pattern stands for itself also where it is not there: whoever opens it says so.
 
     Raises:
         DatasetError: there is no such file, nothing fits, or a server does not answer.
@@ -51,7 +52,7 @@ def list_files(pattern: str, timeout: float = TIMEOUT) -> list[str]:
     """
     scheme, separator, _ = pattern.partition("://")
     if not separator:
-        return _list_local(pattern)
+        return _list_local(pattern, keep_missing)
     if scheme.lower() in XROOTD:
         return _list_xrootd(pattern, timeout)
     if scheme.lower() not in ("http", "https"):
@@ -64,7 +65,7 @@ def list_files(pattern: str, timeout: float = TIMEOUT) -> list[str]:
 # --- this machine -----------------------------------------------------------------------------------------------------
 
 
-def _list_local(pattern: str) -> list[str]:
+def _list_local(pattern: str, keep_missing: bool) -> list[str]:
     path = Path(os.path.abspath(Path(pattern).expanduser()))  # noqa: PTH100  (resolve() would follow links)
     if path.is_file():
         return [str(path)]
@@ -74,6 +75,8 @@ def _list_local(pattern: str) -> list[str]:
             raise DatasetError(f"the folder {path} has no *.root files; for those of its folders say {path}/**/*.root")
         return inside
     if not glob.has_magic(pattern):
+        if keep_missing and not path.exists():
+            return [str(path)]
         raise DatasetError(f"there is no file {path}{_nearest(path)}")
     found = sorted(file for file in glob.glob(str(path), recursive=True) if Path(file).is_file())  # noqa: PTH207
     if not found:

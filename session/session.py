@@ -112,7 +112,7 @@ class Session:
                 smaller, and so are chunks where memory is short.
 
         Raises:
-            DatasetError: there are no such files.
+            DatasetError: there are no such files; with "skip", what is named without a pattern need not be there.
             AnalysisError: the analysis cannot travel to a worker, or is not for what the dataset is made of.
             ConnectionFailed: the master is out of reach, or got out of reach meanwhile.
         """
@@ -131,7 +131,8 @@ class Session:
         bounds = dataset.chunk if chunk is None else chunk_of(chunk, ValueError)
         packed = pack(analysis, [*self._modules, *listed(modules)], dataset.supply)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
-        expanded = dataset.expanded(list_files)
+        # A file that is not there is an error of the data like any other: with "skip" its slot lists it as lost.
+        expanded = dataset.expanded(partial(list_files, keep_missing=on_error == "skip"))
         files = _encode_files(located(expanded.files) if locate else expanded.files)
         shown = _clipped(name or packed.name)
         credentials = credentials or self._credentials

@@ -13,7 +13,7 @@ import eventmill as em
 import numpy as np
 import pytest
 import uproot
-from eventmill.protocol.errors import AnalysisError
+from eventmill.protocol.errors import AnalysisError, DatasetError
 from hist import Hist
 
 SECONDS = 60
@@ -206,6 +206,31 @@ def test_bad_files_are_listed_and_the_rest_is_exact(session: em.Session, tmp_pat
     assert sorted(Path(it.path).name for it in result.account.lost) == ["07.root", "13.root"]
     left = [x for number in range(20) if number not in (7, 13) for x in range(number * EACH, (number + 1) * EACH)]
     assert (result["n"], result["added"]) == (len(left), sum(left))
+
+
+def test_a_local_file_that_is_not_there_is_listed_and_can_be_done_later(session: em.Session, tmp_path: Path) -> None:
+    """Protects the sum of the files that are there, and that the missing one is neither forgotten nor waited for."""
+    paths = [tmp_path / f"{number}.root" for number in range(3)]
+    write(paths[0], 0)
+    write(paths[2], 2 * EACH)
+    numbers = [*range(EACH), *range(2 * EACH, 3 * EACH)]
+    with pytest.raises(DatasetError, match=r"there is no 1\.root in .*; it has"):
+        session.process(paths, total)
+    first = session.process(paths, total, on_error="skip").result(SECONDS)
+    assert (first["n"], first["added"]) == (len(numbers), sum(numbers))
+    (missing,) = first.account.lost
+    assert (missing.path, missing.reason) == (str(paths[1]), f"DatasetError: there is no file {paths[1]}")
+    assert not first.account.notes, "it is not tried again"
+    write(paths[1], EACH)
+    whole = first.merged(session.process(first.account.failed_dataset(), total).result(SECONDS))
+    assert (whole["n"], whole["added"]) == (3 * EACH, sum(range(3 * EACH))) and not whole.account.lost
+
+
+def test_when_no_file_is_there_a_query_that_skips_fails_all_the_same(session: em.Session, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="there is no file"):
+        session.process([tmp_path / "a.root", tmp_path / "b.root"], total, on_error="skip").result(SECONDS)
+    with pytest.raises(DatasetError, match="no file fits"):
+        session.process(str(tmp_path / "*.root"), total, on_error="skip")
 
 
 @pytest.mark.parametrize("kind", ["columnar", "kernel"])
