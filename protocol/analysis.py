@@ -39,6 +39,7 @@ from .fingerprint import fingerprint, imported, is_users, referenced
 from .modules import Named, OwnModule, collect, find, loaded, top
 from .pickles import pickling
 from .places import call_cells, cells
+from .registrations import Behaviors, registered
 from .version import __version__
 
 Kind = Literal["kernel", "columnar", "processor"]
@@ -150,12 +151,14 @@ def pack(thing: object, modules: Iterable[Named] = (), supply: Sequence[bytes] =
     kind, branches = _kind(thing), thing.branches if isinstance(thing, Kernel) else None
     name = getattr(thing, "__name__", None) or type(thing).__name__
     places = find(modules)
+    behaviors = Behaviors() if kind == "kernel" else registered()  # compiled code has no use for them
     try:
         with pickling(places) as pickled:
-            payload = pickled(thing)
+            payload = pickled((thing, behaviors))
     except Exception as error:
+        culprit = _culprit(thing, places) or _culprit_of(behaviors, places)
         raise AnalysisError(
-            f"{name} cannot be sent to the workers: {_culprit(thing, places) or 'it'} cannot be pickled ({error}); "
+            f"{name} cannot be sent to the workers: {culprit or 'it'} cannot be pickled ({error}); "
             "create such an object inside the function"
         ) from error
     functions = _users_functions(thing)
@@ -165,7 +168,7 @@ def pack(thing: object, modules: Iterable[Named] = (), supply: Sequence[bytes] =
     names = {module.name for module in own}
     warn_of_edits(here, names, functions)
     digests = [(module.name, module.digest) for module in own]
-    content = fingerprint((kind, __version__, _core(thing), digests), names)
+    content = fingerprint((kind, __version__, _core(thing), digests, *behaviors.content()), names)
     sources = _sources(function for function in functions if top(function.__module__ or "") not in names)
     return Analysis(kind, name, content, branches, pickle.dumps(_Parcel(own, sources, cells(sources), payload)))
 
@@ -191,12 +194,18 @@ def unpack(blob: Buffer) -> Any:
 
     Its own modules must be where `import` finds them. Raises AnalysisError when something that it imports is not.
     """
+    return unpack_with_behaviors(blob)[0]
+
+
+def unpack_with_behaviors(blob: Buffer) -> tuple[Any, dict[Any, Any]]:
+    """As `unpack`, and what the session had in `awkward.behavior`."""
     parcel: _Parcel = pickle.loads(blob)
     for file, lines in parcel.sources.items():
         register_source(file, lines)
     call_cells(parcel.cells)
     try:
-        return cloudpickle.loads(parcel.payload)
+        thing, behaviors = cloudpickle.loads(parcel.payload)
+        return thing, behaviors.find()
     except ModuleNotFoundError as error:
         raise AnalysisError(f"the analysis cannot be made again on this worker: {error}; {missing(error)}") from error
     except ImportError as error:
@@ -321,6 +330,12 @@ def _culprit(thing: object, named: Collection[str]) -> str | None:
         if not isinstance(thing, FunctionType | Kernel) and not _pickles(value, named):
             return f"its attribute {name} ({type(value).__name__})"
     return None
+
+
+def _culprit_of(behaviors: Behaviors, named: Collection[str]) -> str | None:
+    """The entry of `awkward.behavior` that refuses to be pickled, in words."""
+    bad = (key for key, value in behaviors.entries.items() if not _pickles((key, value), named))
+    return next((f"awkward.behavior[{key!r}], registered in this session," for key in bad), None)
 
 
 def _pickles(value: object, named: Collection[str]) -> bool:

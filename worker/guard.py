@@ -30,7 +30,7 @@ from typing import Any, NoReturn, TextIO
 import numpy as np
 
 from ..protocol.fingerprint import is_users
-from . import family
+from . import behaviors, family
 from .credentials import VARIABLES
 from .modules import folders_at_work, names_at_work
 
@@ -114,6 +114,7 @@ class Guard:
                 return f"another {namespace['__name__']}.{name}"
         sys.stdout, sys.stderr = self._streams
         self._open_streams()
+        behaviors.put_back()
         _forget_users_behaviors()
         for name, (read, write) in _STATE.items():
             before = self._before[name]

@@ -274,7 +274,7 @@ class SlotProcess:
                 at = np.frombuffer(self.row.at, np.int64)
                 with self._guard:
                     running.task = load(running.setup, running.blob, self.cache, lease.file.kind, at)
-            running.task.modules.enter()
+            running.task.enter()
             self._work(running, running.task, packet)
         except ERRORS as error:
             start, stop = packet.at_fault(None if running.task is None else running.task.entry)
@@ -615,7 +615,7 @@ class SlotProcess:
         self._commits += 1
         try:
             if running.task is not None:
-                running.task.modules.enter()
+                running.task.enter()
             with self._guard:
                 frames = total.partial().to_frames()
             self._send(messages.Commit(self._commits, number, parts), frames)

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..merge import Partial, Total, detached, encode
-from ..protocol.analysis import Kernel, unpack
+from ..protocol.analysis import Kernel, unpack_with_behaviors
 from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError, EventmillError
 from ..protocol.messages import File, Setup
+from . import behaviors
 from .cycles import CycleSource
 from .events import raised
 from .fetched import Fetched
@@ -69,17 +70,23 @@ def load(
     modules = own_modules(blob, cache / "modules")
     modules.enter()
     modules.restore(Seed(setup.seed))
-    thing = unpack(blob)
+    thing, registered = unpack_with_behaviors(blob)
+    behaviors.use(registered)
     if not isinstance(thing, Kernel):
         modules.remember()
     if isinstance(thing, Kernel):
         task: Task = KernelTask(CompiledKernel(thing, cache / "kernels", at))
     elif setup.kind == "processor":
-        task = ProcessorTask(thing)
+        task = ProcessorTask(thing, _own(registered))
     else:
-        task = ItemTask(thing, at) if over == "items" else ColumnarTask(thing)
-    task.modules, task.seed = modules, Seed(setup.seed)
+        task = ItemTask(thing, _own(registered), at) if over == "items" else ColumnarTask(thing, _own(registered))
+    task.modules, task.behaviors, task.seed = modules, registered, Seed(setup.seed)
     return task
+
+
+def _own(registered: dict[Any, Any]) -> list[object]:
+    """What came with the analysis of what is registered, and can have changed after a call."""
+    return [value for value in registered.values() if is_by_value(getattr(value, "__module__", None) or "")]
 
 
 def source_without_file(file: File, supply: Buffer) -> CycleSource | ItemSource:
@@ -91,7 +98,9 @@ class Task(ABC):
     """Runs the analysis on bites, and holds the result of the packet at work."""
 
     modules: OwnModules
-    """The user's own modules, which have to be entered before her code runs, or what she made is pickled."""
+    """The user's own modules."""
+    behaviors: dict[Any, Any]
+    """What is in `awkward.behavior` in her session."""
     seed: Seed
     """Of the random numbers of the file at work."""
     branches: tuple[str, ...] | None = None
@@ -100,6 +109,11 @@ class Task(ABC):
     """Whether nothing of a `run` that raises is in the result."""
     reads_by_itself = False
     """Whether it needs the file's own reader, whose columns nobody reads for it."""
+
+    def enter(self) -> None:
+        """Be in her session's surroundings: before her code runs, or what she made is pickled."""
+        self.modules.enter()
+        behaviors.use(self.behaviors)
 
     @property
     def entry(self) -> int | None:
@@ -178,13 +192,13 @@ class KernelTask(Task):
 class ColumnarTask(Task):
     """A function of an awkward array of events, and of the file if it takes a second argument.
 
-    Each call finds the function, and all that it can change, as it came.
+    Each call finds the function, and all that it can change, as it came; so it does what is `registered` of the user's own.
     """
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, registered: Sequence[object] = ()) -> None:
         self.takes_file = _positional(function) > 1
         self.total = Total()
-        self._snapshot = Snapshot([function], is_by_value)
+        self._snapshot = Snapshot([function, *registered], is_by_value)
         self._outliving = Outliving(lambda thing: self._snapshot.holds(thing) or self.modules.holds(thing))
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
@@ -201,7 +215,7 @@ class ColumnarTask(Task):
         seed = self.seed.at(entry)
         reseed(seed)
         self.modules.restore(seed)
-        (thing,) = self._snapshot.restore(seed)
+        thing, *_ = self._snapshot.restore(seed)
         return thing
 
     def _result(self, function: Callable[..., object], events: Any, file: File, entries: int) -> Partial:
@@ -231,8 +245,10 @@ class ColumnarTask(Task):
 class ItemTask(ColumnarTask):
     """A function of one item, and of the file if it takes a second argument."""
 
-    def __init__(self, function: Callable[..., object], at: NDArray[np.int64] | None = None) -> None:
-        super().__init__(function)
+    def __init__(
+        self, function: Callable[..., object], registered: Sequence[object] = (), at: NDArray[np.int64] | None = None
+    ) -> None:
+        super().__init__(function, registered)
         self._at, self._start = np.full(1, -1, np.int64) if at is None else at, 0
 
     @property
@@ -262,8 +278,8 @@ class ProcessorTask(ColumnarTask):
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
         return lambda low, high: self.run(source, file, low, high)  # it reads by itself
 
-    def __init__(self, processor: Any) -> None:
-        super().__init__(processor)
+    def __init__(self, processor: Any, registered: Sequence[object] = ()) -> None:
+        super().__init__(processor, registered)
         self.takes_file = False
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
