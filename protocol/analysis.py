@@ -40,6 +40,7 @@ from .modules import Named, OwnModule, collect, find, loaded, top
 from .pickles import pickling
 from .places import call_cells, cells
 from .registrations import Behaviors, registered
+from .sizes import warn_of_size
 from .version import __version__
 
 Kind = Literal["kernel", "columnar", "processor"]
@@ -170,7 +171,9 @@ def pack(thing: object, modules: Iterable[Named] = (), supply: Sequence[bytes] =
     digests = [(module.name, module.digest) for module in own]
     content = fingerprint((kind, __version__, _core(thing), digests, *behaviors.content()), names)
     sources = _sources(function for function in functions if top(function.__module__ or "") not in names)
-    return Analysis(kind, name, content, branches, pickle.dumps(_Parcel(own, sources, cells(sources), payload)))
+    blob = pickle.dumps(_Parcel(own, sources, cells(sources), payload), protocol=pickle.HIGHEST_PROTOCOL)
+    warn_of_size(len(blob), functions, {} if isinstance(thing, Kernel) else getattr(thing, "__dict__", {}))
+    return Analysis(kind, name, content, branches, blob)
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,9 @@ class _Walk:
 
     def _content(self, value: object) -> bytes:
         match value:
-            case None | bool() | int() | float() | complex() | str() | bytes() if type(value).__module__ == "builtins":
+            case bytes() if type(value) is bytes:
+                return _hash("bytes", value)
+            case None | bool() | int() | float() | complex() | str() if type(value).__module__ == "builtins":
                 return _hash(type(value).__name__, repr(value).encode("utf-8", "backslashreplace"))
             case tuple() | list() if type(value).__module__ == "builtins":
                 return self._all(type(value).__name__, *value)
@@ -218,7 +220,8 @@ class _Walk:
                 return _hash(type(value).__name__, *sorted(self.digest(item) for item in value))
             case np.ndarray() if type(value) is np.ndarray and not value.dtype.hasobject:
                 # The descriptor, not the dtype: a dtype counts how often it was looked at.
-                return self._all("array", np.lib.format.dtype_to_descr(value.dtype), value.shape, value.tobytes())
+                shape = self.digest((np.lib.format.dtype_to_descr(value.dtype), value.shape))
+                return _hash("array", shape, _bytes_of(value))
             case np.dtype() if not value.hasobject:
                 return self._all("dtype", np.lib.format.dtype_to_descr(value))
             case CodeType():
@@ -313,7 +316,12 @@ def _contents(namespace: Any) -> list[tuple[str, Any]]:
     return sorted((name, value) for name, value in namespace.items() if name not in _NOT_CONTENT)
 
 
-def _hash(tag: str, *parts: bytes) -> bytes:
+def _bytes_of(array: np.ndarray[Any, Any]) -> bytes | memoryview:
+    """In the order of C, and where they are: a large array is not copied for it."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.nbytes else b""
+
+
+def _hash(tag: str, *parts: bytes | memoryview) -> bytes:
     """Every part with its length, so that no two different sequences look alike."""
     state = hashlib.sha256(tag.encode())
     for part in parts:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import traceback
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 from eventmill.protocol.analysis import Kernel, kernel, pack, unpack
 from eventmill.protocol.errors import AnalysisError
+from eventmill.protocol.fingerprint import fingerprint
 from eventmill.protocol.messages import File
 from eventmill.worker.failures import describe
 from hist import Hist
@@ -324,3 +326,35 @@ def test_a_session_imports_no_numba_and_no_hist_to_pack(tmp_path: Path) -> None:
         "print([name for name in ('numba', 'hist', 'boost_histogram', 'awkward', 'uproot') if name in sys.modules])"
     )
     assert run_python(script, cwd=tmp_path).strip() == "[]"
+
+
+# --- large analyses -----------------------------------------------------------------------------------------
+
+
+def test_a_large_analysis_says_so_and_what_makes_it_large() -> None:
+    analysis = define("def f(events, small=np.ones(3)): return table[0] + small[0]", table=np.zeros(7_000_000))
+    with pytest.warns(
+        UserWarning, match=r"takes 56 MB.*: most of it is table \(ndarray, 56 MB\)\. .*@functools\.cache"
+    ):
+        pack(analysis)
+
+
+def test_the_content_of_a_large_array_is_told_without_copies_of_it() -> None:
+    """It took several times the memory of the array, and most of the time of a submission."""
+    table = np.zeros(20_000_000, np.uint8)
+    tracemalloc.start()
+    try:
+        fingerprint((table, table.tobytes()))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 25_000_000  # the bytes that the test itself makes, and no more
+
+
+def test_arrays_of_any_layout_have_the_fingerprint_of_their_values() -> None:
+    square = np.arange(12.0).reshape(3, 4)
+    assert fingerprint(square.T) == fingerprint(square.T.copy()) != fingerprint(square)
+    kinds = [np.float32, np.int64, "S3", "U2", "M8[s]", "V5", [("x", "f4"), ("y", "i2")]]
+    empty = [np.zeros(0, kind) for kind in kinds] + [np.zeros((), kind) for kind in kinds] + [np.zeros(2, "S0")]
+    assert len({fingerprint(array) for array in empty}) == len(empty)
+    assert fingerprint(square[:, ::2]) == fingerprint(square[:, ::2].copy())
