@@ -318,6 +318,25 @@ def test_others_take_the_same_tree_again_and_again() -> None:
     assert reader.keeping[reader.tree] is reader.keeping[reader.tree]
 
 
+@pytest.mark.parametrize("tree", ["Events", ""])
+def test_a_file_whose_writer_died_is_said_to_be_not_closed(tmp_path: Path, tree: str) -> None:
+    """ "has no tree Events" sends one looking for a wrong name. The bytes are those that ROOT leaves when it is killed."""
+    path = tmp_path / "dead.root"
+    with uproot.recreate(path) as file:
+        file.mktree("Events", {"x": "int32"}).extend({"x": np.arange(100, dtype=np.int32)})
+    data = bytearray(path.read_bytes())
+    with uproot.open(path) as directory:
+        seek_keys, (name_bytes, begin) = directory.fSeekKeys, (directory.file.fNbytesName, directory.file.fBEGIN)
+    assert int.from_bytes(data[4:8], "big") < 1_000_000  # the short header
+    data[16:24] = data[37:45] = bytes(8)  # free segments, streamers
+    keys = seek_keys.to_bytes(4, "big")
+    listed = data.index(keys, begin + name_bytes)
+    data[listed : listed + 4] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"dead\.root was not closed: its writer died"):
+        Reader(str(path), tree) if tree else Reader(str(path))
+
+
 def test_trees_that_are_not_there(written: Path) -> None:
     with pytest.raises(DatasetError, match="has no tree Event; it has Events, ntuple, empty"):
         Reader(str(written), "Event")

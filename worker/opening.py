@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ..protocol.errors import DatasetError
 from . import interpretations  # noqa: F401  # by which uproot reads what is opened here
 from .classes import FileOfItsOwnClasses
 from .credentials import Wallet
@@ -38,6 +39,27 @@ def opened(path: str, timeout: float, wallet: Wallet | None) -> Any:
     except BaseException:
         file.close()
         raise
+
+
+def check_closed(directory: Any, path: str) -> None:
+    """Check that the writer of a file has closed it, for a file that lacks the tree looked for.
+
+    The list of keys and that of free segments are written on closing. While either is missing ROOT takes the file for one
+    "probably not closed", too, and searches all of it for keys; uproot finds the keys that were listed, or none.
+
+    Args:
+        directory: uproot's root directory of the file.
+        path: where the file is, for the error.
+
+    Raises:
+        DatasetError: it was not closed.
+    """
+    file = directory.file
+    if directory.fSeekKeys <= file.fBEGIN or file.fSeekFree <= file.fBEGIN:
+        raise DatasetError(
+            f"{path} was not closed: its writer died, or is still writing it, and it has no whole list of what is in it. "
+            "ROOT may recover what was saved: open it with TFile::Open and write CloneTree() of its tree to a new file"
+        ) from None
 
 
 def told(

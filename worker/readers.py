@@ -33,7 +33,7 @@ from .kept import kept
 from .layouts import Branch, basket_edges
 from .local import LocalSource, Range
 from .ntuples import Ntuple
-from .opening import opened, told
+from .opening import check_closed, opened, told
 from .pages import Pages
 from .shared import SharedLayout
 from .sources import Counts, ReadAhead, Traffic, XRootDAhead
@@ -484,6 +484,7 @@ class Reader:
     def _only_tree(self) -> str:
         trees = self._trees()
         if len(trees) != 1:
+            check_closed(self.directory, self.path)
             held = f"has {len(trees)} trees ({', '.join(trees)}): say which with tree=..." if trees else "has no tree"
             raise DatasetError(f"{self.path} {held}")
         return trees[0]
@@ -496,6 +497,7 @@ class Reader:
         try:
             tree = self.directory[name]
         except KeyInFileError:
+            check_closed(self.directory, self.path)
             trees = self._trees()
             hint = f"; it has {', '.join(trees)}" if 0 < len(trees) <= 10 else nearest(name, trees)
             raise DatasetError(f"{self.path} has no tree {name}{hint}") from None
