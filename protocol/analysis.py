@@ -25,6 +25,7 @@ import pickle
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Literal
 
@@ -35,9 +36,11 @@ from .binning import Binning, is_histogram
 from .codec import Buffer
 from .edits import warn_of_edits
 from .errors import AnalysisError
-from .fingerprint import fingerprint, imported, is_users, referenced
+from .fingerprint import CachedFunction, fingerprint, imported, referenced
+from .module_values import ModuleValues, turn_to, unpickled, values_of
 from .modules import Named, OwnModule, collect, find, loaded, top
-from .pickles import pickling
+from .ownership import is_users
+from .pickles import Pickled, Shared, pickling
 from .places import call_cells, cells
 from .registrations import Behaviors, registered
 from .sizes import warn_of_size
@@ -153,27 +156,49 @@ def pack(thing: object, modules: Iterable[Named] = (), supply: Sequence[bytes] =
     name = getattr(thing, "__name__", None) or type(thing).__name__
     places = find(modules)
     behaviors = Behaviors() if kind == "kernel" else registered()  # compiled code has no use for them
-    try:
-        with pickling(places) as pickled:
+    with pickling(places) as pickled:
+        try:
             payload = pickled((thing, behaviors))
-    except Exception as error:
-        culprit = _culprit(thing, places) or _culprit_of(behaviors, places)
-        raise AnalysisError(
-            f"{name} cannot be sent to the workers: {culprit or 'it'} cannot be pickled ({error}); "
-            "create such an object inside the function"
-        ) from error
-    functions = _users_functions(thing)
-    here = loaded(places)
-    mentioned = {name for name in here if any(_as_pickled(name) in text for text in (payload, *supply))}
-    own = collect(places, mentioned.union(*map(imported, functions)))
+        except Exception as error:
+            culprit = _culprit(thing, pickled) or _culprit_of(behaviors, pickled)
+            raise AnalysisError(
+                f"{name} cannot be sent to the workers: {culprit or 'it'} cannot be pickled ({error}); "
+                "create such an object inside the function"
+            ) from error
+        functions = _users_functions(thing)
+        here = loaded(places)
+        mentioned = {name for name in here if any(_as_pickled(name) in text for text in (payload, *supply))}
+        own, values, shared = _own(here, places, mentioned.union(*map(imported, functions)), pickled)
+        if shared:
+            payload = pickled((thing, behaviors), shared)
     names = {module.name for module in own}
     warn_of_edits(here, names, functions)
-    digests = [(module.name, module.digest) for module in own]
+    digests = [(module.name, module.digest) for module in own] + [(held.module, held.digest) for held in values]
     content = fingerprint((kind, __version__, _core(thing), digests, *behaviors.content()), names)
     sources = _sources(function for function in functions if top(function.__module__ or "") not in names)
-    blob = pickle.dumps(_Parcel(own, sources, cells(sources), payload), protocol=pickle.HIGHEST_PROTOCOL)
+    parcel = _Parcel(own, values, sources, cells(sources), payload)
+    blob = pickle.dumps(parcel, protocol=pickle.HIGHEST_PROTOCOL)
     warn_of_size(len(blob), functions, {} if isinstance(thing, Kernel) else getattr(thing, "__dict__", {}))
     return Analysis(kind, name, content, branches, blob)
+
+
+def _own(
+    here: Sequence[str],
+    places: dict[str, Path],
+    mentioned: Collection[str],
+    pickled: Pickled,
+) -> tuple[list[OwnModule], list[ModuleValues], Shared]:
+    """The modules that travel, and what those of them hold that are imported `here`, which may need others in turn."""
+    while True:
+        own = collect(places, mentioned)
+        values, shared = values_of(here, {module.name for module in own}, pickled)
+        contents = [content for held in values for content in held.pickled.values()]
+        more = {name for name in here if any(_as_pickled(name) in content for content in contents)}.difference(
+            mentioned
+        )
+        if not more:
+            return own, values, shared
+        mentioned = more.union(mentioned)
 
 
 @dataclass(frozen=True)
@@ -181,38 +206,65 @@ class _Parcel:
     """What is in the blob of an analysis."""
 
     modules: list[OwnModule]
+    values: list[ModuleValues]
     sources: dict[str, dict[int, str]]
     cells: dict[str, str]
     payload: bytes
 
 
-def modules_of(blob: Buffer) -> list[OwnModule]:
-    """The user's own modules that came with an analysis."""
-    parcel: _Parcel = pickle.loads(blob)
-    return parcel.modules
+def modules_of(blob: Buffer) -> tuple[list[OwnModule], list[ModuleValues]]:
+    """The user's own modules that came with an analysis, and what they hold in the session."""
+    parcel = _parcel(blob)
+    return parcel.modules, parcel.values
+
+
+_latest: tuple[Buffer, _Parcel] | None = None
+
+
+def _parcel(blob: Buffer) -> _Parcel:
+    """What is in a blob: taken apart once, however often the analysis is made again from it."""
+    global _latest
+    if _latest is None or _latest[0] is not blob:
+        _latest = blob, pickle.loads(blob)
+    return _latest[1]
 
 
 def unpack(blob: Buffer) -> Any:
     """Makes the kernel, columnar function or processor again, in a slot only: this runs code that came with the blob.
 
-    Its own modules must be where `import` finds them. Raises AnalysisError when something that it imports is not.
+    Its own modules must be where `import` finds them; those that are imported get the values that the session holds, each
+    time anew. Raises AnalysisError when something that it imports is not there.
     """
     return unpack_with_behaviors(blob)[0]
 
 
 def unpack_with_behaviors(blob: Buffer) -> tuple[Any, dict[Any, Any]]:
     """As `unpack`, and what the session had in `awkward.behavior`."""
-    parcel: _Parcel = pickle.loads(blob)
+    parcel = _parcel(blob)
     for file, lines in parcel.sources.items():
         register_source(file, lines)
     call_cells(parcel.cells)
+    turn_to(parcel.values)
     try:
-        thing, behaviors = cloudpickle.loads(parcel.payload)
+        thing, behaviors = unpickled(parcel.payload)
+        _renew(parcel)
         return thing, behaviors.find()
     except ModuleNotFoundError as error:
         raise AnalysisError(f"the analysis cannot be made again on this worker: {error}; {missing(error)}") from error
     except ImportError as error:
         raise AnalysisError(f"the analysis cannot be made again on this worker: {error}") from error
+
+
+def _renew(parcel: _Parcel) -> None:
+    """Let the modules that came with an analysis be as the session has them, whatever was done in them here."""
+    for held in parcel.values:
+        if held.module in sys.modules:
+            held.apply(sys.modules[held.module])
+    names = {module.name for module in parcel.modules}
+    for module in [module for name, module in sys.modules.items() if top(name) in names]:
+        for value in vars(module).values():
+            if isinstance(value, CachedFunction):  # what it remembers is of an earlier query
+                value.cache_clear()
 
 
 def missing(error: ModuleNotFoundError) -> str:
@@ -318,33 +370,32 @@ def _check_output(name: str, output: Any, function: str) -> None:
         )
 
 
-def _culprit(thing: object, named: Collection[str]) -> str | None:
+def _culprit(thing: object, pickled: Pickled) -> str | None:
     """The innermost variable that refuses to be pickled, in words."""
     function = _functions_of(thing)
     for plain in function:
         for name, value in referenced(plain).items():
-            if value is thing or _pickles(value, named):
+            if value is thing or _pickles(value, pickled):
                 continue
             inner = (
-                _culprit(value, named) if isinstance(value, FunctionType | Kernel) and value not in function else None
+                _culprit(value, pickled) if isinstance(value, FunctionType | Kernel) and value not in function else None
             )
             return inner or f"the variable {name} ({type(value).__name__}), which {plain.__name__} uses,"
     for name, value in getattr(thing, "__dict__", {}).items():
-        if not isinstance(thing, FunctionType | Kernel) and not _pickles(value, named):
+        if not isinstance(thing, FunctionType | Kernel) and not _pickles(value, pickled):
             return f"its attribute {name} ({type(value).__name__})"
     return None
 
 
-def _culprit_of(behaviors: Behaviors, named: Collection[str]) -> str | None:
+def _culprit_of(behaviors: Behaviors, pickled: Pickled) -> str | None:
     """The entry of `awkward.behavior` that refuses to be pickled, in words."""
-    bad = (key for key, value in behaviors.entries.items() if not _pickles((key, value), named))
+    bad = (key for key, value in behaviors.entries.items() if not _pickles((key, value), pickled))
     return next((f"awkward.behavior[{key!r}], registered in this session," for key in bad), None)
 
 
-def _pickles(value: object, named: Collection[str]) -> bool:
+def _pickles(value: object, pickled: Pickled) -> bool:
     try:
-        with pickling(named) as pickled:
-            pickled(value)
+        pickled(value)
     except Exception:  # whatever an object raises that cannot be pickled: the answer is no
         return False
     return True
@@ -358,6 +409,8 @@ def _functions_of(thing: Any) -> list[FunctionType]:
         return _functions_of(thing.func)
     if isinstance(thing, MethodType):
         return _functions_of(thing.__func__)
+    if isinstance(thing, CachedFunction):
+        return _functions_of(thing.__wrapped__)
     plain = getattr(thing, "py_func", thing)
     if isinstance(plain, FunctionType):
         return [plain]

@@ -53,7 +53,7 @@ def warn_of_edits(modules: Iterable[str], travelling: Collection[str], functions
         except OSError:  # if the analysis needs it, `collect` says so
             continue
         uses = _Uses(module, content, used, travelling)
-        if _is_edited(spec, content) and (top(module.__name__) in travelling or uses.values):
+        if is_edited(spec, content) and (top(module.__name__) in travelling or uses.values):
             warnings.warn(uses.edited(), stacklevel=4)
         elif uses.left:
             warnings.warn(uses.reloaded(), stacklevel=4)
@@ -108,7 +108,7 @@ class _Uses:
         return f"from {self._name} import {', '.join(sorted(names))}"
 
 
-def _is_edited(spec: ModuleSpec, content: bytes) -> bool:
+def is_edited(spec: ModuleSpec, content: bytes) -> bool:
     """Whether a file is another than the one that was imported, so far as can be known."""
     digest, known = hashlib.sha256(content).digest(), _imported.get(spec.name)
     if known is None or known[0] is not spec:  # reload() makes a new spec

@@ -14,27 +14,26 @@ import contextlib
 import dis
 import functools
 import hashlib
-import os
 import sys
-import sysconfig
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 import numpy as np
 
-_INSTALLED = tuple(
-    {
-        f"{place}{os.sep}"
-        for key, folder in sysconfig.get_paths().items()
-        if key in ("stdlib", "platstdlib")
-        for place in (folder, Path(folder).resolve())
-    }
-)
-"""How the paths of Python's own modules begin; those of installed packages may, too."""
+from .ownership import arrived, is_users
+
+CachedFunction: Any = type(functools.cache(len))
+"""The type of what `functools.cache` and `functools.lru_cache` make."""
+DISPATCHING = cast(FunctionType, functools.singledispatch(lambda _: None)).__code__
+"""The code of all functions under `functools.singledispatch`."""
 _LOOKS_UP_A_GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
+_LOOKS_UP_AN_ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
+_TOLD_BY_VERSION = sys.stdlib_module_names | {"numpy", "numba", "llvmlite", __name__.partition(".")[0]}
+"""Packages that nobody edits under a version, or whose content is told elsewhere (`worker.kernels`)."""
+_EXTENDS_NUMBA = b"extending"
 _NOT_CONTENT = frozenset(
     {
         "__dict__",
@@ -73,78 +72,14 @@ def fingerprint(value: object, known: Collection[str] = ()) -> str:
     return _Walk(known).digest(value).hex()
 
 
-def is_users(name: str | None) -> bool:
-    """Whether the module of this name is the user's own: the main program, or beside it, or in the current folder.
+def fingerprint_of_code(function: object) -> str:
+    """As `fingerprint`, of all that goes into the machine code of a function, wherever it is written.
 
-    Such a module is not on a worker and travels with the analysis; all others must be installed there. A module that is
-    not imported here can only have come with an analysis, so it is the user's too.
+    Functions of installed packages are followed too, and of a module each attribute that code looks up in it
+    (`cuts.limits.LOW`): a version says nothing of a package that somebody edits. Only numpy, numba and Python itself are
+    known by their versions.
     """
-    if name is None or name == "__main__":
-        return True
-    module = sys.modules.get(name)
-    if module is None:
-        return True
-    file = getattr(module, "__file__", None)
-    if file is None or name.partition(".")[0] == __name__.partition(".")[0]:
-        return False
-    return _arrived(file) is not None or is_own_file(file)
-
-
-def is_installed(name: str) -> bool:
-    """Whether the module of this name is Python's own or an installed package's, and not somebody's working copy.
-
-    The main program is nobody's package, wherever it lies; a module that is not imported here came with an analysis.
-    """
-    if name in ("__main__", "__mp_main__"):
-        return False
-    while name not in sys.builtin_module_names:
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file is not None:
-            return file.startswith(_INSTALLED) or bool({"site-packages", "dist-packages"} & set(Path(file).parts))
-        name = name.rpartition(".")[0]  # of a part of an extension, which has no file of its own
-        if not name:
-            return False
-    return True
-
-
-def is_own_file(file: str) -> bool:
-    """Whether a file of Python's is the user's own, as a module that was imported from it would be."""
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    return not file.startswith(_INSTALLED) and _is_beside(file, str(Path.cwd()), script)
-
-
-@functools.lru_cache(maxsize=10_000)
-def _is_beside(file: str, current: str, script: str | None) -> bool:
-    places = {Path(file).absolute(), Path(file).resolve()}  # a link beside the script is as good as a file
-    for path in places:
-        if path.suffix != ".py" or {"site-packages", "dist-packages"} & set(path.parts):
-            return False
-        if str(path).startswith(_INSTALLED):
-            return False
-    folders = [Path(current)] + ([Path(script).parent] if script else [])
-    return any(
-        path.is_relative_to(folder)
-        for path in places
-        for place in folders
-        for folder in (place.absolute(), place.resolve())
-    )
-
-
-def arrive(folder: Path) -> None:
-    """Modules in the folders in this one came with an analysis. Such a folder is named after what is in it."""
-    if folder not in _ARRIVALS:
-        _ARRIVALS.append(folder)
-
-
-_ARRIVALS: list[Path] = []
-
-
-def _arrived(file: str) -> str | None:
-    """The name of the folder that a module came in, if it came with an analysis."""
-    for folder in _ARRIVALS:
-        if Path(file).is_relative_to(folder):
-            return Path(file).relative_to(folder).parts[0]
-    return None
+    return _CodeWalk(()).digest(function).hex()
 
 
 def referenced(function: FunctionType) -> dict[str, Any]:
@@ -155,6 +90,26 @@ def referenced(function: FunctionType) -> dict[str, Any]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # how an empty cell says that nothing was put there yet
             found[name] = cell.cell_contents
+    return found
+
+
+def looked_up(function: FunctionType) -> dict[str, Any]:
+    """As `referenced`, but of modules what the function looks up in them: `cuts.limits.LOW`, not the module `cuts`."""
+    named = referenced(function)
+    found = {name: value for name, value in named.items() if not isinstance(value, ModuleType)}
+    for part in _nested(function.__code__):
+        path, value = "", None
+        for step in dis.get_instructions(part):
+            if path and step.opname in _LOOKS_UP_AN_ATTRIBUTE and step.argval in vars(value):
+                path, value = f"{path}.{step.argval}", vars(value)[step.argval]
+            elif path:
+                found[path] = value
+                path = ""
+            if step.opname in _LOOKS_UP_A_GLOBAL | {"LOAD_DEREF"} and isinstance(named.get(step.argval), ModuleType):
+                path, value = step.argval, named[step.argval]
+            elif path and not isinstance(value, ModuleType):
+                found[path] = value
+                path = ""
     return found
 
 
@@ -228,6 +183,8 @@ class _Walk:
                 return self._code(value)
             case ModuleType():
                 return self._module(value)
+            case FunctionType() if value.__code__ is DISPATCHING:
+                return self._all("dispatching", list(value.registry.items()))  # type: ignore[attr-defined]
             case FunctionType():
                 return self._function(value)
             case MethodType():
@@ -240,6 +197,10 @@ class _Walk:
                 return self._all(type(value).__name__, value.__func__)
             case type():
                 return self._class(value)
+        if isinstance(value, functools.cached_property):
+            return self._all("cached property", value.func)
+        if isinstance(value, CachedFunction):
+            return self._all("cached", value.__wrapped__)
         plain = getattr(value, "py_func", None)  # a function that the user compiled with numba.njit
         if isinstance(plain, FunctionType):
             options = getattr(value, "targetoptions", {})
@@ -263,13 +224,16 @@ class _Walk:
         if not self._is_to_follow(function.__module__):
             return self._installed("function", function.__module__, function.__qualname__)
         return self._all(
-            "function", function.__code__, function.__defaults__, function.__kwdefaults__, referenced(function)
+            "function", function.__code__, function.__defaults__, function.__kwdefaults__, self._uses(function)
         )
+
+    def _uses(self, function: FunctionType) -> dict[str, Any]:
+        return referenced(function)
 
     def _module(self, module: ModuleType) -> bytes:
         if not self._is_to_follow(module.__name__):
             return self._installed("module", module.__name__, "")
-        if folder := _arrived(getattr(module, "__file__", None) or ""):
+        if folder := arrived(getattr(module, "__file__", None) or ""):
             return self._all("arrived", folder, module.__name__)
         return self._all("own module", module.__name__, _contents(vars(module)))
 
@@ -310,6 +274,49 @@ class _Walk:
             None if items is None else list(items),
             None if pairs is None else list(pairs),
         )
+
+
+class _CodeWalk(_Walk):
+    """A walk over code that is compiled."""
+
+    def _is_to_follow(self, module: str | None) -> bool:
+        return (module or "").partition(".")[0] not in _TOLD_BY_VERSION
+
+    def _uses(self, function: FunctionType) -> dict[str, Any]:
+        found = looked_up(function)
+        source = _source(function.__module__)
+        if _EXTENDS_NUMBA in source:  # what it tells numba of compiled code is found through no name
+            found["<file>"] = source
+        return found
+
+    def _function(self, function: FunctionType) -> bytes:
+        try:
+            return super()._function(function)
+        except Exception:  # a value deep in a library that cannot be pickled: its file tells of it, too
+            if is_users(function.__module__):
+                raise
+            return self._all("function", function.__module__, function.__qualname__, _source(function.__module__))
+
+    def _module(self, module: ModuleType) -> bytes:
+        """Of a module that is not only asked for an attribute, all that it says and all plain values in it."""
+        if not self._is_to_follow(module.__name__) or is_users(module.__name__):
+            return super()._module(module)
+        plain = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str | tuple)}
+        return self._all("module", module.__name__, _source(module.__name__), _contents(plain))
+
+    def _class(self, cls: type) -> bytes:
+        if not self._is_to_follow(cls.__module__) or is_users(cls.__module__):
+            return super()._class(cls)
+        return self._all("class", cls.__module__, cls.__qualname__, _source(cls.__module__))
+
+
+def _source(module: str | None) -> bytes:
+    """The file of a module as it is now; empty for what has none."""
+    file = getattr(sys.modules.get(module or ""), "__file__", None)
+    try:
+        return Path(file).read_bytes() if file is not None else b""
+    except OSError:
+        return b""
 
 
 def _contents(namespace: Any) -> list[tuple[str, Any]]:

@@ -23,11 +23,9 @@ from pathlib import Path
 from types import ModuleType
 
 from .errors import AnalysisError
-from .fingerprint import is_own_file, is_users
+from .ownership import LARGEST, files_of, is_own_file, is_users
 from .syntax import parsed_module
 
-LARGEST = 50 * 2**20
-"""Bytes that the modules of a query may take: they go to every worker, and lie in the memory of the master."""
 _SHOWN = 5
 
 Named = str | os.PathLike[str] | ModuleType
@@ -158,10 +156,7 @@ def _place(spec: ModuleSpec) -> Path:
 
 
 def _read(name: str, place: Path, room: int) -> OwnModule:
-    if place.is_file():
-        paths = [place]
-    else:
-        paths = [path for path in sorted(place.rglob("*")) if path.is_file() and not _is_left(path.relative_to(place))]
+    paths = [place] if place.is_file() else files_of(place)
     try:
         sizes = {path: path.stat().st_size for path in paths}
         if sum(sizes.values()) > room:
@@ -170,10 +165,6 @@ def _read(name: str, place: Path, room: int) -> OwnModule:
     except OSError as error:
         raise AnalysisError(f"the module {name}, which travels with the analysis, cannot be read: {error}") from error
     return OwnModule(name, str(place.parent), files)
-
-
-def _is_left(path: Path) -> bool:
-    return any(part.startswith(".") or part == "__pycache__" for part in path.parts)
 
 
 def _too_large(name: str, sizes: dict[Path, int]) -> str:

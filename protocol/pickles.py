@@ -7,35 +7,51 @@ imported before an edit, and those of which a reload has made newer ones meanwhi
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import operator
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import cloudpickle
 
 from .errors import AnalysisError
-from .fingerprint import is_users
+from .fingerprint import DISPATCHING, CachedFunction
 from .modules import top, travels
+from .ownership import is_users
 
 _registering = threading.Lock()
 
 
-@contextmanager
-def pickling(named: Collection[str] = ()) -> Iterator[Callable[[object], bytes]]:
-    """Gives the function that pickles things for their journey to slots, as long as this lasts.
+Shared = Mapping[int, tuple[str, str]]
+"""Module and name of things that several others may refer to, by their identity."""
 
-    It raises whatever an object raises that cannot be pickled. `named` are packages that travel because the user names them.
+
+class Pickled(Protocol):
+    """Pickles a thing for its journey to slots: of what is `shared`, in it, only module and name.
+
+    Raises whatever an object raises that cannot be pickled.
     """
 
-    def pickled(thing: object) -> bytes:
+    def __call__(self, thing: object, shared: Shared = ..., /) -> bytes: ...
+
+
+@contextmanager
+def pickling(named: Collection[str] = ()) -> Iterator[Pickled]:
+    """Gives the function that pickles things for their journey to slots, as long as this lasts.
+
+    `named` are packages that travel because the user names them.
+    """
+
+    def pickled(thing: object, shared: Shared | None = None, /) -> bytes:
         file = io.BytesIO()
-        _Pickler(file, named).dump(thing)
+        pickler = _Pickler(file, named) if not shared else _SharingPickler(file, named, thing, shared)
+        pickler.dump(thing)
         return file.getvalue()
 
     with _own_modules_by_value(named):
@@ -89,7 +105,60 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         if isinstance(thing, CodeType):  # cloudpickle 3.1.3 forgets the file, without which errors show no line
             return code_of_file, (*self.dispatch_table[CodeType](thing), thing.co_filename)
         name = name_of(thing, self._named)
-        return super().reducer_override(thing) if name is None else (defined, name)
+        if name is not None:
+            return defined, name
+        reduction = _from_functools(thing)
+        return super().reducer_override(thing) if reduction is None else reduction
+
+
+class _SharingPickler(_Pickler):
+    def __init__(self, file: io.BytesIO, named: Collection[str], thing: object, shared: Shared) -> None:
+        super().__init__(file, named)
+        self._thing, self._shared = thing, shared
+
+    def persistent_id(self, thing: object) -> tuple[str, str] | None:
+        return None if thing is self._thing else self._shared.get(id(thing))
+
+
+def _from_functools(thing: Any) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    """How what cloudpickle cannot send of the standard library's decorators is made again; None for all else."""
+    if isinstance(thing, functools.cached_property):  # it has a lock before Python 3.12
+        return _cached_property, (thing.func, thing.attrname)
+    if isinstance(thing, CachedFunction) and not _is_installed(thing):
+        return _cached, (thing.__wrapped__, *thing.cache_parameters().values())
+    if isinstance(thing, FunctionType) and thing.__code__ is DISPATCHING and not _is_installed(thing):
+        return _dispatching, (list(thing.registry.items()),)  # type: ignore[attr-defined]
+    return None
+
+
+def _is_installed(thing: Any) -> bool:
+    """Whether workers find a thing under its name in an installed module."""
+    name, registered = thing.__module__, cloudpickle.list_registry_pickle_by_value()
+    module = sys.modules.get(name)
+    if module is None or name == "__main__" or {name, top(name)} & registered:
+        return False
+    try:
+        return operator.attrgetter(thing.__qualname__)(module) is thing
+    except AttributeError:
+        return False
+
+
+def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Any:
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def _cached_property(function: Callable[[Any], Any], name: str | None) -> functools.cached_property[Any]:
+    made = functools.cached_property(function)
+    made.attrname = name
+    return made
+
+
+def _dispatching(functions: list[tuple[type, Callable[..., Any]]]) -> Any:
+    """A function under `functools.singledispatch`, with one for each type."""
+    made = functools.singledispatch(dict(functions)[object])
+    for kind, function in functions:
+        made.register(kind, function)
+    return made
 
 
 def _is_version_of(current: object, thing: object) -> bool:
@@ -98,7 +167,13 @@ def _is_version_of(current: object, thing: object) -> bool:
     while (inner := getattr(inner, "py_func", None) or getattr(inner, "__wrapped__", None)) is not None:
         if inner is thing:
             return False
-    return isinstance(current, type) == isinstance(thing, type) and _written_as(current) == _written_as(thing)
+    if isinstance(current, type) != isinstance(thing, type) or _module_of(current) != _module_of(thing):
+        return False
+    return _written_as(current) == _written_as(thing)
+
+
+def _module_of(thing: object) -> object:
+    return getattr(thing, "__module__", None)
 
 
 def _written_as(thing: object) -> str | None:

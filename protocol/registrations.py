@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .fingerprint import is_users
 from .modules import top
+from .ownership import is_users
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from eventmill.merge import Partial, Total, decode, encode
 from eventmill.protocol.errors import MergeError
-from eventmill.protocol.fingerprint import is_installed
+from eventmill.protocol.ownership import is_installed
 from hist import Hist, Stack
 from hypothesis import given, settings
 from hypothesis import strategies as st

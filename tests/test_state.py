@@ -25,6 +25,7 @@ from eventmill.protocol.errors import AnalysisError
 from eventmill.protocol.items import pack_items
 from eventmill.protocol.messages import File, Setup
 from eventmill.worker.items import ItemSource
+from eventmill.worker.modules import OwnModules
 from eventmill.worker.seeding import Seed
 from eventmill.worker.state import MOST_COPIED, Snapshot, is_by_value
 from eventmill.worker.tasks import Task, load
@@ -35,6 +36,7 @@ FILE = File("items", kind="items")
 
 
 def task_for(analysis: Any, cache: Path, seed: int = 0, modules: Sequence[str] = ()) -> Task:
+    OwnModules({}).enter()  # the session has its modules, not those of a slot
     packed = pack(analysis, modules)
     task = load(Setup("q", packed.kind, packed.digest, seed=seed), packed.blob, cache, "items")
     task.turn_to("here")

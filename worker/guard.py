@@ -29,7 +29,7 @@ from typing import Any, NoReturn, TextIO
 
 import numpy as np
 
-from ..protocol.fingerprint import is_users
+from ..protocol.ownership import is_users
 from . import behaviors, family
 from .credentials import VARIABLES
 from .modules import folders_at_work, names_at_work

@@ -40,7 +40,8 @@ from ..merge.nodes import widened
 from ..protocol.analysis import Kernel, register_source
 from ..protocol.binning import Binning, is_histogram
 from ..protocol.errors import AnalysisError
-from ..protocol.fingerprint import fingerprint, is_users, referenced
+from ..protocol.fingerprint import fingerprint_of_code, referenced
+from ..protocol.ownership import is_users
 from ..protocol.places import COMPILED
 from . import filling, inputs, streams, windows
 from .compiled import CompiledCode
@@ -334,7 +335,7 @@ class _OwnCode:
         ] = {}  # the name under which code is compiled -> the user's file, first line
         self._lines: list[bytes] = []
         self.function = self._prepared(function)
-        self.content = hashlib.sha256(b"".join([fingerprint(function).encode(), *self._lines])).hexdigest()
+        self.content = hashlib.sha256(b"".join([fingerprint_of_code(function).encode(), *self._lines])).hexdigest()
 
     def line_of(self, error: BaseException) -> str | None:
         """Where in the user's code an exception came from, as `dimuon.py:12: x = 1 / n`; None if it does not tell."""

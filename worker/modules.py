@@ -12,15 +12,18 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from weakref import WeakValueDictionary
 
 from ..protocol.analysis import modules_of
 from ..protocol.codec import Buffer
-from ..protocol.fingerprint import arrive
+from ..protocol.module_values import ModuleValues, turn_to
 from ..protocol.modules import OwnModule, top
+from ..protocol.ownership import arrive
 from ..protocol.places import shown
 from .seeding import Seed
 from .state import Snapshot
@@ -32,10 +35,12 @@ class OwnModules:
 
     Args:
         folders: where each module is, by its name.
+        values: what they hold in the session.
     """
 
-    def __init__(self, folders: dict[str, Path]) -> None:
+    def __init__(self, folders: dict[str, Path], values: Sequence[ModuleValues] = ()) -> None:
         self._folders = folders
+        self._values, self._finder = values, _Finder(values)
         self._loaded: dict[str, ModuleType] = {}
         self._hidden: dict[str, ModuleType] = {}
         self._snapshot: Snapshot | None = None
@@ -50,6 +55,8 @@ class OwnModules:
             self._hidden = self._taken_out()
             sys.modules.update(self._loaded)
             sys.path[:0] = map(str, self._folders.values())
+            sys.meta_path.insert(0, self._finder)
+            turn_to(self._values)
             _current = self
 
     def remember(self) -> None:
@@ -90,8 +97,10 @@ class OwnModules:
     def _leave(self) -> None:
         self._loaded = self._taken_out()
         sys.modules.update(self._hidden)
+        with contextlib.suppress(ValueError):  # the user's code may change this, too
+            sys.meta_path.remove(self._finder)
         for folder in self._folders.values():
-            with contextlib.suppress(ValueError):  # the user's code may change the path, too
+            with contextlib.suppress(ValueError):
                 sys.path.remove(str(folder))
 
     def _taken_out(self) -> dict[str, ModuleType]:
@@ -117,8 +126,36 @@ def _last_imported() -> tuple[int, str]:
 _PART = ".unpacked-"
 _OURS = re.compile(rf"[0-9a-f]{{40}}|{re.escape(_PART)}\w{{8}}")
 """Names of folders that are made here."""
+
+
+class _Finder(MetaPathFinder):
+    """Gives a module the values that the session has in it, as soon as it is imported."""
+
+    def __init__(self, values: Sequence[ModuleValues]) -> None:
+        self._values = {held.module: held for held in values}
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if name in self._values else None
+        if spec is not None and type(spec.loader) is SourceFileLoader:
+            spec.loader = _Loader(spec.loader, self._values[name])
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, loader: SourceFileLoader, values: ModuleValues) -> None:
+        super().__init__(loader.name, loader.path)
+        self._plain, self._held = loader, values
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        module.__loader__ = self._plain  # what it is from then on: a plain file
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._plain
+        self._held.apply(module)
+
+
 _current = OwnModules({})
-_known: WeakValueDictionary[tuple[Path, ...], OwnModules] = WeakValueDictionary()
+_known: WeakValueDictionary[tuple[str, ...], OwnModules] = WeakValueDictionary()
 _places: dict[str, str] = {}
 """Where a folder's modules lie in the session."""
 
@@ -130,11 +167,12 @@ def own_modules(blob: Buffer, cache: Path) -> OwnModules:
         blob: of the analysis.
         cache: folder for them, which processes may share.
     """
-    folders = {module.name: _unpacked(module, cache) for module in modules_of(blob)}
-    places = tuple(folders.values())
-    made = _known.get(places)
+    modules, values = modules_of(blob)
+    folders = {module.name: _unpacked(module, cache) for module in modules}
+    content = (*map(str, folders.values()), *(held.digest for held in values))
+    made = _known.get(content)
     if made is None:
-        made = _known[places] = OwnModules(folders)
+        made = _known[content] = OwnModules(folders, values)
     return made
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..protocol.errors import AnalysisError
-from ..protocol.fingerprint import is_users
+from ..protocol.ownership import is_users
 
 _CONTAINERS = (dict, list, set)
 

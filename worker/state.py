@@ -33,7 +33,7 @@ from typing import Any, Protocol
 import cloudpickle
 import numpy as np
 
-from ..protocol.fingerprint import is_users
+from ..protocol.ownership import is_users
 from .seeding import Seed, reseeded
 
 MOST_COPIED = 8 << 20
