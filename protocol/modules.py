@@ -1,8 +1,9 @@
 """The user's own modules: what an analysis imports that is installed nowhere, and that travels with it as files.
 
-Modules and packages beside the user's script or notebook are found by themselves, with those that they import in turn;
-others the user names. A package travels whole, with the data files in its folder. Files are read when a query starts, so
-that what runs is what they say then.
+Modules and packages beside the user's script or notebook, or elsewhere on her path, are found by themselves, with those that
+they import in turn; others the user names. A package travels whole, with the data files in its folder; a module with those
+beside it that its text names (`Path(__file__).parent / "weights.json"`). Files are read when a query starts, so that what
+runs is what they say then.
 
 A module travels as a file when Python found it as a plain file under its own name. The main program, modules that a tool
 made or changed on the way (pytest its tests), and folders without `__init__.py` travel by value, inside the analysis.
@@ -27,6 +28,8 @@ from .ownership import LARGEST, files_of, is_own_file, is_users
 from .syntax import parsed_module
 
 _SHOWN = 5
+_MOST_FOLDERS = 20
+_LONGEST_PATH = 200
 
 Named = str | os.PathLike[str] | ModuleType
 """How a user names a module: by its import name, the path of its file or folder, or itself."""
@@ -156,8 +159,8 @@ def _place(spec: ModuleSpec) -> Path:
 
 
 def _read(name: str, place: Path, room: int) -> OwnModule:
-    paths = [place] if place.is_file() else files_of(place)
     try:
+        paths = [place, *_named_beside(place, room)] if place.is_file() else files_of(place)
         sizes = {path: path.stat().st_size for path in paths}
         if sum(sizes.values()) > room:
             raise AnalysisError(_too_large(name, sizes))
@@ -165,6 +168,26 @@ def _read(name: str, place: Path, room: int) -> OwnModule:
     except OSError as error:
         raise AnalysisError(f"the module {name}, which travels with the analysis, cannot be read: {error}") from error
     return OwnModule(name, str(place.parent), files)
+
+
+def _named_beside(module: Path, room: int) -> list[Path]:
+    """The data files in the folder of a module, or in folders there, that its text names, if it asks where it is.
+
+    What there is no room for stays: perhaps only the session reads it, or workers find it by another path.
+    """
+    source = module.read_bytes()
+    if b"__file__" not in source:
+        return []
+    names, found, folders = _strings(source), set[Path](), [module.parent]
+    for folder in folders:
+        for name in names:
+            for path in folder.glob(name) if set(name) & set("*?[") else [folder / name]:
+                if path.is_file() and path.suffix != ".py":
+                    found.add(path)
+                elif path.is_dir() and path not in folders and len(folders) < _MOST_FOLDERS:
+                    folders.append(path)
+    room -= len(source)
+    return [path for path in sorted(found) if (room := room - path.stat().st_size) >= 0]
 
 
 def _too_large(name: str, sizes: dict[Path, int]) -> str:
@@ -175,6 +198,21 @@ def _too_large(name: str, sizes: dict[Path, int]) -> str:
         f"which has {sum(sizes.values()) / 2**20:.0f} MB in {len(sizes)} files; the largest:\n{listed}\n"
         "put large data where workers can read it, not into the folder of a package"
     )
+
+
+@functools.lru_cache(maxsize=1000)
+def _strings(source: bytes) -> frozenset[str]:
+    """What may be a path from a folder down, of all texts in a module."""
+    try:
+        tree = parsed_module(source)
+    except (SyntaxError, ValueError):
+        return frozenset()
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return frozenset(
+        text for text in texts if 0 < len(text) < _LONGEST_PATH and text.isprintable()
+        if not text.startswith(("/", ".", "*")) or text.startswith("*.")
+        if ".." not in text and "**" not in text
+    )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1000)

@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 from eventmill.merge import Partial, Total, decode, encode
 from eventmill.protocol import codec, modules
-from eventmill.protocol.analysis import pack
+from eventmill.protocol.analysis import pack, unpack
 from eventmill.protocol.errors import AnalysisError
-from eventmill.protocol.messages import Compacted, Message
+from eventmill.protocol.messages import Compacted, File, Message
 from eventmill.protocol.modules import OwnModule, collect, find
+from eventmill.worker.failures import describe
 from eventmill.worker.modules import OwnModules, as_in_session, own_modules
 from eventmill.worker.slot import Compaction, SlotProcess
 
@@ -117,6 +118,63 @@ def test_too_large_a_package_is_told_with_its_largest_files(beside: Path, monkey
         names("mypkg")
     (beside / "mypkg" / "model.onnx").rename(beside / "mypkg" / ".model")
     assert names("mypkg") == ["mypkg"], "hidden files stay"
+
+
+def test_data_files_that_a_module_names_beside_itself_travel_with_it(beside: Path) -> None:
+    for name in (
+        "weights.json",
+        "data/sf_2018.csv",
+        "data/sf_2017.csv",
+        "data/other.bin",
+        "deep/er/x.txt",
+        "notes.txt",
+    ):
+        (beside / name).parent.mkdir(parents=True, exist_ok=True)
+        (beside / name).write_text(name)
+    write(
+        beside,
+        helpers="""
+            from pathlib import Path
+            HERE = Path(__file__).parent
+            WEIGHTS = (HERE / "weights.json").read_text()
+            def factors(): return sorted(path.read_text() for path in (HERE / "data").glob("sf_*.csv"))
+            def deep(): return HERE / "deep/er" / "x.txt"
+        """,
+        plain="names = ['weights.json', 'notes.txt']",
+    )
+    helpers, plain = collect({}, ["helpers", "plain"])
+    assert sorted(helpers.files) == [
+        "data/sf_2017.csv", "data/sf_2018.csv", "deep/er/x.txt", "helpers.py", "weights.json",
+    ]  # fmt: skip
+    assert list(plain.files) == ["plain.py"], "it does not ask where it is"
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec("import helpers\ndef f(events): return helpers.WEIGHTS, helpers.factors(), helpers.deep().read_text()", names)
+    blob = pack(names["f"]).blob
+    own_modules(blob, beside / "slot").enter()
+    try:
+        for name in ("weights.json", "data/sf_2018.csv", "deep/er/x.txt"):
+            (beside / name).unlink()
+        assert unpack(blob)(None) == ("weights.json", ["data/sf_2017.csv", "data/sf_2018.csv"], "deep/er/x.txt")
+    finally:
+        OwnModules({}).enter()
+
+
+def test_a_data_file_that_did_not_travel_is_told_with_the_remedy(beside: Path) -> None:
+    write(
+        beside,
+        helpers="from pathlib import Path\ndef f(year): return (Path(__file__).parent / f'w{year}.json').read_text()",
+    )
+    (beside / "w2018.json").write_text("1")
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec("import helpers\ndef f(events): return helpers.f(2018)", names)
+    blob = pack(names["f"]).blob
+    own_modules(blob, beside / "slot").enter()
+    try:
+        with pytest.raises(FileNotFoundError) as caught:
+            unpack(blob)(None)
+    finally:
+        OwnModules({}).enter()
+    assert "make it a package" in describe(caught.value, File(""), None, None)[0].notes
 
 
 # --- two versions in one slot -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import cloudpickle
 from ..protocol.analysis import missing
 from ..protocol.errors import CountError, DatasetError, EventmillError
 from ..protocol.messages import Failure, File
+from ..protocol.ownership import arrived
 from ..protocol.places import COMPILED
 from .modules import as_in_session
 
@@ -41,6 +42,10 @@ _LONGEST = 20_000
 _LONGEST_NAME = 200
 _AWKWARDS_NOTE = "This error occurred while "
 _LONGEST_REASON = 300
+_NOT_BESIDE = (
+    "beside a module of yours, only data files travel that its text names; make it a package (a folder with __init__.py), "
+    "all of which travels, or give the full path of a file that workers can read"
+)
 _LARGEST_PICKLE = 16 * 2**20
 
 
@@ -53,6 +58,8 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
     """
     if isinstance(error, ModuleNotFoundError):
         error.add_note(missing(error))
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str) and arrived(error.filename) is not None:
+        error.add_note(_NOT_BESIDE)
     if isinstance(error, ValueError) and "read-only" in str(error):
         error.add_note(_UNWRITABLE)
     if isinstance(error, EventmillError):
