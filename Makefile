@@ -1,16 +1,31 @@
 # Two commands: `make demo` and `make test`. Each sets up what it needs in .venv; nothing has to be installed by hand.
+# What is installed are the versions in constraints.txt; `make test-newest` takes the newest ones, in a place of its own.
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+CONSTRAINED := $(addprefix --constraint ,$(CONSTRAINTS))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(wildcard protocol/*.py packetizer/*.py merge/*.py master/*.py worker/*.py session/*.py)
 
-.PHONY: demo test lint types layers pytest bench clean xrootd
+.PHONY: demo test test-newest constraints lint types layers pytest bench clean xrootd
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
 
 test: $(VENV)/test xrootd lint types layers pytest
+
+# The same with the newest releases of everything: whether one of them breaks what users install.
+test-newest:
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
+
+# Writes constraints.txt anew. Run `make test` with it before it is committed.
+constraints: build/wheel
+	rm -rf .venv-newest
+	$(MAKE) .venv-newest/test .venv-newest/bench VENV=.venv-newest CONSTRAINTS=
+	{ sed -n '/^#/p' constraints.txt; .venv-newest/bin/python -m pip list --format=freeze \
+	  | grep -viE '^(eventmill|pip|setuptools|wheel)=' | sort -f; } > constraints.new
+	mv constraints.new constraints.txt
 
 lint:
 	$(BIN)/ruff check .
@@ -42,20 +57,20 @@ build/wheel: $(SOURCES) | $(VENV)/pip
 	@$(PIP) wheel --no-deps --wheel-dir build .
 	@touch $@
 
-$(VENV)/demo: build/wheel
+$(VENV)/demo: build/wheel $(CONSTRAINTS)
 	@echo "installing eventmill and what it needs into $(VENV) (the first time this downloads for a minute or two)"
 	@$(PIP) install --force-reinstall --no-deps build/*.whl
-	@$(PIP) install "$$(echo build/*.whl)[plot]"
+	@$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[plot]"
 	@touch $@
 
-$(VENV)/test: build/wheel
+$(VENV)/test: build/wheel $(CONSTRAINTS)
 	$(PIP) install --force-reinstall --no-deps build/*.whl
-	$(PIP) install "$$(echo build/*.whl)[test]"
+	$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[test]"
 	touch $@
 
-$(VENV)/bench: build/wheel
+$(VENV)/bench: build/wheel $(CONSTRAINTS)
 	$(PIP) install --force-reinstall --no-deps build/*.whl
-	$(PIP) install "$$(echo build/*.whl)[bench]"
+	$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[bench]"
 	touch $@
 
 # Debian ships venv apart from Python: where it is missing and we may, install it.
@@ -68,4 +83,4 @@ $(VENV)/pip:
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-newest build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
