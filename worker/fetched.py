@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -98,6 +98,11 @@ class Fetched:
     def traffic(self) -> Traffic:
         """As `Reader.traffic`."""
         return self.source.traffic
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """As `Reader.names`."""
+        return self.source.names
 
     @property
     def touched(self) -> Names:

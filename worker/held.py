@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import awkward as ak
@@ -36,6 +36,11 @@ class Held:
     def traffic(self) -> Traffic:
         """As `Reader.traffic`."""
         return self._source.traffic
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """As `Reader.names`."""
+        return self._file.names
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """Nothing is far."""
