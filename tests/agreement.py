@@ -55,7 +55,7 @@ def agree(column: Column, expected: ak.Array, rounded: bool = False) -> bool:
 def nearly(array: ak.Array, expected: ak.Array) -> bool:
     """Same structure, and values up to how they are rounded."""
     array, expected = ak.from_regular(ak.materialize(array), axis=None), ak.from_regular(expected, axis=None)
-    return bool(ak.almost_equal(array, expected, rtol=1e-9, atol=2e-9, check_parameters=False))
+    return bool(ak.almost_equal(array, expected, rtol=1e-6, atol=1e-6, check_parameters=False))
 
 
 def same(array: ak.Array, expected: ak.Array, rounded: bool = False) -> bool:

@@ -435,7 +435,7 @@ class Ticking(Task):
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.modules, self.seed = OwnModules({}), Seed(0)
+        self.modules, self.seed, self.behaviors = OwnModules({}), Seed(0), {}
 
     def run(self, source: Any, file: Any, start: int, stop: int) -> None:
         self.now += 0.1
