@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(wildcard protocol/*.py packetizer/*.py merge/*.py master/*.py worker/*.py session/*.py)
 
-.PHONY: demo test test-newest constraints lint types layers pytest bench clean xrootd
+.PHONY: demo test test-newest test-oldest constraints lint types layers pytest bench clean xrootd
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
@@ -18,6 +18,20 @@ test: $(VENV)/test xrootd lint types layers pytest
 # The same with the newest releases of everything: whether one of them breaks what users install.
 test-newest:
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
+
+# What depends most on others, with the oldest releases of them that pyproject.toml allows.
+OLDEST := .venv-oldest/bin/python
+TESTS_WITH_OLDEST := $(addprefix tests/test_,$(addsuffix .py,analysis codec functools kernel_cache kernels merge \
+  merge_histograms merge_kinds module_values ntuples readers registrations session state trees view_queries))
+test-oldest: build/wheel
+	rm -rf .venv-oldest
+	$(PYTHON) -m venv .venv-oldest
+	$(OLDEST) -m pip --disable-pip-version-check --quiet install uv
+	$(OLDEST) -m uv pip compile --quiet --resolution lowest-direct --only-binary :all: --extra test --extra coffea \
+	  pyproject.toml --output-file .venv-oldest/lowest.txt
+	$(OLDEST) -m uv pip install --quiet --python $(OLDEST) --only-binary :all: --requirement .venv-oldest/lowest.txt
+	$(OLDEST) -m uv pip install --quiet --python $(OLDEST) --no-deps build/*.whl
+	$(OLDEST) -m pytest --pythonwarnings default $(TESTS_WITH_OLDEST)
 
 # Writes constraints.txt anew. Run `make test` with it before it is committed.
 constraints: build/wheel
