@@ -39,6 +39,8 @@ def is_users(name: str | None) -> bool:
     """
     if name is None or name == "__main__":
         return True
+    if name in sys.builtin_module_names:
+        return False
     module = sys.modules.get(name)
     if module is None:
         return True

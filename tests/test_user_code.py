@@ -232,6 +232,19 @@ def no_descriptors(item: int) -> int:
     return item
 
 
+def test_what_is_done_with_a_result_finds_all_modules(session: em.Session) -> None:
+    """Which modules there are decides whose objects are: a number was taken for one that outlives its call."""
+
+    def no_modules_and_one(item: int) -> int:
+        import sys
+
+        sys.modules.clear()
+        return 1
+
+    result = session.process(em.items(range(100)), no_modules_and_one).result(SECONDS)
+    assert result.value == 100
+
+
 @pytest.mark.parametrize("analysis", [no_modules, no_clock, no_streams, no_descriptors])
 def test_what_a_slot_needs_is_there_again_after_each_call(session: em.Session, analysis: Any) -> None:
     check(session, analysis)

@@ -53,8 +53,8 @@ class Guard:
         >>> guard = Guard()
         >>> with guard:
         ...     time.sleep = lambda seconds: None
-        >>> time.sleep.__module__, guard.tidy_up()
-        ('time', '')
+        >>> time.sleep.__module__
+        'time'
     """
 
     def __init__(self) -> None:

@@ -273,7 +273,7 @@ class SlotProcess:
             if running.task is None:
                 at = np.frombuffer(self.row.at, np.int64)
                 with self._guard:
-                    running.task = load(running.setup, running.blob, self.cache, lease.file.kind, at)
+                    running.task = load(running.setup, running.blob, self.cache, lease.file.kind, at, self._guard)
             running.task.enter()
             self._work(running, running.task, packet)
         except ERRORS as error:

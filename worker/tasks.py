@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -62,10 +63,12 @@ def load(
     cache: Path,
     over: Literal["tree", "cycles", "items"] = "tree",
     at: NDArray[np.int64] | None = None,
+    guard: AbstractContextManager[object] | None = None,
 ) -> Task:
     """The task for a query over files of one kind, its modules entered. Raises what unpickling the user's code raises.
 
-    `at`, one number, is where it keeps the index of the entry at work, as `CompiledKernel` does.
+    `at`, one number, is where it keeps the index of the entry at work, as `CompiledKernel` does; the `guard` of its process
+    is around every call of the user's code.
     """
     modules = own_modules(blob, cache / "modules")
     modules.enter()
@@ -81,6 +84,8 @@ def load(
     else:
         task = ItemTask(thing, _own(registered), at) if over == "items" else ColumnarTask(thing, _own(registered))
     task.modules, task.behaviors, task.seed = modules, registered, Seed(setup.seed)
+    if guard is not None:
+        task.guard = guard
     return task
 
 
@@ -103,6 +108,8 @@ class Task(ABC):
     """What is in `awkward.behavior` in her session."""
     seed: Seed
     """Of the random numbers of the file at work."""
+    guard: AbstractContextManager[object] = nullcontext()
+    """Puts back what the user's code has taken from its process, before anything else runs in it."""
     branches: tuple[str, ...] | None = None
     """The branches that every bite reads, where that is known beforehand."""
     all_or_nothing = True
@@ -221,7 +228,8 @@ class ColumnarTask(Task):
     def _result(self, function: Callable[..., object], events: Any, file: File, entries: int) -> Partial:
         """What the function returns for so many entries, which are counted here and nowhere else."""
         try:
-            value = function(events, file) if self.takes_file else function(events)
+            with self.guard:
+                value = function(events, file) if self.takes_file else function(events)
         except (AttributeError, ak.errors.FieldNotFoundError) as error:
             if isinstance(raised(error), EventmillError):
                 raise raised(error) from None
