@@ -10,7 +10,7 @@ import awkward as ak
 import numpy as np
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
-from uproot.interpretation.objects import AsStridedObjects, CannotBeAwkward
+from uproot.interpretation.objects import AsStridedObjects
 
 
 @functools.cache
@@ -29,8 +29,12 @@ def field_forms(ntuple: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     forms: dict[str, Any] = {}
     for name, field in fields.items():
         try:
-            forms[name] = ntuple.field_form(field.field_id, paths[name])
-        except (NotImplementedError, CannotBeAwkward, KeyError):
+            form = ntuple.field_form(field.field_id, paths[name])
+            form.length_zero_array()  # a form of what awkward cannot hold says so only here
+            forms[name] = form
+        except (
+            Exception
+        ):  # uproot's and awkward's ways to say no; `Reader.array` says it to whoever asks for this field
             forms[name] = None
     return forms
 
