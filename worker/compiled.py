@@ -19,7 +19,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,12 @@ class CompiledCode:
         self._folder = folder
         self._complained = False
 
-    def provide(self, function: Any, argument_types: tuple[Any, ...], key: str) -> bool:
-        """Load the machine code of a function, or compile it and keep it for others; whether it was compiled.
+    def provide(
+        self, function: Any, argument_types: tuple[Any, ...], key: str, names: Collection[str] = ()
+    ) -> tuple[bool, set[str]]:
+        """Load the machine code of a function, or compile it and keep it for others.
+
+        Returns whether it was compiled, and which of the `names` are of functions that it calls.
 
         Args:
             function: made by `numba.njit`, not compiled yet.
@@ -78,37 +82,41 @@ class CompiledCode:
         """
         name = hashlib.sha256(f"{environment()} {key}".encode()).hexdigest()[:40]
         path = self._folder / f"{name}.code"
-        if self._load(path, function):
-            return False
+        found = self._load(path, function, names)
+        if found is not None:
+            return False, found
         with contextlib.ExitStack() as turn:
             waited = turn.enter_context(self._turn(path.with_suffix(".lock")))
-            if self._load(path, function):
-                return False
+            found = self._load(path, function, names)
+            if found is not None:
+                return False, found
             if waited:  # whoever had the turn could not keep the code: nobody waits for the same again
                 turn.close()
             function.compile(argument_types)
-            self._keep(path, function.overloads[argument_types])
-        return True
+            result = function.overloads[argument_types]
+            text = result.library.get_llvm_str() if names else ""
+            self._keep(path, result)
+        return True, {name for name in names if name in text}
 
-    def _load(self, path: Path, function: Any) -> bool:
-        """Let a function have its code from a file, if there is one."""
+    def _load(self, path: Path, function: Any, names: Collection[str]) -> set[str] | None:
+        """Let a function have its code from a file, if there is one; those of the names that are in it."""
         context = function.targetctx
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            return False
+            return None
         except OSError as error:
             self._complain(error)
-            return False
+            return None
         if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
             log.warning("%s is damaged: what is in it is compiled again", path)
-            return False
+            return None
         context.refresh()
         result = _rebuild(context, *pickle.loads(memoryview(content)[_DIGEST:]))
         context.insert_user_function(result.entry_point, result.fndesc, [result.library])
         function.add_overload(result)
         use(path)
-        return True
+        return {name for name in names if name.encode() in content}
 
     def _keep(self, path: Path, result: Any) -> None:
         if result.library.has_dynamic_globals:

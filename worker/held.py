@@ -7,6 +7,7 @@ from typing import Any
 
 import awkward as ak
 
+from ..packetizer.listing import Entries
 from ..protocol.errors import DatasetError
 from .columns import Column
 from .readers import Reader
@@ -75,6 +76,10 @@ class Held:
     def events(self, start: int, stop: int) -> Any:
         """As `Reader.events`, for a piece."""
         return self._file.lazy.array(self, start, stop)
+
+    def numbers(self, start: int, stop: int) -> Entries | None:
+        """As `Fetched.numbers`."""
+        return self._source.numbers(start, stop) if isinstance(self._source, Selection) and start < stop else None
 
     def _hold(self, branches: Sequence[str]) -> None:
         """Read what of these branches was not asked for before; together, if nothing is wrong with it."""

@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -43,10 +43,13 @@ from ..protocol.errors import AnalysisError
 from ..protocol.fingerprint import fingerprint_of_code, referenced
 from ..protocol.ownership import is_users
 from ..protocol.places import COMPILED
+from . import draws as drawing
 from . import filling, inputs, streams, windows
 from .compiled import CompiledCode
+from .draws import ALL, FEW, GENERATORS, Draws
 from .inputs import BLOCK, WIDE, Readable, arguments, in_python, reading, structure
 from .modules import as_in_session
+from .seeding import Seed
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,9 @@ _NOT_KEPT = frozenset({"cache", "nopython", "nogil", "parallel", "forceobj", "lo
 # Only compiled code calls these functions: they need no door from Python, which takes a fifth of the time to compile.
 _OPTIONS: dict[str, Any] = {"boundscheck": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _FROM_PYTHON: dict[str, Any] = {"no_cfunc_wrapper": True}
+
+_COPIED = 1 << 20
+"""Bytes of outputs that are copied for each call of a kernel that draws, so that they can be put back."""
 
 
 class CompiledKernel:
@@ -86,8 +92,8 @@ class CompiledKernel:
         self._entry, self._first_entry = np.full(1, -1, np.int64) if at is None else at, 0
         self._counted = np.zeros(1, np.int64)
         self._numbers: NDArray[np.int64] | None = None
-        self._pass: tuple[Callable[..., None], dict[str, list[Any]]] | None = None
-        self._loops: dict[tuple[str, ...], Callable[..., None]] = {}
+        self._pass: tuple[_Loop, dict[str, list[Any]]] | None = None
+        self._loops: dict[tuple[str, ...], _Loop] = {}
         self._outputs = {
             name: _output(name, kernel.outputs[name]) for name in kernel.parameters if name in kernel.outputs
         }
@@ -119,11 +125,13 @@ class CompiledKernel:
         columns: Mapping[str, Readable],
         first_entry: int,
         numbers: NDArray[np.int64] | None = None,
+        seed: Seed = Seed(0),  # noqa: B008 - it cannot be changed
     ) -> None:
         """Calls the user's function for every entry of the columns (all of one length), without the GIL.
 
         The outputs accumulate. After an exception they hold part of the columns too: `take` them, and throw them away.
-        `numbers` are those of the entries where they do not follow each other.
+        `numbers` are those of the entries where they do not follow each other; the `seed` of their file decides, with
+        them, the random numbers that each draws.
 
         Raises AnalysisError if the function does not compile for these columns, and what the function itself raises,
         with a note of the entry and the user's line.
@@ -138,6 +146,8 @@ class CompiledKernel:
         if loop is None:
             loop = self._loops[structures] = self._loop(dict(zip(self.branches, structures, strict=True)))
         self._pass = loop, {name: arguments(column) for name, column in zip(self.branches, chosen, strict=True)}
+        if loop.draws is not None:
+            loop.draws.turn_to(seed, first_entry, numbers)
         try:
             self.run_again(0, entries)
         except Exception as error:
@@ -154,14 +164,34 @@ class CompiledKernel:
         if self._pass is None:
             raise ValueError("there was no run before")
         loop, columns = self._pass
+        draws = loop.draws
+        if draws is None or draws.words == ALL:
+            self._call(loop, columns, start, stop)
+            return
+        before = [output.arrays[0].copy() for output in self._outputs.values()]
+        counted = int(self._counted[0])
+        try:
+            self._call(loop, columns, start, stop)
+        except Exception:  # anything the user's function may raise
+            if not draws.are_used_up():
+                raise
+        if draws.are_used_up():  # what the loop has done is of numbers that are not the entries' own
+            draws.fill_all()
+            self._counted[0] = counted
+            for output, cells in zip(self._outputs.values(), before, strict=True):
+                output.arrays[0] = cells
+            self._call(loop, columns, start, stop)
+
+    def _call(self, loop: _Loop, columns: dict[str, list[Any]], start: int, stop: int) -> None:
         self._entry[0] = -1
         arrays = [
             array
             for name in self._kernel.parameters
             for array in (self._outputs[name].arrays if name in self._outputs else columns[name])
         ]
+        own = () if loop.draws is None else loop.draws.arguments
         try:
-            loop(start, stop, self._entry, self._counted, *arrays)
+            loop.compiled(start, stop, self._entry, self._counted, *own, *arrays)
         except BaseException:
             # The loop ends without having written its count down: of the entries before this one the calls had returned.
             self._counted[0] += max(0, int(self._entry[0]))
@@ -188,12 +218,26 @@ class CompiledKernel:
             return self._own.line_of(error)
         return None
 
-    def _loop(self, structures: dict[str, str]) -> Callable[..., None]:
+    def _loop(self, structures: dict[str, str]) -> _Loop:
         """Compiles the loop for columns of this structure, or loads it."""
-        source, argument_types = self._source(structures)
+        began = time.monotonic()
+        loop, compiled, drawn = self._ready(*self._source(structures, draws=False))
+        draws = None
+        if drawn:
+            size = sum(output.arrays[0].nbytes for output in self._outputs.values())
+            draws = Draws(drawn, FEW if size < _COPIED else ALL)
+            loop, compiled, _ = self._ready(*self._source(structures, draws=True))
+        if compiled:
+            log.info("compiled the kernel %s in %.2f s", self._kernel.__name__, time.monotonic() - began)
+        self.loaded, self.compiled = self.loaded + (not compiled), self.compiled + compiled
+        return _Loop(loop, draws)
+
+    def _ready(self, source: str, argument_types: tuple[types.Type, ...]) -> tuple[Callable[..., None], bool, set[str]]:
+        """The loop of this source, whether it was compiled now, and which generators of random numbers it draws from."""
         place = "<the loop of a kernel>"
         names = {name: getattr(filling, name) for name in ("bins", "fillable", "nothing")}
         names |= {name: getattr(windows, name) for name in ("nested", "widened", "window")}
+        names |= {name: getattr(drawing, name) for name in ("begun", "used_up")}
         names |= {"restarted": streams.restarted, **{wide: getattr(np, wide) for wide in WIDE.values()}}
         # Numba looks for the module of this name when it reads the function back.
         names |= {"function": self._own.function, "__name__": __name__}
@@ -201,22 +245,17 @@ class CompiledKernel:
         _number_apart()
         loop: Any = njit(nogil=True, **_FROM_PYTHON)(names["loop"])
         key = hashlib.sha256("\n".join([_own_sources(), self._own.content, source, str(argument_types)]).encode())
-        began = time.monotonic()
         try:
-            compiled = self._code.provide(loop, argument_types, key.hexdigest())
+            compiled, drawn = self._code.provide(loop, argument_types, key.hexdigest(), GENERATORS)
         except (NumbaError, UnsupportedBytecodeError) as error:
             raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from None
         except Exception as error:  # numba lets some errors through as they came, such as that of np.no_such_function
             raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from error
         loop.disable_compile()  # so that numba casts arrays that can be written to, instead of compiling for them too
-        if compiled:
-            log.info("compiled the kernel %s in %.2f s", self._kernel.__name__, time.monotonic() - began)
-        self.loaded, self.compiled = self.loaded + (not compiled), self.compiled + compiled
-        ready: Callable[..., None] = loop
-        return ready
+        return loop, compiled, drawn
 
-    def _source(self, structures: dict[str, str]) -> tuple[str, tuple[types.Type, ...]]:
-        """The loop in Python, and the types of its arguments."""
+    def _source(self, structures: dict[str, str], draws: bool) -> tuple[str, tuple[types.Type, ...]]:
+        """The loop in Python, and the types of its arguments; one that begins the random numbers of each entry, or not."""
         parameters, prologue, widened, calls = (
             ["start", "stop", "entry", "counted"],
             list[str](),
@@ -225,6 +264,10 @@ class CompiledKernel:
         )
         one = types.Array(types.int64, 1, "C")
         argument_types: list[types.Type] = [types.intp, types.intp, one, one]
+        if draws:
+            parameters += [f"{name}_" for name in Draws.NAMES]
+            argument_types += Draws.TYPES
+            prologue += [f"{name} = window({name}_, 0, len({name}_))" for name in Draws.NAMES]  # counts no references
         for number, name in enumerate(self._kernel.parameters):
             if name in self._outputs:
                 lines, call, kinds = self._outputs[name].source(f"p{number}")
@@ -235,9 +278,12 @@ class CompiledKernel:
             calls.append(call)
             parameters += [f"p{number}_{position}" for position in range(len(kinds))]
             argument_types += kinds
-        call = f"nothing(function({', '.join(calls)}))"
+        steps = ["entry[0] = i - start", f"nothing(function({', '.join(calls)}))"]
+        if draws:
+            steps.insert(1, f"begun({', '.join(Draws.NAMES)}, i)")
+            steps += [f"if used_up({', '.join(Draws.NAMES[:3])}):", "    return"]
         # Counted are the entries of each block whose calls have returned: one by one would take up to a nanosecond an entry.
-        entries = ["for i in range(first, last):", "    entry[0] = i - start", f"    {call}"]
+        entries = ["for i in range(first, last):", *[f"    {step}" for step in steps]]
         entries += ["n += last - first", "first = last"]
         block = [f"last = min((first // {BLOCK} + 1) * {BLOCK}, stop)", *widened, *entries]
         body = [*prologue, "n = 0", "first = start", "while first < stop:", *[f"    {line}" for line in block]]
@@ -245,6 +291,13 @@ class CompiledKernel:
         text = f'"""Written by eventmill: the loop of the kernel {self._kernel.__name__} over its entries."""\n\n\n'
         text += f"def loop({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in body)
         return text, tuple(argument_types)
+
+
+class _Loop(NamedTuple):
+    """The compiled loop, and the random numbers that it draws, if it does."""
+
+    compiled: Callable[..., None]
+    draws: Draws | None
 
 
 def warm() -> None:
@@ -443,7 +496,7 @@ def _known_to_numba(value: object) -> bool:
 @functools.cache
 def _own_sources() -> str:
     """Changes with everything of ours that goes into the machine code of every kernel."""
-    modules = (__file__, filling.__file__, inputs.__file__, streams.__file__, windows.__file__)
+    modules = (__file__, drawing.__file__, filling.__file__, inputs.__file__, streams.__file__, windows.__file__)
     return hashlib.sha256(b"".join(Path(module).read_bytes() for module in modules)).hexdigest()
 
 

@@ -1,7 +1,8 @@
 """Where the random numbers of a call begin: in a state of its own, told by the query's seed and the entries.
 
 Slots are forked from one process. Left alone, all of them would draw what it would have drawn: the same numbers, everywhere.
-So numpy's and Python's own generators, numba's, and those that an analysis has made for itself, are set anew for each call.
+So numpy's and Python's own generators, numba's, and those that an analysis has made for itself, are set anew for each call;
+in kernels those that draw, for each entry (`worker.draws`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..protocol.messages import File
 
 _WORDS = 8
 """Of 32 bits, from which a generator is seeded."""
-_TWISTER = 624
+TWISTER = 624
 """Words of a Mersenne twister. Numba keeps an index before them, and half a pair of normal numbers behind."""
 
 
@@ -78,9 +79,9 @@ def reseed(seed: Seed) -> None:
     words = seed.words()
     np.random.seed(words)
     random.seed(_whole(seed.words(b"random")))
-    twisters = np.frombuffer(hashlib.shake_128(words.tobytes()).digest(2 * 4 * _TWISTER), np.uint32)
-    for state, twister in zip(_numbas_states(), (twisters[:_TWISTER], twisters[_TWISTER:]), strict=True):
-        state[0], state[1 : 1 + _TWISTER], state[1 + _TWISTER :] = _TWISTER, twister, 0
+    twisters = np.frombuffer(hashlib.shake_128(words.tobytes()).digest(2 * 4 * TWISTER), np.uint32)
+    for state, twister in zip(numbas_states(), (twisters[:TWISTER], twisters[TWISTER:]), strict=True):
+        state[0], state[1 : 1 + TWISTER], state[1 + TWISTER :] = TWISTER, twister, 0
         state[-1] = 1
     torch = sys.modules.get("torch")
     if torch is not None:
@@ -121,7 +122,7 @@ def _whole(words: NDArray[np.uint32]) -> int:
     return int.from_bytes(words.tobytes(), sys.byteorder)
 
 
-def _numbas_states() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+def numbas_states() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """The states of numpy's and of Python's generator in compiled code: index, twister, half a pair, whether they are set.
 
     Each thread has its own.
@@ -139,4 +140,4 @@ def _helpers() -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _state_at(address: int) -> NDArray[np.uint32]:
-    return np.ctypeslib.as_array((ctypes.c_uint32 * (_TWISTER + 5)).from_address(address))
+    return np.ctypeslib.as_array((ctypes.c_uint32 * (TWISTER + 5)).from_address(address))

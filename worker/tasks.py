@@ -180,9 +180,9 @@ class KernelTask(Task):
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         self.kernel.forget()
-        numbers = source.numbers(start, stop) if isinstance(source, Fetched) else None
+        numbers = numbers_of(source, start, stop)
         reseed(self.seed.at(start))
-        self.kernel.run(source.read(self.kernel.branches, start, stop), start, numbers)
+        self.kernel.run(source.read(self.kernel.branches, start, stop), start, numbers, self.seed)
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
         if self.index is None:  # the columns could not be read
@@ -211,7 +211,7 @@ class ColumnarTask(Task):
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         events = source.events(start, stop)
         try:
-            partial = self._result(self._fresh(start), events, file, len(events))
+            partial = self._result(self._fresh(first_of(source, start, stop)), events, file, len(events))
         except (AttributeError, ak.errors.FieldNotFoundError) as error:
             check_readable(source, error, start)
             raise
@@ -293,7 +293,7 @@ class ProcessorTask(ColumnarTask):
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         from coffea.nanoevents import NanoAODSchema, NanoEventsFactory  # type: ignore[import-not-found,unused-ignore]
 
-        processor = self._fresh(start)
+        processor = self._fresh(first_of(source, start, stop))
         schema = getattr(processor, "schema", NanoAODSchema)
         if isinstance(source, Selection):
             reader, (first, last) = source.reader, source.covering(start, stop)
@@ -311,6 +311,17 @@ class ProcessorTask(ColumnarTask):
         if isinstance(source, Selection):
             events = events[source.numbers(start, stop) - first]
         self.total.add(self._result(processor.process, events, file, len(events)))
+
+
+def numbers_of(source: Source, start: int, stop: int) -> NDArray[np.int64] | None:
+    """The numbers that entries have in their file where only some of it are used, and all are counted by their positions."""
+    return source.numbers(start, stop) if isinstance(source, Fetched | Held | Selection) and start < stop else None
+
+
+def first_of(source: Source, start: int, stop: int) -> int:
+    """The number of the first entry in its file."""
+    numbers = numbers_of(source, start, stop)
+    return start if numbers is None else int(numbers[0])
 
 
 def _positional(function: Callable[..., object]) -> int:
