@@ -1,0 +1,50 @@
+"""Simulated collisions with electrons, b tags and weights: what the ADL's queries and a ttbar analysis need beside the sample."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import uproot
+
+from eventmill.session.sample import ENTRIES_PER_BASKET, make_events
+
+from .systems import TREE
+
+
+def write_collisions(path: Path, events: int, seed: int) -> Path:
+    """Write a file of so many events, or leave the one that is there; returns its path."""
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with uproot.recreate(partial, compression=uproot.ZSTD(1)) as file:
+            tree: Any = None
+            for number, start in enumerate(range(0, events, ENTRIES_PER_BASKET)):
+                count = min(ENTRIES_PER_BASKET, events - start)
+                columns = _columns(count, np.random.default_rng((seed, number)))
+                columns["event"] = np.arange(start, start + count, dtype=np.uint64)
+                if tree is None:
+                    types = {name: getattr(it, "dtype", None) or it.type.content for name, it in columns.items()}
+                    baskets = -(-events // ENTRIES_PER_BASKET)
+                    tree = file.mktree(TREE, types, initial_basket_capacity=baskets)
+                tree.extend(columns)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _columns(count: int, rng: np.random.Generator) -> dict[str, Any]:
+    """The sample's own, and electrons that are like its muons."""
+    columns = make_events(count, rng)
+    electrons, jets = make_events(count, rng)["Muon"], columns["Jet"]
+    tags = rng.beta(0.6, 0.9, int(ak.sum(ak.num(jets)))).astype(np.float32)
+    jets = ak.with_field(jets, ak.unflatten(tags, ak.num(jets)), "btagCSVV2")
+    weights = rng.choice(np.array([-1.0, 1.0, 1.0, 1.0], np.float32), count)
+    run = {name: np.ones(count, np.uint32) for name in ("run", "luminosityBlock")}
+    return {**columns, **run, "Jet": jets, "Electron": electrons, "genWeight": weights}
