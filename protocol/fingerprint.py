@@ -115,16 +115,25 @@ def looked_up(function: FunctionType) -> dict[str, Any]:
 
 def imported(function: FunctionType) -> set[str]:
     """Names of the modules that a function imports when it runs, those in itself included."""
-    steps = (step for part in _nested(function.__code__) for step in dis.get_instructions(part))
-    return {step.argval for step in steps if step.opname == "IMPORT_NAME"}
+    return set(_imported_names(function.__code__))
 
 
-def _global_names(code: CodeType) -> list[str]:
-    """The names that code looks up as globals, nested functions included, sorted."""
+@functools.lru_cache(maxsize=10_000)
+def _imported_names(code: CodeType) -> frozenset[str]:
+    steps = (step for part in _nested(code) for step in dis.get_instructions(part))
+    return frozenset(step.argval for step in steps if step.opname == "IMPORT_NAME")
+
+
+@functools.lru_cache(maxsize=10_000)
+def _global_names(code: CodeType) -> tuple[str, ...]:
+    """The names that code looks up as globals, nested functions included, sorted.
+
+    Code never changes, and is taken apart for each query in the session and, with all it uses, in every slot.
+    """
     names: set[str] = set()
     for part in _nested(code):
         names |= {step.argval for step in dis.get_instructions(part) if step.opname in _LOOKS_UP_A_GLOBAL}
-    return sorted(names)
+    return tuple(sorted(names))
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
