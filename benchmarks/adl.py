@@ -1,8 +1,8 @@
 """The eight queries of the ADL benchmark (github.com/iris-hep/adl-benchmarks-index), as an analysis of columns writes them.
 
 Each is a function of events whose fields are `MET`, `Jet`, `Muon` and `Electron`: eventmill's own, or coffea's NanoEvents.
-Kinematics are written out, so that it needs neither's behaviors; `processor` makes a coffea processor of it. `vectors` has those
-that coffea's users write with its vectors, for processors only.
+Kinematics are written out, so that it needs neither's behaviors; `processor` makes a coffea processor of it. Those whose
+names end with `_vectors` are as coffea's users write them, with its vectors, for processors only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Simulated collisions with electrons, b tags and weights: what the ADL's queries and a ttbar analysis need beside the sample."""
+"""Simulated collisions with electrons, b tags and weights: for ADL's queries and a ttbar analysis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import uproot
-
 from eventmill.session.sample import ENTRIES_PER_BASKET, make_events
 
 from .systems import TREE

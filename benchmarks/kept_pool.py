@@ -5,9 +5,9 @@
     python -m benchmarks.kept_pool --readme               puts the table into benchmarks/README.md
 
 `q1` to `q8` are processors, `q1-function` to `q8-function` the same as functions of columns, `ttbar` a processor with many
-histograms a call. For each there is a process with a session and a pool; in it, the two run by turns. The fastest run of each
-counts, and the first: what another process does on the machine meanwhile slows down both. It ends with an error unless both
-fill the same histograms, bin by bin.
+histograms a call. For each there is a process with a session and a pool, which have run another analysis before; in it, the
+two run by turns. The fastest run of each counts, and the first one, in which nothing is known of the analysis: what else is
+at work on the machine slows down both. It ends with an error unless both fill the same histograms, bin by bin.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(" | ".join(lines[-1]), flush=True)
     header = ["analysis", "coffea, first [s]", "eventmill, first [s]", "ratio", "coffea, again [s]",
               "eventmill, again [s]", "ratio", "calls of eventmill, first and last run", "of coffea"]  # fmt: skip
-    what = f"{options.events:,} events in {options.files} files (`ttbar`: {_events():,} in 11), {options.slots} slots or"
+    what = (
+        f"{options.events:,} events in {options.files} files (`ttbar`: {_events():,} in 11), {options.slots} slots or"
+    )
     what += f" processes each; the fastest of {options.runs - 1} further runs, by turns, in seconds."
     if options.readme:
         put("kept_pool", "\n".join([heading(PACKAGES, load), what, "", rows(header, lines)]))
@@ -105,7 +107,9 @@ def measure(name: str, slots: str, runs: str, folder: str, *files: str) -> Times
     times = Times([], [], [], 0)
     with ProcessPoolExecutor(int(slots)) as pool, em.connect(slots=int(slots)) as session:
         executor = FuturesExecutor(pool=pool, workers=int(slots), status=False)
-        runner = Runner(executor=executor, pre_executor=executor, schema=NanoAODSchema, chunksize=CHUNK, savemetrics=True)
+        runner = Runner(
+            executor=executor, pre_executor=executor, schema=NanoAODSchema, chunksize=CHUNK, savemetrics=True
+        )
         data = em.Dataset(fileset, tree=TREE)
 
         def theirs() -> Any:
@@ -116,6 +120,8 @@ def measure(name: str, slots: str, runs: str, folder: str, *files: str) -> Times
             query.result()
             return query
 
+        runner({"sample": list(files)}, processor_instance=adl.processor(_count), treename=TREE)
+        session.process(em.Dataset(list(files), tree=TREE), adl.processor(_count)).result()
         for _ in range(int(runs)):
             (output, metrics), seconds = _timed(theirs)
             times.theirs.append(seconds)
@@ -126,6 +132,10 @@ def measure(name: str, slots: str, runs: str, folder: str, *files: str) -> Times
             if not _same(output, {key: result[key] for key in result}):
                 raise RuntimeError(f"{name}: eventmill and coffea filled different histograms")
     return Times(times.ours, times.theirs, times.calls, int(metrics["chunks"]))
+
+
+def _count(events: Any) -> adl.Output:
+    return {"events": len(events)}
 
 
 def _timed(run: Callable[[], Any]) -> tuple[Any, float]:

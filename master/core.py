@@ -324,7 +324,7 @@ class MasterCore:
     def _submit(self, peer: Peer, message: messages.Submit, frames: Frames, now: float) -> None:
         number = f"q{self.tag}{self._counter + 1}"
         try:
-            query = Query.submitted(number, message, frames, now, *self._learnt.of(message.digest))
+            query = Query.submitted(number, message, frames, now, self._learnt)
         except (ValueError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
             return

@@ -2,36 +2,73 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from typing import TypeAlias
 
-from ..packetizer.calls import Call, Calls
+from ..packetizer.calls import UNMEASURED, Call, Calls
+from ..protocol.codec import Buffer
 
 MOST_ANALYSES = 1000
 
+Key: TypeAlias = tuple[str, str]
+"""The digests of an analysis and of a dataset."""
+
 
 class Learnt:
-    """How fast slots are with an analysis, and what its calls take, by its digest; of the last analyses that were at work.
+    """How fast slots are with an analysis, and what its calls take, by its digest and the dataset's; of the last ones.
+
+    Events of one dataset may take a hundred times as long as those of another. What is known of others counts only where
+    nothing is known of the dataset itself.
 
     Example:
         >>> learnt = Learnt()
-        >>> learnt.of("an analysis")
+        >>> learnt.of("an analysis", "data")
         (0.0, ())
-        >>> learnt.keep("an analysis", 1000.0, Calls([(100, 0.1)]))
-        >>> learnt.of("an analysis")
+        >>> learnt.keep("an analysis", "data", 1000.0, Calls([(100, 0.1)]))
+        >>> learnt.keep("an analysis", "signal", 10.0, Calls([(100, 10.0)]))
+        >>> learnt.of("an analysis", "data")
         (1000.0, [(100, 0.1)])
+        >>> learnt.of("an analysis", "background")
+        (10.0, [(100, 10.0)])
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[float, Calls]] = {}
+        self._known: dict[Key, tuple[float, Calls]] = {}
+        self._last: dict[str, Key] = {}
 
-    def keep(self, digest: str, rate: float, calls: Calls) -> None:
+    def keep(self, analysis: str, dataset: str, rate: float, calls: Calls) -> None:
         """Slots do `rate` entries a second with an analysis, in these calls."""
-        self._known.pop(digest, None)
-        self._known[digest] = rate, calls
+        key = analysis, dataset
+        self._known.pop(key, None)
+        self._known[key] = rate, calls
+        self._last[analysis] = key
         if len(self._known) > MOST_ANALYSES:
-            del self._known[next(iter(self._known))]
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            if self._last[oldest[0]] == oldest:
+                del self._last[oldest[0]]
 
-    def of(self, digest: str) -> tuple[float, Sequence[Call]]:
-        """Entries a second of a slot, 0 where nothing is known, and some calls of every size."""
-        rate, calls = self._known.get(digest, (0.0, None))
-        return rate, () if calls is None else calls.tell()
+    def of(self, analysis: str, dataset: str) -> tuple[float, Sequence[Call]]:
+        """Entries a second of a slot, 0 where nothing is known, and some calls of every size.
+
+        Of another dataset's calls no large ones: as many of these events may not fit into memory.
+        """
+        key = analysis, dataset
+        if key in self._known:
+            rate, calls = self._known[key]
+            return rate, calls.tell()
+        if analysis not in self._last:
+            return 0.0, ()
+        rate, calls = self._known[self._last[analysis]]
+        return rate, [call for call in calls.tell() if call[0] <= UNMEASURED]
+
+
+def digest_of(files: Buffer) -> str:
+    """Of a dataset, from its files as they come with a submission.
+
+    Example:
+        >>> digest_of(b"some files") == digest_of(b"others")
+        False
+    """
+    return hashlib.blake2b(files, digest_size=16).hexdigest()

@@ -19,6 +19,7 @@ from ..protocol.column_types import ColumnType
 from ..protocol.messages import FINAL, Account, Ended, Failure, File, Lease, LostRange, QueryInfo, Setup, State, Submit
 from ..protocol.usage import Usage, WorkerInfo
 from .activity import Activities
+from .learnt import Learnt, digest_of
 from .saved import Saved
 
 MAX_KILLS = 3
@@ -89,6 +90,7 @@ class Query:
     """State of one query; times are the core's `now`.
 
     Attributes:
+        dataset: the digest of its files.
         subscribers: sessions that listen, and whether one has a snapshot that it has not seen yet.
         set_up: workers that have the analysis.
         skipped: the first failure that `on_error="skip"` passed over.
@@ -117,6 +119,7 @@ class Query:
     analysis: Buffer
     files: Sequence[File]
     started: float
+    dataset: str = ""
     rate: float = 0.0
     known: Sequence[Call] = ()
     supply: Sequence[Buffer] = ()
@@ -164,10 +167,8 @@ class Query:
     packetizer: Packetizer = field(init=False)
 
     @classmethod
-    def submitted(
-        cls, number: str, submit: Submit, frames: Frames, now: float, rate: float = 0.0, known: Sequence[Call] = ()
-    ) -> Query:
-        """A query as it was submitted; `rate` and `known` calls are those of earlier queries of the same analysis.
+    def submitted(cls, number: str, submit: Submit, frames: Frames, now: float, learnt: Learnt | None = None) -> Query:
+        """A query as it was submitted, with what was `learnt` in earlier queries of the same analysis.
 
         Raises:
             ValueError: the submission is malformed; so do `msgspec.MsgspecError` and `UnicodeDecodeError` say.
@@ -179,7 +180,9 @@ class Query:
         credentials = supply.pop() if submit.credentials and supply else None
         if len(supply) > 1 or (submit.credentials and credentials is None):
             raise ValueError(f"{len(frames)} frames, of which {submit.credentials:d} should be credentials")
-        return cls(number, submit, analysis, decoded, now, rate, known, supply, credentials)
+        dataset = digest_of(files)
+        rate, known = (learnt or Learnt()).of(submit.digest, dataset)
+        return cls(number, submit, analysis, decoded, now, dataset, rate, known, supply, credentials)
 
     @classmethod
     def restored(cls, saved: Saved, now: float, wall: float) -> Query:
@@ -188,7 +191,8 @@ class Query:
             return cls._restored_end(saved, saved.ended, now)
         analysis, files, *supply = saved.frames
         started = now - min(max(0.0, wall - saved.started), LONGEST_TIME)
-        query = cls(saved.number, saved.submit, analysis, _files.decode(files), started, supply=supply, saved=saved)
+        decoded, dataset = _files.decode(files), digest_of(files)
+        query = cls(saved.number, saved.submit, analysis, decoded, started, dataset, supply=supply, saved=saved)
         query.ledger.next_lease = round(max(0.0, wall) * 1e6)  # no master before has made a lease a microsecond
         return query
 

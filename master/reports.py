@@ -191,7 +191,7 @@ class Reports:
             return
         server = query.packetizer.server(slot, message.lease)
         query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now, message.calls)
-        self._learnt.keep(query.submit.digest, query.packetizer.rate, query.packetizer.calls)
+        self._learnt.keep(query.submit.digest, query.dataset, query.packetizer.rate, query.packetizer.calls)
         query.bytes_read += message.bytes_read
         usage = Usage(
             1, entries, message.elapsed, message.cpu, message.waited, message.bytes_read, message.requests,

@@ -52,6 +52,8 @@ each show it: caches and memory have their limits."""
 
 LARGEST_CHUNK = 500_000
 """Entries of a call at most."""
+UNMEASURED = 100_000
+"""Entries of a call at most while nobody knows how much memory they take: coffea's usual number."""
 
 MOST_ENTRIES = 10**18
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from random import Random
+from typing import Any
 
+import awkward as ak
 import eventmill as em
+import numpy as np
 import pytest
-from eventmill.packetizer.calls import LARGEST_CHUNK, Calls
-from eventmill.worker.chunks import ChunkSizes
+import uproot
+from eventmill.master.learnt import MOST_ANALYSES, Learnt
+from eventmill.packetizer.calls import LARGEST_CHUNK, UNMEASURED, Calls
+from eventmill.protocol.analysis import pack
+from eventmill.protocol.messages import File, Setup
+from eventmill.worker.chunks import LARGEST_SIZE, ChunkSizes
+from eventmill.worker.readers import ReaderCache
+from eventmill.worker.tasks import load
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,6 +119,83 @@ def test_sizes_are_sensible_whatever_the_calls(made: list[tuple[int, float]]) ->
         largest = max(largest, entries)
         assert 1 <= chunks.size <= min(LARGEST_CHUNK, 64 * largest)
         assert 1 <= chunks.next(10) <= 10
+
+
+def test_chunks_of_a_processor_are_bounded_by_the_memory_of_its_columns() -> None:
+    """A processor reads by itself: its chunks went up to 500,000 entries, however large these were."""
+    chunks = ChunkSizes(most=UNMEASURED)
+    for _ in range(10):  # nothing is known of its columns
+        chunks.learn(chunks.next(10**9), 0.001)
+    assert chunks.size == UNMEASURED
+    chunks.learn(UNMEASURED, 0.001, size=UNMEASURED * 4096)
+    assert chunks.size == LARGEST_SIZE // 4096
+    light = ChunkSizes(most=UNMEASURED)
+    for _ in range(10):
+        entries = light.next(10**9)
+        light.learn(entries, 0.001, size=entries * 8)
+    assert light.size == LARGEST_CHUNK
+
+
+def test_the_bytes_that_a_processor_reads_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = pytest.importorskip("coffea.processor")
+    path = tmp_path / "events.root"
+    with uproot.recreate(path) as file:
+        ids = {name: np.arange(3000, dtype=np.uint32) for name in ("run", "luminosityBlock", "event")}
+        file["Events"] = {**ids, "MET_pt": np.arange(3000.0), "MET_phi": np.arange(3000.0)}
+
+    class Sum(processor.ProcessorABC):  # type: ignore[misc]
+        def process(self, events: Any) -> dict[str, float]:
+            return {"sum": float(ak.sum(events.MET.pt))}
+
+        def postprocess(self, accumulator: Any) -> Any:
+            return accumulator
+
+    from coffea.nanoevents import NanoAODSchema
+
+    monkeypatch.setattr(NanoAODSchema, "warn_missing_crossrefs", False)
+    analysis = pack(Sum())
+    setup = Setup("q1", analysis.kind, analysis.digest, "sum", analysis.branches, "fail", 0.0, 0, None, "me")
+    task = load(setup, analysis.blob, tmp_path)
+    task.run(ReaderCache().get(str(path), "Events"), File(str(path), "Events"), 0, 1000)
+    assert task.size == 1000 * 8
+
+
+def test_a_slot_need_not_be_as_careful_as_others_were() -> None:
+    """That chunks of 200,000 entries are done is known; what the user asks for, she has to know."""
+    chunks = ChunkSizes(most=UNMEASURED)
+    chunks.hear([(200_000, 0.2), (50_000, 0.2)])
+    assert chunks.size == 200_000
+    assert ChunkSizes(bounds=(150_000, 150_000), most=UNMEASURED).size == 150_000
+
+
+def test_what_is_learnt_of_a_dataset_is_for_that_dataset() -> None:
+    """By the analysis alone, events that take a hundred times as long began with chunks a hundred times too large."""
+    learnt = Learnt()
+    learnt.keep("analysis", "light", 1e6, Calls([(400, 0.001), (500_000, 0.5)]))
+    learnt.keep("analysis", "dear", 10.0, Calls([(10, 1.0), (100, 10.0)]))
+    learnt.keep("other", "light", 5.0, Calls([(1, 1.0)]))
+    assert learnt.of("analysis", "light") == (1e6, [(400, 0.001), (500_000, 0.5)])
+    assert learnt.of("analysis", "dear") == (10.0, [(10, 1.0), (100, 10.0)])
+    assert learnt.of("nothing", "light") == (0.0, ())
+
+
+def test_of_another_dataset_no_large_calls_are_taken_over() -> None:
+    """The events of this one may be so much larger that as many do not fit into memory."""
+    learnt = Learnt()
+    learnt.keep("analysis", "light", 1e6, Calls([(400, 0.001), (500_000, 0.5)]))
+    assert learnt.of("analysis", "new") == (1e6, [(400, 0.001)])
+
+
+def test_what_is_learnt_last_is_kept() -> None:
+    learnt = Learnt()
+    for number in range(MOST_ANALYSES + 1):
+        learnt.keep("analysis" if number % 2 else "other", str(number), float(number), Calls([(1, 1.0)]))
+    assert learnt.of("other", "0") == learnt.of("other", str(MOST_ANALYSES))
+    assert learnt.of("analysis", "1")[0] == 1.0
+    learnt.keep("third", "0", 1.0, Calls())
+    for number in range(MOST_ANALYSES):
+        learnt.keep("analysis", f"more {number}", 1.0, Calls([(1, 1.0)]))
+    assert learnt.of("third", "0") == (0.0, ()) == learnt.of("third", "1")
 
 
 @given(st.floats(2.0, 1e4), st.integers(0, 2**32))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..packetizer.calls import CHUNK_SECONDS, LARGEST_CHUNK, Call, Calls, bounded
+from ..packetizer.calls import CHUNK_SECONDS, LARGEST_CHUNK, MOST_ENTRIES, UNMEASURED, Call, Calls, bounded
 
 FIRST_CHUNK = 100
 """Small, since an event may take 50 ms: until a call is over, nothing stops the slot but its end."""
@@ -23,7 +23,7 @@ SEARCHING = 4
 MOST_UNTOLD = 16
 """Calls that are told of in one message: of more, the last ones."""
 
-__all__ = ["CHUNK_SECONDS", "FIRST_CHUNK", "LARGEST_CHUNK", "LARGEST_SIZE", "ChunkSizes"]
+__all__ = ["CHUNK_SECONDS", "FIRST_CHUNK", "LARGEST_CHUNK", "LARGEST_SIZE", "UNMEASURED", "ChunkSizes"]
 
 
 class ChunkSizes:
@@ -32,6 +32,7 @@ class ChunkSizes:
     Args:
         first: entries of the first one, while nothing is known of the analysis.
         bounds: the least and the most entries that the user wants in a call; memory has its say all the same.
+        most: entries of a chunk at most until it is known how much memory they take, unless there were larger ones.
 
     Example:
         >>> chunks = ChunkSizes()
@@ -42,18 +43,29 @@ class ChunkSizes:
         1600
     """
 
-    def __init__(self, first: int = FIRST_CHUNK, bounds: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, first: int = FIRST_CHUNK, bounds: tuple[int, int] | None = None, most: int = LARGEST_CHUNK
+    ) -> None:
         self.first = first
         self._bounds = bounds
         self._calls = Calls(one_by_one=first == 1)
         self._untold: list[Call] = []
-        self._memory = float(LARGEST_CHUNK)
+        self._unmeasured = most
+        self._entry_bytes = 0.0
 
     @property
     def size(self) -> int:
         """Entries of a whole chunk."""
         wish = self._calls.size if self._calls.known else self.first
-        return max(1, min(bounded(wish, self._bounds), int(self._memory)))
+        return max(1, min(bounded(wish, self._bounds), self._most))
+
+    @property
+    def _most(self) -> int:
+        """Entries of a chunk whose columns take no more memory than they should; at least 1."""
+        if self._entry_bytes:
+            return max(1, int(min(LARGEST_SIZE / self._entry_bytes, MOST_ENTRIES)))
+        least, _ = self._bounds or (1, LARGEST_CHUNK)
+        return max(self._unmeasured, self._calls.largest, min(least, LARGEST_CHUNK))
 
     @property
     def settled(self) -> bool:
@@ -62,7 +74,7 @@ class ChunkSizes:
             return True
         if not self._calls.known or (self._calls.law is None and self._calls.count < SEARCHING):
             return False
-        return min(bounded(self._calls.wish, self._bounds), self._memory) <= 2 * self.size
+        return min(bounded(self._calls.wish, self._bounds), self._most) <= 2 * self.size
 
     def next(self, left: int) -> int:
         """Entries of the next chunk when `left` are left of the packet: shared out evenly, so that no crumbs are left."""
@@ -82,7 +94,7 @@ class ChunkSizes:
             return
         self._calls.add(entries, seconds)
         self._untold.append((entries, seconds))
-        self._memory = max(1.0, entries * LARGEST_SIZE / size) if size else self._memory
+        self._entry_bytes = size / entries if size else self._entry_bytes
 
     def hear(self, calls: Sequence[Call]) -> None:
         """What other slots, or earlier queries, have learnt."""

@@ -12,7 +12,7 @@ from ..protocol import messages
 from ..protocol.codec import Buffer
 from ..protocol.messages import Part
 from .agreement import Agreement
-from .chunks import ChunkSizes
+from .chunks import LARGEST_CHUNK, UNMEASURED, ChunkSizes
 from .credentials import Wallet, wallet_of
 from .fetched import Touched
 from .tasks import Source, Task
@@ -38,7 +38,8 @@ class Running:
         self.source: Source | None = None
         self.began = time.monotonic()
         self.prepared = False
-        self.bites = ChunkSizes(bounds=setup.chunk)
+        most = UNMEASURED if setup.kind == "processor" else LARGEST_CHUNK  # of others it is known before the first call
+        self.bites = ChunkSizes(bounds=setup.chunk, most=most)
         self.agreement = Agreement()
         self.total = Total()
         self.parts: list[Part] = []

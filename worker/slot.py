@@ -495,7 +495,8 @@ class SlotProcess:
         """
         entries, fetched, most = packet.end(), packet.fetched, packet.lease.bite
         if fetched is None:
-            running.bites.learn(entries, seconds, most=most)
+            size = 0 if running.task is None else running.task.size
+            running.bites.learn(entries, seconds, size, most)
             return 0.0
         running.touched.learn(fetched.touched)
         self.prefetch.bite_took(fetched, seconds)

@@ -5,6 +5,7 @@ It runs over a *source* of entries: a file's reader, the maker of cycles, or the
 
 from __future__ import annotations
 
+import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -116,6 +117,8 @@ class Task(ABC):
     """Whether nothing of a `run` that raises is in the result."""
     reads_by_itself = False
     """Whether it needs the file's own reader, whose columns nobody reads for it."""
+    size = 0
+    """Bytes of the columns that it has read by itself in the last `run`; 0 while unknown."""
 
     def enter(self) -> None:
         """Be in her session's surroundings: before her code runs, or what she made is pickled."""
@@ -304,13 +307,32 @@ class ProcessorTask(ColumnarTask):
             raise AnalysisError("a coffea processor needs events from files")
         chunk = {"treename": reader.tree, "entrystart": first, "entrystop": last, "fileuuid": reader.uuid}
         metadata = {**chunk, **file.metadata, "dataset": file.dataset, "filename": file.path}
+        read = _Sizes()
         events = NanoEventsFactory.from_root(
             reader.keeping, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
-            mode="virtual", metadata=metadata,
+            mode="virtual", metadata=metadata, **({"buffer_cache": read} if _has_cache(NanoEventsFactory) else {}),
         ).events()  # fmt: skip
         if isinstance(source, Selection):
             events = events[source.numbers(start, stop) - first]
         self.total.add(self._result(processor.process, events, file, len(events)))
+        self.size = sum(read.sizes.values())
+
+
+class _Sizes(dict[str, Any]):
+    """A cache for the buffers of NanoEvents that keeps none, but how many bytes each has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[str, int] = {}
+
+    def __setitem__(self, key: str, buffer: Any) -> None:
+        self.sizes[key] = buffer.nbytes
+
+
+@functools.cache
+def _has_cache(factory: Any) -> bool:
+    """Whether this coffea takes a cache of buffers; before 2025.12 it did not."""
+    return "buffer_cache" in inspect.signature(factory.from_root).parameters
 
 
 def numbers_of(source: Source, start: int, stop: int) -> NDArray[np.int64] | None:
