@@ -196,7 +196,7 @@ class MasterCore:
     def crowded(self, number: str, frames: Sequence[Buffer], now: float) -> list[Effect]:
         """A query's total holds objects that only a slot can merge."""
         query = self.queries.get(number)
-        if query is not None and not query.over:
+        if query is not None and not query.over and query.failure is None:
             self._compactor.set_aside(query, frames)
         return self._done(now)
 

@@ -2,10 +2,13 @@
 
 How a query goes:  running --all entries done or failed--> merging --last snapshot taken--> done
                    running --Stop(keep), leases over-->    merging ------------------------> stopped
-                   running --Stop(drop)--> aborted         running --Failed-->              failed
+                   running --Stop(drop)--> aborted         running --Failed--> merging ---> failed
 
 A query that is stopped gets no more leases, and those it has end after the bite at hand: what is done is not thrown away.
 Slots that take longer for their bite than `STOP_SECONDS`, or a second `Stop`, are not waited for.
+
+A query that fails waits for no slot. What was merged before is taken as it is and offered, with all the rest in the account
+as lost; unless what is wrong is the merging or its count, or the rest could not be told from the dataset.
 """
 
 from __future__ import annotations
@@ -167,7 +170,7 @@ class Lifecycle:
         if query.over:
             return False
         if not keep:
-            self.end(query, "aborted", now)
+            self.end(query, "aborted" if query.failure is None else "failed", now)
         elif query.running:
             query.stopping = now if query.stopping is not None else now + STOP_SECONDS
             self.end_if_complete(query, now)
@@ -187,11 +190,26 @@ class Lifecycle:
         if query.compaction is None:
             self._do(Take(query.number, final=True))
 
-    def fail(self, query: Query, failure: Failure, frames: Iterable[Buffer], now: float) -> None:
+    def fail(
+        self, query: Query, failure: Failure, frames: Iterable[Buffer], now: float, *, offer: bool = False
+    ) -> None:
+        """A query has failed. With `offer`, what is in its total is right all the same: it is given, and the rest listed."""
         if query.over:
             return
-        query.failure, query.failure_frames = failure, list(frames)
+        if query.failure is None or failure.kind == "count":  # the first error says what is wrong; a count, that we are
+            query.failure, query.failure_frames = failure, list(frames)
+            if offer and query.running and query.can_tell_rest:
+                self._offer(query, now)
+                return
         self.end(query, "failed", now)
+
+    def _offer(self, query: Query, now: float) -> None:
+        """A query has failed: nothing more is committed, and its total is asked for, objects that nobody merged included."""
+        assert query.failure is not None
+        self._release(query, now)
+        query.abandon(f"not processed when the query failed ({query.failure.error}: {query.failure.message})")
+        query.state = "merging"
+        self._do(Take(query.number, final=True, as_is=True))
 
     def fail_count(self, query: Query, wrong: str, now: float) -> None:
         """A result does not count the entries that it is said to hold: there is none."""
@@ -199,9 +217,12 @@ class Lifecycle:
         self.fail(query, Failure("count", "CountError", f"query {query.number}: {wrong}"), (), now)
 
     def unsendable(self, query: Query, reason: str, now: float) -> None:
-        """The result of a query cannot be sent: it has none."""
-        query.result, query.failure_frames, query.stored = (), (), None
-        query.failure = Failure("analysis", "QueryFailed", f"the result cannot be sent: {reason}")
+        """The result of a query cannot be sent: it has none. What a failed one offers is not why it failed."""
+        offered = query.state == "failed" and bool(query.result or (query.stored and query.stored.result_frames))
+        query.result, query.stored = (), None
+        if not offered:
+            query.failure_frames = ()
+            query.failure = Failure("analysis", "QueryFailed", f"the result cannot be sent: {reason}")
         self.end(query, "failed", now)
 
     def end(self, query: Query, state: messages.State, now: float) -> None:
@@ -288,7 +309,8 @@ class Lifecycle:
             self.fail_count(query, miscounted_total(counted, processed), now)
         elif final:
             query.result = frames
-            self.end(query, "done" if query.ledger.complete else "stopped", now)
+            complete: messages.State = "done" if query.ledger.complete else "stopped"
+            self.end(query, complete if query.failure is None else "failed", now)
         else:
             account = msgspec.structs.replace(query.account(), processed=counted)
             snapshot = messages.Snapshot(query.number, account, query.seconds(now))
@@ -326,6 +348,8 @@ class Lifecycle:
         return "", query.activities.beginning(query.ledger.leases, otherwise)
 
     def _waiting(self, query: Query) -> str:
+        if query.failure is not None:
+            return "an error has ended it; what was merged before is being taken"
         if query.state == "merging":
             return "all events are processed; what they gave is being merged"
         if query.running and not query.ready:

@@ -131,7 +131,7 @@ class Reports:
         text = changed_type(name, first, message.types[name])
         failure = self._from_worker(Failure("data", "DatasetError", text, path=file.path, tree=file.tree), worker)
         if query.submit.on_error != "skip":
-            self._lifecycle.fail(query, failure, (), now)
+            self._lifecycle.fail(query, failure, (), now, offer=True)
             return
         self._lifecycle.skip(query, failure, ())
         self._give_up(worker, query, lease, f"DatasetError: {text}", now)
@@ -259,7 +259,7 @@ class Reports:
             self._dispatcher.close_if_gone(worker, query, message.lease, now)
             self._lifecycle.end_if_complete(query, now)
         else:
-            self._lifecycle.fail(query, failure, frames, now)
+            self._lifecycle.fail(query, failure, frames, now, offer=failure.kind != "count")
 
     def _skipped(self, worker: Worker, message: messages.Skipped, frames: Frames, now: float) -> None:
         """A slot has passed over an error for the first time: the entries are named in its commits."""
@@ -316,7 +316,7 @@ class Reports:
             "slot", "AnalysisError", text, path=file.path, tree=file.tree, start=start,
             stop=None if lease.opening else stop,
         )  # fmt: skip
-        self._lifecycle.fail(query, self._from_worker(failure, worker), (), now)
+        self._lifecycle.fail(query, self._from_worker(failure, worker), (), now, offer=True)
 
     def _take_down_compaction(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
         """A slot may have gone down because of the objects that it merged."""

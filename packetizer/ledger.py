@@ -195,7 +195,7 @@ class Ledger:
         state.todo.remove(start, stop)
         self.todo -= stop - start
         if not state.todo:
-            del self.ready[file]
+            self.ready.pop(file, None)  # a file that is held is not in it
 
     def _lose_again(self, loss: Loss) -> None:
         state = self.files[loss.file]
@@ -463,6 +463,24 @@ class Ledger:
             self.failed += last - first
             self.losses.append(Loss(lease.file, first, last, reason))
         self._close(lease, "fail")
+
+    def abandon(self, reason: str) -> None:
+        """Give up all that is not done, leased or not, for good. Files that are not open are lost as a whole: what was
+        announced of their length may be wrong."""
+        for number in list(self.leases):
+            self.give_back(number)
+        for file, state in enumerate(self.files):
+            for start, stop in list(state.todo):
+                self._take_from_todo(file, start, stop)
+                state.failed.add(start, stop)
+                self.failed += stop - start
+                self.losses.append(Loss(file, start, stop, reason))
+            if state.entries is None and not state.given_up:
+                self._forget_estimate(state)
+                self._give_up(state, None)
+                self.losses.append(Loss(file, 0, None, reason))
+        self.unopened.clear()
+        self.held.clear()
 
     # --- what there is --------------------------------------------------------------------------------------------
 

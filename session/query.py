@@ -21,7 +21,7 @@ from ..protocol.errors import AnalysisError, CountError, EventmillError, QueryFa
 from ..protocol.messages import Account, Failure, Message, State
 from .progress import ProgressDisplay
 from .report import Report
-from .result import RETURNED_NONE, Result, Snapshot, describe_account
+from .result import RETURNED_NONE, Result, Snapshot, counted, describe_account
 
 if TYPE_CHECKING:
     from .session import Session
@@ -139,6 +139,34 @@ class Query:
         assert self._result is not None
         return self._checked(self._result)
 
+    def partial(self, timeout: float | None = None) -> Result:
+        """What was merged before the query failed; its account lists all the rest. Of a query that has not, the result.
+
+        The rest is a dataset: process it, with what was wrong put right, and merge the two.
+
+        Args:
+            timeout: seconds to wait at most for the end of the query.
+
+        Raises:
+            TimeoutError: the query was not over in time; it goes on.
+            QueryFailed: nothing was merged, or what was cannot be trusted or completed.
+            Exception: the query was aborted; see `result`.
+
+        Example:
+            >>> part = query.partial()                                                             # doctest: +SKIP
+            >>> rest = session.process(part.account.failed_dataset(), corrected).result()          # doctest: +SKIP
+            >>> whole = part.merged(rest)                                                          # doctest: +SKIP
+        """
+        self._wait(lambda: self._result is not None, timeout)
+        result = self._result
+        assert result is not None
+        if self._failure is None:
+            return self._checked(result)
+        if not result._frames:
+            raise QueryFailed(f"query {self.name} failed and offers no part of its result: process all of it again")
+        self._check_count(result)
+        return result
+
     # --- steering -------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -222,16 +250,22 @@ class Query:
     def _checked(self, result: Result) -> Result:
         """The result, if there is one to give."""
         if self._failure is not None:
-            raise rebuild(self._failure, self._exception, result.account.files)
+            error = rebuild(self._failure, self._exception, result.account.files)
+            if result._frames:
+                error.add_note(_offer(result.account))
+            raise error
         if result.state == "aborted":
             raise QueryFailed(f"query {self.name} was aborted: there is no result")
+        self._check_count(result)
+        if result.returned_none:
+            warnings.warn(RETURNED_NONE, stacklevel=3)
+        return result
+
+    def _check_count(self, result: Result) -> None:
         try:
             result.check_count()
         except CountError as error:
             raise CountError(f"query {self.id} {self.name!r}: {error}") from None
-        if result.returned_none:
-            warnings.warn(RETURNED_NONE, stacklevel=3)
-        return result
 
 
 def rebuild(failure: Failure, pickled: bytes, files: int = 1) -> Exception:
@@ -260,6 +294,13 @@ def rebuild(failure: Failure, pickled: bytes, files: int = 1) -> Exception:
             f"Dataset(..., defaults={{{failure.missing!r}: 0.0}})"
         )
     return error
+
+
+def _offer(account: Account) -> str:
+    """What is to be had of a failed query, as a note of its error."""
+    rest = "account.failed_dataset() the rest" if account.kind == "tree" else "account.lost the numbers of the rest"
+    merged = f"{account.processed:,} {counted(account, account.processed)} were merged"
+    return f"{merged}: query.partial() is their result, its {rest}"
 
 
 def where(failure: Failure) -> str:

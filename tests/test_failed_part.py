@@ -1,0 +1,230 @@
+"""A query that fails keeps what was merged, and offers the rest: the two together are the whole, or there is no offer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import eventmill as em
+import numpy as np
+import pytest
+import uproot
+from eventmill.master import effects
+from eventmill.packetizer.ledger import Ledger
+from eventmill.protocol import messages as m
+from eventmill.protocol.errors import QueryFailed
+from fleet import JournaledWorld, World
+
+SECONDS = 60
+BROKEN = m.Failure("analysis", "ZeroDivisionError", "division by zero")
+
+
+def failing(made: World, steps: int, **options: object) -> str:
+    """A query over all files with three workers, that fails after so many steps of the world, something being merged."""
+    made.hello(b"session", "session")
+    for name in (b"a", b"b", b"c"):
+        made.hello(name, "worker", slots=2)
+    query = made.submit(**options)
+    for _ in range(steps):
+        made.step()
+    while not (made.core.queries[query].ledger.processed and leases(made)):
+        assert made.step(), "nothing is left that could fail"
+    fail(made, query)
+    return query
+
+
+def leases(made: World) -> list[tuple[bytes, m.Lease]]:
+    """What waits in slots."""
+    return [(it.identity, lease) for it in made.workers.values() for queue in it.queues.values() for lease in queue]
+
+
+def fail(made: World, query: str, failure: m.Failure = BROKEN) -> None:
+    holder, lease = leases(made)[0]
+    made.tell(holder, "worker", m.Failed(query, lease.lease, failure), [b"pickled"])
+
+
+def entries(made: World, lost: list[m.LostRange]) -> list[tuple[str, int]]:
+    return [
+        (it.path, entry)
+        for it in lost
+        for entry in range(it.start, made.lengths[it.path] if it.stop is None else it.stop)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_merged_and_what_is_lost_are_all_entries_once(seed: int) -> None:
+    """Protects the ledger's last act: leases, twins, files that nobody has opened, empty ones, whatever was going on."""
+    made = World([50, 0, 300, 7, 1000, 20] * 3, seed)
+    query = failing(made, steps=seed)
+    assert made.core.queries[query].state == "merging" and not made.core.queries[query].ledger.leases
+    made.run()
+    ended, lost = made.ended[query], entries(made, made.lost[query])
+    assert (ended.state, ended.failure.error) == ("failed", "ZeroDivisionError")
+    assert ended.result_frames > 0
+    merged = list(made.merged[query].elements())
+    assert sorted(merged + lost) == sorted(
+        (name, entry) for name, length in made.lengths.items() for entry in range(length)
+    )
+    assert ended.account.processed == len(merged)
+    assert ended.account.total == ended.account.processed + ended.account.failed
+    assert all("ZeroDivisionError: division by zero" in it.reason for it in made.lost[query])
+
+
+def test_lengths_that_were_announced_are_not_relied_on() -> None:
+    ledger = Ledger([10, 10, None])
+    ledger.commit([(opened(ledger, 0, 10), 0, 10)])
+    ledger.abandon("why")
+    assert [(it.file, it.start, it.stop) for it in ledger.losses] == [(1, 0, None), (2, 0, None)]
+    ledger.check()
+    assert ledger.complete and not ledger.estimated
+
+
+def opened(ledger: Ledger, file: int, length: int) -> int:
+    lease = ledger.lease_opening(file, length, "slot").number
+    ledger.opened(lease, length, length)
+    return lease
+
+
+def test_a_query_waits_for_no_slot_to_merge_its_objects() -> None:
+    made = World([500] * 12)
+    query = failing(made, steps=10)
+    made.carry_out(made.core.crowded(query, [b"total"], made.now))
+    assert made.core.queries[query].compaction is None
+    assert [it for it in made.to_take if it.final] == [effects.Take(query, final=True, as_is=True)]
+
+
+def test_a_total_that_does_not_count_right_is_not_offered() -> None:
+    made = World([500] * 12)
+    query = failing(made, steps=10)
+    made.merged[query] -= type(made.merged[query])(list(made.merged[query])[:3])
+    made.run()
+    ended = made.ended[query]
+    assert (ended.state, ended.failure.kind, ended.result_frames) == ("failed", "count", 0)
+
+
+def test_a_total_that_does_not_merge_is_not_offered_and_the_error_is_the_first() -> None:
+    made = World([500] * 12)
+    query = failing(made, steps=10)
+    made.carry_out(made.core.merge_failed(query, m.Failure("analysis", "MergeError", "shapes differ"), made.now))
+    made.run()
+    ended = made.ended[query]
+    assert (ended.state, ended.failure.error, ended.result_frames) == ("failed", "ZeroDivisionError", 0)
+
+
+def test_a_miscounted_partial_result_ends_a_query_without_an_offer() -> None:
+    made = World([500] * 12)
+    made.hello(b"session", "session")
+    made.hello(b"a", "worker", slots=2)
+    query = made.submit()
+    made.work(made.workers[b"a"], 0)
+    made.commit(made.workers[b"a"])
+    fail(made, query, m.Failure("count", "CountError", "counts 3, where 4"))
+    assert (made.ended[query].failure.kind, made.ended[query].result_frames) == ("count", 0)
+
+
+def test_the_rest_of_a_limit_is_not_offered_where_it_cannot_be_told() -> None:
+    """Which entries of files that are not open are within the limit: nobody knows."""
+    made = World([100] * 6)
+    query = failing(made, steps=0, limit=450)
+    assert (made.ended[query].state, made.ended[query].result_frames) == ("failed", 0)
+
+
+def test_aborting_a_query_that_is_failing_does_not_hide_its_error() -> None:
+    made = World([500] * 12)
+    query = failing(made, steps=10)
+    made.tell(b"session", "session", m.Stop(query, keep=False))
+    assert made.ended[query].state == "failed" and made.ended[query].failure == made.core.queries[query].failure
+
+
+@pytest.mark.parametrize("journaled", [False, True])
+def test_an_offer_that_cannot_be_sent_is_none_and_the_error_stays(journaled: bool, tmp_path: Path) -> None:
+    made = JournaledWorld([500] * 12, tmp_path) if journaled else World([500] * 12)
+    query = failing(made, steps=10)
+    made.run()
+    assert made.ended[query].state == "failed" and made.ended[query].result_frames
+    made.carry_out(made.core.unsendable(query, "12,000 frames", made.now))
+    assert (made.ended[query].failure.error, made.ended[query].result_frames) == ("ZeroDivisionError", 0)
+
+
+def test_what_is_offered_outlives_the_master(tmp_path: Path) -> None:
+    made = JournaledWorld([500] * 12, tmp_path, seed=3)
+    query = failing(made, steps=10)
+    made.run()
+    first, lost = made.ended.pop(query), made.lost.pop(query)
+    assert first.state == "failed" and first.result_frames
+    made.crash()
+    made.run()
+    assert (made.ended[query], made.lost[query]) == (first, lost)
+
+
+# --- in real processes ------------------------------------------------------------------------------------------------
+
+FILES, EACH = 4, 3000
+BAD = 2 * EACH + 1234
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[em.Session]:
+    with em.connect(slots=2) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("events")
+    for number in range(FILES):
+        with uproot.recreate(folder / f"{number}.root") as file:
+            file["Events"] = {"x": np.arange(number * EACH, (number + 1) * EACH)}
+    return [str(folder / f"{number}.root") for number in range(FILES)]
+
+
+def total(events: Any) -> dict[str, int]:
+    return {"n": len(events), "added": int(np.asarray(events.x).sum())}
+
+
+def test_what_a_failed_query_has_and_the_rest_make_the_whole(
+    session: em.Session, paths: list[str], tmp_path: Path
+) -> None:
+    merged = tmp_path / "merged"
+
+    def fails(events: Any) -> dict[str, int]:
+        x = np.asarray(events.x)
+        if BAD in x:
+            while not merged.exists():
+                time.sleep(0.01)
+            raise ValueError("no such muon")
+        return {"n": len(x), "added": int(x.sum())}
+
+    query = session.process(em.Dataset(paths, tree="Events"), fails, chunk=500)
+    for snapshot in query.stream():
+        if snapshot.account.processed:
+            break
+    merged.touch()
+    with pytest.raises(ValueError, match="no such muon") as caught:
+        query.result(SECONDS)
+    part = query.partial()
+    assert (
+        f"{part.account.processed:,} entries were merged: query.partial() is their result" in caught.value.__notes__[-1]
+    )
+    assert part.state == "failed" and 0 < part["n"] == part.account.processed < FILES * EACH
+    whole = part.merged(session.process(part.account.failed_dataset(), total).result(SECONDS))
+    assert (whole.state, whole["n"], whole["added"]) == ("done", FILES * EACH, sum(range(FILES * EACH)))
+    assert (whole.account.processed, whole.account.total, whole.account.lost) == (FILES * EACH, FILES * EACH, [])
+
+
+def test_a_query_that_has_merged_nothing_offers_nothing(session: em.Session, paths: list[str]) -> None:
+    def fails(events: Any) -> int:
+        raise ValueError("never")
+
+    query = session.process(paths, fails)
+    with pytest.raises(ValueError, match="never") as caught:
+        query.result(SECONDS)
+    assert "partial" not in "".join(caught.value.__notes__)
+    with pytest.raises(QueryFailed, match="offers no part of its result"):
+        query.partial()
+
+
+def test_the_part_of_a_query_that_did_not_fail_is_its_result(session: em.Session, paths: list[str]) -> None:
+    assert session.process(paths, total).partial(SECONDS)["n"] == FILES * EACH
