@@ -376,6 +376,19 @@ class World:
         assert culprits or killed >= 2, f"{plan.name} fails for nothing: {failure}"
         if plan.skips:
             assert ended.account.processed == 0, f"{plan.name} fails although errors are skipped: {failure}"
+        if ended.result_frames:
+            self._check_offer(plan, ended)
+
+    def _check_offer(self, plan: Plan, ended: m.Ended) -> None:
+        """What a failed query has merged and what it offers as the rest are all entries, each once."""
+        counts = counted(plan, plan.frames[: ended.result_frames])
+        lost = self._lost(plan, plan.frames[ended.result_frames])
+        used = plan.used()
+        assert counts.sum() == ended.account.processed, f"{plan.name}: {counts.sum()} entries, and {ended.account}"
+        if plan.submit.limit is None:
+            assert (counts + lost == used).all(), f"{plan.name}: {counts}, the rest {lost}, of {used}"
+        else:
+            assert not (counts > 1).any() and not (counts.astype(bool) & lost).any(), f"{plan.name}: {counts}, {lost}"
 
     def _check_losses(self, plan: Plan, lost: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
         """What is lost is what the seed has spoiled, and perhaps what slots were killed at again and again."""
