@@ -6,6 +6,7 @@ here has ROOT's values: columnar functions, kernels, and coffea's processors. Wh
 - strings without a byte, which ROOT writes for empty ones (`s/C`): those after them are shifted;
 - `Float16_t` and `Double32_t`: arrays of them, their ranges where the title has dimensions too, 15 bits and more;
 - tables of sizes in the place of offsets (`kGenerateOffsetMap`);
+- vectors of structures that are written member by member, which it takes for whole structures;
 - lists without a table whose counter has baskets of other entries.
 
 Whatever uproot raises for a branch is said of this branch, and does not keep others from being read.
@@ -25,6 +26,7 @@ from uproot.interpretation.strings import AsStrings, StringArray
 
 from .classes import FileOfItsOwnClasses
 from .floats import BRACKETS, Coding, coding
+from .memberwise import HEADER, by_elements
 
 _ORIGINAL = "eventmill: uproot's own"
 """What is in uproot's context when its own interpretation is asked for."""
@@ -79,6 +81,8 @@ def _mend_baskets(kind: Any) -> None:
         entries = _entries(basket, branch)
         if offsets is not None:
             offsets = _true_offsets(offsets, basket, entries)
+            if type(kind) is AsJagged and kind.header_bytes == HEADER:
+                data, offsets = by_elements(data, offsets, kind.content)
         elif type(kind) is AsJagged and not kind.header_bytes:
             offsets = _counted_offsets(kind.content.itemsize, basket, branch)
         return original(data, offsets, basket, branch, *rest)
