@@ -5,15 +5,25 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 CONSTRAINED := $(addprefix --constraint ,$(CONSTRAINTS))
 BIN := $(VENV)/bin
+JOBS ?= $(shell nproc)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(wildcard protocol/*.py packetizer/*.py merge/*.py master/*.py worker/*.py session/*.py)
 
-.PHONY: demo test test-newest test-oldest constraints lint types layers pytest bench clean xrootd
+.PHONY: demo test test-all test-newest test-oldest constraints lint types layers pytest bench clean xrootd samples
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
 
-test: $(VENV)/test xrootd lint types layers pytest
+# Lint, types and layers take a minute of a core: beside the tests, and what they have to say comes after them.
+test: $(VENV)/test xrootd samples
+	@$(MAKE) --no-print-directory lint types layers >build/checks.log 2>&1 & checks=$$!; \
+	  $(MAKE) --no-print-directory pytest; tests=$$?; wait $$checks; checks=$$?; cat build/checks.log; \
+	  [ $$tests = 0 ] && [ $$checks = 0 ]
+
+# With all files of others (`interop`) and all seeds and examples (`nightly`), which the fast tests have some of.
+EVERYTHING := -m "" --hypothesis-profile nightly
+test-all:
+	$(MAKE) test TESTS='$(EVERYTHING)'
 
 # The same with the newest releases of everything: whether one of them breaks what users install.
 test-newest:
@@ -46,13 +56,14 @@ lint:
 	$(BIN)/ruff format --check .
 
 types:
-	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml -p eventmill
+	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p eventmill
 
 layers:
 	cd build && ../$(BIN)/lint-imports --config ../pyproject.toml --no-cache
 
+# File by file on all cores, in the order of tests/conftest.py: long ones first.
 pytest:
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.throughput
@@ -63,6 +74,10 @@ xrootd:
 	@dpkg -s $(XROOTD) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get -qq update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
 	  $(XROOTD) >/dev/null; } || echo "WARNING: not all of $(XROOTD) are there; tests will be skipped or fail" >&2
+
+# Files of experiments (30 MB) that some tests read, which download nothing themselves and are skipped, loudly, without.
+samples: $(VENV)/test
+	@$(BIN)/python -m benchmarks.coffea_samples || echo "WARNING: tests that read them will be skipped or fail" >&2
 
 # The wheel is what is tested and what users get: never the source tree.
 build/wheel: $(SOURCES) | $(VENV)/pip

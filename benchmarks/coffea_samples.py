@@ -1,7 +1,11 @@
-"""Real files of experiments: the samples in coffea's source distribution, fetched from the package index once."""
+"""Real files of experiments: the samples in coffea's source distribution, fetched from the package index once.
+
+`python -m benchmarks.coffea_samples` fetches them if they are not there.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,15 +17,24 @@ import platformdirs
 
 COFFEA = "coffea==2026.9.0"
 FETCH_SECONDS = 100
+FOLDER = "EVENTMILL_SAMPLES"
+"""The environment variable with the folder, where it is not in the user's cache folder."""
+
+
+def samples_folder() -> Path:
+    """Where the samples are, or will be."""
+    if FOLDER in os.environ:
+        return Path(os.environ[FOLDER])
+    return platformdirs.user_cache_path("eventmill") / "samples" / COFFEA.replace("==", "-")
 
 
 def coffea_samples() -> Path:
-    """The folder with the samples, in the user's cache folder; downloads 30 MB if it is not there yet.
+    """The folder with the samples; downloads 30 MB if it is not there yet.
 
     Raises:
         RuntimeError: they cannot be downloaded.
     """
-    folder = platformdirs.user_cache_path("eventmill") / "samples" / COFFEA.replace("==", "-")
+    folder = samples_folder()
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -42,3 +55,10 @@ def coffea_samples() -> Path:
                         shutil.copyfileobj(content, file)
         unpacked.replace(folder)
     return folder
+
+
+if __name__ == "__main__":
+    try:
+        coffea_samples()
+    except RuntimeError as error:
+        sys.exit(str(error))

@@ -1,17 +1,62 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share, and how a run of all tests goes: what comes first, and what it leaves nowhere."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import eventmill as em
 import pytest
+from hypothesis import settings
 from processes import Standing
 from sums import Gate, write_numbers
 from xrootd_server import grid, xrootd_server
 
+from benchmarks import coffea_samples
+
 __all__ = ["grid", "xrootd_server"]
+
+settings.register_profile("nightly", max_examples=1000, deadline=None)
+"""Of tests that do not say how many."""
+
+LONGEST = (
+    "test_chaos.py",
+    "test_standing_master.py",
+    "test_restart.py",
+    "test_xrootd.py",
+    "test_credentials.py",
+    "test_faults.py",
+    "test_kernels.py",
+    "test_session_more.py",
+    "test_docs.py",
+    "test_simulator.py",
+    "test_module_values.py",
+    "test_generated.py",
+    "test_chunks.py",
+    "test_all_files.py",
+    "test_journal.py",
+    "test_isolation.py",
+    "test_listed.py",
+)
+"""Files that take long, in the order in which they are started: the last of all cores to end is to have a short one."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One folder for what is compiled, shared by all processes of the run, and not that of the user: she may have in it
+    what an older version has made, and is to find nothing there of ours."""
+    if not hasattr(config, "workerinput"):  # those of pytest-xdist have this from the process that starts them
+        os.environ[coffea_samples.FOLDER] = str(coffea_samples.samples_folder())
+        cache = tempfile.TemporaryDirectory(prefix="cache-of-tests-", ignore_cleanup_errors=True)
+        config.add_cleanup(cache.cleanup)
+        os.environ["XDG_CACHE_HOME"] = cache.name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first. (Under pytest-xdist, all processes have to come to the same order.)"""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from eventmill.master import effects
 from eventmill.master.core import MasterCore
 from eventmill.master.journal import Journal
@@ -188,7 +189,7 @@ class World:
         """Do what the merger is asked for."""
         match task:
             case effects.Merge(query, frames):
-                self.merged[query] += unpacked(frames)
+                self.merged[query].update(unpacked(frames))  # `+=` would look at all that is merged, each time
             case effects.Replace():
                 self.replaced.append(task)
             case effects.Take():
@@ -321,7 +322,7 @@ class JournaledWorld(World):
         task, core, now = self.tasks.popleft(), self.core, self.now
         match task:
             case effects.Merge(query, frames, parts):
-                self.totals[query] = self.totals.get(query, Counter()) + unpacked(frames)
+                self.totals.setdefault(query, Counter()).update(unpacked(frames))
                 self.recorder.merged(query, parts)
                 return
             case effects.Take(query, final):
@@ -345,13 +346,18 @@ class JournaledWorld(World):
 
 
 def packed(entries: Counter[tuple[str, int]]) -> list[bytes]:
-    """The partial result of entries."""
-    return [bytes(frame) for frame in encode(entries, entries.total()).to_frames()]
+    """The partial result of entries: by file, which there are and how often. (A Counter takes long to encode.)"""
+    files: dict[str, list[tuple[int, int]]] = {}
+    for (path, entry), times in entries.items():
+        files.setdefault(path, []).append((entry, times))
+    arrays = {path: np.array(counted) for path, counted in files.items()}
+    return [bytes(frame) for frame in encode(arrays, entries.total()).to_frames()]
 
 
 def unpacked(frames: list[bytes]) -> Counter[tuple[str, int]]:
     """The entries of a partial result."""
-    return Counter(decode(Partial.from_frames(frames)))
+    files = decode(Partial.from_frames(frames))
+    return Counter({(path, entry): times for path, counted in files.items() for entry, times in counted.tolist()})
 
 
 def entries_of(runs: list[int]) -> list[int]:

@@ -114,8 +114,8 @@ class Running:
 
 
 def environment(state: Path) -> dict[str, str]:
-    """The environment of a command whose masters' keys, and compiled kernels, are in `state`."""
-    return os.environ | {"EVENTMILL_STATE": str(state), "XDG_CACHE_HOME": str(state / "cache"), "COLUMNS": "150"}
+    """The environment of a command whose masters' keys are in `state`."""
+    return os.environ | {"EVENTMILL_STATE": str(state), "COLUMNS": "150"}
 
 
 def run(*arguments: str, state: Path) -> tuple[int, str]:

@@ -1,9 +1,10 @@
 """Every branch of every file that there is: ours and uproot's reading give equal arrays, or both refuse.
 
 The files are those of scikit-hep-testdata, and the samples in the source distribution of coffea (NanoAOD and others, as
-TTrees and RNTuples), which is downloaded once into the user's cache folder.
+TTrees and RNTuples), which `make samples` fetches.
 
-Of what only uproot decodes (objects), a few branches of each type are read, and a few entries, because that takes long;
+One file of each codec, format and quirk is compared every time (`KINDS`), and all of them under the marker `interop`. Of
+what only uproot decodes (objects), a few branches of each type are read, and a few entries, because that takes long;
 `EVENTMILL_TEST_EVERYTHING=1` has all of it read.
 """
 
@@ -14,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,10 +25,26 @@ from agreement import Comparison, compare_file
 from eventmill.worker.columns import Jagged
 from eventmill.worker.readers import Reader
 
-from benchmarks.coffea_samples import coffea_samples
+from benchmarks.coffea_samples import samples_folder
 
 EVERYTHING = os.environ.get("EVENTMILL_TEST_EVERYTHING") == "1"
 FILES = sorted((Path(skhep_testdata.__file__).parent / "data").rglob("*.root"))
+KINDS = (
+    # one content in each codec
+    "uproot-HZZ-lz4", "uproot-HZZ-lzma", "uproot-HZZ-uncompressed", "uproot-HZZ-zlib", "uproot-HZZ-zstd",
+    # an old ROOT and a newer one
+    "uproot-sample-5.23.02-zlib", "uproot-sample-6.20.04-lzma",
+    # what stands for a layout, a type or a quirk, and is compared within two seconds
+    "uproot-HZZ-objects", "uproot-double32-float16", "uproot-empty", "uproot-foriter", "uproot-issue30",
+    "uproot-issue31", "uproot-issue38a", "uproot-issue38b", "uproot-issue46", "uproot-issue49", "uproot-issue57",
+    "uproot-issue213", "uproot-issue243", "uproot-issue327", "uproot-issue367", "uproot-issue413", "uproot-issue429",
+    "uproot-issue433-splitlevel2", "uproot-issue443", "uproot-issue452", "uproot-issue465-flat", "uproot-issue475",
+    "uproot-issue-tbranch-of-th2", "uproot-leaflist", "uproot-nesteddirs", "uproot-ntpl001_staff",
+    "uproot-small-dy-nooffsets", "uproot-small-dy-withoffsets", "uproot-small-evnt-tree-fullsplit",
+    "uproot-small-evnt-tree-nosplit", "uproot-stl_containers", "uproot-vectorVectorDouble",
+)  # fmt: skip
+"""What is compared every time."""
+SAMPLES = ("treemaker", "treemaker_rntuple")
 NOT_TRIED = {
     # uproot takes four bytes of an object for the length of a list, and asks for gigabytes of memory before it refuses
     ("uproot-issue510b.root", "SegmentDetectors"),
@@ -64,13 +82,11 @@ def compare(request: pytest.FixtureRequest) -> Iterator[Compare]:
 
 @pytest.fixture(scope="module")
 def samples() -> Path:
-    """The folder with coffea's samples, downloaded if they are not there yet; without a package index, a skip."""
-    try:
-        return coffea_samples()
-    except RuntimeError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    """The folder with coffea's samples; a skip where `make samples` has not been run."""
+    folder = samples_folder()
+    if not folder.is_dir():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("there are no files of coffea: make samples")
+    return folder
 
 
 def no_problem(*found: Comparison) -> None:
@@ -78,21 +94,40 @@ def no_problem(*found: Comparison) -> None:
     assert not problems, "\n".join(problems)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def of_all(path: Path) -> Any:
+    """A file as a parameter, under the marker `interop` unless it stands for a kind."""
+    return pytest.param(path, id=path.stem, marks=[] if path.stem in KINDS else pytest.mark.interop)
+
+
+@pytest.mark.parametrize("path", [of_all(path) for path in FILES])
 def test_a_file_of_scikit_hep(compare: Compare, path: Path) -> None:
     no_problem(compare(path).result())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_of_coffea(samples: Path, compare: Compare, name: str) -> None:
+    no_problem(compare(samples / f"{name}.root").result())
+
+
+@pytest.mark.interop
+@pytest.mark.timeout(900)
 def test_the_samples_of_coffea(samples: Path, compare: Compare) -> None:
     found = [compare(path) for path in sorted(samples.glob("*.root"))]
     assert len(found) == 34
     no_problem(*(one.result() for one in found))
 
 
-@pytest.mark.timeout(300)
 def test_branches_were_compared(compare: Compare) -> None:
     """That the tests above look at something."""
+    found = [compare(path).result() for path in FILES if path.stem in KINDS]
+    assert len(found) == len(KINDS)
+    assert sum(one.equal for one in found) > 1_000
+    assert sum(one.refused for one in found) < 200
+
+
+@pytest.mark.interop
+@pytest.mark.timeout(900)
+def test_branches_of_all_files_were_compared(compare: Compare) -> None:
     found = [compare(path).result() for path in FILES]
     assert sum(one.equal for one in found) > 13_000
     assert sum(one.refused for one in found) < 900

@@ -17,12 +17,16 @@ from eventmill.worker.isolation import Fault, Isolation
 from benchmarks import chaos_kills, chaos_processes, chaos_seeds, chaos_slots
 from benchmarks.world import FAULTS, World, Wrong
 
-SEEDS = 2_000
+FEW, SEEDS = 300, 2_000
+"""Of the simulated world: every time, and at night."""
 
 
-def test_two_thousand_seeds_of_a_world_of_trouble_are_exact() -> None:
+@pytest.mark.parametrize(
+    "seeds", [range(FEW), pytest.param(range(FEW, SEEDS), marks=[pytest.mark.nightly, pytest.mark.timeout(600)])]
+)
+def test_seeds_of_a_world_of_trouble_are_exact(seeds: range) -> None:
     """Faults at every step: each total is exact, each loss is listed and has its reason, each query ends."""
-    total = chaos_seeds.sweep(0, SEEDS)
+    total = chaos_seeds.sweep(seeds.start, len(seeds))
     assert total.good, total.text()
     assert not [kind for kind in FAULTS if kind not in total.text()], "a fault that never happens proves nothing"
 

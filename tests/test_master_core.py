@@ -31,7 +31,7 @@ def assert_exact(made: World, query: str, files: int | None = None) -> None:
     assert (ended.account.total, ended.account.processed, ended.account.failed) == (len(expected), len(expected), 0)
 
 
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.parametrize("seed", [*range(30), *(pytest.param(n, marks=pytest.mark.nightly) for n in range(30, 150))])
 def test_every_entry_is_merged_once_while_workers_come_and_go(seed: int) -> None:
     """Workers join late, die with uncommitted work, and come back under the same identity; two sessions, three queries."""
     made = World([0, 5, 130_000, 1, 777, 350_000, 40], seed)
@@ -174,7 +174,7 @@ def test_owners_share_the_slots_fairly() -> None:
 
 def test_stop_keeps_what_is_merged_and_abort_drops_it() -> None:
     for keep, state in ((True, "stopped"), (False, "aborted")):
-        made = world([300_000], slots=1)
+        made = world([101_000], slots=1)
         query = made.submit()
         made.work(made.workers[b"worker0"], 0)
         made.commit(made.workers[b"worker0"])
@@ -188,7 +188,7 @@ def test_stop_keeps_what_is_merged_and_abort_drops_it() -> None:
 
 def test_a_stop_keeps_what_slots_have_done_and_not_yet_committed() -> None:
     """The progress line has counted it."""
-    made = world([300_000, 300_000], slots=2)
+    made = world([101_000, 101_000], slots=2)
     query = made.submit()
     worker = made.workers[b"worker0"]
     made.work(worker, 0)
@@ -197,14 +197,14 @@ def test_a_stop_keeps_what_slots_have_done_and_not_yet_committed() -> None:
     assert query not in made.ended and any(isinstance(message, m.Truncate) for message in made.inbox[b"worker0"])
     made.run()
     ended = made.ended[query]
-    assert ended.state == "stopped" and 0 < reached <= ended.account.processed == len(made.merged[query]) < 600_000
+    assert ended.state == "stopped" and 0 < reached <= ended.account.processed == len(made.merged[query]) < 202_000
     begun = [message for message in made.inbox[b"worker0"] if isinstance(message, m.Lease)]
     assert max(lease.lease for lease in begun) < leases, "nothing new is begun"
 
 
 @pytest.mark.parametrize("again", [True, False], ids=["stopped again", "in time"])
 def test_a_stop_does_not_wait_for_ever(again: bool) -> None:
-    made = world([300_000], slots=1)
+    made = world([101_000], slots=1)
     query = made.submit()
     worker = made.workers[b"worker0"]
     made.work(worker, 0)

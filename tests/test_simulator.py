@@ -34,8 +34,8 @@ from eventmill.worker import chunks, core, slot, states
 from hypothesis import given
 from hypothesis import strategies as st
 
-SWEEP = 200
-"""Seeds of each sweep; five sweeps make a thousand."""
+FEW, SWEEP = 40, 200
+"""Seeds of each sweep: every time, and at night; five sweeps make a thousand."""
 
 
 def mixed(troubles: list[Trouble] | None = None, **changes: object) -> Group:
@@ -144,10 +144,13 @@ SWEEPS = {
 }
 
 
+@pytest.mark.parametrize(
+    "seeds", [range(FEW), pytest.param(range(FEW, SWEEP), marks=[pytest.mark.nightly, pytest.mark.timeout(600)])]
+)
 @pytest.mark.parametrize("name", SWEEPS)
-def test_every_entry_is_merged_exactly_once(name: str) -> None:
+def test_every_entry_is_merged_exactly_once(name: str, seeds: range) -> None:
     """Whatever dies, freezes, hangs or slows down: `simulate` asserts it from what was merged, not from the ledger."""
-    for seed in range(SWEEP):
+    for seed in seeds:
         try:
             outcome = simulate(SWEEPS[name], seed)
             assert outcome.complete
