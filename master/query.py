@@ -163,6 +163,7 @@ class Query:
     stored: Ended | None = None
     saved: InitVar[Saved | None] = None
     masked: bool = field(init=False)
+    has_columns: bool = field(init=False)
     ledger: Ledger = field(init=False)
     packetizer: Packetizer = field(init=False)
 
@@ -209,6 +210,7 @@ class Query:
         known = [file.entries if file.listed is None else len(self.listings[i]) for i, file in enumerate(files)]
         over_files = bool(files) and files[0].kind == "tree"
         self.masked = over_files and any(Supply.unpack(packed).mask for packed in self.supply)
+        self.has_columns = over_files and any(Supply.unpack(packed).is_about_columns for packed in self.supply)
         if self.masked:  # how much a mask leaves nobody knows beforehand
             known = [None] * len(files)
         self.ledger = Ledger(known, submit.limit)
@@ -350,12 +352,14 @@ class Query:
             if loss.file in self.listings:
                 listing = self.listings[loss.file]
                 runs = listing.runs() if loss.stop is None else listing.runs(loss.start, loss.stop)
-            path = public_path(file.path)
+            path, unopened = public_path(file.path), loss.stop is None
+            supplied = file.kind == "tree" and (self.has_columns or (self.masked and unopened))
             lost.append(
                 LostRange(
-                    path, file.tree, start, stop, reason, file.dataset, file.metadata, file.kind, runs, file.friends
+                    path, file.tree, start, stop, reason, file.dataset, file.metadata, file.kind, runs, file.friends,
+                    supplied, limited=unopened and self.submit.limit is not None,
                 )
-            )
+            )  # fmt: skip
         return _losses.encode(lost)
 
     def entries(self, file: int, start: int, stop: int) -> tuple[int, int]:

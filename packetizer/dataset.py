@@ -126,9 +126,11 @@ class Dataset:
         return dataset
 
     @classmethod
-    def of_files(cls, files: Iterable[File]) -> Dataset:
-        """A dataset of files that are described already."""
-        return cls._of(_checked(files), None, ())
+    def of_files(cls, files: Iterable[File], of: Dataset | None = None) -> Dataset:
+        """A dataset of files that are described already: part `of` another, whose mask, columns and chunk sizes it has."""
+        dataset = cls._of(_checked(files), None, of.supply if of is not None else ())
+        dataset.chunk = of.chunk if of is not None else None
+        return dataset
 
     def with_columns_of(self, other: Dataset) -> Dataset:
         """This dataset with the aliases and defaults of another one.

@@ -121,6 +121,8 @@ class LostRange(msgspec.Struct, frozen=True):
     """Entries that are not in the result, and why. `stop` is None where the file was never opened.
 
     Of a file of which only listed entries are used, `runs` are those that are meant: what lies between was never wanted.
+    `supplied` says that the dataset has aliases or defaults, or a mask that nobody has applied to these entries; `limited`
+    that only the first entries of the dataset were wanted, and nobody knows how many of these.
     """
 
     path: Words
@@ -133,6 +135,8 @@ class LostRange(msgspec.Struct, frozen=True):
     kind: Literal["tree", "cycles", "items"] = "tree"
     runs: Runs | None = None
     friends: dict[Word, Friend] = {}
+    supplied: bool = False
+    limited: bool = False
 
 
 class Account(msgspec.Struct, frozen=True):

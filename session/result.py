@@ -32,10 +32,11 @@ class ResultAccount(Account, frozen=True):
         """What is not in the result, as a dataset: submit it again, and merge what comes of it with `Result.merged`.
 
         Args:
-            of: the dataset that was submitted, if it has aliases or defaults: the new one gets them too.
+            of: the dataset that was submitted, if it has aliases, defaults or a mask: the new one gets them too.
 
         Raises:
-            DatasetError: nothing is missing, or what is missing are cycles or items, which are in no file.
+            DatasetError: nothing is missing, what is missing are cycles or items, which are in no file, or it cannot be told
+                without `of`, or not at all: of files that were not opened, how many entries `max_entries` would have used.
 
         Example:
             >>> rest = session.process(result.account.failed_dataset(), analysis).result()     # doctest: +SKIP
@@ -43,8 +44,18 @@ class ResultAccount(Account, frozen=True):
         """
         if not self.lost:
             raise DatasetError("nothing is missing in this result")
-        dataset = dataset_of(self.lost)
-        return dataset if of is None else dataset.with_columns_of(of)
+        for lost in self.lost:
+            if lost.limited:
+                raise DatasetError(
+                    f"{lost.path} was not opened: how many of its entries max_entries would have used is not known. "
+                    "Submit the whole dataset again"
+                )
+            if lost.supplied and (of is None or not of.supply):
+                raise DatasetError(
+                    "the dataset has a mask, aliases or defaults, which are to hold for what is missing in it too: "
+                    "account.failed_dataset(of=dataset)"
+                )
+        return dataset_of(self.lost, of)
 
 
 class Snapshot:
@@ -225,8 +236,8 @@ class Result(Snapshot):
         return whole
 
 
-def dataset_of(lost: Sequence[LostRange]) -> Dataset:
-    """The dataset of what a query has lost.
+def dataset_of(lost: Sequence[LostRange], of: Dataset | None = None) -> Dataset:
+    """The dataset of what a query has lost `of` another, whose mask, columns and sizes of chunks it gets.
 
     Example:
         >>> dataset_of([LostRange("a.root", "Events", 5, 7, ""), LostRange("a.root", "Events", 9, 10, "")]).files[0].listed
@@ -234,6 +245,7 @@ def dataset_of(lost: Sequence[LostRange]) -> Dataset:
     """
     wholes: dict[tuple[str, str], File] = {}
     runs: dict[tuple[str, str], list[int]] = {}
+    entire: set[tuple[str, str]] = set()
     for it in sorted(lost, key=lambda it: it.start):
         if it.kind != "tree":
             raise DatasetError(
@@ -242,12 +254,34 @@ def dataset_of(lost: Sequence[LostRange]) -> Dataset:
         key = (it.path, it.tree)
         wholes[key] = File(it.path, it.tree, it.dataset, metadata=it.metadata, friends=it.friends)
         runs.setdefault(key, [])
-        if it.runs is not None:
-            runs[key] += it.runs
-        elif it.stop is not None:
-            runs[key] += [it.start, it.stop]
-    files = [msgspec.structs.replace(file, listed=runs[key] or None) for key, file in wholes.items()]
-    return Dataset.of_files(files)
+        listed = it.runs
+        if listed is None and it.stop is not None:
+            listed = [it.start, it.stop] if it.start < it.stop else []
+        if listed is None:
+            entire.add(key)
+        else:
+            runs[key] += listed
+    files = [
+        msgspec.structs.replace(file, listed=None if key in entire else adjoined(runs[key]))
+        for key, file in wholes.items()
+    ]
+    return Dataset.of_files(files, of)
+
+
+def adjoined(runs: Sequence[int]) -> list[int]:
+    """Runs in order, those that touch made one. None are no entries, not all.
+
+    Example:
+        >>> adjoined([0, 5, 5, 8, 9, 10])
+        [0, 8, 9, 10]
+    """
+    joined: list[int] = []
+    for start, stop in zip(runs[::2], runs[1::2], strict=True):
+        if joined and joined[-1] == start:
+            joined[-1] = stop
+        else:
+            joined += [start, stop]
+    return joined
 
 
 def describe_account(account: Account) -> str:

@@ -15,6 +15,7 @@ from eventmill.master import effects
 from eventmill.packetizer.ledger import Ledger
 from eventmill.protocol import messages as m
 from eventmill.protocol.errors import QueryFailed
+from eventmill.session.result import dataset_of
 from fleet import JournaledWorld, World
 
 SECONDS = 60
@@ -228,3 +229,64 @@ def test_a_query_that_has_merged_nothing_offers_nothing(session: em.Session, pat
 
 def test_the_part_of_a_query_that_did_not_fail_is_its_result(session: em.Session, paths: list[str]) -> None:
     assert session.process(paths, total).partial(SECONDS)["n"] == FILES * EACH
+
+
+# --- what is missing, as a dataset --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("listed", [None, range(0, EACH, 2)])
+def test_the_mask_holds_for_a_file_that_could_not_be_opened(
+    session: em.Session, tmp_path: Path, listed: range | None
+) -> None:
+    """Protects a number that was silently wrong: the whole file was processed, and the result said done."""
+    numbers = np.arange(EACH)
+    columns = {"x": numbers, "run": np.ones(EACH, np.int32), "luminosityBlock": (numbers // 100).astype(np.int32)}
+    good, late, hidden = (tmp_path / name for name in ("good.root", "late.root", "hidden"))
+    for path in (good, late):
+        with uproot.recreate(path) as file:
+            file["Events"] = columns
+    late.rename(hidden)
+    late.write_bytes(b"not yet copied" * 100)
+    entries = None if listed is None else {str(good): listed, str(late): listed}
+    data = em.Dataset(
+        [str(good), str(late)],
+        "Events",
+        mask={"1": [[3, 4]]},
+        entries=entries,
+        aliases={"x2": "2 * x"},
+        chunk=(10, 500),
+    )
+
+    def doubled(events: Any) -> dict[str, int]:
+        return {"n": len(events), "added": int(np.asarray(events.x2).sum())}
+
+    first = session.process(data, doubled, on_error="skip").result(SECONDS)
+    kept = [n for n in range(EACH) if n // 100 in (3, 4) and (listed is None or n in listed)]
+    assert (first["n"], first["added"]) == (len(kept), 2 * sum(kept))
+    hidden.replace(late)
+    with pytest.raises(em.errors.DatasetError, match=r"failed_dataset\(of=dataset\)"):
+        first.account.failed_dataset()
+    rest = first.account.failed_dataset(data)
+    assert rest.chunk == (10, 500)
+    whole = first.merged(session.process(rest, doubled).result(SECONDS))
+    assert (whole.state, whole["n"], whole["added"]) == ("done", 2 * len(kept), 4 * sum(kept))
+
+
+def test_what_a_limit_would_have_used_of_a_file_that_could_not_be_opened_is_not_guessed(
+    session: em.Session, paths: list[str], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.root"
+    broken.write_bytes(b"not a file" * 100)
+    data = em.Dataset([str(broken), *paths[:1]], "Events", max_entries=100)
+    first = session.process(data, total, on_error="skip").result(SECONDS)
+    with pytest.raises(em.errors.DatasetError, match="max_entries would have used is not known"):
+        first.account.failed_dataset(data)
+
+
+def test_no_entries_of_a_file_are_not_all_of_them() -> None:
+    lost = [
+        m.LostRange("a.root", "Events", 0, None, "", runs=[]),
+        m.LostRange("b.root", "Events", 0, 5, "one"),
+        m.LostRange("b.root", "Events", 5, 8, "other"),
+    ]
+    assert [file.listed for file in dataset_of(lost).files] == [[], [0, 8]]
