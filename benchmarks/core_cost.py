@@ -79,7 +79,8 @@ class Fleet:
             self.tell(identity, "worker", messages.Opened(query, number, ENTRIES, stop, clusters))
         self.tell(identity, "worker", messages.Reached(query, number, lease.start + (stop - lease.start) // 2))
         seconds = (stop - lease.start) / SPEED
-        self.tell(identity, "worker", messages.Finished(query, number, stop, seconds, seconds, 0))
+        calls = [(max(1, (stop - lease.start) // parts), seconds / parts) for parts in (1, 2, 4, 8, 16)]
+        self.tell(identity, "worker", messages.Finished(query, number, stop, seconds, seconds, 0, calls=calls))
         frames = encode(None, stop - lease.start).to_frames()
         self.tell(identity, "worker", messages.Commit(number, query, [Part(number, lease.start, stop)]), frames)
 

@@ -120,6 +120,7 @@ class Calls:
         self.count = 0
         self._one_by_one = one_by_one
         self._sizes: dict[int, deque[Call]] = {}
+        self._quartiles: dict[int, list[Call]] = {}
         self._told: Sequence[Call] = ()
         self._fit: tuple[Law, Law, Law] | None = None
         self._least, self._most = 1.0, math.inf
@@ -130,7 +131,9 @@ class Calls:
     def add(self, entries: int, seconds: float) -> None:
         """A call of so many entries took `seconds`."""
         if entries > 0:
-            self._sizes.setdefault(_size(entries), deque(maxlen=REMEMBERED)).append((entries, max(seconds, 1e-6)))
+            size = _size(entries)
+            self._sizes.setdefault(size, deque(maxlen=REMEMBERED)).append((entries, max(seconds, 1e-6)))
+            self._quartiles.pop(size, None)
             self.count += 1
             self._new += 1
 
@@ -141,8 +144,16 @@ class Calls:
             self._new = self.count + 1
 
     def tell(self) -> list[Call]:
-        """What is to be told to others, so that they know as much: of each size a few quartiles."""
-        return [call for size in sorted(self._sizes) for call in _quartiles(self._sizes[size])][:MOST_TOLD]
+        """What is to be told to others, so that they know as much: of each size a few quartiles.
+
+        It goes with every lease: of sizes that have had no new calls, what was told before is told again.
+        """
+        told = []
+        for size in sorted(self._sizes):
+            if size not in self._quartiles:
+                self._quartiles[size] = _quartiles(self._sizes[size])
+            told += self._quartiles[size]
+        return told[:MOST_TOLD]
 
     @property
     def known(self) -> bool:
