@@ -1,0 +1,88 @@
+# mypy: allow-untyped-defs
+"""What a call is told of its events is true of them: dataset, file, tree, entries, metadata of the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import eventmill as em
+import numpy as np
+import pytest
+import uproot
+
+ENTRIES = {"a": 700, "b": 1300, "c": 11}
+
+
+@pytest.fixture(scope="module")
+def fileset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Two datasets; the values tell the file and the entry."""
+    folder = tmp_path_factory.mktemp("files")
+    for number, (name, entries) in enumerate(ENTRIES.items()):
+        with uproot.recreate(folder / f"{name}.root") as file:
+            file.mktree("Events", {"x": "int64"})
+            file["Events"].extend({"x": 10_000 * number + np.arange(entries)})
+    path = {name: str(folder / f"{name}.root") for name in ENTRIES}
+    return {
+        "data": {"files": {path["a"]: "Events", path["b"]: "Events"}, "metadata": {"era": "B"}},
+        "mc": {"files": {path["c"]: "Events"}, "metadata": {"era": "C", "xsec": 2.5}},
+    }
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[em.Session]:
+    with em.connect(slots=2) as session:
+        yield session
+
+
+def check_entries(spans: list[tuple[str, int, int]]) -> None:
+    """Each entry of each file once."""
+    for number, (name, entries) in enumerate(ENTRIES.items()):
+        mine = sorted((first - 10_000 * number, last - 10_000 * number) for file, first, last in spans if file == name)
+        assert [entry for first, last in mine for entry in range(first, last + 1)] == list(range(entries))
+
+
+def test_a_processor_is_told_where_its_events_are(session: em.Session, fileset: dict[str, Any]) -> None:
+    processor = pytest.importorskip("coffea.processor")
+    from coffea.nanoevents import BaseSchema
+
+    class Tells(processor.ProcessorABC):  # type: ignore[misc, name-defined]
+        schema = BaseSchema
+
+        def process(self, events):
+            x = np.asarray(events.x)
+            return {"told": [(dict(events.metadata), int(x[0]), int(x[-1]), len(x))]}
+
+        def postprocess(self, accumulator):
+            return accumulator
+
+    told = session.process(em.Dataset(fileset), Tells(), chunk=(1, 100)).result()["told"]
+    uuids = {
+        name: str(uproot.open(path).file.uuid)
+        for files in fileset.values()
+        for path in files["files"]
+        for name in [Path(path).stem]
+    }
+    for metadata, first, last, length in told:
+        name = Path(metadata["filename"]).stem
+        base = 10_000 * list(ENTRIES).index(name)
+        assert (metadata["entrystart"], metadata["entrystop"]) == (first - base, last - base + 1)
+        assert metadata["entrystop"] - metadata["entrystart"] == length
+        assert (metadata["treename"], metadata["fileuuid"]) == ("Events", uuids[name])
+        expected = ("mc", "C", 2.5) if name == "c" else ("data", "B", None)
+        assert (metadata["dataset"], metadata["era"], metadata.get("xsec")) == expected
+    check_entries([(Path(metadata["filename"]).stem, first, last) for metadata, first, last, _ in told])
+
+
+def test_a_function_is_told_its_file(session: em.Session, fileset: dict[str, Any]) -> None:
+    def tells(events, file):
+        x = np.asarray(events.x)
+        return {"told": [(file.path, file.tree, file.dataset, dict(file.metadata), int(x[0]), int(x[-1]))]}
+
+    told = session.process(em.Dataset(fileset), tells, chunk=(1, 100)).result()["told"]
+    for path, tree, dataset, metadata, first, _ in told:
+        assert Path(path).stem == list(ENTRIES)[first // 10_000]
+        assert (tree, dataset) == ("Events", "mc" if Path(path).stem == "c" else "data")
+        assert metadata["era"] == ("C" if dataset == "mc" else "B")
+    check_entries([(Path(path).stem, first, last) for path, _, _, _, first, last in told])
