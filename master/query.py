@@ -213,7 +213,7 @@ class Query:
         self.has_columns = over_files and any(Supply.unpack(packed).is_about_columns for packed in self.supply)
         if self.masked:  # how much a mask leaves nobody knows beforehand
             known = [None] * len(files)
-        self.ledger = Ledger(known, submit.limit)
+        self.ledger = Ledger(known, submit.limit, self.listings)
         for index in self._counted():
             if index in self.ledger.unopened:
                 self.ledger.count(index)

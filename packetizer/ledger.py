@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,6 +114,7 @@ class Ledger:
     Args:
         known: for each file its number of entries where it is known beforehand, else None.
         limit: use only the first `limit` entries of the dataset, in the order of its files.
+        listed: the files of which a list names the entries: so many are wanted of them, whatever they have.
 
     Attributes:
         next_lease: the number of the next lease. A ledger that goes on where another was must start above all of that one's,
@@ -129,9 +130,10 @@ class Ledger:
         (50, 100)
     """
 
-    def __init__(self, known: Sequence[int | None], limit: int | None = None) -> None:
+    def __init__(self, known: Sequence[int | None], limit: int | None = None, listed: Container[int] = ()) -> None:
         self.files = [FileState(known=entries) for entries in known]
         self.limit = limit
+        self.listed = listed
         self.leases: dict[int, Lease] = {}
         self.losses: list[Loss] = []
         self.surprises: list[Surprise] = []
@@ -445,7 +447,11 @@ class Ledger:
         if lease.opening:
             state.opening = False
             self._forget_estimate(state)
-            lost = None if state.known is None else self._within_limit(state.known)
+            # What was announced of a file that nobody has seen is no number of entries. What a list names, is.
+            listed = state.known is not None and lease.file in self.listed
+            lost = self._within_limit(state.known or 0) if listed else None
+            if state.known is not None and not listed:
+                reason = f"{reason} (announced: {state.known:,} entries)"
             self.losses.append(Loss(lease.file, 0, lost, reason))
             self._give_up(state, lost)
             self._drop_unneeded()

@@ -283,6 +283,22 @@ def test_what_a_limit_would_have_used_of_a_file_that_could_not_be_opened_is_not_
         first.account.failed_dataset(data)
 
 
+def test_what_a_fileset_says_of_a_file_that_could_not_be_opened_is_not_counted(
+    session: em.Session, paths: list[str], tmp_path: Path
+) -> None:
+    """Protects the account and the rest: the file had more entries than its catalogue said, and these were never missed."""
+    late = tmp_path / "late.root"
+    late.write_bytes(b"not yet copied" * 100)
+    files = {paths[0]: {"object_path": "Events"}, str(late): {"object_path": "Events", "num_entries": 10}}
+    first = session.process(em.Dataset({"all": {"files": files}}), total, on_error="skip").result(SECONDS)
+    assert (first.account.total, first.account.processed, first.account.failed) == (EACH, EACH, 0)
+    (lost,) = first.account.lost
+    assert lost.stop is None and "announced: 10 entries" in lost.reason
+    late.write_bytes(Path(paths[1]).read_bytes())
+    whole = first.merged(session.process(first.account.failed_dataset(), total).result(SECONDS))
+    assert (whole.state, whole["n"], whole["added"]) == ("done", 2 * EACH, sum(range(2 * EACH)))
+
+
 def test_no_entries_of_a_file_are_not_all_of_them() -> None:
     lost = [
         m.LostRange("a.root", "Events", 0, None, "", runs=[]),

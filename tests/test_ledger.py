@@ -270,13 +270,14 @@ def test_totals_of_unopened_files_are_estimates_and_say_so() -> None:
 
 def test_an_unopenable_file_is_listed_as_lost() -> None:
     """A file that never opened has no known length: it is in the list of losses with an open end."""
-    ledger = Ledger([None, 7])
-    for _ in range(2):
+    ledger = Ledger([None, 7, 5], listed={2})  # 7 was announced only, 5 are named by a list
+    for _ in range(3):
         file = ledger.openable()
         assert file is not None
         ledger.fail(ledger.lease_opening(file, 10, "a").number, "gone")
-    assert ledger.complete and ledger.failed == 7
-    assert [(loss.file, loss.stop, loss.reason) for loss in ledger.losses] == [(0, None, "gone"), (1, 7, "gone")]
+    assert ledger.complete and ledger.failed == ledger.total == 5
+    losses = [(loss.file, loss.stop, loss.reason) for loss in ledger.losses]
+    assert losses == [(0, None, "gone"), (1, None, "gone (announced: 7 entries)"), (2, 5, "gone")]
 
 
 def test_with_a_limit_empty_files_that_are_given_back_are_opened_again() -> None:
