@@ -29,7 +29,8 @@ def run(name: str, folder: Path, *arguments: str) -> str:
         command, capture_output=True, text=True, cwd=folder, env=environment, timeout=100, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not done.stderr, "an example prints no warnings"
+    said = [line for line in done.stderr.splitlines() if " is waiting: " not in line]  # as on a busy machine it may be
+    assert not said, "an example prints no warnings"
     return done.stdout
 
 
