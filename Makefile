@@ -7,7 +7,8 @@ CONSTRAINED := $(addprefix --constraint ,$(CONSTRAINTS))
 BIN := $(VENV)/bin
 JOBS ?= $(shell nproc)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := pyproject.toml __init__.py __main__.py py.typed $(wildcard protocol/*.py packetizer/*.py merge/*.py master/*.py worker/*.py session/*.py)
+PACKAGES := protocol system analysis packetizer merge dataset reading display master worker launch session simulation cli
+SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py")
 
 .PHONY: demo test test-all test-newest test-oldest constraints lint types layers pytest bench clean xrootd samples
 
@@ -31,8 +32,9 @@ test-newest:
 
 # What depends most on others, with the oldest releases of them that pyproject.toml allows.
 OLDEST := .venv-oldest/bin/python
-TESTS_WITH_OLDEST := $(addprefix tests/test_,$(addsuffix .py,analysis codec functools kernel_cache kernels merge \
-  merge_histograms merge_kinds module_values ntuples readers registrations session state trees view_queries))
+TESTS_WITH_OLDEST := tests/analysis tests/merge tests/protocol/test_codec.py tests/worker/test_kernel_cache.py \
+  tests/worker/test_kernels.py tests/worker/test_state.py tests/reading tests/processes/test_session.py \
+  tests/processes/test_view_queries.py
 test-oldest: build/wheel
 	rm -rf .venv-oldest
 	$(PYTHON) -m venv .venv-oldest

@@ -15,30 +15,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .packetizer.dataset import Dataset
-    from .packetizer.generated import cycles, items
+    from .analysis.analysis import Kernel, kernel
+    from .dataset.dataset import Dataset
+    from .dataset.generated import cycles, items
     from .protocol import errors
-    from .protocol.analysis import Kernel, kernel
     from .protocol.credentials import Credentials
     from .protocol.version import __version__
-    from .session.entrance import connect
+    from .session.connect import connect
     from .session.query import Query
     from .session.result import Result, Snapshot
     from .session.session import Session
 
 _HOMES = {
     "Credentials": "protocol.credentials",
-    "Dataset": "packetizer.dataset",
-    "Kernel": "protocol.analysis",
+    "Dataset": "dataset.dataset",
+    "Kernel": "analysis.analysis",
     "Query": "session.query",
     "Result": "session.result",
     "Session": "session.session",
     "Snapshot": "session.result",
     "__version__": "protocol.version",
-    "connect": "session.entrance",
-    "cycles": "packetizer.generated",
-    "items": "packetizer.generated",
-    "kernel": "protocol.analysis",
+    "connect": "session.connect",
+    "cycles": "dataset.generated",
+    "items": "dataset.generated",
+    "kernel": "analysis.analysis",
 }
 
 __all__ = [

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-NURSERY = b"eventmill.worker.nursery"
+NURSERY = b"eventmill.worker.forkserver"
 """In the command line of a nursery, and of the slots, which are its forks."""
 LOOK_SECONDS = 0.05
 CHILD = "--child"

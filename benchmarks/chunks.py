@@ -3,9 +3,9 @@
     python -m benchmarks.chunks                 every law over every dataset: half a minute
     python -m benchmarks.chunks --readme        puts the table into benchmarks/README.md
 
-The real packetizer and the real sizing of chunks (`worker.chunks`) hand out the entries; slots, their messages and the clock
-are simulated. Each law is run with the sizes that eventmill finds, and with every fixed size: the best of these is what
-nobody could have known beforehand. It ends with an error when eventmill takes more than 1.3 times as long.
+The real packetizer and the real sizing of chunks (`worker.slot.chunks`) hand out the entries; slots, their messages and
+the clock are simulated. Each law is run with the sizes that eventmill finds, and with every fixed size: the best of these
+is what nobody could have known beforehand. It ends with an error when eventmill takes more than 1.3 times as long.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
 
-from eventmill.packetizer.calls import Call
+from eventmill.packetizer.call_costs import Call
 from eventmill.packetizer.leases import Lease
 from eventmill.packetizer.ledger import Ledger
 from eventmill.packetizer.packetizer import Packet, Packetizer, Recall, Truncation
-from eventmill.worker.chunks import ChunkSizes
+from eventmill.worker.slot.chunks import ChunkSizes
 
 from .options import add_names, command_line
 from .tables import put, rows

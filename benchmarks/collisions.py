@@ -9,7 +9,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import uproot
-from eventmill.session.sample import ENTRIES_PER_BASKET, make_events
+from eventmill.cli.sample import ENTRIES_PER_BASKET, make_events
 
 from .systems import TREE
 

@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 from statistics import median
 
-from eventmill.protocol.analysis import pack
+from eventmill.analysis.analysis import pack
+from eventmill.cli.sample import write_sample
 from eventmill.protocol.messages import File, Setup
-from eventmill.session.sample import write_sample
-from eventmill.worker import slot
-from eventmill.worker.readers import Reader
-from eventmill.worker.tasks import KernelTask, load
+from eventmill.reading.reader import Reader
+from eventmill.worker.slot import process as slot
+from eventmill.worker.slot.tasks import KernelTask, load
 
 from .analyses import ANALYSES, kernel
 from .systems import TREE

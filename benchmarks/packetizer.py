@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from heapq import heapify, heapreplace
 from pathlib import Path
 
-from eventmill.master.profiles import Churn, Data, FileServer, Group, Profile, Trouble, spread
-from eventmill.master.simulator import simulate
+from eventmill.simulation.profiles import Churn, Data, FileServer, Group, Profile, Trouble, spread
+from eventmill.simulation.simulator import simulate
 
 from .core_cost import cost_of_decisions, ledger_memory, start_of_query
 from .options import add_names, command_line

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eventmill.session.sample import write_sample
+from eventmill.cli.sample import write_sample
 
 from .analyses import ANALYSES
 from .blocks import Block, blocks_of, decompress_all
@@ -149,7 +149,7 @@ def ours(files: list[str]) -> None:
 
 
 def _bites(path: str) -> Iterator[Any]:
-    from eventmill.worker.readers import Reader
+    from eventmill.reading.reader import Reader
 
     reader = Reader(path, TREE)
     for start in range(0, reader.entries, BITE):

@@ -9,7 +9,7 @@ from typing import Any
 
 import awkward as ak
 import uproot
-from eventmill.session.sample import ENTRIES_PER_BASKET
+from eventmill.cli.sample import ENTRIES_PER_BASKET
 
 from .analyses import MUONS
 from .systems import TREE

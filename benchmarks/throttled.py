@@ -16,7 +16,7 @@ SECONDS = 20.0
 def ends_of_throttled_slots(folder: Path) -> tuple[list[float], float]:
     """When each slot finished its last bite, and how long the query took; `folder` is for files."""
     import eventmill as em
-    from eventmill.session.sample import write_sample
+    from eventmill.cli.sample import write_sample
 
     files = write_sample(folder / "sample", EVENTS, files=4)
     claims = folder / "slots"

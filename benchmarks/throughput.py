@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from eventmill.session.sample import write_sample
+from eventmill.cli.sample import write_sample
 
 from .analyses import ANALYSES
 from .children import read_once, run_json

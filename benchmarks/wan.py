@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eventmill.session.sample import write_sample
+from eventmill.cli.sample import write_sample
 
 from .analyses import kernel
 from .children import cpu_seconds, launch, read_once, run_json, slots_below

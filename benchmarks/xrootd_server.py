@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .chaos_fleet import free_port
+from tests.world.fleet import free_port
 
 START_SECONDS = 20
 USER = "nobody"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ..protocol.connection import KeyFolder
-from ..protocol.scratch import remove_if_left
+from ..system.scratch import remove_if_left
 from .journal import Journal
 from .serve import Binding, Master
 

@@ -16,7 +16,7 @@ from .peers import Slot
 MOST_BYTES = 128 << 20
 """Of all layouts together; those unused for longest are dropped."""
 FILES_OPEN = 10
-"""Files that a slot keeps open (`worker.readers.ReaderCache`): the layouts of its last ones it needs not be told again."""
+"""Files that a slot keeps open (`reading.reader.ReaderCache`): the layouts of its last ones it needs not be told again."""
 
 Key = tuple[str, str, str]
 """Owner of a query, path and tree: what workers of one user say is for her own queries."""

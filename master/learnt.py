@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from ..packetizer.calls import UNMEASURED, Call, Calls
+from ..packetizer.call_costs import UNMEASURED, Call, Calls
 from ..protocol.codec import Buffer
 
 MOST_ANALYSES = 1000

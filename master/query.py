@@ -8,15 +8,27 @@ from dataclasses import InitVar, dataclass, field
 
 import msgspec
 
+from ..dataset.shared_inputs import Supply
 from ..packetizer import leases as ledgers
-from ..packetizer.calls import Call
+from ..packetizer.call_costs import Call
 from ..packetizer.ledger import Ledger, Loss
-from ..packetizer.listing import Listing
+from ..packetizer.listed_entries import Listing
 from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
-from ..packetizer.supply import Supply
 from ..protocol.codec import Buffer, Frames
 from ..protocol.column_types import ColumnType
-from ..protocol.messages import FINAL, Account, Ended, Failure, File, Lease, LostRange, QueryInfo, Setup, State, Submit
+from ..protocol.messages import (
+    FINAL,
+    Account,
+    Ended,
+    Failure,
+    File,
+    Lease,
+    LostRange,
+    QueryInfo,
+    Setup,
+    State,
+    Submit,
+)
 from ..protocol.usage import Usage, WorkerInfo
 from .activity import Activities
 from .learnt import Learnt, digest_of

@@ -11,7 +11,7 @@ import msgspec
 from ..merge import entries_in
 from ..packetizer.leases import Lease, StaleLease
 from ..packetizer.ledger import Gap
-from ..packetizer.listing import Listing
+from ..packetizer.listed_entries import Listing
 from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.column_types import changed_type

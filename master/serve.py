@@ -23,11 +23,11 @@ from ..protocol.codec import Buffer
 from ..protocol.connection import KeyFolder, load_master_keys, set_address
 from ..protocol.dial import receive_event
 from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
-from ..protocol.lifeline import EndSignals, Lifeline
 from ..protocol.messages import Message
 from ..protocol.version import __version__
+from ..system.lifeline import EndSignals, Lifeline
+from .authenticator import DOMAIN, Doorkeeper
 from .core import MasterCore
-from .doorkeeper import DOMAIN, Doorkeeper
 from .effects import Effect, Exit, Send
 from .journal import Journal
 from .merger import Answer, Crowded, Merger, Taken, Unmergeable

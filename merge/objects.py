@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..protocol.ownership import is_installed
+from ..analysis.ownership import is_installed
 from .nodes import Part, Unmergeable, widened
 
 SUMS = frozenset(

@@ -23,12 +23,12 @@ from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from .calls import Call, Calls, bounded
+from .call_costs import Call, Calls, bounded
 from .faults import NARROWING, Kills, Retries
 from .leases import Lease
 from .ledger import FileState, Ledger
-from .pace import Pace
 from .placement import Place, Placement, domain, free_range
+from .throughput import Pace
 
 FIRST_ENTRIES = 100_000
 FIRST_SECONDS = 0.3

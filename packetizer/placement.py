@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from .ledger import FileState, Ledger
-from .pace import Pace, Ratios
+from .throughput import Pace, Ratios
 
 _CANDIDATES = 8
 """Opened files of a server that are looked at for the one with the most left."""

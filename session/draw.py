@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..packetizer.dataset import Dataset
+from ..analysis.expressions import Expression
+from ..dataset.dataset import Dataset
 from ..protocol.errors import AnalysisError, DatasetError
-from ..protocol.expressions import Expression
 
 if TYPE_CHECKING:
     from hist import Hist

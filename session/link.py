@@ -28,16 +28,10 @@ from ..protocol import codec, messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.connection import Connection
 from ..protocol.dial import Dial
-from ..protocol.errors import (
-    ConnectionFailed,
-    EventmillError,
-    LocalProtocolError,
-    QueryFailed,
-    RemoteProtocolError,
-)
+from ..protocol.errors import ConnectionFailed, EventmillError, LocalProtocolError, QueryFailed, RemoteProtocolError
 from ..protocol.messages import Message
 from ..protocol.version import __version__
-from .entrance import PATIENCE
+from .connect import PATIENCE
 
 log = logging.getLogger(__name__)
 

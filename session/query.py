@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..display.progress_line import ProgressDisplay
+from ..display.report import Report
 from ..protocol import errors, messages
 from ..protocol.codec import Buffer
 from ..protocol.credentials import Credentials
 from ..protocol.errors import AnalysisError, CountError, EventmillError, QueryFailed
 from ..protocol.messages import Account, Failure, Message, State
-from .progress import ProgressDisplay
-from .report import Report
 from .result import RETURNED_NONE, Result, Snapshot, counted, describe_account
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..dataset.dataset import Dataset
 from ..merge import Partial, Total, compact, decode, entries_in
 from ..merge.nodes import Nothing
-from ..packetizer.dataset import Dataset
 from ..protocol.codec import Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.errors import AnalysisError, CountError, DatasetError, QueryFailed

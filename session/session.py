@@ -1,4 +1,4 @@
-"""A session: the user's line to a master. `session.entrance` has `connect`, which makes it."""
+"""A session: the user's line to a master. `session.connect` has `connect`, which makes it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from ..packetizer.calls import chunk_of
-from ..packetizer.dataset import Dataset
-from ..packetizer.generated import MOST_SEED, check_analysis
+from ..analysis.analysis import pack
+from ..analysis.modules import Named, listed
+from ..dataset.dataset import Dataset
+from ..dataset.generated import MOST_SEED, check_analysis
+from ..launch.local import Embedded
+from ..packetizer.call_costs import chunk_of
 from ..protocol import messages
-from ..protocol.analysis import pack
 from ..protocol.codec import Buffer, Frames
 from ..protocol.connection import find_connection, find_file
 from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, DatasetError, EventmillError, QueryFailed
 from ..protocol.messages import FINAL, File, Message, QueryInfo
-from ..protocol.modules import Named, listed
 from ..protocol.usage import WorkerInfo
-from .embedded import Embedded
-from .entrance import PATIENCE
+from ..reading.storage.list_files import list_files
+from ..reading.storage.redirector import located
+from .connect import PATIENCE
 from .link import Answer, Link
-from .listing import list_files
-from .locate import located
 from .query import Query
 
 if TYPE_CHECKING:

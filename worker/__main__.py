@@ -10,7 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
-from .cradle import Cradle
+from .agent.forkserver_client import Cradle
 
 
 def main() -> None:
@@ -18,8 +18,8 @@ def main() -> None:
     cradle = Cradle(alone=True)
     # Imported while the nursery warms up.
     from ..protocol.connection import load_connection
-    from .cores import usable_cores
-    from .serve import Worker
+    from .agent.serve import Worker
+    from .allocation.cores import usable_cores
 
     connection, owner = load_connection(Path(sys.argv[1])), int(sys.argv[3])
     slots = int(sys.argv[2]) or usable_cores()

@@ -1,0 +1,423 @@
+"""The command line: `eventmill --help` teaches it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ..display.report import Report
+from ..protocol.connection import DEFAULT_PORT, PROXY_PREFIX, KeyFolder, find_file, load_connection, make_keys, named
+from ..protocol.errors import EventmillError
+from ..protocol.messages import FINAL, QueryInfo
+from ..protocol.usage import WorkerInfo
+from ..protocol.version import __version__
+from ..worker.allocation.memory import parse_size
+from ..worker.allocation.walltime import parse_seconds, time_left
+
+if TYPE_CHECKING:
+    from ..session.session import Session
+
+_WORKERS = ("worker", "host", "pid", "slots", "busy", "packets", "entries", "CPU/time", "waited", "read")
+_QUERIES = ("query", "name", "owner", "state", "entries", "of", "seconds")
+_WORDS = {"worker", "host", "query", "name", "owner", "state"}
+_SPARED = ("packets", "waited", "owner", "pid", "read", "host", "CPU/time", "seconds")
+"""Columns that a narrow terminal does without, in this order."""
+_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class _Group(click.Group):
+    """A group that shows our errors as one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except EventmillError as error:
+            raise click.ClickException(str(error)) from None
+
+
+def _writable(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
+    """Refuse a file that cannot be written before anything else is done."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise click.BadParameter(f"there is no folder {folder}")
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise click.BadParameter(f"{path} cannot be written")
+    return path
+
+
+def _parsed_by(parse: Callable[[str], float]) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
+    """The callback of an option whose value is written as people write it."""
+
+    def callback(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+        try:
+            return None if text is None else parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return callback
+
+
+_of_master = click.option(
+    "--master", "target", default="default", show_default=True, help="Name, client.json or address."
+)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="eventmill")
+def main() -> None:
+    """Interactive parallel analysis of ROOT data: a master splits datasets into packets, workers pull them.
+
+    \b
+    Try it on this machine:  eventmill demo
+    A standing master:       eventmill master  (says how to reach it)
+    Workers for it:          eventmill worker  (in other terminals or machines)
+    From Python:             session = eventmill.connect("default")
+    """
+
+
+@main.command()
+@click.argument("name", default="default")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help=f"The one TCP port for sessions and workers; 0: a free one.  [default: as before, or {DEFAULT_PORT}]",
+)
+@click.option(
+    "--host", default="", help="Name or address under which others reach this machine.  [default: its host name]"
+)
+@click.option("--interface", default="*", show_default=True, help="Address of the network interface to listen at.")
+@click.option("--keys", "folder", type=click.Path(path_type=Path), help="Folder with its keys.  [default: by NAME]")
+@click.option(
+    "--journal",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where queries are written down, so that they outlive the master.  [default: journal.sqlite beside its keys]",
+)
+@click.option("--no-journal", is_flag=True, help="Write nothing down: queries and results end with the master.")
+@click.option(
+    "--keep-days", type=click.FloatRange(0.0), default=30.0, show_default=True, help="Age of results to keep."
+)
+@click.option(
+    "--keep-size",
+    type=click.FloatRange(0.0),
+    default=10.0,
+    show_default=True,
+    help="Results to keep, in GB; the oldest go first.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log refused messages and more.")
+def master(
+    name: str,
+    port: int | None,
+    host: str,
+    interface: str,
+    folder: Path | None,
+    file: Path | None,
+    no_journal: bool,
+    keep_days: float,
+    keep_size: float,
+    verbose: bool,
+) -> None:
+    """Run a standing master called NAME.
+
+    Keys are made at the first start. Sessions on this machine connect by NAME; copy client.json to other machines for
+    sessions and worker.json for workers, and keep both private.
+
+    However it ends, start it again in the same way, and its queries go on where they were: workers and sessions wait for it.
+    Ctrl-C, as `eventmill stop --shutdown`, ends its workers too.
+    """
+    from ..master.journal import Journal
+    from ..master.serve import Binding, Master
+
+    _log(verbose)
+    if no_journal and file is not None:
+        raise click.UsageError("either --journal or --no-journal")
+    keys = KeyFolder(folder) if folder else named(name)
+    if not keys.master.exists():
+        make_keys(keys.path, f"tcp://localhost:{DEFAULT_PORT}")
+    if port is None:
+        port = urlsplit(load_connection(keys.client).address).port or DEFAULT_PORT
+    journal = None
+    if not no_journal:
+        journal = Journal(file or keys.journal, round(keep_size * 1e9), keep_days * 86400)
+    running = Master(keys, Binding(interface, port, host), journal=journal)
+
+    def say(address: str) -> None:
+        click.echo(f"master {name!r} at {address}")
+        click.echo(f"  sessions:  eventmill.connect({str(keys.client)!r})")
+        click.echo(f"  workers:   eventmill worker {keys.worker}")
+        sys.stdout.flush()
+
+    running.run(on_ready=say)
+
+
+@main.command()
+@click.argument("connection", default="default")
+@click.option("--slots", type=click.IntRange(1, 4096), help="Slots (processes).  [default: the cores this job may use]")
+@click.option("--name", default="", help="What the master calls this worker.  [default: the host's name]")
+@click.option(
+    "--patience", default=600.0, show_default=True, help="Seconds to try to reach the master, also when it is gone."
+)
+@click.option(
+    "--walltime",
+    callback=_parsed_by(parse_seconds),
+    metavar="TIME",
+    help="When it has to be gone: seconds, 1h30m, or 2-12:00:00.  [default: what Slurm says, else no limit]",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(0.0, 1e6),
+    default=10.0,
+    show_default=True,
+    help="Seconds it takes at most to leave in good order; 0: leave at once.",
+)
+@click.option(
+    "--memory",
+    callback=_parsed_by(parse_size),
+    metavar="SIZE",
+    help="Memory a slot may take, as 4G or 400M.  [default: its part of what the batch system, cgroup or machine has]",
+)
+@click.option(
+    "--proxy-prefix",
+    envvar=PROXY_PREFIX,
+    metavar="URL",
+    help=f"Read root:// files through this site's cache or proxy, as root://cache.site:1094//  [or in {PROXY_PREFIX}]",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def worker(
+    connection: str,
+    slots: int | None,
+    name: str,
+    patience: float,
+    walltime: float | None,
+    grace: float,
+    memory: int | None,
+    proxy_prefix: str | None,
+    verbose: bool,
+) -> None:
+    """Work for a master. CONNECTION is its worker.json, or its name on the machine where it runs.
+
+    The worker connects outward only. It joins running queries at once. It may be ended at any time without harm to a result:
+    told to (Ctrl-C, SIGTERM), or near the end of its walltime, it hands on what it has not done, commits and leaves, so that
+    nothing is done twice; told again, it leaves at once. After a SIGKILL, what it had not committed is done again by others.
+    """
+    from ..worker.agent.serve import Worker
+    from ..worker.allocation.cores import usable_cores
+
+    _log(verbose)
+    if walltime is not None and walltime <= grace:
+        raise click.UsageError(
+            f"a walltime of {walltime:g} s leaves nothing but the {grace:g} s of --grace to leave in"
+        )
+    if walltime is None:
+        walltime = time_left(os.environ, time.time())
+    if proxy_prefix:
+        if not proxy_prefix.startswith(("root://", "roots://")):
+            raise click.UsageError(f"--proxy-prefix {proxy_prefix}: it must be like root://cache.site:1094//")
+        os.environ[PROXY_PREFIX] = proxy_prefix  # where slots look for it
+    file = find_file(connection, "worker")
+    Worker(
+        load_connection(file), slots or usable_cores(), name, patience,
+        walltime=walltime, grace=grace, file=file, memory=memory,
+    ).run()  # fmt: skip
+
+
+@main.command()
+@click.argument("target", default="default")
+def status(target: str) -> None:
+    """Show the workers and queries of a master. TARGET is its name, client.json or address."""
+    with _connect(target) as session:
+        workers = [_of_worker(info) for info in session.workers()]
+        queries = [_of_query(info) for info in session.queries()]
+        # What goes into a file or a pipe has no width to fit.
+        console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
+        console.print(_table(f"workers of {session.address}", _WORKERS, workers, console))
+        console.print(_table("queries", _QUERIES, queries, console))
+
+
+def _of_worker(info: WorkerInfo) -> list[str]:
+    usage = Report([info]).total
+    counts = (info.slots, info.busy, info.packets, info.entries)
+    costs = (f"{usage.efficiency:.0%}", f"{usage.waited:.1f} s", f"{usage.bytes_read / 1e6:,.0f} MB")
+    return [info.worker, info.host, str(info.pid), *(f"{count:,}" for count in counts), *costs]
+
+
+def _of_query(info: QueryInfo) -> list[str]:
+    account = info.account
+    counts = (f"{account.processed:,}", f"{'~' if account.estimated else ''}{account.total:,}")
+    return [info.query, info.name, info.owner, info.state, *counts, f"{info.seconds:.1f}"]
+
+
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> Table:
+    """A table that fits: of the columns, as many as there is room for, with a line that names the others."""
+    spared: list[str] = []
+    for spare in (*(heading for heading in _SPARED if heading in headings), None):
+        caption = f"in a wider terminal also: {', '.join(spared)}" if spared else None
+        table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+        for heading in headings:
+            if heading not in spared:
+                table.add_column(heading, justify="left" if heading in _WORDS else "right")
+        for row in rows:
+            table.add_row(*(cell for heading, cell in zip(headings, row, strict=True) if heading not in spared))
+        if spare is None or console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+            break
+        spared.append(spare)
+    return table
+
+
+@main.command()
+@click.argument("query", required=False)
+@_of_master
+@click.option("--abort", is_flag=True, help="Drop what is merged.")
+@click.option("--shutdown", is_flag=True, help="End the master itself, and its workers.")
+def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
+    """Stop QUERY and keep what is done, or end a master.
+
+    `eventmill status` has the numbers of queries; --shutdown ends the master itself, and its workers.
+    """
+    if (query is None) != shutdown:
+        raise click.UsageError("name a query to stop, or give --shutdown to end the master")
+    with _connect(target) as session:
+        if query is not None:
+            click.echo(_stop(session, query, keep=not abort))
+        else:
+            workers = len(session.workers())
+            session.shutdown()
+            counted = f"{workers} worker{'' if workers == 1 else 's'}"
+            click.echo(f"told the master at {session.address} and its {counted} to end")
+
+
+@main.command()
+@click.argument("query")
+@_of_master
+def remove(query: str, target: str) -> None:
+    """Have the master forget QUERY and its result.
+
+    It must be over; `eventmill status` has its number.
+    """
+    with _connect(target) as session:
+        session.remove(query)
+        click.echo(f"removed query {query} and its result")
+
+
+@main.command()
+@click.argument("worker")
+@_of_master
+def drain(worker: str, target: str) -> None:
+    """Let WORKER leave in good order.
+
+    It hands on what it has not done, commits and goes; `eventmill status` has its name.
+    """
+    with _connect(target) as session:
+        session.drain(worker)
+        click.echo(f"told {worker} to drain and leave")
+
+
+@main.command()
+@click.argument("name", default="default")
+@click.option("--new", is_flag=True, help="Make new keys: peers with the old ones are refused from the next start on.")
+@click.option(
+    "--address", default=f"tcp://localhost:{DEFAULT_PORT}", show_default=True, help="Where the master will be."
+)
+def keys(name: str, new: bool, address: str) -> None:
+    """Make or show the keys of the master called NAME."""
+    folder = named(name)
+    if new or not folder.master.exists():
+        make_keys(folder.path, address)
+        click.echo(f"made new keys for master {name!r}")
+    click.echo(f"master at {load_connection(folder.client).address}")
+    click.echo(f"  for sessions:  {folder.client}")
+    click.echo(f"  for workers:   {folder.worker}")
+
+
+@main.command()
+@click.option("--events", default=2_000_000, show_default=True, help="Events in the sample.")
+@click.option("--slots", type=click.IntRange(1, 1024), help="Worker slots.  [default: one a core]")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Where the sample is written.  [default: the user's cache]"
+)
+@click.option(
+    "--png",
+    type=click.Path(path_type=Path),
+    default=Path("dimuon.png"),
+    show_default=True,
+    callback=_writable,
+    help="Plot to save.",
+)
+def demo(events: int, slots: int | None, folder: Path | None, png: Path) -> None:
+    """Write a sample of events and watch a dimuon spectrum fill."""
+    from .demo import run
+
+    run(events, slots, folder, png)
+
+
+@main.command()
+@click.argument("profile", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--seed", default=0, show_default=True, help="Of all that is drawn at random.")
+@click.option("--png", type=click.Path(path_type=Path), help="Draw packets a worker and activity into this file.")
+def simulate(profile: Path, seed: int, png: Path | None) -> None:
+    """With these workers, when do I have it? Simulate a query.
+
+    PROFILE is a YAML file of workers and data (docs/simulator.md has examples), or the JSON of a finished query's report.
+    """
+    from ..simulation import profiles, simulator
+
+    if png is not None and (not png.parent.is_dir() or png.suffix not in (".png", ".pdf", ".svg")):
+        raise click.BadParameter(f"{png} is no .png, .pdf or .svg file in a folder that exists", param_hint="--png")
+    with _quiet():
+        outcome = simulator.simulate(profiles.load(profile), seed)
+    Console().print(outcome.table())
+    if png is not None:
+        outcome.draw(png)
+    if not outcome.complete:
+        raise SystemExit(1)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What happens to simulated workers is no news."""
+    log = logging.getLogger("eventmill")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _stop(session: Session, query: str, keep: bool) -> str:
+    """Stop a query and say in words what that did."""
+    from ..session.result import describe_account
+
+    known = {info.query: info for info in session.queries()}
+    session.stop(query, keep=keep)
+    if known[query].state in FINAL:
+        return f"query {query} was over already: {known[query].state}, {describe_account(known[query].account)}"
+    if not keep:
+        return f"aborted query {query} and dropped what was merged"
+    stopped = {info.query: info for info in session.queries()}.get(query, known[query])
+    return f"stopped query {query}, which keeps what is done; so far: {describe_account(stopped.account)}"
+
+
+def _connect(target: str) -> Session:
+    from ..session.connect import connect
+
+    return connect(target)
+
+
+def _log(verbose: bool) -> None:
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format=_FORMAT)
+
+
+if __name__ == "__main__":
+    main()

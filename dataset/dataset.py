@@ -1,0 +1,450 @@
+"""Datasets: which files, which trees and entries in them, and what is known beforehand. No data file is touched here.
+
+Whoever can look at a disk or a server gives `Dataset.expanded` a function that lists files.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import operator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from ..packetizer.call_costs import chunk_of
+from ..packetizer.listed_entries import Listing
+from ..protocol.errors import DatasetError
+from ..protocol.messages import File
+from ..protocol.values import Scalar
+from .entry_lists import listing_of, runs_of, shown
+from .friends import Friends
+from .masks import BRANCHES, Mask
+from .paths import has_pattern, is_one_file, key, names, split_tree
+from .shared_inputs import Supply, aliases_of, defaults_of
+
+MOST_ENTRIES = 10**18
+
+Path = str | os.PathLike[str]
+Spec = Path | Sequence[Path | tuple[Path, ...]] | Mapping[str, Any]
+ListFiles = Callable[[str], Sequence[str]]
+
+
+class Dataset:
+    """Named lists of files with the tree to read in each.
+
+    Args:
+        files: one of
+            - a path: a file, a folder (its `*.root` files), a URL (`root://`, `http://`), or a pattern of `*`, `?`,
+              `[...]`, and `**` for local folders of any depth; `path.root:Tree` names the tree too;
+            - a list of these; a tuple in it is one file, with all the paths that it can be read at (its replicas);
+            - `{path: tree}`, as uproot takes it;
+            - `{name: files}` with any of the above, for several datasets;
+            - a coffea fileset, `{name: {"files": ..., "metadata": {...}}}`, whose files are a list, or `{path: tree}`,
+              or `{path: {"object_path": tree, "num_entries": n, "steps": [[start, stop], ...]}}`.
+        tree: name of the tree where the file does not say; several names take every file once for each. Without any,
+            the only tree of a file is taken.
+        metadata: numbers, words and flags that go with every file, for analyses to read; `{name: {...}}` for the files
+            of one dataset.
+        max_entries: use only the first entries of the whole dataset, in the order of its files.
+        entries: entry lists, `{path: numbers}` for every file of the dataset, or the numbers for its only one: use no
+            other entries. Numbers are a list or array of them, in any order; a `range` or `slice`, or a list of these.
+        mask: use only events of good luminosity sections: the path of a golden JSON file, or a dict with what is in it,
+            `{"run": [[first, last], ...]}`. With an entry list too, both must allow an event.
+        mask_branches: the branches that have an event's run and luminosity section.
+        aliases: names for expressions over the columns, in Python with `np` and `ak`, or for other aliases:
+            `{"mu_pt": "Muon.pt", "ht": "ak.sum(Jet_pt, axis=1)"}`. They are used as branches are: in columnar functions,
+            by kernels (`def f(h, mu_pt): ...`), in `session.draw`.
+        friends: trees with more branches for the same entries, by name: `{"bdt": "scores.root:tree"}` for the only file,
+            `{"bdt": "{folder}/{stem}_scores.root:tree"}` for many (also `{name}` and `{dataset}`),
+            `{"bdt": {path: path of its friend}}`, or a function of a path. A branch of theirs is `events.bdt.score`,
+            `bdt_score` to kernels, and `score` where nothing else is called so.
+        defaults: what branches hold in files that do not have them: `{"Jet_btag": 0.0}`, a number for each event, or for
+            each element of its lists where `nJet`, or what other branches Jet_* have for it, tells how many there are.
+        chunk: entries that one call of an analysis gets, a number, or the least and the most; by default eventmill finds it.
+
+    Raises:
+        DatasetError: what is given is no description of files, or names a file twice; an entry list, a mask, an alias, a
+            friend or a default is none.
+
+    Example:
+        >>> Dataset({"signal": ["a.root"], "background": ["b.root:Other", "c.root"]}, tree="Events")
+        <Dataset of 3 files: signal (1), background (2)>
+        >>> Dataset("a.root", entries=[7, 3, 4]).files[0].listed
+        [3, 5, 7, 8]
+    """
+
+    _lists: dict[str, Listing | None] | None = None
+    """Entry lists by path, for as long as it is not known which files there are."""
+    chunk: tuple[int, int] | None = None
+    """The least and the most entries of a call, if they were given."""
+    _friends: Friends | None = None
+    """Which friends the files have, as long as these are not given to them."""
+
+    def __init__(
+        self,
+        files: Spec,
+        tree: str | Sequence[str] | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        max_entries: int | None = None,
+        entries: Any = None,
+        mask: Path | Mapping[Any, Any] | None = None,
+        mask_branches: tuple[str, str] = BRANCHES,
+        aliases: Mapping[str, str] | None = None,
+        friends: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        chunk: int | tuple[int, int] | None = None,
+    ) -> None:
+        self.chunk = None if chunk is None else chunk_of(chunk, DatasetError)
+        parts = _by_name(files)
+        shared, own = _split_metadata(metadata or {}, parts)
+        found: list[File] = []
+        for name, part in parts.items():
+            found += _parsed(part, _Defaults(name, _tree_names(tree), shared | own.get(name, {})))
+        self.files: tuple[File, ...] = _checked(found)
+        self.max_entries = None if max_entries is None else _count(max_entries, "max_entries")
+        packed = b"" if mask is None else _mask(mask, mask_branches).pack()
+        supply = Supply(packed, aliases_of(aliases), defaults_of(defaults))
+        _check_columns(supply, friends or {})
+        self.supply: tuple[bytes, ...] = supply.packed()
+        if friends:
+            self._friends = Friends(friends)
+        if entries is not None:
+            self._lists = _entry_lists(entries)
+            if all(is_one_file(file.path) for file in self.files):
+                self.files, self._lists = _with_lists(self._lists, self.files), None
+
+    @classmethod
+    def _of(cls, files: tuple[File, ...], max_entries: int | None, supply: tuple[bytes, ...]) -> Dataset:
+        """A dataset of these files; `supply` is what every slot needs with it, at most one thing."""
+        dataset = cls.__new__(cls)
+        dataset.files, dataset.max_entries, dataset.supply = files, max_entries, supply
+        return dataset
+
+    @classmethod
+    def of_files(cls, files: Iterable[File], of: Dataset | None = None) -> Dataset:
+        """A dataset of files that are described already: part `of` another, whose mask, columns and chunk sizes it has."""
+        dataset = cls._of(_checked(files), None, of.supply if of is not None else ())
+        dataset.chunk = of.chunk if of is not None else None
+        return dataset
+
+    def with_columns_of(self, other: Dataset) -> Dataset:
+        """This dataset with the aliases and defaults of another one.
+
+        Example:
+            >>> data = Dataset("a.root", aliases={"ht": "ak.sum(Jet_pt, axis=1)"})
+            >>> rest = Dataset("b.root").with_columns_of(data)
+        """
+        dataset = copy.copy(self)
+        dataset.supply = Supply(self.of_columns.mask, other.of_columns.aliases, other.of_columns.defaults).packed()
+        return dataset
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether analyses see more than the branches of its files: aliases, friends, or defaults."""
+        befriended = self._friends is not None or any(file.friends for file in self.files)
+        return befriended or (self.files[0].kind == "tree" and self.of_columns.is_about_columns)
+
+    @property
+    def of_columns(self) -> Supply:
+        """The aliases and defaults, and the mask, of a dataset of files."""
+        return Supply.unpack(self.supply[0]) if self.supply else Supply()
+
+    def expanded(self, list_files: ListFiles) -> Dataset:
+        """The dataset with patterns and folders replaced by the files they stand for.
+
+        Args:
+            list_files: gives the files of one path or pattern, in order; raises `DatasetError` when there are none.
+
+        Raises:
+            DatasetError: a pattern stands for no file, a file is named twice, or an entry list is of no file.
+        """
+        if self.files[0].kind != "tree":
+            return self
+        named: dict[str, list[str]] = {}
+        for path in dict.fromkeys(file.path for file in self.files if not file.replicas):
+            named[path] = list(list_files(path))
+            if not named[path]:
+                raise DatasetError(f"no file fits {path}")
+        found: list[File] = []
+        for file in self.files:
+            if file.replicas:
+                found.append(_with_replicas(file, list_files))
+            else:
+                found += _found(file, named[file.path])
+        files = _checked(found)
+        if self._lists is not None:
+            files = _with_lists(self._lists, files)
+        if self._friends is not None:
+            files = self._friends.given_to(files)
+        return Dataset._of(files, self.max_entries, self.supply)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __repr__(self) -> str:
+        names: dict[str, int] = {}
+        for file in self.files:
+            names[file.dataset] = names.get(file.dataset, 0) + 1
+        named = ", ".join(f"{name} ({count})" for name, count in names.items() if name)
+        return f"<Dataset of {len(self)} file{'' if len(self) == 1 else 's'}{': ' + named if named else ''}>"
+
+
+def _count(value: Any, what: str) -> int:
+    """A number of entries, also when it was written as 1e6 or is numpy's."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise DatasetError(f"{what} is {value!r}: it must be a whole number of entries") from None
+    if isinstance(value, bool) or not 0 <= count <= MOST_ENTRIES:
+        raise DatasetError(f"{what} is {value!r}: it must be a number from 0 to {MOST_ENTRIES:.0e}")
+    return count
+
+
+@dataclass(frozen=True)
+class _Defaults:
+    """What holds for those files of one dataset that do not say otherwise."""
+
+    name: str
+    trees: tuple[str, ...]
+    metadata: dict[str, Scalar]
+
+    @property
+    def where(self) -> str:
+        """For error messages."""
+        return f" of dataset {self.name!r}" if self.name else ""
+
+
+def _by_name(files: Any) -> dict[str, Any]:
+    """The datasets in what was given. A dict's keys are names, unless each of them is clearly a path."""
+    if not isinstance(files, Mapping):
+        return {"": files}
+    if files and all(isinstance(key, os.PathLike) or ".root" in str(key) or "*" in str(key) for key in files):
+        return {"": files}
+    return {str(name): part for name, part in files.items()}
+
+
+def _parsed(part: Any, defaults: _Defaults) -> Iterator[File]:
+    """The files of one dataset, in any of the forms it can have."""
+    if isinstance(part, str | os.PathLike):
+        yield from _one(part, None, defaults)
+    elif isinstance(part, Mapping) and "files" in part:
+        own = defaults.metadata | _plain(part.get("metadata") or {})
+        trees = _tree_names(part["treename"]) if part.get("treename") else defaults.trees
+        yield from _parsed(part["files"], replace(defaults, trees=trees, metadata=own))
+    elif isinstance(part, Mapping):
+        for path, about in part.items():
+            yield from _one(path, about, defaults)
+    elif isinstance(part, tuple):
+        raise DatasetError(
+            f"{part!r}{defaults.where}: for several files give a list; a tuple is one file with its replicas, "
+            "and belongs into the list of files: [(...), ...]"
+        )
+    elif isinstance(part, Iterable) and not isinstance(part, bytes):
+        for path in part:
+            yield from _one(path, None, defaults)
+    else:
+        raise DatasetError(f"expected a path, a list of paths or a dict{defaults.where}, not {part!r}")
+
+
+def _one(path: Any, about: Any, defaults: _Defaults) -> Iterator[File]:
+    """One path with what is said about it: nothing, the name of its tree, or coffea's description of a file."""
+    (where, tree), *others = [_path(each, defaults) for each in (path if isinstance(path, tuple) and path else (path,))]
+    _check_replicas(where, tree, others)
+    entries, listed = None, None
+    if isinstance(about, Mapping):
+        tree = about.get("object_path") or tree
+        entries = about.get("num_entries")
+        if entries is not None and (isinstance(entries, bool) or not isinstance(entries, int) or entries < 0):
+            raise DatasetError(f"file {where}{defaults.where}: num_entries is {entries!r}, not a number of entries")
+        listed = _steps(where, about.get("steps"), entries)
+    elif isinstance(about, str):
+        tree = about or tree
+    elif about is not None:
+        raise DatasetError(f"file {where}{defaults.where}: expected the name of a tree or a dict, not {about!r}")
+    for name in (tree,) if tree else defaults.trees:
+        yield File(
+            where, name, defaults.name, entries, defaults.metadata, replicas=[path for path, _ in others], listed=listed
+        )
+
+
+def _path(path: Any, defaults: _Defaults) -> tuple[str, str]:
+    """A path as a text, and the tree that it names."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise DatasetError(f"expected a path{defaults.where}, not {path!r}")
+    return split_tree(path) if isinstance(path, str) else (os.fspath(path), "")
+
+
+def _check_replicas(path: str, tree: str, others: Sequence[tuple[str, str]]) -> None:
+    for other, its_tree in others:
+        if its_tree != tree:
+            raise DatasetError(f"{path} and its replica {other} name different trees: say tree=... instead")
+    for each in (path, *(other for other, _ in others)) if others else ():
+        if has_pattern(each):
+            raise DatasetError(
+                f"{each} is a pattern: each replica of a file must be named, since it stands for one file"
+            )
+
+
+def _found(file: File, paths: Sequence[str]) -> list[File]:
+    """The files that a path or pattern stands for."""
+    if len(paths) == 1:
+        return [msgspec.structs.replace(file, path=paths[0])]
+    if file.listed is not None:
+        raise DatasetError(f"{file.path} has the entry list of one file, and stands for {len(paths)} files")
+    return [msgspec.structs.replace(file, path=path, entries=None) for path in paths]
+
+
+def _with_replicas(file: File, list_files: ListFiles) -> File:
+    """A file with the paths of its replicas as they are used. One that is not to be seen from here may be from a worker."""
+    paths, errors = list[str](), list[DatasetError]()
+    for path in (file.path, *file.replicas):
+        try:
+            found = list_files(path)
+        except DatasetError as error:
+            errors.append(error)
+            found = [path]
+        if len(found) != 1:
+            raise DatasetError(f"{path} stands for {len(found)} files: a replica is one file")
+        paths += found
+    if len(errors) == len(paths):
+        raise errors[0]
+    return msgspec.structs.replace(file, path=paths[0], replicas=paths[1:])
+
+
+# --- which entries ----------------------------------------------------------------------------------------------------
+
+
+def _steps(path: str, steps: Any, entries: int | None) -> list[int] | None:
+    """The runs that a fileset's steps name, or None if these are all entries: eventmill cuts files by itself.
+
+    No steps at all say that nothing of the file is meant: coffea's `slice_chunks` leaves such files.
+    """
+    if steps is None:
+        return None
+    try:
+        pairs = sorted((_count(start, "a step"), _count(stop, "a step")) for start, stop in steps)
+        listing = Listing([bound for start, stop in pairs if start != stop for bound in (start, stop)])
+    except (TypeError, ValueError, DatasetError):
+        raise DatasetError(
+            f"the steps of {path} are {shown(steps)}: they must be [start, stop] of entries, none of them twice"
+        ) from None
+    if entries is not None and listing.end > entries:
+        raise DatasetError(f"the steps of {path} go to entry {listing.end}, but its num_entries is {entries}")
+    return None if entries == len(listing) else runs_of(listing, path)
+
+
+def _mask(mask: Any, branches: Any) -> Mask:
+    if isinstance(branches, str) or len(branches) != 2 or not all(isinstance(name, str) for name in branches):
+        raise DatasetError(
+            f"mask_branches is {branches!r}: it must be two names, of the run and the luminosity section"
+        )
+    if isinstance(mask, str | os.PathLike):
+        return Mask.from_file(mask, tuple(branches))
+    return Mask(mask, tuple(branches))
+
+
+def _check_columns(supply: Supply, friends: Any) -> None:
+    """Raise `DatasetError` where one name would mean two things."""
+    for name in supply.aliases:
+        if name in supply.defaults:
+            raise DatasetError(f"{name} is an alias, and has a default too: an alias needs none")
+        if name in friends:
+            raise DatasetError(f"{name} is an alias, and a friend is called so too: give one of them another name")
+
+
+def _entry_lists(entries: Any) -> dict[str, Listing | None]:
+    """Entry lists by path; "" is the only file, whatever it is called. None is that of all entries."""
+    if isinstance(entries, Mapping):
+        odd = [path for path in entries if not isinstance(path, str | os.PathLike) or not os.fspath(path)]
+        if odd:
+            raise DatasetError(f"entries has a list for {odd[0]!r}, where the path of a file should be")
+        return {os.fspath(path): listing_of(numbers, os.fspath(path)) for path, numbers in entries.items()}
+    return {"": listing_of(entries)}
+
+
+def _with_lists(lists: Mapping[str, Listing | None], files: Sequence[File]) -> tuple[File, ...]:
+    """Files with their entry lists, which are given by path; "" is that of the only file."""
+    if "" in lists:
+        if len(files) != 1:
+            raise DatasetError(
+                f"the entry list is of one file, and the dataset has {len(files)}: give {{path: numbers}}, for each of them"
+            )
+        lists = {files[0].path: lists[""]}
+    by_key = {key(path): listing for path, listing in lists.items()}
+    called = [names(file) for file in files]
+    known = set().union(*called)
+    for path in lists:
+        if key(path) not in known:
+            near = difflib.get_close_matches(key(path), [file.path for file in files], n=1, cutoff=0.0)
+            raise DatasetError(f"the entry list is of {path}, which is not in the dataset; the nearest is {near[0]}")
+    return tuple(_with_list(file, by_key, its_names) for file, its_names in zip(files, called, strict=True))
+
+
+def _with_list(file: File, lists: Mapping[str, Listing | None], names: list[str]) -> File:
+    found = [lists[name] for name in names if name in lists]
+    if not found:
+        raise DatasetError(
+            f"{file.path} has no entry list: give range(0) for it to use none of its entries, slice(None) to use all"
+        )
+    if len(found) > 1:
+        raise DatasetError(f"{file.path} has {len(found)} entry lists")
+    if found[0] is None:
+        return file
+    listing = found[0] if file.listed is None else found[0] & Listing(file.listed)
+    return msgspec.structs.replace(file, listed=runs_of(listing, file.path))
+
+
+def _tree_names(tree: str | Sequence[str] | None) -> tuple[str, ...]:
+    if tree is None or isinstance(tree, str):
+        return (tree or "",)
+    if not isinstance(tree, Iterable) or not all(isinstance(name, str) for name in tree):
+        raise DatasetError(f"tree is {tree!r}: it must be a name, or a list of names")
+    return tuple(tree) or ("",)
+
+
+def _split_metadata(
+    metadata: Mapping[str, Any], parts: Mapping[str, Any]
+) -> tuple[dict[str, Scalar], dict[str, dict[str, Scalar]]]:
+    """Metadata of all files, and by the name of a dataset."""
+    own = {name: _plain(value) for name, value in metadata.items() if name in parts and isinstance(value, Mapping)}
+    return _plain({key: value for key, value in metadata.items() if key not in own}), own
+
+
+def _plain(metadata: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Metadata that can travel: words, numbers, flags. numpy's numbers become Python's."""
+    plain: dict[str, Scalar] = {}
+    for name, given in metadata.items():
+        value = given.item() if getattr(given, "shape", None) == () else given
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise DatasetError(f"metadata {name!r} is {given!r}: whole numbers must fit into 64 bits")
+        if isinstance(value, Mapping):
+            raise DatasetError(f"metadata for {name!r}, but there is no dataset of that name")
+        if not isinstance(value, Scalar):
+            raise DatasetError(
+                f"metadata {name!r} is {given!r}: only words, numbers and flags can travel with a file,"
+                " or a dict of them under the name of a dataset"
+            )
+        plain[str(name)] = value
+    return plain
+
+
+def _checked(files: Iterable[File]) -> tuple[File, ...]:
+    """The files, if there are any and none is there twice."""
+    found = tuple(files)
+    if not found:
+        raise DatasetError("the dataset is empty: it names no files")
+    seen: set[tuple[str, str]] = set()
+    for file in found:
+        for path in (file.path, *file.replicas):
+            if (path, file.tree) in seen:
+                tree = f" with tree {file.tree}" if file.tree else ""
+                raise DatasetError(f"{path}{tree} is in the dataset twice: its events would count twice")
+            seen.add((path, file.tree))
+    return found

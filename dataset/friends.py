@@ -1,0 +1,129 @@
+"""Friend trees: more branches for the entries of a dataset's files, in other trees of as many entries."""
+
+from __future__ import annotations
+
+import difflib
+import keyword
+import os
+import string
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ..analysis.expressions import LIBRARIES
+from ..protocol.errors import DatasetError
+from ..protocol.messages import File, Friend
+from .paths import has_pattern, key, names, split_tree
+
+Rule = str | os.PathLike[str] | Mapping[Any, Any] | Callable[[str], Any]
+MOST_FRIENDS = 10
+PLACES = ("stem", "name", "folder", "dataset")
+"""What a rule can say of the file whose friend is meant: its name without and with ending, its folder, its dataset."""
+
+
+class Friends:
+    """Rules that tell each file's friends.
+
+    Args:
+        rules: by the friend's name a path, `scores.root:tree`, for the only file of a dataset; a path with places to be
+            filled in, `{folder}/{stem}_scores.root:tree` (see `PLACES`); `{path: path of the friend}`; or a function of
+            a path that gives that of the friend.
+
+    Raises:
+        DatasetError: a name or a rule is none.
+
+    Example:
+        >>> [file] = Friends({"bdt": "{folder}/{stem}_bdt.root:scores"}).given_to([File("/data/a.root", "Events")])
+        >>> file.friends
+        {'bdt': Friend(path='/data/a_bdt.root', tree='scores')}
+    """
+
+    def __init__(self, rules: Any) -> None:
+        if not isinstance(rules, Mapping) or len(rules) > MOST_FRIENDS:
+            raise DatasetError(
+                f'friends is {rules!r:.200}: it must be a dict, {{"bdt": "scores.root:tree"}}, of at most {MOST_FRIENDS}'
+            )
+        for name, rule in rules.items():
+            check_name(name, "a friend")
+            _check_rule(name, rule)
+        self._rules: dict[str, Rule] = dict(rules)
+
+    def given_to(self, files: Sequence[File]) -> tuple[File, ...]:
+        """The files with their friends.
+
+        Raises:
+            DatasetError: a file has none, a rule is for one file and there are several, or it names a file that the
+                dataset does not have.
+        """
+        known = dict.fromkeys(name for file in files for name in names(file))
+        finders = {name: _finder(name, rule, known, files) for name, rule in self._rules.items()}
+        return tuple(
+            msgspec.structs.replace(
+                file, friends={name: _friend(name, find(file), file) for name, find in finders.items()}
+            )
+            for file in files
+        )
+
+
+def check_name(name: Any, what: str) -> None:
+    """Raise `DatasetError` if a name is no word that analyses can use for a column, or means something else there."""
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        raise DatasetError(f"{what} is called {name!r}: it must be a name that Python can read, such as mu_pt")
+    if name in LIBRARIES:
+        raise DatasetError(f"{what} is called {name}, which is taken in expressions: give it another name")
+
+
+def _check_rule(name: str, rule: Any) -> None:
+    if isinstance(rule, str):
+        try:
+            places = [place for _, place, _, _ in string.Formatter().parse(rule) if place is not None]
+        except ValueError as error:
+            raise DatasetError(f"the friend {name} is in {rule!r}, which cannot be read: {error}") from None
+        wrong = [place for place in places if place not in PLACES]
+        if wrong:
+            raise DatasetError(
+                f"the friend {name} is in {rule!r}, and {{{wrong[0]}}} means nothing there: "
+                f"there are {', '.join(f'{{{place}}}' for place in PLACES)}"
+            )
+    elif not isinstance(rule, os.PathLike | Mapping) and not callable(rule):
+        raise DatasetError(f"the friend {name} is in {rule!r}: that must be a path, a dict of paths, or a function")
+
+
+def _finder(name: str, rule: Rule, known: Mapping[str, None], files: Sequence[File]) -> Callable[[File], Any]:
+    """A function that tells a file's friend."""
+    if isinstance(rule, Mapping):
+        by_key = {key(os.fspath(path)): friend for path, friend in rule.items()}
+        for path in by_key:
+            if path not in known:
+                [near] = difflib.get_close_matches(path, list(known), n=1, cutoff=0.0)
+                raise DatasetError(
+                    f"the friend {name} is of {path}, which is not in the dataset; the nearest is {near}"
+                )
+        return lambda file: next((by_key[path] for path in names(file) if path in by_key), None)
+    if callable(rule):
+        return lambda file: rule(file.path)
+    path = os.fspath(rule)
+    if "{" in path and isinstance(rule, str):
+        return lambda file: path.format(**_places(file))
+    if len({file.path for file in files}) > 1:
+        raise DatasetError(
+            f"the friend {name} is in {path}, one file, and the dataset has {len(files)}: say where each has its friend, "
+            "as in '{folder}/{stem}_scores.root:tree', or give {path: path of the friend}"
+        )
+    return lambda _: path
+
+
+def _places(file: File) -> dict[str, str]:
+    folder, _, name = file.path.rpartition("/")
+    return {"stem": name.removesuffix(".root"), "name": name, "folder": folder or ".", "dataset": file.dataset}
+
+
+def _friend(name: str, found: Any, file: File) -> Friend:
+    if not isinstance(found, str | os.PathLike) or not os.fspath(found):
+        none = found is None
+        raise DatasetError(f"{file.path} has no friend {name}" + ("" if none else f": {found!r} is no path"))
+    path, tree = split_tree(os.fspath(found))
+    if has_pattern(path):
+        raise DatasetError(f"the friend {name} of {file.path} is in {path}: a pattern is no file")
+    return Friend(key(path), tree)

@@ -1,0 +1,117 @@
+"""What every slot needs to know of a dataset beside its files: a mask, aliases, and values for what is missing."""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ..analysis.expressions import Expression
+from ..protocol.codec import Buffer
+from ..protocol.errors import AnalysisError, DatasetError
+from ..protocol.values import Word, Words
+from .friends import check_name
+
+MOST = 10_000
+"""Aliases, and values for missing branches, that a dataset can have."""
+
+
+class Default(msgspec.Struct, frozen=True, array_like=True):
+    """What a branch holds in files that do not have it, and numpy's name of its type."""
+
+    value: bool | int | float
+    kind: Word
+
+
+class Supply(msgspec.Struct, frozen=True):
+    """What travels with a query over files, if there is anything of it.
+
+    Attributes:
+        mask: as `Mask.pack` packs it; empty for none.
+        aliases: names for expressions of columns.
+        defaults: what the branches that some files do not have hold there.
+
+    Example:
+        >>> packed = Supply(aliases=aliases_of({"ht": "ak.sum(Jet_pt, axis=1)"})).packed()
+        >>> Supply.unpack(packed[0]).aliases["ht"]
+        'ak.sum(Jet_pt, axis=1)'
+        >>> Supply().packed()
+        ()
+    """
+
+    mask: bytes = b""
+    aliases: dict[Word, Words] = {}
+    defaults: dict[Word, Default] = {}
+
+    @classmethod
+    def unpack(cls, packed: Buffer) -> Supply:
+        """What `packed` has packed. Raises `msgspec.MsgspecError` for anything else."""
+        return _decoder.decode(packed)
+
+    def packed(self) -> tuple[bytes, ...]:
+        """The frames in which it travels: one, or none if there is nothing in it."""
+        return (msgspec.msgpack.encode(self),) if self.mask or self.is_about_columns else ()
+
+    @property
+    def is_about_columns(self) -> bool:
+        """Whether it makes columns that the files do not have."""
+        return bool(self.aliases or self.defaults)
+
+
+_decoder = msgspec.msgpack.Decoder(Supply)
+
+
+def aliases_of(aliases: Any) -> dict[str, str]:
+    """Aliases as they travel.
+
+    Raises:
+        DatasetError: a name cannot be used, an expression cannot be read, or aliases name each other in a circle.
+    """
+    names = _named(aliases, "aliases", '{"ht": "ak.sum(Jet_pt, axis=1)"}')
+    used: dict[str, tuple[str, ...]] = {}
+    for name, text in names.items():
+        check_name(name, "an alias")
+        if not isinstance(text, str):
+            raise DatasetError(
+                f"the alias {name} is {text!r}: it must be an expression, such as 'ak.sum(Jet_pt, axis=1)'"
+            )
+        try:
+            used[name] = Expression(text).names
+        except AnalysisError as error:
+            raise DatasetError(f"the alias {name}: {error}") from None
+    try:
+        list(graphlib.TopologicalSorter(used).static_order())
+    except graphlib.CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        raise DatasetError(f"aliases name each other in a circle: {circle}") from None
+    return names
+
+
+def defaults_of(defaults: Any) -> dict[str, Default]:
+    """Values for branches that some files do not have, as they travel.
+
+    Raises:
+        DatasetError: one of them is no number or flag.
+    """
+    names = _named(defaults, "defaults", '{"Jet_btag": 0.0}')
+    return {name: _default(name, value) for name, value in names.items()}
+
+
+def _named(given: Any, what: str, example: str) -> dict[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) and name for name in given):
+        raise DatasetError(f"{what} is {given!r:.200}: it must be a dict of names, as in {what}={example}")
+    if len(given) > MOST:
+        raise DatasetError(f"{len(given)} {what} are more than {MOST}")
+    return dict(given)
+
+
+def _default(name: str, value: Any) -> Default:
+    array = np.asarray(value)
+    if array.shape or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8 or array.dtype == np.float16:
+        raise DatasetError(f"the default of {name} is {value!r}: it must be a number or a flag, such as np.float32(0)")
+    return Default(array.item(), array.dtype.name)

@@ -1,0 +1,81 @@
+"""What a field is called that an analysis asks for by a name that is not there."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from typing import Any
+
+import awkward as ak
+
+from ..analysis.expressions import nearest
+from ..protocol.errors import DatasetError
+
+_NO_FIELD = re.compile(r"no field (?:named )?'([^']+)'")
+"""How awkward says so."""
+_MOST_NAMED = 12
+"""Fields that are named all; of more, those that are most like it."""
+
+
+def missing_field(error: Exception, events: ak.Array) -> Exception | None:
+    """The error of an analysis of some events that awkward raised for a field, or method, that is not there: with the
+    names that are. None for all others.
+
+    What concerns the events themselves has the attribute `missing_column`, as `DatasetError` has.
+    """
+    said = _NO_FIELD.search(str(error))
+    array = _asked(error)
+    if said is None or array is None or said[1] in array.fields:
+        return None
+    name, fields = said[1], array.fields
+    told: Any = type(error)(_text(name, array, events))
+    if fields == events.fields and not hasattr(ak, name):
+        told.missing_column = name
+    found: Exception = told
+    return found
+
+
+def check_readable(source: Any, error: Exception, entry: int) -> None:
+    """Raise the `DatasetError` that says why a column cannot be read, if that is why the events have no field of its name.
+
+    Args:
+        source: what the events came from.
+        error: as `missing_field` returns it, or any other.
+        entry: one of the events.
+    """
+    name = getattr(error, "missing_column", "")
+    if not name or name not in source.names:  # to ask for it would count as a column that the analysis needs
+        return
+    try:
+        source.array(name, entry, entry)
+    except DatasetError as reason:
+        if not reason.missing_column:
+            raise reason from None
+
+
+def _text(name: str, array: ak.Array, events: ak.Array) -> str:
+    if hasattr(ak, name):
+        return f"awkward arrays have no method {name}: write ak.{name}(...)"
+    if not array.fields:
+        return f"an array of {ak.type(array).content} has no {name}"
+    if array.fields == events.fields:
+        return f"the events have no {name}{nearest(name, events.fields)}"
+    few = len(array.fields) <= _MOST_NAMED
+    its = f"; it has {', '.join(array.fields)}" if few else nearest(name, array.fields)
+    return f"{_group(array.fields, events.fields)} has no {name}{its}"
+
+
+def _group(fields: list[str], names: list[str]) -> str:
+    """What the events call records with these fields. Nothing is made for it: in a search for bad events this is often."""
+    known = set(names)
+    groups = (name for name in names if all({f"{name}_{field}", f"{name}.{field}"} & known for field in fields))
+    return next(groups, "the record")
+
+
+def _asked(error: BaseException) -> ak.Array | None:
+    """The array that was asked for something when the error was raised, the innermost one; None if there was none."""
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        array = frame.f_locals.get("self")
+        found = array if isinstance(array, ak.Array | ak.Record) else found
+    return found

@@ -1,0 +1,96 @@
+"""Opening files: by uproot, or without a look at their metadata where their layout was told."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..protocol.errors import DatasetError
+from .rntuple.ntuples import Ntuple
+from .shared_layout import SharedLayout
+from .storage.credentials import Wallet
+from .storage.local import LocalSource
+from .storage.sources import Counts, HTTPAhead, source_class
+from .ttree import interpretations  # noqa: F401  # by which uproot reads what is opened here
+from .ttree.cpp_classes import FileOfItsOwnClasses
+from .ttree.streamer_parser import Tree
+
+log = logging.getLogger(__name__)
+
+SMALLEST = 100
+"""Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
+
+
+def opened(path: str, timeout: float, wallet: Wallet | None) -> Any:
+    """A ROOT file as uproot's root directory; it is checked to be whole, as far as its size says.
+
+    Raises what uproot and its sources raise.
+    """
+    handler = source_class(path)
+    path, options = _options(path, timeout, wallet)
+    file = FileOfItsOwnClasses(path, handler=handler, object_cache=None, array_cache=None, **options)
+    try:
+        end = file.fEND
+        if handler is not HTTPAhead and file.source.num_bytes < end:
+            size = file.source.num_bytes
+            raise ValueError(f"it has {size} bytes of {end}: it was not written, or not copied, to its end")
+        return file.root_directory
+    except BaseException:
+        file.close()
+        raise
+
+
+def check_closed(directory: Any, path: str) -> None:
+    """Check that the writer of a file has closed it, for a file that lacks the tree looked for.
+
+    The list of keys and that of free segments are written on closing. While either is missing ROOT takes the file for one
+    "probably not closed", too, and searches all of it for keys; uproot finds the keys that were listed, or none.
+
+    Args:
+        directory: uproot's root directory of the file.
+        path: where the file is, for the error.
+
+    Raises:
+        DatasetError: it was not closed.
+    """
+    file = directory.file
+    if directory.fSeekKeys <= file.fBEGIN or file.fSeekFree <= file.fBEGIN:
+        raise DatasetError(
+            f"{path} was not closed: its writer died, or is still writing it, and it has no whole list of what is in it. "
+            "ROOT may recover what was saved: open it with TFile::Open and write CloneTree() of its tree to a new file"
+        ) from None
+
+
+def told(
+    layout: bytes, path: str, timeout: float, wallet: Wallet | None
+) -> tuple[Counts | LocalSource, SharedLayout, Tree | Ntuple] | None:
+    """A file's bytes and its tree, of which nothing is read: `layout` says it all. None if it is that of another file.
+
+    Raises what the source of the bytes raises.
+    """
+    try:
+        shared = SharedLayout.unpacked(layout)
+        described = shared.description()
+    except ValueError as error:
+        log.warning("the layout that came for %s is of no use: %s", path.partition("?")[0], error)
+        return None
+    handler = source_class(path)
+    path, options = _options(path, timeout, wallet)
+    source: Counts | LocalSource = handler(path, ends=False, **options)
+    if source.stamp == shared.stamp:
+        return source, shared, described
+    source.__exit__(None, None, None)
+    return None
+
+
+def _options(path: str, timeout: float, wallet: Wallet | None) -> tuple[str, dict[str, Any]]:
+    """Where a file is read, and what its source is to know."""
+    if "://" in path:
+        return path, {"timeout": max(1, round(timeout)), "wallet": wallet}
+    local = Path(path).expanduser()
+    if local.is_dir():
+        raise IsADirectoryError("it is a folder")
+    if local.stat().st_size < SMALLEST:
+        raise ValueError("it is too short for a ROOT file")
+    return str(local), {}

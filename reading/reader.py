@@ -1,0 +1,617 @@
+"""One open file: its layout, and its columns by range of entries.
+
+A reader opens a file once and is kept, so that the packets of a file that a slot works on in turn cost no new opening.
+Plain branches go through `baskets`, or `pages` in an RNTuple; everything else (vectors of vectors, objects) through
+uproot, whose awkward arrays are taken apart into columns here. Whatever goes wrong with a file comes out as a
+`DatasetError` that names the file and says what to do.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import uproot
+from uproot.exceptions import KeyInFileError
+
+from ..analysis.expressions import nearest
+from ..protocol.errors import DatasetError
+from .awkward_forms import branch_form, field_forms, plain_form, type_text
+from .columns import Column, Flat, Jagged, Strings
+from .lazy_events import LazyEvents, layout_of
+from .lazy_property import kept
+from .opening import check_closed, opened, told
+from .read_errors import explained
+from .rntuple.clusters import Clusters, read
+from .rntuple.ntuples import Ntuple
+from .rntuple.pages import Pages
+from .shared_layout import SharedLayout
+from .storage.credentials import Wallet
+from .storage.local import LocalSource, Range
+from .storage.sources import Counts, ReadAhead, Traffic, XRootDAhead
+from .ttree.basket_layout import Branch, basket_edges
+from .ttree.baskets import Baskets, IrregularError
+from .ttree.branches import Named, by_name
+from .ttree.streamer_parser import Tree, order_of, parsed
+
+MOST_CLUSTERS = 1000
+"""A layout travels in a message: of more boundaries, evenly chosen ones are kept."""
+
+Place = tuple[str, str, Wallet | None]
+"""What tells an open file from others: its path, its tree, and what is shown to its server."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileLayout:
+    """What has to be known of a file to cut it into packets.
+
+    Attributes:
+        entries: entries of the tree.
+        clusters: entries at which reading is best cut, ascending, from 0 to `entries` inclusive (0 if empty).
+        tree: name of the tree within the file.
+        identity: as `Reader.identity`.
+    """
+
+    entries: int
+    clusters: tuple[int, ...]
+    tree: str
+    identity: str
+
+
+class Reader:
+    """A tree of a file, open for reading.
+
+    Args:
+        path: a local path, or a root:// or http(s):// address.
+        tree: name of a TTree or RNTuple, with its folders; "" takes the only one in the file.
+        timeout: seconds that a remote file's server may take to answer one request.
+        wallet: what to show to servers; by default what is found in the environment.
+        layout: what another slot has told of the file (`news`): its metadata are not read then.
+
+    Raises:
+        DatasetError: there is no such file, it is not a whole ROOT file, or it has no such tree.
+
+    Example:
+        >>> reader = Reader("root://host//store/run1.root", "Events")                       # doctest: +SKIP
+        >>> reader.read(["Muon_pt", "MET_pt"], 0, reader.layout(None).entries)              # doctest: +SKIP
+    """
+
+    def __init__(
+        self, path: str, tree: str = "", timeout: float = 30.0, wallet: Wallet | None = None, layout: bytes = b""
+    ) -> None:
+        self.path = path.partition("?")[0] if "://" in path else path
+        """As others may see it: what follows a `?` may be a token."""
+        self.opened = time.monotonic()
+        self.identity = ""
+        """Changes when the file is replaced by another one of the same name: its UUID and size."""
+        self.touched: set[str] = set()
+        """Names of the branches that have been read since the last call of `events`."""
+        self._weights: dict[tuple[str, ...], float] = {}
+        self._opening = path, timeout, wallet
+        try:
+            with explained(self.path, "cannot be opened"):
+                known = told(layout, *self._opening) if layout else None
+                if known is None:
+                    self.source: Counts | LocalSource = self.directory.file.source
+                    self.tree = self._only_tree() if tree == "" else tree
+                    self.identity = _identity(self.directory)
+                    self._described = self._description()
+                else:
+                    self.source, shared, self._described = known
+                    self.tree, self.identity = shared.tree, shared.identity
+                self._is_news = known is None
+                self.is_rntuple = isinstance(self._described, Ntuple)
+                self.baskets = self._short_way()
+                self.entries = self._number_of_entries()
+        except BaseException:
+            self.close()
+            raise
+
+    def _short_way(self) -> Baskets | Pages:
+        """What reads the plain branches, without uproot's interpretations."""
+        if isinstance(self._described, Ntuple):
+            return Pages(self.source, self._described)
+        return Baskets(self.source, self.names, None if self._described is None else self._described.branches)
+
+    def _number_of_entries(self) -> int:
+        return int(self._tree.num_entries) if self._described is None else self._described.entries
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes asked for from the file so far, compressed as they are."""
+        return self.traffic.bytes_read
+
+    @kept
+    def directory(self) -> Any:
+        """The file as uproot has it. Who was told its layout opens it only for what is not plain."""
+        with explained(self.path, "cannot be opened"):
+            directory = opened(*self._opening)
+        if self.identity not in ("", _identity(directory)):
+            directory.close()
+            raise DatasetError(f"{self.path} has changed since it was opened: submit the query again")
+        return directory
+
+    def news(self) -> bytes:
+        """The file's layout, to be told to other slots, once; nothing if it came from them, or cannot be told."""
+        if not self._is_news or self._described is None or self.source.stamp is None:
+            return b""
+        self._is_news = False
+        try:
+            return SharedLayout.of(self.tree, self._described, self.identity, self.source.stamp).packed()
+        except ValueError:  # too much to be told
+            return b""
+
+    @property
+    def readers(self) -> list[Reader]:
+        """As `View.readers`: itself."""
+        return [self]
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the file is read over a network, as far as its address tells."""
+        return not isinstance(self.source, LocalSource)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has been asked for so far, and how long it took."""
+        sources = [self.source]
+        if "directory" in self.__dict__ and self.directory.file.source is not self.source:  # uproot had to open it, too
+            sources.append(self.directory.file.source)
+        return Traffic.of(Traffic(it.requests, it.bytes_read, it.waited, it.latency) for it in sources)
+
+    @kept
+    def names(self) -> Mapping[str, Any]:
+        """All branches (fields, in an RNTuple) by name, as `branches.by_name`."""
+        if isinstance(self._described, Ntuple):
+            return Named(self._described.names, self.branch)
+        if self._described is not None:
+            return Named(self._described.branches, self.branch)
+        return by_name(self._tree)
+
+    @kept
+    def _tree(self) -> Any:
+        """The tree as uproot has it: only what is not plain needs that."""
+        with explained(self.path, "cannot be opened"):
+            return self._find_tree(self.tree)
+
+    @kept
+    def keeping(self) -> Any:
+        """The file's directory for others to take trees from, again and again: with 1,500 branches, each time takes a second
+        where none is kept.
+        """
+        self.directory.file.object_cache = {}
+        return self.directory
+
+    def branch(self, name: str) -> Any:
+        """A branch (a field, in an RNTuple) as uproot has it."""
+        with explained(self.path, "cannot be read"):
+            if isinstance(self._described, Ntuple):
+                return self._tree.all_fields[self._described.names[name]]
+            return self._tree[name]
+
+    def _description(self) -> Tree | Ntuple | None:
+        """What the tree says of itself, if that is said in the usual way."""
+        try:
+            key = self.directory.key(self.tree)
+        except KeyInFileError:
+            return None
+        if key.fClassName == "ROOT::RNTuple":
+            return Ntuple.read(self.source, self._tree.members)
+        if key.fClassName != "TTree":
+            return None
+        chunk, _ = key.get_uncompressed_chunk_cursor()
+        return parsed(bytes(chunk.raw_data), key.fKeylen)
+
+    @property
+    def uuid(self) -> str:
+        """The file's UUID, as it says of itself."""
+        return self.identity.partition(":")[0]
+
+    @kept
+    def order(self) -> str:
+        """As `trees.Tree.order`."""
+        if self._described is not None:
+            return self._described.order if isinstance(self._described, Tree) else ""
+        with explained(self.path, "cannot be read"):
+            chunk, _ = self.directory.key(self.tree).get_uncompressed_chunk_cursor()
+            return order_of(self._tree.member("@fBits"), b"TTreeIndex" in bytes(chunk.raw_data))  # uproot skips it
+
+    @kept
+    def tree_aliases(self) -> dict[str, str]:
+        """The aliases that the tree itself has (`TTree::SetAlias`), in the syntax of ROOT."""
+        described = self._described
+        has_none = self.is_rntuple if not isinstance(described, Tree) else not described.has_aliases
+        with explained(self.path, "cannot be read"):
+            return {} if has_none else dict(self._tree.aliases)
+
+    def types(self, branches: Iterable[str]) -> dict[str, str]:
+        """The types of branches' values in an event, as awkward writes them: `float32`, `var * float32`."""
+        with explained(self.path, "cannot be read"):
+            forms = self._forms([self._known(name) for name in branches])
+        return {name: "unknown" if form is None else type_text(form) for name, form in forms.items()}
+
+    def is_current(self, since: float) -> bool:
+        """Whether the path still means the file that is open here, as far as its time and size tell.
+
+        A local file is looked at each time; a server is asked only if the file was opened before `since`
+        (`time.monotonic()`), and one that cannot be asked is taken to have another file by now.
+        """
+        source = self.source
+        asked = time.monotonic()
+        if not isinstance(source, LocalSource) and self.opened >= since:
+            return True
+        current = isinstance(source, LocalSource | XRootDAhead) and source.is_current()
+        if current:
+            self.opened = asked
+        return current
+
+    def check_unchanged(self) -> None:
+        """Raise `DatasetError` when somebody has written to the file since it was opened, as far as a local disk tells:
+        what was read meanwhile may be of the old file, the new one, or both.
+        """
+        source = self.source
+        if isinstance(source, LocalSource) and not source.is_unchanged():
+            raise DatasetError(f"{self.path} was written to while it was read: submit the query again")
+
+    def close(self) -> None:
+        """Close the file. What has been read stays valid; lazy columns not read by then do not."""
+        if "source" in self.__dict__:
+            self.source.__exit__(None, None, None)
+        if "directory" in self.__dict__:
+            self.directory.close()
+
+    # --- the packets' view --------------------------------------------------------------------------------------------
+
+    def layout(self, branches: Sequence[str] | None = None) -> FileLayout:
+        """The file's entries and the boundaries that its baskets have in common.
+
+        Args:
+            branches: those that will be read; None for all.
+        """
+        names = list(self.names) if branches is None else [self._known(name) for name in branches]
+        with explained(self.path, "cannot be read"):
+            edges = self.baskets.edges if isinstance(self.baskets, Pages) else self._common_edges(names)
+        if len(edges) > MOST_CLUSTERS:
+            edges = edges[np.linspace(0, len(edges) - 1, MOST_CLUSTERS).round().astype(np.int64)]
+        return FileLayout(self.entries, tuple(edges.tolist()), self.tree, self.identity)
+
+    def _common_edges(self, names: list[str]) -> Any:
+        common = np.array([0, self.entries], dtype=np.int64)
+        edges = [edges for name in names if (edges := self._edges(name)) is not None]
+        if edges:
+            common = np.union1d(common, functools.reduce(np.intersect1d, edges))
+        return common[common <= self.entries]
+
+    def _edges(self, name: str) -> Any:
+        """The first entry of each basket of a branch, and the entry after the last; None if it has no data of its own."""
+        plain = self._plain(name)
+        if plain is not None:
+            return plain.edges
+        branch = self.names[name]
+        return None if branch.branches else basket_edges(branch)
+
+    def _plain(self, name: str) -> Branch | None:
+        return self.baskets.branch(name) if isinstance(self.baskets, Baskets) else None
+
+    def stride(self, branches: Sequence[str] | None = None) -> int:
+        """Entries in a basket (a page, in an RNTuple) of the branches, on average: what is read as a whole anyway."""
+        names = list(self.names) if branches is None else [self._known(name) for name in branches]
+        with explained(self.path, "cannot be read"):
+            if isinstance(self.baskets, Pages):
+                return self.baskets.stride(names)
+            baskets = [len(edges) - 1 for name in names if (edges := self._edges(name)) is not None]
+        return max(1, self.entries * len(baskets) // max(1, sum(baskets)))
+
+    def weight(self, branches: Iterable[str]) -> float:
+        """Bytes in the file of an entry of the branches, compressed as they are, on average; only plain ones count."""
+        names = tuple(branches)
+        if names not in self._weights:
+            plain = [name for name in names if self.is_plain(self._known(name))]
+            with explained(self.path, "cannot be read"):
+                self._weights[names] = self.baskets.weight(plain) if self.entries else 0.0
+        return self._weights[names]
+
+    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
+        """Ask a remote file for what `read` of the same entries will need, and return at once.
+
+        Only for plain branches; for anything else, and for local files, it does nothing.
+        """
+        self.ranges_ahead(branches, [(start, stop)])
+
+    def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
+        """As `ahead`, for `read_ranges`."""
+        with explained(self.path, "cannot be read"):
+            self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
+
+    def forget_ahead(self) -> None:
+        """Drop what was asked for ahead, and what is kept for a next read: nobody is going to read there."""
+        self.baskets.forget()
+        if isinstance(self.source, ReadAhead):
+            self.source.forget()
+
+    # --- the kernels' view --------------------------------------------------------------------------------------------
+
+    def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+        """Columns of the entries `[start, stop)`, in native byte order.
+
+        Args:
+            branches: names. Numbers and fixed-size arrays of them become `Flat`, lists and vectors `Jagged`, texts
+                `Strings`.
+            start: first entry.
+            stop: entry after the last, at most the tree's entries.
+
+        Raises:
+            DatasetError: no such branch or entries, a type that kernels cannot take, or a file that cannot be read.
+        """
+        (columns,) = self.read_ranges(branches, [(start, stop)])
+        return columns
+
+    def read_ranges(self, branches: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
+        """As `read`, for each of some ranges of entries, ascending. What is far is fetched for all of them together."""
+        for start, stop in ranges:
+            self._check_entries(start, stop)
+        plain = self._read_plain([self._known(name) for name in branches], ranges)
+        for start, stop in ranges:
+            with explained(self.path, "cannot be read"):
+                columns = next(plain)
+            for name in branches:
+                if name not in columns:
+                    array = self.array(name, start, stop)
+                    columns[name] = column_of(
+                        array.layout, f"branch {name} of {self.path}, of type {array.type.content},"
+                    )
+            yield columns
+        self.touched.update(branches)
+
+    def _read_plain(self, names: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
+        """Of each range, the columns of those among the branches that are plain."""
+        done = 0
+        while done < len(ranges):
+            try:
+                for columns in self.baskets.read([name for name in names if self.is_plain(name)], ranges[done:]):
+                    yield columns
+                    done += 1
+            except IrregularError as irregular:
+                self.baskets.leave(str(irregular))
+
+    def array(self, name: str, start: int, stop: int) -> ak.Array:
+        """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
+        branch = self.names[self._known(name)]
+        with explained(self.path, f"cannot be read in its branch {name}"):
+            if isinstance(self.baskets, Pages):
+                array = self._clusters.array(name, branch, start, stop)
+            else:
+                end = max(stop, min(start + 1, self.entries))  # of no entries, uproot cannot make every type
+                array = read(branch, start, end)[: stop - start]
+                self._check_counts(name, branch, array, start)
+        if len(array) != stop - start:
+            raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.tree}")
+        self.touched.add(name)
+        return array
+
+    @kept
+    def _clusters(self) -> Clusters:
+        return Clusters(self.baskets.edges if isinstance(self.baskets, Pages) else np.zeros(1, dtype=np.int64))
+
+    # --- the columnar functions' view ---------------------------------------------------------------------------------
+
+    def events(self, start: int, stop: int) -> ak.Array:
+        """Events `[start, stop)` as an awkward array of records, whose columns are read when they are touched.
+
+        The columns touched since the last call are asked for ahead, in one request, where the file is far.
+
+        Raises:
+            DatasetError: no such entries. Touching a column raises it when the file cannot be read.
+        """
+        self._check_entries(start, stop)
+        self.ahead(sorted(self.touched), start, stop)
+        self.touched = set()
+        with explained(self.path, "cannot be read"):
+            return self.lazy.array(self, start, stop)
+
+    @kept
+    def lazy(self) -> LazyEvents:
+        """Makes arrays of events whose columns are read when they are touched."""
+        with explained(self.path, "cannot be read"):
+            plain = {name: self.baskets.branch(name) for name in self.names}
+            counters = {name: branch.counter for name, branch in plain.items() if branch is not None and branch.counter}
+            return LazyEvents(self.forms(), counters)
+
+    def forms(self) -> dict[str, Any]:
+        """The awkward forms of all branches that have data of their own and that awkward arrays can hold, by name."""
+        return {name: form for name, form in self._forms(list(self.names)).items() if form is not None}
+
+    def _forms(self, names: Sequence[str]) -> dict[str, Any]:
+        """The forms of some branches; None for those that have none."""
+        if not isinstance(self._described, Ntuple):
+            return {name: self._form(name) for name in names}
+        [plain] = self.baskets.read([name for name in names if self.is_plain(name)], [(0, 0)])
+        forms = {name: layout_of(column).form for name, column in plain.items()}
+        forms |= {name: self._described.schema.form(name) for name in names if name not in forms}
+        unknown = {name: self.names[name] for name in names if forms[name] is None}
+        forms |= field_forms(self._tree, unknown) if unknown else {}
+        return {name: forms[name] for name in names}
+
+    def _form(self, name: str) -> Any:
+        plain = self._plain(name)
+        if plain is not None:
+            return plain_form(plain.stored, plain.shape, plain.is_list, plain.header)
+        branch = self.names[name]
+        return None if branch.branches else branch_form(branch)
+
+    # --- what can be wrong --------------------------------------------------------------------------------------------
+
+    def is_plain(self, name: str) -> bool:
+        """Whether a branch goes the short way."""
+        return self.baskets.branch(name) is not None
+
+    def _check_counts(self, name: str, branch: Any, array: ak.Array, start: int) -> None:
+        """Compare lists as uproot has read them with their counter."""
+        count = branch.count_branch
+        layout = array.layout
+        if count is None or not layout.is_list or layout.is_regular or layout.parameter("__array__") is not None:
+            return
+        counter = self._plain(count.name)
+        if counter is None or not counter.is_count or self.names[count.name] is not count:
+            return
+        [columns] = self.baskets.read([count.name], [(start, start + len(array))])
+        counts, lengths = columns[count.name], ak.to_numpy(ak.num(array))
+        if isinstance(counts, Flat) and (wrong := counts.values != lengths).any():
+            entry = int(wrong.argmax())
+            raise ValueError(
+                f"its list of entry {start + entry} has {lengths[entry]} elements, and its counter {count.name} says "
+                f"{counts.values[entry]}: one of the two is damaged"
+            )
+
+    def _check_entries(self, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.entries:
+            raise DatasetError(f"{self.path} has {self.entries} entries in {self.tree}, not [{start}, {stop})")
+
+    def _known(self, name: str) -> str:
+        if name not in self.names:
+            raise DatasetError(
+                f"{self.path} has no branch {name} in its tree {self.tree}{nearest(name, self.names)}",
+                missing_column=name,
+            )
+        return name
+
+    def _only_tree(self) -> str:
+        trees = self._trees()
+        if len(trees) != 1:
+            check_closed(self.directory, self.path)
+            held = f"has {len(trees)} trees ({', '.join(trees)}): say which with tree=..." if trees else "has no tree"
+            raise DatasetError(f"{self.path} {held}")
+        return trees[0]
+
+    def _trees(self) -> list[str]:
+        names = self.directory.classnames(recursive=True, cycle=False)
+        return [name for name, kind in names.items() if kind in ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")]
+
+    def _find_tree(self, name: str) -> Any:
+        try:
+            tree = self.directory[name]
+        except KeyInFileError:
+            check_closed(self.directory, self.path)
+            trees = self._trees()
+            hint = f"; it has {', '.join(trees)}" if 0 < len(trees) <= 10 else nearest(name, trees)
+            raise DatasetError(f"{self.path} has no tree {name}{hint}") from None
+        if not isinstance(tree, uproot.TTree | uproot.behaviors.RNTuple.RNTuple):
+            raise DatasetError(f"{name} in {self.path} is a {tree.classname}, not a tree")
+        return tree
+
+
+class ReaderCache:
+    """The readers used last, open; the one unused for longest is closed when there are too many.
+
+    Args:
+        most: how many files are open at a time.
+        timeout: as `Reader`'s.
+    """
+
+    def __init__(self, most: int = 10, timeout: float = 30.0) -> None:
+        self._most = most
+        self._timeout = timeout
+        self._readers: OrderedDict[Place, Reader] = OrderedDict()
+        self._layouts: dict[tuple[str, str], bytes] = {}
+        self._in_hand: set[Place] = set()
+
+    def take_up(self, places: Iterable[Place]) -> None:
+        """A packet of these files is in hand: they stay open, whatever is opened meanwhile, until the next is taken up."""
+        self._in_hand = set(places)
+
+    def get(self, path: str, tree: str, since: float = 0.0, identity: str = "", wallet: Wallet | None = None) -> Reader:
+        """The reader of a tree in a file, opened if it is not open, or if another file is there by now.
+
+        Args:
+            path, tree, wallet: as `Reader`'s.
+            since: as for `Reader.is_current`.
+            identity: what `Reader.identity` has to be; any if empty.
+
+        Raises:
+            DatasetError: as `Reader`, and when the file has another identity.
+        """
+        reader = self._readers.get((path, tree, wallet))
+        if reader is not None and not (reader.is_current(since) and identity in ("", reader.identity)):
+            self.drop(path, tree, wallet)
+            reader = None
+        if reader is None:
+            reader = self._open(path, tree, wallet)
+        self._readers.move_to_end((path, tree, wallet))
+        if identity not in ("", reader.identity):
+            raise DatasetError(
+                f"{reader.path} has changed while the query ran: when it was opened first, it had {_described(identity)}, "
+                f"and now it has {_described(reader.identity)}; submit the query again"
+            )
+        return reader
+
+    def _open(self, path: str, tree: str, wallet: Wallet | None) -> Reader:
+        reader = self.new(path, tree, wallet)
+        self.adopt(reader, path, tree, wallet)
+        return reader
+
+    def new(self, path: str, tree: str, wallet: Wallet | None = None) -> Reader:
+        """A reader that is not in the cache; may be called in any thread. Raises as `Reader`."""
+        return Reader(path, tree, self._timeout, wallet, self._layouts.get((path, tree), b""))
+
+    def offer(self, path: str, tree: str, layout: bytes) -> None:
+        """Take what was told of a file that is to be opened."""
+        self._layouts[path, tree] = layout
+        while len(self._layouts) > self._most:
+            del self._layouts[next(iter(self._layouts))]
+
+    def adopt(self, reader: Reader, path: str, tree: str, wallet: Wallet | None = None) -> None:
+        """Take a reader that was opened elsewhere into the cache."""
+        self.drop(path, tree, wallet)
+        spare = [place for place in self._readers if place not in self._in_hand]
+        for place in spare[: max(0, len(self._readers) + 1 - self._most)]:
+            self.drop(*place)
+        self._readers[path, tree, wallet] = reader
+
+    def peek(self, path: str, tree: str, wallet: Wallet | None = None) -> Reader | None:
+        """The reader of a tree in a file if it is open, whether or not it still is the file that the path means."""
+        return self._readers.get((path, tree, wallet))
+
+    def drop(self, path: str, tree: str, wallet: Wallet | None = None) -> None:
+        """Close a reader, so that the file is opened anew: after an error, its connection may be of no more use."""
+        reader = self._readers.pop((path, tree, wallet), None)
+        if reader is not None:
+            reader.close()
+
+    def close(self) -> None:
+        """Close all of them."""
+        while self._readers:
+            self._readers.popitem()[1].close()
+
+
+def _identity(directory: Any) -> str:
+    return f"{directory.file.uuid}:{directory.file.fEND}"
+
+
+def _described(identity: str) -> str:
+    """What an identity says of a file."""
+    uuid, _, size = identity.partition(":")
+    return f"{size} bytes (UUID {uuid})"
+
+
+def column_of(layout: Any, where: str) -> Column:
+    """Take an awkward layout apart into a column.
+
+    Raises:
+        DatasetError: the type is none that a kernel can take.
+    """
+    layout = layout.to_packed()
+    if layout.is_regular or layout.is_list:
+        lists = layout.to_ListOffsetArray64(True)
+        offsets = lists.offsets.data
+        if layout.parameter("__array__") in ("string", "bytestring"):
+            return Strings(offsets, np.asarray(lists.content.data, dtype=np.uint8))
+        return Jagged(offsets, column_of(lists.content, where))
+    if layout.is_numpy and layout.data.dtype.kind in "biuf":
+        return Flat(layout.data.astype(layout.data.dtype.newbyteorder("="), copy=False))
+    raise DatasetError(f"{where} cannot be used in a kernel: use a columnar function for it")

@@ -1,0 +1,222 @@
+"""The listed entries of an open file, read as if the file had no others.
+
+Everything outside counts positions: the listed entries from 0 on. Here they are translated. Entries that lie close to
+each other are read in one go; where none is listed for longer than a basket lasts, nothing is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import awkward as ak
+import numpy as np
+
+from ..dataset.masks import Mask
+from ..packetizer.listed_entries import MOST_RUNS, Entries, Listing
+from ..protocol.errors import DatasetError
+from .columns import Column, Flat, joined
+from .lazy_events import LazyEvents
+from .reader import FileLayout, Reader
+from .storage.local import Range
+from .storage.sources import Traffic
+from .view import View
+
+LARGEST_READ = 500_000
+"""Entries of a file, listed or not, that are in memory at a time to take the listed ones out of them."""
+_MASKED = 5_000_000
+"""Entries whose runs and sections are read at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """How some listed entries are read: the ranges of the file that hold them, and which they are in each range."""
+
+    ranges: list[Range]
+    inside: list[Entries]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all there is in one range is listed."""
+        return len(self.ranges) == 1 and len(self.inside[0]) == self.ranges[0][1] - self.ranges[0][0]
+
+
+class Selection:
+    """Reads the listed entries of a file, by position.
+
+    Args:
+        reader: the file, or a view of it.
+        listing: the entries.
+        first: the position of the first of them; not 0 where the listing is that of a packet.
+        branches: those that will be read, where this is known.
+
+    Example:
+        >>> selection = Selection(reader, Listing([0, 10, 5000, 5010]))                       # doctest: +SKIP
+        >>> len(selection.read(["MET_pt"], 5, 15)["MET_pt"])                                  # doctest: +SKIP
+        10
+    """
+
+    def __init__(
+        self, reader: Reader | View, listing: Listing, first: int = 0, branches: Sequence[str] | None = None
+    ) -> None:
+        self.reader = reader
+        self.listing = listing
+        self.first = first
+        self._stride = reader.stride(branches or sorted(reader.touched) or None)
+        self._picks: dict[Range, Pick] = {}
+
+    @property
+    def traffic(self) -> Traffic:
+        """As `Reader.traffic`."""
+        return self.reader.traffic
+
+    @property
+    def is_far(self) -> bool:
+        """As `Reader.is_far`."""
+        return self.reader.is_far
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """As `Reader.names`."""
+        return self.reader.names
+
+    @property
+    def lazy(self) -> LazyEvents:
+        """As `Reader.lazy`."""
+        return self.reader.lazy
+
+    @property
+    def entries(self) -> int:
+        """How many entries are listed, up to the last of the listing."""
+        return self.first + len(self.listing)
+
+    def layout(self, branches: Sequence[str] | None = None) -> FileLayout:
+        """The file's layout with everything in positions."""
+        layout = self.reader.layout(branches)
+        edges = np.unique(self.listing.positions(layout.clusters))
+        return FileLayout(len(self.listing), tuple(edges.tolist()), layout.tree, layout.identity)
+
+    def weight(self, branches: Iterable[str]) -> float:
+        """As `Reader.weight`, of a listed entry: what lies between them comes along, as far as baskets reach."""
+        if not len(self.listing):
+            return 0.0
+        low, high = self.covering(self.first, self.entries)
+        return self.reader.weight(branches) * min((high - low) / len(self.listing), self._stride)
+
+    def numbers(self, start: int, stop: int) -> Entries:
+        """The entries at the positions `[start, stop)`."""
+        if start >= stop:
+            return np.empty(0, dtype=np.int64)
+        return self.listing.entries(start - self.first, stop - self.first)
+
+    def covering(self, start: int, stop: int) -> Range:
+        """The range of the file from the first to the last entry at the positions `[start, stop)`."""
+        if start >= stop:
+            return 0, 0
+        return self.listing.entry(start - self.first), self.listing.entry(stop - self.first - 1) + 1
+
+    def check_unchanged(self) -> None:
+        """As `Reader.check_unchanged`."""
+        self.reader.check_unchanged()
+
+    # --- as a reader has it -------------------------------------------------------------------------------------------
+
+    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
+        """As `Reader.ahead`."""
+        self.reader.ranges_ahead(branches, self._pick(start, stop).ranges)
+
+    def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+        """As `Reader.read`."""
+        if isinstance(self.reader, View) and self.reader.computes(branches):
+            return self.reader.read_from(self, branches, start, stop)
+        pick = self._pick(start, stop)
+        if pick.is_whole:
+            return self.reader.read(branches, *pick.ranges[0])
+        parts = [
+            {name: column.take(inside) for name, column in columns.items()}
+            for columns, inside in zip(self.reader.read_ranges(branches, pick.ranges), pick.inside, strict=True)
+        ]
+        return {name: joined([part[name] for part in parts]) for name in branches}
+
+    def array(self, name: str, start: int, stop: int) -> ak.Array:
+        """As `Reader.array`."""
+        pick = self._pick(start, stop)
+        parts = [self.reader.array(name, *span)[inside] for span, inside in zip(pick.ranges, pick.inside, strict=True)]
+        return ak.to_packed(parts[0] if len(parts) == 1 else ak.concatenate(parts))
+
+    def events(self, start: int, stop: int) -> ak.Array:
+        """As `Reader.events`."""
+        self.ahead(sorted(self.reader.touched), start, stop)
+        self.reader.touched = set()
+        return self.reader.lazy.array(self, start, stop)
+
+    def _pick(self, start: int, stop: int) -> Pick:
+        """What to read for these positions; kept, since it is asked for every column, and for the next bite already."""
+        if (start, stop) not in self._picks:
+            while len(self._picks) > 1:
+                del self._picks[next(iter(self._picks))]
+            self._picks[start, stop] = picked(self.numbers(start, stop), self._stride)
+        return self._picks[start, stop]
+
+
+def picked(entries: Entries, stride: int) -> Pick:
+    """How to read some entries: those with less than `stride` others between them are read in one go."""
+    if not len(entries):
+        return Pick([(0, 0)], [entries])
+    apart = np.diff(entries) > stride
+    apart |= np.diff((entries - entries[0]) // LARGEST_READ) > 0
+    inside = np.split(entries, np.flatnonzero(apart) + 1)
+    ranges = [(int(some[0]), int(some[-1]) + 1) for some in inside]
+    return Pick(ranges, [some - some[0] for some in inside])
+
+
+def listed(reader: Reader | View, runs: Sequence[int] | None, mask: Mask | None) -> Listing | None:
+    """The entries of a file that are used, or None for all: those of an entry list that a mask leaves.
+
+    Raises:
+        DatasetError: the list names entries that the file does not have, or the file cannot be masked.
+    """
+    listing = None if runs is None else Listing(runs)
+    if listing is not None and listing.end > reader.entries:
+        raise DatasetError(
+            f"the entry list names entry {listing.end - 1} of {reader.path}, which has {reader.entries} in {reader.tree}"
+        )
+    if mask is None:
+        return listing
+    left = masked(reader, mask)
+    if listing is not None:
+        left = listing & left
+    if left.parts > MOST_RUNS:
+        raise DatasetError(
+            f"the mask leaves {left.parts} separate runs of entries in {reader.path}, too many to hand out: "
+            f"sort its entries by run, or apply the mask in the analysis"
+        )
+    return left
+
+
+def masked(reader: Reader | View, mask: Mask) -> Listing:
+    """The entries that a mask leaves. Reads the two branches of the whole file.
+
+    Raises:
+        DatasetError: the file does not have these branches, or they are no whole numbers.
+    """
+    for name in mask.branches:
+        if name not in reader.names:
+            raise DatasetError(
+                f"{reader.path} has no branch {name}, which the mask needs: name the branches that have an event's run "
+                "and luminosity section with mask_branches=(..., ...)"
+            )
+    touched, runs = set(reader.touched), list[int]()
+    for start in range(0, reader.entries, _MASKED):
+        columns = reader.read(mask.branches, start, min(start + _MASKED, reader.entries))
+        run, section = (_whole_numbers(reader, name, columns[name]) for name in mask.branches)
+        runs += [start + bound for bound in mask.listing(run, section).runs()]
+    reader.touched = touched
+    return Listing(runs)
+
+
+def _whole_numbers(reader: Reader | View, name: str, column: Column) -> Entries:
+    if not isinstance(column, Flat) or column.values.ndim != 1 or column.values.dtype.kind not in "iu":
+        raise DatasetError(f"branch {name} of {reader.path} is not one whole number an event: the mask cannot use it")
+    return column.values

@@ -1,0 +1,111 @@
+"""The layout of a file as one slot tells it to the others, through the master, so that they open no metadata.
+
+Whoever gets one compares the file's size and time with those that it was made of: it may be another file by now.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from ..protocol.messages import LARGEST_LAYOUT
+from .rntuple.ntuples import Ntuple
+from .ttree.basket_layout import packed, unpacked
+from .ttree.streamer_parser import Tree
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Stamp = tuple[_Count, _Count]
+"""Size and time of last change of a file."""
+
+
+class ToldTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="tree"):
+    """A TTree.
+
+    Attributes:
+        entries: how many it has.
+        names: of all branches, in order.
+        has_aliases: the tree names expressions of its own.
+        order: as `Tree.order`.
+        branches: those of plain numbers, as `layouts.packed` makes bytes of them.
+    """
+
+    entries: _Count
+    names: list[str]
+    has_aliases: bool
+    order: str
+    branches: bytes
+
+    @classmethod
+    def of(cls, tree: Tree) -> ToldTree:
+        """What there is to tell of a tree."""
+        plain = {name: branch for name, branch in tree.branches.items() if branch is not None}
+        return cls(tree.entries, list(tree.branches), tree.has_aliases, tree.order, packed(plain))
+
+    def description(self) -> Tree:
+        """The tree, as it describes itself; `ValueError` if that cannot be."""
+        plain = unpacked(self.branches)
+        if not plain.keys() <= set(self.names) or any(branch.edges[-1] != self.entries for branch in plain.values()):
+            raise ValueError("a layout whose branches are not those of its tree")
+        return Tree(self.entries, {name: plain.get(name) for name in self.names}, self.has_aliases, self.order)
+
+
+class ToldNtuple(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ntuple"):
+    """An RNTuple: its envelopes, as `Ntuple.packed` makes bytes of them."""
+
+    envelopes: bytes
+
+    def description(self) -> Ntuple:
+        """The RNTuple, as it describes itself; `ValueError` if that cannot be."""
+        return Ntuple.unpacked(self.envelopes)
+
+
+class SharedLayout(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A tree in a file, and which file that was.
+
+    Attributes:
+        tree: its name.
+        identity: the file's, as `Reader.identity`.
+        stamp: the file's size and time.
+        told: what it says of itself.
+    """
+
+    tree: str
+    identity: str
+    stamp: Stamp
+    told: ToldTree | ToldNtuple
+
+    @classmethod
+    def of(cls, name: str, described: Tree | Ntuple, identity: str, stamp: Stamp) -> SharedLayout:
+        """What there is to tell of a tree.
+
+        Raises:
+            ValueError: that would be too much.
+        """
+        told = ToldTree.of(described) if isinstance(described, Tree) else ToldNtuple(described.packed())
+        return cls(name, identity, stamp, told)
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> SharedLayout:
+        """What `packed` has made bytes of.
+
+        Raises:
+            ValueError: the bytes are none of those; they may have come from anywhere.
+        """
+        try:
+            return msgspec.msgpack.decode(data, type=cls)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"not a layout: {error}") from error
+
+    def packed(self) -> bytes:
+        """As bytes that travel; none if they would be too many to be worth it."""
+        data = msgspec.msgpack.encode(self)
+        return data if len(data) <= LARGEST_LAYOUT else b""
+
+    def description(self) -> Tree | Ntuple:
+        """The tree, as it describes itself.
+
+        Raises:
+            ValueError: the layout is none.
+        """
+        return self.told.description()

@@ -1,0 +1,594 @@
+"""Simulated machines: the workers of a simulation and their slots, in virtual time.
+
+They keep to the protocol as the real ones do (`worker.agent.core`, `worker.slot.process`): a slot works in bites and looks
+at its messages between them, an agent commits what has been finished after an interval that doubles. A packet is not
+simulated bite by bite: its slot computes when it will be at the next entry where something happens, a *milestone*, and
+anything that changes its speed meanwhile makes it compute that anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import ceil, inf
+from random import Random
+
+from ..protocol import messages
+from ..protocol.messages import Message, Part
+from .environment import Clock, Record, SimulatedFile
+from .profiles import Group
+
+PYTHON = "3.11"
+"""What simulated peers say they run; nothing depends on it."""
+BITE_SECONDS = 0.1
+REPORT_INTERVAL = 0.25
+REPORTS = 8
+FIRST_INTERVAL = 0.02
+COMMIT_INTERVAL = 0.5
+RESTART_SECONDS = 0.3
+"""What a worker needs to replace its slots when the master no longer knows it."""
+FILES_OPEN = 10
+"""Files that a slot keeps open. This and the figures above are the real worker's; a test compares them."""
+
+
+class Slot:
+    """One slot: the lease it works on, where it is in it, and the leases that wait."""
+
+    def __init__(self, worker: Worker, index: int) -> None:
+        self.worker = worker
+        self.index = index
+        self.queue: deque[messages.Lease] = deque()
+        self.lease: messages.Lease | None = None
+        self.start = self.stop = 0
+        self.open: dict[int, None] = {}
+        self.factor = 1.0
+        self.packets = 0
+        self.ended = 0.0
+        self._file: SimulatedFile | None = None
+        self._letters: list[Message] = []
+        self._rate = 0.0
+        self._bite = 1
+        self._began: float | None = None
+        self._interval = REPORT_INTERVAL
+        self._anchor = self._anchor_time = 0.0
+        self._milestone = 0
+        self._packet = self._plan = self._pace = 0
+        self._timed = False
+        self._stalled: Callable[[int], None] | None = None
+        self._idle_since = worker.clock.now
+
+    # --- what it is told ------------------------------------------------------------------------------------------
+
+    def take(self, lease: messages.Lease) -> None:
+        """A lease has come."""
+        self.queue.append(lease)
+        if self.lease is None:
+            now = self.worker.clock.now
+            self.worker.record.idle += now - self._idle_since
+            self.worker.record.activity.append((now, 1))
+            self._next()
+
+    def tell(self, letter: Message) -> None:
+        """A `Truncate` or `Revoke` has come: the slot looks at it when its bite is over."""
+        self._letters.append(letter)
+        if self.lease is None:
+            self._read_letters()
+        elif self._began is not None:
+            self._aim()
+
+    def slow_down(self, factor: float) -> None:
+        """From now on work at `factor` times the normal speed; 0 stops the slot where it is."""
+        if self._began is not None:
+            self._move()
+            old, new = self._rate * self.factor, self._rate * factor
+            self.factor = factor
+            self._pace += 1
+            self._demand(new - old)
+            self._time()
+            self._aim()
+            return
+        self.factor = factor
+        if factor and self._stalled is not None:
+            act, self._stalled = self._stalled, None
+            act(self._packet)
+
+    @property
+    def working(self) -> bool:
+        """Whether it has a lease, and time brings it on."""
+        return self.lease is not None and self.factor > 0.0
+
+    def end(self) -> None:
+        """The slot's process is gone."""
+        record, now = self.worker.record, self.worker.clock.now
+        if self.lease is not None:
+            self._leave()
+            record.activity.append((now, -1))
+        else:
+            record.idle += now - self._idle_since
+        self._packet += 1
+        self._plan += 1
+
+    # --- a packet -------------------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        """Begin with the next lease: get it, and its file if that is not open."""
+        self.lease = lease = self.queue.popleft()
+        worker = self.worker
+        self._packet += 1
+        self._file = file = worker.files[lease.file.path]
+        self.start, self.stop = lease.start, lease.stop
+        seconds = worker.group.exchange
+        worker.record.exchange += seconds
+        if file.index in self.open:
+            del self.open[file.index]
+        else:
+            seconds += worker.group.opening
+            worker.record.opening += worker.group.opening
+            if len(self.open) >= FILES_OPEN:
+                del self.open[next(iter(self.open))]
+        self.open[file.index] = None
+        worker.clock.at(worker.clock.now + seconds, self._compute, self._packet)
+
+    def _compute(self, packet: int) -> None:
+        """The file is open: say so if nobody knew it, and compute."""
+        lease, file, worker = self.lease, self._file, self.worker
+        if packet != self._packet or lease is None or file is None:
+            return
+        if self.factor == 0.0:
+            self._stalled = self._compute
+            return
+        clock = worker.clock
+        if lease.opening:
+            self.stop = file.first_packet(lease.stop)
+            worker.tell(messages.Opened(lease.query, lease.lease, file.entries, self.stop, file.clusters()))
+        self._rate = worker.rate(file)
+        self._bite = max(1, int(self._rate * BITE_SECONDS))
+        self._began = self._anchor_time = clock.now
+        self._timed = False
+        self._interval = max(REPORT_INTERVAL, lease.seconds / REPORTS)
+        if file.server is not None:
+            self._anchor_time = file.server.time()
+            file.server.read(self._rate * self.factor * file.bytes_per_entry, 1)
+        self._anchor = self._milestone = self.start
+        self._time()
+        self._aim()
+        self._plan_report(0)
+
+    def _time(self) -> None:
+        """Watch the time that the packet may take, unless it cannot possibly take as long."""
+        lease, file = self.lease, self._file
+        if self._timed or lease is None or self._began is None or file is None:
+            return
+        rate = self._rate * self.factor
+        if file.server is not None or not rate or self.stop - self._anchor > rate * lease.seconds:
+            self._timed = True
+            self.worker.clock.at(max(self.worker.clock.now, self._began + lease.seconds), self._overtime, self._packet)
+
+    def _overtime(self, packet: int) -> None:
+        """The time of the packet is over: stop after this bite, and let others have the rest."""
+        if packet == self._packet and self._began is not None:
+            self.stop = min(self.stop, self._bite_end())
+            self._aim()
+
+    def _plan_report(self, bites: int) -> None:
+        """After `bites` bites: say where the slot is at the end of the bite in which the next report is due."""
+        rate, file, clock = self._rate * self.factor, self._file, self.worker.clock
+        if rate == 0.0 or file is None:
+            clock.at(clock.now + self._interval, self._report, (self._packet, -1, 0))
+            return
+        next_ = bites + max(1, ceil(self._interval * rate / self._bite - 1e-9))
+        entry = self.start + next_ * self._bite
+        if entry < self.stop:
+            time = self._anchor_time + (entry - self._anchor) / rate
+            (clock if file.server is None else file.server).at(time, self._report, (self._packet, self._pace, next_))
+
+    def _report(self, what: tuple[int, int, int]) -> None:
+        packet, pace, bites = what
+        lease = self.lease
+        if packet != self._packet or lease is None:
+            return
+        if pace != self._pace:  # it did not go as planned
+            bites = self._bites()
+        entry = self.start + bites * self._bite
+        if self.factor and entry < self.stop:
+            self.worker.tell(messages.Reached(lease.query, lease.lease, entry))
+        self._plan_report(bites)
+
+    def _position(self) -> float:
+        """Entries before this one are processed, as near as a float tells."""
+        file = self._file
+        time = self.worker.clock.now if file is None or file.server is None else file.server.time()
+        return min(self._anchor + (time - self._anchor_time) * self._rate * self.factor, self.stop)
+
+    def _move(self) -> None:
+        self._anchor = self._position()
+        self._anchor_time = self.worker.clock.now
+        if self._file is not None and self._file.server is not None:
+            self._anchor_time = self._file.server.time()
+
+    def _bites(self) -> int:
+        """Bites of this packet that are over."""
+        # A position computed from times may be a hair's breadth before the boundary where the slot is.
+        return int((self._position() - self.start) / self._bite + 1e-6)
+
+    def _bite_end(self) -> int:
+        """Where the bite at hand ends."""
+        return self.start + (self._bites() + 1) * self._bite
+
+    def _aim(self) -> None:
+        """Compute when the slot is at the next entry where something happens: its stop, or the end of a bite."""
+        self._plan += 1
+        self._milestone = min(self.stop, self._bite_end()) if self._letters else self.stop
+        rate = self._rate * self.factor
+        if rate == 0.0 or self._file is None:
+            return
+        server = self._file.server
+        time = self._anchor_time + max(0.0, self._milestone - self._anchor) / rate
+        if server is None:
+            self.worker.clock.at(max(time, self.worker.clock.now), self._arrive, self._plan)
+        else:
+            server.at(time, self._arrive, self._plan)
+
+    def _arrive(self, plan: int) -> None:
+        """The slot is at its milestone."""
+        if plan != self._plan or self.lease is None:
+            return
+        self._move()
+        self._anchor = self._milestone
+        if self._letters and self._milestone < self.stop:
+            if self._read_letters():
+                self._after()
+                return
+            if self._milestone < self.stop:
+                self._aim()
+                return
+        self._finish()
+
+    def _finish(self) -> None:
+        lease, now, worker = self.lease, self.worker.clock.now, self.worker
+        if lease is None or self._began is None:
+            return
+        seconds = now - self._began
+        self.packets += 1
+        self.ended = now
+        worker.record.longest_packet = max(worker.record.longest_packet, seconds)
+        start, stop = self.start, self.stop
+        self._leave()
+        if self._letters:
+            self._read_letters()
+        worker.finished(lease, start, stop, seconds)
+        self._after()
+
+    def _leave(self) -> None:
+        """The packet is over, one way or another."""
+        record = self.worker.record
+        if self._began is not None:
+            self._move()
+            record.computing += self.worker.clock.now - self._began
+            record.entries += int(self._anchor) - self.start
+            self._demand(-self._rate * self.factor, -1)
+        self._began, self._stalled, self.lease = None, None, None
+        self._packet += 1
+        self._plan += 1
+
+    def _after(self) -> None:
+        """Go on with the next lease, if there is one."""
+        if self.queue:
+            self._next()
+        else:
+            self._idle_since = self.worker.clock.now
+            self.worker.record.activity.append((self._idle_since, -1))
+        self.worker.commit_if_idle()
+
+    def _demand(self, rate: float, readers: int = 0) -> None:
+        if self._file is not None and self._file.server is not None:
+            self._file.server.read(rate * self._file.bytes_per_entry, readers)
+
+    # --- letters --------------------------------------------------------------------------------------------------
+
+    def _read_letters(self) -> bool:
+        """Look at what has come: between two bites, or while there is nothing to do. Whether the lease at hand is dead."""
+        letters, self._letters = self._letters, []
+        at_work = self.lease is not None
+        for letter in letters:
+            if isinstance(letter, messages.Truncate):
+                self._truncate(letter)
+            elif isinstance(letter, messages.Revoke):
+                self._revoke(letter)
+        return at_work and self.lease is None
+
+    def _truncate(self, letter: messages.Truncate) -> None:
+        lease = self.lease
+        if lease is not None and lease.lease == letter.lease:
+            self.stop = min(self.stop, max(letter.stop, self._milestone))
+            self.worker.tell(messages.Truncated(letter.query, letter.lease, self.stop))
+            return
+        for index, waiting in enumerate(self.queue):
+            if waiting.lease == letter.lease:
+                stop = min(waiting.stop, max(letter.stop, waiting.start))
+                del self.queue[index]
+                if stop > waiting.start:
+                    self.queue.insert(index, shortened(waiting, stop))
+                else:
+                    self.worker.held -= 1
+                self.worker.tell(messages.Truncated(letter.query, letter.lease, stop))
+                return
+
+    def _revoke(self, letter: messages.Revoke) -> None:
+        if self.lease is not None and self.lease.lease == letter.lease:
+            self._leave()
+            self.worker.held -= 1
+            return
+        kept = deque(lease for lease in self.queue if lease.lease != letter.lease)
+        self.worker.held -= len(self.queue) - len(kept)
+        self.queue = kept
+
+
+def shortened(lease: messages.Lease, stop: int) -> messages.Lease:
+    """The same lease with another end."""
+    return messages.Lease(
+        lease.lease, lease.query, lease.slot, lease.file, lease.start, stop, lease.seconds, lease.opening, lease.apart
+    )
+
+
+class Worker:
+    """An agent with its slots, on one machine.
+
+    It leaves as the real one does: when its end is `grace` seconds away it drains, and says goodbye once everything is
+    committed and the master has answered (`left`), or at its end.
+
+    Args:
+        identity: under which the master knows it.
+        group: its kind.
+        speed: entries a second of one slot, when nothing slows it down.
+        files: the dataset, by path.
+        send: takes each message for the master, with its size in bytes.
+    """
+
+    def __init__(
+        self,
+        identity: bytes,
+        group: Group,
+        speed: float,
+        files: dict[str, SimulatedFile],
+        clock: Clock,
+        record: Record,
+        random: Random,
+        send: Callable[[Worker, Message, float], None],
+    ) -> None:
+        self.identity = identity
+        self.group = group
+        self.speed = speed
+        self.files = files
+        self.clock = clock
+        self.record = record
+        self.random = random
+        self.send = send
+        self.result_bytes = 0.0
+        self.walltime = inf
+        self.alive = False
+        self.incarnation = 0
+        self.boots = 0
+        self.draining = False
+        self.left = False
+        self.link_free = 0.0
+        self.slots: list[Slot] = []
+        self.slots_before: list[Slot] = []
+        self.held = 0
+        self._known = False
+        self._welcome = False
+        self._frozen = False
+        self._drains = self._end = inf
+        self._factor = 1.0
+        self._waiting: list[Message] = []
+        self._parts: list[Part] = []
+        self._since = 0.0
+        self._interval = FIRST_INTERVAL
+        self._query = ""
+        self._commits = 0
+        self._unanswered: set[int] = set()
+        self._spoken = 0.0
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """The machine is there, its slots are warm: say hello."""
+        self.alive, self.left = True, False
+        self.boots += 1
+        self._fork()
+        self.record.capacity.append((self.clock.now, self._capacity))
+        self._hello(self.incarnation)
+        self.clock.at(self.clock.now + 1.0, self._heartbeat, self.incarnation)
+
+    def die(self) -> None:
+        """The machine is gone, with all that it has not committed."""
+        if not self.alive:
+            return
+        self.record.capacity.append((self.clock.now, -self._capacity))
+        self.alive = self.draining = self._known = self._welcome = self._frozen = False
+        self._drains = self._end = inf
+        self._factor = 1.0
+        self._waiting.clear()
+        self._kill_slots()
+
+    def slow_down(self, factor: float, frozen: bool = False) -> None:
+        """Let all slots work at `factor` times the normal speed; a frozen machine does not even answer."""
+        before = self._capacity
+        self._factor = factor
+        self.record.capacity.append((self.clock.now, self._capacity - before))
+        for slot in self.slots:
+            slot.slow_down(factor)
+        thawed = self._frozen and not frozen
+        self._frozen = frozen
+        if thawed:
+            waiting, self._waiting = self._waiting, []
+            for message in waiting:
+                self.receive(message)
+            self._commit_due(self._commits)
+            self._drain_when_due(self.boots)
+
+    def drain(self, seconds: float) -> None:
+        """It has to be gone in `seconds`, and knows it now; of several ends the earliest counts."""
+        now = self.clock.now
+        if not self.alive or now + seconds >= self._end:
+            return
+        self._end = now + seconds
+        self.clock.at(self._end, self._leave_when_done, self.boots)
+        if not self.draining:
+            self._drains = now + max(0.0, seconds - self.group.grace)
+            self._say_when()
+            self.clock.at(self._drains, self._drain_when_due, self.boots)
+
+    def _say_when(self) -> None:
+        """Tell the master when this worker begins to leave."""
+        if self._welcome and self.clock.now < self._drains < inf:
+            self.tell(messages.Draining(self._drains - self.clock.now))
+
+    def _drain_when_due(self, boots: int) -> None:
+        """Take nothing more, and commit all that there is."""
+        if boots != self.boots or self._frozen or self.clock.now < self._drains:
+            return
+        self.draining, self._drains = True, inf
+        if self._welcome:
+            self.tell(messages.Draining(0.0))
+        self._commit()
+        self._leave_when_done(boots)
+
+    def _leave_when_done(self, boots: int) -> None:
+        """Go when everything is in the master's hands, or the time is over."""
+        if boots != self.boots or self._frozen or not self.draining:
+            return
+        done = not (self.held or self._unanswered)
+        if done or not self._welcome or self.clock.now >= self._end:
+            self.tell(messages.Bye())
+            self.left = done
+            self.die()
+
+    @property
+    def _capacity(self) -> float:
+        return len(self.slots) * self.speed * self._factor
+
+    def _fork(self) -> None:
+        self.slots = [Slot(self, index) for index in range(self.group.slots)]
+        for slot in self.slots:
+            slot.factor = self._factor
+        self.held, self._parts, self._interval = 0, [], FIRST_INTERVAL
+        self._unanswered.clear()
+
+    def _kill_slots(self) -> None:
+        self.incarnation += 1
+        for slot in self.slots:
+            slot.end()
+        self.slots_before += self.slots
+        self.slots = []
+
+    def _hello(self, incarnation: int) -> None:
+        if incarnation != self.incarnation or not self.alive:
+            return
+        if self._frozen:
+            self.clock.at(self.clock.now + RESTART_SECONDS, self._hello, incarnation)
+            return
+        self._known = True
+        name = self.identity.decode()
+        site, slots = self.group.site, self.group.slots
+        self.tell(messages.Hello("worker", name, python=PYTHON, host=name, site=site, slots=slots))
+
+    def _heartbeat(self, incarnation: int) -> None:
+        if incarnation != self.incarnation:
+            return
+        now = self.clock.now
+        if now >= self._spoken + 1.0 and self._known and not self._frozen:
+            self.tell(messages.Heartbeat())
+        self.clock.at(max(now + 0.1, self._spoken + 1.0), self._heartbeat, incarnation)
+
+    def _start_afresh(self) -> None:
+        """The master no longer knows this worker: replace the slots, say hello again."""
+        if not self._known:
+            return
+        self._known = self._welcome = False
+        if self.draining:
+            return
+        self._kill_slots()
+        self._fork()
+        self.clock.at(self.clock.now + RESTART_SECONDS, self._hello, self.incarnation)
+        self.clock.at(self.clock.now + 1.0, self._heartbeat, self.incarnation)
+
+    # --- messages -------------------------------------------------------------------------------------------------
+
+    def tell(self, message: Message, size: float = 0.0) -> None:
+        """Say something to the master."""
+        self._spoken = self.clock.now
+        self.send(self, message, size)
+
+    def receive(self, message: Message) -> None:
+        """The master has said something."""
+        if self._frozen:
+            self._waiting.append(message)
+        elif isinstance(message, messages.Lease):
+            if self._known:
+                self._query = message.query
+                self.held += 1
+                self.slots[message.slot].take(message)
+        elif isinstance(message, messages.Truncate | messages.Revoke):
+            for slot in self.slots:
+                if (slot.lease is not None and slot.lease.lease == message.lease) or any(
+                    lease.lease == message.lease for lease in slot.queue
+                ):
+                    slot.tell(message)
+        elif isinstance(message, messages.Welcome):
+            self._welcome = True
+            self._say_when()
+        elif isinstance(message, messages.Committed):
+            self._unanswered.discard(message.commit)
+        elif isinstance(message, messages.Unknown):
+            self._start_afresh()
+        self._leave_when_done(self.boots)
+
+    # --- results --------------------------------------------------------------------------------------------------
+
+    def rate(self, file: SimulatedFile) -> float:
+        """Entries a second for one packet, when the file server gives what is asked for."""
+        rate = self.speed
+        if self.group.jitter:
+            # The mean of the time per entry is that of the speed; the logarithm is normal.
+            rate /= self.random.lognormvariate(-0.5 * self.group.jitter**2, self.group.jitter)
+        if self.group.rate is not None and file.bytes_per_entry:
+            rate = min(rate, self.group.rate / len(self.slots) / file.bytes_per_entry)
+        return rate
+
+    def finished(self, lease: messages.Lease, start: int, stop: int, seconds: float) -> None:
+        """A slot is through with a lease."""
+        self.held -= 1
+        self.record.packets += 1
+        size = self.files[lease.file.path].bytes_per_entry * (stop - start)
+        self.tell(messages.Finished(lease.query, lease.lease, stop, seconds, seconds, int(size)))
+        part = Part(lease.lease, start, stop)
+        if lease.apart:
+            self.record.apart += 1
+            self._tell_commit([part])
+            return
+        if not self._parts:
+            self._since = self.clock.now
+            self.clock.at(self._since + self._interval, self._commit_due, self._commits)
+        self._parts.append(part)
+
+    def commit_if_idle(self) -> None:
+        """Commit at once when there is nothing at work any more, or no time to wait."""
+        if self.held == 0 or self.draining:
+            self._commit()
+        self._leave_when_done(self.boots)
+
+    def _commit_due(self, commits: int) -> None:
+        if commits == self._commits and self.clock.now >= self._since + self._interval:
+            self._commit()
+
+    def _commit(self) -> None:
+        if self._parts and not self._frozen:
+            parts, self._parts = self._parts, []
+            self._interval = min(COMMIT_INTERVAL, 2 * self._interval)
+            self._tell_commit(parts)
+
+    def _tell_commit(self, parts: list[Part]) -> None:
+        self._commits += 1
+        self._unanswered.add(self._commits)
+        self.tell(messages.Commit(self._commits, self._query, parts), self.result_bytes)

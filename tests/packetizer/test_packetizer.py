@@ -1,0 +1,312 @@
+"""The packetizer by itself: what a slot is given, from where, and how much of it."""
+
+from __future__ import annotations
+
+import math
+from heapq import heappop, heappush
+from typing import Any
+
+import pytest
+from eventmill.packetizer.faults import NARROWING
+from eventmill.packetizer.ledger import Ledger
+from eventmill.packetizer.packetizer import Packet, Packetizer, Truncation
+from eventmill.worker.slot.chunks import ChunkSizes
+
+NEAR, FAR = "root://near.cern.ch//{}.root", "root://far.fnal.gov//{}.root"
+
+
+def made(paths: list[str], entries: int = 10**6) -> Packetizer:
+    return Packetizer(Ledger([entries] * len(paths)), [[path] for path in paths])
+
+
+def open_file(packetizer: Packetizer, slot: str, packet: Packet, now: float, entries: int = 10**6) -> None:
+    """The slot opens the file of its packet and keeps as much as it was given."""
+    packetizer.ledger.opened(packet.lease.number, entries, packet.lease.stop)
+    packetizer.opened(slot, packet.lease.number, now)
+
+
+def finish(packetizer: Packetizer, slot: str, packet: Packet, now: float, rate: float) -> float:
+    """The slot processes its packet at `rate`; returns the time at which it is through, committed."""
+    lease = packet.lease
+    if lease.opening:
+        open_file(packetizer, slot, packet, now)
+    start, stop = lease.start, lease.stop
+    seconds = (stop - start) / rate
+    now += seconds
+    packetizer.ledger.finished(lease.number, stop)
+    packetizer.finished(slot, lease.number, start, stop, seconds, now)
+    packetizer.ledger.commit([(lease.number, start, stop)])
+    packetizer.ledger.check()
+    return now
+
+
+def next_packet(packetizer: Packetizer, slot: str, now: float, until: float | None = None) -> Packet:
+    packet = packetizer.next(slot, now, until)
+    assert packet is not None
+    return packet
+
+
+def test_what_a_change_of_server_means_is_learnt_from_slots_of_the_same_site() -> None:
+    """One slot turns from a fast to a slow server; the next one that does so gets a packet of the right size at once."""
+    packetizer = made([NEAR.format(1), FAR.format(1), FAR.format(2)], entries=20_000)
+    for slot in ("first", "second", "elsewhere"):
+        packetizer.join(slot, "node.cern.ch" if slot != "elsewhere" else "node.de")
+    pace = {slot: packetizer.paces[slot] for slot in packetizer.paces}
+    for slot in ("first", "second"):
+        pace[slot].server = "near.cern.ch"
+        pace[slot].observe(10_000, 10.0)
+    ratios = packetizer.placement.ratios
+    far = "far.fnal.gov"
+    assert pace["second"].rate_with(far, ratios) == 1000.0, "nothing is known yet"
+    pace["first"].queue[0] = far
+    pace["first"].begin(0, 20.0, ratios)
+    pace["first"].finished(0, 500, 2.0, ratios)
+    assert pace["second"].rate_with(far, ratios) == 250.0
+    assert pace["elsewhere"].rate_with(far, ratios) == 0.0
+    pace["second"].queue[1] = far
+    pace["second"].begin(0, 30.0, ratios)
+    assert pace["second"].rate == 250.0
+
+
+def test_a_slot_goes_on_with_the_replica_that_it_has_open() -> None:
+    packetizer = Packetizer(Ledger([10**6]), [[FAR.format(1), NEAR.format(1)]])
+    packetizer.join("slot", "node.cern.ch")
+    packet = next_packet(packetizer, "slot", 0.0)
+    assert packet.replica == 1, "the one of its own site"
+    now = finish(packetizer, "slot", packet, 0.0, rate=1e5)
+    assert next_packet(packetizer, "slot", now).replica == 1
+
+
+def test_what_does_not_end_in_time_is_cut_off_from_the_back() -> None:
+    """A slot is told to leave in a second: it keeps of its two packets what it will have done by then."""
+    packetizer = made([NEAR.format(1)])
+    now = finish(packetizer, "slot", next_packet(packetizer, "slot", 0.0), 0.0, rate=1e5)
+    packetizer.join("other")
+    first, second = next_packet(packetizer, "slot", now), next_packet(packetizer, "slot", now)
+    length = first.lease.stop - first.lease.start
+    until = now + 0.5 * length / 1e5
+    one, two = packetizer.make_way("slot", now, until)
+    assert (one.lease, two.lease) == (first.lease, second.lease)
+    assert abs(one.stop - first.lease.start - 0.5 * length) <= 2
+    assert two.stop == second.lease.start
+    assert packetizer.make_way("slot", now, until) == [], "it has been told already"
+
+
+def test_a_slot_that_leaves_gets_no_packet_that_would_end_too_late() -> None:
+    packetizer = made([NEAR.format(1)], entries=10**7)
+    now = finish(packetizer, "slot", next_packet(packetizer, "slot", 0.0), 0.0, rate=1e5)
+    usual = next_packet(packetizer, "slot", now)
+    now = finish(packetizer, "slot", usual, now, rate=1e5)
+    short = next_packet(packetizer, "slot", now, until=now + 0.2)
+    assert (short.lease.stop - short.lease.start) / 1e5 <= 0.2 < 1.0
+    assert short.seconds <= 0.2
+    now = finish(packetizer, "slot", short, now, rate=1e5)
+    assert packetizer.next("slot", now, until=now + 0.05) is None
+
+
+# --- who reads where --------------------------------------------------------------------------------------------------
+
+
+def of_unopened(files: int, **options: Any) -> Packetizer:
+    packetizer = Packetizer(
+        Ledger([None] * files, options.pop("limit", None)), [[f"root://s//{i}"] for i in range(files)]
+    )
+    packetizer.placement.most_readers = options.pop("most_readers", None)
+    for slot in ("a", "b"):
+        packetizer.join(slot, **options)
+    return packetizer
+
+
+def fail(packetizer: Packetizer, slot: str, packet: Packet, until: float) -> None:
+    """A slot cannot open the file of its packet, which can be tried again at once."""
+    file, number = packet.lease.file, packet.lease.number
+    packetizer.placement.shun(file, 0, packetizer.paces[slot], until)
+    packetizer.ledger.give_back(number)
+    packetizer.dropped(slot, number, 0.1)
+
+
+def test_a_slot_that_has_nothing_to_do_makes_room_for_other_readers() -> None:
+    """It may be at work on another query for hours: it is no reader of this one's files meanwhile."""
+    packetizer = of_unopened(4, most_readers=1)
+    packet = next_packet(packetizer, "a", 0.0)
+    assert packetizer.next("b", 0.0) is None
+    finish(packetizer, "a", packet, 0.0, rate=1e5)
+    assert packetizer.next("b", 1.0) is not None
+    assert packetizer.next("a", 1.0) is None, "now the other one reads"
+
+
+def test_what_a_slot_has_failed_with_others_try_first_but_not_for_ever() -> None:
+    packetizer = of_unopened(1)
+    fail(packetizer, "a", next_packet(packetizer, "a", 0.0), until=3.0)
+    assert packetizer.next("a", 2.0) is None
+    assert packetizer.next("a", 3.5) is not None, "the others may be busy for hours"
+
+
+def test_with_a_limit_others_try_first_too() -> None:
+    packetizer = of_unopened(1, limit=10)
+    fail(packetizer, "a", next_packet(packetizer, "a", 0.0), until=3.0)
+    assert packetizer.next("a", 1.0) is None
+    assert packetizer.next("b", 1.0) is not None
+
+
+def test_a_slot_that_fails_with_all_of_its_nearest_server_turns_to_another() -> None:
+    paths = [[f"root://s.cern.ch//{i}"] for i in range(8)] + [["root://t.fnal.gov//0"]]
+    packetizer = Packetizer(Ledger([None] * 9), paths)
+    packetizer.join("a", "node.cern.ch")
+    packetizer.join("b")
+    for _ in range(8):
+        fail(packetizer, "a", next_packet(packetizer, "a", 0.0), until=3.0)
+    assert next_packet(packetizer, "a", 1.0).lease.file == 8
+
+
+# --- items ------------------------------------------------------------------------------------------------------------
+
+
+def of_items(number: int) -> Packetizer:
+    ledger = Ledger([number])
+    ledger.count(0)
+    packetizer = Packetizer(ledger, [["items"]], first=1)
+    for slot in ("a", "b", "c"):
+        packetizer.join(slot)
+    return packetizer
+
+
+def test_a_slow_item_is_not_done_twice() -> None:
+    """Nobody knows how long an item takes, and what it does may have effects: idle slots leave it alone."""
+    packetizer = of_items(2)
+    for slot in ("a", "b"):
+        next_packet(packetizer, slot, 0.0)
+    assert [packetizer.help("c", now) for now in (2.0, 10.0, 100.0)] == [None] * 3
+    packetizer.suspect("a", True)
+    assert packetizer.help("c", 101.0) is not None, "unless its worker has gone silent"
+
+
+def test_a_leaving_slot_gets_no_item_that_takes_longer_than_it_has() -> None:
+    packetizer = of_items(10)
+    now = finish(packetizer, "a", next_packet(packetizer, "a", 0.0), 0.0, rate=1 / 60)
+    assert packetizer.next("a", now, until=now + 15.0) is None
+    assert packetizer.next("a", now, until=now + 100.0) is not None
+
+
+# --- analyses that take their time at each call -----------------------------------------------------------------------
+
+
+def processed(
+    overhead: float, each: float, entries: int, rate: float = 0.0, killed: float = math.inf
+) -> tuple[float, int]:
+    """Seconds and bites of a query of two slots, every bite of which takes `overhead`, and `each` for an entry.
+
+    At the time `killed`, the process of one of them is, from outside; a fresh one is there at once.
+    """
+    packetizer = Packetizer(Ledger([entries]), [["a.root"]], rate)
+    free = [(0.0, "one"), (0.0, "two")]
+    bites = {slot: ChunkSizes() for _, slot in free}
+    for _, slot in free:
+        packetizer.join(slot)
+    number, end = 0, 0.0
+    while packetizer.ledger.processed < entries:
+        now, slot = heappop(free)
+        packet = packetizer.next(slot, now)
+        if packet is None:  # the other one still opens the file, or has the rest
+            heappush(free, (now + 0.05, slot))
+            continue
+        lease, began = packet.lease, now
+        bites[slot].hear(packetizer.calls.tell())
+        if lease.opening:
+            open_file(packetizer, slot, packet, now, entries)
+        at = lease.start
+        while at < lease.stop and now <= killed:
+            if now - began > packet.seconds and (bites[slot].settled or lease.bite is not None):
+                break
+            bite = min(bites[slot].next(lease.stop - at), lease.bite or entries)
+            seconds = overhead + each * bite
+            bites[slot].learn(bite, seconds, most=lease.bite)
+            at, now, number = at + bite, now + seconds, number + 1
+        if now > killed:
+            killed, bites[slot] = math.inf, ChunkSizes()
+            packetizer.kills.add(lease.file, (at - bite, at))
+            packetizer.ledger.give_back(lease.number, at - lease.start)
+            packetizer.dropped(slot, lease.number, now)
+            heappush(free, (now, slot))
+            continue
+        packetizer.ledger.finished(lease.number, at)
+        packetizer.finished(slot, lease.number, lease.start, at, now - began, now, bites[slot].untold())
+        packetizer.ledger.commit([(lease.number, lease.start, at)])
+        packetizer.kills.clear(lease.file, lease.start, at)
+        heappush(free, (now, slot))
+        end = max(end, now)
+    return end, number
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0], ids=["unknown", "known as very slow"])
+@pytest.mark.parametrize("overhead", [0.0, 0.06, 0.5, 1.2, 5.0])
+def test_calls_that_take_their_time_are_few_and_the_query_ends(overhead: float, rate: float) -> None:
+    """With 1.2 s a call, packets of 0.8 s used to shrink to one entry each, and the query never ended."""
+    seconds, number = processed(overhead, each=2e-6, entries=4_000_000, rate=rate)
+    assert seconds <= 2 * 4.0 + 25 * overhead
+    assert number <= 120
+
+
+@pytest.mark.parametrize(
+    ("overhead", "each", "killed"),
+    [
+        *((overhead, each, at) for overhead, each in [(0.4, 2e-6), (0.1, 1e-5), (0.0, 1e-5)] for at in (0.3, 2.0, 5.0)),
+        (5.0, 2e-6, 20.0),
+    ],
+)
+def test_a_slot_that_is_killed_once_costs_little(overhead: float, each: float, killed: float) -> None:
+    """What it was at was divided by 64 anew with each packet of it, down to calls of one entry: the query never ended."""
+    undisturbed, bites = processed(overhead, each, entries=2_000_000)
+    seconds, more = processed(overhead, each, entries=2_000_000, killed=killed)
+    assert more - bites <= 1.5 * NARROWING
+    assert seconds - undisturbed <= 10.0 + 10 * overhead
+
+
+def with_suspects(overhead: float, entries: int = 64_000) -> Packetizer:
+    """Two slots that do 1000 entries a second, every bite costing `overhead`; one went down at work on 64,000 entries, of
+    which these are left.
+    """
+    ledger = Ledger([entries])
+    ledger.count(0)
+    packetizer = Packetizer(ledger, [["a.root"]])
+    for slot in ("a", "b"):
+        packetizer.join(slot)
+        packetizer.paces[slot].observe(1000, 1.0)
+    for size in (100, 400, 10_000):
+        packetizer.calls.add(size, overhead + size / 1000)
+    packetizer.kills.add(0, (0, 64_000))
+    return packetizer
+
+
+def test_suspects_are_leased_by_the_bite_and_what_they_take_is_no_measure_of_a_slot() -> None:
+    packetizer = with_suspects(overhead=0.1)
+    packet = next_packet(packetizer, "a", 0.0)
+    assert packet.apart
+    assert (packet.lease.bite, packet.lease.stop) == (1000, 1000), "a bite takes 1.1 s"
+    packetizer.reached("a", packet.lease.number, 500, 50.0)
+    finish(packetizer, "a", packet, 50.0, rate=1.0)
+    assert packetizer.paces["a"].rate == pytest.approx(1000.0)
+
+
+def test_who_helps_with_suspects_gets_whole_bites() -> None:
+    """An idle slot splits what would end last, again and again: of suspects it made ever smaller bites."""
+    packetizer = with_suspects(overhead=4.0, entries=24_000)
+    packetizer.bounds = (1000, 1000)  # small calls, of which a slot may have some ahead
+    packets = [next_packet(packetizer, "a", 0.0) for _ in range(3)]
+    assert [(it.lease.start, it.lease.stop, it.lease.bite) for it in packets] == [
+        (start, start + 8000, 8000) for start in (0, 8000, 16_000)
+    ]
+    assert packetizer.next("b", 0.0) is None
+    help_ = packetizer.help("b", 0.0)
+    assert help_ == Truncation(packets[2].lease, 16_000), "a whole bite"
+
+
+def test_suspects_take_down_one_slot_and_not_the_one_that_would_be_through_sooner() -> None:
+    packetizer = with_suspects(overhead=0.1, entries=1000)
+    packetizer.paces["b"].observe(10**9, 1.0)
+    lease = next_packet(packetizer, "a", 0.0).lease
+    assert packetizer.help("b", 0.0) is None
+    packetizer.suspect("a", True)
+    twin = packetizer.help("b", 0.0)
+    assert isinstance(twin, Packet), "unless it may be gone for good"
+    assert (twin.lease.twin, twin.lease.bite) == (lease.number, lease.bite)

@@ -1,0 +1,302 @@
+"""What a user may read: tokens, proxies and keytabs, of the worker's environment or brought by a session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+
+import eventmill as em
+import pytest
+from eventmill.master.core import MasterCore
+from eventmill.master.effects import SaveSubmission, Send
+from eventmill.master.saved import Saved
+from eventmill.protocol import messages as m
+from eventmill.protocol.credentials import Credentials
+from eventmill.protocol.errors import DatasetError, EventmillError
+from eventmill.reading.storage.credentials import Wallet, _Wearer, fits, shown, wallet_of, wearing
+from eventmill.worker.agent.core import AgentCore
+from eventmill.worker.agent.effects import ToSlot
+from grid import Grid
+from skhep_testdata import data_path
+from xrootd_server import XRootDServer, serving_tokens, serving_users
+
+HZZ = "uproot-HZZ.root"
+EVENTS = 2421
+VARIABLES = ("BEARER_TOKEN", "BEARER_TOKEN_FILE", "XDG_RUNTIME_DIR", "X509_USER_PROXY", "XrdSecSSSKT", "XrdSecPROTOCOL")
+
+
+@pytest.fixture(scope="module")
+def trusted(grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    """An environment that trusts the grid's authority and has nothing to show; it can be given something."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("X509_CERT_DIR", str(grid.certificates))
+        environment.setenv("SSL_CERT_DIR", str(grid.certificates))
+        environment.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        environment.setenv("XDG_CACHE_HOME", str(Path("~/.cache").expanduser()))
+        for name in VARIABLES:
+            environment.delenv(name, raising=False)
+        yield environment
+
+
+@pytest.fixture(scope="module")
+def tokens(grid: Grid) -> Iterator[XRootDServer]:
+    with serving_tokens(grid) as server:
+        for folder in (server.folder, server.folder / "sub"):
+            folder.mkdir(exist_ok=True)
+            shutil.copy(data_path(HZZ), folder / "hzz.root")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def session(trusted: pytest.MonkeyPatch) -> Iterator[em.Session]:
+    """A session whose worker has nothing to show."""
+    with em.connect(slots=1) as session:
+        yield session
+
+
+def count(events: object) -> dict[str, int]:
+    return {"events": len(events.MET_px)}  # type: ignore[attr-defined]
+
+
+def read(session: em.Session, url: str, credentials: em.Credentials | None = None) -> int:
+    """How many events a query has read."""
+    return int(session.process(url, count, credentials=credentials).result(60)["events"])
+
+
+def refused(session: em.Session, url: str, credentials: em.Credentials | None = None) -> str:
+    """What a query says that is not let in, at once."""
+    began = time.monotonic()
+    with pytest.raises(DatasetError) as caught:
+        read(session, url, credentials)
+    assert time.monotonic() - began < 5, "nobody tries that again"
+    assert not caught.value.transient
+    return str(caught.value)
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_of_the_session_opens_what_it_is_for(session: em.Session, tokens: XRootDServer, grid: Grid) -> None:
+    everything, part = em.Credentials(token=grid.token()), em.Credentials(token=grid.token("storage.read:/sub"))
+    assert read(session, f"{tokens.url}/hzz.root", everything) == EVENTS
+    assert read(session, f"{tokens.url.replace('root', 'roots')}/hzz.root", everything) == EVENTS
+    assert read(session, f"{tokens.url}/sub/hzz.root", part) == EVENTS
+    said = refused(session, f"{tokens.url}/hzz.root", part)
+    assert f"localhost:{tokens.port} does not let the query's credentials" in said
+    assert "for storage.read:/sub that ends in" in said and part.token not in said
+
+
+def test_a_token_that_is_over_is_said_to_be(session: em.Session, tokens: XRootDServer, grid: Grid) -> None:
+    credentials = em.Credentials(token=grid.token(seconds=-600))
+    said = refused(session, f"{tokens.url}/hzz.root", credentials)
+    assert f"localhost:{tokens.port} does not accept the query's credentials" in said
+    assert "that ended 10 min ago" in said and credentials.token not in said
+
+
+def test_a_query_without_credentials_does_not_read_with_those_of_another(
+    session: em.Session, tokens: XRootDServer, grid: Grid
+) -> None:
+    """Neither its open files nor its connections."""
+    assert read(session, f"{tokens.url}/hzz.root", em.Credentials(token=grid.token())) == EVENTS
+    said = refused(session, f"{tokens.url}/hzz.root")
+    assert "does not accept a worker without a token, a proxy or a keytab" in said
+
+
+def test_a_token_opens_files_of_a_web_server(session: em.Session, tokens: XRootDServer, grid: Grid) -> None:
+    url = f"https://localhost:{tokens.port}/hzz.root"
+    assert read(session, url, em.Credentials(token=grid.token())) == EVENTS
+    assert "localhost does not let anybody read it: it says 403" in refused(session, url)
+    said = refused(session, url, em.Credentials(token=grid.token(seconds=-60)))
+    assert "that ended 1 min ago) read it: it says 403" in said
+
+
+def test_credentials_of_a_session_are_for_all_its_queries_until_they_are_renewed(
+    trusted: pytest.MonkeyPatch, tokens: XRootDServer, grid: Grid, tmp_path: Path
+) -> None:
+    """And what a worker has in its own environment works by itself."""
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text(grid.token())
+    with trusted.context() as environment:
+        environment.setenv("BEARER_TOKEN_FILE", str(token))
+        collected = em.Credentials.from_environment()
+        with em.connect(slots=1, credentials=em.Credentials(token=grid.token(seconds=-60))) as session:
+            refused(session, f"{tokens.url}/hzz.root")
+            session.renew(collected)
+            assert read(session, f"{tokens.url}/hzz.root") == EVENTS
+            session._credentials = None
+            assert read(session, f"{tokens.url}/sub/hzz.root") == EVENTS, "the worker's own"
+
+
+# --- proxies and keytabs ----------------------------------------------------------------------------------------------
+
+
+def test_an_x509_proxy_of_the_session(session: em.Session, grid: Grid, tmp_path: Path) -> None:
+    gsi = (
+        f"sec.protparm gsi -cert:{grid.host_certificate} -key:{grid.host_key} -certdir:{grid.certificates} -crl:0 "
+        f"-gridmap:{grid.folder}/gridmap -gmapopt:2 -d:0\nsec.protocol gsi\nsec.protbind * only gsi"
+    )
+    with serving_users(grid, gsi, "alice") as server:
+        shutil.copy(data_path(HZZ), server.folder / "hzz.root")
+        url = f"{server.url}/hzz.root"
+        assert "does not accept a worker without" in refused(session, url)
+        assert read(session, url, em.Credentials(proxy=grid.proxy("alice", tmp_path / "alice"))) == EVENTS
+        over = em.Credentials(proxy=grid.proxy("alice", tmp_path / "over", hours=-1))
+        assert "does not accept the query's credentials (an X.509 proxy)" in refused(session, url, over)
+
+
+def test_a_keytab_of_the_session(session: em.Session, grid: Grid, tmp_path: Path) -> None:
+    """The client reads the first keytab that it finds, and no other: a slot is replaced when another one is wanted."""
+    alice, bob = (em.Credentials(sss=grid.keytab(user, tmp_path / user)) for user in ("alice", "bob"))
+    sss = f"sec.protocol sss -s {grid.server_keytab}\nsec.protbind * only sss"
+    with serving_users(grid, sss, "alice") as server:
+        shutil.copy(data_path(HZZ), server.folder / "hzz.root")
+        url = f"{server.url}/hzz.root"
+        assert read(session, url, alice) == EVENTS
+        assert "does not accept a worker without" in refused(session, url)
+        assert read(session, url, alice) == EVENTS
+        assert "does not let the query's credentials (an sss keytab) read it" in refused(session, url, bob)
+        assert read(session, url, alice) == EVENTS
+
+
+def test_the_keytab_of_a_worker_is_not_taken_for_that_of_a_query(
+    monkeypatch: pytest.MonkeyPatch, grid: Grid, tmp_path: Path
+) -> None:
+    """Who asks first when a query's credentials are worn finds those in the environment."""
+    own, alice = grid.keytab("worker", tmp_path / "own"), grid.keytab("alice", tmp_path / "alice")
+    monkeypatch.setenv("XrdSecSSSKT", str(own))
+    monkeypatch.setattr("eventmill.reading.storage.credentials._wearer", _Wearer())
+    wallet = wallet_of(em.Credentials(sss=alice).pack())
+    with wearing(wallet):
+        assert fits(wallet) and not fits(None)
+        assert shown(None) == f"what this worker has (the keytab {own})"
+    with wearing(None):
+        assert not fits(None), "the client has read the other one"
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+def test_credentials_show_what_they_are_for_and_never_what_they_are(grid: Grid, tmp_path: Path) -> None:
+    credentials = em.Credentials(token=grid.token(), proxy=grid.proxy("alice", tmp_path / "proxy"))
+    for text in (repr(credentials), str(credentials), f"{credentials}"):
+        assert "a token of https://localhost:8443 for storage.read:/ that ends in 60 min, an X.509 proxy" in text
+        assert credentials.token not in text and "PRIVATE" not in text
+    assert vars(em.Credentials.unpack(credentials.pack())) == vars(credentials)
+
+
+def test_credentials_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EventmillError, match="cannot be read: No such file"):
+        em.Credentials(proxy=tmp_path / "none")
+    with pytest.raises(EventmillError, match="need a token, a proxy or a keytab"):
+        em.Credentials()
+    monkeypatch.setenv("BEARER_TOKEN_FILE", str(tmp_path / "none"))
+    with pytest.raises(EventmillError, match="cannot be read: No such file"):
+        em.Credentials.from_environment()
+
+
+# --- on their way -----------------------------------------------------------------------------------------------------
+
+SECRET = b"the secret"
+FILES = m.msgspec.msgpack.encode([m.File("root://host//a.root", "Events")])
+SUBMIT = m.Submit(1, "name", "kernel", "digest", credentials=True)
+
+
+class Masters:
+    """A core with a session and a worker, and what it says to the worker."""
+
+    def __init__(self, master: MasterCore) -> None:
+        self.master = master
+        self.effects: list[object] = []
+        self.do(lambda: master.receive(b"s", "session", m.Hello("session", "s", python="3.12"), [], 0.0))
+        self.do(lambda: master.receive(b"w", "worker", m.Hello("worker", "w", python="3.12", slots=1), [], 0.0))
+
+    def do(self, step: Callable[[], list[object]]) -> None:
+        self.effects += step()
+
+    @property
+    def told(self) -> list[tuple[type, list[bytes]]]:
+        """What the worker was told, with its frames."""
+        sent = [effect for effect in self.effects if isinstance(effect, Send) and effect.peer == b"w"]
+        said = [(type(effect.message), [bytes(frame) for frame in effect.frames]) for effect in sent]
+        return [(kind, frames) for kind, frames in said if kind is not m.Heartbeat]
+
+
+def test_connections_are_opened_side_by_side_only_with_the_same_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment names one user's credentials at a time; who connects with others waits."""
+    for name in ("BEARER_TOKEN", "BEARER_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    one, other = (wallet_of(Credentials(token=f"t{number}").pack()) for number in (1, 2))
+    together, order = threading.Barrier(2, timeout=10), list[str]()
+
+    def connect(wallet: Wallet | None, name: str, wait: bool) -> None:
+        with wearing(wallet):
+            if wait:
+                together.wait()
+            order.append(f"{name} {os.environ.get('BEARER_TOKEN_FILE')}")
+
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(connect, one, "one", True)
+        with wearing(one):
+            waiting = threads.submit(connect, other, "other", False)
+            again = threads.submit(connect, one, "one", True)
+            wait([first, again], timeout=10)
+            assert not waiting.done() and len(order) == 2
+        waiting.result(timeout=10)
+    connect(None, "own", wait=False)
+    assert order == [f"one {one.variables['BEARER_TOKEN_FILE']}"] * 2 + [
+        f"other {other.variables['BEARER_TOKEN_FILE']}",
+        "own None",
+    ]
+
+
+def test_the_master_passes_credentials_on_and_writes_none_down() -> None:
+    made = Masters(MasterCore("1", "3.12", journaled=True))
+    made.do(lambda: made.master.receive(b"s", "session", SUBMIT, [b"code", FILES, SECRET], 0.0))
+    assert made.told[1:4] == [(m.Setup, [b"code"]), (m.Credentials, [SECRET]), (m.Lease, [])]
+    (saved,) = [effect for effect in made.effects if isinstance(effect, SaveSubmission)]
+    assert saved.frames == [b"code", FILES]
+    (number,) = made.master.queries
+    assert SECRET.decode() not in repr(made.master.queries[number])
+    made.do(lambda: made.master.receive(b"s", "session", m.Credentials(number), [b"newer"], 1.0))
+    assert made.told[-1] == (m.Credentials, [b"newer"])
+
+
+def test_a_query_waits_for_its_credentials_when_the_master_was_started_again() -> None:
+    made = Masters(MasterCore("1", "3.12", journaled=True))
+    made.do(lambda: made.master.restore([Saved("q1", SUBMIT, 0.0, [b"code", FILES])], 0.0, 0.0))
+    made.do(lambda: made.master.receive(b"s", "session", m.Attach(2, "q1"), [], 1.0))
+    made.do(lambda: made.master.expire(2.0))
+    assert [kind for kind, _ in made.told] == [m.Welcome]
+    said = [effect.message for effect in made.effects if isinstance(effect, Send) and effect.peer == b"s"]
+    progress = next(message for message in said if isinstance(message, m.Progress))
+    assert "session.renew(...) brings them" in progress.waiting
+    made.do(lambda: made.master.receive(b"s", "session", m.Credentials("q1"), [SECRET], 3.0))
+    assert made.told[1:4] == [(m.Setup, [b"code"]), (m.Credentials, [SECRET]), (m.Lease, [])]
+
+
+@pytest.mark.parametrize("frames", [[], [b"one", b"two"], [bytes(2**20 + 1)]])
+def test_credentials_of_another_shape_are_refused(frames: list[bytes]) -> None:
+    made = Masters(MasterCore("1", "3.12"))
+    made.do(lambda: made.master.receive(b"s", "session", m.Credentials("q1"), frames, 0.0))
+    assert isinstance(made.effects[-1].message, m.Fault)  # type: ignore[attr-defined]
+
+
+def test_an_agent_brings_credentials_to_the_slots_that_work_on_the_query() -> None:
+    agent = AgentCore(m.Hello("worker", "w", slots=2))
+    agent.start()
+    for slot in (0, 1):
+        agent.from_slot(slot, m.Ready(), [], 0.0)
+    agent.from_master(m.Welcome("w-1", "1", 1.0, 5.0), [], 0.0)
+    agent.from_master(m.Setup("q", "kernel", "digest"), [b"code"], 0.0)
+    assert agent.from_master(m.Credentials("q"), [SECRET], 0.0) == []
+    effects = agent.from_master(m.Lease(1, "q", 1, m.File("f"), 0, 10, 1.0), [], 0.0)
+    told = [effect for effect in effects if isinstance(effect, ToSlot)]
+    assert [(effect.slot, type(effect.message)) for effect in told] == [(1, m.Setup), (1, m.Credentials), (1, m.Lease)]
+    assert agent.from_master(m.Credentials("q"), [b"newer"], 0.0) == [ToSlot(1, m.Credentials("q"), [b"newer"])]
+    assert SECRET.decode() not in repr(agent.queries)

@@ -1,0 +1,175 @@
+"""A session of its own that lives: its processes are killed, and its queries go on, exact."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import eventmill as em
+import psutil
+import pytest
+from eventmill.protocol.errors import ConnectionFailed
+from eventmill.system.logs import keep_within, last_lines, older
+from eventmill.system.restarts import MOST, Restarts
+from processes import SECONDS, Standing, eventually
+
+CYCLES = 20_000
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[em.Session]:
+    with em.connect(slots=2) as made:
+        yield made
+
+
+def slow(gate: Path) -> Callable[[Any], dict[str, int]]:
+    """Adds up the numbers of cycles, a millisecond each until the gate is opened."""
+    name = str(gate)
+
+    def analysis(cycles: Any) -> dict[str, int]:
+        import os
+        import time
+
+        if not os.path.exists(name):  # noqa: PTH110
+            time.sleep(0.002 * len(cycles.number))
+        return {"n": len(cycles.number), "added": int(cycles.number.sum())}
+
+    return analysis
+
+
+def process_of(session: em.Session, name: str) -> psutil.Process:
+    assert session._embedded is not None
+    worker = psutil.Process(session._embedded.processes["worker" if name in ("agent", "nursery") else name].pid)
+    return worker.children()[0] if name == "nursery" else worker
+
+
+def processed(query: em.Query) -> int:
+    return query.progress.account.processed if query.progress is not None else 0
+
+
+@pytest.mark.parametrize("name", ["nursery", "agent", "master"])
+def test_a_query_goes_on_when_a_process_of_its_session_is_killed(
+    session: em.Session, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = tmp_path / "gate"
+    query = session.process(em.cycles(CYCLES, seed=1), slow(gate))
+    eventually(lambda: processed(query) > 0 or query.state != "running", "something is committed")
+    time.sleep(2.1 if name == "master" else 0.0)  # a checkpoint's interval, so that there is something to go on from
+    killed = process_of(session, name)
+    family = killed.children(recursive=True)
+    killed.kill()
+    gate.touch()
+    result = query.result(SECONDS)
+    assert (result["n"], result["added"]) == (CYCLES, sum(range(CYCLES)))
+    assert (result.account.processed, result.account.failed) == (CYCLES, 0)
+    if name != "master":
+        _, alive = psutil.wait_procs(family, timeout=SECONDS)
+        assert not alive
+    if name != "nursery":
+        assert [it.levelname for it in caplog.records if "Another one is started" in it.getMessage()] == ["WARNING"]
+    assert session.process(em.items([1, 2]), lambda item: item).result(SECONDS).value == 3
+
+
+def test_master_and_worker_are_killed_together(session: em.Session, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    query = session.process(em.cycles(CYCLES, seed=1), slow(gate))
+    eventually(lambda: processed(query) > 0 or query.state != "running", "something is committed")
+    for name in ("master", "agent"):
+        process_of(session, name).kill()
+    gate.touch()
+    result = query.result(SECONDS)
+    assert (result["n"], result["added"]) == (CYCLES, sum(range(CYCLES)))
+
+
+def test_results_of_before_are_there_after_the_master_was_killed(session: em.Session) -> None:
+    query = session.process(em.items([1, 2, 3]), lambda item: item)
+    assert query.result(SECONDS).value == 6
+    before = process_of(session, "master")
+    before.kill()
+    before.wait()
+    eventually(
+        lambda: session._embedded is not None and session._embedded.processes["master"].pid != before.pid, "another"
+    )
+
+    def attached() -> em.Query | None:
+        try:
+            return session.attach(query.id)
+        except ConnectionFailed:  # it was being started
+            return None
+
+    eventually(lambda: (again := attached()) is not None and again.result(SECONDS).value == 6, "its result")
+
+
+def test_a_loop_of_kills_ends_with_an_error_that_shows_the_log() -> None:
+    with em.connect(slots=1) as session:
+        embedded = session._embedded
+        assert embedded is not None
+        embedded._restarts["master"] = Restarts(most=1)
+        for _ in range(2):
+            process = embedded.processes["master"]
+            process.kill()
+            eventually(lambda gone=process: embedded.processes["master"] is not gone or embedded.ended() != "", "seen")  # type: ignore[misc]
+        assert repr(session) == "<Session of an embedded master, its master process has ended>"
+        with pytest.raises(
+            ConnectionFailed, match=r"(?s)makes a new session.*2 times.*SIGKILL.*last words.*listening at"
+        ):
+            session.queries()
+    assert not embedded.folder.exists()
+
+
+def test_restarts_have_a_limit() -> None:
+    restarts = Restarts()
+    assert [restarts.allowed(0.0) for _ in range(MOST + 1)] == [*[True] * MOST, False]
+
+
+# --- a standing worker ----------------------------------------------------------------------------------------------------
+
+
+def test_a_standing_worker_starts_another_nursery(tmp_path: Path) -> None:
+    standing = Standing(tmp_path / "state")
+    try:
+        worker = standing.worker(slots=1)
+        with standing.connect() as session:
+            query = session.process(em.cycles(CYCLES, seed=1), slow(tmp_path / "gate"))
+            eventually(lambda: processed(query) > 0 or query.state != "running", "something is committed")
+            (nursery,) = psutil.Process(worker.pid).children()
+            nursery.send_signal(signal.SIGKILL)
+            (tmp_path / "gate").touch()
+            result = query.result(SECONDS)
+            assert (result["n"], result["added"]) == (CYCLES, sum(range(CYCLES)))
+        assert "the process that starts slots was killed" in worker.output and worker.process.poll() is None
+    finally:
+        standing.close()
+
+
+# --- the log --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_log_keeps_its_newest_lines_and_does_not_grow_without_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("ab", buffering=0) as writer:
+        for number in range(1000):
+            writer.write(b"line %06d\n" % number)
+            keep_within(log, most=1000)
+            assert log.stat().st_size <= 1000
+            assert last_lines(log, 20)[-1] == f"line {number:06}"
+    assert last_lines(log, 50) == [f"line {number:06}" for number in range(950, 1000)]
+    assert older(log).stat().st_size <= 1000
+    assert {path.name for path in tmp_path.iterdir()} == {"log", "log.1"}
+
+
+def test_what_an_analysis_prints_does_not_fill_the_disk(session: em.Session) -> None:
+    def talks(item: int) -> int:
+        for _ in range(100):
+            print("x" * 999_999)
+        print("the last words of", item)
+        return item
+
+    assert session.process(em.items([1, 2, 3, 4]), talks).result(SECONDS).value == 10
+    log = session.log
+    assert log is not None
+    eventually(lambda: older(log).exists() and log.stat().st_size + older(log).stat().st_size < 40_000_000, "it is cut")
+    assert "the last words of" in log.read_text() + older(log).read_text()

@@ -1,0 +1,157 @@
+"""The examples: each runs as its first lines say, and prints numbers that uproot and numpy alone find too."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import processes
+import pytest
+import uproot
+from numpy.typing import NDArray
+from skhep_testdata import data_path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+HZZ, ZMUMU = data_path("uproot-HZZ.root"), data_path("uproot-Zmumu.root")
+
+
+def run(name: str, folder: Path, *arguments: str) -> str:
+    """An example from start to end, with `folder` for its pictures; what it prints."""
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    environment = processes.environment(folder) | {"PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env=environment, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = [line for line in done.stderr.splitlines() if " is waiting: " not in line]  # as on a busy machine it may be
+    assert not said, "an example prints no warnings"
+    return done.stdout
+
+
+def mass(px: ak.Array, py: ak.Array, pz: ak.Array, e: ak.Array) -> ak.Array:
+    return np.sqrt(np.maximum(e * e - px * px - py * py - pz * pz, 0.0))
+
+
+def hzz_pairs() -> ak.Array:
+    """Mass in GeV and product of charges of each pair of muons of HZZ, event by event."""
+    names = ("Px", "Py", "Pz", "E", "Charge")
+    events = uproot.open(HZZ)["events"].arrays([f"Muon_{name}" for name in names])
+    muons = ak.zip({name: ak.values_astype(events[f"Muon_{name}"], np.float64) for name in names})
+    first, second = ak.unzip(ak.combinations(muons, 2))
+    total = mass(*(first[name] + second[name] for name in names[:4]))
+    return ak.zip({"mass": total, "charge": first.Charge * second.Charge})
+
+
+def zmumu_pairs() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Mass in GeV and product of charges of the pair of muons of each event of Zmumu."""
+    events = uproot.open(ZMUMU)["events"].arrays()
+    return mass(*(events[f"{name}1"] + events[f"{name}2"] for name in ("px", "py", "pz", "E"))), events.Q1 * events.Q2
+
+
+def printed_bins(text: str) -> list[float]:
+    """The contents of a histogram as hist prints it, underflow first."""
+    return [float(number) for number in re.findall(r"^\[ *-?[\w.]+, *-?[\w.]+\) (\S+) ", text, re.MULTILINE)]
+
+
+def is_picture(file: Path) -> bool:
+    return file.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_dimuon_adds_up_files_of_two_layouts(tmp_path: Path) -> None:
+    said = run("dimuon.py", tmp_path, "--png", "dimuon.png")
+    assert "jagged: 100% of the events" in said and "flat: 100% of the events" in said
+    assert "2,421 of 2,421 entries processed" in said and "2,304 of 2,304 entries processed" in said
+    pairs, (masses, charges) = ak.flatten(hzz_pairs()), zmumu_pairs()
+    opposite = np.concatenate([ak.to_numpy(pairs.mass[pairs.charge < 0]), ak.to_numpy(masses[charges < 0])])
+    expected, _ = np.histogram(opposite, np.linspace(0, 120, 61))
+    under, *bins, over = printed_bins(said)
+    assert under == 0 and sum(bins) + over == len(opposite)
+    assert np.abs(np.array(bins) - expected).sum() <= 2, "32-bit sums may put an event on the other side of an edge"
+    assert is_picture(tmp_path / "dimuon.png")
+
+
+def test_kernel_and_columnar_agree_with_each_other_and_with_numpy(tmp_path: Path) -> None:
+    said = run("kernel_and_columnar.py", tmp_path, "--png", "muons.png")
+    assert said.endswith("the same in every bin\n")
+    pairs = ak.flatten(hzz_pairs())
+    opposite = ak.to_numpy(pairs.mass[pairs.charge < 0])
+    expected, _ = np.histogram(opposite, np.linspace(0, 120, 61))
+    under, *bins, over = printed_bins(said)
+    assert under == 0 and bins == expected.tolist() and over == (opposite >= 120).sum()
+    assert is_picture(tmp_path / "muons.png")
+
+
+def test_weights_and_cutflow_count_and_weigh_as_numpy_does(tmp_path: Path) -> None:
+    said = run("weights_and_cutflow.py", tmp_path, "--png", "mass.png")
+    rows = re.findall(r"^(.{24}) +([\d,]+) +([\d.]+)$", said, re.MULTILINE)
+    printed = [(name.strip(), int(count.replace(",", "")), float(weight)) for name, count, weight in rows]
+
+    pairs = ak.firsts(hzz_pairs())
+    two = ~ak.is_none(pairs)
+    opposite = ak.fill_none(pairs.charge < 0, False)
+    peak = opposite & ak.fill_none((pairs.mass > 60) & (pairs.mass < 120), False)
+    weights = 50.0 * 20_000.0 / 2421 * uproot.open(HZZ)["events"]["EventWeight"].array(library="np")
+    masses, charges = zmumu_pairs()
+    cuts = {"all events": np.ones(2421, bool), "two muons": two, "opposite charge": opposite, "60 to 120 GeV": peak}
+    expected = [(name, int(ak.sum(cut)), float(weights[ak.to_numpy(cut)].sum())) for name, cut in cuts.items()]
+    counts = [2304, 2304, int(ak.sum(charges < 0)), int(ak.sum((charges < 0) & (masses > 60) & (masses < 120)))]
+    expected += [(name, count, count * 50.0 * 900.0 / 2304) for name, count in zip(cuts, counts, strict=True)]
+
+    assert [row[:2] for row in printed] == [row[:2] for row in expected]
+    assert [row[2] for row in printed] == pytest.approx([row[2] for row in expected], abs=0.002)
+    assert is_picture(tmp_path / "mass.png")
+
+
+def test_toy_monte_carlo_draws_what_numpy_draws(tmp_path: Path) -> None:
+    """Cycle by cycle, with a fresh generator for each: a plain loop in one process."""
+    said = run("toy_monte_carlo.py", tmp_path, "--experiments", "3000", "--seed", "5", "--png", "pull.png")
+    generators = [
+        [np.random.Generator(np.random.Philox(key=5, counter=[0, 0, c, i])) for i in range(3000)] for c in (0, 1)
+    ]
+    alone, row = (np.array([random.standard_exponential(20).sum() for random in each]) / 20 for each in generators)
+    for name, fit in {"one_by_one": alone, "at_once": row}.items():
+        pulls = (fit - 1.0) / (fit / np.sqrt(20))
+        assert f"{name}: mean {pulls.mean():+.4f}, width {pulls.std():.4f}\n" in said
+    pulls = (alone - 1.0) / (alone / np.sqrt(20))
+    under, *bins, over = printed_bins(said)
+    assert bins == np.histogram(pulls, np.linspace(-5, 5, 41))[0].tolist()
+    assert (under, over) == ((pulls < -5).sum(), (pulls >= 5).sum())
+    assert f"experiment 0 again: {pulls[0]:+.4f}\n" in said
+    assert is_picture(tmp_path / "pull.png")
+
+
+def test_examples_run_on_a_standing_master_with_the_users_own_files(tmp_path: Path) -> None:
+    standing = processes.Standing(tmp_path / "state")
+    try:
+        standing.worker()
+        target = str(tmp_path / "state" / "test")
+        own = [shutil.copy(HZZ, tmp_path / name) for name in ("a.root", "b.root")]
+        said = run("kernel_and_columnar.py", tmp_path, "--master", target, *map(str, own))
+        assert "4,842 of 4,842 entries processed in 2 of 2 files" in said and "the same in every bin" in said
+        said = run("dimuon.py", tmp_path, "--master", target, "--flat", ZMUMU)
+        assert "flat: 100% of the events" in said and "jagged" not in said
+    finally:
+        standing.close()
+
+
+@pytest.mark.parametrize("name", sorted({path.name for path in EXAMPLES.glob("*.py")} - {"figure.py", "samples.py"}))
+def test_every_example_explains_itself(tmp_path: Path, name: str) -> None:
+    said = run(name, tmp_path, "--help")
+    assert "Shows:" in said and f"python {name}" in said
+
+
+@pytest.mark.parametrize("name", ["dimuon", "kernel_and_columnar", "weights_and_cutflow"])
+def test_an_example_without_its_files_says_what_to_install(name: str, tmp_path: Path) -> None:
+    """After `make demo` there is no scikit-hep-testdata."""
+    (tmp_path / "skhep_testdata.py").write_text("raise ImportError")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, str(EXAMPLES / f"{name}.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
+    assert done.returncode == 1 and "pip install scikit-hep-testdata" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,407 @@
+"""What a session promises when something is wrong: absurd input, a master that is gone or new, a cell that is run again."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import gc
+import os
+import re
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import eventmill as em
+import msgspec
+import numpy as np
+import psutil
+import pytest
+import uproot
+from eventmill.launch.local import Embedded
+from eventmill.protocol import codec, messages
+from eventmill.protocol.connection import find_connection, make_keys, named
+from eventmill.protocol.errors import AnalysisError, ConnectionFailed, DatasetError, QueryFailed
+from eventmill.session import query
+from eventmill.session.draw import choose_bins
+from eventmill.system.restarts import Restarts
+from hist import Hist
+from hypothesis import given
+from hypothesis import strategies as st
+from processes import SECONDS, Running, Standing, eventually, run
+
+from tests.world.proxy import Proxy
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[em.Session]:
+    with em.connect(slots=1) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> em.Dataset:
+    """Four files with the numbers from 0 to 999, and lists of them."""
+    folder = tmp_path_factory.mktemp("numbers")
+    lists = ak.unflatten(np.arange(500), [0, 1] * 500)
+    for file in range(4):
+        with uproot.recreate(folder / f"{file}.root") as target:
+            tree = target.mktree("tree", {"number": "int64", "x": "float64", "list": "var * int64"})
+            tree.extend({"number": np.arange(1000), "x": np.linspace(0, 1, 1000), "list": lists})
+    return em.Dataset(str(folder / "*.root"), tree="tree")
+
+
+SUM = 4 * sum(range(1000))
+
+
+def total(events: ak.Array) -> int:
+    return int(ak.sum(events.number))
+
+
+def slow(events: ak.Array) -> int:
+    import time
+
+    time.sleep(100e-6 * len(events))
+    return int(ak.sum(events.number))
+
+
+def endless(events: ak.Array) -> int:
+    import time
+
+    while True:
+        time.sleep(0.01)
+
+
+def children() -> set[psutil.Process]:
+    return set(psutil.Process(os.getpid()).children(recursive=True))
+
+
+# --- absurd input -----------------------------------------------------------------------------------------------------
+
+
+def test_a_long_name_is_clipped_and_breaks_nothing(session: em.Session, numbers: em.Dataset) -> None:
+    other = session.process(numbers, slow)
+    query = session.process(numbers, total, name="x" * 2000 + "\udc80")
+    assert query.name == "x" * 200
+    assert session.process(numbers, total, name="muons\udc80").name == "muons?"
+    assert query.result(SECONDS).value == other.result(SECONDS).value == SUM
+
+
+@pytest.mark.parametrize("path", ["root://host//" + "x" * 200_000, "root://host//\udc80"], ids=["long", "no text"])
+def test_a_path_that_cannot_travel_is_named(session: em.Session, numbers: em.Dataset, path: str) -> None:
+    files = [*(file.path for file in numbers.files), path]
+    with pytest.raises(DatasetError, match=r"root://host//.*cannot be named to the master") as caught:
+        session.process(em.Dataset(files, tree="tree"), total)
+    assert len(str(caught.value)) < 500
+
+
+def test_metadata_that_cannot_travel_is_an_error_of_the_dataset(session: em.Session, numbers: em.Dataset) -> None:
+    files = [file.path for file in numbers.files]
+    with pytest.raises(DatasetError):
+        session.process(em.Dataset(files, tree="tree", metadata={"lumi": 2**80}), total)
+
+
+def test_a_user_without_a_name_can_submit(
+    session: em.Session, numbers: em.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs under a number nobody has entered in /etc/passwd."""
+
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    query = session.process(numbers, total)
+    assert next(info.owner for info in session.queries() if info.query == query.id) == f"user {os.getuid()}"
+    query.result(SECONDS)
+
+
+def test_a_message_that_the_master_refuses_leaves_running_queries_alone(
+    session: em.Session, numbers: em.Dataset
+) -> None:
+    """It fails the requests that are open, since one of them may be meant, and no more."""
+    query = session.process(numbers, slow)
+    nonsense: list[codec.Buffer] = [codec.encode(messages.Ask(1, "queries"))[0].replace(b"queries", b"nothing")]
+    session._link._outgoing.put((None, nonsense))
+    with pytest.raises(ConnectionFailed, match="Invalid enum value 'nothing'"):
+        session._link.request(lambda number: messages.Heartbeat(), messages.Queries)
+    assert query.result(SECONDS).value == SUM
+    assert session.process(numbers, total).result(SECONDS).value == SUM
+
+
+def test_a_number_of_a_query_that_cannot_be_is_not_there(session: em.Session) -> None:
+    for ask in (session.attach, session.stop):
+        with pytest.raises(QueryFailed, match="no query xxx"):
+            ask("x" * 2000)
+
+
+# --- the master is gone, or another one -------------------------------------------------------------------------------
+
+
+def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_path: Path, numbers: em.Dataset) -> None:
+    """Requests made while it was away are answered once it is there; a query of before, which a master without a journal has
+    forgotten, fails with words."""
+    standing = Standing(tmp_path / "state")
+    try:
+        with standing.connect() as session:
+            before = session.process(numbers, total)
+            assert before.state == "running"
+            standing.master.process.kill()
+            standing.master.wait()
+            eventually(lambda: not session._link._dial.connected, "the session notices")
+            session._link._silence = SECONDS  # a busy machine may take longer to start a master than requests wait
+            with concurrent.futures.ThreadPoolExecutor(4) as pool:
+                asked = [pool.submit(session.workers) for _ in range(3)]
+                submitted = pool.submit(session.process, numbers, total)
+                eventually(lambda: len(session._link._answers) == 4, "all ask")
+                arguments = (standing.name, "--no-journal", "--host", "127.0.0.1")
+                again = Running("master", *arguments, "--interface", "127.0.0.1", state=standing.state)
+                standing.commands.append(again)
+                assert [request.result(SECONDS) for request in asked] == [[], [], []]
+                query = submitted.result(SECONDS)
+            assert again.output.count(" joined from ") == 1, again.output
+            standing.worker()
+            assert query.result(SECONDS).value == SUM
+            with pytest.raises(QueryFailed, match="the master was started again and has forgotten query total"):
+                before.result(SECONDS)
+    finally:
+        standing.close()
+
+
+def test_what_was_sent_and_not_answered_when_the_connection_broke_fails(standing: Standing, tmp_path: Path) -> None:
+    """Nobody knows whether it arrived; to wait for ever would be worse, and to send it again could start it twice."""
+    with contextlib.ExitStack() as stack:
+        proxy = stack.enter_context(contextlib.closing(Proxy(lambda: standing.port)))
+        session = stack.enter_context(em.connect(proxy.save(standing.client, tmp_path / "behind.json")))
+        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+        # A heartbeat with the number of a request: the master takes it and has nothing to answer.
+        waiting = pool.submit(session._link.request, lambda number: messages.Heartbeat(), messages.Queries)
+        eventually(lambda: bool(session._link._answers), "it waits")
+        assert session.queries() is not None, "it has been sent"
+        proxy.cut()
+        with pytest.raises(ConnectionFailed, match="broke before its answer"):
+            waiting.result(SECONDS)
+        assert session.queries() is not None
+
+
+def test_a_session_that_was_given_up_by_its_master_joins_again_once(standing: Standing, numbers: em.Dataset) -> None:
+    """As after a computer slept: the connection stands, but the master does not know who it is."""
+    with standing.connect() as session:
+        query = session.process(numbers, slow)
+        joined = len(re.findall("session .* joined", standing.master.output))
+        session._link.send(messages.Bye())
+        for _ in range(3):
+            session._link.send(messages.Heartbeat())
+        assert query.result(SECONDS).value == SUM
+        assert session.workers()
+        assert len(re.findall("session .* joined", standing.master.output)) == joined + 1
+
+
+# --- processes of a session's own -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["master", "worker"])
+def test_a_process_that_does_not_start_is_told_at_once_with_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, which: str, numbers: em.Dataset
+) -> None:
+    start = Embedded._start
+
+    def broken(self: Embedded, arguments: Sequence[str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
+        if not arguments[0].endswith(which):
+            return start(self, arguments, descriptors)
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", "raise SystemExit('no such library')"], stdout=log, stderr=log
+            )
+
+    monkeypatch.setattr(Embedded, "_start", broken)
+    before = children()
+    began = time.monotonic()
+    with pytest.raises(ConnectionFailed, match=rf"(?s)the {which} process of this session has ended.*no such library"):
+        em.connect(slots=1).process(numbers, total)
+    assert time.monotonic() - began < 3, "a second, and room for a busy machine"
+    gc.collect()
+    assert children() <= before
+
+
+def test_running_the_cell_that_connects_again_leaves_nothing_of_the_first_time(numbers: em.Dataset) -> None:
+    """A session that nobody refers to closes itself, even when one of its queries runs."""
+    before = children()
+    made = em.connect(slots=1)
+    made.process(numbers, total).result(SECONDS)
+    first = children() - before
+    assert first
+    made = em.connect(slots=1)
+    assert not first & children(), "by the time the name is taken, the first one has ended"
+    made.process(numbers, endless)
+    del made
+    gc.collect()
+    assert children() <= before
+
+
+def test_a_query_keeps_its_session(numbers: em.Dataset) -> None:
+    query = em.connect(slots=1).process(numbers, total)
+    gc.collect()
+    assert query.result(SECONDS).value == SUM
+
+
+def test_results_are_remembered_as_long_as_their_user_does(session: em.Session, numbers: em.Dataset) -> None:
+    query = session.process(numbers, total)
+    query.result(SECONDS)
+    number, forgotten = query.id, weakref.ref(query)
+    del query
+    eventually(lambda: forgotten() is None, "the session forgets it")
+    assert session.attach(number).result(SECONDS).value == SUM, "the master does not"
+
+
+def test_running_queries_are_remembered(session: em.Session, numbers: em.Dataset) -> None:
+    number = session.process(numbers, endless).id
+    gc.collect()
+    session._running[number].abort()
+    eventually(lambda: number not in session._running, "it is over")
+
+
+# --- stopping ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_stream_of_an_aborted_query_raises_as_its_result_does(session: em.Session, numbers: em.Dataset) -> None:
+    query = session.process(numbers, endless)
+    query.abort()
+    with pytest.raises(QueryFailed, match="endless was aborted"):
+        list(query.stream())
+
+
+def test_stop_of_the_command_line_does_not_fetch_the_result(standing: Standing, numbers: em.Dataset) -> None:
+    with standing.connect() as session:
+        query = session.process(numbers, slow)
+        eventually(lambda: query.account.processed > 0, "the worker commits")
+        received: list[Any] = []
+        with standing.connect() as other:
+            other._receive = lambda message, frames: received.append(message)  # type: ignore[method-assign]
+            other.stop(query.id)
+            assert query.result(SECONDS).state in ("stopped", "done")
+            other.queries()
+        assert not received
+        code, said = run("stop", "q999", "--master", standing.name, state=standing.state)
+        assert code == 1 and "no query q999 on this master; there are: " in said and query.id in said
+
+
+# --- names of masters -------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_happens_to_have_the_masters_name_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTMILL_STATE", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    make_keys(named("default").path, "tcp://lab:8786")
+    (tmp_path / "default").mkdir()
+    assert find_connection("default").address == "tcp://lab:8786"
+    make_keys(tmp_path / "default", "tcp://here:8786")
+    assert find_connection("default").address == "tcp://here:8786"
+    with pytest.raises(ConnectionFailed, match="no connection file and no master called"):
+        find_connection(tmp_path)
+
+
+# --- a quick look -----------------------------------------------------------------------------------------------------
+
+
+def test_draw_fills_expressions_of_events_and_of_lists(session: em.Session, numbers: em.Dataset) -> None:
+    drawn = session.draw(numbers, "np.sqrt(number)", bins=(10, 0, 40))
+    assert drawn == Hist.new.Reg(10, 0, 40, label="np.sqrt(number)").Double().fill(np.sqrt(list(range(1000)) * 4))
+    assert session.draw(numbers, "x", where="(number >= 10) & (x < 0.5)", bins=(4, 0, 1)).sum() == 4 * 490
+    assert session.draw(numbers, "list", where="number < 100", bins=(1, 0, 500)).sum() == 4 * 50, "of events"
+    assert session.draw(numbers, "list", where="list < 100", bins=(1, 0, 500)).sum() == 4 * 100, "of values"
+
+
+def test_draw_chooses_an_axis_by_a_first_look(session: em.Session, numbers: em.Dataset) -> None:
+    drawn = session.draw(numbers, "ak.num(list)")
+    assert list(drawn.axes[0].edges) == [-0.5, 0.5, 1.5] and list(drawn.values()) == [2000, 2000]
+    drawn = session.draw(numbers, "x")
+    assert np.allclose(drawn.axes[0].edges, np.linspace(0, 1, 21)), "few enough for a terminal, and round"
+    assert session.draw(numbers, "x", bins=50).axes[0].size == 50
+    assert drawn.sum(flow=True) == 4000
+    assert choose_bins(np.array([2.5, 2.5, np.nan]), "x") == (1, 2.0, 3.0)
+
+
+def test_draw_says_what_it_cannot_draw(session: em.Session, numbers: em.Dataset) -> None:
+    with pytest.raises(AnalysisError, match="cannot read 'number >'"):
+        session.draw(numbers, "number >")
+    with pytest.raises(AnalysisError, match="names no branch"):
+        session.draw(numbers, "x", where="3 > 2")
+    with pytest.raises(AnalysisError, match="give bins="):
+        session.draw(numbers, "x", where="number < 0")
+    with pytest.raises(Exception, match="numbr"):
+        session.draw(numbers, "numbr", bins=(1, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("number >= 2 and x > 0 or not x > 9", r"'\(number >= 2\) & \(x > 0\) | ~\(x > 9\)'"),
+        ("0 < x < 1", r"write '\(0 < x\) & \(x < 1\)'"),
+        ("list > 3", r"'x' has one: say which events are meant, as in 'ak.any\(list > 3, axis=1\)'"),
+        ("number", "gives int64, not true or false: compare it, as in 'number > 0'"),
+    ],
+)
+def test_draw_says_what_a_condition_should_be(session: em.Session, numbers: em.Dataset, where: str, told: str) -> None:
+    with pytest.raises(AnalysisError, match=told):
+        session.draw(numbers, "x", where=where)
+
+
+@pytest.mark.parametrize("bins", [0, (1, 2), (10, 1, 1), "50", (2.5, 0, 1)])
+def test_draw_says_what_bins_are(session: em.Session, numbers: em.Dataset, bins: Any) -> None:
+    with pytest.raises(ValueError, match=r"as in bins=\(50, 0, 100\)"):
+        session.draw(numbers, "x", bins=bins)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.sampled_from([float, int]))
+def test_an_axis_that_nobody_chose_is_round_and_short(low: float, width: float, kind: type) -> None:
+    values = np.linspace(low, low + width, 1001).astype(kind)
+    number, first, last = choose_bins(values, "x")
+    low, high = np.quantile(values, [0.005, 0.995])
+    assert number <= 42 and first <= low <= high <= last
+    assert kind is float or ((last - first) / number).is_integer()
+
+
+def test_messages_of_a_session_are_checked_before_they_leave(session: em.Session) -> None:
+    with pytest.raises(em.errors.ProtocolError, match="the master would refuse this"):
+        session._send(messages.Stop("x" * 2000, keep=True))
+    assert session.queries() is not None and msgspec.structs.asdict(messages.Bye()) == {}
+
+
+def test_a_script_is_told_what_its_query_waits_for(
+    tmp_path: Path, numbers: em.Dataset, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sees a progress bar there: silence would look like work."""
+    monkeypatch.setattr(query, "_SILENT", 0.2)
+    lonely = Standing(tmp_path, "lonely")
+    try:
+        with lonely.connect() as session:
+            waiting = session.process(numbers, lambda events: len(events))
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=3.0)
+            assert "no worker has joined yet" in caplog.text
+            assert "no worker has joined yet" in repr(waiting)
+    finally:
+        lonely.close()
+
+
+def test_whether_its_processes_live_is_asked_without_a_lock_that_ctrl_c_leaves_taken() -> None:
+    """Interrupted in `Popen.poll` at the wrong moment, a session waited for ever for its master to end."""
+    embedded = Embedded(slots=1)
+    embedded._restarts["master"] = Restarts(most=0)
+    process = embedded.processes["master"]
+    assert process._waitpid_lock.acquire(timeout=10)  # type: ignore[attr-defined]
+    try:
+        assert embedded.ended() == ""
+        process.send_signal(9)
+        eventually(lambda: embedded.ended() == "master", "the end of the master is seen")
+    finally:
+        process._waitpid_lock.release()  # type: ignore[attr-defined]
+    with pytest.raises(ConnectionFailed, match="the last time by SIGKILL"):
+        embedded.check()
+    embedded.close()

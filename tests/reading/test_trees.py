@@ -1,0 +1,116 @@
+"""What a TTree says of itself, read in one pass: as uproot reads it, or not at all."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+from eventmill.cli.sample import write_sample
+from eventmill.reading.reader import Reader
+from eventmill.reading.ttree.baskets import Baskets
+from eventmill.reading.ttree.streamer_parser import Tree, parsed
+from hypothesis import example, given
+from hypothesis import strategies as st
+from skhep_testdata import data_path
+from uproot.deserialization import DeserializationError
+
+TREES = 30
+"""Trees in the test files that are read in one pass; fewer would mean that it has become useless."""
+
+
+def description(tree_key: Any) -> tuple[bytes, int]:
+    chunk, _ = tree_key.get_uncompressed_chunk_cursor()
+    return bytes(chunk.raw_data), tree_key.fKeylen
+
+
+def trees(path: str) -> list[tuple[str, Tree]]:
+    """The trees of a file that are read in one pass."""
+    found = []
+    with uproot.open(path) as file:
+        for name, kind in file.classnames(cycle=False).items():
+            if kind == "TTree" and (tree := parsed(*description(file.key(name)))) is not None:
+                found.append((name, tree))
+    return found
+
+
+def check_like_uproot(path: str, name: str, tree: Tree) -> None:
+    with uproot.open(path) as file:
+        expected = file[name]
+        assert tree.entries == expected.num_entries
+        assert list(tree.branches) == [branch.name for branch in expected.itervalues()]
+        assert tree.has_aliases == bool(expected.aliases)
+        slow = Baskets(file.file.source, {branch.name: branch for branch in expected.itervalues()})
+        for branch in filter(None, tree.branches.values()):
+            other = slow.branch(branch.name)
+            assert other is not None
+            for field in ("stored", "native", "shape", "counter", "table", "header", "spans"):
+                assert getattr(branch, field) == getattr(other, field), (name, branch.name, field)
+            assert np.array_equal(branch.edges, other.edges) and not other.embedded
+
+
+def test_trees_of_all_test_files_are_as_uproot_says() -> None:
+    """Of the many ways in which trees have been written in twenty years, none is misread."""
+    count = 0
+    for path in sorted(Path(data_path("uproot-HZZ.root")).parent.glob("*.root")):
+        try:
+            found = trees(str(path))
+        except (OSError, ValueError, NotImplementedError, DeserializationError):
+            continue  # a file that uproot cannot open
+        for tree_name, tree in found:
+            check_like_uproot(str(path), tree_name, tree)
+            count += 1
+    assert count >= TREES
+
+
+def test_the_sample_is_read_in_one_pass(tmp_path: Path) -> None:
+    (path,) = write_sample(tmp_path, events=3000, files=1)
+    ((name, tree),) = trees(str(path))
+    check_like_uproot(str(path), name, tree)
+    assert all(tree.branches.values())
+    reader = Reader(str(path))
+    columns, expected = reader.read(["Muon_pt", "MET_pt"], 100, 2900), reader.array("Muon_pt", 100, 2900)
+    assert columns["Muon_pt"].content.values[: columns["Muon_pt"].offsets[-1]].size >= len(expected.layout.content)
+    assert set(reader.forms()) == set(reader.names) == set(tree.branches)
+
+
+@functools.cache
+def example_tree() -> tuple[bytes, int]:
+    with uproot.open(data_path("uproot-Zmumu.root")) as file:
+        return description(file.key("events"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), max_size=4), st.integers(0, 2**20))
+@example([], 2**20)
+def test_damage_is_never_more_than_an_unusual_tree(changes: list[tuple[int, int]], cut: int) -> None:
+    """A description that makes no sense must not raise, hang or take memory: uproot is to say what is wrong with it."""
+    data, offset = example_tree()
+    damaged = bytearray(data)
+    for place, value in changes:
+        damaged[place % len(data)] = value
+    tree = parsed(bytes(damaged[: cut % (len(data) + 1)]) if cut < 2**20 else bytes(damaged), offset)
+    assert tree is None or isinstance(tree.entries, int)
+
+
+def test_a_dimension_of_any_size_is_an_unusual_branch_at_most(tmp_path: Path) -> None:
+    name = f"x[{10**24}]"
+    with uproot.recreate(tmp_path / "odd.root") as file:
+        file.mktree("events", {name: np.float32, "y": np.float32})
+    with uproot.open(tmp_path / "odd.root") as file:
+        tree = parsed(*description(file.key("events")))
+    assert tree is not None and tree.branches[name] is None and tree.branches["y"] is not None
+
+
+def test_a_tree_with_split_objects_is_left_to_uproot() -> None:
+    assert trees(data_path("uproot-small-evnt-tree-fullsplit.root")) == []
+    assert len(Reader(data_path("uproot-small-evnt-tree-fullsplit.root")).names) > 10
+
+
+@pytest.mark.parametrize("name", ["nothing", "Events;7"])
+def test_no_such_tree_is_said_as_before(tmp_path: Path, name: str) -> None:
+    (path,) = write_sample(tmp_path, events=10, files=1)
+    with pytest.raises(Exception, match=f"has no tree {name}"):
+        Reader(str(path), name)

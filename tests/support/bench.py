@@ -1,0 +1,89 @@
+"""A slot on a test bench: in the test's own process, on a line where the test speaks as its agent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import zmq
+from eventmill.analysis.analysis import pack
+from eventmill.merge import Partial, decode
+from eventmill.protocol import codec
+from eventmill.protocol import messages as m
+from eventmill.worker.slot.process import SlotProcess
+
+
+class Line:
+    """A slot's socket.
+
+    Attributes:
+        said: what the agent has said, and the slot has not heard yet.
+        answers: what the slot has said, with the frames.
+    """
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self.answers: list[tuple[m.Message, list[Any]]] = []
+
+    def say(self, message: m.Message, frames: codec.Frames = ()) -> None:
+        self.said.append(codec.encode(message, frames))
+
+    def recv_multipart(self, flags: int) -> Any:
+        if not self.said:
+            raise zmq.Again
+        return self.said.pop(0)
+
+    def send_multipart(self, frames: Any, copy: bool) -> None:
+        self.answers.append(codec.decode([bytes(frame) for frame in frames]))
+
+
+class Bench:
+    """A slot with queries.
+
+    Args:
+        folder: for compiled code.
+        spare: it has a core for its thread.
+        supply: the frames of what comes with the queries.
+        analyses: by the names of the queries.
+    """
+
+    def __init__(
+        self, folder: Path, spare: bool = False, on_error: str = "fail", supply: Sequence[Any] = (), **analyses: Any
+    ) -> None:
+        self.line = Line()
+        self.slot = SlotProcess(0, self.line, folder, spare=spare)  # type: ignore[arg-type]
+        for query, analysis in analyses.items():
+            packed = pack(analysis)
+            self.tell(m.Setup(query, packed.kind, packed.digest, on_error=on_error), [packed.blob, *supply])
+
+    def tell(self, message: m.Message, frames: codec.Frames = ()) -> None:
+        """Say something to the slot, which takes it in."""
+        self.line.say(message, frames)
+        self.slot._receive(wait=False)
+
+    def work(self, *leases: m.Lease) -> list[m.Message]:
+        """All that the slot says of these leases. It always has the next one while it works on one, and hands over last."""
+        waiting = list(leases)
+        self.line.answers.clear()
+        while waiting or self.slot.todo:
+            while waiting and len(self.slot.todo) < 2:
+                self.tell(waiting.pop(0))
+            self.slot._process(self.slot.todo.popleft())  # type: ignore[arg-type]
+        for query, running in self.slot.queries.items():
+            self.slot._hand_over(query, running)
+        return [message for message, _ in self.line.answers]
+
+    def results(self) -> dict[str, Any]:
+        """What was handed over last, by query."""
+        return {
+            message.query: decode(Partial.from_frames(frames))
+            for message, frames in self.line.answers
+            if isinstance(message, m.Commit)
+        }
+
+
+def only(kind: type[m.Message], said: Sequence[m.Message]) -> Any:
+    """The one message of its kind."""
+    (found,) = (message for message in said if isinstance(message, kind))
+    return found

@@ -1,0 +1,224 @@
+"""Real masters and workers for tests: processes of the command line, as a user starts them in terminals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import eventmill as em
+import msgspec
+import psutil
+import zmq
+from eventmill.protocol import codec, messages
+from eventmill.protocol.connection import Connection, load_connection
+from eventmill.protocol.dial import Dial
+from eventmill.protocol.messages import Message
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+SECONDS = 60.0
+"""How long a test waits for what must happen before it fails."""
+
+
+def eventually(condition: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
+    """Wait until a condition that nobody announces holds, or fail."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.01)
+
+
+class Running:
+    """An `eventmill` command that runs.
+
+    Args:
+        arguments: of the command line.
+        state: the folder with the keys of named masters.
+    """
+
+    def __init__(self, *arguments: str, state: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "eventmill.cli.main", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(state),
+        )
+        self.pid = self.process.pid
+        self._lines: list[str] = []
+        self._said = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def output(self) -> str:
+        """What it has said so far, on both outputs."""
+        with self._said:
+            return "".join(self._lines)
+
+    def wait_for(self, words: str) -> None:
+        """Until it has said these words."""
+        with self._said:
+            said = self._said.wait_for(
+                lambda: any(words in line for line in self._lines) or not self._reader.is_alive(), SECONDS
+            )
+            assert said and any(words in line for line in self._lines), f"never said {words!r}:\n{''.join(self._lines)}"
+
+    def family(self) -> list[psutil.Process]:
+        """The process, and all that it has started."""
+        process = psutil.Process(self.pid)
+        return [process, *process.children(recursive=True)]
+
+    def wait(self) -> int:
+        """Until it ends, and everything it started with it; its exit code."""
+        code = self.process.wait(SECONDS)
+        self._reader.join(SECONDS)
+        return code
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Tell it to end; its exit code. No process of it is left then."""
+        family = self.family() if self.process.poll() is None else []
+        if family:
+            self.process.send_signal(number)
+        code = self.wait()
+        _, alive = psutil.wait_procs(family, timeout=10)
+        assert not alive, alive
+        return code
+
+    def close(self) -> None:
+        """End it, however it feels."""
+        if self.process.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for process in self.family():
+                    process.kill()
+        self.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._said:
+                self._lines.append(line)
+                self._said.notify_all()
+        with self._said:
+            self._said.notify_all()
+
+
+def environment(state: Path) -> dict[str, str]:
+    """The environment of a command whose masters' keys are in `state`."""
+    return os.environ | {"EVENTMILL_STATE": str(state), "COLUMNS": "150"}
+
+
+def run(*arguments: str, state: Path) -> tuple[int, str]:
+    """An `eventmill` command from start to end: its exit code, and what it said."""
+    command = [sys.executable, "-m", "eventmill.cli.main", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(state), timeout=SECONDS, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+class Standing:
+    """A standing master and its workers.
+
+    Args:
+        state: folder for its keys.
+        name: what it is called.
+    """
+
+    def __init__(self, state: Path, name: str = "test") -> None:
+        self.state, self.name = state, name
+        self.commands: list[Running] = []
+        self.master = self.start_master("--port", "0")
+        self.client = load_connection(state / name / "client.json")
+        self.worker_key = load_connection(state / name / "worker.json")
+        self.port = int(self.client.address.rpartition(":")[2])
+
+    def start_master(self, *options: str) -> Running:
+        """Start the master, for the first time or again; it listens when this returns."""
+        local = ("--host", "127.0.0.1", "--interface", "127.0.0.1")
+        self.master = self._start("master", self.name, *local, *options)
+        self.master.wait_for("eventmill worker")
+        return self.master
+
+    def connect(self, **options: Any) -> em.Session:
+        """A session of this master."""
+        return em.connect(self.state / self.name, **options)
+
+    def crash(self) -> None:
+        """Kill the master as nothing else does: with no time for a last word."""
+        self.master.process.kill()
+        self.master.wait()
+
+    def worker(self, slots: int = 1, target: str = "", options: Sequence[str] = ()) -> Running:
+        """Start a worker; it is on its way when this returns."""
+        return self._start("worker", target or self.name, "--slots", str(slots), *options)
+
+    def close(self) -> None:
+        """End all that is left of it."""
+        for command in reversed(self.commands):
+            command.close()
+
+    def _start(self, *arguments: str) -> Running:
+        command = Running(*arguments, state=self.state)
+        self.commands.append(command)
+        return command
+
+
+def save(connection: Connection, file: Path) -> Path:
+    """Write a connection file."""
+    file.touch(mode=0o600)
+    file.write_bytes(msgspec.json.encode(connection))
+    return file
+
+
+# --- peers that are nobody's idea of a session or worker ------------------------------------------------------------------
+
+
+class RawPeer:
+    """A peer that says what a test wants, over a real connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._dial = Dial(self._context, connection)
+        self._dial.socket.set(zmq.LINGER, 0)
+
+    def say(self, message: Message, frames: codec.Frames = ()) -> None:
+        self.send(codec.encode(message, frames))
+
+    def send(self, frames: Sequence[codec.Buffer]) -> None:
+        self._dial.send(frames)
+
+    def hear(self) -> Message:
+        """The next message that is no heartbeat."""
+        while True:
+            assert self._dial.socket.poll(int(SECONDS * 1000)), "the master says nothing"
+            message, _ = codec.decode(self._dial.socket.recv_multipart())
+            if not isinstance(message, messages.Heartbeat):
+                return message
+
+    def close(self) -> None:
+        self._dial.close()
+        self._context.term()
+
+
+@contextlib.contextmanager
+def raw_peer(connection: Connection) -> Iterator[RawPeer]:
+    """A peer to be closed."""
+    peer = RawPeer(connection)
+    try:
+        yield peer
+    finally:
+        peer.close()
+
+
+def hello(**changes: Any) -> messages.Hello:
+    """What a worker of two slots says first."""
+    return msgspec.structs.replace(messages.Hello("worker", "raw", python=PYTHON, slots=2), **changes)

@@ -1,0 +1,448 @@
+"""The agent core: what slots hand over is committed once, with its ranges, and survives the slot."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from agent import Agent, sent
+from eventmill.merge import Partial, decode
+from eventmill.protocol import messages as m
+from eventmill.protocol.column_types import ColumnType
+from eventmill.worker.agent import core, states
+from eventmill.worker.agent.core import AgentCore
+from eventmill.worker.agent.effects import Fork, Kill, Leave, ToMaster, ToSlot
+
+
+def test_the_code_of_a_query_reaches_a_slot_once_before_its_first_lease() -> None:
+    agent = Agent()
+    first = [effect.message for effect in agent.lease(1, 0) if isinstance(effect, ToSlot)]
+    second = [effect.message for effect in agent.lease(2, 0, 10, 20) if isinstance(effect, ToSlot)]
+    assert [type(message) for message in first] == [m.Setup, m.Lease]
+    assert [type(message) for message in second] == [m.Lease]
+
+
+def test_partials_of_all_slots_are_committed_in_one_message_with_their_ranges() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.lease(2, 1, 10, 20)
+    agent.finish(1, 0)
+    assert sent(agent.hand_over(0, [(1, 0, 10)], {"n": 10}), m.Commit) == [], "the other slot is still at work"
+    agent.finish(2, 1, 20)
+    effects = agent.hand_over(1, [(2, 10, 20)], {"n": 5})
+    (commit,) = [effect for effect in effects if isinstance(effect, ToMaster)]
+    assert commit.message == m.Commit(1, "q", [m.Part(1, 0, 10), m.Part(2, 10, 20)])
+    assert decode(Partial.from_frames(commit.frames)) == {"n": 15}
+
+
+def test_a_commit_is_due_after_the_interval_while_work_goes_on() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.lease(2, 0, 10, 20)
+    agent.finish(1, 0)
+    agent.hand_over(0, [(1, 0, 10)], 1, now=3.0)
+    assert agent.core.deadline() <= 3.0 + core.COMMIT_INTERVAL
+    assert sent(agent.core.expire(3.0 + core.COMMIT_INTERVAL), m.Commit)
+    assert not sent(agent.core.expire(9.0), m.Commit), "nothing is committed twice"
+
+
+def test_what_a_slot_handed_over_survives_it_and_the_rest_is_reported_lost() -> None:
+    """The commit goes out before the report, so that the master gives back only what is not in it."""
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.lease(2, 0, 10, 20)
+    agent.lease(3, 0, 20, 30)
+    agent.finish(1, 0)
+    agent.hand_over(0, [(1, 0, 10)], 1)
+    agent.finish(2, 0, 20)
+    effects = agent.core.slot_exited(0, "killed by signal 11 (SIGSEGV)", 0.1)
+    kinds = [type(effect.message) for effect in effects if isinstance(effect, ToMaster)]
+    assert kinds == [m.Commit, m.SlotDown]
+    (down,) = sent(effects, m.SlotDown)
+    assert down.leases == [m.LeaseKey("q", 2), m.LeaseKey("q", 3)]
+    assert down.working == m.LeaseKey("q", 3), "the one that it was not through with"
+    assert Fork(0) in effects
+
+
+def test_when_the_nursery_is_killed_what_was_handed_over_is_committed_and_nobody_is_suspected() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.lease(2, 1, 10, 20)
+    agent.finish(1, 0)
+    agent.hand_over(0, [(1, 0, 10)], 1)
+    effects = agent.core.nursery_ended(0.1)
+    kinds = [type(effect.message) for effect in effects if isinstance(effect, ToMaster)]
+    assert kinds == [m.SlotDown, m.Commit, m.SlotDown]
+    downs = sent(effects, m.SlotDown)
+    assert [(down.slot, down.leases, down.working) for down in downs] == [
+        (0, [], None),
+        (1, [m.LeaseKey("q", 2)], None),
+    ]
+    assert sent(agent.lease(3, 0), m.SlotDown), "no slot can take anything until there is another nursery"
+    assert agent.core.start() == [Fork(0), Fork(1)]
+    assert sent(agent.slot(0, m.Ready()), m.SlotUp) and sent(agent.slot(1, m.Ready()), m.SlotUp)
+    agent.core.check()
+
+
+def test_a_slot_that_ends_idle_is_not_blamed_on_a_lease() -> None:
+    agent = Agent()
+    (down,) = sent(agent.core.slot_exited(1, "exited with code 0", 0.0), m.SlotDown)
+    assert down.leases == [] and not down.working
+
+
+def test_a_slot_that_is_back_is_announced() -> None:
+    agent = Agent()
+    agent.core.slot_exited(1, "gone", 0.0)
+    assert sent(agent.slot(1, m.Ready()), m.SlotUp) == [m.SlotUp(1)]
+
+
+def test_leases_for_a_slot_that_is_starting_go_back() -> None:
+    agent = Agent()
+    agent.core.slot_exited(0, "gone", 0.0)
+    (down,) = sent(agent.lease(5, 0), m.SlotDown)
+    assert down.leases == [m.LeaseKey("q", 5)] and not down.working
+
+
+def test_results_of_dead_leases_are_not_added() -> None:
+    """After a release, what a slot still hands over belongs to nothing."""
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.master(m.Release("q"))
+    assert agent.hand_over(0, [(1, 0, 10)], 1) == []
+    agent.master(m.Setup("q", "kernel", "digest"), [b"code"])
+    assert agent.hand_over(0, [(1, 0, 10)], 1) == []
+
+
+def test_partials_that_do_not_fit_fail_their_leases() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.lease(2, 1, 10, 20)
+    agent.finish(1, 0)
+    agent.hand_over(0, [(1, 0, 10)], {"a": 1})
+    (failed,) = sent(agent.hand_over(1, [(2, 10, 20)], {"a": {"b": 1}}), m.Failed)
+    assert failed.failure.error == "MergeError" and failed.lease == 2
+
+
+def test_an_unknown_worker_starts_afresh() -> None:
+    """Leases of before are dead: slots are replaced, nothing of theirs is committed, hello is said again when all are up."""
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.finish(1, 0)
+    effects = agent.master(m.Unknown())
+    assert effects == [Kill(0), Kill(1)]
+    assert agent.hand_over(0, [(1, 0, 10)], 1) == []
+    for slot in (0, 1):
+        assert agent.core.slot_exited(slot, "killed by signal 9 (SIGKILL)", 0.0) == [Fork(slot)]
+    agent.slot(0, m.Ready())
+    assert sent(agent.slot(1, m.Ready()), m.Hello) == [agent.core.hello]
+
+
+def test_a_new_connection_starts_afresh_once_and_nothing_of_before_counts() -> None:
+    """Answers to what was sent before the new hello, and leases of the worker that it was, come until the welcome."""
+    agent = Agent()
+    agent.lease(1, 0)
+    assert agent.core.reconnected(0.0) == [Kill(0), Kill(1)]
+    for slot in (0, 1):
+        agent.core.slot_exited(slot, "killed by signal 9 (SIGKILL)", 0.0)
+        agent.slot(slot, m.Ready())
+    for late in (m.Unknown(), m.Setup("q", "kernel", "digest"), m.Lease(2, "q", 0, m.File("f"), 0, 10, 1.0)):
+        assert agent.master(late) == []
+    agent.master(m.Welcome("w-1", "test", 1.0, 5.0, incarnation=0))
+    assert agent.lease(3, 0) == [], "that welcome was for the hello before"
+    agent.master(m.Welcome("w-2", "test", 1.0, 5.0, incarnation=1))
+    agent.master(m.Setup("q", "kernel", "digest"), [b"code"])
+    assert any(isinstance(effect, ToSlot) for effect in agent.lease(4, 0))
+
+
+def test_slots_that_never_come_up_end_the_worker() -> None:
+    agent = AgentCore(m.Hello("worker", "w", slots=1))
+    agent.start()
+    for _ in range(core.MAX_FAILED_STARTS - 1):
+        assert agent.slot_exited(0, "exited with code 70", 0.0) == [Fork(0)]
+    (leave,) = agent.slot_exited(0, "exited with code 70", 0.0)
+    assert isinstance(leave, Leave) and leave.error and "code 70" in leave.reason
+
+
+def test_a_refusal_ends_the_worker_with_the_masters_words() -> None:
+    agent = AgentCore(m.Hello("worker", "w", slots=1))
+    (leave,) = agent.from_master(m.Fault("use the same minor version", fatal=True), [], 0.0)
+    assert leave == Leave("use the same minor version", error=True)
+    (leave,) = agent.from_master(m.Bye(), [], 0.0)
+    assert isinstance(leave, Leave) and not leave.error
+
+
+def test_heartbeats_fill_silence_only() -> None:
+    agent = Agent()
+    assert sent(agent.core.expire(0.5), m.Heartbeat) == []
+    assert sent(agent.core.expire(1.0), m.Heartbeat) == [m.Heartbeat()]
+    assert sent(agent.core.expire(1.5), m.Heartbeat) == []
+
+
+def test_a_slot_that_says_what_is_not_its_business_is_replaced_and_blamed() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    effects = agent.slot(0, m.Submit(1, "x", "kernel", "d"))
+    (down,) = sent(effects, m.SlotDown)
+    assert down.working == m.LeaseKey("q", 1) and "may not say Submit" in down.reason
+    assert Kill(0) in effects
+    assert agent.core.slot_misbehaved(0, "sent nonsense", 0.0) == [], "once"
+
+
+# --- slots that do not let go -------------------------------------------------------------------------------------------
+
+
+def two_queries() -> Agent:
+    """Slot 0 has a lease of query "q", then one of query "other"."""
+    agent = Agent()
+    agent.master(m.Setup("other", "columnar", "digest"), [b"code"])
+    agent.lease(1, 0)
+    agent.master(m.Lease(1, "other", 0, m.File("f"), 0, 10, 1.0))
+    return agent
+
+
+END = {"released": m.Release("q"), "revoked": m.Revoke("q", 1)}
+
+
+@pytest.mark.parametrize("end", END.values(), ids=END)
+def test_a_slot_that_stays_at_dead_work_is_replaced_and_its_other_leases_go_back(end: m.Message) -> None:
+    """An endless loop in user code looks at no messages; without this its slot would be lost for everybody, for ever."""
+    agent = two_queries()
+    agent.master(end, now=5.0)
+    assert agent.core.deadline() <= 5.0 + states.PATIENCE
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(4.9 + states.PATIENCE))
+    effects = agent.core.expire(5.0 + states.PATIENCE)
+    assert Kill(0) in effects
+    (down,) = sent(effects, m.SlotDown)
+    assert down.leases == [m.LeaseKey("other", 1)] and down.working is None, "it is not the other's fault"
+    (late,) = sent(agent.master(m.Lease(2, "other", 0, m.File("f"), 10, 20, 1.0)), m.SlotDown)
+    assert late.leases == [m.LeaseKey("other", 2)], "leases on their way to it go back"
+    assert agent.slot(0, m.Finished("other", 1, 10, 0.1, 0.1, 0)) == [], "its last words count for nothing"
+    assert agent.core.slot_exited(0, "killed by signal 9 (SIGKILL)", 6.1) == [Fork(0)], "it is not told twice"
+    assert sent(agent.slot(0, m.Ready()), m.SlotUp)
+
+
+@pytest.mark.parametrize("end", END.values(), ids=END)
+def test_a_slot_that_lets_go_is_left_alone_and_the_next_lease_is_at_work(end: m.Message) -> None:
+    agent = two_queries()
+    agent.master(end, now=5.0)
+    assert agent.slot(0, end, now=5.1) == [], "the slot says that it has let go; the master need not know"
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(100.0))
+    (down,) = sent(agent.core.slot_exited(0, "killed by signal 11 (SIGSEGV)", 100.0), m.SlotDown)
+    assert down.working == m.LeaseKey("other", 1)
+
+
+def test_a_slot_in_a_long_bite_of_another_query_is_left_alone() -> None:
+    agent = two_queries()
+    agent.master(m.Release("other"), now=5.0)
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(100.0))
+    agent.finish(1, 0)
+    agent.slot(0, m.Release("other"))
+    agent.core.check()
+
+
+def test_the_end_of_a_slot_at_dead_work_is_nobodys_fault() -> None:
+    """Three such ends would fail the innocent query behind it."""
+    agent = two_queries()
+    agent.master(m.Release("q"))
+    (down,) = sent(agent.core.slot_exited(0, "killed by signal 11 (SIGSEGV)", 0.1), m.SlotDown)
+    assert down.leases == [m.LeaseKey("other", 1)] and down.working is None
+
+
+def test_a_slot_that_ends_while_it_hands_over_is_blamed_on_what_it_had_finished() -> None:
+    """Pickling runs user code too; blamed on nobody, it would be done again for ever."""
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.finish(1, 0)
+    (down,) = sent(agent.core.slot_exited(0, "killed by signal 11 (SIGSEGV)", 0.1), m.SlotDown)
+    assert down.working == m.LeaseKey("q", 1)
+
+
+def test_a_slot_that_ends_while_it_compacts_names_the_query() -> None:
+    """What it works on before is not blamed, nor the compaction before it is its turn."""
+    for finished, working, compacting in ((False, m.LeaseKey("q", 1), ""), (True, None, "q")):
+        agent = Agent()
+        agent.lease(1, 0)
+        agent.master(m.Compact("q", 0), [b"total"])
+        agent.lease(2, 0, 10, 20)
+        if finished:
+            agent.finish(1, 0)
+        (down,) = sent(agent.core.slot_exited(0, "killed by signal 11 (SIGSEGV)", 0.1), m.SlotDown)
+        assert (down.working, down.compacting) == (working, compacting)
+
+
+def test_a_compaction_that_nobody_waits_for_any_more_can_be_dropped() -> None:
+    agent = Agent()
+    agent.master(m.Compact("gone", 0), [b"total"])
+    assert [effect.message for effect in agent.master(m.Release("gone")) if isinstance(effect, ToSlot)]
+    assert Kill(0) in agent.core.expire(states.PATIENCE)
+
+
+def test_a_compaction_goes_on_while_its_query_is_merging() -> None:
+    """The release of the leases comes while a slot compacts: dropped with them, the query would merge for ever."""
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.finish(1, 0)
+    agent.master(m.Compact("q", 0), [b"total"])
+    agent.master(m.Release("q", merging=True))
+    agent.slot(0, m.Release("q", merging=True))
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(100.0))
+    assert sent(agent.slot(0, m.Compacted("q", 0)), m.Compacted)
+
+
+# --- nothing is left without an answer ----------------------------------------------------------------------------------
+
+
+def test_leases_that_fit_no_query_or_slot_are_answered() -> None:
+    agent = Agent()
+    for lease in (m.Lease(1, "unknown", 0, m.File("f"), 0, 9, 1.0), m.Lease(2, "q", 7, m.File("f"), 0, 9, 1.0)):
+        (failed,) = sent(agent.master(lease), m.Failed)
+        assert (failed.query, failed.lease) == (lease.query, lease.lease) and failed.failure.kind == "slot"
+
+
+def test_compactions_that_no_slot_can_do_are_answered() -> None:
+    agent = Agent()
+    (compacted,) = sent(agent.master(m.Compact("q", 7), [b"total"]), m.Compacted)
+    assert compacted.failure is not None
+    agent.core.slot_exited(0, "gone", 0.0)
+    (down,) = sent(agent.master(m.Compact("q", 0), [b"total"]), m.SlotDown)
+    assert down.slot == 0 and not down.compacting
+
+
+def test_a_second_setup_does_not_forget_what_is_not_committed() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.lease(2, 1, 10, 20)
+    agent.finish(1, 0)
+    agent.hand_over(0, [(1, 0, 10)], {"n": 10})
+    agent.master(m.Setup("q", "kernel", "digest"), [b"code"])
+    assert sent(agent.core.expire(1.0), m.Commit) == [m.Commit(1, "q", [m.Part(1, 0, 10)])]
+
+
+def test_a_hand_over_that_makes_no_sense_fails_its_leases() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.finish(1, 0)
+    effects = agent.core.from_slot(0, m.Commit(1, "q", [m.Part(1, 0, 10)]), [b"nonsense"], 0.0)
+    (failed,) = sent(effects, m.Failed)
+    assert failed.lease == 1 and failed.failure.error == "RemoteProtocolError"
+    agent.core.check()
+
+
+def test_a_hand_over_with_a_revoked_lease_goes_to_the_master_who_gives_the_rest_back() -> None:
+    """Dropped here, the leases beside the revoked one would be waited for for ever."""
+    agent = Agent()
+    for lease in (1, 2):
+        agent.lease(lease, 0)
+        agent.finish(lease, 0)
+    agent.master(m.Revoke("q", 1))
+    (commit,) = sent(agent.hand_over(0, [(1, 0, 10), (2, 0, 10)], 1), m.Commit)
+    assert commit.parts == [m.Part(1, 0, 10), m.Part(2, 0, 10)]
+
+
+def test_results_that_cannot_be_sent_fail_their_leases() -> None:
+    agent = Agent()
+    commit = m.Commit(1, "q", [m.Part(1, 0, 10), m.Part(2, 10, 20)])
+    failed = sent(agent.core.unsendable(commit, "too large", 0.0), m.Failed)
+    assert [message.lease for message in failed] == [1, 2] and "too large" in failed[0].failure.message
+    (compacted,) = sent(agent.core.unsendable(m.Compacted("q", 1), "too large", 0.0), m.Compacted)
+    assert compacted.failure is not None and compacted.slot == 1
+    failure = m.Failed("q", 1, m.Failure("analysis", "ValueError", "no"))
+    (effect,) = agent.core.unsendable(failure, "too large", 0.0)
+    assert effect == ToMaster(failure), "without the pickled exception"
+
+
+def test_several_answers_to_one_loss_start_the_worker_afresh_once() -> None:
+    agent = Agent()
+    agent.master(m.Unknown())
+    assert agent.master(m.Unknown()) == []
+    for slot in (0, 1):
+        agent.core.slot_exited(slot, "killed by signal 9 (SIGKILL)", 0.0)
+        agent.slot(slot, m.Ready())
+    assert agent.core.hello.incarnation == 1
+    assert agent.master(m.Unknown()) == [], "it is about what was said before the hello"
+    agent.master(m.Welcome("w-2", "test", 1.0, 5.0, incarnation=1))
+    assert Kill(0) in agent.master(m.Unknown())
+
+
+# --- what is skipped --------------------------------------------------------------------------------------------------
+
+
+def test_gaps_travel_with_their_parts_and_those_of_one_lease_are_joined() -> None:
+    agent = Agent()
+    agent.lease(1, 0, 0, 20)
+    agent.lease(2, 1, 20, 30)
+    first, second = m.Gap(3, 4, "ValueError: no"), m.Gap(12, 14, "ValueError: no")
+    agent.slot(0, m.Commit(1, "q", [m.Part(1, 0, 10, [first])]), 9)
+    agent.finish(1, 0, 20)
+    agent.slot(0, m.Commit(2, "q", [m.Part(1, 10, 20, [second])]), 8)
+    agent.finish(2, 1, 30)
+    (commit,) = sent(agent.hand_over(1, [(2, 20, 30)], 10), m.Commit)
+    assert commit.parts == [m.Part(1, 0, 20, [first, second]), m.Part(2, 20, 30)]
+
+
+def test_many_gaps_are_committed_at_once() -> None:
+    """They are all in one message, which has a limit."""
+    agent = Agent()
+    agent.lease(1, 0, 0, 10**6)
+    agent.lease(2, 1, 10**6, 10**6 + 10)
+    agent.finish(1, 0, 10**6)
+    gaps = [m.Gap(2 * number, 2 * number + 1, "no") for number in range(core.MOST_GAPS)]
+    assert sent(agent.slot(0, m.Commit(1, "q", [m.Part(1, 0, 10**6, gaps)]), 1), m.Commit)
+
+
+def test_the_first_error_passed_over_is_told_unless_its_query_is_over() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    skipped = m.Skipped("q", m.Failure("analysis", "ValueError", "no"))
+    assert ToMaster(skipped, []) in agent.slot(0, skipped)
+    agent.master(m.Release("q"))
+    assert sent(agent.slot(0, skipped), m.Skipped) == []
+
+
+# --- a slow master ----------------------------------------------------------------------------------------------------
+
+
+def choked() -> tuple[Agent, int]:
+    """An agent whose master has not answered its commits for some time, and the number of the last one."""
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.lease(2, 1, 10, 20)
+    agent.finish(1, 0)
+    value = np.zeros(core.MOST_UNANSWERED // 8)
+    assert not agent.core.choked
+    (commit,) = sent(agent.hand_over(0, [(1, 0, 10)], value), m.Commit)
+    assert agent.core.choked
+    return agent, commit.commit
+
+
+def test_slots_wait_while_the_master_does_not_answer() -> None:
+    agent, commit = choked()
+    agent.master(m.Committed(commit, True))
+    assert not agent.core.choked
+
+
+def test_a_slot_that_cannot_be_heard_is_not_taken_to_be_stuck() -> None:
+    agent, commit = choked()
+    agent.master(m.Revoke("q", 2), now=1.0)
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(100.0))
+    agent.master(m.Committed(commit, True), now=100.0)
+    assert not any(isinstance(effect, Kill) for effect in agent.core.expire(100.1))
+    assert Kill(1) in agent.core.expire(100.1 + states.PATIENCE), "now it could have said something"
+
+
+def test_commits_to_a_master_that_forgot_this_worker_choke_nobody() -> None:
+    agent, _ = choked()
+    agent.master(m.Unknown())
+    assert not agent.core.choked
+
+
+def test_columns_are_told_to_the_master_and_what_holds_to_the_slot() -> None:
+    agent = Agent()
+    agent.lease(1, 1)
+    seen = m.Columns("q", 1, {"x": ColumnType("float32", "f")}, slot=1)
+    assert sent(agent.slot(1, seen), m.Columns) == [seen]
+    assert agent.master(seen) == [ToSlot(1, seen)]
+    assert agent.master(msgspec.structs.replace(seen, slot=0)) == [], "it does not have the query"
+    assert agent.master(msgspec.structs.replace(seen, slot=9)) == []
+    agent.master(m.Release("q"))
+    assert agent.master(seen) == []

@@ -1,0 +1,187 @@
+"""How much memory a slot may take: what batch systems, cgroups and the machine allow; and the board that tells."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import eventmill as em
+import numpy as np
+import pytest
+import uproot
+from eventmill.protocol.messages import Activity
+from eventmill.worker.allocation.memory import OWN, halvings, limit_a_slot, parse_size, taken
+from eventmill.worker.slot_status import Bite, Board, Row
+from processes import Standing
+
+G = 2**30
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    """A machine of 64 GB."""
+    folder = tmp_path / "proc"
+    (folder / "self").mkdir(parents=True)
+    (folder / "meminfo").write_text("MemTotal:       67108864 kB\nMemFree:        1 kB\n")
+    return folder
+
+
+def limit(proc: Path, slots: int = 1, **environment: str) -> int:
+    return limit_a_slot(slots, environment, proc.parent / "cgroup", proc)
+
+
+def test_without_any_limit_slots_share_the_machine(proc: Path) -> None:
+    assert limit(proc) == 64 * G - OWN
+    assert limit(proc, slots=8) == (64 * G - OWN) // 8
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SLURM_MEM_PER_NODE": "8192"},
+        {"SLURM_MEM_PER_CPU": "2048", "SLURM_CPUS_ON_NODE": "4"},
+        {"SLURM_MEM_PER_CPU": "4096", "SLURM_CPUS_PER_TASK": "2"},
+        {"SLURM_MEM_PER_CPU": "8192"},
+    ],
+)
+def test_slurm_is_kept_to(proc: Path, environment: dict[str, str]) -> None:
+    assert limit(proc, **environment) == 8 * G - OWN
+
+
+def test_slurm_without_a_limit_says_zero(proc: Path) -> None:
+    assert limit(proc, SLURM_MEM_PER_NODE="0") == 64 * G - OWN
+
+
+def test_htcondor_is_kept_to_by_its_files(proc: Path, tmp_path: Path) -> None:
+    machine, job = tmp_path / ".machine.ad", tmp_path / ".job.ad"
+    machine.write_text('Name = "slot1@host"\nTotalMemory = 65536\nMemory = 4096\n')
+    job.write_text("RequestMemory = ifthenelse(MemoryUsage isnt undefined, MemoryUsage, 1)\nMemoryProvisioned = 2048\n")
+    assert limit(proc, _CONDOR_MACHINE_AD=str(machine), _CONDOR_JOB_AD=str(job)) == 4 * G - OWN
+    assert limit(proc, _CONDOR_JOB_AD=str(job)) == 2 * G - OWN
+    assert limit(proc, _CONDOR_JOB_AD=str(tmp_path / "none")) == 64 * G - OWN
+
+
+def test_control_groups_are_kept_to_up_to_the_root(proc: Path) -> None:
+    """A batch system limits the job's group, of which this process is in a part."""
+    (proc / "self/cgroup").write_text("0::/system/job_7/step_0\n")
+    group = proc.parent / "cgroup/system/job_7/step_0"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text("max\n")
+    (group.parent / "memory.max").write_text(f"{6 * G}\n")
+    assert limit(proc, slots=2) == (6 * G - OWN) // 2
+
+
+def test_old_control_groups_are_kept_to(proc: Path) -> None:
+    (proc / "self/cgroup").write_text("9:cpu,cpuacct:/other\n4:memory:/job\n")
+    group = proc.parent / "cgroup/memory/job"
+    group.mkdir(parents=True)
+    (group.parent / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    (group / "memory.limit_in_bytes").write_text(f"{3 * G}\n")
+    assert limit(proc) == 3 * G - OWN
+
+
+def test_in_a_container_the_root_is_the_containers(proc: Path) -> None:
+    (proc / "self/cgroup").write_text("0::/\n")
+    (proc.parent / "cgroup").mkdir()
+    (proc.parent / "cgroup/memory.max").write_text(f"{5 * G}\n")
+    assert limit(proc) == 5 * G - OWN
+
+
+def test_little_memory_is_halved_rather_than_none(proc: Path) -> None:
+    assert limit(proc, SLURM_MEM_PER_NODE="600") == 300 * 2**20
+
+
+@pytest.mark.parametrize("text", ["", "4", "G", "-4G", "four", "1e9", "4 X"])
+def test_what_is_no_size_is_refused_in_words(text: str) -> None:
+    with pytest.raises(ValueError, match="write it as 4G or 400M"):
+        parse_size(text)
+
+
+def test_bites_shrink_as_a_slot_grows() -> None:
+    counts = [halvings(size, 1000.0) for size in range(0, 1200, 10)]
+    assert counts == sorted(counts) and counts[79] == 0 and counts[80] == 1
+    assert halvings(10**12, float("inf")) == 0
+
+
+def test_what_a_process_takes_is_known_near_its_limit_and_far_from_it() -> None:
+    hoard = np.ones(2**23)  # 64 MB
+    quick, exact = taken(os.getpid(), 1000 * G), taken(os.getpid(), 2**20)
+    assert quick > hoard.nbytes and exact > hoard.nbytes
+    assert taken(0, G) == 0, "no process"
+
+
+# --- for real ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_analysis_that_leaks_is_restarted_in_time_and_exact(tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "f.root") as file:
+        file.mktree("Events", {"x": "int64"}).extend({"x": np.arange(20_000)})
+
+    def leak(events: Any) -> int:
+        import builtins
+
+        hoard = vars(builtins).setdefault("hoard", [])
+        for _ in range(-(-len(events) // 60)):
+            hoard.append(np.ones(2**17))  # a megabyte
+            time.sleep(0.012)
+        return int(np.asarray(events.x).sum())
+
+    standing = Standing(tmp_path)
+    try:
+        worker = standing.worker(options=("--memory", "300M"))
+        with em.connect(str(tmp_path / "test" / "client.json")) as session:
+            result = session.process(str(tmp_path / "f.root"), leak).result(60)
+        assert result.value == sum(range(20_000)) and result.account.failed == 0
+        assert "slot 0 is replaced: it has grown too large" in worker.output
+        assert "slot 0 takes" in worker.output
+    finally:
+        standing.close()
+
+
+# --- the board --------------------------------------------------------------------------------------------------------
+
+
+def test_each_slot_has_a_row_of_its_own(tmp_path: Path) -> None:
+    board = Board(tmp_path / "board", 4)
+    rows = [Row.on_board(tmp_path / "board", slot) for slot in range(3)]
+    for slot, row in enumerate(rows):
+        row.introduce(1000 + slot)
+        row.begin(f"q{slot}", slot, 10 * slot, 10 * slot + 10)
+    rows[2].at[0] = 4
+    assert [board.pid(slot) for slot in range(4)] == [1000, 1001, 1002, 0]
+    found = [board.bite(slot) for slot in range(4)]
+    assert [(it.query, it.lease, it.start, it.stop) for it in found if it is not None] == [
+        ("q0", 0, 0, 10), ("q1", 1, 10, 20), ("q2", 2, 24, 25),
+    ]  # fmt: skip
+    assert found[3] is None
+
+
+def test_an_entry_of_the_bite_before_is_not_taken_for_one_of_this(tmp_path: Path) -> None:
+    board, row = Board(tmp_path / "board", 4), Row.on_board(tmp_path / "board", 0)
+    row.begin("q", 1, 0, 10)
+    row.at[0] = 9
+    row.begin("q", 1, 10, 20)
+    bite = board.bite(0)
+    assert isinstance(bite, Bite) and (bite.start, bite.stop) == (10, 20)
+
+
+def test_the_board_tells_what_a_slot_is_doing_since_when(tmp_path: Path) -> None:
+    board, row = Board(tmp_path / "board", 4), Row.on_board(tmp_path / "board", 1)
+    before = time.monotonic()
+    for what in get_args(Activity):
+        row.begin("q", 1, 0, 0)
+        row.turn_to(what)
+        row.begin("q", 1, 0, 10)
+        bite = board.bite(1)
+        assert bite is not None and bite.doing == what and before <= bite.since <= time.monotonic()
+
+
+def test_orders_reach_a_slot_and_not_its_successor(tmp_path: Path) -> None:
+    board, row = Board(tmp_path / "board", 4), Row.on_board(tmp_path / "board", 0)
+    assert (row.halvings, row.retires) == (0, False)
+    board.order(0, 3, retire=True)
+    assert (row.halvings, row.retires) == (3, True)
+    board.clear(0)
+    assert (row.halvings, row.retires) == (0, False) and board.pid(0) == 0

@@ -1,0 +1,161 @@
+"""What simulated slots analyse with: the tasks and the isolation of real ones, over events that are made up.
+
+An event is its number among all entries of the query, and whether it raises. Each kind of analysis counts how often it has
+seen each number, so that what a query gives tells which entries are in it, whatever its account says.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import eventmill as em
+import numpy as np
+from eventmill.merge import Partial, Total
+from eventmill.protocol import messages as m
+from eventmill.reading.columns import Flat
+from eventmill.reading.storage.sources import Traffic
+from eventmill.worker.kernels.compile import CompiledKernel
+from eventmill.worker.slot.isolation import Fault, Isolation, gaps
+from eventmill.worker.slot.modules import OwnModules
+from eventmill.worker.slot.seeding import Seed
+from eventmill.worker.slot.tasks import ColumnarTask, ItemTask, KernelTask, Task
+
+from .data import MOST_ENTRIES, Bag, Plan
+
+
+class MadeUp:
+    """A source of the entries that a lease stands for."""
+
+    traffic = Traffic()
+
+    def __init__(self, plan: Plan, lease: m.Lease) -> None:
+        self._plan, self._lease = plan, lease
+        self._file = plan.by_path[lease.file.path]
+
+    def ahead(self, branches: Any, start: int, stop: int) -> None:
+        """Nothing is far."""
+
+    def events(self, start: int, stop: int) -> np.ndarray[Any, Any]:
+        """A row an event: its number, and whether it raises."""
+        numbers = self._plan.numbers(self._lease, start, stop)
+        return np.stack([numbers, np.isin(numbers - self._file.first, list(self._file.bad))], axis=1)
+
+    def read(self, branches: Any, start: int, stop: int) -> dict[str, Any]:
+        """The same as columns."""
+        rows = self.events(start, stop)
+        return {"number": Flat(np.ascontiguousarray(rows[:, 0])), "bad": Flat(np.ascontiguousarray(rows[:, 1]))}
+
+
+def columnar(events: Any) -> dict[str, Any]:
+    """Of some events."""
+    if events[:, 1].any():
+        raise ValueError("a bad entry")
+    return {"counts": np.bincount(events[:, 0], minlength=MOST_ENTRIES)}
+
+
+def with_objects(events: Any) -> dict[str, Any]:
+    """The same, with an object that only Python can merge."""
+    return {**columnar(events), "bag": Bag(len(events))}
+
+
+def of_item(event: Any) -> dict[str, Any]:
+    """Of one event."""
+    return columnar(event[None, :])
+
+
+@em.kernel(counts=np.zeros(MOST_ENTRIES, np.int64))
+def kernel(counts: Any, number: Any, bad: Any) -> None:
+    if bad:
+        raise ValueError("a bad entry")
+    counts[number] += 1
+
+
+@functools.cache
+def _compiled() -> tuple[tempfile.TemporaryDirectory[str], CompiledKernel]:
+    """The kernel, compiled once a process."""
+    folder = tempfile.TemporaryDirectory(prefix="eventmill-chaos-code-")
+    compiled = CompiledKernel(kernel, Path(folder.name))
+    none = np.empty(0, np.int64)
+    compiled.run({"number": Flat(none), "bad": Flat(none)}, 0)
+    return folder, compiled
+
+
+def task_of(plan: Plan) -> Task:
+    """The analysis of a query, in a slot."""
+    if plan.analysis == "kernel":
+        folder, first = _compiled()
+        compiled = CompiledKernel(kernel, Path(folder.name))
+        compiled._loops = first._loops
+        task: Task = KernelTask(compiled)
+    elif plan.analysis == "item":
+        task = ItemTask(of_item)
+    else:
+        task = ColumnarTask(with_objects if plan.objects else columnar)
+    task.modules, task.seed = OwnModules({}), Seed(0)
+    return task
+
+
+class Analysed:
+    """The result of a packet at work, bite by bite, as `worker.slot.process` has it.
+
+    Args:
+        aside: where the results of bites are put, if the query has passed over an error before.
+    """
+
+    def __init__(self, plan: Plan, task: Task, lease: m.Lease, aside: Total | None) -> None:
+        self._skips, self._task, self._file = plan.skips, task, lease.file
+        self._source: Any = MadeUp(plan, lease)
+        self.aside = aside
+
+    def bite(self, start: int, stop: int) -> list[m.Gap] | None:
+        """Analyse a bite: what of it is skipped; None where the packet has to begin again.
+
+        Raises:
+            ValueError: an entry is bad, and the query does not skip.
+        """
+        task, skipped = self._task, list[m.Gap]()
+        try:
+            task.run(self._source, self._file, start, stop)
+        except ValueError as error:
+            if not self._skips:
+                raise
+            if self.aside is None and not task.all_or_nothing:
+                task.discard()
+                self.aside = Total()
+                return None
+            skipped = self._pass_over(start, stop, error)
+        if self.aside is not None:
+            self.aside.add(task.take())
+        return skipped
+
+    def _pass_over(self, start: int, stop: int, error: ValueError) -> list[m.Gap]:
+        task = self._task
+        aside = self.aside = self.aside or Total()
+        if task.all_or_nothing:
+            aside.add(task.take())
+        run = task.parts(self._source, self._file, start, stop)
+
+        def attempt(low: int, high: int) -> Fault | None:
+            try:
+                run(low, high)
+            except ValueError as error:
+                return Fault.of(error, low, high, task.index)
+            return None
+
+        first = Fault.of(error, start, stop, task.index)
+        faults, end = Isolation(attempt, lambda: aside.add(task.take()), task.discard, task.all_or_nothing).run(
+            start, stop, first
+        )
+        assert end == stop
+        return gaps(faults)
+
+    def discard(self) -> None:
+        """The packet is over, without a result."""
+        self._task.discard()
+
+    def partial(self) -> Partial:
+        """The packet is over: its result."""
+        return self._task.take() if self.aside is None else self.aside.partial()

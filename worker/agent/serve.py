@@ -1,0 +1,321 @@
+"""The agent's poll loop: moves messages between the master, the slots and the nursery, and decides nothing.
+
+One agent runs per worker. It holds one connection outward to the master, an ipc socket in a private folder for its slots,
+and a socket pair to the nursery that forks them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import time
+from pathlib import Path
+
+import zmq
+
+from ...protocol import codec, messages
+from ...protocol.codec import Frames
+from ...protocol.connection import Connection
+from ...protocol.dial import Dial
+from ...protocol.errors import ConnectionFailed, EventmillError, LocalProtocolError, RemoteProtocolError
+from ...protocol.messages import Message
+from ...protocol.version import __version__
+from ...system.lifeline import EndSignals, Lifeline
+from ...system.logs import keep_within
+from ...system.restarts import Restarts
+from ..allocation.memory import limit_a_slot, taken
+from ..slot_status import Board
+from .core import GRACE, AgentCore
+from .effects import Effect, Fork, Kill, Leave, Order, ToMaster, ToSlot
+from .forkserver_client import Cradle
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+"""How often slots are looked at: what they are at, and how much memory they take."""
+MOST_WAITING = 8
+"""Messages of a slot that wait here at most; behind them it waits itself."""
+PATIENCE = 600.0
+"""Seconds for which a worker tries to reach its master: long enough to boot the master's machine."""
+COMPLAINT_SECONDS = 5.0
+"""Seconds without the master after which a worker says so."""
+
+
+class Worker:
+    """A running worker.
+
+    Args:
+        connection: the master to work for.
+        slots: number of slot processes.
+        name: what the master calls it; the host's name by default.
+        patience: seconds to try to reach the master before giving up, at first and whenever it is gone.
+        owner: process to end with, for a worker that belongs to one session.
+        cradle: a nursery that has been started already; by default one of a process that does nothing but this.
+        walltime: seconds after which this worker has to be gone; None: no limit.
+        grace: seconds that it takes at most to leave in good order, when it is told to or its walltime ends; 0: it leaves
+            at once, and what it has not committed is done again by others.
+        file: where the connection is from; it tells where a master is that has moved.
+        memory: bytes that a slot may take; None: a fair part of what the batch system, the control group and the machine
+            have.
+        log: the file that this worker and its slots write to, to be kept from growing without end.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        slots: int,
+        name: str = "",
+        patience: float = PATIENCE,
+        owner: int | None = None,
+        cradle: Cradle | None = None,
+        walltime: float | None = None,
+        grace: float = GRACE,
+        file: Path | None = None,
+        memory: int | None = None,
+        log: Path | None = None,
+    ) -> None:
+        self.connection = connection
+        self.patience = patience
+        self.hello = messages.Hello(
+            role="worker",
+            name=name or platform.node(),
+            version=__version__,
+            python=".".join(platform.python_version_tuple()[:2]),
+            host=platform.node(),
+            pid=os.getpid(),
+            slots=slots,
+        )
+        self.walltime = walltime
+        self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots))
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.cradle = cradle or Cradle(alone=True)
+        self.board = Board(self.cradle.board, slots)
+        self._poller = zmq.Poller()
+        self._restarts = Restarts()
+        self._looked = 0.0
+        self._log = log
+        self.slots = self.context.socket(zmq.ROUTER)
+        self.slots.set(zmq.LINGER, 0)
+        self.slots.set(zmq.ROUTER_MANDATORY, 1)
+        self.slots.set(zmq.RCVHWM, MOST_WAITING)
+        self.slots.set(zmq.SNDHWM, 0)  # a slot in an endless loop reads nothing: that must not stop us
+        self.dial = Dial(self.context, connection, file)
+        self.lifeline = Lifeline(owner) if owner is not None else None
+        self.identities: dict[int, bytes] = {}
+        self._leave: Leave | None = None
+        self._in_touch = time.monotonic()
+        self._complained = False
+
+    def run(self) -> None:
+        """Work until the master ends, the owner is gone, or this worker is told to leave: by a signal, the master, or its
+        walltime. It drains then, unless a second signal tells it to be quick.
+
+        Raises:
+            ConnectionFailed: the master cannot be reached, or refuses this worker; the text says why.
+            EventmillError: the nursery could not be started, has ended by itself, or is killed again and again.
+        """
+        self.slots.bind(self.cradle.endpoint)
+        signals = EndSignals()
+        try:
+            self._loop(signals)
+        finally:
+            signals.close()
+            self._close()
+        if self._leave is not None and self._leave.error:
+            raise ConnectionFailed(self._leave.reason)
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    def _loop(self, signals: EndSignals) -> None:
+        poller = self._poller
+        dial = self.dial
+        for item in (dial.socket, dial.monitor, self.slots, self.cradle.link):
+            poller.register(item, zmq.POLLIN)
+        poller.register(signals.fileno(), zmq.POLLIN)
+        told = False
+        if self.lifeline is not None:
+            poller.register(self.lifeline.fileno(), zmq.POLLIN)
+        known = 0
+        self._in_touch = time.monotonic()
+        if self.walltime is not None:
+            self._carry_out(self.core.drain(self.walltime, self._in_touch))
+        while self._leave is None:
+            now = time.monotonic()
+            wait = min(self.core.deadline() - now, LOOK_SECONDS)
+            poller.modify(self.slots, 0 if self.core.choked else zmq.POLLIN)
+            ready = dict(poller.poll(int(max(0.0, wait) * 1000) + 1))
+            if dial.monitor in ready:
+                dial.take_events()
+                if dial.connections > known:
+                    self._carry_out(self.core.reconnected(time.monotonic()) if known else [])
+                    known = dial.connections
+            if dial.socket in ready:
+                self._receive_from_master()
+            if self.slots in ready:
+                self._receive_from_slots()
+            if self.cradle.link.fileno() in ready:
+                self._receive_from_nursery()
+            if self.lifeline is not None and self.lifeline.fileno() in ready:
+                log.info("the session is gone: leaving")
+                return
+            if signals.fileno() in ready:
+                signals.take()
+                if told or not self.core.grace:
+                    log.info("told to end: leaving at once")
+                    return
+                told = True
+                log.info("told to end: draining, for %g s at most; another signal ends it at once", self.core.grace)
+                self._carry_out(self.core.drain(self.core.grace, time.monotonic()))
+            self._look_at_slots()
+            now = time.monotonic()
+            self._carry_out(self.core.expire(now))
+            self._stay_in_touch(now)
+
+    def _stay_in_touch(self, now: float) -> None:
+        """While the master cannot be reached: look where else it may be, and give up in the end."""
+        if self.dial.connected:
+            self._in_touch, self._complained = now, False
+            return
+        self.dial.look_again()
+        away = now - self._in_touch
+        if self.dial.refused or away > self.patience:
+            raise ConnectionFailed(self.dial.trouble())
+        if away > COMPLAINT_SECONDS and not self._complained:
+            self._complained = True
+            log.warning("%s; trying for %.0f s more", self.dial.trouble(), self.patience - away)
+
+    def _receive_from_master(self) -> None:
+        for message, rest in self.dial.receive():
+            self._carry_out(self.core.from_master(message, rest, time.monotonic()))
+            if self._leave is not None:
+                return
+
+    def _look_at_slots(self) -> None:
+        """See from time to time what each slot is at, and how much memory it takes."""
+        now = time.monotonic()
+        if now < self._looked + LOOK_SECONDS:
+            return
+        self._looked = now
+        if self._log is not None:
+            keep_within(self._log)
+        for slot in self.identities:
+            size = taken(self.board.pid(slot), self.core.memory)
+            self._carry_out(self.core.look(slot, self.board.bite(slot), size, now))
+
+    def _receive_from_slots(self) -> None:
+        while not self.core.choked:
+            try:
+                identity, *frames = self.slots.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            slot = next((slot for slot, known in self.identities.items() if known == identity.bytes), None)
+            if slot is None:
+                continue  # the last words of a process that has been replaced
+            try:
+                message, rest = codec.decode([frame.buffer for frame in frames])
+            except RemoteProtocolError as error:
+                bite = self.board.bite(slot)
+                effects = self.core.slot_misbehaved(slot, f"it sent nonsense: {error}", time.monotonic(), bite)
+            else:
+                effects = self.core.from_slot(slot, message, rest, time.monotonic())
+            self._carry_out(effects)
+
+    def _receive_from_nursery(self) -> None:
+        word, *numbers = self.cradle.receive()
+        if word == "warm":
+            self._carry_out(self.core.start())
+        elif word == "exited":
+            slot, status = map(int, numbers)
+            self._receive_from_slots()  # what the slot said before its end comes first
+            del self.identities[slot]
+            bite = self.board.bite(slot)
+            self._carry_out(self.core.slot_exited(slot, describe_exit(status), time.monotonic(), bite))
+        elif word == "ended":
+            self._renew_nursery()
+
+    def _renew_nursery(self) -> None:
+        """The nursery was killed, and all slots with it: start another."""
+        now = time.monotonic()
+        if not self._restarts.allowed(now):
+            raise EventmillError(
+                f"the process that starts slots was killed {self._restarts.most + 1} times within "
+                f"{self._restarts.seconds:g} s: by whom? Perhaps the machine has too little memory"
+            )
+        log.warning("the process that starts slots was killed, perhaps for want of memory: starting another")
+        self._poller.unregister(self.cradle.link)
+        self.cradle.start_again()
+        self._poller.register(self.cradle.link, zmq.POLLIN)
+        self._receive_from_slots()  # what slots said before their end comes first
+        self.identities.clear()
+        self._carry_out(self.core.nursery_ended(now))
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case ToMaster():
+                    self._send_to_master(effect.message, effect.frames)
+                case ToSlot():
+                    self._send_to_slot(effect)
+                case Fork():
+                    self.board.clear(effect.slot)
+                    self.identities[effect.slot] = self.cradle.fork(effect.slot)
+                case Kill():
+                    self.cradle.kill(effect.slot)
+                case Order():
+                    self.board.order(effect.slot, effect.halvings, effect.retire)
+                case Leave():
+                    if not effect.error and self._leave is None:
+                        log.info("leaving: %s", effect.reason)
+                    self._leave = effect
+
+    def _send_to_master(self, message: Message, frames: Frames = ()) -> None:
+        try:
+            encoded = codec.encode(message, frames)
+        except LocalProtocolError as error:
+            log.error("cannot send %s: %s", type(message).__name__, error)
+            self._carry_out(self.core.unsendable(message, str(error), time.monotonic()))
+        else:
+            self.dial.send(encoded)
+
+    def _send_to_slot(self, effect: ToSlot) -> None:
+        frames = codec.encode(effect.message, effect.frames)
+        try:
+            self.slots.send_multipart([self.identities[effect.slot], *frames])
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            # It has just ended, or closed its connection: once it has ended for sure, its leases are reported.
+            self.cradle.kill(effect.slot)
+
+    def _close(self) -> None:
+        if self.dial.connected:
+            self._send_to_master(messages.Bye())
+        self.cradle.close()
+        self.slots.close()
+        self.dial.close()
+        if self.lifeline is not None:
+            self.lifeline.close()
+        self.context.term()
+
+
+def describe_exit(status: int) -> str:
+    """How a process ended, in words, from the status that `os.waitpid` gives.
+
+    Example:
+        >>> describe_exit(11)
+        'killed by signal 11 (SIGSEGV)'
+        >>> describe_exit(9)
+        'killed by signal 9 (SIGKILL) from outside, or for want of memory'
+        >>> describe_exit(256 * 3)
+        'exited with code 3'
+    """
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    return f"killed by signal {-code} ({name}){' from outside, or for want of memory' * (-code == signal.SIGKILL)}"

@@ -1,0 +1,111 @@
+"""What the agent knows of a slot, and of a query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...merge import Total
+from ...protocol import messages
+from ...protocol.codec import Frames
+from ...protocol.messages import LeaseKey, Part
+from ..slot_status import COMPACTING, Bite
+from .effects import Order
+
+FIRST_INTERVAL = 0.02
+"""The first commit of a query comes this soon: somebody may be watching. The next ones wait twice as long each time."""
+PATIENCE = 1.0
+"""Seconds that a slot may be silent at work that it was told to drop, before it is replaced."""
+
+Key = tuple[str, int | None]
+"""What a slot has to do: a lease of a query, or the compaction of a query's total (None)."""
+
+
+@dataclass(slots=True)
+class SlotState:
+    """One slot.
+
+    Attributes:
+        leases: its live leases, until they are handed over.
+        finished: those among them that it is through with, and where they stop.
+        set_up: the queries whose code it has.
+        todo: what its process has before it, in the order in which it works, what is dead included.
+        dropped: what of it the process was told to drop.
+        heard: when the process last said something, or was last told to drop something.
+        worked: the process has finished a packet.
+        taken: bytes of memory that it took when it was looked at last.
+        order: what the process was told last, for the sake of its memory.
+        told: since when it does what the master was told of because it takes long; 0.0 when it was not.
+    """
+
+    index: int
+    stage: Literal["starting", "up", "ending"] = "starting"
+    leases: dict[tuple[str, int], messages.Lease] = field(default_factory=dict)
+    finished: dict[tuple[str, int], int] = field(default_factory=dict)
+    set_up: set[str] = field(default_factory=set)
+    todo: dict[Key, None] = field(default_factory=dict)
+    dropped: set[Key] = field(default_factory=set)
+    heard: float = 0.0
+    worked: bool = False
+    taken: int = 0
+    order: Order | None = None
+    told: float = 0.0
+
+    @property
+    def due(self) -> float:
+        """When the process is to be replaced, because it does not drop what it is at; infinity when it is at no such."""
+        return self.heard + PATIENCE if next(iter(self.todo), None) in self.dropped else float("inf")
+
+    def suspects(self, bite: Bite | None) -> tuple[LeaseKey | None, str, int | None, int | None]:
+        """What may have taken the process down: the lease at work, or the query whose total it was compacting, and the
+        bite at work, where that is known.
+
+        With nothing left to do it was handing over what it had finished. What is dead is nobody's matter any more.
+        """
+        key = next(iter(self.todo), None) or next(iter(self.finished), None)
+        if bite is not None:
+            key = bite.query, None if bite.lease == COMPACTING else bite.lease
+        if key is None or key in self.dropped or (bite is not None and key not in self.todo):
+            return None, "", None, None
+        query, lease = key
+        if lease is None:
+            return None, query, None, None
+        if bite is None or bite.start == bite.stop:
+            return LeaseKey(query, lease), "", None, None
+        return LeaseKey(query, lease), "", bite.start, bite.stop
+
+    def through_with(self, key: Key) -> None:
+        """The process has nothing more to do with this."""
+        self.todo.pop(key, None)
+        self.dropped.discard(key)
+
+    def drop(self, keys: list[Key], now: float) -> None:
+        """The process is told to drop these of its `todo`."""
+        if keys:
+            self.dropped.update(keys)
+            self.heard = now
+
+
+@dataclass(slots=True)
+class QueryState:
+    """What the agent holds of a query: the code for its slots, and what is not committed yet.
+
+    Attributes:
+        credentials: what its slots show to file servers, if it has brought anything.
+        latest: the last lease that came; the master numbers them upwards, so that one which came twice is told.
+    """
+
+    setup: messages.Setup
+    analysis: Frames
+    credentials: Frames = field(default=(), repr=False)
+    latest: int = -1
+    total: Total = field(default_factory=Total)
+    parts: dict[int, Part] = field(default_factory=dict)
+    gaps: int = 0
+    since: float = 0.0
+    interval: float = FIRST_INTERVAL
+
+    @property
+    def due(self) -> float:
+        """When what is not committed must be; infinity when there is nothing."""
+        return self.since + self.interval if self.parts else float("inf")

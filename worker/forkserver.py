@@ -1,0 +1,137 @@
+"""The nursery: a warm process that forks slots.
+
+Importing numba, awkward and uproot and compiling a first function costs a process more than a second. The nursery pays
+once; a slot is then a fork of it, there in milliseconds, sharing its memory. It is single-threaded and never touches
+XRootD, since neither threads nor XRootD survive a fork.
+
+It is a child of the agent and speaks over a socket pair, one packet a message:
+
+    to the nursery   fork SLOT NUMBER | kill SLOT     NUMBER is of this process: slots are replaced, and never the same
+    from it          warm | exited SLOT STATUS        STATUS as of `os.waitpid`
+
+It ends when the agent ends, however the agent ends, with the slots and all that they have started; the kernel ends the slots
+when the nursery is killed (PR_SET_PDEATHSIG), and what they have started is the agent's to end (see
+`worker.slot.process_family`): no process is left behind, not even one in an endless loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from .slot import process_family as family
+
+END_SECONDS = 60.0
+"""For which it tries to end what is left."""
+
+
+def main() -> None:
+    """Entry point: `python -m eventmill.worker.forkserver FD AGENT_PID ENDPOINT CACHE BOARD`."""
+    fd, agent, *places = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
+    family.die_with_parent(agent)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a batch system tells all processes of a job: the agent sees to it
+        signal.signal(number, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger(__package__).setLevel(logging.INFO)  # not of libraries: what slots compile is worth a line
+    link = socket.socket(fileno=fd)
+    # What is made while modules are imported stays: to look for garbage in it takes a quarter of the time.
+    gc.disable()
+    from .slot import process as slot
+
+    slot.warm()
+    gc.freeze()
+    gc.enable()
+    family.take_orphans_in()
+    family.outlive_parent()
+    link.send(b"warm")
+    Nursery(link, lambda index, number: slot.main(index, number, *places)).run()
+    os._exit(0)  # to take all that is imported down takes a while
+
+
+class Nursery:
+    """Forks slots on request and reports their ends.
+
+    Args:
+        link: to the agent.
+        be_slot: what a fork does, which ends with it; it is given the slot, and the number of the process.
+    """
+
+    def __init__(self, link: socket.socket, be_slot: Callable[[int, int], NoReturn]) -> None:
+        self.link = link
+        self.be_slot = be_slot
+        self._slots: dict[int, int] = {}
+
+    def run(self) -> None:
+        """Serve until the agent closes the link, or has ended; no process is left then."""
+        try:
+            self._serve()
+        finally:
+            family.end_children(END_SECONDS)
+
+    def _serve(self) -> None:
+        wakeup, writer = os.pipe()
+        os.set_blocking(writer, False)
+        os.set_blocking(wakeup, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        selector = selectors.DefaultSelector()
+        selector.register(self.link, selectors.EVENT_READ)
+        selector.register(wakeup, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fd == wakeup:
+                    os.read(wakeup, 4096)
+                    self._reap()
+                    continue
+                word, *numbers = self.link.recv(4096).decode().split() or [""]
+                if word == "fork":
+                    self._fork(*map(int, numbers))
+                elif word == "kill":
+                    self._kill(int(numbers[0]))
+                else:
+                    return
+
+    def _fork(self, index: int, number: int) -> None:
+        nursery = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                family.die_with_parent(nursery)
+                os.setsid()  # a signal to its group reaches what the slot has started, and nobody else
+                family.take_orphans_in()
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                self.link.close()
+                self.be_slot(index, number)
+            except BaseException:
+                logging.getLogger(__name__).exception("slot %d ended by an error of eventmill itself", index)
+            finally:
+                os._exit(70)
+        self._slots[pid] = index
+
+    def _kill(self, index: int) -> None:
+        """End a slot's process; nothing to do if it has ended by itself."""
+        for pid, known in self._slots.items():
+            if known == index:
+                os.kill(pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        """Report the slots that have ended, and end what they had started: all of that comes to us, step by step."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                if pid in self._slots:
+                    self.link.send(f"exited {self._slots.pop(pid)} {status}".encode())
+                family.kill_children(self._slots)
+
+
+if __name__ == "__main__":
+    main()

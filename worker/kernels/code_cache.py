@@ -1,0 +1,174 @@
+"""Compiled code on disk: what one slot compiles, all slots of the machine load, in this session and in later ones.
+
+A piece of code is one file, named by everything that decides it. Who finds none takes the lock of that name first:
+others that need the same wait, and load. The lock is the operating system's, which frees it when its holder is killed.
+A folder that cannot be used costs time, never a result: every slot compiles by itself then, and says so once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import itertools
+import logging
+import os
+import pickle
+import re
+import secrets
+import sys
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import serialize
+from numba.core.compiler import CompileResult
+from numba.core.registry import cpu_target
+
+from ..cache_eviction import tidy, use
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT = 120.0
+"""Seconds that a slot waits for another one to compile; that one may be stopped, and stay so."""
+_PAUSE = 0.01
+_OURS = re.compile(r"[0-9a-f]{40}\.(code|lock)|\.[0-9a-f]{40}\.code\.[0-9a-f]{8}")
+"""Names of what is made here: code, locks, and code that was not written to its end."""
+_CONFIGURED = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML", "DEBUGINFO_DEFAULT", "FULL_TRACEBACKS")
+"""Of numba's configuration, what the environment may set and what goes into machine code."""
+_rebuild: Any = CompileResult._rebuild  # what numba's own cache keeps of a function, and how it comes back
+_dumps: Any = serialize.dumps
+_DIGEST = hashlib.sha256().digest_size
+
+
+@functools.cache
+def environment() -> str:
+    """All outside the source that decides machine code: processor, versions, configuration."""
+    versions = [numba.__version__, llvmlite.__version__, np.__version__, sys.version]
+    configured = [f"{name}={getattr(numba.config, name, None)}" for name in _CONFIGURED]
+    return " ".join([*cpu_target.target_context.codegen().magic_tuple(), *versions, *configured])
+
+
+class CompiledCode:
+    """A folder of compiled functions.
+
+    Args:
+        folder: made when it is first needed; processes and machines may share it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._complained = False
+
+    def provide(
+        self, function: Any, argument_types: tuple[Any, ...], key: str, names: Collection[str] = ()
+    ) -> tuple[bool, set[str]]:
+        """Load the machine code of a function, or compile it and keep it for others.
+
+        Returns whether it was compiled, and which of the `names` are of functions that it calls.
+
+        Args:
+            function: made by `numba.njit`, not compiled yet.
+            argument_types: numba types, for which it is compiled.
+            key: hexadecimal; names everything that decides the code but for `environment`.
+
+        Raises:
+            NumbaError: it does not compile; and whatever else numba lets through.
+        """
+        name = hashlib.sha256(f"{environment()} {key}".encode()).hexdigest()[:40]
+        path = self._folder / f"{name}.code"
+        found = self._load(path, function, names)
+        if found is not None:
+            return False, found
+        with contextlib.ExitStack() as turn:
+            waited = turn.enter_context(self._turn(path.with_suffix(".lock")))
+            found = self._load(path, function, names)
+            if found is not None:
+                return False, found
+            if waited:  # whoever had the turn could not keep the code: nobody waits for the same again
+                turn.close()
+            function.compile(argument_types)
+            result = function.overloads[argument_types]
+            text = result.library.get_llvm_str() if names else ""
+            self._keep(path, result)
+        return True, {name for name in names if name in text}
+
+    def _load(self, path: Path, function: Any, names: Collection[str]) -> set[str] | None:
+        """Let a function have its code from a file, if there is one; those of the names that are in it."""
+        context = function.targetctx
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._complain(error)
+            return None
+        if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
+            log.warning("%s is damaged: what is in it is compiled again", path)
+            return None
+        context.refresh()
+        result = _rebuild(context, *pickle.loads(memoryview(content)[_DIGEST:]))
+        context.insert_user_function(result.entry_point, result.fndesc, [result.library])
+        function.add_overload(result)
+        use(path)
+        return {name for name in names if name.encode() in content}
+
+    def _keep(self, path: Path, result: Any) -> None:
+        if result.library.has_dynamic_globals:
+            log.warning("%s uses a large global array, with which it cannot be kept: every slot compiles it", path.name)
+            return
+        content = _dumps(result._reduce())
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            part.write_bytes(hashlib.sha256(content).digest() + content)
+            part.replace(path)
+        except OSError as error:
+            self._complain(error)
+            with contextlib.suppress(OSError):
+                part.unlink()
+            return
+        tidy(self._folder, _OURS)
+
+    @contextlib.contextmanager
+    def _turn(self, path: Path) -> Iterator[bool]:
+        """Nobody else has a turn at the same code meanwhile, if the file system has locks; whether it was waited for."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            self._complain(error)
+            yield False
+            return
+        try:
+            yield _locked(lock)
+        finally:
+            # Who waits holds the file, not its name; who comes later finds the code, or nobody at work.
+            with contextlib.suppress(OSError):
+                path.unlink()
+            os.close(lock)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            self._complained = True
+            log.warning("compiled code cannot be kept in %s: %s; every slot compiles by itself", self._folder, error)
+
+
+def _locked(lock: int) -> bool:
+    """Lock an open file; whether that had to be waited for. Gives up when it takes too long."""
+    began = time.monotonic()
+    for attempt in itertools.count():
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() - began < LONGEST_WAIT:
+                time.sleep(_PAUSE)  # flock by itself waits for ever, also for a process that is stopped
+                continue
+        except OSError:  # a network file system without locks: what is compiled twice is right all the same
+            return False
+        return attempt > 0
+    raise AssertionError

@@ -1,0 +1,142 @@
+"""An exception on its way from a slot to the user: type, message, the user's lines, the entries."""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import logging
+import os
+import sysconfig
+import traceback
+from pathlib import Path
+
+import cloudpickle
+
+from ...analysis.analysis import missing
+from ...analysis.notebook_cells import COMPILED
+from ...analysis.ownership import arrived
+from ...protocol.errors import CountError, DatasetError, EventmillError
+from ...protocol.messages import Failure, File
+from .modules import as_in_session
+
+log = logging.getLogger(__name__)
+
+_TYPED = ("<stdin>", "<string>", "<console>")
+"""Files that Python says the code is in that was typed, or given to `python -c`."""
+_PACKAGE = Path(__file__).resolve().parent.parent
+_OURS = [_PACKAGE / name for name in ("merge", "protocol", "session", "worker")]
+"""Folders, not the package: in a checkout its examples, which are users' code, are in it too."""
+_INSTALLED = {sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")}
+_PLUMBING = (
+    "awkward", "boost_histogram", "coffea", "cramjam", "fsspec", "hist", "llvmlite", "numba", "numpy", "uproot", "XRootD",
+)  # fmt: skip
+"""What an analysis is made with: where one of these raises, it is the user's line that says what was wrong."""
+_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")} - _INSTALLED)
+_UNWRITABLE = (
+    "the arrays of events, and large ones that an analysis brings along, cannot be changed in place, since other calls may "
+    "see them, too; change a copy (x = x.copy())"
+)
+_FRAMES = 4
+"""Of the user's own that are shown: those nearest to the error. All are in the log."""
+_LONGEST = 20_000
+_LONGEST_NAME = 200
+_AWKWARDS_NOTE = "This error occurred while "
+_LONGEST_REASON = 300
+_NOT_BESIDE = (
+    "beside a module of yours, only data files travel that its text names; make it a package (a folder with __init__.py), "
+    "all of which travels, or give the full path of a file that workers can read"
+)
+_LARGEST_PICKLE = 16 * 2**20
+
+
+def describe(error: BaseException, file: File, start: int | None, stop: int | None) -> tuple[Failure, list[bytes]]:
+    """What the session needs to raise `error` again, on entries `[start, stop)` of a file.
+
+    Of the traceback, the user's own lines travel: ours and the libraries' say nothing to the user, and are in the log. The
+    exception is pickled where that works; where not, its type and message still arrive. Nothing that a user's exception may
+    be or do raises here, or makes a message that cannot travel.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        error.add_note(missing(error))
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str) and arrived(error.filename) is not None:
+        error.add_note(_NOT_BESIDE)
+    if isinstance(error, ValueError) and "read-only" in str(error):
+        error.add_note(_UNWRITABLE)
+    if isinstance(error, EventmillError):
+        _without_awkward(error)
+    if getattr(error, "transient", False):  # servers come and go: a line each will do
+        log.info("an error that may pass: %s", error)
+    else:
+        log.info("an error in %s", file.path or "a result", exc_info=error)
+    failure = Failure(
+        kind="data" if isinstance(error, DatasetError) else "count" if isinstance(error, CountError) else "analysis",
+        error=_plain(type(error).__qualname__)[:_LONGEST_NAME],
+        message=_plain(_text(error))[:_LONGEST],
+        notes=_plain("\n".join(map(str, getattr(error, "__notes__", ()))))[:_LONGEST],
+        traceback=_plain(as_in_session(_users_lines(error)))[-_LONGEST:],
+        path=file.path,
+        tree=file.tree,
+        start=start,
+        stop=stop,
+        transient=isinstance(error, DatasetError) and error.transient,
+        missing=_plain(getattr(error, "missing_column", ""))[:_LONGEST_NAME],
+    )
+    with contextlib.suppress(Exception):  # whatever keeps the user's exception from being pickled
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        pickled = cloudpickle.dumps(error)
+        if len(pickled) <= _LARGEST_PICKLE:
+            return failure, [pickled]
+    return failure, []
+
+
+def reason(error: BaseException) -> str:
+    """An error in a line, as it is listed with the entries that are lost by it."""
+    return _plain(f"{type(error).__qualname__[:_LONGEST_NAME]}: {_text(error)}")[:_LONGEST_REASON]
+
+
+def _without_awkward(error: EventmillError) -> None:
+    """Take out what awkward adds to all errors that pass through it, which says nothing of what is wrong with data."""
+    error.args = tuple(
+        word.partition(f"\n\n{_AWKWARDS_NOTE}")[0] if isinstance(word, str) else word for word in error.args
+    )
+    notes = getattr(error, "__notes__", ())
+    error.__notes__ = [note for note in notes if not note.lstrip().startswith(_AWKWARDS_NOTE)]
+
+
+def _users_lines(error: BaseException) -> str:
+    """Where the user's code was; the error itself says the rest."""
+    cause = error.__cause__
+    lines = traceback.format_list(_frames(error))
+    if cause is not None and not isinstance(error, EventmillError) and (because := _frames(cause)):
+        lines += [f"because of {reason(cause)}\n", *traceback.format_list(because)]
+    return "".join(lines)
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The last of the user's frames in a traceback."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)][-_FRAMES:]
+
+
+def _is_users(filename: str) -> bool:
+    """Whether code is neither ours, nor of a library, nor written by one while it runs."""
+    if any(Path(filename).is_relative_to(folder) for folder in _OURS):
+        return False
+    if filename.startswith("<"):  # the line of compiled code is in a note
+        return filename in _TYPED or (filename in linecache.cache and not filename.startswith(COMPILED))
+    for folder in _INSTALLED:
+        if filename.startswith(folder):
+            return not filename[len(folder) :].startswith(_PLUMBING)
+    return not filename.startswith(_LIBRARIES)
+
+
+def _text(error: BaseException) -> str:
+    """What an exception says; a user's own may not even be able to."""
+    try:
+        return str(error)
+    except Exception as another:
+        return f"<{type(error).__qualname__} whose text raises {type(another).__qualname__}>"
+
+
+def _plain(text: str) -> str:
+    """A text that can travel: UTF-8 has no lone surrogates, which file names may have."""
+    return text.encode("utf-8", "backslashreplace").decode()

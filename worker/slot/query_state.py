@@ -1,0 +1,70 @@
+"""A query in a slot: the user's code, and what has been accumulated for it."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+from ...dataset.masks import Mask
+from ...dataset.shared_inputs import Supply
+from ...merge import Total
+from ...protocol import messages
+from ...protocol.codec import Buffer
+from ...protocol.messages import Part
+from ...reading.prefetched_range import Touched
+from ...reading.schema_check import Agreement
+from ...reading.storage.credentials import Wallet, wallet_of
+from ...reading.view import Views
+from .chunks import LARGEST_CHUNK, UNMEASURED, ChunkSizes
+from .tasks import Source, Task
+
+
+class Running:
+    """A query in this slot: the user's code, and what has been accumulated for it and not handed over.
+
+    Attributes:
+        passes_over: it has passed over an error: results of bites are put aside one by one.
+        told: the agent has been told of the first error passed over.
+        touched: what a columnar function is expected to read.
+        credentials: what came with the query to be shown to file servers; empty where nothing did.
+    """
+
+    def __init__(self, setup: messages.Setup, blob: Buffer, supply: Buffer = b"") -> None:
+        self.setup = setup
+        self.blob = blob
+        self.supply = supply
+        self.credentials: Buffer = b""
+        self.task: Task | None = None
+        self.source: Source | None = None
+        self.began = time.monotonic()
+        self.prepared = False
+        most = UNMEASURED if setup.kind == "processor" else LARGEST_CHUNK  # of others it is known before the first call
+        self.bites = ChunkSizes(bounds=setup.chunk, most=most)
+        self.agreement = Agreement()
+        self.total = Total()
+        self.parts: list[Part] = []
+        self.since = 0.0
+        self.handed_over = False
+        self.passes_over = False
+        self.told = False
+        self.touched = Touched()
+
+    @property
+    def wallet(self) -> Wallet | None:
+        """What to show to file servers; None: what this process finds in its environment."""
+        return wallet_of(self.credentials) if self.credentials else None
+
+    @functools.cached_property
+    def of_files(self) -> Supply:
+        """What is to be known of the query's files: for queries over files."""
+        return Supply.unpack(self.supply) if self.supply else Supply()
+
+    @functools.cached_property
+    def mask(self) -> Mask | None:
+        """What of the query's files is used, if not all: for queries over files."""
+        return Mask.unpack(self.of_files.mask) if self.of_files.mask else None
+
+    @functools.cached_property
+    def views(self) -> Views:
+        """The query's files as the analysis sees them; a coffea processor reads them by itself."""
+        return Views(self.of_files, plain=self.setup.kind == "processor")

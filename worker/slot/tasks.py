@@ -1,0 +1,355 @@
+"""A query's analysis inside a slot: one interface over kernels, columnar functions and coffea processors.
+
+It runs over a *source* of entries: a file's reader, the maker of cycles, or the items that came with the query.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from ...analysis.analysis import Kernel, unpack_with_behaviors
+from ...merge import Partial, Total, detached, encode
+from ...protocol.codec import Buffer
+from ...protocol.errors import AnalysisError, EventmillError
+from ...protocol.messages import File, Setup
+from ...reading.cached_range import Held
+from ...reading.lazy_events import raised
+from ...reading.missing_fields import check_readable, missing_field
+from ...reading.prefetched_range import Fetched
+from ...reading.reader import Reader
+from ...reading.selection import Selection
+from ...reading.storage.sources import Traffic
+from ...reading.view import View
+from ..kernels.compile import CompiledKernel
+from ..kernels.inputs import Readable
+from . import behaviors
+from .cycles import CycleSource
+from .items import ItemSource
+from .modules import OwnModules, own_modules
+from .outliving import Outliving
+from .seeding import Seed, reseed
+from .snapshot import Snapshot, is_by_value
+
+
+class Source(Protocol):
+    """Where entries come from, as a `Reader` has it."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has been read so far."""
+
+    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
+        """Begin to fetch what `read` of the same will need."""
+
+    def read(self, branches: Sequence[str], start: int, stop: int) -> Mapping[str, Readable]:
+        """What a kernel takes of the entries `[start, stop)`."""
+
+    def events(self, start: int, stop: int) -> Any:
+        """What a columnar function takes of the entries `[start, stop)`."""
+
+
+def load(
+    setup: Setup,
+    blob: Buffer,
+    cache: Path,
+    over: Literal["tree", "cycles", "items"] = "tree",
+    at: NDArray[np.int64] | None = None,
+    guard: AbstractContextManager[object] | None = None,
+) -> Task:
+    """The task for a query over files of one kind, its modules entered. Raises what unpickling the user's code raises.
+
+    `at`, one number, is where it keeps the index of the entry at work, as `CompiledKernel` does; the `guard` of its process
+    is around every call of the user's code.
+    """
+    modules = own_modules(blob, cache / "modules")
+    modules.enter()
+    modules.restore(Seed(setup.seed))
+    thing, registered = unpack_with_behaviors(blob)
+    behaviors.use(registered)
+    if not isinstance(thing, Kernel):
+        modules.remember()
+    if isinstance(thing, Kernel):
+        task: Task = KernelTask(CompiledKernel(thing, cache / "kernels", at))
+    elif setup.kind == "processor":
+        task = ProcessorTask(thing, _own(registered))
+    else:
+        task = ItemTask(thing, _own(registered), at) if over == "items" else ColumnarTask(thing, _own(registered))
+    task.modules, task.behaviors, task.seed = modules, registered, Seed(setup.seed)
+    if guard is not None:
+        task.guard = guard
+    return task
+
+
+def _own(registered: dict[Any, Any]) -> list[object]:
+    """What came with the analysis of what is registered, and can have changed after a call."""
+    return [value for value in registered.values() if is_by_value(getattr(value, "__module__", None) or "")]
+
+
+def source_without_file(file: File, supply: Buffer) -> CycleSource | ItemSource:
+    """What makes the cycles of a dataset, or has its items at hand, which came as the query's supply."""
+    return ItemSource(supply) if file.kind == "items" else CycleSource(file.seed)
+
+
+class Task(ABC):
+    """Runs the analysis on bites, and holds the result of the packet at work."""
+
+    modules: OwnModules
+    """The user's own modules."""
+    behaviors: dict[Any, Any]
+    """What is in `awkward.behavior` in her session."""
+    seed: Seed
+    """Of the random numbers of the file at work."""
+    guard: AbstractContextManager[object] = nullcontext()
+    """Puts back what the user's code has taken from its process, before anything else runs in it."""
+    branches: tuple[str, ...] | None = None
+    """The branches that every bite reads, where that is known beforehand."""
+    all_or_nothing = True
+    """Whether nothing of a `run` that raises is in the result."""
+    reads_by_itself = False
+    """Whether it needs the file's own reader, whose columns nobody reads for it."""
+    size = 0
+    """Bytes of the columns that it has read by itself in the last `run`; 0 while unknown."""
+
+    def enter(self) -> None:
+        """Be in her session's surroundings: before her code runs, or what she made is pickled."""
+        self.modules.enter()
+        behaviors.use(self.behaviors)
+
+    @property
+    def entry(self) -> int | None:
+        """The entry at work when the analysis raised, where that is known."""
+        return None
+
+    @property
+    def index(self) -> int | None:
+        """As `entry`, but counted from the first of the `run`."""
+        return None
+
+    def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
+        """As `run`, for any parts of the entries `[start, stop)`, of which `run` has just raised; they are read once."""
+        held = Held(source, start, stop) if isinstance(source, Reader | View | Selection) else source
+        return lambda low, high: self.run(held, file, low, high)
+
+    def turn_to(self, place: str) -> None:
+        """What comes next is of this file."""
+        self.seed = Seed(self.seed.query, place)
+
+    def prepare(self, source: Source, file: File) -> None:  # noqa: B027 - most have nothing to prepare
+        """Do, once a query, what its first bite would have to wait for: the time of a packet is to say how fast it was."""
+
+    @abstractmethod
+    def run(self, source: Source, file: File, start: int, stop: int) -> None:
+        """Analyse entries `[start, stop)`."""
+
+    @abstractmethod
+    def take(self) -> Partial:
+        """The result since the last `take` or `discard`."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Forget the result of the packet at work."""
+
+
+class KernelTask(Task):
+    """A compiled kernel over columns."""
+
+    all_or_nothing = False
+
+    def __init__(self, kernel: CompiledKernel) -> None:
+        self.kernel = kernel
+        self.branches = kernel.branches
+
+    @property
+    def entry(self) -> int | None:
+        return self.kernel.current_entry
+
+    @property
+    def index(self) -> int | None:
+        return self.kernel.current_index
+
+    def prepare(self, source: Source, file: File) -> None:
+        """Compile, or load what was compiled before, by running over no entries."""
+        self.run(source, file, 0, 0)
+
+    def run(self, source: Source, file: File, start: int, stop: int) -> None:
+        self.kernel.forget()
+        numbers = numbers_of(source, start, stop)
+        reseed(self.seed.at(start))
+        self.kernel.run(source.read(self.kernel.branches, start, stop), start, numbers, self.seed)
+
+    def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
+        if self.index is None:  # the columns could not be read
+            return super().parts(source, file, start, stop)
+        return lambda low, high: self.kernel.run_again(low - start, high - start)
+
+    def take(self) -> Partial:
+        return encode(*self.kernel.take())
+
+    def discard(self) -> None:
+        self.kernel.take()
+
+
+class ColumnarTask(Task):
+    """A function of an awkward array of events, and of the file if it takes a second argument.
+
+    Each call finds the function, and all that it can change, as it came; so it does what is `registered` of the user's own.
+    """
+
+    def __init__(self, function: Any, registered: Sequence[object] = ()) -> None:
+        self.takes_file = _positional(function) > 1
+        self.total = Total()
+        self._snapshot = Snapshot([function, *registered], is_by_value)
+        self._outliving = Outliving(lambda thing: self._snapshot.holds(thing) or self.modules.holds(thing))
+
+    def run(self, source: Source, file: File, start: int, stop: int) -> None:
+        events = source.events(start, stop)
+        try:
+            partial = self._result(self._fresh(first_of(source, start, stop)), events, file, len(events))
+        except (AttributeError, ak.errors.FieldNotFoundError) as error:
+            check_readable(source, error, start)
+            raise
+        self.total.add(partial)
+
+    def _fresh(self, entry: int) -> Any:
+        """The analysis as it came, for a call whose first entry is this one; random numbers begin where they do for it."""
+        seed = self.seed.at(entry)
+        reseed(seed)
+        self.modules.restore(seed)
+        thing, *_ = self._snapshot.restore(seed)
+        return thing
+
+    def _result(self, function: Callable[..., object], events: Any, file: File, entries: int) -> Partial:
+        """What the function returns for so many entries, which are counted here and nowhere else."""
+        try:
+            with self.guard:
+                value = function(events, file) if self.takes_file else function(events)
+        except (AttributeError, ak.errors.FieldNotFoundError) as error:
+            if isinstance(raised(error), EventmillError):
+                raise raised(error) from None
+            if isinstance(events, ak.Array) and (missing := missing_field(error, events)) is not None:
+                raise missing.with_traceback(error.__traceback__) from None
+            raise
+        self._outliving.check(value)
+        partial = detached(encode(value, entries))
+        del value
+        self._outliving.forget()
+        return partial
+
+    def take(self) -> Partial:
+        partial, self.total = self.total.partial(), Total()
+        return partial
+
+    def discard(self) -> None:
+        self.total = Total()
+
+
+class ItemTask(ColumnarTask):
+    """A function of one item, and of the file if it takes a second argument."""
+
+    def __init__(
+        self, function: Callable[..., object], registered: Sequence[object] = (), at: NDArray[np.int64] | None = None
+    ) -> None:
+        super().__init__(function, registered)
+        self._at, self._start = np.full(1, -1, np.int64) if at is None else at, 0
+
+    @property
+    def entry(self) -> int | None:
+        return None if self.index is None else self._start + self.index
+
+    @property
+    def index(self) -> int | None:
+        index = int(self._at[0])
+        return index if index >= 0 else None
+
+    def run(self, source: Source, file: File, start: int, stop: int) -> None:
+        self._start, self._at[0] = start, -1
+        total = Total()
+        for index in range(stop - start):
+            self._at[0] = index
+            (item,) = source.events(start + index, start + index + 1)
+            total.add(self._result(self._fresh(start + index), item, file, 1))
+        self.total.add(total.partial())
+
+
+class ProcessorTask(ColumnarTask):
+    """A coffea processor: its `process` over NanoEvents, as coffea's own executors call it."""
+
+    reads_by_itself = True
+
+    def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
+        return lambda low, high: self.run(source, file, low, high)  # it reads by itself
+
+    def __init__(self, processor: Any, registered: Sequence[object] = ()) -> None:
+        super().__init__(processor, registered)
+        self.takes_file = False
+
+    def run(self, source: Source, file: File, start: int, stop: int) -> None:
+        from coffea.nanoevents import NanoAODSchema, NanoEventsFactory  # type: ignore[import-not-found,unused-ignore]
+
+        processor = self._fresh(first_of(source, start, stop))
+        schema = getattr(processor, "schema", NanoAODSchema)
+        if isinstance(source, Selection):
+            reader, (first, last) = source.reader, source.covering(start, stop)
+            assert isinstance(reader, Reader)  # the views of a processor are plain
+        elif isinstance(source, Reader):
+            reader, first, last = source, start, stop
+        else:
+            raise AnalysisError("a coffea processor needs events from files")
+        chunk = {"treename": reader.tree, "entrystart": first, "entrystop": last, "fileuuid": reader.uuid}
+        metadata = {**chunk, **file.metadata, "dataset": file.dataset, "filename": file.path}
+        read = _Sizes()
+        events = NanoEventsFactory.from_root(
+            reader.keeping, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
+            mode="virtual", metadata=metadata, **({"buffer_cache": read} if _has_cache(NanoEventsFactory) else {}),
+        ).events()  # fmt: skip
+        if isinstance(source, Selection):
+            events = events[source.numbers(start, stop) - first]
+        self.total.add(self._result(processor.process, events, file, len(events)))
+        self.size = sum(read.sizes.values())
+
+
+class _Sizes(dict[str, Any]):
+    """A cache for the buffers of NanoEvents that keeps none, but how many bytes each has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[str, int] = {}
+
+    def __setitem__(self, key: str, buffer: Any) -> None:
+        self.sizes[key] = buffer.nbytes
+
+
+@functools.cache
+def _has_cache(factory: Any) -> bool:
+    """Whether this coffea takes a cache of buffers; before 2025.12 it did not."""
+    return "buffer_cache" in inspect.signature(factory.from_root).parameters
+
+
+def numbers_of(source: Source, start: int, stop: int) -> NDArray[np.int64] | None:
+    """The numbers that entries have in their file where only some of it are used, and all are counted by their positions."""
+    return source.numbers(start, stop) if isinstance(source, Fetched | Held | Selection) and start < stop else None
+
+
+def first_of(source: Source, start: int, stop: int) -> int:
+    """The number of the first entry in its file."""
+    numbers = numbers_of(source, start, stop)
+    return start if numbers is None else int(numbers[0])
+
+
+def _positional(function: Callable[..., object]) -> int:
+    """How many positional arguments a callable takes, 1 where Python cannot tell."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in parameters)
