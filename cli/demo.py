@@ -15,8 +15,9 @@ from rich.text import Text
 
 from ..analysis.analysis import kernel
 from ..dataset.dataset import Dataset
+from ..display.account_text import describe_account
 from ..session.connect import connect
-from ..session.result import Result, Snapshot, describe_account
+from ..session.result import Result, Snapshot
 from .sample import write_sample
 
 BINS, LOW, HIGH = 110, 2.0, 200.0

@@ -397,7 +397,7 @@ def _quiet() -> Iterator[None]:
 
 def _stop(session: Session, query: str, keep: bool) -> str:
     """Stop a query and say in words what that did."""
-    from ..session.result import describe_account
+    from ..display.account_text import describe_account
 
     known = {info.query: info for info in session.queries()}
     session.stop(query, keep=keep)

@@ -9,18 +9,14 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..protocol.messages import Progress
-from ..session.result import counted, losses
-
-if TYPE_CHECKING:
-    from ..session.query import Query
-    from ..session.result import Snapshot
+from ..protocol.messages import Account, Progress, State
+from .account_text import counted, losses
 
 _RECENT_SECONDS = 3.0
 """The rate is that of so many last seconds, because the first ones go into compiling and opening files."""
@@ -34,6 +30,35 @@ _LONGEST_NAME = 16
 _GAP = "  "
 
 
+class Merged(Protocol):
+    """What is merged of a query: what of it is shown."""
+
+    @property
+    def account(self) -> Account: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def state(self) -> State: ...
+    @property
+    def fraction(self) -> float: ...
+    @property
+    def final(self) -> bool: ...
+
+
+class Watched(Protocol):
+    """A query whose progress is shown."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def progress(self) -> Progress | None: ...
+    @property
+    def snapshot(self) -> Merged | None: ...
+    @property
+    def starts_workers(self) -> bool:
+        """Whether its workers start by themselves: there are none that the user should start."""
+
+
 class ProgressDisplay:
     """Shows a query's progress until the context ends, and leaves one last line if it ended well.
 
@@ -42,7 +67,7 @@ class ProgressDisplay:
         wanted: show it or not; None shows it when there is somebody to see it (a terminal or a notebook).
     """
 
-    def __init__(self, query: Query, wanted: bool | None) -> None:
+    def __init__(self, query: Watched, wanted: bool | None) -> None:
         console = Console(stderr=True, highlight=False)
         over = query.snapshot is not None and query.snapshot.final
         self._view: _Terminal | _Notebook | None = None
@@ -116,7 +141,7 @@ def _bar(fraction: float, columns: int) -> str:
 class Meter:
     """Makes the line from the reports that a query gets."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Watched) -> None:
         self._query = query
         self._marks: deque[tuple[float, int, int]] = deque()  # seconds, entries reached, bytes read
 
@@ -150,7 +175,7 @@ class Meter:
 
     def _waiting(self, report: Progress) -> str:
         # A session's own worker comes by itself: there is nothing that the user should start.
-        if report.waiting.startswith("no worker") and self._query._session._embedded is not None:
+        if report.waiting.startswith("no worker") and self._query.starts_workers:
             return "starting the workers"
         return report.waiting
 
@@ -167,7 +192,7 @@ class Meter:
             return 0.0, 0.0
         return max(0, more_entries - entries) / (now - begin), max(0, more_size - size) / (now - begin)
 
-    def _last(self, result: Snapshot) -> Line:
+    def _last(self, result: Merged) -> Line:
         account, seconds = result.account, result.seconds
         about = "~" if account.estimated else ""
         done = result.state == "done"

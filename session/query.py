@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..display.account_text import counted, describe_account
 from ..display.progress_line import ProgressDisplay
 from ..display.report import Report
 from ..protocol import errors, messages
@@ -21,7 +22,7 @@ from ..protocol.codec import Buffer
 from ..protocol.credentials import Credentials
 from ..protocol.errors import AnalysisError, CountError, EventmillError, QueryFailed
 from ..protocol.messages import Account, Failure, Message, State
-from .result import RETURNED_NONE, Result, Snapshot, counted, describe_account
+from .result import RETURNED_NONE, Result, Snapshot
 
 if TYPE_CHECKING:
     from .session import Session
@@ -83,6 +84,11 @@ class Query:
     def snapshot(self) -> Snapshot | None:
         """The latest merged result, None before the first."""
         return self._result or self._snapshot
+
+    @property
+    def starts_workers(self) -> bool:
+        """Whether its workers are the session's own, which start by themselves."""
+        return self._session.starts_workers
 
     def report(self) -> Report:
         """What each worker did and what it cost, a table when it is shown; there once the query is over.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..dataset.dataset import Dataset
+from ..display.account_text import counted, describe_account, losses_and_where
 from ..merge import Partial, Total, compact, decode, entries_in
 from ..merge.nodes import Nothing
 from ..protocol.codec import Frames
@@ -18,7 +19,6 @@ from ..protocol.errors import AnalysisError, CountError, DatasetError, QueryFail
 from ..protocol.messages import Account, File, LostRange, State
 
 RETURNED_NONE = "the analysis returned None: is a return missing?"
-_COUNTED = {"tree": ("entry", "entries"), "cycles": ("cycle", "cycles"), "items": ("item", "items")}
 
 
 class ResultAccount(Account, frozen=True):
@@ -143,7 +143,7 @@ class Snapshot:
             "state": f"{self.state}, {self.seconds:.1f} s",
             counted(account): f"{account.processed:,} of {about}{account.total:,} processed ({self.fraction:.1%})",
             "files": f"{account.files_opened:,} of {account.files:,} opened" if account.kind == "tree" else "",
-            "lost": _losses_and_where(account),
+            "lost": losses_and_where(account),
             "notes": "; ".join(account.notes),
             "holds": self._content(),
         }
@@ -282,64 +282,3 @@ def adjoined(runs: Sequence[int]) -> list[int]:
         else:
             joined += [start, stop]
     return joined
-
-
-def describe_account(account: Account) -> str:
-    """The account in one line.
-
-    Example:
-        >>> describe_account(Account(total=10, processed=10, files=1, files_opened=1))
-        '10 of 10 entries processed in 1 of 1 file'
-    """
-    if not account.files:
-        return "just submitted"
-    if account.estimated and not account.total:
-        return f"none of {account.files:,} {_files(account.files)} opened yet"
-    about = "about " if account.estimated else ""
-    text = f"{account.processed:,} of {about}{account.total:,} {counted(account)} processed"
-    if account.kind == "tree":
-        text += f" in {account.files_opened:,} of {account.files:,} {_files(account.files)}"
-    if lost := _losses_and_where(account):
-        text += f", {lost}"
-    if account.redone:
-        text += f", {account.redone:,} redone"
-    if account.notes:
-        text += f" (note: {'; '.join(account.notes)})"
-    return text
-
-
-def counted(account: Account, count: int = 0) -> str:
-    """What an account counts, in the word for so many: entries, cycles or items.
-
-    Example:
-        >>> counted(Account()), counted(Account(kind="cycles"), 1)
-        ('entries', 'cycle')
-    """
-    one, many = _COUNTED[account.kind]
-    return one if count == 1 else many
-
-
-def losses(account: Account) -> str:
-    """What is not in the result; empty when all of it is.
-
-    Example:
-        >>> losses(Account(total=10, processed=8, failed=2))
-        '2 entries lost'
-    """
-    unopened = sum(lost.stop is None for lost in account.lost)
-    words = [f"{account.failed:,} {counted(account, account.failed)}"] if account.failed else []
-    if unopened:
-        words.append(f"{unopened:,} {_files(unopened)}")
-    if not words and account.lost:
-        words.append(f"{len(account.lost):,} {'range' if len(account.lost) == 1 else 'ranges'}")
-    return f"{' and '.join(words)} lost" if words else ""
-
-
-def _losses_and_where(account: Account) -> str:
-    """The same, with where to look."""
-    lost = losses(account)
-    return f"{lost} (see result.account.lost)" if lost else ""
-
-
-def _files(count: int) -> str:
-    return "file" if count == 1 else "files"

@@ -257,6 +257,11 @@ class Session:
         return self._link.address
 
     @property
+    def starts_workers(self) -> bool:
+        """Whether its workers are its own, which start by themselves and leave with it."""
+        return self._embedded is not None
+
+    @property
     def log(self) -> Path | None:
         """The log file of a master and worker of this session's own; the prints of the analysis are in it too."""
         return self._embedded.log if self._embedded is not None else None

@@ -25,6 +25,7 @@ from eventmill.cli import demo
 from eventmill.cli import main as cli
 from eventmill.cli.main import main
 from eventmill.cli.sample import write_sample
+from eventmill.display.account_text import describe_account
 from eventmill.display.progress_line import Line, Meter, ProgressDisplay
 from eventmill.master.peers import unfit
 from eventmill.merge import encode
@@ -34,7 +35,7 @@ from eventmill.protocol.messages import Account, LostRange, Progress
 from eventmill.protocol.usage import WorkerInfo
 from eventmill.reading.reader import Reader
 from eventmill.session.query import Query
-from eventmill.session.result import Result, Snapshot, describe_account
+from eventmill.session.result import Result, Snapshot
 from fleet import World
 from hist import Hist
 from rich.console import Console
@@ -57,7 +58,7 @@ class FakeQuery:
         self.name = "missing_momentum"
         self.progress: Progress | None = None
         self.snapshot: Snapshot | None = None
-        self._session = types.SimpleNamespace(_embedded=object() if embedded else None)
+        self.starts_workers = embedded
 
     def report(
         self, reached: int, seconds: float, slots: int = 2, waiting: str = "", read: int = 0, doing: str = ""
@@ -72,7 +73,7 @@ class FakeQuery:
 def test_the_line_says_how_many_of_how_many_and_the_time_left_at_the_recent_rate() -> None:
     """Ten seconds of compiling are no part of the rate, and neither is what was faster a minute ago."""
     query = FakeQuery()
-    meter = Meter(query)  # type: ignore[arg-type]
+    meter = Meter(query)
     for second in range(11):
         query.report(0, second, doing="compiling")
         assert meter.line().words == ("compiling", f"{second} s", "2 slots")
@@ -90,7 +91,7 @@ def test_the_line_says_how_many_of_how_many_and_the_time_left_at_the_recent_rate
 def test_the_first_moments_after_compiling_tell_no_time_left() -> None:
     """A slot begins with few entries: hours were announced for a query of seconds."""
     query = FakeQuery()
-    meter = Meter(query)  # type: ignore[arg-type]
+    meter = Meter(query)
     said = []
     for seconds, reached in ((0.5, 0), (1.0, 25), (1.5, 400), (2.0, 100_000), (2.5, 300_000), (3.0, 500_000)):
         query.report(reached, seconds)
@@ -103,13 +104,13 @@ def test_the_last_line_says_what_is_lost_and_what_failed_before_it_began() -> No
     query = FakeQuery()
     lost = [LostRange("b.root", "Events", 0, None, "truncated")]
     query.snapshot = result_of(1, Account(total=1000, processed=998, failed=2, files=2, files_opened=1, lost=lost))
-    line = Meter(query).line()  # type: ignore[arg-type]
+    line = Meter(query).line()
     assert line.words[:2] == ("998 of 1,000 entries", "2 entries and 1 file lost") and "1 file lost" in line.html()
     query.snapshot = Result([], Account(estimated=True, files=2), 1.5, "failed")
-    line = Meter(query).line()  # type: ignore[arg-type]
+    line = Meter(query).line()
     assert (line.fraction, line.words) == (None, ("failed", "1.5 s")) and query.snapshot.fraction == 0.0
     query.snapshot = Result([], NOTHING, 1.5, "failed")
-    line = Meter(query).line()  # type: ignore[arg-type]
+    line = Meter(query).line()
     assert (line.fraction, line.words[:2]) == (0.0, ("failed", "0 of ~1,000 entries"))
 
 
@@ -135,7 +136,7 @@ def test_a_session_with_workers_of_its_own_does_not_ask_for_any() -> None:
     for embedded, expected in ((True, "starting the workers"), (False, waiting)):
         query = FakeQuery(embedded)
         query.report(0, 1.0, slots=0, waiting=waiting)
-        assert Meter(query).line().words[0] == expected  # type: ignore[arg-type]
+        assert Meter(query).line().words[0] == expected
 
 
 def nobody_works() -> str:
@@ -172,10 +173,10 @@ def test_a_terminal_keeps_one_last_line_and_nothing_after_ctrl_c(monkeypatch: py
     terminal = sit_down_at(monkeypatch)
     query = FakeQuery()
     query.report(140_000, 2.0)
-    with pytest.raises(KeyboardInterrupt), ProgressDisplay(query, None):  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt), ProgressDisplay(query, None):
         raise KeyboardInterrupt
     assert "140,000 of 2,000,000 entries" in terminal.getvalue() and terminal.left().strip() == ""
-    with ProgressDisplay(query, None):  # type: ignore[arg-type]
+    with ProgressDisplay(query, None):
         query.snapshot = result_of(1)
     assert terminal.left().strip() == "missing_… ━━━━━━━━ 100%  1,000 of 1,000 entries  1.5 s"
 
@@ -186,11 +187,11 @@ def test_nothing_is_drawn_for_a_query_that_is_over_or_where_nobody_looks(
     terminal = sit_down_at(monkeypatch)
     query = FakeQuery()
     query.snapshot = result_of(1)
-    with ProgressDisplay(query, None), ProgressDisplay(query, True):  # type: ignore[arg-type]
+    with ProgressDisplay(query, None), ProgressDisplay(query, True):
         pass
     assert terminal.getvalue() == ""
     monkeypatch.setattr(sys, "stderr", StringIO())
-    with ProgressDisplay(FakeQuery(), None):  # type: ignore[arg-type]
+    with ProgressDisplay(FakeQuery(), None):
         pass
     assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
 
@@ -212,7 +213,7 @@ def test_a_notebook_gets_one_line_that_is_updated_and_needs_no_widgets(monkeypat
     monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=display))
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     query = FakeQuery()
-    with ProgressDisplay(query, None):  # type: ignore[arg-type]
+    with ProgressDisplay(query, None):
         query.snapshot = result_of(1)
     assert "submitted" in shown[0]["text/plain"] and "100%" in shown[-1]["text/html"]
     assert all(before != after for before, after in pairwise(shown))
@@ -303,7 +304,7 @@ def test_cycles_and_items_are_counted_in_their_own_words() -> None:
     query.report(500, 3.0)
     assert query.progress is not None
     query.progress = msgspec.structs.replace(query.progress, account=msgspec.structs.replace(account, kind="items"))
-    assert Meter(query).line().words[0] == "500 of 1,000 items"  # type: ignore[arg-type]
+    assert Meter(query).line().words[0] == "500 of 1,000 items"
 
 
 def test_a_result_says_where_its_contents_are() -> None:
