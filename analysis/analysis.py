@@ -142,12 +142,12 @@ class Analysis:
     blob: bytes
 
 
-def pack(thing: object, modules: Iterable[Named] = (), supply: Sequence[bytes] = ()) -> Analysis:
+def pack(thing: object, modules: Iterable[Named] = (), shared_inputs: Sequence[bytes] = ()) -> Analysis:
     """Packs the user's analysis for its journey.
 
     `thing` is a `Kernel`, a coffea processor (an object with `process` and `postprocess`), or any callable that takes
     events, and perhaps the file that they come from. The user's own modules (those beside the script) go along, as do
-    those that `modules` names. `supply` is what else the query has pickled, with what it needs of such modules.
+    those that `modules` names. `shared_inputs` is what else the query has pickled, with what it needs of such modules.
 
     Raises AnalysisError for anything else, for modules that cannot travel, and for what cannot be pickled, naming the
     variable at fault.
@@ -167,7 +167,7 @@ def pack(thing: object, modules: Iterable[Named] = (), supply: Sequence[bytes] =
             ) from error
         functions = _users_functions(thing)
         here = loaded(places)
-        mentioned = {name for name in here if any(_as_pickled(name) in text for text in (payload, *supply))}
+        mentioned = {name for name in here if any(_as_pickled(name) in text for text in (payload, *shared_inputs))}
         own, values, shared = _own(here, places, mentioned.union(*map(imported, functions)), pickled)
         if shared:
             payload = pickled((thing, behaviors), shared)

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-NURSERY = b"eventmill.worker.forkserver"
-"""In the command line of a nursery, and of the slots, which are its forks."""
+FORKSERVER = b"eventmill.worker.forkserver"
+"""In the command line of a forkserver, and of the slots, which are its forks."""
 LOOK_SECONDS = 0.05
 CHILD = "--child"
 """The first argument of a module that `run_json` runs."""
@@ -68,10 +68,10 @@ def launch(measure: Callable[..., Any], main: Callable[[], int] | None = None) -
 
 
 def slots_below(pid: int) -> list[int]:
-    """Processes that are slots of sessions in a process: the children of the nurseries below it."""
+    """Processes that are slots of sessions in a process: the children of the forkservers below it."""
     parents = _parents()
-    nurseries = {child for child in parents if NURSERY in _command(child)}
-    return sorted(child for child in nurseries if parents[child] in nurseries and _is_below(child, pid, parents))
+    forkservers = {child for child in parents if FORKSERVER in _command(child)}
+    return sorted(child for child in forkservers if parents[child] in forkservers and _is_below(child, pid, parents))
 
 
 def cpu_seconds(pid: int) -> float:
@@ -88,7 +88,7 @@ class Peak:
     """Bytes that a slot took at most.
 
     Attributes:
-        own: its part of what it shares with the nursery, which every slot is a fork of, included ("PSS"), as often as it
+        own: its part of what it shares with the forkserver, which every slot is a fork of, included ("PSS"), as often as it
             was looked at; this is what a slot adds to the memory that a machine needs.
         resident: all that it has used, with everything shared ("VmHWM"); exact.
     """

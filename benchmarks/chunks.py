@@ -266,7 +266,7 @@ class Query:
         for asked in slot.asked:
             self._truncate(slot, asked)
         slot.asked.clear()
-        if lease.number not in self.ledger.leases:  # its twin was faster
+        if lease.number not in self.ledger.leases:  # its duplicate was faster
             slot.queue.popleft()
             self._begin_packet(slot)
         elif slot.at < lease.stop and (self.now - slot.began <= packet.seconds or not slot.chunks.settled):
@@ -279,7 +279,7 @@ class Query:
         self._feed()
 
     def _finish(self, slot: Slot, lease: Lease) -> None:
-        twin = self.ledger.leases.get(lease.twin) if lease.twin is not None else None
+        duplicate = self.ledger.leases.get(lease.duplicate) if lease.duplicate is not None else None
         self.ledger.finished(lease.number, slot.at)
         seconds = self.now - slot.began
         self.packetizer.finished(
@@ -287,11 +287,11 @@ class Query:
         )
         self.ledger.commit([(lease.number, lease.start, slot.at)])
         slot.queue.popleft()
-        if twin is not None:
-            holder = self.slots[twin.holder]
-            self.packetizer.dropped(holder.number, twin.number, self.now)
+        if duplicate is not None:
+            holder = self.slots[duplicate.holder]
+            self.packetizer.dropped(holder.number, duplicate.number, self.now)
             holder.queue = deque(
-                it for it in holder.queue if it.lease.number != twin.number or it is holder.queue[0]
+                it for it in holder.queue if it.lease.number != duplicate.number or it is holder.queue[0]
             )  # what is at work is dropped after its call
         self._begin_packet(slot)
 

@@ -38,7 +38,7 @@ class Cost:
 
 
 class Fleet:
-    """Workers that answer a core at once, one packet after the other, at the pace of the time that is told to it."""
+    """Workers that answer a core at once, one packet after the other, at the speed of the time that is told to it."""
 
     def __init__(self, slots: int, files: int) -> None:
         self.core = MasterCore("bench", PYTHON)

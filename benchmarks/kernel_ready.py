@@ -3,8 +3,8 @@
     python -m benchmarks.kernel_ready              the three analyses, 20 slots each: a few seconds
     python -m benchmarks.kernel_ready --slots 50
 
-A process warms up as the nursery does, and forks slots as it does. The first slot compiles. Each later one is as fresh, and
-is timed from the analysis as it arrives to compiled code that has run over no entries, the file being open.
+A process warms up as the forkserver does, and forks slots as it does. The first slot compiles. Each later one is as fresh,
+and is timed from the analysis as it arrives to compiled code that has run over no entries, the file being open.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from .systems import TREE
 from .tables import heading, put, rows
 
 BRANCHES = ANALYSES["dimuon"].branches
-BITE = 100_000
+CHUNK = 100_000
 """Entries that are read at a time."""
 PACKAGES = ("eventmill", "awkward", "cramjam", "numpy", "uproot")
 SLOTS = 2
@@ -142,18 +142,18 @@ def _sizes(blocks: list[Block]) -> dict[str, float]:
 
 
 def ours(files: list[str]) -> None:
-    """As a slot reads: in bites, each let go before the next."""
+    """As a slot reads: in chunks, each let go before the next."""
     for path in files:
-        for _ in _bites(path):
+        for _ in _chunks(path):
             pass
 
 
-def _bites(path: str) -> Iterator[Any]:
+def _chunks(path: str) -> Iterator[Any]:
     from eventmill.reading.reader import Reader
 
     reader = Reader(path, TREE)
-    for start in range(0, reader.entries, BITE):
-        yield reader.read(BRANCHES, start, min(start + BITE, reader.entries))
+    for start in range(0, reader.entries, CHUNK):
+        yield reader.read(BRANCHES, start, min(start + CHUNK, reader.entries))
     reader.close()
 
 
@@ -178,7 +178,7 @@ def check(path: str) -> None:
     with uproot.open(path) as file:
         expected = file[TREE].arrays(list(BRANCHES), library="ak")
     at = 0
-    for columns in _bites(path):
+    for columns in _chunks(path):
         for name, column in columns.items():
             some = expected[name][at : at + len(column)]
             if name == "MET_pt":

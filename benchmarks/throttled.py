@@ -14,7 +14,7 @@ SECONDS = 20.0
 
 
 def ends_of_throttled_slots(folder: Path) -> tuple[list[float], float]:
-    """When each slot finished its last bite, and how long the query took; `folder` is for files."""
+    """When each slot finished its last chunk, and how long the query took; `folder` is for files."""
     import eventmill as em
     from eventmill.cli.sample import write_sample
 

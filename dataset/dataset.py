@@ -16,15 +16,15 @@ from typing import Any
 import msgspec
 
 from ..packetizer.call_costs import chunk_of
-from ..packetizer.listed_entries import Listing
+from ..packetizer.listed_entries import EntryList
 from ..protocol.errors import DatasetError
 from ..protocol.messages import File
 from ..protocol.values import Scalar
-from .entry_lists import listing_of, runs_of, shown
+from .entry_lists import entry_list_of, runs_of, shown
 from .friends import Friends
 from .masks import BRANCHES, Mask
 from .paths import has_pattern, is_one_file, key, names, split_tree
-from .shared_inputs import Supply, aliases_of, defaults_of
+from .shared_inputs import SharedInputs, aliases_of, defaults_of
 
 MOST_ENTRIES = 10**18
 
@@ -77,7 +77,7 @@ class Dataset:
         [3, 5, 7, 8]
     """
 
-    _lists: dict[str, Listing | None] | None = None
+    _lists: dict[str, EntryList | None] | None = None
     """Entry lists by path, for as long as it is not known which files there are."""
     chunk: tuple[int, int] | None = None
     """The least and the most entries of a call, if they were given."""
@@ -108,9 +108,9 @@ class Dataset:
         self.files: tuple[File, ...] = _checked(found)
         self.max_entries = None if max_entries is None else _count(max_entries, "max_entries")
         packed = b"" if mask is None else _mask(mask, mask_branches).pack()
-        supply = Supply(packed, aliases_of(aliases), defaults_of(defaults))
-        _check_columns(supply, friends or {})
-        self.supply: tuple[bytes, ...] = supply.packed()
+        shared_inputs = SharedInputs(packed, aliases_of(aliases), defaults_of(defaults))
+        _check_columns(shared_inputs, friends or {})
+        self.shared_inputs: tuple[bytes, ...] = shared_inputs.packed()
         if friends:
             self._friends = Friends(friends)
         if entries is not None:
@@ -119,16 +119,16 @@ class Dataset:
                 self.files, self._lists = _with_lists(self._lists, self.files), None
 
     @classmethod
-    def _of(cls, files: tuple[File, ...], max_entries: int | None, supply: tuple[bytes, ...]) -> Dataset:
-        """A dataset of these files; `supply` is what every slot needs with it, at most one thing."""
+    def _of(cls, files: tuple[File, ...], max_entries: int | None, shared_inputs: tuple[bytes, ...]) -> Dataset:
+        """A dataset of these files; `shared_inputs` is what every slot needs with it, at most one thing."""
         dataset = cls.__new__(cls)
-        dataset.files, dataset.max_entries, dataset.supply = files, max_entries, supply
+        dataset.files, dataset.max_entries, dataset.shared_inputs = files, max_entries, shared_inputs
         return dataset
 
     @classmethod
     def of_files(cls, files: Iterable[File], of: Dataset | None = None) -> Dataset:
         """A dataset of files that are described already: part `of` another, whose mask, columns and chunk sizes it has."""
-        dataset = cls._of(_checked(files), None, of.supply if of is not None else ())
+        dataset = cls._of(_checked(files), None, of.shared_inputs if of is not None else ())
         dataset.chunk = of.chunk if of is not None else None
         return dataset
 
@@ -140,7 +140,9 @@ class Dataset:
             >>> rest = Dataset("b.root").with_columns_of(data)
         """
         dataset = copy.copy(self)
-        dataset.supply = Supply(self.of_columns.mask, other.of_columns.aliases, other.of_columns.defaults).packed()
+        dataset.shared_inputs = SharedInputs(
+            self.of_columns.mask, other.of_columns.aliases, other.of_columns.defaults
+        ).packed()
         return dataset
 
     @property
@@ -150,9 +152,9 @@ class Dataset:
         return befriended or (self.files[0].kind == "tree" and self.of_columns.is_about_columns)
 
     @property
-    def of_columns(self) -> Supply:
+    def of_columns(self) -> SharedInputs:
         """The aliases and defaults, and the mask, of a dataset of files."""
-        return Supply.unpack(self.supply[0]) if self.supply else Supply()
+        return SharedInputs.unpack(self.shared_inputs[0]) if self.shared_inputs else SharedInputs()
 
     def expanded(self, list_files: ListFiles) -> Dataset:
         """The dataset with patterns and folders replaced by the files they stand for.
@@ -181,7 +183,7 @@ class Dataset:
             files = _with_lists(self._lists, files)
         if self._friends is not None:
             files = self._friends.given_to(files)
-        return Dataset._of(files, self.max_entries, self.supply)
+        return Dataset._of(files, self.max_entries, self.shared_inputs)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -330,14 +332,14 @@ def _steps(path: str, steps: Any, entries: int | None) -> list[int] | None:
         return None
     try:
         pairs = sorted((_count(start, "a step"), _count(stop, "a step")) for start, stop in steps)
-        listing = Listing([bound for start, stop in pairs if start != stop for bound in (start, stop)])
+        entry_list = EntryList([bound for start, stop in pairs if start != stop for bound in (start, stop)])
     except (TypeError, ValueError, DatasetError):
         raise DatasetError(
             f"the steps of {path} are {shown(steps)}: they must be [start, stop] of entries, none of them twice"
         ) from None
-    if entries is not None and listing.end > entries:
-        raise DatasetError(f"the steps of {path} go to entry {listing.end}, but its num_entries is {entries}")
-    return None if entries == len(listing) else runs_of(listing, path)
+    if entries is not None and entry_list.end > entries:
+        raise DatasetError(f"the steps of {path} go to entry {entry_list.end}, but its num_entries is {entries}")
+    return None if entries == len(entry_list) else runs_of(entry_list, path)
 
 
 def _mask(mask: Any, branches: Any) -> Mask:
@@ -350,26 +352,26 @@ def _mask(mask: Any, branches: Any) -> Mask:
     return Mask(mask, tuple(branches))
 
 
-def _check_columns(supply: Supply, friends: Any) -> None:
+def _check_columns(shared_inputs: SharedInputs, friends: Any) -> None:
     """Raise `DatasetError` where one name would mean two things."""
-    for name in supply.aliases:
-        if name in supply.defaults:
+    for name in shared_inputs.aliases:
+        if name in shared_inputs.defaults:
             raise DatasetError(f"{name} is an alias, and has a default too: an alias needs none")
         if name in friends:
             raise DatasetError(f"{name} is an alias, and a friend is called so too: give one of them another name")
 
 
-def _entry_lists(entries: Any) -> dict[str, Listing | None]:
+def _entry_lists(entries: Any) -> dict[str, EntryList | None]:
     """Entry lists by path; "" is the only file, whatever it is called. None is that of all entries."""
     if isinstance(entries, Mapping):
         odd = [path for path in entries if not isinstance(path, str | os.PathLike) or not os.fspath(path)]
         if odd:
             raise DatasetError(f"entries has a list for {odd[0]!r}, where the path of a file should be")
-        return {os.fspath(path): listing_of(numbers, os.fspath(path)) for path, numbers in entries.items()}
-    return {"": listing_of(entries)}
+        return {os.fspath(path): entry_list_of(numbers, os.fspath(path)) for path, numbers in entries.items()}
+    return {"": entry_list_of(entries)}
 
 
-def _with_lists(lists: Mapping[str, Listing | None], files: Sequence[File]) -> tuple[File, ...]:
+def _with_lists(lists: Mapping[str, EntryList | None], files: Sequence[File]) -> tuple[File, ...]:
     """Files with their entry lists, which are given by path; "" is that of the only file."""
     if "" in lists:
         if len(files) != 1:
@@ -377,7 +379,7 @@ def _with_lists(lists: Mapping[str, Listing | None], files: Sequence[File]) -> t
                 f"the entry list is of one file, and the dataset has {len(files)}: give {{path: numbers}}, for each of them"
             )
         lists = {files[0].path: lists[""]}
-    by_key = {key(path): listing for path, listing in lists.items()}
+    by_key = {key(path): entry_list for path, entry_list in lists.items()}
     called = [names(file) for file in files]
     known = set().union(*called)
     for path in lists:
@@ -387,7 +389,7 @@ def _with_lists(lists: Mapping[str, Listing | None], files: Sequence[File]) -> t
     return tuple(_with_list(file, by_key, its_names) for file, its_names in zip(files, called, strict=True))
 
 
-def _with_list(file: File, lists: Mapping[str, Listing | None], names: list[str]) -> File:
+def _with_list(file: File, lists: Mapping[str, EntryList | None], names: list[str]) -> File:
     found = [lists[name] for name in names if name in lists]
     if not found:
         raise DatasetError(
@@ -397,8 +399,8 @@ def _with_list(file: File, lists: Mapping[str, Listing | None], names: list[str]
         raise DatasetError(f"{file.path} has {len(found)} entry lists")
     if found[0] is None:
         return file
-    listing = found[0] if file.listed is None else found[0] & Listing(file.listed)
-    return msgspec.structs.replace(file, listed=runs_of(listing, file.path))
+    entry_list = found[0] if file.listed is None else found[0] & EntryList(file.listed)
+    return msgspec.structs.replace(file, listed=runs_of(entry_list, file.path))
 
 
 def _tree_names(tree: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..packetizer.listed_entries import MOST_RUNS, Listing
+from ..packetizer.listed_entries import MOST_RUNS, EntryList
 from ..protocol.errors import DatasetError
 
 _LARGEST = 2**62
 """Numbers beyond do not travel."""
 
 
-def listing_of(numbers: Any, path: str = "") -> Listing | None:
+def entry_list_of(numbers: Any, path: str = "") -> EntryList | None:
     """What the entry list of one file lists; None is all entries, of which nobody knows the number.
 
     Args:
@@ -25,7 +25,7 @@ def listing_of(numbers: Any, path: str = "") -> Listing | None:
         DatasetError: these are no entry numbers, or one of them is there twice.
 
     Example:
-        >>> listing_of([range(10, 20), slice(2)]).runs()
+        >>> entry_list_of([range(10, 20), slice(2)]).runs()
         [0, 2, 10, 20]
     """
     where = f"the entry list of {path}" if path else "the entry list"
@@ -41,35 +41,35 @@ def listing_of(numbers: Any, path: str = "") -> Listing | None:
                 if all(part.parts == 1 for part in parts):
                     return _united(parts)
                 numbers = np.concatenate([part.entries() for part in parts])
-        return Listing.from_entries(_whole(np.asarray(numbers)))
+        return EntryList.from_entries(_whole(np.asarray(numbers)))
     except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{where} cannot be used: {error}") from None
 
 
-def _range(numbers: range | slice) -> Listing:
-    """The listing of a range or slice."""
+def _range(numbers: range | slice) -> EntryList:
+    """The entry list of a range or slice."""
     if isinstance(numbers, slice):
         if numbers.stop is None:
             raise ValueError(f"{numbers} has no end")
         numbers = range(numbers.start or 0, numbers.stop, numbers.step or 1)
     if not numbers:
-        return Listing([])
+        return EntryList([])
     if min(numbers[0], numbers[-1]) < 0:
         raise ValueError(f"{numbers} has negative entries")
     if abs(numbers.step) == 1:
-        return Listing([min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1]) + 1])
+        return EntryList([min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1]) + 1])
     if len(numbers) > MOST_RUNS:
         raise ValueError(f"{numbers} has {len(numbers):,} entries apart from each other, more than {MOST_RUNS:,}")
-    return Listing.from_entries(np.arange(numbers.start, numbers.stop, numbers.step))
+    return EntryList.from_entries(np.arange(numbers.start, numbers.stop, numbers.step))
 
 
-def _united(parts: list[Listing]) -> Listing:
-    """One listing of those that are one run each."""
+def _united(parts: list[EntryList]) -> EntryList:
+    """One entry_list of those that are one run each."""
     runs = sorted(part.runs() for part in parts)
     for (_, stop), (start, _) in itertools.pairwise(runs):
         if start < stop:
             raise ValueError(f"entry {start} is there twice, it would count twice")
-    return Listing([bound for run in runs for bound in run])
+    return EntryList([bound for run in runs for bound in run])
 
 
 def _whole(numbers: Any) -> Any:
@@ -87,14 +87,14 @@ def _whole(numbers: Any) -> Any:
     return numbers.astype(np.int64)
 
 
-def runs_of(listing: Listing, path: str) -> list[int]:
-    """A listing as it travels. Raises `DatasetError` when it is too long for that."""
-    if listing.parts > MOST_RUNS:
+def runs_of(entry_list: EntryList, path: str) -> list[int]:
+    """An entry list as it travels. Raises `DatasetError` when it is too long for that."""
+    if entry_list.parts > MOST_RUNS:
         raise DatasetError(
-            f"the entry list of {path} has {listing.parts:,} entries apart from each other, more than {MOST_RUNS:,}: "
+            f"the entry list of {path} has {entry_list.parts:,} entries apart from each other, more than {MOST_RUNS:,}: "
             "select them in the analysis instead"
         )
-    return listing.runs()
+    return entry_list.runs()
 
 
 def shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..packetizer.listed_entries import Listing
+from ..packetizer.listed_entries import EntryList
 from ..protocol.errors import DatasetError
 
 BRANCHES = ("run", "luminosityBlock")
@@ -33,7 +33,7 @@ class Mask:
 
     Example:
         >>> mask = Mask({"194050": [[1, 3], [7, 7]]})
-        >>> mask.listing(np.array([194050, 194050, 194050, 1]), np.array([3, 4, 7, 1])).runs()
+        >>> mask.entry_list(np.array([194050, 194050, 194050, 1]), np.array([3, 4, 7, 1])).runs()
         [0, 1, 2, 3]
     """
 
@@ -70,17 +70,17 @@ class Mask:
         """The mask as it travels."""
         return json.dumps({"branches": self.branches, "bounds": self._bounds.tolist()}).encode()
 
-    def listing(self, runs: NDArray[Any], sections: NDArray[Any]) -> Listing:
+    def entry_list(self, runs: NDArray[Any], sections: NDArray[Any]) -> EntryList:
         """The entries that the mask leaves, of those whose runs and sections these are."""
         if not len(runs) or not len(self._bounds):
-            return Listing([])
+            return EntryList([])
         # Sections last for many entries in a row, so that only where they change there is something to look up.
         changed = np.flatnonzero((runs[1:] != runs[:-1]) | (sections[1:] != sections[:-1])) + 1
         starts = np.concatenate([[0], changed])
         stops = np.concatenate([changed, [len(runs)]])
         keys = (runs[starts].astype(np.int64) << _BITS) + sections[starts].astype(np.int64)
         good = self._bounds.searchsorted(keys, "right") % 2 == 1
-        return Listing(np.stack([starts[good], stops[good]], axis=1).reshape(-1))
+        return EntryList(np.stack([starts[good], stops[good]], axis=1).reshape(-1))
 
 
 def _ranges(run: Any, given: Any, name: str) -> list[tuple[int, int]]:

@@ -26,7 +26,7 @@ class Default(msgspec.Struct, frozen=True, array_like=True):
     kind: Word
 
 
-class Supply(msgspec.Struct, frozen=True):
+class SharedInputs(msgspec.Struct, frozen=True):
     """What travels with a query over files, if there is anything of it.
 
     Attributes:
@@ -35,10 +35,10 @@ class Supply(msgspec.Struct, frozen=True):
         defaults: what the branches that some files do not have hold there.
 
     Example:
-        >>> packed = Supply(aliases=aliases_of({"ht": "ak.sum(Jet_pt, axis=1)"})).packed()
-        >>> Supply.unpack(packed[0]).aliases["ht"]
+        >>> packed = SharedInputs(aliases=aliases_of({"ht": "ak.sum(Jet_pt, axis=1)"})).packed()
+        >>> SharedInputs.unpack(packed[0]).aliases["ht"]
         'ak.sum(Jet_pt, axis=1)'
-        >>> Supply().packed()
+        >>> SharedInputs().packed()
         ()
     """
 
@@ -47,7 +47,7 @@ class Supply(msgspec.Struct, frozen=True):
     defaults: dict[Word, Default] = {}
 
     @classmethod
-    def unpack(cls, packed: Buffer) -> Supply:
+    def unpack(cls, packed: Buffer) -> SharedInputs:
         """What `packed` has packed. Raises `msgspec.MsgspecError` for anything else."""
         return _decoder.decode(packed)
 
@@ -61,7 +61,7 @@ class Supply(msgspec.Struct, frozen=True):
         return bool(self.aliases or self.defaults)
 
 
-_decoder = msgspec.msgpack.Decoder(Supply)
+_decoder = msgspec.msgpack.Decoder(SharedInputs)
 
 
 def aliases_of(aliases: Any) -> dict[str, str]:

@@ -18,11 +18,11 @@ DOMAIN = "eventmill"
 _ENDPOINT = "inproc://zeromq.zap.01"
 
 
-class Doorkeeper:
+class Authenticator:
     """Answers libzmq's questions about new connections; its `socket` is to be polled.
 
     Args:
-        context: the context of the sockets it guards; one doorkeeper a context.
+        context: the context of the sockets it guards; one authenticator a context.
         roles: role of each public key (Z85 text) that may come in.
     """
 

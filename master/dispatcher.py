@@ -83,7 +83,7 @@ class Dispatcher:
             owned[query.submit.owner] = owned.get(query.submit.owner, 0) + query.leases
         turns = sorted(queries, key=lambda it: (owned[it.submit.owner], -it.submit.priority, it.leases))
         for query in turns:
-            if slot not in query.packetizer.paces:
+            if slot not in query.packetizer.throughputs:
                 query.packetizer.join(slot, slot.worker.host, slot.worker.site)
             packet = query.packetizer.next(slot, now, slot.worker.until)
             if packet is not None:
@@ -95,7 +95,7 @@ class Dispatcher:
         worker, lease = slot.worker, packet.lease
         if worker.identity not in query.set_up:
             query.set_up[worker.identity] = None
-            self._send(worker.identity, query.setup, [query.analysis, *query.supply], now=now)
+            self._send(worker.identity, query.setup, [query.analysis, *query.shared_inputs], now=now)
             if query.credentials is not None:
                 self._send(worker.identity, messages.Credentials(query.number), [query.credentials], now=now)
         key = (query.number, lease.number)
@@ -111,13 +111,13 @@ class Dispatcher:
     # --- making way -----------------------------------------------------------------------------------------------
 
     def _make_room(self, query: Query, queries: list[Query], now: float) -> None:
-        """A query is new and no slot is free: as many slots as are its share end what they have, after the bite at hand.
+        """A query is new and no slot is free: as many slots as are its share end what they have, after the chunk at hand.
 
         This is done once a query; from then on it gets its share by having fewer leases than the others.
         """
         submit = query.submit
         others = [other for other in queries if other is not query]
-        slots = {slot: None for other in others for slot in other.packetizer.paces if _stays(slot)}
+        slots = {slot: None for other in others for slot in other.packetizer.throughputs if _stays(slot)}
         if not slots:
             return
         query.begun = True
@@ -138,8 +138,8 @@ class Dispatcher:
             self._truncate(query, truncation, now)
 
     def end_soon(self, query: Query, now: float) -> None:
-        """Have all leases of a query end after the bite at hand."""
-        for slot in query.packetizer.paces:
+        """Have all leases of a query end after the chunk at hand."""
+        for slot in query.packetizer.throughputs:
             if isinstance(slot, Slot):
                 self.make_way(query, slot, now, now)
 
@@ -173,7 +173,7 @@ class Dispatcher:
                 continue  # there is work for idle slots; that they do not get it has its reasons
             most = len(self.credit.idle) - query.packetizer.outstanding(now)
             for slot in list(islice(self.credit.idle, max(0, most))):
-                if slot not in query.packetizer.paces:
+                if slot not in query.packetizer.throughputs:
                     query.packetizer.join(slot, slot.worker.host, slot.worker.site)
                 help_ = query.packetizer.help(slot, now)
                 if help_ is None:
@@ -192,7 +192,7 @@ class Dispatcher:
         self.give_back(worker, (query.number, lease.number), now)
 
     def revoke(self, query: Query, lease: Lease, now: float) -> None:
-        """A lease is dead because its twin was committed first: its holder is to drop it."""
+        """A lease is dead because its duplicate was committed first: its holder is to drop it."""
         worker: Worker = lease.holder.worker
         self._send(worker.identity, messages.Revoke(query.number, lease.number), now=now)
         self.close_if_gone(worker, query, lease.number, now)

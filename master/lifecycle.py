@@ -4,8 +4,8 @@ How a query goes:  running --all entries done or failed--> merging --last snapsh
                    running --Stop(keep), leases over-->    merging ------------------------> stopped
                    running --Stop(drop)--> aborted         running --Failed--> merging ---> failed
 
-A query that is stopped gets no more leases, and those it has end after the bite at hand: what is done is not thrown away.
-Slots that take longer for their bite than `STOP_SECONDS`, or a second `Stop`, are not waited for.
+A query that is stopped gets no more leases, and those it has end after the chunk at hand: what is done is not thrown away.
+Slots that take longer for their chunk than `STOP_SECONDS`, or a second `Stop`, are not waited for.
 
 A query that fails waits for no slot. What was merged before is taken as it is and offered, with all the rest in the account
 as lost; unless what is wrong is the merging or its count, or the rest could not be told from the dataset.

@@ -8,11 +8,11 @@ from dataclasses import InitVar, dataclass, field
 
 import msgspec
 
-from ..dataset.shared_inputs import Supply
+from ..dataset.shared_inputs import SharedInputs
 from ..packetizer import leases as ledgers
 from ..packetizer.call_costs import Call
 from ..packetizer.ledger import Ledger, Loss
-from ..packetizer.listed_entries import Listing
+from ..packetizer.listed_entries import EntryList
 from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
 from ..protocol.codec import Buffer, Frames
 from ..protocol.column_types import ColumnType
@@ -106,7 +106,7 @@ class Query:
         subscribers: sessions that listen, and whether one has a snapshot that it has not seen yet.
         set_up: workers that have the analysis.
         skipped: the first failure that `on_error="skip"` passed over.
-        supply: what slots need besides the analysis: items, or a `Supply`.
+        shared_inputs: what slots need besides the analysis: items, or a `SharedInputs`.
         credentials: what they show to file servers, if anything; never written down.
         types: the columns that are read, each as it was met first.
         filled: branches that are missing in files, and in which, by number.
@@ -134,7 +134,7 @@ class Query:
     dataset: str = ""
     rate: float = 0.0
     known: Sequence[Call] = ()
-    supply: Sequence[Buffer] = ()
+    shared_inputs: Sequence[Buffer] = ()
     credentials: Buffer | None = field(default=None, repr=False)
     state: State = "running"
     ended: float | None = None
@@ -161,7 +161,7 @@ class Query:
     result: Sequence[Buffer] = ()
     final: Account | None = None
     lost: bytes | None = None
-    listings: dict[int, Listing] = field(default_factory=dict)
+    listings: dict[int, EntryList] = field(default_factory=dict)
     types: dict[str, ColumnType] = field(default_factory=dict)
     filled: dict[str, set[int]] = field(default_factory=dict)
     asked: tuple[bytes, int] | None = None
@@ -186,26 +186,28 @@ class Query:
         Raises:
             ValueError: the submission is malformed; so do `msgspec.MsgspecError` and `UnicodeDecodeError` say.
         """
-        analysis, files, *supply = frames
+        analysis, files, *shared_inputs = frames
         decoded = _files.decode(files)
         if not decoded:
             raise ValueError("the dataset has no files")
-        credentials = supply.pop() if submit.credentials and supply else None
-        if len(supply) > 1 or (submit.credentials and credentials is None):
+        credentials = shared_inputs.pop() if submit.credentials and shared_inputs else None
+        if len(shared_inputs) > 1 or (submit.credentials and credentials is None):
             raise ValueError(f"{len(frames)} frames, of which {submit.credentials:d} should be credentials")
         dataset = digest_of(files)
         rate, known = (learnt or Learnt()).of(submit.digest, dataset)
-        return cls(number, submit, analysis, decoded, now, dataset, rate, known, supply, credentials)
+        return cls(number, submit, analysis, decoded, now, dataset, rate, known, shared_inputs, credentials)
 
     @classmethod
     def restored(cls, saved: Saved, now: float, wall: float) -> Query:
         """A query as the journal has it, at `wall` (seconds since 1970): it runs on, or is over. Raises as `submitted`."""
         if saved.ended is not None:
             return cls._restored_end(saved, saved.ended, now)
-        analysis, files, *supply = saved.frames
+        analysis, files, *shared_inputs = saved.frames
         started = now - min(max(0.0, wall - saved.started), LONGEST_TIME)
         decoded, dataset = _files.decode(files), digest_of(files)
-        query = cls(saved.number, saved.submit, analysis, decoded, started, dataset, supply=supply, saved=saved)
+        query = cls(
+            saved.number, saved.submit, analysis, decoded, started, dataset, shared_inputs=shared_inputs, saved=saved
+        )
         query.ledger.next_lease = round(max(0.0, wall) * 1e6)  # no master before has made a lease a microsecond
         return query
 
@@ -218,11 +220,13 @@ class Query:
 
     def __post_init__(self, saved: Saved | None) -> None:
         files, submit = self.files, self.submit
-        self.listings = {index: Listing(file.listed) for index, file in enumerate(files) if file.listed is not None}
+        self.listings = {index: EntryList(file.listed) for index, file in enumerate(files) if file.listed is not None}
         known = [file.entries if file.listed is None else len(self.listings[i]) for i, file in enumerate(files)]
         over_files = bool(files) and files[0].kind == "tree"
-        self.masked = over_files and any(Supply.unpack(packed).mask for packed in self.supply)
-        self.has_columns = over_files and any(Supply.unpack(packed).is_about_columns for packed in self.supply)
+        self.masked = over_files and any(SharedInputs.unpack(packed).mask for packed in self.shared_inputs)
+        self.has_columns = over_files and any(
+            SharedInputs.unpack(packed).is_about_columns for packed in self.shared_inputs
+        )
         if self.masked:  # how much a mask leaves nobody knows beforehand
             known = [None] * len(files)
         self.ledger = Ledger(known, submit.limit, self.listings)
@@ -242,7 +246,7 @@ class Query:
         self.ledger.restore(saved.opened, saved.done, saved.losses)
         for file, opened in saved.opened.items():
             if opened.listed is not None:
-                self.listings[file] = Listing(opened.listed)
+                self.listings[file] = EntryList(opened.listed)
         account = saved.account
         self.ledger.redone, self.refused, self.workers_lost = account.redone, account.refused, account.workers_lost
         self.shares = {info.worker: Share.of(info) for info in saved.report}
@@ -276,10 +280,10 @@ class Query:
     def lease(self, slot: int, packet: Packet) -> Lease:
         """The message that gives a packet to a slot."""
         lease = packet.lease
-        file, listing = self.files[lease.file], self.listings.get(lease.file)
+        file, entry_list = self.files[lease.file], self.listings.get(lease.file)
         runs = None
-        if listing is not None:
-            runs = listing.runs() if lease.opening else listing.runs(lease.start, lease.stop)
+        if entry_list is not None:
+            runs = entry_list.runs() if lease.opening else entry_list.runs(lease.start, lease.stop)
         if file.replicas or file.listed is not None:
             path = (file.path, *file.replicas)[packet.replica]
             file = msgspec.structs.replace(file, path=path, replicas=[], listed=None)
@@ -289,7 +293,7 @@ class Query:
         others = retries.other_replicas(lease.file, span, 1 + len(self.files[lease.file].replicas))
         return Lease(
             lease.number, self.number, slot, file, lease.start, lease.stop, packet.seconds, lease.opening, packet.apart,
-            identity, runs, lease.bite, last_try, others, self.packetizer.calls.tell(),
+            identity, runs, lease.chunk, last_try, others, self.packetizer.calls.tell(),
         )  # fmt: skip
 
     def _counted(self) -> list[int]:
@@ -362,8 +366,8 @@ class Query:
                 start, stop = self.entries(loss.file, start, stop)
             runs = None
             if loss.file in self.listings:
-                listing = self.listings[loss.file]
-                runs = listing.runs() if loss.stop is None else listing.runs(loss.start, loss.stop)
+                entry_list = self.listings[loss.file]
+                runs = entry_list.runs() if loss.stop is None else entry_list.runs(loss.start, loss.stop)
             path, unopened = public_path(file.path), loss.stop is None
             supplied = file.kind == "tree" and (self.has_columns or (self.masked and unopened))
             lost.append(
@@ -376,18 +380,18 @@ class Query:
 
     def entries(self, file: int, start: int, stop: int) -> tuple[int, int]:
         """The entries from the first to the last of a range, which of a file with listed entries counts these only."""
-        listing = self.listings.get(file)
-        if listing is None:
+        entry_list = self.listings.get(file)
+        if entry_list is None:
             return start, stop
-        stop = min(stop, len(listing))  # of a file that is not open yet, a lease may wish for more
+        stop = min(stop, len(entry_list))  # of a file that is not open yet, a lease may wish for more
         if stop <= start:
             return start, start
-        return listing.entry(start), listing.entry(stop - 1) + 1
+        return entry_list.entry(start), entry_list.entry(stop - 1) + 1
 
     def positions(self, file: int, start: int, stop: int) -> tuple[int, int]:
         """A range of entries as the ledger numbers them; the opposite of `entries`."""
-        listing = self.listings.get(file)
-        return (start, stop) if listing is None else (listing.position(start), listing.position(stop))
+        entry_list = self.listings.get(file)
+        return (start, stop) if entry_list is None else (entry_list.position(start), entry_list.position(stop))
 
     def at_fault(self, lease: ledgers.Lease, failure: Failure) -> tuple[int, int]:
         """The entries of a lease that an error came from, as the ledger numbers them: all of them where nobody knows."""
@@ -409,9 +413,9 @@ class Query:
         self.retried += 1
         self.trouble = failure.message[:LONGEST_REASON]
         tried = paths.index(replica) if replica in paths else 0
-        others = SHUNNED if len(self.packetizer.paces) > 1 else 0.0
+        others = SHUNNED if len(self.packetizer.throughputs) > 1 else 0.0
         until = now + pause + others
-        self.packetizer.placement.shun(file, tried, self.packetizer.paces[lease.holder], until)
+        self.packetizer.placement.shun(file, tried, self.packetizer.throughputs[lease.holder], until)
         if pause and file not in self.ledger.held:
             self.ledger.hold(file)
             heapq.heappush(self.retrying, (now + pause, file))
@@ -441,7 +445,7 @@ class Query:
         self.final, self.lost = self.account(), self.losses()
         self.ledger = Ledger([])
         self.packetizer = Packetizer(self.ledger, [])
-        self.analysis, self.files, self.supply, self.credentials = b"", (), (), None
+        self.analysis, self.files, self.shared_inputs, self.credentials = b"", (), (), None
         self.listings.clear()
         self.retrying.clear()
         self.compaction = None

@@ -11,7 +11,7 @@ import msgspec
 from ..merge import entries_in
 from ..packetizer.leases import Lease, StaleLease
 from ..packetizer.ledger import Gap
-from ..packetizer.listed_entries import Listing
+from ..packetizer.listed_entries import EntryList
 from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.column_types import changed_type
@@ -92,15 +92,15 @@ class Reports:
             return
         file = query.ledger.leases[message.lease].file
         try:
-            listing = query.listings.get(file) if message.listed is None else Listing(message.listed)
-            if listing is not None and len(listing) != message.entries:
-                raise ValueError(f"lease {message.lease}: {len(listing)} entries are listed, not {message.entries}")
+            entry_list = query.listings.get(file) if message.listed is None else EntryList(message.listed)
+            if entry_list is not None and len(entry_list) != message.entries:
+                raise ValueError(f"lease {message.lease}: {len(entry_list)} entries are listed, not {message.entries}")
             query.ledger.opened(message.lease, message.entries, message.stop, tuple(message.clusters), message.identity)
         except (StaleLease, ValueError) as error:
             self._blame(worker, error, now)
             return
-        if listing is not None:
-            query.listings[file] = listing
+        if entry_list is not None:
+            query.listings[file] = entry_list
         self._lifecycle.opened(query, file, message.listed)
         query.packetizer.opened(worker.leases[query.number, message.lease], message.lease, now)
         self._lifecycle.end_if_complete(query, now)
@@ -210,7 +210,9 @@ class Reports:
             reason = "a lease is not this worker's"
         if query is not None and not reason:
             leases = query.ledger.leases
-            twins = [leases[twin] for part in message.parts if (twin := leases[part.lease].twin) is not None]
+            duplicates = [
+                leases[duplicate] for part in message.parts if (duplicate := leases[part.lease].duplicate) is not None
+            ]
             gaps = [Gap(part.lease, gap.start, gap.stop, gap.reason) for part in message.parts for gap in part.gaps]
             files = [leases[part.lease].file for part in message.parts]
             spans = [(part.lease, part.start, part.stop) for part in message.parts]
@@ -229,7 +231,7 @@ class Reports:
                 for file, part in zip(files, message.parts, strict=True):
                     query.packetizer.kills.clear(file, part.start, part.stop)
                     self._dispatcher.close_if_gone(worker, query, part.lease, now)
-                for lost in twins:
+                for lost in duplicates:
                     self._dispatcher.revoke(query, lost, now)
         if reason and query is not None:
             query.refused += 1
@@ -299,7 +301,7 @@ class Reports:
         file, (start, stop) = query.files[lease.file], query.entries(lease.file, *span)
         single = stop == start + 1
         which = f"entry {start}" if single else f"entries {start} to {stop}"
-        again = f"{'it is' if single else 'they are'} done again in small bites" if culprit is None else "given up"
+        again = f"{'it is' if single else 'they are'} done again in small chunks" if culprit is None else "given up"
         query.downfall = f"{which} of {public_path(file.path)}, {message.reason}: {again}"
         if culprit is None:
             return

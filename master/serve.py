@@ -26,7 +26,7 @@ from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtoc
 from ..protocol.messages import Message
 from ..protocol.version import __version__
 from ..system.lifeline import EndSignals, Lifeline
-from .authenticator import DOMAIN, Doorkeeper
+from .authenticator import DOMAIN, Authenticator
 from .core import MasterCore
 from .effects import Effect, Exit, Send
 from .journal import Journal
@@ -77,7 +77,7 @@ class Master:
         own = load_master_keys(keys)
         saved = journal.load() if journal is not None else []
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.doorkeeper = Doorkeeper(self.context, own.peers)
+        self.authenticator = Authenticator(self.context, own.peers)
         self.merger = Merger(self.context, journal)
         self.journaled = journal is not None
         python = ".".join(platform.python_version_tuple()[:2])
@@ -137,7 +137,7 @@ class Master:
         signals = EndSignals()
         poller = zmq.Poller()
         poller.register(signals.fileno(), zmq.POLLIN)
-        for socket in (self.router, self.doorkeeper.socket, self.merger.wakeup, self.monitor):
+        for socket in (self.router, self.authenticator.socket, self.merger.wakeup, self.monitor):
             poller.register(socket, zmq.POLLIN)
         if self.lifeline is not None:
             poller.register(self.lifeline.fileno(), zmq.POLLIN)
@@ -148,8 +148,8 @@ class Master:
             while self._running:
                 wait = max(0.0, self.core.deadline() - time.monotonic())
                 ready = dict(poller.poll(int(wait * 1000) + 1))
-                if self.doorkeeper.socket in ready:
-                    self.doorkeeper.answer()
+                if self.authenticator.socket in ready:
+                    self.authenticator.answer()
                 if self.router in ready:
                     self._receive()
                 if self.monitor in ready:
@@ -295,7 +295,7 @@ class Master:
         if not self.owned:
             self._carry_out(self.core.suspend())
         self.merger.close()
-        self.doorkeeper.close()
+        self.authenticator.close()
         self.context.term()
 
 

@@ -5,13 +5,13 @@ by other slots and from other replicas, until `TRIES` attempts at the same entri
 file, no such tree) is tried again only where there is another replica.
 
 **Slots that go down** may have been taken down by an event (a segmentation fault, `os._exit`, an endless loop, more memory
-than there is). The agent says which bite was at work. Its entries become *suspects*: they are leased alone, in bites 64
+than there is). The agent says which chunk was at work. Its entries become *suspects*: they are leased alone, in chunks 64
 times smaller, so that the next slot to go down says more exactly where. An entry that has done it `PROOF` times by itself
 is the culprit; so is a range that keeps doing it without being narrowed down. What else a slot went down with is only done
 again.
 
 It may as well have been anything else: somebody, or a machine that is short of memory. Suspects whose result is committed
-are innocent, and the size of their bites does not depend on how many of them are left, nor on the packets that they are
+are innocent, and the size of their chunks does not depend on how many of them are left, nor on the packets that they are
 leased in: they are divided once for each slot that goes down.
 """
 
@@ -23,12 +23,12 @@ TRIES = 6
 FIRST_PAUSE = 0.5
 """Seconds before the second try; each pause is twice as long as the one before."""
 NARROWING, LEAST_NARROWING = 64, 8
-"""Bites that a suspected range is worked on in; when bites are dear, not so many, but so many at least."""
+"""Chunks that a suspected range is worked on in; when chunks are dear, not so many, but so many at least."""
 DEAR = 8.0
-"""Seconds that these bites may take together beside what their entries take: more than that is dear."""
+"""Seconds that these chunks may take together beside what their entries take: more than that is dear."""
 PROOF = 2
 MAX_UNNARROWED = 4
-"""Slots that may go down over one range, no bite of it having been named, before it is given up."""
+"""Slots that may go down over one range, no chunk of it having been named, before it is given up."""
 MAX_IN_A_ROW = 12
 """Slots that may go down one after the other without a commit before the analysis itself is the culprit."""
 
@@ -67,7 +67,7 @@ class Suspect:
 
     start: int
     stop: int
-    bite: int
+    chunk: int
 
 
 @dataclass(slots=True)
@@ -77,15 +77,15 @@ class Suspicion:
     span: Span
     left: list[Span]
 
-    def bite(self, overhead: float) -> int:
-        """Entries of a bite, when each bite takes `overhead` seconds whatever its size."""
+    def chunk(self, overhead: float) -> int:
+        """Entries of a chunk, when each chunk takes `overhead` seconds whatever its size."""
         affordable = int(DEAR / overhead) if overhead else NARROWING
         start, stop = self.span
         return -(-(stop - start) // max(LEAST_NARROWING, min(NARROWING, affordable)))
 
 
 @dataclass(slots=True)
-class Kills:
+class Quarantine:
     """Slots that went down at work on one query."""
 
     in_a_row: int = 0
@@ -122,9 +122,9 @@ class Kills:
         self._suspicions[file] = [it for it in suspicions if it.left]
 
     def suspect(self, file: int, start: int, stop: int, overhead: float = 0.0) -> Suspect | None:
-        """The first suspected entries in a range, when each bite takes `overhead` seconds whatever its size."""
+        """The first suspected entries in a range, when each chunk takes `overhead` seconds whatever its size."""
         found = [
-            Suspect(max(low, start), min(high, stop), it.bite(overhead))
+            Suspect(max(low, start), min(high, stop), it.chunk(overhead))
             for it in self._suspicions.get(file, ())
             for low, high in it.left
             if max(low, start) < min(high, stop)

@@ -37,11 +37,11 @@ TRANSITIONS: dict[tuple[Stage, str], tuple[Stage, ...]] = {
     (Stage.LEASED, "commit"): (Stage.LEASED,),
     (Stage.LEASED, "give back"): (Stage.OVER,),
     (Stage.LEASED, "fail"): (Stage.OVER,),
-    (Stage.LEASED, "twin committed"): (Stage.OVER,),
+    (Stage.LEASED, "duplicate committed"): (Stage.OVER,),
     (Stage.FINISHED, "commit"): (Stage.FINISHED, Stage.OVER),
     (Stage.FINISHED, "give back"): (Stage.OVER,),
     (Stage.FINISHED, "fail"): (Stage.OVER,),
-    (Stage.FINISHED, "twin committed"): (Stage.OVER,),
+    (Stage.FINISHED, "duplicate committed"): (Stage.OVER,),
 }
 """What may happen to a lease in each stage, and where it leads; anything else is refused as stale."""
 
@@ -60,7 +60,7 @@ class Lease:
 
     An `opening` lease stands for a file whose length is not known: its `stop` is a wish until the file is opened.
     A `finished` lease is processed and waits for the commit that carries it; so does the lease of a file without entries,
-    whose empty result is committed like any other. With a `bite`, its entries are suspected of taking slots down, and no
+    whose empty result is committed like any other. With a `chunk`, its entries are suspected of taking slots down, and no
     more of them are taken at a time.
     """
 
@@ -71,8 +71,8 @@ class Lease:
     holder: Any
     stage: Stage = Stage.LEASED
     committed: bool = False
-    twin: int | None = None
-    bite: int | None = None
+    duplicate: int | None = None
+    chunk: int | None = None
 
     @property
     def opening(self) -> bool:

@@ -13,8 +13,9 @@ and a range of an opened file
       +---give_back---+   +--fail--> failed
       +---truncate----+
 
-A lease goes through the stages of `leases.TRANSITIONS`. One whose holder does not answer can be duplicated: its *twin* is
-another holder's lease of the same entries. The first commit of either kills the other, so the entries still count once.
+A lease goes through the stages of `leases.TRANSITIONS`. One whose holder does not answer can be duplicated: its
+*duplicate* is another holder's lease of the same entries. The first commit of either kills the other, so the entries still
+count once.
 
 A lease shrinks from the front by commits and from the back when its slot stops early; it is gone when nothing is left
 of it. Only a live lease can be committed, and a commit of several parts stands or falls as a whole: that is why every
@@ -279,15 +280,15 @@ class Ledger:
         """Lease the same entries to a second holder, because the first one does not answer.
 
         Raises:
-            StaleLease: the lease is not live, has no entries of its own, or has a twin already.
+            StaleLease: the lease is not live, has no entries of its own, or has a duplicate already.
         """
         lease = self._live(number)
-        if lease.opening or lease.twin is not None or lease.start == lease.stop:
+        if lease.opening or lease.duplicate is not None or lease.start == lease.stop:
             raise StaleLease(f"lease {number} cannot be duplicated")
-        twin = self._new_lease(lease.file, lease.start, lease.stop, holder)
-        twin.bite = lease.bite
-        lease.twin, twin.twin = twin.number, lease.number
-        return twin
+        duplicate = self._new_lease(lease.file, lease.start, lease.stop, holder)
+        duplicate.chunk = lease.chunk
+        lease.duplicate, duplicate.duplicate = duplicate.number, lease.number
+        return duplicate
 
     # --- what slots report ----------------------------------------------------------------------------------------
 
@@ -326,8 +327,8 @@ class Ledger:
         self._shrink(lease, stop)
         if not (lease.start == stop and lease.committed):
             self._move(lease, "finished", Stage.FINISHED)
-        elif lease.twin is not None:
-            self._leave_to_twin(lease, "finished")
+        elif lease.duplicate is not None:
+            self._leave_to_duplicate(lease, "finished")
         else:
             self._close(lease, "finished")
 
@@ -348,8 +349,8 @@ class Ledger:
             lease.stop = stop
         elif stop > lease.start:
             self._shrink(lease, stop)
-        elif lease.twin is not None:
-            self._leave_to_twin(lease, "truncate")
+        elif lease.duplicate is not None:
+            self._leave_to_duplicate(lease, "truncate")
         else:
             self._shrink(lease, stop)
             self._close(lease, "truncate")
@@ -382,8 +383,8 @@ class Ledger:
                     self.losses.append(Loss(lease.file, gap.start, gap.stop, gap.reason))
                     at = gap.stop
             state.done.add(at, stop)
-            if lease.twin is not None:
-                self._kill_twin(lease)
+            if lease.duplicate is not None:
+                self._kill_duplicate(lease)
             lease.start, lease.committed = stop, True
             if stop == lease.stop and lease.finished:
                 self._close(lease, "commit")
@@ -400,7 +401,7 @@ class Ledger:
             if start != lease.start or not start <= stop <= lease.stop:
                 raise StaleLease(f"[{start}, {stop}) is not the front of lease {number} [{lease.start}, {lease.stop})")
             ends[number] = (start, stop)
-        if len(ends) != len(parts) or any(self.leases[number].twin in ends for number in ends):
+        if len(ends) != len(parts) or any(self.leases[number].duplicate in ends for number in ends):
             raise StaleLease("a commit names the same entries twice")
         for gap in gaps:
             start, stop = ends.get(gap.lease, (0, 0))
@@ -429,8 +430,8 @@ class Ledger:
             self._unopen(lease.file)
             return
         self.redone += worked
-        if lease.twin is not None:
-            self._leave_to_twin(lease, "give back")
+        if lease.duplicate is not None:
+            self._leave_to_duplicate(lease, "give back")
             return
         entries = lease.stop - lease.start
         self.leased -= entries
@@ -455,8 +456,8 @@ class Ledger:
             self.losses.append(Loss(lease.file, 0, lost, reason))
             self._give_up(state, lost)
             self._drop_unneeded()
-        elif lease.twin is not None:
-            self._leave_to_twin(lease, "fail")
+        elif lease.duplicate is not None:
+            self._leave_to_duplicate(lease, "fail")
             return
         else:
             first, last = max(start, lease.start), min(stop, lease.stop)
@@ -518,10 +519,10 @@ class Ledger:
         leased: dict[int, list[tuple[int, int]]] = {}
         for number, lease in self.leases.items():
             assert number == lease.number and number in self.files[lease.file].leases
-            if lease.twin is not None:
-                twin = self.leases[lease.twin]
-                assert (twin.twin, twin.file, twin.start) == (number, lease.file, lease.start)
-                if (lease.stop, number) < (twin.stop, twin.number):
+            if lease.duplicate is not None:
+                duplicate = self.leases[lease.duplicate]
+                assert (duplicate.duplicate, duplicate.file, duplicate.start) == (number, lease.file, lease.start)
+                if (lease.stop, number) < (duplicate.stop, duplicate.number):
                     continue  # the longer one stands for both
             if not lease.opening:
                 leased.setdefault(lease.file, []).append((lease.start, lease.stop))
@@ -599,28 +600,28 @@ class Ledger:
         self.returned.append(file)
 
     def _shrink(self, lease: Lease, stop: int) -> None:
-        """End a lease at `stop`; what neither it nor a twin covers any more is to do."""
-        beyond = stop if lease.twin is None else max(stop, self.leases[lease.twin].stop)
+        """End a lease at `stop`; what neither it nor a duplicate covers any more is to do."""
+        beyond = stop if lease.duplicate is None else max(stop, self.leases[lease.duplicate].stop)
         if beyond < lease.stop:
             self.leased -= lease.stop - beyond
             self._return(lease.file, beyond, lease.stop)
         lease.stop = stop
 
-    def _leave_to_twin(self, lease: Lease, event: str) -> None:
-        """A lease ends without result, its twin goes on."""
-        assert lease.twin is not None
-        twin = self.leases[lease.twin]
+    def _leave_to_duplicate(self, lease: Lease, event: str) -> None:
+        """A lease ends without result, its duplicate goes on."""
+        assert lease.duplicate is not None
+        duplicate = self.leases[lease.duplicate]
         self._shrink(lease, lease.start)
-        lease.twin = twin.twin = None
+        lease.duplicate = duplicate.duplicate = None
         self._close(lease, event)
 
-    def _kill_twin(self, lease: Lease) -> None:
-        """A lease is committed first: its twin is dead, with what it alone covered to do again."""
-        assert lease.twin is not None
-        twin = self.leases[lease.twin]
-        self._shrink(twin, twin.start)
-        lease.twin = twin.twin = None
-        self._close(twin, "twin committed")
+    def _kill_duplicate(self, lease: Lease) -> None:
+        """A lease is committed first: its duplicate is dead, with what it alone covered to do again."""
+        assert lease.duplicate is not None
+        duplicate = self.leases[lease.duplicate]
+        self._shrink(duplicate, duplicate.start)
+        lease.duplicate = duplicate.duplicate = None
+        self._close(duplicate, "duplicate committed")
 
     def _close(self, lease: Lease, event: str) -> None:
         self._move(lease, event, Stage.OVER)

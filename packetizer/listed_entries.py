@@ -19,7 +19,7 @@ MOST_RUNS = 1_000_000
 """Runs of one file: they travel in one message."""
 
 
-class Listing:
+class EntryList:
     """Entry numbers as sorted runs `[start, stop)` that neither overlap nor touch.
 
     Args:
@@ -29,10 +29,10 @@ class Listing:
         ValueError: the runs are not in ascending order, or one of them is empty.
 
     Example:
-        >>> listing = Listing([3, 5, 9, 10, 20, 30])
-        >>> len(listing), listing.entry(2), listing.position(9)
+        >>> entry_list = EntryList([3, 5, 9, 10, 20, 30])
+        >>> len(entry_list), entry_list.entry(2), entry_list.position(9)
         (13, 9, 2)
-        >>> listing.runs(1, 5)
+        >>> entry_list.runs(1, 5)
         [4, 5, 9, 10, 20, 22]
     """
 
@@ -53,11 +53,11 @@ class Listing:
         np.cumsum(self._stops - self._starts, out=self._before[1:])
 
     @classmethod
-    def from_entries(cls, entries: ArrayLike) -> Listing:
-        """The listing of entry numbers in any order. Raises `ValueError` if one is negative, or there twice.
+    def from_entries(cls, entries: ArrayLike) -> EntryList:
+        """The entry list of entry numbers in any order. Raises `ValueError` if one is negative, or there twice.
 
         Example:
-            >>> Listing.from_entries([9, 4, 3]).runs()
+            >>> EntryList.from_entries([9, 4, 3]).runs()
             [3, 5, 9, 10]
         """
         numbers = np.asarray(entries, dtype=np.int64)
@@ -72,7 +72,7 @@ class Listing:
         return cls._of_ends(numbers, np.append(True, steps > 1), np.append(steps > 1, True))
 
     @classmethod
-    def _of_ends(cls, numbers: Entries, is_first: NDArray[np.bool_], is_last: NDArray[np.bool_]) -> Listing:
+    def _of_ends(cls, numbers: Entries, is_first: NDArray[np.bool_], is_last: NDArray[np.bool_]) -> EntryList:
         runs = np.empty(2 * int(is_first[: len(numbers)].sum()), dtype=np.int64)
         runs[::2] = numbers[is_first[: len(numbers)]]
         runs[1::2] = numbers[is_last[: len(numbers)]] + 1
@@ -93,7 +93,7 @@ class Listing:
         return int(self._stops[-1]) if len(self._stops) else 0
 
     def runs(self, start: int = 0, stop: int | None = None) -> list[int]:
-        """The runs that the positions `[start, stop)` stand for, one after the other as in `Listing(runs)`.
+        """The runs that the positions `[start, stop)` stand for, one after the other as in `EntryList(runs)`.
 
         Raises:
             IndexError: there are no such positions.
@@ -140,7 +140,7 @@ class Listing:
         numbers: Entries = np.arange(lengths.sum(), dtype=np.int64) + np.repeat(starts - before, lengths)
         return numbers
 
-    def __and__(self, other: Listing) -> Listing:
+    def __and__(self, other: EntryList) -> EntryList:
         """What both list."""
         first = other._stops.searchsorted(self._starts, "right")
         shared = np.maximum(other._starts.searchsorted(self._stops, "left") - first, 0)
@@ -150,15 +150,15 @@ class Listing:
         runs = np.empty(2 * len(mine), dtype=np.int64)
         runs[::2] = np.maximum(self._starts[mine], other._starts[theirs])
         runs[1::2] = np.minimum(self._stops[mine], other._stops[theirs])
-        return Listing(runs)
+        return EntryList(runs)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Listing) and self.runs() == other.runs()
+        return isinstance(other, EntryList) and self.runs() == other.runs()
 
     __hash__ = None  # type: ignore[assignment]  # nobody keeps listings in sets
 
     def __repr__(self) -> str:
-        return f"<Listing of {len(self)} entries in {self.parts} runs>"
+        return f"<EntryList of {len(self)} entries in {self.parts} runs>"
 
     def _run(self, position: int) -> int:
         """The run that holds a position."""

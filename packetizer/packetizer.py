@@ -24,11 +24,11 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from .call_costs import Call, Calls, bounded
-from .faults import NARROWING, Kills, Retries
+from .faults import NARROWING, Quarantine, Retries
 from .leases import Lease
 from .ledger import FileState, Ledger
 from .placement import Place, Placement, domain, free_range
-from .throughput import Pace
+from .throughput import Throughput
 
 FIRST_ENTRIES = 100_000
 FIRST_SECONDS = 0.3
@@ -65,7 +65,7 @@ class Packet:
     """A lease with the time it may take, and the replica to read.
 
     `apart` when its result may be refused, or never come: another slot works on the same entries, or they are suspected of
-    taking slots down; then they are to be taken in small bites (`Lease.bite`).
+    taking slots down; then they are to be taken in small chunks (`Lease.chunk`).
     """
 
     lease: Lease
@@ -126,8 +126,8 @@ class Packetizer:
         self.first = first
         self.placement = Placement(ledger, replicas, most_readers)
         self.retries = Retries()
-        self.kills = Kills()
-        self.paces: dict[Hashable, Pace] = {}
+        self.kills = Quarantine()
+        self.throughputs: dict[Hashable, Throughput] = {}
         self.calls = Calls(known, one_by_one=first == 1)
         self.bounds = chunk
         self._fleet = 0.0
@@ -139,14 +139,14 @@ class Packetizer:
 
     def join(self, slot: Hashable, host: str = "", site: str = "") -> None:
         """Say where a slot is; without it, a slot is nowhere in particular."""
-        self.paces[slot] = Pace(host, site or domain(host))
+        self.throughputs[slot] = Throughput(host, site or domain(host))
 
     def forget(self, slot: Hashable) -> None:
         """A slot is gone; its leases must have been given back."""
-        pace = self.paces.pop(slot, None)
-        if pace is not None:
-            self.placement.leave(pace)
-            self._fleet -= pace.rate
+        throughput = self.throughputs.pop(slot, None)
+        if throughput is not None:
+            self.placement.leave(throughput)
+            self._fleet -= throughput.rate
 
     # --- leasing --------------------------------------------------------------------------------------------------
 
@@ -155,56 +155,56 @@ class Packetizer:
 
         A slot that will be gone at `until` gets nothing that it is not expected to end before.
         """
-        pace = self.paces.setdefault(slot, Pace())
-        if pace.queue and self._unwise(pace, now):
+        throughput = self.throughputs.setdefault(slot, Throughput())
+        if throughput.queue and self._unwise(throughput, now):
             return None
-        room = None if until is None else until - (max(now, pace.end) if pace.queue else now)
+        room = None if until is None else until - (max(now, throughput.end) if throughput.queue else now)
         if room is not None and room * ROOM < SHORTEST:
             return None
-        place = self.placement.choose(pace, now)
+        place = self.placement.choose(throughput, now)
         if place is None:
             return None
-        rate = self._rate_with(pace, place)
+        rate = self._rate_with(throughput, place)
         if room is not None and rate and min(rate * room * ROOM, room * ROOM / max(self.overhead, 1e-9)) < 1.0:
             return None
         seconds = self._seconds(rate)
         limit = seconds * 2 if rate else FIRST_SECONDS
         if room is not None:
             seconds, limit = min(seconds, room * ROOM), min(limit, room * ROOM_AT_MOST)
-        entries = self._entries(pace, rate, seconds, room is not None) if rate else self.first
-        lease = self._lease(slot, pace, place, rate, seconds, entries)
-        self._take(slot, pace, lease, place, now)
-        return Packet(lease, limit, place.replica, apart=lease.bite is not None)
+        entries = self._entries(throughput, rate, seconds, room is not None) if rate else self.first
+        lease = self._lease(slot, throughput, place, rate, seconds, entries)
+        self._take(slot, throughput, lease, place, now)
+        return Packet(lease, limit, place.replica, apart=lease.chunk is not None)
 
-    def _take(self, slot: Hashable, pace: Pace, lease: Lease, place: Place, now: float) -> None:
+    def _take(self, slot: Hashable, throughput: Throughput, lease: Lease, place: Place, now: float) -> None:
         """A lease goes to the end of a slot's queue."""
-        pace.queue[lease.number] = self.placement.server(place)
-        if len(pace.queue) == 1:
-            self._begin(pace, lease.start, now)
-        self._expect(slot, pace, now)
+        throughput.queue[lease.number] = self.placement.server(place)
+        if len(throughput.queue) == 1:
+            self._begin(throughput, lease.start, now)
+        self._expect(slot, throughput, now)
 
-    def _begin(self, pace: Pace, entry: int, now: float) -> None:
-        before = pace.rate
-        pace.begin(entry, now, self.placement.ratios)
-        self._fleet += pace.rate - before
+    def _begin(self, throughput: Throughput, entry: int, now: float) -> None:
+        before = throughput.rate
+        throughput.begin(entry, now, self.placement.ratios)
+        self._fleet += throughput.rate - before
 
     def make_way(self, slot: Hashable, now: float, until: float) -> list[Truncation]:
         """Have a slot's leases end by the time `until`, if they are not expected to do so anyway; by now at the earliest."""
-        pace = self.paces.get(slot)
-        if pace is None:
+        throughput = self.throughputs.get(slot)
+        if throughput is None:
             return []
-        rate = self._rate_of(pace)
+        rate = self._rate_of(throughput)
         found, seconds = [], max(0.0, until - now)
-        done = round((now - pace.at) * rate) if seconds else 0
-        for number in pace.queue:
+        done = round((now - throughput.at) * rate) if seconds else 0
+        for number in throughput.queue:
             lease = self.ledger.leases.get(number)
             if lease is None or lease.finished:
                 continue
-            front = max(lease.start, pace.entry) if number == pace.first else lease.start
+            front = max(lease.start, throughput.entry) if number == throughput.first else lease.start
             stop = front + done + int(seconds * rate)
             asked = self._asked.get(number)
             if stop < (lease.stop if asked is None else asked[1]):
-                found.append(self._ask(slot, pace, lease, stop, now))
+                found.append(self._ask(slot, throughput, lease, stop, now))
                 seconds = 0.0
             elif rate:
                 seconds = max(0.0, seconds - (lease.stop - front - done) / rate)
@@ -213,21 +213,21 @@ class Packetizer:
 
     def help(self, slot: Hashable, now: float) -> Help | None:
         """What an idle slot can do for those that would end last: have a lease shortened, or work on the same one."""
-        pace = self.paces.setdefault(slot, Pace())
+        throughput = self.throughputs.setdefault(slot, Throughput())
         passed_over = []
         found: Help | None = None
         while self._ends and found is None:
             end, version, _, victim = item = heapq.heappop(self._ends)
-            other = self.paces.get(victim)
+            other = self.throughputs.get(victim)
             if other is None or other.version != version or not other.queue:
                 continue
             passed_over.append(item)
             if self._stuck(other, now):
-                found = self._relieve(slot, pace, other, now)
+                found = self._relieve(slot, throughput, other, now)
             elif any(number in self._asked for number in other.queue):
                 continue
             elif -end - now >= max(LEAST_HELP, self.overhead):
-                found = self._truncation(victim, other, pace, now) or self._race(slot, pace, other, now)
+                found = self._truncation(victim, other, throughput, now) or self._race(slot, throughput, other, now)
             else:
                 break  # nor will any of the others need help: they end sooner
         for item in passed_over:
@@ -236,9 +236,9 @@ class Packetizer:
 
     def suspect(self, slot: Hashable, suspected: bool) -> None:
         """A slot's worker has (or has no longer) been silent for longer than it should."""
-        pace = self.paces.get(slot)
-        if pace is not None:
-            pace.suspected = suspected
+        throughput = self.throughputs.get(slot)
+        if throughput is not None:
+            throughput.suspected = suspected
 
     def outstanding(self, now: float) -> int:
         """Truncations that were asked for and may still be answered."""
@@ -249,31 +249,31 @@ class Packetizer:
         """Whether there is anything to lease, to whomever."""
         return bool(self.ledger.ready or self.ledger.unopened)
 
-    def _unwise(self, pace: Pace, now: float) -> bool:
+    def _unwise(self, throughput: Throughput, now: float) -> bool:
         """Whether a slot should be through with what it has before it gets more: because it is stuck, or because it is
         opening a file at the start, when the slots that come a moment later want one too; or because calls take long, and
         there is not one more for every slot."""
-        scarce = self.ledger.opened_files == 0 and len(self.ledger.unopened) <= len(self.paces)
-        opening = any(self.ledger.leases[number].opening for number in pace.queue)
-        return (opening and scarce) or self._stuck(pace, now) or self._last_calls
+        scarce = self.ledger.opened_files == 0 and len(self.ledger.unopened) <= len(self.throughputs)
+        opening = any(self.ledger.leases[number].opening for number in throughput.queue)
+        return (opening and scarce) or self._stuck(throughput, now) or self._last_calls
 
     # --- reports --------------------------------------------------------------------------------------------------
 
     def opened(self, slot: Hashable, number: int, now: float) -> None:
         """A file has been opened (and told to the ledger): the slot begins to read it."""
-        pace = self.paces[slot]
-        if pace.first == number:
-            self._begin(pace, self.ledger.leases[number].start, now)
-        self._expect(slot, pace, now)
+        throughput = self.throughputs[slot]
+        if throughput.first == number:
+            self._begin(throughput, self.ledger.leases[number].start, now)
+        self._expect(slot, throughput, now)
 
     def reached(self, slot: Hashable, number: int, entry: int, now: float) -> None:
         """A slot says where it is in a lease."""
-        pace = self.paces[slot]
-        if pace.first == number:
-            before = pace.rate
-            pace.reached(entry, now, usual=self.ledger.leases[number].bite is None)
-            self._fleet += pace.rate - before
-            self._expect(slot, pace, now)
+        throughput = self.throughputs[slot]
+        if throughput.first == number:
+            before = throughput.rate
+            throughput.reached(entry, now, usual=self.ledger.leases[number].chunk is None)
+            self._fleet += throughput.rate - before
+            self._expect(slot, throughput, now)
 
     def finished(
         self,
@@ -288,54 +288,58 @@ class Packetizer:
         """A slot has finished a lease, `[start, stop)`, after `seconds` of work, with these `calls` of the analysis."""
         for entries, took in calls:
             self.calls.add(entries, took)
-        pace = self.paces[slot]
-        before = pace.rate
+        throughput = self.throughputs[slot]
+        before = throughput.rate
         lease = self.ledger.leases.get(number)
-        if pace.first == number and (lease is None or lease.bite is None):
-            pace.finished(start, stop, seconds, self.placement.ratios)
-        self._fleet += pace.rate - before
-        self.rate = pace.rate or self.rate
+        if throughput.first == number and (lease is None or lease.chunk is None):
+            throughput.finished(start, stop, seconds, self.placement.ratios)
+        self._fleet += throughput.rate - before
+        self.rate = throughput.rate or self.rate
         self.dropped(slot, number, now)
 
     def server(self, slot: Hashable, number: int) -> str:
         """The file server that a slot reads a lease from, "" for its own disk."""
-        pace = self.paces.get(slot)
-        return "" if pace is None else pace.queue.get(number, "")
+        throughput = self.throughputs.get(slot)
+        return "" if throughput is None else throughput.queue.get(number, "")
 
     def truncated(self, slot: Hashable, number: int, now: float) -> None:
         """A slot has answered a truncation (and the ledger knows)."""
         self._asked.pop(number, None)
         if number in self.ledger.leases:
-            self._expect(slot, self.paces[slot], now)
+            self._expect(slot, self.throughputs[slot], now)
         else:
             self.dropped(slot, number, now)
 
     def dropped(self, slot: Hashable, number: int, now: float) -> None:
         """A slot no longer works on a lease."""
         self._asked.pop(number, None)
-        pace = self.paces.get(slot)
-        if pace is None or number not in pace.queue:
+        throughput = self.throughputs.get(slot)
+        if throughput is None or number not in throughput.queue:
             return
-        first = pace.first == number
-        del pace.queue[number]
-        if first and pace.first is not None:
-            lease = self.ledger.leases.get(pace.first)
-            self._begin(pace, lease.start if lease is not None else 0, now)
-        if not pace.queue:
-            self.placement.rest(pace)
-        self._expect(slot, pace, now)
+        first = throughput.first == number
+        del throughput.queue[number]
+        if first and throughput.first is not None:
+            lease = self.ledger.leases.get(throughput.first)
+            self._begin(throughput, lease.start if lease is not None else 0, now)
+        if not throughput.queue:
+            self.placement.rest(throughput)
+        self._expect(slot, throughput, now)
 
     def worked(self, slot: Hashable, lease: Lease) -> int:
         """Entries of a lease that its slot is known to have processed."""
         if lease.finished:
             return lease.stop - lease.start
-        pace = self.paces.get(slot)
-        return max(0, pace.entry - lease.start) if pace is not None and pace.first == lease.number else 0
+        throughput = self.throughputs.get(slot)
+        return (
+            max(0, throughput.entry - lease.start) if throughput is not None and throughput.first == lease.number else 0
+        )
 
-    def _lease(self, slot: Hashable, pace: Pace, place: Place, rate: float, seconds: float, entries: int) -> Lease:
+    def _lease(
+        self, slot: Hashable, throughput: Throughput, place: Place, rate: float, seconds: float, entries: int
+    ) -> Lease:
         """Lease about so many entries at a place to a slot, which is expected to do them in some seconds."""
-        alone = pace.file == place.file
-        self.placement.enter(pace, place)
+        alone = throughput.file == place.file
+        self.placement.enter(throughput, place)
         ledger, file = self.ledger, place.file
         dear = self.overhead >= DEAR
         if place.opening:
@@ -343,7 +347,7 @@ class Packetizer:
             left = entries if ledger.limit is None else ledger.limit - ledger.opened_entries
             lease = ledger.lease_opening(file, min(entries, left), slot)
             suspect = self.kills.suspect(file, 0, lease.stop, self.overhead)
-            lease.bite = None if suspect is None else suspect.bite
+            lease.chunk = None if suspect is None else suspect.chunk
             return lease
         state = ledger.files[file]
         start, stop = free_range(ledger, state, alone)
@@ -353,28 +357,28 @@ class Packetizer:
         if suspect is None or suspect.start > start:  # suspects are leased alone, what comes before them without them
             stop = cut(state, start, stop if suspect is None else suspect.start, entries)
             return ledger.lease(file, start, stop, slot)
-        bites = max(1, int(seconds * self._slowed(rate, suspect.bite) / suspect.bite)) if rate else NARROWING
-        lease = ledger.lease(file, start, min(suspect.stop, start + bites * suspect.bite), slot)
-        lease.bite = suspect.bite
+        chunks = max(1, int(seconds * self._slowed(rate, suspect.chunk) / suspect.chunk)) if rate else NARROWING
+        lease = ledger.lease(file, start, min(suspect.stop, start + chunks * suspect.chunk), slot)
+        lease.chunk = suspect.chunk
         return lease
 
     # --- sizing ---------------------------------------------------------------------------------------------------
 
-    def _rate_of(self, pace: Pace) -> float:
+    def _rate_of(self, throughput: Throughput) -> float:
         """Entries a second to expect of a slot: its own, or what others or earlier queries did, or 0."""
-        return pace.rate or self.rate
+        return throughput.rate or self.rate
 
-    def _rate_with(self, pace: Pace, place: Place) -> float:
+    def _rate_with(self, throughput: Throughput, place: Place) -> float:
         """Entries a second to expect of a slot at a place."""
-        return pace.rate_with(self.placement.server(place), self.placement.ratios) or self.rate
+        return throughput.rate_with(self.placement.server(place), self.placement.ratios) or self.rate
 
-    def _slowed(self, rate: float, bite: int | None) -> float:
-        """Entries a second of a slot that has to take `bite` of them at a time, and otherwise does `rate`."""
-        return rate if bite is None or not rate else bite / (self.overhead + bite / rate)
+    def _slowed(self, rate: float, chunk: int | None) -> float:
+        """Entries a second of a slot that has to take `chunk` of them at a time, and otherwise does `rate`."""
+        return rate if chunk is None or not rate else chunk / (self.overhead + chunk / rate)
 
     def _seconds(self, rate: float) -> float:
         """T: a quarter of the time that is left, not too short for its overhead, nor too long for who is watching."""
-        slots = max(1, len(self.paces))
+        slots = max(1, len(self.throughputs))
         fleet = max(self._fleet, rate, 1e-9)
         left = (self.ledger.total - self.ledger.processed - self.ledger.failed) / fleet
         longest = min(LONGEST, LONGEST_A_SLOT * slots)
@@ -399,11 +403,11 @@ class Packetizer:
             return 0.0
         return law.seconds(min(self.chunk, ledger.total / len(ledger.files)) if ledger.total else self.chunk)
 
-    def _entries(self, pace: Pace, rate: float, seconds: float, leaving: bool) -> int:
+    def _entries(self, throughput: Throughput, rate: float, seconds: float, leaving: bool) -> int:
         """Entries of a packet that is to take some seconds: whole calls, and no more than is left for each slot, unless that
         would be less than what a call costs anyway.
         """
-        wish = max(1, round(min(rate * seconds * pace.gain(self.overhead, seconds), MOST_ENTRIES)))
+        wish = max(1, round(min(rate * seconds * throughput.gain(self.overhead, seconds), MOST_ENTRIES)))
         if leaving or not self.calls.known:
             return wish
         chunk, law = self.chunk, self.calls.law
@@ -411,7 +415,7 @@ class Packetizer:
         if law is None or self._left_to_lease is None:
             return whole
         least = law.fixed / law.each if law.each else math.inf
-        return max(1, min(whole, max(self._left_to_lease // len(self.paces), math.ceil(min(chunk, least)))))
+        return max(1, min(whole, max(self._left_to_lease // len(self.throughputs), math.ceil(min(chunk, least)))))
 
     @property
     def _left_to_lease(self) -> int | None:
@@ -427,69 +431,76 @@ class Packetizer:
         left = self._left_to_lease
         if left is None or self.chunk_seconds < AHEAD:
             return False
-        return left <= len(self.paces) * min(self.chunk, self.ledger.total / len(self.ledger.files))
+        return left <= len(self.throughputs) * min(self.chunk, self.ledger.total / len(self.ledger.files))
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def _left(self, pace: Pace) -> list[tuple[Lease, int]]:
-        """The leases of a slot, and how many entries of each it has still to do, of what was known of it at `pace.at`."""
+    def _left(self, throughput: Throughput) -> list[tuple[Lease, int]]:
+        """The leases of a slot, and how many entries of each it has still to do, of what was known of it at
+        `throughput.at`."""
         left = []
-        for position, number in enumerate(pace.queue):
+        for position, number in enumerate(throughput.queue):
             lease = self.ledger.leases.get(number)
             if lease is not None:
                 stop = self._asked[number][1] if number in self._asked else lease.stop
-                left.append((lease, max(0, stop - (max(lease.start, pace.entry) if position == 0 else lease.start))))
+                left.append(
+                    (lease, max(0, stop - (max(lease.start, throughput.entry) if position == 0 else lease.start)))
+                )
         return left
 
-    def _expect(self, slot: Hashable, pace: Pace, now: float) -> None:
+    def _expect(self, slot: Hashable, throughput: Throughput, now: float) -> None:
         """Reckon anew when a slot will be through."""
         self._pushes += 1
-        pace.version = self._pushes
-        rate = self._rate_of(pace)
-        if pace.queue:
-            left = self._left(pace)
-            pace.end = pace.at
-            pace.end += sum(entries / self._slowed(rate, it.bite) for it, entries in left) if rate else FIRST_SECONDS
-            heapq.heappush(self._ends, (-pace.end, pace.version, self._pushes, slot))
+        throughput.version = self._pushes
+        rate = self._rate_of(throughput)
+        if throughput.queue:
+            left = self._left(throughput)
+            throughput.end = throughput.at
+            throughput.end += (
+                sum(entries / self._slowed(rate, it.chunk) for it, entries in left) if rate else FIRST_SECONDS
+            )
+            heapq.heappush(self._ends, (-throughput.end, throughput.version, self._pushes, slot))
 
-    def _stuck(self, pace: Pace, now: float) -> bool:
+    def _stuck(self, throughput: Throughput, now: float) -> bool:
         """Whether a slot cannot be counted on: silent, late, or deaf to what it was asked."""
-        if pace.suspected or now - pace.end > self._patience_with(pace):
+        if throughput.suspected or now - throughput.end > self._patience_with(throughput):
             return True
-        return any(now - self._asked[number][0] > self._patience for number in pace.queue if number in self._asked)
+        return any(
+            now - self._asked[number][0] > self._patience for number in throughput.queue if number in self._asked
+        )
 
     @property
     def _patience(self) -> float:
-        """Seconds that a slot may take to answer: it does so between two bites, which take what they take."""
+        """Seconds that a slot may take to answer: it does so between two chunks, which take what they take."""
         return PATIENCE + 2 * max(self.overhead, self.chunk_seconds)
 
-    def _patience_with(self, pace: Pace) -> float:
+    def _patience_with(self, throughput: Throughput) -> float:
         """Seconds that a slot may be late: items take what they take, and where nothing is known nobody is late soon."""
         if self.first == 1:
-            return max(PATIENCE, pace.end - pace.at) if self._rate_of(pace) else math.inf
-        return self._patience if self._rate_of(pace) else FIRST_PATIENCE
+            return max(PATIENCE, throughput.end - throughput.at) if self._rate_of(throughput) else math.inf
+        return self._patience if self._rate_of(throughput) else FIRST_PATIENCE
 
-    def _truncation(self, victim: Hashable, other: Pace, pace: Pace, now: float) -> Truncation | None:
-        """Split what `other` has left so that both end together; the part that `pace` gets is cut from the back.
+    def _truncation(self, victim: Hashable, other: Throughput, throughput: Throughput, now: float) -> Truncation | None:
+        """Split what `other` has left so that both end together; the part that `throughput` gets is cut from the back.
 
         With W entries left, rates a and b: both end in W / (a + b), the helper does W b / (a + b) of them. Of suspects it
-        does whole bites.
+        does whole chunks.
         """
         lease = self.ledger.leases[next(reversed(other.queue))]
-        rate, helper = (self._slowed(self._rate_of(it), lease.bite) for it in (other, pace))
+        rate, helper = (self._slowed(self._rate_of(it), lease.chunk) for it in (other, throughput))
         waiting = len(other.queue) > 1
         if lease.opening and waiting:
             return self._ask(victim, other, lease, 0, now)
         left = sum(entries for _, entries in self._left(other)) - (now - other.at) * rate
-        if lease.opening or lease.twin is not None or left <= 1 or not rate:
+        if lease.opening or lease.duplicate is not None or left <= 1 or not rate:
             return None
         share = left * helper / (rate + helper)
         front = lease.start if waiting else max(lease.start, other.entry)
         if waiting and self._is_one_call(min(share, lease.stop - front - share)):
             share = lease.stop - front
         stop = max(front, lease.stop - max(1, round(share)))
-        if lease.bite is not None:
-            stop = lease.start - (lease.start - stop) // lease.bite * lease.bite
+        if lease.chunk is not None:
+            stop = lease.start - (lease.start - stop) // lease.chunk * lease.chunk
             return self._ask(victim, other, lease, stop, now) if stop < lease.stop else None
         stop = align(self.ledger.files[lease.file], front, lease.stop, stop, share)
         return self._ask(victim, other, lease, stop, now)
@@ -499,39 +510,45 @@ class Packetizer:
         law = self.calls.law
         return law is not None and law.fixed >= DEAR and entries * law.each < law.fixed
 
-    def _ask(self, victim: Hashable, other: Pace, lease: Lease, stop: int, now: float) -> Truncation:
+    def _ask(self, victim: Hashable, other: Throughput, lease: Lease, stop: int, now: float) -> Truncation:
         self._asked[lease.number] = (now, stop)
         self._expect(victim, other, now)
         return Truncation(lease, stop)
 
-    def _race(self, slot: Hashable, pace: Pace, other: Pace, now: float) -> Packet | None:
+    def _race(self, slot: Hashable, throughput: Throughput, other: Throughput, now: float) -> Packet | None:
         """A last entry, or a few that cannot be split, are done a second time by a slot that would be through sooner.
 
         Suspects are not: they would take that one down, too.
         """
         lease = self.ledger.leases[next(iter(other.queue))]
-        rate = self._rate_of(pace)
-        if lease.opening or lease.twin is not None or lease.start == lease.stop or not rate or lease.bite is not None:
+        rate = self._rate_of(throughput)
+        if (
+            lease.opening
+            or lease.duplicate is not None
+            or lease.start == lease.stop
+            or not rate
+            or lease.chunk is not None
+        ):
             return None
         sooner = now + self.overhead + (lease.stop - lease.start) / rate < other.end - LEAST_HELP
-        return self._duplicate(slot, pace, lease, now) if sooner else None
+        return self._duplicate(slot, throughput, lease, now) if sooner else None
 
-    def _relieve(self, slot: Hashable, pace: Pace, other: Pace, now: float) -> Help | None:
+    def _relieve(self, slot: Hashable, throughput: Throughput, other: Throughput, now: float) -> Help | None:
         """A slot is stuck: somebody else does what it has, one lease after the other."""
         for number in other.queue:
             lease = self.ledger.leases[number]
             if lease.opening:
                 if other.suspected or now - other.at > OPENING_PATIENCE:
                     return Recall(lease)
-            elif lease.twin is None and lease.start < lease.stop:
-                return self._duplicate(slot, pace, lease, now)
+            elif lease.duplicate is None and lease.start < lease.stop:
+                return self._duplicate(slot, throughput, lease, now)
         return None
 
-    def _duplicate(self, slot: Hashable, pace: Pace, lease: Lease, now: float) -> Packet:
-        twin = self.ledger.duplicate(lease.number, slot)
-        place = Place(lease.file, self.placement.nearest_replica(pace, lease.file))
-        self._take(slot, pace, twin, place, now)
-        return Packet(twin, UNLIMITED, place.replica, apart=True)
+    def _duplicate(self, slot: Hashable, throughput: Throughput, lease: Lease, now: float) -> Packet:
+        duplicate = self.ledger.duplicate(lease.number, slot)
+        place = Place(lease.file, self.placement.nearest_replica(throughput, lease.file))
+        self._take(slot, throughput, duplicate, place, now)
+        return Packet(duplicate, UNLIMITED, place.replica, apart=True)
 
 
 def cut(state: FileState, start: int, stop: int, entries: int) -> int:

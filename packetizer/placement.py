@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from .ledger import FileState, Ledger
-from .throughput import Pace, Ratios
+from .throughput import Ratios, Throughput
 
 _CANDIDATES = 8
 """Opened files of a server that are looked at for the one with the most left."""
@@ -51,7 +51,7 @@ class Placement:
         self.most_readers = most_readers
         self.ratios = Ratios()
         self._bad: dict[tuple[int, int], None] = {}
-        self._shunned: dict[int, tuple[Pace, float]] = {}
+        self._shunned: dict[int, tuple[Throughput, float]] = {}
         self._servers: dict[str, Server] = {}
         self._homes = [self._servers_of(paths) for paths in replicas]
         for file in ledger.unopened:
@@ -64,37 +64,41 @@ class Placement:
 
     # --- choosing -------------------------------------------------------------------------------------------------
 
-    def choose(self, pace: Pace, now: float) -> Place | None:
+    def choose(self, throughput: Throughput, now: float) -> Place | None:
         """What a slot leases from next, or None when there is nothing for it now."""
         self._take_returned()
-        if pace.file is not None and pace.file in self.ledger.ready and not self._is_shunned(pace.file, pace, now):
-            place = Place(pace.file, pace.replica)
-            if pace.seated or not self._full(self._homes[place.file][place.replica], pace):
+        if (
+            throughput.file is not None
+            and throughput.file in self.ledger.ready
+            and not self._is_shunned(throughput.file, throughput, now)
+        ):
+            place = Place(throughput.file, throughput.replica)
+            if throughput.seated or not self._full(self._homes[place.file][place.replica], throughput):
                 return place
         if self.ledger.limit is not None:
-            return self._in_order(pace, now)
-        found = (self._on(server, pace, now) for server in self._by_distance(pace))
+            return self._in_order(throughput, now)
+        found = (self._on(server, throughput, now) for server in self._by_distance(throughput))
         return next((place for place in found if place is not None), None)
 
-    def _on(self, server: Server, pace: Pace, now: float) -> Place | None:
+    def _on(self, server: Server, throughput: Throughput, now: float) -> Place | None:
         """What a slot leases from on one server: a file that nobody has opened, or the one with the most left."""
         for file in islice(server.unopened, _CANDIDATES):
-            if not self._is_shunned(file, pace, now):
+            if not self._is_shunned(file, throughput, now):
                 return Place(file, self._replica(file, server), opening=True)
         known = (file for file in islice(server.ready, _CANDIDATES) if file in self.ledger.ready)
-        ready = [file for file in known if not self._is_shunned(file, pace, now)]
+        ready = [file for file in known if not self._is_shunned(file, throughput, now)]
         if not ready:
             return None
         file = max(ready, key=lambda file: self.ledger.files[file].todo.entries)
         return Place(file, self._replica(file, server))
 
-    def _is_shunned(self, file: int, pace: Pace, now: float) -> bool:
+    def _is_shunned(self, file: int, throughput: Throughput, now: float) -> bool:
         shunned = self._shunned.get(file)
-        return shunned is not None and shunned[0] is pace and now < shunned[1]
+        return shunned is not None and shunned[0] is throughput and now < shunned[1]
 
-    def shun(self, file: int, replica: int, pace: Pace, until: float) -> None:
+    def shun(self, file: int, replica: int, throughput: Throughput, until: float) -> None:
         """A slot has failed with a file: until then others try it first, and other replicas, if there are any."""
-        self._shunned[file] = pace, until
+        self._shunned[file] = throughput, until
         servers = self._homes[file]
         self._bad[file, replica] = None
         if all((file, index) in self._bad for index in range(len(servers))):
@@ -105,48 +109,52 @@ class Placement:
             server.ready.pop(file, None)
         if file in self.ledger.ready or file in self.ledger.unopened:
             self.ledger.returned.append(file)
-        if pace.file == file:
-            self.leave(pace)
+        if throughput.file == file:
+            self.leave(throughput)
 
-    def nearest_replica(self, pace: Pace, file: int) -> int:
+    def nearest_replica(self, throughput: Throughput, file: int) -> int:
         """The replica that a slot had best read a file from."""
-        if pace.file == file:
-            return pace.replica
+        if throughput.file == file:
+            return throughput.replica
         servers = self._homes[file]
 
         def cost(index: int) -> tuple[bool, int, int]:
             server = servers[index]
-            return (file, index) in self._bad, _distance(pace, server.name), server.readers
+            return (file, index) in self._bad, _distance(throughput, server.name), server.readers
 
         return min(range(len(servers)), key=cost)
 
-    def _in_order(self, pace: Pace, now: float) -> Place | None:
+    def _in_order(self, throughput: Throughput, now: float) -> Place | None:
         """With a limit on the dataset's entries, files are opened one after the other."""
         opening = self.ledger.openable()
         file = next(iter(self.ledger.ready), None) if opening is None else opening
-        if file is None or self._is_shunned(file, pace, now):
+        if file is None or self._is_shunned(file, throughput, now):
             return None
-        place = Place(file, self.nearest_replica(pace, file), opening is not None)
-        return None if self._full(self._homes[file][place.replica], pace) else place
+        place = Place(file, self.nearest_replica(throughput, file), opening is not None)
+        return None if self._full(self._homes[file][place.replica], throughput) else place
 
-    def _by_distance(self, pace: Pace) -> Iterator[Server]:
+    def _by_distance(self, throughput: Throughput) -> Iterator[Server]:
         """The servers to read from, the best one first: near, with unopened files, little read."""
         found: list[tuple[tuple[int, bool, int], int, Server]] = []
         for index, server in enumerate(self._servers.values()):
             while server.ready and (file := next(iter(server.ready))) not in self.ledger.ready:
                 del server.ready[file]
-            if (server.unopened or server.ready) and not self._full(server, pace):
-                key = (_distance(pace, server.name), not server.unopened, server.readers)
+            if (server.unopened or server.ready) and not self._full(server, throughput):
+                key = (_distance(throughput, server.name), not server.unopened, server.readers)
                 found.append((key, index, server))
         heapq.heapify(found)
         while found:
             yield heapq.heappop(found)[2]
 
-    def _full(self, server: Server, pace: Pace) -> bool:
+    def _full(self, server: Server, throughput: Throughput) -> bool:
         """Whether a server has as many readers as it may have, the slot itself not counted."""
         if self.most_readers is None:
             return False
-        own = pace.seated and pace.file is not None and self._homes[pace.file][pace.replica] is server
+        own = (
+            throughput.seated
+            and throughput.file is not None
+            and self._homes[throughput.file][throughput.replica] is server
+        )
         return server.readers - own >= self.most_readers
 
     def _replica(self, file: int, server: Server) -> int:
@@ -168,30 +176,30 @@ class Placement:
 
     # --- who reads where ------------------------------------------------------------------------------------------
 
-    def enter(self, pace: Pace, place: Place) -> None:
+    def enter(self, throughput: Throughput, place: Place) -> None:
         """A slot turns to a file, at one of its replicas."""
         servers = self._homes[place.file]
         if place.opening:
             for server in servers:
                 server.unopened.pop(place.file, None)
-        self.leave(pace)
-        pace.file, pace.replica, pace.seated = place.file, place.replica, True
+        self.leave(throughput)
+        throughput.file, throughput.replica, throughput.seated = place.file, place.replica, True
         servers[place.replica].readers += 1
 
     def server(self, place: Place) -> str:
         """The name of the server that a place is on."""
         return self._homes[place.file][place.replica].name
 
-    def leave(self, pace: Pace) -> None:
+    def leave(self, throughput: Throughput) -> None:
         """A slot has no file any more."""
-        self.rest(pace)
-        pace.file = None
+        self.rest(throughput)
+        throughput.file = None
 
-    def rest(self, pace: Pace) -> None:
+    def rest(self, throughput: Throughput) -> None:
         """A slot has nothing to do: it keeps its file open, but makes room for other readers."""
-        if pace.seated and pace.file is not None:
-            self._homes[pace.file][pace.replica].readers -= 1
-        pace.seated = False
+        if throughput.seated and throughput.file is not None:
+            self._homes[throughput.file][throughput.replica].readers -= 1
+        throughput.seated = False
 
 
 def server_of(path: str) -> str:
@@ -213,11 +221,11 @@ def domain(host: str) -> str:
     return host.partition(".")[2]
 
 
-def _distance(pace: Pace, server: str) -> int:
+def _distance(throughput: Throughput, server: str) -> int:
     """0 for the slot's own host and for local files, 1 within its site, 2 elsewhere."""
-    if not server or server == pace.host:
+    if not server or server == throughput.host:
         return 0
-    return 1 if pace.site and server.endswith(f".{pace.site}") else 2
+    return 1 if throughput.site and server.endswith(f".{throughput.site}") else 2
 
 
 def free_range(ledger: Ledger, state: FileState, alone: bool) -> tuple[int, int]:

@@ -43,7 +43,7 @@ class Ratios:
 
 
 @dataclass(slots=True)
-class Pace:
+class Throughput:
     """Speed and work at hand of one slot, for one query.
 
     The rate is the ratio of two sums that decay together, entries and seconds: short packets weigh little, old ones less.

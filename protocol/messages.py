@@ -226,8 +226,8 @@ class Bye(Message, frozen=True):
 
 
 class Submit(Message, frozen=True):
-    """Start a query. Frames: the analysis (opaque), the files (MessagePack of `list[File]`), and the supply, if any:
-    opaque bytes that go to every slot, the items of a dataset of items, or the `Supply` of one of files. With
+    """Start a query. Frames: the analysis (opaque), the files (MessagePack of `list[File]`), and the shared inputs, if any:
+    opaque bytes that go to every slot, the items of a dataset of items, or the `SharedInputs` of one of files. With
     `credentials`, the last frame is what `Credentials` has; the query waits for them when a master that was started again
     has none.
 
@@ -388,7 +388,7 @@ class Ended(Message, frozen=True):
 
 
 class Setup(Message, frozen=True):
-    """A query that leases will follow for. Frames: the analysis (opaque), and the supply, if the query has one."""
+    """A query that leases will follow for. Frames: the analysis (opaque), and the shared inputs, if the query has one."""
 
     query: Word
     kind: Literal["kernel", "columnar", "processor"]
@@ -418,7 +418,7 @@ class Lease(Message, frozen=True):
 
     Frames: the layout of the file as another slot has described it, where the master has one and the slot has not.
 
-    `bite` limits how many entries are taken at a time, where some of them are suspected of taking slots down. With
+    `chunk` limits how many entries are taken at a time, where some of them are suspected of taking slots down. With
     `last_try`, a query that skips errors skips those of the data too: nobody will try to read these entries again. With
     `other_replicas`, it does not skip what is damaged: another replica may be whole.
     """
@@ -434,7 +434,7 @@ class Lease(Message, frozen=True):
     apart: bool = False
     identity: Word = ""
     runs: Runs | None = None
-    bite: Annotated[int, Meta(ge=1, le=MOST)] | None = None
+    chunk: Annotated[int, Meta(ge=1, le=MOST)] | None = None
     last_try: bool = False
     other_replicas: bool = False
     calls: Calls = []
@@ -624,7 +624,7 @@ class Compacted(Message, frozen=True):
 class SlotDown(Message, frozen=True):
     """A slot's process is gone, and with it the leases named; `SlotUp` follows when a new process has taken its place.
 
-    `working` is the lease that was being processed, and may be what took the slot down, `[start, stop)` the bite of it
+    `working` is the lease that was being processed, and may be what took the slot down, `[start, stop)` the chunk of it
     that was at work, where that is known; `compacting` is the query whose total was being compacted. Neither is set when
     the slot was idle, or at work on what was dead already.
     """

@@ -16,13 +16,13 @@ from .storage.sources import Traffic
 from .view import View
 
 
-class Held:
+class CachedRange:
     """A source of the entries `[start, stop)` of another one, which is read once however often a piece is asked for.
 
     A column that cannot be read as a whole is read in the pieces in which it is asked for: some of them may be sound.
 
     Example:
-        >>> held = Held(reader, 1000, 2000)                                                      # doctest: +SKIP
+        >>> held = CachedRange(reader, 1000, 2000)                                                      # doctest: +SKIP
         >>> held.read(["MET_pt"], 1500, 1501), held.read(["MET_pt"], 1000, 1500)                 # doctest: +SKIP
     """
 
@@ -78,7 +78,7 @@ class Held:
         return self._file.lazy.array(self, start, stop)
 
     def numbers(self, start: int, stop: int) -> Entries | None:
-        """As `Fetched.numbers`."""
+        """As `PrefetchedRange.numbers`."""
         return self._source.numbers(start, stop) if isinstance(self._source, Selection) and start < stop else None
 
     def _hold(self, branches: Sequence[str]) -> None:

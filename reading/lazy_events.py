@@ -1,7 +1,7 @@
 """Events as an awkward array of records whose columns are read when a columnar function touches them.
 
-Built on awkward's virtual arrays. A NanoAOD file has 1,600 branches, and an array is made for every bite: so what does
-not depend on the bite is prepared once a file, and of a bite a column's arrays are made when somebody asks for the
+Built on awkward's virtual arrays. A NanoAOD file has 1,600 branches, and an array is made for every chunk: so what does
+not depend on the chunk is prepared once a file, and of a chunk a column's arrays are made when somebody asks for the
 column, read when somebody looks at its values. Columns of numbers and of lists of numbers, nearly all, are put together
 from their parts, which takes some microseconds each (`ak.from_buffers` takes a hundred). Lists with the same counter
 share their offsets, so that `ak.num(events.Muon_pt)` reads `nMuon` and no more.
@@ -162,47 +162,47 @@ class LazyEvents:
 
     def array(self, columns: Columns, start: int, stop: int) -> ak.Array:
         """Entries `[start, stop)` of `columns`, nothing read yet."""
-        return self.of(Bite(self, columns, start, stop))
+        return self.of(AtWork(self, columns, start, stop))
 
-    def of(self, bite: Bite) -> ak.Array:
-        """The entries of a bite."""
-        return ak.Array(self._records(bite, self.fields))
+    def of(self, chunk: AtWork) -> ak.Array:
+        """The entries of a chunk."""
+        return ak.Array(self._records(chunk, self.fields))
 
-    def _records(self, bite: Bite, fields: Mapping[str, Field], counter: str = "") -> Any:
+    def _records(self, chunk: AtWork, fields: Mapping[str, Field], counter: str = "") -> Any:
         """One record an event, or as many as the counter says, all of them in one piece."""
         chosen = list(fields.values())
 
         def make(index: int) -> Any:
             field = chosen[index]
             if isinstance(field, str):
-                return self._values(bite, field) if counter else self._column(bite, field)
+                return self._values(chunk, field) if counter else self._column(chunk, field)
             if field.counter and not counter:
-                index_, _ = bite.lists(field.counter, field.counter)
-                return ak.contents.ListOffsetArray(index_, self._records(bite, field.fields, field.counter))
-            return self._records(bite, field.fields, counter)
+                index_, _ = chunk.lists(field.counter, field.counter)
+                return ak.contents.ListOffsetArray(index_, self._records(chunk, field.fields, field.counter))
+            return self._records(chunk, field.fields, counter)
 
         if not counter:
-            return _Records(make, list(fields), bite.length)
-        _, number = bite.lists(counter, counter)
+            return _Records(make, list(fields), chunk.length)
+        _, number = chunk.lists(counter, counter)
         return _Records(make, list(fields), unknown_length, number)
 
-    def _column(self, bite: Bite, name: str) -> Any:
+    def _column(self, chunk: AtWork, name: str) -> Any:
         """A column, one thing an event."""
         form = self._form(name)
         if not _is_simple(form):
-            buffers = {key: bite.buffer(name, key, dtype) for key, dtype in form.expected_from_buffers().items()}
-            return ak.from_buffers(form, bite.length, buffers, buffer_key="{form_key}-{attribute}", highlevel=False)
+            buffers = {key: chunk.buffer(name, key, dtype) for key, dtype in form.expected_from_buffers().items()}
+            return ak.from_buffers(form, chunk.length, buffers, buffer_key="{form_key}-{attribute}", highlevel=False)
         if form.is_numpy:
-            values = _virtual((bite.length, *form.inner_shape), form.primitive, bite.values(name))
+            values = _virtual((chunk.length, *form.inner_shape), form.primitive, chunk.values(name))
             return ak.contents.NumpyArray(values, parameters=form.parameters)
-        index, _ = bite.lists(name, self.counters.get(name, ""))
-        return ak.contents.ListOffsetArray(index, self._values(bite, name), parameters=form.parameters)
+        index, _ = chunk.lists(name, self.counters.get(name, ""))
+        return ak.contents.ListOffsetArray(index, self._values(chunk, name), parameters=form.parameters)
 
-    def _values(self, bite: Bite, name: str) -> Any:
+    def _values(self, chunk: AtWork, name: str) -> Any:
         """The values of all lists of a column, one behind the other."""
         form = self._form(name)
-        _, number = bite.lists(name, self.counters.get(name, ""))
-        values = _virtual((unknown_length,), form.content.primitive, bite.values(name), number)
+        _, number = chunk.lists(name, self.counters.get(name, ""))
+        values = _virtual((unknown_length,), form.content.primitive, chunk.values(name), number)
         return ak.contents.NumpyArray(values, parameters=form.content.parameters)
 
     def _form(self, name: str) -> Any:
@@ -264,7 +264,7 @@ class _Contents(Sequence[Any]):
         return self._made[index]
 
 
-class Bite:
+class AtWork:
     """What has been read of one range of entries.
 
     Arrays refer to it and it to none of them: all of it goes with the last one, not when rubbish is collected.
@@ -330,7 +330,7 @@ class Bite:
         return self._columns[name]
 
     def _computed(self, name: str) -> Column:
-        """A column that is made of others of this bite."""
+        """A column that is made of others of this chunk."""
         return self._lazy.computed[name].column(self._lazy.of(self))
 
 

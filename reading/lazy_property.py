@@ -12,12 +12,12 @@ from typing import Any, Generic, TypeVar, overload
 T = TypeVar("T")
 
 
-class kept(Generic[T]):  # noqa: N801  # it is read as the decorator that it is
+class lazy_property(Generic[T]):  # noqa: N801  # it is read as the decorator that it is
     """As `functools.cached_property`, for objects that one thread at a time looks at.
 
     Example:
         >>> class Book:
-        ...     @kept
+        ...     @lazy_property
         ...     def words(self):
         ...         print("counting")
         ...         return 3
@@ -35,10 +35,10 @@ class kept(Generic[T]):  # noqa: N801  # it is read as the decorator that it is
         self._name = name
 
     @overload
-    def __get__(self, instance: None, owner: type) -> kept[T]: ...
+    def __get__(self, instance: None, owner: type) -> lazy_property[T]: ...
     @overload
     def __get__(self, instance: object, owner: type) -> T: ...
-    def __get__(self, instance: object | None, owner: type) -> kept[T] | T:
+    def __get__(self, instance: object | None, owner: type) -> lazy_property[T] | T:
         if instance is None:
             return self
         found = instance.__dict__[self._name] = self._find(instance)

@@ -9,7 +9,7 @@ from typing import Any
 from ..protocol.errors import DatasetError
 from .rntuple.ntuples import Ntuple
 from .shared_layout import SharedLayout
-from .storage.credentials import Wallet
+from .storage.credentials import CredentialSet
 from .storage.local import LocalSource
 from .storage.sources import Counts, HTTPAhead, source_class
 from .ttree import interpretations  # noqa: F401  # by which uproot reads what is opened here
@@ -22,13 +22,13 @@ SMALLEST = 100
 """Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
 
 
-def opened(path: str, timeout: float, wallet: Wallet | None) -> Any:
+def opened(path: str, timeout: float, credential_set: CredentialSet | None) -> Any:
     """A ROOT file as uproot's root directory; it is checked to be whole, as far as its size says.
 
     Raises what uproot and its sources raise.
     """
     handler = source_class(path)
-    path, options = _options(path, timeout, wallet)
+    path, options = _options(path, timeout, credential_set)
     file = FileOfItsOwnClasses(path, handler=handler, object_cache=None, array_cache=None, **options)
     try:
         end = file.fEND
@@ -63,7 +63,7 @@ def check_closed(directory: Any, path: str) -> None:
 
 
 def told(
-    layout: bytes, path: str, timeout: float, wallet: Wallet | None
+    layout: bytes, path: str, timeout: float, credential_set: CredentialSet | None
 ) -> tuple[Counts | LocalSource, SharedLayout, Tree | Ntuple] | None:
     """A file's bytes and its tree, of which nothing is read: `layout` says it all. None if it is that of another file.
 
@@ -76,7 +76,7 @@ def told(
         log.warning("the layout that came for %s is of no use: %s", path.partition("?")[0], error)
         return None
     handler = source_class(path)
-    path, options = _options(path, timeout, wallet)
+    path, options = _options(path, timeout, credential_set)
     source: Counts | LocalSource = handler(path, ends=False, **options)
     if source.stamp == shared.stamp:
         return source, shared, described
@@ -84,10 +84,10 @@ def told(
     return None
 
 
-def _options(path: str, timeout: float, wallet: Wallet | None) -> tuple[str, dict[str, Any]]:
+def _options(path: str, timeout: float, credential_set: CredentialSet | None) -> tuple[str, dict[str, Any]]:
     """Where a file is read, and what its source is to know."""
     if "://" in path:
-        return path, {"timeout": max(1, round(timeout)), "wallet": wallet}
+        return path, {"timeout": max(1, round(timeout)), "credential_set": credential_set}
     local = Path(path).expanduser()
     if local.is_dir():
         raise IsADirectoryError("it is a folder")

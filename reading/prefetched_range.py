@@ -21,7 +21,7 @@ FileSource: TypeAlias = Reader | View | Selection
 """What has the columns of files."""
 
 REMEMBERED = 8
-"""Bites for which a column that a function has touched is read ahead."""
+"""Chunks for which a column that a function has touched is read ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,19 @@ class Names:
 
 
 class Touched:
-    """The columns that a columnar function has touched in its last bites, which the next ones are expected to touch."""
+    """The columns that a columnar function has touched in its last chunks, which the next ones are expected to touch."""
 
     def __init__(self) -> None:
-        self._bite = 0
+        self._chunk = 0
         self._columns: dict[str, int] = {}
         self._arrays: dict[str, int] = {}
 
     def learn(self, touched: Names) -> None:
-        """A bite is over, in which these columns were touched."""
-        self._bite += 1
+        """A chunk is over, in which these columns were touched."""
+        self._chunk += 1
         for known, names in ((self._columns, touched.columns), (self._arrays, touched.arrays)):
-            known.update(dict.fromkeys(names, self._bite))
-            for name in [name for name, bite in known.items() if self._bite - bite >= REMEMBERED]:
+            known.update(dict.fromkeys(names, self._chunk))
+            for name in [name for name, chunk in known.items() if self._chunk - chunk >= REMEMBERED]:
                 del known[name]
 
     @property
@@ -61,7 +61,7 @@ class Touched:
         return Names(tuple(self._columns), tuple(self._arrays))
 
 
-class Fetched:
+class PrefetchedRange:
     """A source of the entries `[start, stop)` of another one: what was fetched is at hand, the rest is read when asked for.
 
     Any part of the entries may be asked for: a packet may end earlier than it was meant to.
@@ -74,10 +74,10 @@ class Fetched:
 
     Attributes:
         waited: seconds of waiting for bytes in what was read here, ahead or on demand.
-        idle: of these, the seconds that the bite itself waited, since it was read on demand.
+        idle: of these, the seconds that the chunk itself waited, since it was read on demand.
 
     Example:
-        >>> fetched = Fetched(reader, 1000, 2000, alone=nullcontext)                             # doctest: +SKIP
+        >>> fetched = PrefetchedRange(reader, 1000, 2000, alone=nullcontext)                             # doctest: +SKIP
         >>> fetched.fetch(Names(("MET_pt",)))                                                    # doctest: +SKIP
         >>> fetched.read(["MET_pt", "nMuon"], 1000, 1500)                                        # doctest: +SKIP
     """

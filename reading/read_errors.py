@@ -41,7 +41,7 @@ _PERMANENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTD
 
 
 @contextmanager
-def explained(path: str, what: str) -> Iterator[None]:
+def read_errors(path: str, what: str) -> Iterator[None]:
     """Turn what reading raises, uproot's ways of raising included, into a `DatasetError`.
 
     Args:

@@ -25,14 +25,14 @@ from ..protocol.errors import DatasetError
 from .awkward_forms import branch_form, field_forms, plain_form, type_text
 from .columns import Column, Flat, Jagged, Strings
 from .lazy_events import LazyEvents, layout_of
-from .lazy_property import kept
+from .lazy_property import lazy_property
 from .opening import check_closed, opened, told
-from .read_errors import explained
+from .read_errors import read_errors
 from .rntuple.clusters import Clusters, read
 from .rntuple.ntuples import Ntuple
 from .rntuple.pages import Pages
 from .shared_layout import SharedLayout
-from .storage.credentials import Wallet
+from .storage.credentials import CredentialSet
 from .storage.local import LocalSource, Range
 from .storage.sources import Counts, ReadAhead, Traffic, XRootDAhead
 from .ttree.basket_layout import Branch, basket_edges
@@ -43,7 +43,7 @@ from .ttree.streamer_parser import Tree, order_of, parsed
 MOST_CLUSTERS = 1000
 """A layout travels in a message: of more boundaries, evenly chosen ones are kept."""
 
-Place = tuple[str, str, Wallet | None]
+Place = tuple[str, str, CredentialSet | None]
 """What tells an open file from others: its path, its tree, and what is shown to its server."""
 
 
@@ -71,7 +71,7 @@ class Reader:
         path: a local path, or a root:// or http(s):// address.
         tree: name of a TTree or RNTuple, with its folders; "" takes the only one in the file.
         timeout: seconds that a remote file's server may take to answer one request.
-        wallet: what to show to servers; by default what is found in the environment.
+        credential_set: what to show to servers; by default what is found in the environment.
         layout: what another slot has told of the file (`news`): its metadata are not read then.
 
     Raises:
@@ -83,7 +83,12 @@ class Reader:
     """
 
     def __init__(
-        self, path: str, tree: str = "", timeout: float = 30.0, wallet: Wallet | None = None, layout: bytes = b""
+        self,
+        path: str,
+        tree: str = "",
+        timeout: float = 30.0,
+        credential_set: CredentialSet | None = None,
+        layout: bytes = b"",
     ) -> None:
         self.path = path.partition("?")[0] if "://" in path else path
         """As others may see it: what follows a `?` may be a token."""
@@ -93,9 +98,9 @@ class Reader:
         self.touched: set[str] = set()
         """Names of the branches that have been read since the last call of `events`."""
         self._weights: dict[tuple[str, ...], float] = {}
-        self._opening = path, timeout, wallet
+        self._opening = path, timeout, credential_set
         try:
-            with explained(self.path, "cannot be opened"):
+            with read_errors(self.path, "cannot be opened"):
                 known = told(layout, *self._opening) if layout else None
                 if known is None:
                     self.source: Counts | LocalSource = self.directory.file.source
@@ -127,10 +132,10 @@ class Reader:
         """Bytes asked for from the file so far, compressed as they are."""
         return self.traffic.bytes_read
 
-    @kept
+    @lazy_property
     def directory(self) -> Any:
         """The file as uproot has it. Who was told its layout opens it only for what is not plain."""
-        with explained(self.path, "cannot be opened"):
+        with read_errors(self.path, "cannot be opened"):
             directory = opened(*self._opening)
         if self.identity not in ("", _identity(directory)):
             directory.close()
@@ -165,7 +170,7 @@ class Reader:
             sources.append(self.directory.file.source)
         return Traffic.of(Traffic(it.requests, it.bytes_read, it.waited, it.latency) for it in sources)
 
-    @kept
+    @lazy_property
     def names(self) -> Mapping[str, Any]:
         """All branches (fields, in an RNTuple) by name, as `branches.by_name`."""
         if isinstance(self._described, Ntuple):
@@ -174,13 +179,13 @@ class Reader:
             return Named(self._described.branches, self.branch)
         return by_name(self._tree)
 
-    @kept
+    @lazy_property
     def _tree(self) -> Any:
         """The tree as uproot has it: only what is not plain needs that."""
-        with explained(self.path, "cannot be opened"):
+        with read_errors(self.path, "cannot be opened"):
             return self._find_tree(self.tree)
 
-    @kept
+    @lazy_property
     def keeping(self) -> Any:
         """The file's directory for others to take trees from, again and again: with 1,500 branches, each time takes a second
         where none is kept.
@@ -190,7 +195,7 @@ class Reader:
 
     def branch(self, name: str) -> Any:
         """A branch (a field, in an RNTuple) as uproot has it."""
-        with explained(self.path, "cannot be read"):
+        with read_errors(self.path, "cannot be read"):
             if isinstance(self._described, Ntuple):
                 return self._tree.all_fields[self._described.names[name]]
             return self._tree[name]
@@ -213,26 +218,26 @@ class Reader:
         """The file's UUID, as it says of itself."""
         return self.identity.partition(":")[0]
 
-    @kept
+    @lazy_property
     def order(self) -> str:
         """As `trees.Tree.order`."""
         if self._described is not None:
             return self._described.order if isinstance(self._described, Tree) else ""
-        with explained(self.path, "cannot be read"):
+        with read_errors(self.path, "cannot be read"):
             chunk, _ = self.directory.key(self.tree).get_uncompressed_chunk_cursor()
             return order_of(self._tree.member("@fBits"), b"TTreeIndex" in bytes(chunk.raw_data))  # uproot skips it
 
-    @kept
+    @lazy_property
     def tree_aliases(self) -> dict[str, str]:
         """The aliases that the tree itself has (`TTree::SetAlias`), in the syntax of ROOT."""
         described = self._described
         has_none = self.is_rntuple if not isinstance(described, Tree) else not described.has_aliases
-        with explained(self.path, "cannot be read"):
+        with read_errors(self.path, "cannot be read"):
             return {} if has_none else dict(self._tree.aliases)
 
     def types(self, branches: Iterable[str]) -> dict[str, str]:
         """The types of branches' values in an event, as awkward writes them: `float32`, `var * float32`."""
-        with explained(self.path, "cannot be read"):
+        with read_errors(self.path, "cannot be read"):
             forms = self._forms([self._known(name) for name in branches])
         return {name: "unknown" if form is None else type_text(form) for name, form in forms.items()}
 
@@ -275,7 +280,7 @@ class Reader:
             branches: those that will be read; None for all.
         """
         names = list(self.names) if branches is None else [self._known(name) for name in branches]
-        with explained(self.path, "cannot be read"):
+        with read_errors(self.path, "cannot be read"):
             edges = self.baskets.edges if isinstance(self.baskets, Pages) else self._common_edges(names)
         if len(edges) > MOST_CLUSTERS:
             edges = edges[np.linspace(0, len(edges) - 1, MOST_CLUSTERS).round().astype(np.int64)]
@@ -302,7 +307,7 @@ class Reader:
     def stride(self, branches: Sequence[str] | None = None) -> int:
         """Entries in a basket (a page, in an RNTuple) of the branches, on average: what is read as a whole anyway."""
         names = list(self.names) if branches is None else [self._known(name) for name in branches]
-        with explained(self.path, "cannot be read"):
+        with read_errors(self.path, "cannot be read"):
             if isinstance(self.baskets, Pages):
                 return self.baskets.stride(names)
             baskets = [len(edges) - 1 for name in names if (edges := self._edges(name)) is not None]
@@ -313,7 +318,7 @@ class Reader:
         names = tuple(branches)
         if names not in self._weights:
             plain = [name for name in names if self.is_plain(self._known(name))]
-            with explained(self.path, "cannot be read"):
+            with read_errors(self.path, "cannot be read"):
                 self._weights[names] = self.baskets.weight(plain) if self.entries else 0.0
         return self._weights[names]
 
@@ -326,7 +331,7 @@ class Reader:
 
     def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
         """As `ahead`, for `read_ranges`."""
-        with explained(self.path, "cannot be read"):
+        with read_errors(self.path, "cannot be read"):
             self.baskets.ahead([name for name in branches if self.is_plain(self._known(name))], ranges)
 
     def forget_ahead(self) -> None:
@@ -358,7 +363,7 @@ class Reader:
             self._check_entries(start, stop)
         plain = self._read_plain([self._known(name) for name in branches], ranges)
         for start, stop in ranges:
-            with explained(self.path, "cannot be read"):
+            with read_errors(self.path, "cannot be read"):
                 columns = next(plain)
             for name in branches:
                 if name not in columns:
@@ -383,7 +388,7 @@ class Reader:
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
         branch = self.names[self._known(name)]
-        with explained(self.path, f"cannot be read in its branch {name}"):
+        with read_errors(self.path, f"cannot be read in its branch {name}"):
             if isinstance(self.baskets, Pages):
                 array = self._clusters.array(name, branch, start, stop)
             else:
@@ -395,7 +400,7 @@ class Reader:
         self.touched.add(name)
         return array
 
-    @kept
+    @lazy_property
     def _clusters(self) -> Clusters:
         return Clusters(self.baskets.edges if isinstance(self.baskets, Pages) else np.zeros(1, dtype=np.int64))
 
@@ -412,13 +417,13 @@ class Reader:
         self._check_entries(start, stop)
         self.ahead(sorted(self.touched), start, stop)
         self.touched = set()
-        with explained(self.path, "cannot be read"):
+        with read_errors(self.path, "cannot be read"):
             return self.lazy.array(self, start, stop)
 
-    @kept
+    @lazy_property
     def lazy(self) -> LazyEvents:
         """Makes arrays of events whose columns are read when they are touched."""
-        with explained(self.path, "cannot be read"):
+        with read_errors(self.path, "cannot be read"):
             plain = {name: self.baskets.branch(name) for name in self.names}
             counters = {name: branch.counter for name, branch in plain.items() if branch is not None and branch.counter}
             return LazyEvents(self.forms(), counters)
@@ -525,24 +530,26 @@ class ReaderCache:
         """A packet of these files is in hand: they stay open, whatever is opened meanwhile, until the next is taken up."""
         self._in_hand = set(places)
 
-    def get(self, path: str, tree: str, since: float = 0.0, identity: str = "", wallet: Wallet | None = None) -> Reader:
+    def get(
+        self, path: str, tree: str, since: float = 0.0, identity: str = "", credential_set: CredentialSet | None = None
+    ) -> Reader:
         """The reader of a tree in a file, opened if it is not open, or if another file is there by now.
 
         Args:
-            path, tree, wallet: as `Reader`'s.
+            path, tree, credential_set: as `Reader`'s.
             since: as for `Reader.is_current`.
             identity: what `Reader.identity` has to be; any if empty.
 
         Raises:
             DatasetError: as `Reader`, and when the file has another identity.
         """
-        reader = self._readers.get((path, tree, wallet))
+        reader = self._readers.get((path, tree, credential_set))
         if reader is not None and not (reader.is_current(since) and identity in ("", reader.identity)):
-            self.drop(path, tree, wallet)
+            self.drop(path, tree, credential_set)
             reader = None
         if reader is None:
-            reader = self._open(path, tree, wallet)
-        self._readers.move_to_end((path, tree, wallet))
+            reader = self._open(path, tree, credential_set)
+        self._readers.move_to_end((path, tree, credential_set))
         if identity not in ("", reader.identity):
             raise DatasetError(
                 f"{reader.path} has changed while the query ran: when it was opened first, it had {_described(identity)}, "
@@ -550,14 +557,14 @@ class ReaderCache:
             )
         return reader
 
-    def _open(self, path: str, tree: str, wallet: Wallet | None) -> Reader:
-        reader = self.new(path, tree, wallet)
-        self.adopt(reader, path, tree, wallet)
+    def _open(self, path: str, tree: str, credential_set: CredentialSet | None) -> Reader:
+        reader = self.new(path, tree, credential_set)
+        self.adopt(reader, path, tree, credential_set)
         return reader
 
-    def new(self, path: str, tree: str, wallet: Wallet | None = None) -> Reader:
+    def new(self, path: str, tree: str, credential_set: CredentialSet | None = None) -> Reader:
         """A reader that is not in the cache; may be called in any thread. Raises as `Reader`."""
-        return Reader(path, tree, self._timeout, wallet, self._layouts.get((path, tree), b""))
+        return Reader(path, tree, self._timeout, credential_set, self._layouts.get((path, tree), b""))
 
     def offer(self, path: str, tree: str, layout: bytes) -> None:
         """Take what was told of a file that is to be opened."""
@@ -565,21 +572,21 @@ class ReaderCache:
         while len(self._layouts) > self._most:
             del self._layouts[next(iter(self._layouts))]
 
-    def adopt(self, reader: Reader, path: str, tree: str, wallet: Wallet | None = None) -> None:
+    def adopt(self, reader: Reader, path: str, tree: str, credential_set: CredentialSet | None = None) -> None:
         """Take a reader that was opened elsewhere into the cache."""
-        self.drop(path, tree, wallet)
+        self.drop(path, tree, credential_set)
         spare = [place for place in self._readers if place not in self._in_hand]
         for place in spare[: max(0, len(self._readers) + 1 - self._most)]:
             self.drop(*place)
-        self._readers[path, tree, wallet] = reader
+        self._readers[path, tree, credential_set] = reader
 
-    def peek(self, path: str, tree: str, wallet: Wallet | None = None) -> Reader | None:
+    def peek(self, path: str, tree: str, credential_set: CredentialSet | None = None) -> Reader | None:
         """The reader of a tree in a file if it is open, whether or not it still is the file that the path means."""
-        return self._readers.get((path, tree, wallet))
+        return self._readers.get((path, tree, credential_set))
 
-    def drop(self, path: str, tree: str, wallet: Wallet | None = None) -> None:
+    def drop(self, path: str, tree: str, credential_set: CredentialSet | None = None) -> None:
         """Close a reader, so that the file is opened anew: after an error, its connection may be of no more use."""
-        reader = self._readers.pop((path, tree, wallet), None)
+        reader = self._readers.pop((path, tree, credential_set), None)
         if reader is not None:
             reader.close()
 

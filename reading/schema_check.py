@@ -15,11 +15,11 @@ from .reader import Reader
 from .view import View
 
 
-class Agreement:
+class SchemaCheck:
     """The types that the columns of a query have, as far as a slot has met them.
 
     Example:
-        >>> agreement = Agreement()
+        >>> agreement = SchemaCheck()
         >>> agreement.check(Reader("a.root"), {"MET_pt"})                                       # doctest: +SKIP
         ({'MET_pt': ColumnType(kind='float32', path='a.root')}, [])
     """

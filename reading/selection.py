@@ -14,7 +14,7 @@ import awkward as ak
 import numpy as np
 
 from ..dataset.masks import Mask
-from ..packetizer.listed_entries import MOST_RUNS, Entries, Listing
+from ..packetizer.listed_entries import MOST_RUNS, Entries, EntryList
 from ..protocol.errors import DatasetError
 from .columns import Column, Flat, joined
 from .lazy_events import LazyEvents
@@ -47,21 +47,21 @@ class Selection:
 
     Args:
         reader: the file, or a view of it.
-        listing: the entries.
-        first: the position of the first of them; not 0 where the listing is that of a packet.
+        entry_list: the entries.
+        first: the position of the first of them; not 0 where the entry list is that of a packet.
         branches: those that will be read, where this is known.
 
     Example:
-        >>> selection = Selection(reader, Listing([0, 10, 5000, 5010]))                       # doctest: +SKIP
+        >>> selection = Selection(reader, EntryList([0, 10, 5000, 5010]))                       # doctest: +SKIP
         >>> len(selection.read(["MET_pt"], 5, 15)["MET_pt"])                                  # doctest: +SKIP
         10
     """
 
     def __init__(
-        self, reader: Reader | View, listing: Listing, first: int = 0, branches: Sequence[str] | None = None
+        self, reader: Reader | View, entry_list: EntryList, first: int = 0, branches: Sequence[str] | None = None
     ) -> None:
         self.reader = reader
-        self.listing = listing
+        self.entry_list = entry_list
         self.first = first
         self._stride = reader.stride(branches or sorted(reader.touched) or None)
         self._picks: dict[Range, Pick] = {}
@@ -88,33 +88,33 @@ class Selection:
 
     @property
     def entries(self) -> int:
-        """How many entries are listed, up to the last of the listing."""
-        return self.first + len(self.listing)
+        """How many entries are listed, up to the last of the entry list."""
+        return self.first + len(self.entry_list)
 
     def layout(self, branches: Sequence[str] | None = None) -> FileLayout:
         """The file's layout with everything in positions."""
         layout = self.reader.layout(branches)
-        edges = np.unique(self.listing.positions(layout.clusters))
-        return FileLayout(len(self.listing), tuple(edges.tolist()), layout.tree, layout.identity)
+        edges = np.unique(self.entry_list.positions(layout.clusters))
+        return FileLayout(len(self.entry_list), tuple(edges.tolist()), layout.tree, layout.identity)
 
     def weight(self, branches: Iterable[str]) -> float:
         """As `Reader.weight`, of a listed entry: what lies between them comes along, as far as baskets reach."""
-        if not len(self.listing):
+        if not len(self.entry_list):
             return 0.0
         low, high = self.covering(self.first, self.entries)
-        return self.reader.weight(branches) * min((high - low) / len(self.listing), self._stride)
+        return self.reader.weight(branches) * min((high - low) / len(self.entry_list), self._stride)
 
     def numbers(self, start: int, stop: int) -> Entries:
         """The entries at the positions `[start, stop)`."""
         if start >= stop:
             return np.empty(0, dtype=np.int64)
-        return self.listing.entries(start - self.first, stop - self.first)
+        return self.entry_list.entries(start - self.first, stop - self.first)
 
     def covering(self, start: int, stop: int) -> Range:
         """The range of the file from the first to the last entry at the positions `[start, stop)`."""
         if start >= stop:
             return 0, 0
-        return self.listing.entry(start - self.first), self.listing.entry(stop - self.first - 1) + 1
+        return self.entry_list.entry(start - self.first), self.entry_list.entry(stop - self.first - 1) + 1
 
     def check_unchanged(self) -> None:
         """As `Reader.check_unchanged`."""
@@ -152,7 +152,7 @@ class Selection:
         return self.reader.lazy.array(self, start, stop)
 
     def _pick(self, start: int, stop: int) -> Pick:
-        """What to read for these positions; kept, since it is asked for every column, and for the next bite already."""
+        """What to read for these positions; kept, since it is asked for every column, and for the next chunk already."""
         if (start, stop) not in self._picks:
             while len(self._picks) > 1:
                 del self._picks[next(iter(self._picks))]
@@ -171,22 +171,22 @@ def picked(entries: Entries, stride: int) -> Pick:
     return Pick(ranges, [some - some[0] for some in inside])
 
 
-def listed(reader: Reader | View, runs: Sequence[int] | None, mask: Mask | None) -> Listing | None:
+def listed(reader: Reader | View, runs: Sequence[int] | None, mask: Mask | None) -> EntryList | None:
     """The entries of a file that are used, or None for all: those of an entry list that a mask leaves.
 
     Raises:
         DatasetError: the list names entries that the file does not have, or the file cannot be masked.
     """
-    listing = None if runs is None else Listing(runs)
-    if listing is not None and listing.end > reader.entries:
+    entry_list = None if runs is None else EntryList(runs)
+    if entry_list is not None and entry_list.end > reader.entries:
         raise DatasetError(
-            f"the entry list names entry {listing.end - 1} of {reader.path}, which has {reader.entries} in {reader.tree}"
+            f"the entry list names entry {entry_list.end - 1} of {reader.path}, which has {reader.entries} in {reader.tree}"
         )
     if mask is None:
-        return listing
+        return entry_list
     left = masked(reader, mask)
-    if listing is not None:
-        left = listing & left
+    if entry_list is not None:
+        left = entry_list & left
     if left.parts > MOST_RUNS:
         raise DatasetError(
             f"the mask leaves {left.parts} separate runs of entries in {reader.path}, too many to hand out: "
@@ -195,7 +195,7 @@ def listed(reader: Reader | View, runs: Sequence[int] | None, mask: Mask | None)
     return left
 
 
-def masked(reader: Reader | View, mask: Mask) -> Listing:
+def masked(reader: Reader | View, mask: Mask) -> EntryList:
     """The entries that a mask leaves. Reads the two branches of the whole file.
 
     Raises:
@@ -211,9 +211,9 @@ def masked(reader: Reader | View, mask: Mask) -> Listing:
     for start in range(0, reader.entries, _MASKED):
         columns = reader.read(mask.branches, start, min(start + _MASKED, reader.entries))
         run, section = (_whole_numbers(reader, name, columns[name]) for name in mask.branches)
-        runs += [start + bound for bound in mask.listing(run, section).runs()]
+        runs += [start + bound for bound in mask.entry_list(run, section).runs()]
     reader.touched = touched
-    return Listing(runs)
+    return EntryList(runs)
 
 
 def _whole_numbers(reader: Reader | View, name: str, column: Column) -> Entries:

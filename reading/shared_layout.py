@@ -19,7 +19,7 @@ Stamp = tuple[_Count, _Count]
 """Size and time of last change of a file."""
 
 
-class ToldTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="tree"):
+class SharedTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="tree"):
     """A TTree.
 
     Attributes:
@@ -37,7 +37,7 @@ class ToldTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     branches: bytes
 
     @classmethod
-    def of(cls, tree: Tree) -> ToldTree:
+    def of(cls, tree: Tree) -> SharedTree:
         """What there is to tell of a tree."""
         plain = {name: branch for name, branch in tree.branches.items() if branch is not None}
         return cls(tree.entries, list(tree.branches), tree.has_aliases, tree.order, packed(plain))
@@ -50,7 +50,7 @@ class ToldTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
         return Tree(self.entries, {name: plain.get(name) for name in self.names}, self.has_aliases, self.order)
 
 
-class ToldNtuple(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ntuple"):
+class SharedNtuple(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ntuple"):
     """An RNTuple: its envelopes, as `Ntuple.packed` makes bytes of them."""
 
     envelopes: bytes
@@ -73,7 +73,7 @@ class SharedLayout(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     tree: str
     identity: str
     stamp: Stamp
-    told: ToldTree | ToldNtuple
+    told: SharedTree | SharedNtuple
 
     @classmethod
     def of(cls, name: str, described: Tree | Ntuple, identity: str, stamp: Stamp) -> SharedLayout:
@@ -82,7 +82,7 @@ class SharedLayout(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
         Raises:
             ValueError: that would be too much.
         """
-        told = ToldTree.of(described) if isinstance(described, Tree) else ToldNtuple(described.packed())
+        told = SharedTree.of(described) if isinstance(described, Tree) else SharedNtuple(described.packed())
         return cls(name, identity, stamp, told)
 
     @classmethod

@@ -3,7 +3,7 @@
 A `View` has the methods of a `Reader`. Names are looked up in this order: branches of the file; aliases; branches of
 friends, as `friend_branch` or `friend.branch`, and by their own name where one friend alone has it; defaults.
 
-An alias is an expression over all other columns. It is evaluated on a bite of events, whether the columns of these are
+An alias is an expression over all other columns. It is evaluated on a chunk of events, whether the columns of these are
 read, taken from a selection of entries, or held: who has them passes itself as `source`. What it reads is found by
 evaluating it over no events; this also tells its type.
 """
@@ -18,14 +18,14 @@ import awkward as ak
 import numpy as np
 
 from ..analysis.expressions import FUNCTIONS, Expression, nearest
-from ..dataset.shared_inputs import Default, Supply
+from ..dataset.shared_inputs import Default, SharedInputs
 from ..protocol.errors import AnalysisError, DatasetError
 from ..protocol.messages import File
 from .columns import Column, Flat, Jagged, offsets_of
 from .lazy_events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed, raised
-from .lazy_property import kept
+from .lazy_property import lazy_property
 from .reader import FileLayout, Place, Reader, ReaderCache, column_of
-from .storage.credentials import Wallet
+from .storage.credentials import CredentialSet
 from .storage.local import Range
 from .storage.sources import Traffic
 
@@ -43,7 +43,7 @@ class View:
     Args:
         reader: the file.
         friends: its friends, by name.
-        supply: the aliases and defaults of the dataset.
+        shared_inputs: the aliases and defaults of the dataset.
 
     Attributes:
         aliases: all that can be evaluated, the tree's own among them, by name.
@@ -54,12 +54,12 @@ class View:
         DatasetError: a friend has another number of entries, or a name means two things or nothing.
 
     Example:
-        >>> view = View(Reader("a.root"), {"bdt": Reader("scores.root")}, Supply(aliases={"ht": "ak.sum(Jet.pt, axis=1)"}))
+        >>> view = View(reader, {"bdt": scores}, SharedInputs(aliases={"ht": "ak.sum(Jet.pt, axis=1)"}))
         ...                                                                                      # doctest: +SKIP
         >>> view.read(["ht", "bdt_score"], 0, 1000)                                              # doctest: +SKIP
     """
 
-    def __init__(self, reader: Reader, friends: Mapping[str, Reader], supply: Supply) -> None:
+    def __init__(self, reader: Reader, friends: Mapping[str, Reader], shared_inputs: SharedInputs) -> None:
         self.reader = reader
         self.friends = dict(friends)
         self.path, self.tree, self.entries = reader.path, reader.tree, reader.entries
@@ -68,15 +68,15 @@ class View:
             self._check_friend(name, friend)
         self.defaults = {
             name: _Filling(default, self._lengths_of(name))
-            for name, default in supply.defaults.items()
+            for name, default in shared_inputs.defaults.items()
             if self._place(name) is None
         }
-        self.aliases = {name: Alias(name, Expression(text), self) for name, text in supply.aliases.items()}
+        self.aliases = {name: Alias(name, Expression(text), self) for name, text in shared_inputs.aliases.items()}
         self.aliases = {**self._tree_aliases(), **self.aliases}
-        for alias in supply.aliases:
+        for alias in shared_inputs.aliases:
             self._check_alias(alias)
 
-    @kept
+    @lazy_property
     def names(self) -> dict[str, None]:
         """All that `read` takes."""
         friends = dict.fromkeys(column for name, reader in self.friends.items() for column in reader.names)
@@ -205,7 +205,7 @@ class View:
         self.touched = set()
         return self.lazy.array(self, start, stop)
 
-    @kept
+    @lazy_property
     def lazy(self) -> LazyEvents:
         """As `Reader.lazy`."""
         own = self.reader.lazy
@@ -363,7 +363,7 @@ class Alias:
         """The columns that it reads, as far as evaluating it over no events tells."""
         return self._tried[1]
 
-    @kept
+    @lazy_property
     def _tried(self) -> tuple[Any, tuple[str, ...]]:
         nothing = _Nothing(self._view.lazy)
         with warnings.catch_warnings():
@@ -409,45 +409,52 @@ class Views:
     """The files of one query as its analysis sees them.
 
     Args:
-        supply: the aliases and defaults of the dataset.
+        shared_inputs: the aliases and defaults of the dataset.
         plain: the analysis reads the files by itself, and sees them as they are.
     """
 
-    def __init__(self, supply: Supply, plain: bool = False) -> None:
-        self._supply = supply
+    def __init__(self, shared_inputs: SharedInputs, plain: bool = False) -> None:
+        self._shared_inputs = shared_inputs
         self._plain = plain
         self._views: dict[tuple[str, str], View] = {}
 
     def get(
-        self, readers: ReaderCache, file: File, since: float = 0.0, identity: str = "", wallet: Wallet | None = None
+        self,
+        readers: ReaderCache,
+        file: File,
+        since: float = 0.0,
+        identity: str = "",
+        credential_set: CredentialSet | None = None,
     ) -> Reader | View:
         """The open file, or a view of it where there is more to see than its branches.
 
         Args:
-            readers, since, identity, wallet: as for `ReaderCache.get`; the identity is that of the view.
+            readers, since, identity, credential_set: as for `ReaderCache.get`; the identity is that of the view.
 
         Raises:
             DatasetError: as `ReaderCache.get` and `View`.
         """
-        readers.take_up(places(file, wallet))
+        readers.take_up(places(file, credential_set))
         own, *others = identities(identity, len(file.friends))
-        reader = readers.get(file.path, file.tree, since, own, wallet)
+        reader = readers.get(file.path, file.tree, since, own, credential_set)
         if self._is_plain(file, reader):
             return reader
         friends = {}
         for (name, friend), its in zip(file.friends.items(), others, strict=True):
             try:
-                friends[name] = readers.get(friend.path, friend.tree, since, its, wallet)
+                friends[name] = readers.get(friend.path, friend.tree, since, its, credential_set)
             except DatasetError as error:
                 raise DatasetError(f"{reader.path} has no friend {name}: {error}", transient=error.transient) from error
         return self._view(file, reader, friends)
 
-    def peek(self, readers: ReaderCache, file: File, wallet: Wallet | None = None) -> Reader | View | None:
+    def peek(
+        self, readers: ReaderCache, file: File, credential_set: CredentialSet | None = None
+    ) -> Reader | View | None:
         """As `get`, but None where anything is not open, or not as it should be: `get` says then what is wrong."""
-        reader = readers.peek(file.path, file.tree, wallet)
+        reader = readers.peek(file.path, file.tree, credential_set)
         if reader is None or self._is_plain(file, reader):
             return reader
-        found = {name: readers.peek(friend.path, friend.tree, wallet) for name, friend in file.friends.items()}
+        found = {name: readers.peek(friend.path, friend.tree, credential_set) for name, friend in file.friends.items()}
         friends = {name: friend for name, friend in found.items() if friend is not None}
         if len(friends) < len(found):
             return None
@@ -457,28 +464,28 @@ class Views:
             return None
 
     def _is_plain(self, file: File, reader: Reader) -> bool:
-        return self._plain or not (file.friends or self._supply.is_about_columns or reader.tree_aliases)
+        return self._plain or not (file.friends or self._shared_inputs.is_about_columns or reader.tree_aliases)
 
     def _view(self, file: File, reader: Reader, friends: Mapping[str, Reader]) -> View:
         key = (file.path, file.tree)
         view = self._views.pop(key, None)
         if view is None or view.reader is not reader or view.friends != friends:
-            view = View(reader, friends, self._supply)
+            view = View(reader, friends, self._shared_inputs)
         while len(self._views) >= MOST_VIEWS:
             del self._views[next(iter(self._views))]
         self._views[key] = view
         return view
 
 
-def places(file: File, wallet: Wallet | None) -> list[Place]:
+def places(file: File, credential_set: CredentialSet | None) -> list[Place]:
     """A file and its friends, as they are named where open ones are kept."""
-    friends = ((friend.path, friend.tree, wallet) for friend in file.friends.values())
-    return [(file.path, file.tree, wallet), *friends]
+    friends = ((friend.path, friend.tree, credential_set) for friend in file.friends.values())
+    return [(file.path, file.tree, credential_set), *friends]
 
 
-def drop(readers: ReaderCache, file: File, wallet: Wallet | None = None) -> None:
+def drop(readers: ReaderCache, file: File, credential_set: CredentialSet | None = None) -> None:
     """Close the readers of a file and its friends, as `ReaderCache.drop`."""
-    for place in places(file, wallet):
+    for place in places(file, credential_set):
         readers.drop(*place)
 
 

@@ -1,4 +1,4 @@
-"""The entrance: `connect`. Imports next to nothing, so that master and worker start while the session itself imports."""
+"""`connect`, the way in. Imports next to nothing, so that master and worker start while the session itself imports."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class ResultAccount(Account, frozen=True):
                     f"{lost.path} was not opened: how many of its entries max_entries would have used is not known. "
                     "Submit the whole dataset again"
                 )
-            if lost.supplied and (of is None or not of.supply):
+            if lost.supplied and (of is None or not of.shared_inputs):
                 raise DatasetError(
                     "the dataset has a mask, aliases or defaults, which are to hold for what is missing in it too: "
                     "account.failed_dataset(of=dataset)"

@@ -129,7 +129,7 @@ class Session:
         if not isinstance(seed, int) or not 0 <= seed <= MOST_SEED:
             raise ValueError(f"seed={seed!r}: it must be a whole number from 0 to 2**62")
         bounds = dataset.chunk if chunk is None else chunk_of(chunk, ValueError)
-        packed = pack(analysis, [*self._modules, *listed(modules)], dataset.supply)
+        packed = pack(analysis, [*self._modules, *listed(modules)], dataset.shared_inputs)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         # A file that is not there is an error of the data like any other: with "skip" its slot lists it as lost.
         expanded = dataset.expanded(partial(list_files, keep_missing=on_error == "skip"))
@@ -155,7 +155,7 @@ class Session:
                 chunk=bounds,
                 seed=seed,
             ),
-            [packed.blob, files, *expanded.supply, *secrets],
+            [packed.blob, files, *expanded.shared_inputs, *secrets],
             credentials,
         )
 

@@ -1,4 +1,4 @@
-"""The surroundings of simulated machines: virtual time, what is written down, and file servers with their files."""
+"""The environment of simulated machines: virtual time, what is written down, and file servers with their files."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Server:
         self.bandwidth = bandwidth
         self._demand = 0.0
         self._readers = 0
-        self._pace = 1.0
+        self._throughput = 1.0
         self._time = self._anchor = 0.0
         self._due: list[tuple[float, int, Callable[[Any], None], Any]] = []
         self._numbers = count()
@@ -87,7 +87,7 @@ class Server:
 
     def time(self) -> float:
         """What this server's clock says now."""
-        return self._time + (self.clock.now - self._anchor) * self._pace
+        return self._time + (self.clock.now - self._anchor) * self._throughput
 
     def at(self, time: float, act: Callable[[Any], None], argument: Any) -> None:
         """Call `act(argument)` when the server's clock says `time`."""
@@ -100,15 +100,15 @@ class Server:
         self._time, self._anchor = self.time(), self.clock.now
         self._readers += readers
         self._demand = self._demand + change if self._readers else 0.0
-        pace = 1.0 if self._demand <= self.bandwidth else self.bandwidth / self._demand
-        if pace != self._pace:
-            self._pace = pace
+        throughput = 1.0 if self._demand <= self.bandwidth else self.bandwidth / self._demand
+        if throughput != self._throughput:
+            self._throughput = throughput
             self._schedule()
 
     def _schedule(self) -> None:
         self._plan += 1
         if self._due:
-            delay = max(0.0, self._due[0][0] - self.time()) / self._pace
+            delay = max(0.0, self._due[0][0] - self.time()) / self._throughput
             self.clock.at(self.clock.now + delay, self._next, self._plan)
 
     def _next(self, plan: int) -> None:

@@ -1,8 +1,8 @@
 """Simulated machines: the workers of a simulation and their slots, in virtual time.
 
-They keep to the protocol as the real ones do (`worker.agent.core`, `worker.slot.process`): a slot works in bites and looks
+They keep to the protocol as the real ones do (`worker.agent.core`, `worker.slot.process`): a slot works in chunks and looks
 at its messages between them, an agent commits what has been finished after an interval that doubles. A packet is not
-simulated bite by bite: its slot computes when it will be at the next entry where something happens, a *milestone*, and
+simulated chunk by chunk: its slot computes when it will be at the next entry where something happens, a *milestone*, and
 anything that changes its speed meanwhile makes it compute that anew.
 """
 
@@ -20,7 +20,7 @@ from .profiles import Group
 
 PYTHON = "3.11"
 """What simulated peers say they run; nothing depends on it."""
-BITE_SECONDS = 0.1
+CHUNK_SECONDS = 0.1
 REPORT_INTERVAL = 0.25
 REPORTS = 8
 FIRST_INTERVAL = 0.02
@@ -47,12 +47,12 @@ class Slot:
         self._file: SimulatedFile | None = None
         self._letters: list[Message] = []
         self._rate = 0.0
-        self._bite = 1
+        self._chunk = 1
         self._began: float | None = None
         self._interval = REPORT_INTERVAL
         self._anchor = self._anchor_time = 0.0
         self._milestone = 0
-        self._packet = self._plan = self._pace = 0
+        self._packet = self._plan = self._throughput = 0
         self._timed = False
         self._stalled: Callable[[int], None] | None = None
         self._idle_since = worker.clock.now
@@ -69,7 +69,7 @@ class Slot:
             self._next()
 
     def tell(self, letter: Message) -> None:
-        """A `Truncate` or `Revoke` has come: the slot looks at it when its bite is over."""
+        """A `Truncate` or `Revoke` has come: the slot looks at it when its chunk is over."""
         self._letters.append(letter)
         if self.lease is None:
             self._read_letters()
@@ -82,7 +82,7 @@ class Slot:
             self._move()
             old, new = self._rate * self.factor, self._rate * factor
             self.factor = factor
-            self._pace += 1
+            self._throughput += 1
             self._demand(new - old)
             self._time()
             self._aim()
@@ -142,7 +142,7 @@ class Slot:
             self.stop = file.first_packet(lease.stop)
             worker.tell(messages.Opened(lease.query, lease.lease, file.entries, self.stop, file.clusters()))
         self._rate = worker.rate(file)
-        self._bite = max(1, int(self._rate * BITE_SECONDS))
+        self._chunk = max(1, int(self._rate * CHUNK_SECONDS))
         self._began = self._anchor_time = clock.now
         self._timed = False
         self._interval = max(REPORT_INTERVAL, lease.seconds / REPORTS)
@@ -165,34 +165,36 @@ class Slot:
             self.worker.clock.at(max(self.worker.clock.now, self._began + lease.seconds), self._overtime, self._packet)
 
     def _overtime(self, packet: int) -> None:
-        """The time of the packet is over: stop after this bite, and let others have the rest."""
+        """The time of the packet is over: stop after this chunk, and let others have the rest."""
         if packet == self._packet and self._began is not None:
-            self.stop = min(self.stop, self._bite_end())
+            self.stop = min(self.stop, self._chunk_end())
             self._aim()
 
-    def _plan_report(self, bites: int) -> None:
-        """After `bites` bites: say where the slot is at the end of the bite in which the next report is due."""
+    def _plan_report(self, chunks: int) -> None:
+        """After `chunks` chunks: say where the slot is at the end of the chunk in which the next report is due."""
         rate, file, clock = self._rate * self.factor, self._file, self.worker.clock
         if rate == 0.0 or file is None:
             clock.at(clock.now + self._interval, self._report, (self._packet, -1, 0))
             return
-        next_ = bites + max(1, ceil(self._interval * rate / self._bite - 1e-9))
-        entry = self.start + next_ * self._bite
+        next_ = chunks + max(1, ceil(self._interval * rate / self._chunk - 1e-9))
+        entry = self.start + next_ * self._chunk
         if entry < self.stop:
             time = self._anchor_time + (entry - self._anchor) / rate
-            (clock if file.server is None else file.server).at(time, self._report, (self._packet, self._pace, next_))
+            (clock if file.server is None else file.server).at(
+                time, self._report, (self._packet, self._throughput, next_)
+            )
 
     def _report(self, what: tuple[int, int, int]) -> None:
-        packet, pace, bites = what
+        packet, throughput, chunks = what
         lease = self.lease
         if packet != self._packet or lease is None:
             return
-        if pace != self._pace:  # it did not go as planned
-            bites = self._bites()
-        entry = self.start + bites * self._bite
+        if throughput != self._throughput:  # it did not go as planned
+            chunks = self._chunks()
+        entry = self.start + chunks * self._chunk
         if self.factor and entry < self.stop:
             self.worker.tell(messages.Reached(lease.query, lease.lease, entry))
-        self._plan_report(bites)
+        self._plan_report(chunks)
 
     def _position(self) -> float:
         """Entries before this one are processed, as near as a float tells."""
@@ -206,19 +208,19 @@ class Slot:
         if self._file is not None and self._file.server is not None:
             self._anchor_time = self._file.server.time()
 
-    def _bites(self) -> int:
-        """Bites of this packet that are over."""
+    def _chunks(self) -> int:
+        """Chunks of this packet that are over."""
         # A position computed from times may be a hair's breadth before the boundary where the slot is.
-        return int((self._position() - self.start) / self._bite + 1e-6)
+        return int((self._position() - self.start) / self._chunk + 1e-6)
 
-    def _bite_end(self) -> int:
-        """Where the bite at hand ends."""
-        return self.start + (self._bites() + 1) * self._bite
+    def _chunk_end(self) -> int:
+        """Where the chunk at hand ends."""
+        return self.start + (self._chunks() + 1) * self._chunk
 
     def _aim(self) -> None:
-        """Compute when the slot is at the next entry where something happens: its stop, or the end of a bite."""
+        """Compute when the slot is at the next entry where something happens: its stop, or the end of a chunk."""
         self._plan += 1
-        self._milestone = min(self.stop, self._bite_end()) if self._letters else self.stop
+        self._milestone = min(self.stop, self._chunk_end()) if self._letters else self.stop
         rate = self._rate * self.factor
         if rate == 0.0 or self._file is None:
             return
@@ -287,7 +289,7 @@ class Slot:
     # --- letters --------------------------------------------------------------------------------------------------
 
     def _read_letters(self) -> bool:
-        """Look at what has come: between two bites, or while there is nothing to do. Whether the lease at hand is dead."""
+        """Look at what has come: between two chunks, or while there is nothing to do. Whether the lease at hand is dead."""
         letters, self._letters = self._letters, []
         at_work = self.lease is not None
         for letter in letters:

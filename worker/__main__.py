@@ -10,13 +10,13 @@ import logging
 import sys
 from pathlib import Path
 
-from .agent.forkserver_client import Cradle
+from .agent.forkserver_client import ForkserverClient
 
 
 def main() -> None:
     """Work for the session's master."""
-    cradle = Cradle(alone=True)
-    # Imported while the nursery warms up.
+    forkserver = ForkserverClient(alone=True)
+    # Imported while the forkserver warms up.
     from ..protocol.connection import load_connection
     from .agent.serve import Worker
     from .allocation.cores import usable_cores
@@ -27,7 +27,9 @@ def main() -> None:
     with contextlib.suppress(ProcessLookupError):  # the session was gone before we started
         # Without grace: a session that closes waits for nothing.
         log = Path(sys.argv[4])
-        Worker(connection, slots, name="local", patience=60.0, owner=owner, cradle=cradle, grace=0.0, log=log).run()
+        Worker(
+            connection, slots, name="local", patience=60.0, owner=owner, forkserver=forkserver, grace=0.0, log=log
+        ).run()
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""The nursery: a warm process that forks slots.
+"""The forkserver: a warm process that forks slots.
 
-Importing numba, awkward and uproot and compiling a first function costs a process more than a second. The nursery pays
+Importing numba, awkward and uproot and compiling a first function costs a process more than a second. The forkserver pays
 once; a slot is then a fork of it, there in milliseconds, sharing its memory. It is single-threaded and never touches
 XRootD, since neither threads nor XRootD survive a fork.
 
 It is a child of the agent and speaks over a socket pair, one packet a message:
 
-    to the nursery   fork SLOT NUMBER | kill SLOT     NUMBER is of this process: slots are replaced, and never the same
+    to the forkserver   fork SLOT NUMBER | kill SLOT     NUMBER is of this process: slots are replaced, and never the same
     from it          warm | exited SLOT STATUS        STATUS as of `os.waitpid`
 
 It ends when the agent ends, however the agent ends, with the slots and all that they have started; the kernel ends the slots
-when the nursery is killed (PR_SET_PDEATHSIG), and what they have started is the agent's to end (see
+when the forkserver is killed (PR_SET_PDEATHSIG), and what they have started is the agent's to end (see
 `worker.slot.process_family`): no process is left behind, not even one in an endless loop.
 """
 
@@ -52,11 +52,11 @@ def main() -> None:
     family.take_orphans_in()
     family.outlive_parent()
     link.send(b"warm")
-    Nursery(link, lambda index, number: slot.main(index, number, *places)).run()
+    Forkserver(link, lambda index, number: slot.main(index, number, *places)).run()
     os._exit(0)  # to take all that is imported down takes a while
 
 
-class Nursery:
+class Forkserver:
     """Forks slots on request and reports their ends.
 
     Args:
@@ -100,11 +100,11 @@ class Nursery:
                     return
 
     def _fork(self, index: int, number: int) -> None:
-        nursery = os.getpid()
+        forkserver = os.getpid()
         pid = os.fork()
         if pid == 0:
             try:
-                family.die_with_parent(nursery)
+                family.die_with_parent(forkserver)
                 os.setsid()  # a signal to its group reaches what the slot has started, and nobody else
                 family.take_orphans_in()
                 signal.set_wakeup_fd(-1)

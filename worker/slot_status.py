@@ -1,8 +1,8 @@
-"""The board: what each slot is at, in memory that the slots and their agent share.
+"""The slot status: what each slot is at, in memory that the slots and their agent share.
 
-A slot writes the bite that it begins into its row, and what it is doing, and a kernel the entry that it is at. Nobody has
-to ask: the row is there when the slot is in an endless loop, and after it has been killed. The other way round the agent
-writes how small the slot's bites are to be, and whether it is to make room for a fresh process.
+A slot writes the chunk that it begins into its status, and what it is doing, and a kernel the entry that it is at. Nobody
+has to ask: the status is there when the slot is in an endless loop, and after it has been killed. The other way round the
+agent writes how small the slot's chunks are to be, and whether it is to make room for a fresh process.
 
 It is a mapped file in the agent's private folder, written in full at the start: a page that a full disk has no room for
 would end whoever touches it.
@@ -32,7 +32,7 @@ COMPACTING = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Bite:
+class AtWork:
     """What a slot is at.
 
     Attributes:
@@ -52,8 +52,8 @@ class Bite:
     since: float = 0.0
 
 
-class Board:
-    """The rows of all slots, as the agent sees them.
+class SlotStatuses:
+    """The statuses of all slots, as the agent sees them.
 
     Args:
         path: the file, which is made.
@@ -61,14 +61,14 @@ class Board:
 
     Example:
         >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "board"
-        >>> board, row = Board(path, slots=4), Row.on_board(path, 3)
-        >>> row.begin("q1", 7, 1000, 2000)
-        >>> row.at[0] = 5
-        >>> board.bite(3).start, board.bite(3).stop
+        >>> path = Path(tempfile.mkdtemp()) / "statuses"
+        >>> statuses, status = SlotStatuses(path, slots=4), SlotStatus.of_slot(path, 3)
+        >>> status.begin("q1", 7, 1000, 2000)
+        >>> status.at[0] = 5
+        >>> statuses.at_work(3).start, statuses.at_work(3).stop
         (1005, 1006)
-        >>> row.end()
-        >>> board.bite(3) is None
+        >>> status.end()
+        >>> statuses.at_work(3) is None
         True
     """
 
@@ -84,7 +84,7 @@ class Board:
         """The slot's process, 0 while it is not up."""
         return int(_number.unpack_from(self._memory, slot * ROW + _PID)[0])
 
-    def bite(self, slot: int) -> Bite | None:
+    def at_work(self, slot: int) -> AtWork | None:
         """What the slot is at, or was when it ended: the one entry where that is known. None if it was at nothing."""
         lease, start, stop, began, name = _work.unpack_from(self._memory, slot * ROW + _WORK)
         query = name.rstrip(b"\0").decode(errors="replace")
@@ -94,22 +94,22 @@ class Board:
         if 0 <= at < stop - start:
             start, stop = start + at, start + at + 1
         doing, since = _doing.unpack_from(self._memory, slot * ROW + _DOING)
-        return Bite(query, lease, start, stop, began, _activities[doing], since)
+        return AtWork(query, lease, start, stop, began, _activities[doing], since)
 
     def order(self, slot: int, halvings: int, retire: bool) -> None:
-        """Have the slot halve its bites so many times, or hand over what it has done and make room."""
+        """Have the slot halve its chunks so many times, or hand over what it has done and make room."""
         _orders.pack_into(self._memory, slot * ROW + _ORDERS, halvings, retire)
 
 
-class Row:
-    """A slot's own row.
+class SlotStatus:
+    """A slot's own status.
 
     Args:
-        memory: a row, or the whole board.
-        slot: which row of it.
+        memory: a status, or the whole statuses.
+        slot: which status of it.
 
     Attributes:
-        at: one number, for a task to keep the index of the entry at work in, counted from the bite's first; -1: unknown.
+        at: one number, for a task to keep the index of the entry at work in, counted from the chunk's first; -1: unknown.
     """
 
     def __init__(self, memory: bytearray | mmap.mmap, slot: int = 0) -> None:
@@ -118,8 +118,8 @@ class Row:
         self.at = memoryview(memory)[self._offset + _AT : self._offset + _AT + 8].cast("q")
 
     @classmethod
-    def on_board(cls, path: Path, slot: int) -> Row:
-        """A row of the board that an agent has made."""
+    def of_slot(cls, path: Path, slot: int) -> SlotStatus:
+        """A status of the slot status that an agent has made."""
         return cls(_mapped(path), slot)
 
     def introduce(self, pid: int) -> None:
@@ -141,7 +141,7 @@ class Row:
 
     @property
     def halvings(self) -> int:
-        """How often the slot is to halve its bites."""
+        """How often the slot is to halve its chunks."""
         return int(_orders.unpack_from(self._memory, self._offset + _ORDERS)[0])
 
     @property

@@ -23,7 +23,7 @@ _ANYBODY = ("unix", "host")
 """Ways to log in that prove nothing, and are offered by servers that want no proof."""
 
 
-class Wallet:
+class CredentialSet:
     """The credentials of one query, where the XRootD client finds them.
 
     Attributes:
@@ -72,27 +72,27 @@ class _Wearer:
         self.wearing = 0
         self.keytab: bytes | None = None
         self._own: dict[str, str | None] = {}
-        self._worn: Wallet | None = None
+        self._worn: CredentialSet | None = None
 
-    def suits(self, wallet: Wallet | None) -> bool:
+    def suits(self, credential_set: CredentialSet | None) -> bool:
         """Whether it may be worn now: others may be connecting with it, but not with another one."""
-        return wallet is self._worn or not self.wearing
+        return credential_set is self._worn or not self.wearing
 
-    def wear(self, wallet: Wallet | None) -> None:
+    def wear(self, credential_set: CredentialSet | None) -> None:
         """Have new connections opened with the credentials of a query, or with those of this process."""
         if self.keytab is None:
-            self.keytab = self.own_keytab if wallet is None else wallet.keytab
-        if wallet is self._worn:
+            self.keytab = self.own_keytab if credential_set is None else credential_set.keytab
+        if credential_set is self._worn:
             return
         if self._worn is None:
             self._own = {name: os.environ.get(name) for name in VARIABLES}
         for name in VARIABLES:
-            value = self._own[name] if wallet is None else wallet.variables.get(name)
+            value = self._own[name] if credential_set is None else credential_set.variables.get(name)
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        self._worn = wallet
+        self._worn = credential_set
 
     @property
     def environment(self) -> dict[str, str]:
@@ -111,53 +111,53 @@ class _Wearer:
 
 
 _wearer = _Wearer()
-_wallets: dict[str, Wallet] = {}
+_credential_sets: dict[str, CredentialSet] = {}
 """By their tags. They are kept, because the client remembers a proxy by the name of its file."""
 
 
-def wallet_of(packed: Buffer) -> Wallet:
-    """The wallet for credentials that came with a query: always the same one for the same.
+def credential_set_of(packed: Buffer) -> CredentialSet:
+    """The credential set for credentials that came with a query: always the same one for the same.
 
     Raises:
         msgspec.MsgspecError: they are no credentials.
     """
     tag = hashlib.sha256(packed).hexdigest()[:16]
-    if tag not in _wallets:
-        _wallets[tag] = Wallet(Credentials.unpack(packed), tag)
-    return _wallets[tag]
+    if tag not in _credential_sets:
+        _credential_sets[tag] = CredentialSet(Credentials.unpack(packed), tag)
+    return _credential_sets[tag]
 
 
 @contextmanager
-def wearing(wallet: Wallet | None) -> Iterator[Callable[[str], str]]:
+def wearing(credential_set: CredentialSet | None) -> Iterator[Callable[[str], str]]:
     """Open connections in here, to what the address of a file becomes. None: with the credentials of this process.
 
     Who has other credentials waits until nobody is in here any more.
     """
     with _wearer.free:
-        _wearer.free.wait_for(lambda: _wearer.suits(wallet))
-        _wearer.wear(wallet)
+        _wearer.free.wait_for(lambda: _wearer.suits(credential_set))
+        _wearer.wear(credential_set)
         _wearer.wearing += 1
     try:
-        yield str if wallet is None else wallet.address
+        yield str if credential_set is None else credential_set.address
     finally:
         with _wearer.free:
             _wearer.wearing -= 1
             _wearer.free.notify_all()
 
 
-def fits(wallet: Wallet | None) -> bool:
+def fits(credential_set: CredentialSet | None) -> bool:
     """Whether this process can show these, and no others: the XRootD client looks for a keytab once, and keeps what it
     finds. It shows it whenever it may, unless a query brings something else.
     """
-    if wallet is None:
+    if credential_set is None:
         return _wearer.keytab in (None, _wearer.own_keytab)
-    return not wallet.keytab or _wearer.keytab in (None, wallet.keytab)
+    return not credential_set.keytab or _wearer.keytab in (None, credential_set.keytab)
 
 
-def shown(wallet: Wallet | None) -> str:
+def shown(credential_set: CredentialSet | None) -> str:
     """What a server was shown, in words that tell no secret."""
-    if wallet is not None:
-        return wallet.text
+    if credential_set is not None:
+        return credential_set.text
     token, proxy, keytab = found(_wearer.environment)
     kinds = [describe_token(token) if isinstance(token, str) else f"the token {token}"] if token else []
     kinds += [f"the proxy {proxy}"] if proxy else []

@@ -20,7 +20,7 @@ from fsspec.implementations.cached import CachingFileSystem
 from uproot.source.chunk import Chunk, Source
 from uproot.source.fsspec import FSSpecSource
 
-from .credentials import Wallet, shown
+from .credentials import CredentialSet, shown
 from .local import LocalSource, Range
 from .xrootd import SETTINGS, ServerError, XRootDSource
 
@@ -209,10 +209,15 @@ class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
     """
 
     def __init__(
-        self, file_path: str, wallet: Wallet | None = None, timeout: float = 30.0, ends: bool = True, **options: Any
+        self,
+        file_path: str,
+        credential_set: CredentialSet | None = None,
+        timeout: float = 30.0,
+        ends: bool = True,
+        **options: Any,
     ) -> None:
-        options |= _web_options(file_path, timeout, wallet) if file_path.lower().startswith("http") else {}
-        self._wallet = wallet
+        options |= _web_options(file_path, timeout, credential_set) if file_path.lower().startswith("http") else {}
+        self._credential_set = credential_set
         try:
             super().__init__(file_path, **options)
         except (ImportError, ValueError) as error:  # so does fsspec say that it knows no such thing
@@ -260,7 +265,7 @@ class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
             says = f"says {status} {getattr(error, 'message', '')}".rstrip()
             if status not in (401, 403):
                 raise ServerError(f"{self.server} {says}", transient=status >= 500 or status in (408, 429)) from error
-            reader = "anybody" if self._wallet is None else shown(self._wallet)
+            reader = "anybody" if self._credential_set is None else shown(self._credential_set)
             raise ServerError(f"{self.server} does not let {reader} read it: it {says}", transient=False) from error
 
 
@@ -272,14 +277,14 @@ class HTTPAhead(FSSpecAhead):
     """http:// and https://, whose servers are not asked for the size of a file."""
 
 
-def _web_options(path: str, timeout: float, wallet: Wallet | None) -> dict[str, Any]:
+def _web_options(path: str, timeout: float, credential_set: CredentialSet | None) -> dict[str, Any]:
     """What fsspec's client of web servers is told. A token is for no connection that others can read."""
     import aiohttp
 
     silence = aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, CONNECT_SECONDS), sock_read=timeout)
     options: dict[str, Any] = {"client_kwargs": {"timeout": silence}}
-    if wallet is not None and wallet.token and path.lower().startswith("https://"):
-        options |= {"headers": {"Authorization": f"Bearer {wallet.token}"}, "skip_instance_cache": True}
+    if credential_set is not None and credential_set.token and path.lower().startswith("https://"):
+        options |= {"headers": {"Authorization": f"Bearer {credential_set.token}"}, "skip_instance_cache": True}
     return options
 
 

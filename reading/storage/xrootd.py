@@ -24,7 +24,7 @@ from typing import Any
 from uproot.source.chunk import Chunk, Source
 
 from ...protocol.connection import PROXY_PREFIX
-from .credentials import Wallet, shown, wearing
+from .credentials import CredentialSet, shown, wearing
 
 Range = tuple[int, int]
 """First byte and byte after the last, of a file."""
@@ -191,7 +191,7 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
     Args:
         file_path: its address.
         timeout: seconds that the server may take to answer one request, besides the time that its bytes take.
-        wallet: what to show to servers; by default what the client finds in the environment.
+        credential_set: what to show to servers; by default what the client finds in the environment.
         ends: read both ends of the file at once, where its metadata are.
 
     Attributes:
@@ -206,11 +206,16 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
     """
 
     def __init__(
-        self, file_path: str, timeout: float = 30.0, wallet: Wallet | None = None, ends: bool = True, **options: Any
+        self,
+        file_path: str,
+        timeout: float = 30.0,
+        credential_set: CredentialSet | None = None,
+        ends: bool = True,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.stamp: tuple[int, int] | None = None
-        self._file_path, self.timeout, self._wallet = file_path, max(1, round(timeout)), wallet
+        self._file_path, self.timeout, self._credential_set = file_path, max(1, round(timeout)), credential_set
         self._address = through_proxy(file_path, os.environ.get(PROXY_PREFIX, ""))
         self.waited = 0.0
         self.server = _host(client().URL(self._address))
@@ -285,7 +290,7 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
 
     def _open(self) -> None:
         answer = Answer(self.timeout)
-        with wearing(self._wallet) as address:
+        with wearing(self._credential_set) as address:
             flags = client().flags.OpenFlags
             self.check(self.file.open(address(self._address), flags.READ, timeout=self.timeout, callback=answer))
             answer.wait()
@@ -294,7 +299,7 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
 
     def is_current(self) -> bool:
         """Whether the server has a file of the same size and time under this name; asks it, which takes a round trip."""
-        with wearing(self._wallet) as address:
+        with wearing(self._credential_set) as address:
             url = client().URL(address(self._address))
             status, info = client().FileSystem(str(url)).stat(url.path_with_params, self.timeout)
         return not status.error and (info.size, info.modtime) == self.stamp
@@ -314,11 +319,11 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
         if status.code == _EXPIRED:
             raise ServerError(f"the server does not answer ({who} {said})", transient=True)
         if status.code == _AUTHENTICATION or number == _NOT_LOGGED_IN:
-            words = f"{who} does not accept {shown(self._wallet)}: {said}"
+            words = f"{who} does not accept {shown(self._credential_set)}: {said}"
         elif status.code in _SOCKETS:
             words = f"{who} cannot be reached: {said}"
         elif number == _FORBIDDEN:
-            words = f"{who} does not let {shown(self._wallet)} read it: {said}"
+            words = f"{who} does not let {shown(self._credential_set)} read it: {said}"
         else:
             words = f"XRootD says: {said} ({who})"
         final = status.code in (_AUTHENTICATION, _TLS) or number in _FINAL

@@ -25,7 +25,7 @@ __all__ = ["Baskets", "IrregularError"]
 MOST_BASKET = 1 << 30
 """Bytes of a basket: ROOT has no larger ones."""
 
-Held = tuple[int, Values]
+CachedRange = tuple[int, Values]
 """The basket of a branch that was read last, by its number: a next read often starts within it."""
 
 Wanted: TypeAlias = list[tuple[Branch, range]]
@@ -59,7 +59,7 @@ class Baskets:
         self._branches: dict[str, Branch | None] = {
             name: branch for name, branch in (known or {}).items() if branch is not None
         }
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, CachedRange] = {}
         self._lists: dict[Counted, Lists] = {}
         self._ranges: Sequence[Range] = ()
         self._counters = {branch.counter for branch in self._branches.values() if branch is not None and branch.counter}

@@ -289,7 +289,7 @@ SCRIPT = """
 
     def named(cycles):
         import tools.seven, lone
-        return {"sum": float(tools.seven.value + lone.value), "bites": 1.0}
+        return {"sum": float(tools.seven.value + lone.value), "chunks": 1.0}
 
     lib = Path(__file__).parent.parent / "lib"
     with em.connect(slots=2, modules=[lib / "tools"]) as session:
@@ -298,7 +298,7 @@ SCRIPT = """
         said["own class"] = [isinstance(result["points"], helpers.Point), result["points"].x]
         said["columnar"] = result["sum"]
         result = session.process(cycles, named, modules=str(lib / "lone.py")).result(60)
-        said["named"] = result["sum"] / result["bites"]
+        said["named"] = result["sum"] / result["chunks"]
         items = em.items([helpers.Point(3), helpers.Point(4)])
         result = session.process(items, lambda item: {"n": int(isinstance(item, helpers.Point))}).result(60)
         said["items"] = result["n"]

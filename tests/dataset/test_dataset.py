@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from eventmill.dataset.dataset import Dataset
 from eventmill.dataset.masks import Mask
-from eventmill.dataset.shared_inputs import Supply
+from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.protocol.errors import DatasetError
 from eventmill.protocol.messages import File
 from hypothesis import given
@@ -324,12 +324,14 @@ def test_steps_and_an_entry_list_must_both_allow_an_entry() -> None:
 def test_a_mask_is_a_file_or_what_is_in_it(tmp_path: Path) -> None:
     golden = tmp_path / "golden.json"
     golden.write_text('{"194050": [[1, 113], [114, 120]], "1": [[5, 5]]}')
-    (packed,) = Dataset("a.root", mask=golden).supply
-    assert (packed,) == Dataset("a.root", mask={194050: [(1, 120)], "1": [[5, 5]]}).supply
-    assert Mask.unpack(Supply.unpack(packed).mask).branches == ("run", "luminosityBlock")
-    (packed,) = Dataset("*.root", mask=golden, mask_branches=("r", "ls")).expanded(lambda path: ["a.root"]).supply
-    assert Mask.unpack(Supply.unpack(packed).mask).branches == ("r", "ls")
-    assert Dataset("a.root").supply == ()
+    (packed,) = Dataset("a.root", mask=golden).shared_inputs
+    assert (packed,) == Dataset("a.root", mask={194050: [(1, 120)], "1": [[5, 5]]}).shared_inputs
+    assert Mask.unpack(SharedInputs.unpack(packed).mask).branches == ("run", "luminosityBlock")
+    (packed,) = (
+        Dataset("*.root", mask=golden, mask_branches=("r", "ls")).expanded(lambda path: ["a.root"]).shared_inputs
+    )
+    assert Mask.unpack(SharedInputs.unpack(packed).mask).branches == ("r", "ls")
+    assert Dataset("a.root").shared_inputs == ()
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def total(dataset: em.Dataset, analysis: Any, cache: Path, pieces: list[tuple[in
     (file,) = dataset.files
     task = task_over(file.kind, analysis, cache)
     for start, stop in pieces:
-        task.run(source_without_file(file, *dataset.supply or (b"",)), file, start, stop)
+        task.run(source_without_file(file, *dataset.shared_inputs or (b"",)), file, start, stop)
         added.add(task.take())
     return decode(added.partial())
 
@@ -281,15 +281,15 @@ def test_only_the_items_at_hand_are_unpickled() -> None:
 
 
 def test_a_slot_takes_the_first_item_alone_and_makes_its_source_once(cache: Path) -> None:
-    """One item may take a minute, and until a bite is over a slot hears nothing."""
+    """One item may take a minute, and until a chunk is over a slot hears nothing."""
     dataset = em.items(["a", "b"])
-    running = Running(Setup("1", "columnar", ""), b"", *dataset.supply)
+    running = Running(Setup("1", "columnar", ""), b"", *dataset.shared_inputs)
     lease = Lease(lease=1, query="1", slot=0, file=dataset.files[0], start=0, stop=2, seconds=1.0)
     with zmq.Context.instance().socket(zmq.DEALER) as socket:
         slot = SlotProcess(0, socket, cache)
         source = slot._source(running, lease)
         assert slot._source(running, lease) is source and source.events(0, 1) == ["a"]
-    assert running.bites.next(100) == 1
+    assert running.chunks.next(100) == 1
 
 
 def test_an_error_names_the_item(cache: Path) -> None:
@@ -299,7 +299,7 @@ def test_an_error_names_the_item(cache: Path) -> None:
     dataset = em.items([1, 2, 0, 4])
     task = task_over("items", inverse, cache)
     with pytest.raises(ZeroDivisionError):
-        task.run(ItemSource(*dataset.supply), dataset.files[0], 0, 4)
+        task.run(ItemSource(*dataset.shared_inputs), dataset.files[0], 0, 4)
     assert task.entry == 2
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from eventmill.packetizer.faults import FIRST_PAUSE, LEAST_NARROWING, PROOF, TRIES, Kills, Retries, Suspect
+from eventmill.packetizer.faults import FIRST_PAUSE, LEAST_NARROWING, PROOF, TRIES, Quarantine, Retries, Suspect
 from eventmill.protocol import messages as m
 from fleet import FakeWorker, World
 from hypothesis import given
@@ -22,13 +22,13 @@ def world(lengths: list[int], workers: int = 1, slots: int = 1) -> World:
 # --- slots that go down -----------------------------------------------------------------------------------------------
 
 
-def bites(lease: m.Lease, stop: int, usual: int) -> list[tuple[int, int]]:
-    size = min(usual, lease.bite or usual)
+def chunks(lease: m.Lease, stop: int, usual: int) -> list[tuple[int, int]]:
+    size = min(usual, lease.chunk or usual)
     return [(at, min(at + size, stop)) for at in range(lease.start, stop, size)]
 
 
 def work_or_die(made: World, worker: FakeWorker, deadly: set[int], usual: int) -> bool:
-    """A slot processes its next lease in bites; false when one of them has a deadly entry in it."""
+    """A slot processes its next lease in chunks; false when one of them has a deadly entry in it."""
     lease = worker.queues[0][0]
     stop = min(lease.stop, made.lengths[lease.file.path])
     if lease.opening:
@@ -37,7 +37,7 @@ def work_or_die(made: World, worker: FakeWorker, deadly: set[int], usual: int) -
         )
     if lease.apart and worker.waiting:
         made.commit(worker)
-    for start, end in bites(lease, stop, usual):
+    for start, end in chunks(lease, stop, usual):
         if deadly & set(range(start, end)):
             keys = [m.LeaseKey(it.query, it.lease) for it in worker.queues[0]]
             keys += [m.LeaseKey(it.query, it.lease) for it, _, _ in worker.waiting]
@@ -90,11 +90,11 @@ def test_by_default_the_query_fails_and_names_the_event() -> None:
 
 @given(st.data())
 def test_suspicion_narrows_to_the_culprit_and_spares_everybody_else(data: st.DataObject) -> None:
-    """Whatever the sizes of bites, and whatever each of them costs, only the deadly entry is ever blamed."""
+    """Whatever the sizes of chunks, and whatever each of them costs, only the deadly entry is ever blamed."""
     length = data.draw(st.integers(1, 10**6))
     deadly = data.draw(st.integers(0, length - 1))
     overhead = data.draw(st.sampled_from([0.0, 0.1, 0.4, 30.0]))
-    kills, span = Kills(), (0, length)
+    kills, span = Quarantine(), (0, length)
     for _ in range(10):
         blamed = kills.add(0, span)
         if blamed is not None:
@@ -102,36 +102,36 @@ def test_suspicion_narrows_to_the_culprit_and_spares_everybody_else(data: st.Dat
             return
         found = kills.suspect(0, 0, length, overhead)
         assert found is not None and found.start <= deadly < found.stop
-        start = found.start + (deadly - found.start) // found.bite * found.bite
-        span = (start, min(start + found.bite, found.stop))
+        start = found.start + (deadly - found.start) // found.chunk * found.chunk
+        span = (start, min(start + found.chunk, found.stop))
     raise AssertionError("not found")
 
 
 def test_what_was_done_in_the_end_is_not_suspected_any_more() -> None:
-    kills = Kills()
+    kills = Quarantine()
     assert kills.add(0, (100, 200)) is None
     kills.clear(0, 100, 150)
-    assert kills.suspect(0, 0, 1000) == Suspect(150, 200, bite=2)
+    assert kills.suspect(0, 0, 1000) == Suspect(150, 200, chunk=2)
     kills.clear(0, 120, 300)
     assert kills.suspect(0, 0, 1000) is None
 
 
 def test_suspects_are_divided_once_and_not_anew_as_they_become_fewer() -> None:
-    kills = Kills()
+    kills = Quarantine()
     kills.add(0, (0, 64_000))
     kills.clear(0, 0, 10_000)
     kills.clear(0, 20_000, 63_000)
-    assert kills.suspect(0, 0, 64_000) == Suspect(10_000, 20_000, bite=1000)
-    assert kills.suspect(0, 12_345, 12_400) == Suspect(12_345, 12_400, bite=1000)
-    assert kills.suspect(0, 20_000, 64_000) == Suspect(63_000, 64_000, bite=1000)
+    assert kills.suspect(0, 0, 64_000) == Suspect(10_000, 20_000, chunk=1000)
+    assert kills.suspect(0, 12_345, 12_400) == Suspect(12_345, 12_400, chunk=1000)
+    assert kills.suspect(0, 20_000, 64_000) == Suspect(63_000, 64_000, chunk=1000)
 
 
-@pytest.mark.parametrize(("overhead", "bites"), [(0.0, 64), (0.1, 64), (0.5, 16), (10.0, LEAST_NARROWING)])
-def test_dear_bites_are_few(overhead: float, bites: int) -> None:
+@pytest.mark.parametrize(("overhead", "chunks"), [(0.0, 64), (0.1, 64), (0.5, 16), (10.0, LEAST_NARROWING)])
+def test_dear_chunks_are_few(overhead: float, chunks: int) -> None:
     """An analysis may take half a second a call: doing 64 of them again cost more than the whole query."""
-    kills = Kills()
+    kills = Quarantine()
     kills.add(0, (0, 64_000))
-    assert kills.suspect(0, 0, 64_000, overhead) == Suspect(0, 64_000, bite=64_000 // bites)
+    assert kills.suspect(0, 0, 64_000, overhead) == Suspect(0, 64_000, chunk=64_000 // chunks)
 
 
 def test_the_account_says_that_a_slot_went_down_and_the_progress_forgets_what_it_had() -> None:
@@ -150,7 +150,7 @@ def test_the_account_says_that_a_slot_went_down_and_the_progress_forgets_what_it
     account = made.core.queries[query].account()
     where = f"entries {span[0]} to {span[1]} of file0"
     assert account.notes == [
-        f"a slot went down at work on {where}, killed by signal 9: they are done again in small bites"
+        f"a slot went down at work on {where}, killed by signal 9: they are done again in small chunks"
     ]
     assert made.core.queries[query].ledger.reached == 0
     made.tell(worker.identity, "worker", m.SlotUp(0))
@@ -162,7 +162,7 @@ def test_the_account_says_that_a_slot_went_down_and_the_progress_forgets_what_it
 
 def test_one_death_proves_nothing() -> None:
     """A slot may be killed for reasons of its machine: the second death at the same entry decides."""
-    kills = Kills()
+    kills = Quarantine()
     deaths = [kills.add(0, (7, 8)) for _ in range(PROOF)]
     assert deaths == [None] * (PROOF - 1) + [(7, 8)]
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import msgspec
 import pytest
-from eventmill.dataset.shared_inputs import Supply
+from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.protocol import messages as m
 from fleet import FakeWorker, World, entries_of, packed
 
@@ -65,7 +65,8 @@ def test_only_listed_entries_are_leased_and_the_slot_is_told_which() -> None:
 
 
 def test_what_a_mask_leaves_is_told_by_the_slot_that_opens_the_file() -> None:
-    """The rest of the file is leased by that listing; losses are named by entries, and say how many of them were listed."""
+    """The rest of the file is leased by that entry list; losses are named by entries, and say how many of them were
+    listed."""
     made = world([], slots=1)
     query = made.submit_files([m.File("file0")], on_error="skip")
     opening = leases(made, b"worker0", query)[0]
@@ -98,7 +99,10 @@ def test_how_much_a_mask_leaves_is_not_known_beforehand() -> None:
     files = [m.File("file0", entries=5000)]
     submit = m.Submit(1, "test", "kernel", "digest")
     made.tell(
-        b"session", "session", submit, [b"analysis", msgspec.msgpack.encode(files), *Supply(mask=b"mask").packed()]
+        b"session",
+        "session",
+        submit,
+        [b"analysis", msgspec.msgpack.encode(files), *SharedInputs(mask=b"mask").packed()],
     )
     query = made.core.queries[next(reversed(made.core.queries))]
     assert query.account().estimated
@@ -179,7 +183,7 @@ def test_priority_does_not_count_against_other_owners() -> None:
 
 
 def test_slots_make_way_at_once_for_a_small_query_beside_a_huge_one() -> None:
-    """A slot that is at work ends its packet after the bite at hand, and takes up the new query."""
+    """A slot that is at work ends its packet after the chunk at hand, and takes up the new query."""
     made = world([10**5] * 40, slots=4)
     huge = made.submit()
     made.hello(b"other", "session")

@@ -38,7 +38,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def single(self) -> list[int]:
         leases = self.ledger.leases.values()
-        return [x.number for x in leases if not x.opening and x.twin is None and x.start < x.stop]
+        return [x.number for x in leases if not x.opening and x.duplicate is None and x.start < x.stop]
 
     @precondition(lambda self: self.ledger.openable() is not None)
     @rule(stop=st.integers(1, 50))
@@ -81,9 +81,11 @@ class LedgerMachine(RuleBasedStateMachine):
         numbers = data.draw(st.lists(st.sampled_from(self.live(opening=False)), min_size=1, unique=True))
         leases = [self.ledger.leases[number] for number in numbers]
         leases = [
-            lease for lease in leases if lease.twin is None or lease.number < lease.twin or lease.twin not in numbers
+            lease
+            for lease in leases
+            if lease.duplicate is None or lease.number < lease.duplicate or lease.duplicate not in numbers
         ]
-        twins = [lease.twin for lease in leases if lease.twin is not None]
+        duplicates = [lease.duplicate for lease in leases if lease.duplicate is not None]
         parts = [(lease.number, lease.start, data.draw(st.integers(lease.start, lease.stop))) for lease in leases]
         files = {lease.number: lease.file for lease in leases}
         gaps = []
@@ -105,8 +107,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.counted.add((files[number], entry))
             if number not in self.ledger.leases:
                 self.dead.append(number)
-        assert not any(twin in self.ledger.leases for twin in twins), "the twin of a committed lease is dead"
-        self.dead += twins
+        assert not any(duplicate in self.ledger.leases for duplicate in duplicates), (
+            "the duplicate of a committed lease is dead"
+        )
+        self.dead += duplicates
 
     @precondition(lambda self: any(not lease.finished for lease in self.ledger.leases.values() if not lease.opening))
     @rule(data=st.data())

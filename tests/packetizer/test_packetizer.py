@@ -51,21 +51,21 @@ def test_what_a_change_of_server_means_is_learnt_from_slots_of_the_same_site() -
     packetizer = made([NEAR.format(1), FAR.format(1), FAR.format(2)], entries=20_000)
     for slot in ("first", "second", "elsewhere"):
         packetizer.join(slot, "node.cern.ch" if slot != "elsewhere" else "node.de")
-    pace = {slot: packetizer.paces[slot] for slot in packetizer.paces}
+    throughput = {slot: packetizer.throughputs[slot] for slot in packetizer.throughputs}
     for slot in ("first", "second"):
-        pace[slot].server = "near.cern.ch"
-        pace[slot].observe(10_000, 10.0)
+        throughput[slot].server = "near.cern.ch"
+        throughput[slot].observe(10_000, 10.0)
     ratios = packetizer.placement.ratios
     far = "far.fnal.gov"
-    assert pace["second"].rate_with(far, ratios) == 1000.0, "nothing is known yet"
-    pace["first"].queue[0] = far
-    pace["first"].begin(0, 20.0, ratios)
-    pace["first"].finished(0, 500, 2.0, ratios)
-    assert pace["second"].rate_with(far, ratios) == 250.0
-    assert pace["elsewhere"].rate_with(far, ratios) == 0.0
-    pace["second"].queue[1] = far
-    pace["second"].begin(0, 30.0, ratios)
-    assert pace["second"].rate == 250.0
+    assert throughput["second"].rate_with(far, ratios) == 1000.0, "nothing is known yet"
+    throughput["first"].queue[0] = far
+    throughput["first"].begin(0, 20.0, ratios)
+    throughput["first"].finished(0, 500, 2.0, ratios)
+    assert throughput["second"].rate_with(far, ratios) == 250.0
+    assert throughput["elsewhere"].rate_with(far, ratios) == 0.0
+    throughput["second"].queue[1] = far
+    throughput["second"].begin(0, 30.0, ratios)
+    assert throughput["second"].rate == 250.0
 
 
 def test_a_slot_goes_on_with_the_replica_that_it_has_open() -> None:
@@ -120,7 +120,7 @@ def of_unopened(files: int, **options: Any) -> Packetizer:
 def fail(packetizer: Packetizer, slot: str, packet: Packet, until: float) -> None:
     """A slot cannot open the file of its packet, which can be tried again at once."""
     file, number = packet.lease.file, packet.lease.number
-    packetizer.placement.shun(file, 0, packetizer.paces[slot], until)
+    packetizer.placement.shun(file, 0, packetizer.throughputs[slot], until)
     packetizer.ledger.give_back(number)
     packetizer.dropped(slot, number, 0.1)
 
@@ -194,13 +194,13 @@ def test_a_leaving_slot_gets_no_item_that_takes_longer_than_it_has() -> None:
 def processed(
     overhead: float, each: float, entries: int, rate: float = 0.0, killed: float = math.inf
 ) -> tuple[float, int]:
-    """Seconds and bites of a query of two slots, every bite of which takes `overhead`, and `each` for an entry.
+    """Seconds and chunks of a query of two slots, every chunk of which takes `overhead`, and `each` for an entry.
 
     At the time `killed`, the process of one of them is, from outside; a fresh one is there at once.
     """
     packetizer = Packetizer(Ledger([entries]), [["a.root"]], rate)
     free = [(0.0, "one"), (0.0, "two")]
-    bites = {slot: ChunkSizes() for _, slot in free}
+    chunks = {slot: ChunkSizes() for _, slot in free}
     for _, slot in free:
         packetizer.join(slot)
     number, end = 0, 0.0
@@ -211,26 +211,26 @@ def processed(
             heappush(free, (now + 0.05, slot))
             continue
         lease, began = packet.lease, now
-        bites[slot].hear(packetizer.calls.tell())
+        chunks[slot].hear(packetizer.calls.tell())
         if lease.opening:
             open_file(packetizer, slot, packet, now, entries)
         at = lease.start
         while at < lease.stop and now <= killed:
-            if now - began > packet.seconds and (bites[slot].settled or lease.bite is not None):
+            if now - began > packet.seconds and (chunks[slot].settled or lease.chunk is not None):
                 break
-            bite = min(bites[slot].next(lease.stop - at), lease.bite or entries)
-            seconds = overhead + each * bite
-            bites[slot].learn(bite, seconds, most=lease.bite)
-            at, now, number = at + bite, now + seconds, number + 1
+            chunk = min(chunks[slot].next(lease.stop - at), lease.chunk or entries)
+            seconds = overhead + each * chunk
+            chunks[slot].learn(chunk, seconds, most=lease.chunk)
+            at, now, number = at + chunk, now + seconds, number + 1
         if now > killed:
-            killed, bites[slot] = math.inf, ChunkSizes()
-            packetizer.kills.add(lease.file, (at - bite, at))
+            killed, chunks[slot] = math.inf, ChunkSizes()
+            packetizer.kills.add(lease.file, (at - chunk, at))
             packetizer.ledger.give_back(lease.number, at - lease.start)
             packetizer.dropped(slot, lease.number, now)
             heappush(free, (now, slot))
             continue
         packetizer.ledger.finished(lease.number, at)
-        packetizer.finished(slot, lease.number, lease.start, at, now - began, now, bites[slot].untold())
+        packetizer.finished(slot, lease.number, lease.start, at, now - began, now, chunks[slot].untold())
         packetizer.ledger.commit([(lease.number, lease.start, at)])
         packetizer.kills.clear(lease.file, lease.start, at)
         heappush(free, (now, slot))
@@ -256,14 +256,14 @@ def test_calls_that_take_their_time_are_few_and_the_query_ends(overhead: float, 
 )
 def test_a_slot_that_is_killed_once_costs_little(overhead: float, each: float, killed: float) -> None:
     """What it was at was divided by 64 anew with each packet of it, down to calls of one entry: the query never ended."""
-    undisturbed, bites = processed(overhead, each, entries=2_000_000)
+    undisturbed, chunks = processed(overhead, each, entries=2_000_000)
     seconds, more = processed(overhead, each, entries=2_000_000, killed=killed)
-    assert more - bites <= 1.5 * NARROWING
+    assert more - chunks <= 1.5 * NARROWING
     assert seconds - undisturbed <= 10.0 + 10 * overhead
 
 
 def with_suspects(overhead: float, entries: int = 64_000) -> Packetizer:
-    """Two slots that do 1000 entries a second, every bite costing `overhead`; one went down at work on 64,000 entries, of
+    """Two slots that do 1000 entries a second, every chunk costing `overhead`; one went down at work on 64,000 entries, of
     which these are left.
     """
     ledger = Ledger([entries])
@@ -271,42 +271,42 @@ def with_suspects(overhead: float, entries: int = 64_000) -> Packetizer:
     packetizer = Packetizer(ledger, [["a.root"]])
     for slot in ("a", "b"):
         packetizer.join(slot)
-        packetizer.paces[slot].observe(1000, 1.0)
+        packetizer.throughputs[slot].observe(1000, 1.0)
     for size in (100, 400, 10_000):
         packetizer.calls.add(size, overhead + size / 1000)
     packetizer.kills.add(0, (0, 64_000))
     return packetizer
 
 
-def test_suspects_are_leased_by_the_bite_and_what_they_take_is_no_measure_of_a_slot() -> None:
+def test_suspects_are_leased_by_the_chunk_and_what_they_take_is_no_measure_of_a_slot() -> None:
     packetizer = with_suspects(overhead=0.1)
     packet = next_packet(packetizer, "a", 0.0)
     assert packet.apart
-    assert (packet.lease.bite, packet.lease.stop) == (1000, 1000), "a bite takes 1.1 s"
+    assert (packet.lease.chunk, packet.lease.stop) == (1000, 1000), "a chunk takes 1.1 s"
     packetizer.reached("a", packet.lease.number, 500, 50.0)
     finish(packetizer, "a", packet, 50.0, rate=1.0)
-    assert packetizer.paces["a"].rate == pytest.approx(1000.0)
+    assert packetizer.throughputs["a"].rate == pytest.approx(1000.0)
 
 
-def test_who_helps_with_suspects_gets_whole_bites() -> None:
-    """An idle slot splits what would end last, again and again: of suspects it made ever smaller bites."""
+def test_who_helps_with_suspects_gets_whole_chunks() -> None:
+    """An idle slot splits what would end last, again and again: of suspects it made ever smaller chunks."""
     packetizer = with_suspects(overhead=4.0, entries=24_000)
     packetizer.bounds = (1000, 1000)  # small calls, of which a slot may have some ahead
     packets = [next_packet(packetizer, "a", 0.0) for _ in range(3)]
-    assert [(it.lease.start, it.lease.stop, it.lease.bite) for it in packets] == [
+    assert [(it.lease.start, it.lease.stop, it.lease.chunk) for it in packets] == [
         (start, start + 8000, 8000) for start in (0, 8000, 16_000)
     ]
     assert packetizer.next("b", 0.0) is None
     help_ = packetizer.help("b", 0.0)
-    assert help_ == Truncation(packets[2].lease, 16_000), "a whole bite"
+    assert help_ == Truncation(packets[2].lease, 16_000), "a whole chunk"
 
 
 def test_suspects_take_down_one_slot_and_not_the_one_that_would_be_through_sooner() -> None:
     packetizer = with_suspects(overhead=0.1, entries=1000)
-    packetizer.paces["b"].observe(10**9, 1.0)
+    packetizer.throughputs["b"].observe(10**9, 1.0)
     lease = next_packet(packetizer, "a", 0.0).lease
     assert packetizer.help("b", 0.0) is None
     packetizer.suspect("a", True)
-    twin = packetizer.help("b", 0.0)
-    assert isinstance(twin, Packet), "unless it may be gone for good"
-    assert (twin.lease.twin, twin.lease.bite) == (lease.number, lease.bite)
+    duplicate = packetizer.help("b", 0.0)
+    assert isinstance(duplicate, Packet), "unless it may be gone for good"
+    assert (duplicate.lease.duplicate, duplicate.lease.chunk) == (lease.number, lease.chunk)

@@ -18,7 +18,7 @@ from eventmill.master.saved import Saved
 from eventmill.protocol import messages as m
 from eventmill.protocol.credentials import Credentials
 from eventmill.protocol.errors import DatasetError, EventmillError
-from eventmill.reading.storage.credentials import Wallet, _Wearer, fits, shown, wallet_of, wearing
+from eventmill.reading.storage.credentials import CredentialSet, _Wearer, credential_set_of, fits, shown, wearing
 from eventmill.worker.agent.core import AgentCore
 from eventmill.worker.agent.effects import ToSlot
 from grid import Grid
@@ -171,9 +171,9 @@ def test_the_keytab_of_a_worker_is_not_taken_for_that_of_a_query(
     own, alice = grid.keytab("worker", tmp_path / "own"), grid.keytab("alice", tmp_path / "alice")
     monkeypatch.setenv("XrdSecSSSKT", str(own))
     monkeypatch.setattr("eventmill.reading.storage.credentials._wearer", _Wearer())
-    wallet = wallet_of(em.Credentials(sss=alice).pack())
-    with wearing(wallet):
-        assert fits(wallet) and not fits(None)
+    credential_set = credential_set_of(em.Credentials(sss=alice).pack())
+    with wearing(credential_set):
+        assert fits(credential_set) and not fits(None)
         assert shown(None) == f"what this worker has (the keytab {own})"
     with wearing(None):
         assert not fits(None), "the client has read the other one"
@@ -231,11 +231,11 @@ def test_connections_are_opened_side_by_side_only_with_the_same_credentials(monk
     """The environment names one user's credentials at a time; who connects with others waits."""
     for name in ("BEARER_TOKEN", "BEARER_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
-    one, other = (wallet_of(Credentials(token=f"t{number}").pack()) for number in (1, 2))
+    one, other = (credential_set_of(Credentials(token=f"t{number}").pack()) for number in (1, 2))
     together, order = threading.Barrier(2, timeout=10), list[str]()
 
-    def connect(wallet: Wallet | None, name: str, wait: bool) -> None:
-        with wearing(wallet):
+    def connect(credential_set: CredentialSet | None, name: str, wait: bool) -> None:
+        with wearing(credential_set):
             if wait:
                 together.wait()
             order.append(f"{name} {os.environ.get('BEARER_TOKEN_FILE')}")

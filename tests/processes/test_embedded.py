@@ -42,15 +42,15 @@ def slow(gate: Path) -> Callable[[Any], dict[str, int]]:
 
 def process_of(session: em.Session, name: str) -> psutil.Process:
     assert session._embedded is not None
-    worker = psutil.Process(session._embedded.processes["worker" if name in ("agent", "nursery") else name].pid)
-    return worker.children()[0] if name == "nursery" else worker
+    worker = psutil.Process(session._embedded.processes["worker" if name in ("agent", "forkserver") else name].pid)
+    return worker.children()[0] if name == "forkserver" else worker
 
 
 def processed(query: em.Query) -> int:
     return query.progress.account.processed if query.progress is not None else 0
 
 
-@pytest.mark.parametrize("name", ["nursery", "agent", "master"])
+@pytest.mark.parametrize("name", ["forkserver", "agent", "master"])
 def test_a_query_goes_on_when_a_process_of_its_session_is_killed(
     session: em.Session, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -68,7 +68,7 @@ def test_a_query_goes_on_when_a_process_of_its_session_is_killed(
     if name != "master":
         _, alive = psutil.wait_procs(family, timeout=SECONDS)
         assert not alive
-    if name != "nursery":
+    if name != "forkserver":
         assert [it.levelname for it in caplog.records if "Another one is started" in it.getMessage()] == ["WARNING"]
     assert session.process(em.items([1, 2]), lambda item: item).result(SECONDS).value == 3
 
@@ -128,15 +128,15 @@ def test_restarts_have_a_limit() -> None:
 # --- a standing worker ----------------------------------------------------------------------------------------------------
 
 
-def test_a_standing_worker_starts_another_nursery(tmp_path: Path) -> None:
+def test_a_standing_worker_starts_another_forkserver(tmp_path: Path) -> None:
     standing = Standing(tmp_path / "state")
     try:
         worker = standing.worker(slots=1)
         with standing.connect() as session:
             query = session.process(em.cycles(CYCLES, seed=1), slow(tmp_path / "gate"))
             eventually(lambda: processed(query) > 0 or query.state != "running", "something is committed")
-            (nursery,) = psutil.Process(worker.pid).children()
-            nursery.send_signal(signal.SIGKILL)
+            (forkserver,) = psutil.Process(worker.pid).children()
+            forkserver.send_signal(signal.SIGKILL)
             (tmp_path / "gate").touch()
             result = query.result(SECONDS)
             assert (result["n"], result["added"]) == (CYCLES, sum(range(CYCLES)))

@@ -56,7 +56,8 @@ def entries(made: World, lost: list[m.LostRange]) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_what_is_merged_and_what_is_lost_are_all_entries_once(seed: int) -> None:
-    """Protects the ledger's last act: leases, twins, files that nobody has opened, empty ones, whatever was going on."""
+    """Protects the ledger's last act: leases, duplicates, files that nobody has opened, empty ones, whatever was going
+    on."""
     made = World([50, 0, 300, 7, 1000, 20] * 3, seed)
     query = failing(made, steps=seed)
     assert made.core.queries[query].state == "merging" and not made.core.queries[query].ledger.leases

@@ -17,9 +17,9 @@ import pytest
 import uproot
 from bench import Bench, only
 from eventmill.dataset.masks import Mask
-from eventmill.dataset.shared_inputs import Supply
+from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.merge import Partial, encode
-from eventmill.packetizer.listed_entries import Listing
+from eventmill.packetizer.listed_entries import EntryList
 from eventmill.protocol import messages
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.reader import Reader
@@ -92,7 +92,7 @@ def test_listed_entries_are_read_and_no_others(
     """As columns of a kernel and as events, whole and from the middle on."""
     expected = events[sorted(entries)]
     start, stop = min(cut, len(entries)), len(entries)
-    selection = Selection(reader, Listing.from_entries(list(entries)), first)
+    selection = Selection(reader, EntryList.from_entries(list(entries)), first)
     columns = selection.read(BRANCHES, first + start, first + stop)
     lazy = selection.events(first + start, first + stop)
     for name in BRANCHES:
@@ -122,7 +122,7 @@ def test_branches_of_all_kinds_of_listed_entries(name: str, tree: str) -> None:
     """Also what goes through uproot, entries of different baskets joined."""
     reader = Reader(data_path(name), tree)
     some = np.arange(0, reader.entries, max(2, reader.entries // 50))
-    selection = Selection(reader, Listing.from_entries(some))
+    selection = Selection(reader, EntryList.from_entries(some))
     selection._stride = 1
     assert len(selection._pick(0, len(some)).ranges) > 1 or reader.entries < 10
     lazy = selection.events(0, len(some))
@@ -146,7 +146,7 @@ def test_an_rntuple_of_listed_entries(tmp_path: Path) -> None:
         file.mkrntuple("ntuple", {**content, "pt": ak.unflatten(np.arange(250.0), [5, 0] * 50)})
     reader = Reader(str(path), "ntuple")
     some = [0, 1, 50, 51, 98]
-    selection = Selection(reader, Listing.from_entries(some))
+    selection = Selection(reader, EntryList.from_entries(some))
     lazy = selection.events(0, 5)
     expected = uproot.open(path)["ntuple"].arrays()[some]
     for name in ("met", "name", "pt"):
@@ -157,7 +157,7 @@ def test_an_rntuple_of_listed_entries(tmp_path: Path) -> None:
 
 def test_baskets_without_listed_entries_are_not_read(path: Path) -> None:
     reader = Reader(str(path), "Events")
-    selection = Selection(reader, Listing.from_entries([10, 20, 3900]), branches=["x"])
+    selection = Selection(reader, EntryList.from_entries([10, 20, 3900]), branches=["x"])
     before = reader.bytes_read
     selection.read(["x"], 0, 3)
     assert reader.bytes_read - before < 2.2 * 8 * BASKET, "two baskets of eight"
@@ -183,7 +183,7 @@ def test_listed_entries_of_a_far_file_are_fetched_with_one_request(xrootd_server
             tree.extend({"x": rng.normal(size=5000), "y": ak.unflatten(rng.normal(size=10_000), [2] * 5000)})
     reader = Reader(f"{xrootd_server.url}/listed.root", "Events", timeout=10)
     some = np.array([5, 6, 12_000, 30_000, 49_999])
-    selection = Selection(reader, Listing.from_entries(some), branches=["x", "y"])
+    selection = Selection(reader, EntryList.from_entries(some), branches=["x", "y"])
     source = reader.names["x"].file.source
     before = source.num_requests
     selection.ahead(["x", "y"], 0, 5)
@@ -193,7 +193,7 @@ def test_listed_entries_of_a_far_file_are_fetched_with_one_request(xrootd_server
     expected = uproot.open(path)["Events"].arrays()[some]
     assert columns["x"].values.tolist() == expected.x.tolist()  # type: ignore[union-attr]
     reader.touched = {"x", "y"}
-    lazy = Selection(reader, Listing.from_entries(some + 0)).events(0, 5)
+    lazy = Selection(reader, EntryList.from_entries(some + 0)).events(0, 5)
     before = source.num_requests
     assert lazy.y.tolist() == expected.y.tolist() and lazy.x.tolist() == expected.x.tolist()
     assert source.num_requests == before
@@ -201,10 +201,10 @@ def test_listed_entries_of_a_far_file_are_fetched_with_one_request(xrootd_server
 
 
 def test_the_layout_counts_positions(reader: Reader) -> None:
-    selection = Selection(reader, Listing([0, 10, 490, 510, 3000, 3001]))
+    selection = Selection(reader, EntryList([0, 10, 490, 510, 3000, 3001]))
     assert selection.layout(["x"]).clusters == (0, 20, 30, 31)
     assert selection.layout(["x"]).entries == 31
-    nothing = Selection(reader, Listing([])).layout()
+    nothing = Selection(reader, EntryList([])).layout()
     assert (nothing.entries, nothing.clusters) == (0, (0,))
 
 
@@ -229,7 +229,7 @@ def test_a_mask_leaves_the_events_of_good_sections(
         any(first <= section <= last for first, last in sections.get(number, []))
         for number, section in zip(run.tolist(), lumi.tolist(), strict=True)
     ]
-    assert mask.listing(run, lumi).entries().tolist() == np.flatnonzero(good).tolist()
+    assert mask.entry_list(run, lumi).entries().tolist() == np.flatnonzero(good).tolist()
 
 
 def test_a_mask_of_a_file(reader: Reader, events: ak.Array) -> None:
@@ -262,7 +262,7 @@ def test_an_entry_list_beyond_the_end_of_the_file(reader: Reader) -> None:
 
 def masking(mask: Any) -> list[bytes]:
     """What comes with a query that has a mask."""
-    return Supply(mask=Mask(mask).pack()).packed()
+    return SharedInputs(mask=Mask(mask).pack()).packed()
 
 
 def numbers(events: Any) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def test_the_slot_that_opens_a_file_with_an_entry_list_speaks_of_positions(tmp_p
     assert np.flatnonzero(bench.results()["q"]["n"]).tolist() == [*range(10), *range(490, 495)]
     bench.work(lease(path, 15, 31, runs=[495, 510, 3000, 3001], identity=message.identity))
     assert np.flatnonzero(bench.results()["q"]["n"]).tolist() == [*range(495, 510), 3000]
-    assert bench.results()["q"]["calls"] == 1, "one bite, whatever the number of runs"
+    assert bench.results()["q"]["calls"] == 1, "one chunk, whatever the number of runs"
 
 
 def test_the_first_packet_ends_at_a_cluster(tmp_path: Path, path: Path) -> None:
@@ -312,7 +312,7 @@ def test_the_first_packet_ends_at_a_cluster(tmp_path: Path, path: Path) -> None:
 def test_the_slot_that_opens_a_masked_file_tells_what_the_mask_has_left(
     tmp_path: Path, path: Path, analysis: Any
 ) -> None:
-    bench = Bench(tmp_path, supply=masking(MASK), q=analysis)
+    bench = Bench(tmp_path, shared_inputs=masking(MASK), q=analysis)
     message = opened(bench.work(lease(path, 0, 100, opening=True)))
     assert message.listed == [250, 750, 2000, 2250, 2750, 3000]
     assert (message.entries, message.stop) == (1000, 100)
@@ -330,7 +330,7 @@ def test_the_slot_that_opens_a_masked_file_tells_what_the_mask_has_left(
 def test_a_file_of_which_nothing_is_listed_is_like_an_empty_one(
     tmp_path: Path, path: Path, runs: list[int] | None, mask: Any
 ) -> None:
-    bench = Bench(tmp_path, supply=[] if mask is None else masking(mask), q=numbers)
+    bench = Bench(tmp_path, shared_inputs=[] if mask is None else masking(mask), q=numbers)
     said = bench.work(lease(path, 0, 100, opening=True, runs=runs))
     assert (opened(said).entries, opened(said).stop, opened(said).clusters) == (0, 0, [0])
     assert not any(isinstance(message, messages.Failed) for message in said)
@@ -431,7 +431,7 @@ def test_a_new_query_opens_a_file_anew_that_has_changed_since(tmp_path: Path) ->
 
 
 class Ticking(Task):
-    """An analysis for which every bite takes 0.1 s of a clock that only it moves."""
+    """An analysis for which every chunk takes 0.1 s of a clock that only it moves."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -457,7 +457,7 @@ def test_slots_tell_where_they_are_a_few_times_a_packet(
     monkeypatch.setattr("eventmill.worker.slot.process.time", clock)
     bench = Bench(tmp_path, q=numbers)
     bench.slot.queries["q"].task = task
-    bench.slot.queries["q"].bites = ChunkSizes(bounds=(100, 100))
+    bench.slot.queries["q"].chunks = ChunkSizes(bounds=(100, 100))
     said = bench.work(msgspec.structs.replace(lease(path, 0, ENTRIES), seconds=seconds))
     assert sum(isinstance(message, messages.Reached) for message in said) in (times, times + 1)
 

@@ -361,7 +361,7 @@ def test_a_session_that_dies_leaves_no_process_behind(
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None and process.stdout.readline() == b"working\n"
         started = descendants(process.pid)
-        assert len(started) >= 5, "master, agent, nursery, two slots"
+        assert len(started) >= 5, "master, agent, forkserver, two slots"
         process.send_signal(number)
         process.wait(30)
         _, alive = psutil.wait_procs(started, timeout=15)

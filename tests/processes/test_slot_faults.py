@@ -126,7 +126,7 @@ def test_a_kernel_in_an_endless_loop_names_its_entry_at_once(session: em.Session
     result = session.process(data, endless, on_error="skip", timeout=0.3).result(SECONDS)
     assert lost(result) == {CULPRIT}
     assert result["n"].tolist() == [FILES * EACH - 1, 0]
-    assert restarts(session, before) == 2, "the board names the entry: twice is proof"
+    assert restarts(session, before) == 2, "the slot status names the entry: twice is proof"
 
 
 # --- events that raise ----------------------------------------------------------------------------------------------------

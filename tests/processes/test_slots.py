@@ -25,7 +25,7 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.reading.reader import Reader
 from eventmill.session import query as watching
 from eventmill.session.query import rebuild
-from eventmill.worker.agent import forkserver_client as cradle
+from eventmill.worker.agent import forkserver_client as forkserver_client
 from eventmill.worker.slot.chunks import FIRST_CHUNK, ChunkSizes
 from eventmill.worker.slot.failures import describe
 from eventmill.worker.slot.packets import Compaction
@@ -183,17 +183,18 @@ def test_a_release_drops_all_there_is_of_a_query_but_a_compaction_while_it_is_me
     assert bench.line.answers == [(release, [])], "the agent knows then that it is not stuck"
 
 
-# --- the nursery and its folder -------------------------------------------------------------------------------------------
+# --- the forkserver and its folder
+# -------------------------------------------------------------------------------------------
 
 
-def test_a_nursery_that_is_killed_is_started_again(tmp_path: Path) -> None:
-    made = cradle.Cradle(tmp_path)
+def test_a_forkserver_that_is_killed_is_started_again(tmp_path: Path) -> None:
+    made = forkserver_client.ForkserverClient(tmp_path)
     try:
-        (nursery,) = (
+        (forkserver,) = (
             child for child in psutil.Process().children() if "eventmill.worker.forkserver" in child.cmdline()
             if made.endpoint in child.cmdline()
         )  # fmt: skip
-        nursery.kill()
+        forkserver.kill()
         assert made.receive() == ["ended"]
         made.fork(0)  # nobody hears it, and the agent is told by `receive`
         made.start_again()
@@ -216,7 +217,7 @@ def test_a_long_temporary_folder_does_not_keep_a_worker_from_starting(
 def test_the_folder_for_the_socket_is_the_first_whose_path_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cradle.LONGEST_PATH <= zmq.IPC_PATH_MAX_LEN
+    assert forkserver_client.LONGEST_PATH <= zmq.IPC_PATH_MAX_LEN
     short = Path(tempfile.mkdtemp(dir="/tmp"))
     long = tmp_path / ("é" * 60)
     long.mkdir()
@@ -224,9 +225,9 @@ def test_the_folder_for_the_socket_is_the_first_whose_path_fits(
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
         for folder, expected in ((short, short), (long, short)):
             monkeypatch.setattr(tempfile, "tempdir", str(folder))
-            assert cradle.folder_for_socket() == str(expected)
+            assert forkserver_client.folder_for_socket() == str(expected)
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
-        assert cradle.folder_for_socket() == "/tmp"
+        assert forkserver_client.folder_for_socket() == "/tmp"
     finally:
         short.rmdir()
 
@@ -265,7 +266,7 @@ def raised_in(filename: Path) -> str:
     exec(compile("def analysis():\n    raise ValueError('no')\n", str(filename), "exec"), names)
     analysis = names["analysis"]
     assert isinstance(analysis, FunctionType)
-    ours = Path(cradle.__file__).with_name("tasks.py")
+    ours = Path(forkserver_client.__file__).with_name("tasks.py")
     exec(compile("def run():\n    analysis()\n", str(ours), "exec"), names)
     with pytest.raises(ValueError) as caught:
         names["run"]()
@@ -328,11 +329,11 @@ def test_an_exception_is_told_once_and_in_the_users_lines() -> None:
     assert describe(deep.value, FILE, None, None)[0].traceback.count("File ") == 1
 
 
-# --- bites ----------------------------------------------------------------------------------------------------------------
+# --- chunks ----------------------------------------------------------------------------------------------------------------
 
 
-def bites(fixed: float, each: float, number: int = 40) -> list[tuple[int, float]]:
-    """Sizes and seconds of the bites of an analysis that takes `fixed` for each call and `each` for each event."""
+def chunks(fixed: float, each: float, number: int = 40) -> list[tuple[int, float]]:
+    """Sizes and seconds of the chunks of an analysis that takes `fixed` for each call and `each` for each event."""
     sizes, made = ChunkSizes(), []
     for _ in range(number):
         entries = sizes.next(left=10**9)
@@ -342,8 +343,8 @@ def bites(fixed: float, each: float, number: int = 40) -> list[tuple[int, float]
 
 
 def test_a_slow_analysis_is_deaf_for_a_moment_only() -> None:
-    """At 50 ms an event, the first bite decides how long the slot hears nothing."""
-    made = bites(fixed=0.0, each=0.05)
+    """At 50 ms an event, the first chunk decides how long the slot hears nothing."""
+    made = chunks(fixed=0.0, each=0.05)
     assert made[0][0] == FIRST_CHUNK and made[0][1] <= 5.0
     assert all(seconds <= 2.5 for _, seconds in made[1:]), "while it is not certain that calls cost nothing"
     assert made[-1][1] <= 0.2
@@ -351,21 +352,21 @@ def test_a_slow_analysis_is_deaf_for_a_moment_only() -> None:
 
 @pytest.mark.parametrize("fixed", [0.3, 1.0, 10.0])
 def test_calls_that_take_their_time_are_few(fixed: float) -> None:
-    """Smaller bites would not be shorter; they used to shrink to one event each."""
-    made = bites(fixed, each=1e-5)
+    """Smaller chunks would not be shorter; they used to shrink to one event each."""
+    made = chunks(fixed, each=1e-5)
     assert sum(entries * 1e-5 < 0.5 * fixed and entries != 500_000 for entries, _ in made[20:]) <= 1, "one looks around"
     assert all(seconds <= max(3 * fixed, 6.5) for _, seconds in made)
 
 
 @pytest.mark.parametrize("fixed", [0.02, 0.06, 0.12])
 def test_calls_of_some_hundredths_are_few_too(fixed: float) -> None:
-    """An analysis with columns takes 60 ms for 100 events as for 4,000: bites used to grow by a tenth each."""
-    made = bites(fixed, each=1e-6)
+    """An analysis with columns takes 60 ms for 100 events as for 4,000: chunks used to grow by a tenth each."""
+    made = chunks(fixed, each=1e-6)
     assert sum(entries * 1e-6 < 2 * fixed for entries, _ in made[8:]) <= 2, "those look around"
     assert all(seconds <= 1.3 for _, seconds in made)
 
 
-def test_the_end_of_a_packet_is_no_reason_for_small_bites() -> None:
+def test_the_end_of_a_packet_is_no_reason_for_small_chunks() -> None:
     sizes = ChunkSizes()
     for entries in (100, 400, 3200, 25_600, 300):
         sizes.learn(entries, 0.06 + 1e-6 * entries)
@@ -374,7 +375,7 @@ def test_the_end_of_a_packet_is_no_reason_for_small_bites() -> None:
 
 @pytest.mark.parametrize("rest", [1, 2, 3, 5])
 def test_a_slot_that_begins_with_the_rest_of_a_file_does_not_stay_at_single_entries(rest: int) -> None:
-    """One entry took 0.4 s, as the call before it: bites could not become smaller to find out why, and never grew."""
+    """One entry took 0.4 s, as the call before it: chunks could not become smaller to find out why, and never grew."""
     sizes = ChunkSizes()
     sizes.learn(rest, 0.4 + 1e-6 * rest)
     for _ in range(15):
@@ -390,8 +391,8 @@ def test_items_that_take_a_minute_are_taken_one_by_one() -> None:
         sizes.learn(1, 60.0)
 
 
-def test_bites_that_have_to_be_small_say_nothing_of_others() -> None:
-    """Entries that are suspected of taking slots down are taken in small bites."""
+def test_chunks_that_have_to_be_small_say_nothing_of_others() -> None:
+    """Entries that are suspected of taking slots down are taken in small chunks."""
     sizes = ChunkSizes()
     for entries in (100, 400, 3200, 25_600):
         sizes.learn(entries, 0.06 + 1e-6 * entries)
@@ -404,6 +405,6 @@ def test_bites_that_have_to_be_small_say_nothing_of_others() -> None:
     assert fresh.next(left=10**9) == 1600, "they grow up to that"
 
 
-def test_a_fast_analysis_has_large_bites_at_once() -> None:
-    made = bites(fixed=0.001, each=1e-7)
+def test_a_fast_analysis_has_large_chunks_at_once() -> None:
+    made = chunks(fixed=0.001, each=1e-7)
     assert made[5][0] == 500_000

@@ -143,7 +143,7 @@ def test_a_worker_whose_connection_breaks_joins_again(fleet: Standing, numbers: 
 @pytest.mark.timeout(300)
 def test_workers_that_have_to_leave_lose_nothing(fleet: Standing, numbers: em.Dataset, gate: Gate) -> None:
     """In the middle of a query, for four reasons: what they have done counts, what they have not is handed on, and nothing
-    is done twice. A batch system sends its signal to all processes of a job: nursery and slots are not to care."""
+    is done twice. A batch system sends its signal to all processes of a job: forkserver and slots are not to care."""
     with fleet.connect() as session:
         query = session.process(numbers, gate.unhurried)
 
@@ -199,7 +199,7 @@ def test_a_walltime_that_is_none_is_refused_before_anything_is_started(tmp_path:
 def test_workers_that_are_told_to_end_twice_leave_at_once_and_in_good_order(
     fleet: Standing, numbers: em.Dataset
 ) -> None:
-    """Exit code 0, and neither nursery nor slots are left, though one is busy in the user's code for an hour."""
+    """Exit code 0, and neither forkserver nor slots are left, though one is busy in the user's code for an hour."""
 
     def endless(events: ak.Array) -> int:
         import time
@@ -212,7 +212,7 @@ def test_workers_that_are_told_to_end_twice_leave_at_once_and_in_good_order(
         query = session.process(numbers, endless)
         eventually(lambda: [info.busy for info in session.workers()] == [2, 2], "the slots are busy")
         for number, worker in workers.items():
-            assert len(worker.family()) == 4, "agent, nursery, two slots"
+            assert len(worker.family()) == 4, "agent, forkserver, two slots"
             worker.process.send_signal(number)
             worker.wait_for("another signal ends it at once")
             assert worker.end(number) == 0

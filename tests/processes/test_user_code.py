@@ -27,8 +27,8 @@ def session() -> Iterator[em.Session]:
 def slots_and_more(session: em.Session) -> tuple[list[psutil.Process], list[psutil.Process]]:
     """The slots of the session's worker, and what they have started; zombies count."""
     assert session._embedded is not None
-    (nursery,) = psutil.Process(session._embedded.processes["worker"].pid).children()
-    slots = nursery.children()
+    (forkserver,) = psutil.Process(session._embedded.processes["worker"].pid).children()
+    slots = forkserver.children()
     return slots, [process for slot in slots for process in slot.children(recursive=True)]
 
 

@@ -98,7 +98,7 @@ def test_a_type_that_changes_between_files_ends_the_query(session: em.Session, t
 
 
 def test_lists_in_the_place_of_numbers_are_what_is_wrong_with_an_analysis_that_fails_on_them(tmp_path: Path) -> None:
-    """It raises in the middle of the bite, with words on arrays that cannot be regular."""
+    """It raises in the middle of the chunk, with words on arrays that cannot be regular."""
     numbers, lists = write(tmp_path / "a.root"), tmp_path / "b.root"
     with uproot.recreate(lists) as file:
         file["Events"] = {"x": ak.Array([[1.0, 2.0], [3.0]] * 50)}

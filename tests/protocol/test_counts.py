@@ -210,7 +210,7 @@ def test_a_packet_whose_count_differs_fails_in_its_slot(tmp_path: Path, monkeypa
         self.total.add(encode(0, stop - start + 1))
 
     monkeypatch.setattr(ItemTask, "run", twice)
-    bench = Bench(tmp_path, on_error="skip", supply=[pack_items(["a"] * 10)], q=len)
+    bench = Bench(tmp_path, on_error="skip", shared_inputs=[pack_items(["a"] * 10)], q=len)
     said = bench.work(m.Lease(1, "q", 0, m.File("items", kind="items", entries=10), 0, 10, 60.0))
     failed = only(m.Failed, said).failure
     assert (failed.kind, failed.error) == (
@@ -279,7 +279,7 @@ def worked(kind: str, path: str, folder: Path) -> tuple[list[m.Message], Any]:
     """What a slot says of all items, those that raise skipped, in two packets; and the value that it hands over."""
     file = m.File("items", kind="items", entries=len(ITEMS)) if kind == "items" else m.File(path, "Events")
     analysis = {"items": lambda: inverse, "kernel": inverses, "columnar": inverses_of_columns}[kind]()
-    bench = Bench(folder, on_error="skip", supply=[pack_items(ITEMS)] if kind == "items" else [], q=analysis)
+    bench = Bench(folder, on_error="skip", shared_inputs=[pack_items(ITEMS)] if kind == "items" else [], q=analysis)
     leases = [
         m.Lease(n, "q", 0, file, start, stop, 60.0) for n, (start, stop) in enumerate([(0, 25), (25, len(ITEMS))], 1)
     ]
@@ -323,7 +323,7 @@ MUTATIONS: dict[str, tuple[str, Any, str, Any]] = {
     "a packet that begins again keeps what it had": ("kernel", KernelTask, "discard", lambda self: None),
     "a span between faults is left out": ("kernel", isolation, "between", lambda *them: list(between(*them))[1:]),
     "what is put aside is lost": ("columnar", ColumnarTask, "take", lambda self: encode(None)),
-    "a bite is lost": ("columnar", ColumnarTask, "take", lambda self: Total().partial()),
+    "a chunk is lost": ("columnar", ColumnarTask, "take", lambda self: Total().partial()),
     "half of a column is lost": (
         "columnar", ColumnarTask, "_result",
         lambda self, function, events, file, entries: encode(function(events[: len(events) // 2]), len(events) // 2),

@@ -53,7 +53,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
     link = tmp_path / "eventmill-link"
     link.symlink_to(users)
     with holder(tmp_path) as (process, path):
-        (path / "board").touch()
+        (path / "statuses").touch()
         aged(path)
         remove_left(tmp_path)
         assert path.exists(), "its process lives"

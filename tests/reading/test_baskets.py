@@ -309,7 +309,7 @@ def test_baskets_may_be_read_by_one_thread_after_another() -> None:
 
 
 def test_little_is_kept_of_what_was_read_and_nothing_of_what_is_done_with(tmp_path: Path) -> None:
-    """A slot keeps ten files open: each used to keep the last bite as it was, with the compressed bytes of its counters."""
+    """A slot keeps ten files open: each used to keep the last chunk as it was, with the compressed bytes of its counters."""
     lists = ak.unflatten(np.arange(400_000.0), np.full(100_000, 4))
     with uproot.recreate(tmp_path / "long.root", compression=uproot.ZSTD(1)) as file:
         tree = file.mktree("events", {"x": np.float64, "y": "var * float64"})

@@ -19,7 +19,7 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.reading.reader import Reader
 from eventmill.reading.rntuple.envelopes import CHECKSUM, items
 from eventmill.reading.rntuple.ntuples import Ntuple, places
-from eventmill.reading.shared_layout import SharedLayout, ToldNtuple
+from eventmill.reading.shared_layout import SharedLayout, SharedNtuple
 from eventmill.reading.ttree.basket_layout import MOST_BYTES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,7 +61,7 @@ def layout_of(envelopes: list[bytes], reader: Reader) -> bytes:
     packed = zstandard.compress(msgspec.msgpack.encode(envelopes))
     stamp = reader.source.stamp
     assert stamp is not None
-    return SharedLayout(reader.tree, reader.identity, stamp, ToldNtuple(packed)).packed()
+    return SharedLayout(reader.tree, reader.identity, stamp, SharedNtuple(packed)).packed()
 
 
 @pytest.mark.parametrize("codec", ["zstd", "lz4", "none"])

@@ -13,7 +13,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from eventmill.dataset.shared_inputs import Supply
+from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.columns import Jagged, Strings
 from eventmill.reading.reader import Reader
@@ -225,7 +225,7 @@ def test_a_branch_that_cannot_be_read_keeps_no_other_from_it() -> None:
     assert reader.events(0, 1000).n.tolist() == [k % 4 for k in range(1000)]
     with pytest.raises(DatasetError, match=r"branch r: .*several leaves, which are lists"):
         reader.array("r", 0, 10)
-    assert View(reader, {}, Supply()).events(0, 3).k.tolist() == [0, 1, 2]
+    assert View(reader, {}, SharedInputs()).events(0, 3).k.tolist() == [0, 1, 2]
 
 
 # --- friends ----------------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_a_friend_in_another_order_is_refused(tree: str, words: str) -> None:
     events, friend = Reader(ODD, "events"), Reader(ODD, tree)
     for each in (friend, Reader(ODD, layout=friend.news())):
         with pytest.raises(DatasetError, match=f"{tree} in .*odd_trees.root, the friend bdt of .*{words}"):
-            View(events, {"bdt": each}, Supply())
+            View(events, {"bdt": each}, SharedInputs())
 
 
 def test_the_order_is_told_where_only_uproot_describes_a_tree() -> None:

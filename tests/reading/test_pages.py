@@ -209,7 +209,7 @@ def test_columns_of_several_forms_are_left_to_uproot() -> None:
 # --- no more than is needed -------------------------------------------------------------------------------------------
 
 
-def test_small_bites_read_and_decode_every_page_once(by_uproot: dict[str, Path]) -> None:
+def test_small_chunks_read_and_decode_every_page_once(by_uproot: dict[str, Path]) -> None:
     reader = Reader(str(by_uproot["zstd"]), "Events")
     before = reader.bytes_read
     for start in range(0, ENTRIES, 37):

@@ -15,11 +15,11 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from eventmill.dataset.shared_inputs import Supply
-from eventmill.packetizer.listed_entries import Listing
+from eventmill.dataset.shared_inputs import SharedInputs
+from eventmill.packetizer.listed_entries import EntryList
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.columns import Column, Flat, Jagged, Strings
-from eventmill.reading.read_errors import explained
+from eventmill.reading.read_errors import read_errors
 from eventmill.reading.reader import FileLayout, Reader, ReaderCache
 from eventmill.reading.selection import Selection
 from eventmill.reading.view import View
@@ -165,7 +165,7 @@ def test_any_ranges_in_any_order_are_cuts_of_the_whole(whole: Any, ranges: list[
             assert agree(column, everything[name][start:stop]), (name, start, stop)
 
 
-def test_small_bites_read_every_basket_once(written: Path) -> None:
+def test_small_chunks_read_every_basket_once(written: Path) -> None:
     reader = Reader(str(written), "Events")
     branches = [reader.names[name] for name in ("Muon_pt", "nMuon")]
     before = reader.bytes_read
@@ -190,9 +190,9 @@ def test_what_an_entry_weighs_is_what_is_read_of_the_file() -> None:
     assert weighed == pytest.approx(sum(sizes)), "the lengths are among them"
     reader.read(MUONS, 0, reader.entries)
     assert weighed == pytest.approx(reader.bytes_read - before, rel=0.01)
-    listing = Listing([0, 100, 200, 300, 1000, 1100])
-    assert Selection(reader, listing).weight(MUONS) == pytest.approx(reader.weight(MUONS) * 1100 / 300)
-    assert View(reader, {}, Supply()).weight(MUONS) == reader.weight(MUONS)
+    entry_list = EntryList([0, 100, 200, 300, 1000, 1100])
+    assert Selection(reader, entry_list).weight(MUONS) == pytest.approx(reader.weight(MUONS) * 1100 / 300)
+    assert View(reader, {}, SharedInputs()).weight(MUONS) == reader.weight(MUONS)
 
 
 def test_what_an_entry_of_an_rntuple_weighs(written: Path) -> None:
@@ -308,12 +308,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [RecursionError, MemoryError, OverflowError, ZeroDivisionError, UnicodeDecodeError])
 def test_whatever_damaged_bytes_make_parsers_raise_names_the_file(kind: type[Exception]) -> None:
     """An object within itself in a damaged file, and the size of an array: both were taken for faults of the analysis."""
-    with pytest.raises(DatasetError, match=r"a\.root cannot be read"), explained("a.root", "cannot be read"):
+    with pytest.raises(DatasetError, match=r"a\.root cannot be read"), read_errors("a.root", "cannot be read"):
         raise kind(*("utf-8", b"", 0, 1, "no") if kind is UnicodeDecodeError else ("no",))
 
 
 def test_others_take_the_same_tree_again_and_again() -> None:
-    """coffea asks for it for every bite; with 1,500 branches it takes uproot a second to describe it."""
+    """coffea asks for it for every chunk; with 1,500 branches it takes uproot a second to describe it."""
     reader = Reader(data_path(HZZ), "events")
     assert reader.keeping[reader.tree] is reader.keeping[reader.tree]
 

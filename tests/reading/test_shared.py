@@ -150,8 +150,8 @@ def test_a_layout_that_is_too_large_is_not_told(path: str, monkeypatch: pytest.M
 
 def test_a_layout_that_takes_too_much_memory_is_not_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of four million baskets, as `hadd` makes them of many small ones, used to fail its query by that."""
-    for module in ("layouts", "ntuples"):
-        monkeypatch.setattr(f"eventmill.worker.{module}.MOST_BYTES", 10)
+    for module in ("ttree.basket_layout", "rntuple.ntuples"):
+        monkeypatch.setattr(f"eventmill.reading.{module}.MOST_BYTES", 10)
     assert Reader(path).news() == b""
 
 

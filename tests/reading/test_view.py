@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import uproot
 from eventmill.analysis.expressions import Expression
-from eventmill.dataset.shared_inputs import Supply, aliases_of, defaults_of
-from eventmill.packetizer.listed_entries import Listing
+from eventmill.dataset.shared_inputs import SharedInputs, aliases_of, defaults_of
+from eventmill.packetizer.listed_entries import EntryList
 from eventmill.protocol.errors import AnalysisError, DatasetError
-from eventmill.reading.cached_range import Held
+from eventmill.reading.cached_range import CachedRange
 from eventmill.reading.columns import Flat, Jagged
-from eventmill.reading.lazy_events import Bite, Group, nested
+from eventmill.reading.lazy_events import AtWork, Group, nested
 from eventmill.reading.reader import Reader, column_of
-from eventmill.reading.schema_check import Agreement
+from eventmill.reading.schema_check import SchemaCheck
 from eventmill.reading.selection import Selection
 from eventmill.reading.view import View
 from hypothesis import given, settings
@@ -52,9 +52,9 @@ def expected(path: Path) -> ak.Array:
     return uproot.open(path)["Events"].arrays()
 
 
-def view_of(path: Path, friend: Path | None = None, **supply: Any) -> View:
+def view_of(path: Path, friend: Path | None = None, **shared_inputs: Any) -> View:
     friends = {} if friend is None else {"bdt": Reader(str(friend), "scores")}
-    made = Supply(b"", aliases_of(supply.get("aliases")), defaults_of(supply.get("defaults")))
+    made = SharedInputs(b"", aliases_of(shared_inputs.get("aliases")), defaults_of(shared_inputs.get("defaults")))
     return View(Reader(str(path), "Events"), friends, made)
 
 
@@ -201,14 +201,14 @@ def test_of_listed_entries_aliases_see_no_others(path: Path, expected: ak.Array,
     view = view_of(
         path, aliases={"ht": ALIASES["ht"], "seen": f"ak.Array([[1], []])[np.isin(n, {some.tolist()}) * 1 - 1]"}
     )
-    selection = Selection(view, Listing.from_entries(some))
+    selection = Selection(view, EntryList.from_entries(some))
     assert same(selection.read(["ht", "n"], 0, len(some))["ht"], values(expected)["ht"][some])
     assert ak.array_equal(selection.events(0, len(some)).ht, values(expected)["ht"][some])
 
 
 def test_held_entries_are_evaluated_piece_by_piece(path: Path, expected: ak.Array) -> None:
     view = view_of(path, aliases={"first": "Jet_pt[:, 0]"})
-    held = Held(view, 0, 100)
+    held = CachedRange(view, 0, 100)
     full = [entry for entry in range(100) if len(expected.Jet_pt[entry])]
     for entry in range(20):
         if entry in full:
@@ -231,7 +231,7 @@ def test_the_aliases_of_the_tree_itself(path: Path) -> None:
         "of": "gone+1",
     }
     reader.__dict__["tree_aliases"] = said
-    view = View(reader, {}, Supply())
+    view = View(reader, {}, SharedInputs())
     assert set(view.aliases) == {"double", "root"}
     column = view.read(["double"], 0, 10)["double"]
     assert isinstance(column, Flat) and same(column, 2 * reader.array("x", 0, 10))
@@ -301,7 +301,7 @@ def test_expressions_know_their_names() -> None:
 
 
 def test_what_was_read_goes_with_the_last_array(path: Path) -> None:
-    """Without the collector of rubbish, which may come bites later."""
+    """Without the collector of rubbish, which may come chunks later."""
     view = view_of(path, aliases=ALIASES)
     gc.collect()
     gc.disable()
@@ -309,9 +309,9 @@ def test_what_was_read_goes_with_the_last_array(path: Path) -> None:
         events = view.events(0, ENTRIES)
         kept = [events.Jet_pt, events.Jet.eta, events.ht, events[events.MET.pt > 20].Jet.btag]
         assert all(ak.sum(array) > 0 for array in kept)
-        bites = [it for it in gc.get_objects() if type(it) is Bite]
-        assert len(bites) == 1
-        alive = weakref.ref(bites.pop())
+        chunks = [it for it in gc.get_objects() if type(it) is AtWork]
+        assert len(chunks) == 1
+        alive = weakref.ref(chunks.pop())
         del events, kept
         assert alive() is None
     finally:
@@ -342,7 +342,7 @@ def test_branches_of_friends(path: Path, friend: Path, expected: ak.Array) -> No
 @settings(max_examples=20, deadline=None)
 def test_listed_entries_of_friends(path: Path, friend: Path, listed: set[int]) -> None:
     some = np.array(sorted(listed))
-    selection = Selection(view_of(path, friend), Listing.from_entries(some))
+    selection = Selection(view_of(path, friend), EntryList.from_entries(some))
     read = selection.read(["n", "bdt_score", "Jet_qgl"], 0, len(some))
     assert same(read["n"], some)
     assert same(read["bdt_score"], uproot.open(friend)["scores/score"].array()[some])
@@ -368,7 +368,7 @@ def test_what_a_friend_has_too_is_the_files_own(path: Path, tmp_path: Path, expe
 
 
 def test_names_that_two_friends_have(path: Path, friend: Path) -> None:
-    view = View(Reader(str(path)), {"a": Reader(str(friend)), "b": Reader(str(friend))}, Supply())
+    view = View(Reader(str(path)), {"a": Reader(str(friend)), "b": Reader(str(friend))}, SharedInputs())
     with pytest.raises(
         DatasetError, match=r"score is in several friends of .*: say which is meant, a_score or b_score"
     ):
@@ -379,7 +379,7 @@ def test_names_that_two_friends_have(path: Path, friend: Path) -> None:
     ):
         view.read(["scor"], 0, 1)
     with pytest.raises(DatasetError, match="has a branch x: give its friend of this name another one"):
-        View(Reader(str(path)), {"x": Reader(str(friend))}, Supply())
+        View(Reader(str(path)), {"x": Reader(str(friend))}, SharedInputs())
 
 
 @pytest.mark.parametrize(
@@ -452,7 +452,7 @@ def test_one_name_means_one_thing() -> None:
 
 
 def test_files_must_agree_on_types(path: Path, tmp_path: Path) -> None:
-    agreement = Agreement()
+    agreement = SchemaCheck()
     first = Reader(str(path), "Events")
     types, filled = agreement.check(first, {"x", "Jet_pt", "n"})
     assert {name: it.kind for name, it in types.items()} == {"x": "float64", "Jet_pt": "var * float32", "n": "int64"}
@@ -481,13 +481,13 @@ def test_the_read_is_cut_to_what_is_listed(tmp_path: Path) -> None:
         tree = file.mktree("Events", {"x": "f8", "y": "f8"})
         for start in range(0, 100_000, 1000):
             tree.extend({"x": np.arange(start, start + 1000.0), "y": np.zeros(1000)})
-    view = View(Reader(str(path)), {}, Supply(aliases={"twice": "2 * x"}))
+    view = View(Reader(str(path)), {}, SharedInputs(aliases={"twice": "2 * x"}))
     whole = 8 * 100_000
     for listed in ([5, 10, 50_000, 50_001], [100, 900, 20_500, 20_700, 99_999, 100_000]):
-        for read in (lambda s: s.read(["x"], 0, len(s.listing)), lambda s: s.read(["twice"], 0, len(s.listing))):
-            selection = Selection(view, Listing(listed), branches=["x"])
+        for read in (lambda s: s.read(["x"], 0, len(s.entry_list)), lambda s: s.read(["twice"], 0, len(s.entry_list))):
+            selection = Selection(view, EntryList(listed), branches=["x"])
             view.layout(["x"])
             before = view.bytes_read
-            assert len(next(iter(read(selection).values()))) == len(selection.listing)
+            assert len(next(iter(read(selection).values()))) == len(selection.entry_list)
             assert view.bytes_read - before <= whole * len(listed) / 2 / 100 * 1.1
     assert column_of(ak.Array([1.0]).layout, "").values.tolist() == [1.0]  # type: ignore[union-attr]

@@ -44,18 +44,23 @@ class Bench:
     Args:
         folder: for compiled code.
         spare: it has a core for its thread.
-        supply: the frames of what comes with the queries.
+        shared_inputs: the frames of what comes with the queries.
         analyses: by the names of the queries.
     """
 
     def __init__(
-        self, folder: Path, spare: bool = False, on_error: str = "fail", supply: Sequence[Any] = (), **analyses: Any
+        self,
+        folder: Path,
+        spare: bool = False,
+        on_error: str = "fail",
+        shared_inputs: Sequence[Any] = (),
+        **analyses: Any,
     ) -> None:
         self.line = Line()
         self.slot = SlotProcess(0, self.line, folder, spare=spare)  # type: ignore[arg-type]
         for query, analysis in analyses.items():
             packed = pack(analysis)
-            self.tell(m.Setup(query, packed.kind, packed.digest, on_error=on_error), [packed.blob, *supply])
+            self.tell(m.Setup(query, packed.kind, packed.digest, on_error=on_error), [packed.blob, *shared_inputs])
 
     def tell(self, message: m.Message, frames: codec.Frames = ()) -> None:
         """Say something to the slot, which takes it in."""

@@ -64,13 +64,13 @@ def test_what_a_slot_handed_over_survives_it_and_the_rest_is_reported_lost() -> 
     assert Fork(0) in effects
 
 
-def test_when_the_nursery_is_killed_what_was_handed_over_is_committed_and_nobody_is_suspected() -> None:
+def test_when_the_forkserver_is_killed_what_was_handed_over_is_committed_and_nobody_is_suspected() -> None:
     agent = Agent()
     agent.lease(1, 0)
     agent.lease(2, 1, 10, 20)
     agent.finish(1, 0)
     agent.hand_over(0, [(1, 0, 10)], 1)
-    effects = agent.core.nursery_ended(0.1)
+    effects = agent.core.forkserver_ended(0.1)
     kinds = [type(effect.message) for effect in effects if isinstance(effect, ToMaster)]
     assert kinds == [m.SlotDown, m.Commit, m.SlotDown]
     downs = sent(effects, m.SlotDown)
@@ -78,7 +78,7 @@ def test_when_the_nursery_is_killed_what_was_handed_over_is_committed_and_nobody
         (0, [], None),
         (1, [m.LeaseKey("q", 2)], None),
     ]
-    assert sent(agent.lease(3, 0), m.SlotDown), "no slot can take anything until there is another nursery"
+    assert sent(agent.lease(3, 0), m.SlotDown), "no slot can take anything until there is another forkserver"
     assert agent.core.start() == [Fork(0), Fork(1)]
     assert sent(agent.slot(0, m.Ready()), m.SlotUp) and sent(agent.slot(1, m.Ready()), m.SlotUp)
     agent.core.check()
@@ -231,7 +231,7 @@ def test_a_slot_that_lets_go_is_left_alone_and_the_next_lease_is_at_work(end: m.
     assert down.working == m.LeaseKey("other", 1)
 
 
-def test_a_slot_in_a_long_bite_of_another_query_is_left_alone() -> None:
+def test_a_slot_in_a_long_chunk_of_another_query_is_left_alone() -> None:
     agent = two_queries()
     agent.master(m.Release("other"), now=5.0)
     assert not any(isinstance(effect, Kill) for effect in agent.core.expire(100.0))

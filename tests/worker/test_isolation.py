@@ -1,4 +1,4 @@
-"""Isolation: whatever raises in a bite is found and named, everything else is in the result exactly once."""
+"""Isolation: whatever raises in a chunk is found and named, everything else is in the result exactly once."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_damaged_data_are_isolated_to_about_a_basket() -> None:
     assert sorted([*analysis.aside, *analysis.done]) == sorted(set(range(200_000)) - named)
 
 
-def test_a_bite_ends_early_when_it_has_more_faults_than_a_message_holds() -> None:
+def test_a_chunk_ends_early_when_it_has_more_faults_than_a_message_holds() -> None:
     analysis = Analysis(set(range(0, 3 * MOST_FAULTS, 2)), tells=True)
     faults, stop = analysis.run(0, 3 * MOST_FAULTS)
     assert len(faults) == MOST_FAULTS and stop == 2 * MOST_FAULTS - 1
@@ -193,7 +193,7 @@ def test_what_raises_only_together_is_not_named() -> None:
 
 @pytest.mark.parametrize("tells", [True, False])
 def test_isolation_comes_to_an_end(monkeypatch: pytest.MonkeyPatch, tells: bool) -> None:
-    """An hour for one bite is of no use: after a while ranges are given up as they are."""
+    """An hour for one chunk is of no use: after a while ranges are given up as they are."""
     monkeypatch.setattr(isolation, "LONGEST", 0.0)
     analysis = Analysis({3, 70}, tells)
     faults, stop = analysis.run(0, 100)
@@ -241,12 +241,12 @@ def function() -> Any:
     return analysis
 
 
-@pytest.mark.parametrize("bite", [None, 50])
+@pytest.mark.parametrize("chunk", [None, 50])
 @pytest.mark.parametrize("make", [kernel_that_fills_first, function])
 def test_a_part_names_its_gaps_and_the_first_error_is_told(
-    path: str, tmp_path: Path, make: Any, bite: int | None
+    path: str, tmp_path: Path, make: Any, chunk: int | None
 ) -> None:
-    lease = m.Lease(1, "q", 0, m.File(path, "Events"), 100, 3000, 60.0, bite=bite)
+    lease = m.Lease(1, "q", 0, m.File(path, "Events"), 100, 3000, 60.0, chunk=chunk)
     bench = Bench(tmp_path, on_error="skip", q=make())
     said = bench.work(lease)
     gaps = [m.Gap(700, 701, "ValueError: no"), m.Gap(2500, 2501, "ValueError: no")]
@@ -257,18 +257,18 @@ def test_a_part_names_its_gaps_and_the_first_error_is_told(
     assert [type(message) for message in said].index(m.Skipped) < len(said) - 1, "before the commit"
 
 
-@pytest.mark.parametrize("bite", [None, 1, 3, 100])
-def test_items_in_front_of_one_that_raises_are_in_the_result(tmp_path: Path, bite: int | None) -> None:
+@pytest.mark.parametrize("chunk", [None, 1, 3, 100])
+def test_items_in_front_of_one_that_raises_are_in_the_result(tmp_path: Path, chunk: int | None) -> None:
     """A function of items tells which one raised, and adds nothing then: those before it were lost, and called processed."""
 
     def inverse(item: int) -> int:
         return 360360 // item
 
     items = [1, 2, 0, 3, 0, 4, *range(5, 14), 0, 0, 14, 15, 0]
-    bench = Bench(tmp_path, on_error="skip", supply=[pack_items(items)], q=inverse)
+    bench = Bench(tmp_path, on_error="skip", shared_inputs=[pack_items(items)], q=inverse)
     file = m.File("items", kind="items", entries=len(items))
     said = bench.work(
-        m.Lease(1, "q", 0, file, 0, 7, 60.0, bite=bite), m.Lease(2, "q", 0, file, 7, len(items), 60.0, bite=bite)
+        m.Lease(1, "q", 0, file, 0, 7, 60.0, chunk=chunk), m.Lease(2, "q", 0, file, 7, len(items), 60.0, chunk=chunk)
     )
     parts = only(m.Commit, said).parts
     lost = [entry for part in parts for gap in part.gaps for entry in range(gap.start, gap.stop)]
@@ -299,11 +299,11 @@ def test_listed_entries_are_skipped_by_their_positions(path: str, tmp_path: Path
     assert only(m.Skipped, said).failure.start == 700
 
 
-def test_a_lease_with_suspects_is_worked_on_in_small_bites(path: str, tmp_path: Path) -> None:
+def test_a_lease_with_suspects_is_worked_on_in_small_chunks(path: str, tmp_path: Path) -> None:
     def analysis(events: Any) -> list[int]:
         return [len(events)]
 
-    lease = m.Lease(1, "q", 0, m.File(path, "Events"), 0, 50, 60.0, apart=True, bite=7)
+    lease = m.Lease(1, "q", 0, m.File(path, "Events"), 0, 50, 60.0, apart=True, chunk=7)
     bench = Bench(tmp_path, q=analysis)
     bench.work(lease)
     sizes = bench.results()["q"]
@@ -376,7 +376,7 @@ def test_that_an_error_may_pass_survives_its_journey() -> None:
 
 
 def test_arrays_of_events_cannot_be_changed_in_place(path: str, tmp_path: Path) -> None:
-    """When a bite raises its parts are analysed again, over the same arrays: a change would be in them twice."""
+    """When a chunk raises its parts are analysed again, over the same arrays: a change would be in them twice."""
 
     def changes(events: Any) -> float:
         x = np.asarray(events.x)

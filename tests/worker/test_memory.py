@@ -1,4 +1,4 @@
-"""How much memory a slot may take: what batch systems, cgroups and the machine allow; and the board that tells."""
+"""How much memory a slot may take: what batch systems, cgroups and the machine allow; and the slot status that tells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import uproot
 from eventmill.protocol.messages import Activity
 from eventmill.worker.allocation.memory import OWN, halvings, limit_a_slot, parse_size, taken
-from eventmill.worker.slot_status import Bite, Board, Row
+from eventmill.worker.slot_status import AtWork, SlotStatus, SlotStatuses
 from processes import Standing
 
 G = 2**30
@@ -99,7 +99,7 @@ def test_what_is_no_size_is_refused_in_words(text: str) -> None:
         parse_size(text)
 
 
-def test_bites_shrink_as_a_slot_grows() -> None:
+def test_chunks_shrink_as_a_slot_grows() -> None:
     counts = [halvings(size, 1000.0) for size in range(0, 1200, 10)]
     assert counts == sorted(counts) and counts[79] == 0 and counts[80] == 1
     assert halvings(10**12, float("inf")) == 0
@@ -140,48 +140,49 @@ def test_an_analysis_that_leaks_is_restarted_in_time_and_exact(tmp_path: Path) -
         standing.close()
 
 
-# --- the board --------------------------------------------------------------------------------------------------------
+# --- the slot status
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_each_slot_has_a_row_of_its_own(tmp_path: Path) -> None:
-    board = Board(tmp_path / "board", 4)
-    rows = [Row.on_board(tmp_path / "board", slot) for slot in range(3)]
+    statuses = SlotStatuses(tmp_path / "statuses", 4)
+    rows = [SlotStatus.of_slot(tmp_path / "statuses", slot) for slot in range(3)]
     for slot, row in enumerate(rows):
         row.introduce(1000 + slot)
         row.begin(f"q{slot}", slot, 10 * slot, 10 * slot + 10)
     rows[2].at[0] = 4
-    assert [board.pid(slot) for slot in range(4)] == [1000, 1001, 1002, 0]
-    found = [board.bite(slot) for slot in range(4)]
+    assert [statuses.pid(slot) for slot in range(4)] == [1000, 1001, 1002, 0]
+    found = [statuses.at_work(slot) for slot in range(4)]
     assert [(it.query, it.lease, it.start, it.stop) for it in found if it is not None] == [
         ("q0", 0, 0, 10), ("q1", 1, 10, 20), ("q2", 2, 24, 25),
     ]  # fmt: skip
     assert found[3] is None
 
 
-def test_an_entry_of_the_bite_before_is_not_taken_for_one_of_this(tmp_path: Path) -> None:
-    board, row = Board(tmp_path / "board", 4), Row.on_board(tmp_path / "board", 0)
+def test_an_entry_of_the_chunk_before_is_not_taken_for_one_of_this(tmp_path: Path) -> None:
+    statuses, row = SlotStatuses(tmp_path / "statuses", 4), SlotStatus.of_slot(tmp_path / "statuses", 0)
     row.begin("q", 1, 0, 10)
     row.at[0] = 9
     row.begin("q", 1, 10, 20)
-    bite = board.bite(0)
-    assert isinstance(bite, Bite) and (bite.start, bite.stop) == (10, 20)
+    chunk = statuses.at_work(0)
+    assert isinstance(chunk, AtWork) and (chunk.start, chunk.stop) == (10, 20)
 
 
 def test_the_board_tells_what_a_slot_is_doing_since_when(tmp_path: Path) -> None:
-    board, row = Board(tmp_path / "board", 4), Row.on_board(tmp_path / "board", 1)
+    statuses, row = SlotStatuses(tmp_path / "statuses", 4), SlotStatus.of_slot(tmp_path / "statuses", 1)
     before = time.monotonic()
     for what in get_args(Activity):
         row.begin("q", 1, 0, 0)
         row.turn_to(what)
         row.begin("q", 1, 0, 10)
-        bite = board.bite(1)
-        assert bite is not None and bite.doing == what and before <= bite.since <= time.monotonic()
+        chunk = statuses.at_work(1)
+        assert chunk is not None and chunk.doing == what and before <= chunk.since <= time.monotonic()
 
 
 def test_orders_reach_a_slot_and_not_its_successor(tmp_path: Path) -> None:
-    board, row = Board(tmp_path / "board", 4), Row.on_board(tmp_path / "board", 0)
+    statuses, row = SlotStatuses(tmp_path / "statuses", 4), SlotStatus.of_slot(tmp_path / "statuses", 0)
     assert (row.halvings, row.retires) == (0, False)
-    board.order(0, 3, retire=True)
+    statuses.order(0, 3, retire=True)
     assert (row.halvings, row.retires) == (3, True)
-    board.clear(0)
-    assert (row.halvings, row.retires) == (0, False) and board.pid(0) == 0
+    statuses.clear(0)
+    assert (row.halvings, row.retires) == (0, False) and statuses.pid(0) == 0

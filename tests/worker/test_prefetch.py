@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import uproot
 from bench import Bench, Line
-from eventmill.dataset.shared_inputs import Supply
+from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.protocol import messages as m
 from eventmill.protocol.errors import DatasetError
-from eventmill.reading.prefetched_range import REMEMBERED, Fetched, Names, Touched
+from eventmill.reading.prefetched_range import REMEMBERED, Names, PrefetchedRange, Touched
 from eventmill.reading.reader import Reader, ReaderCache
 from eventmill.reading.storage import sources
 from eventmill.reading.storage.sources import AHEAD_BYTES, ReadAhead
@@ -25,7 +25,7 @@ from eventmill.reading.view import View
 from eventmill.worker.slot.chunks import LARGEST_SIZE, ChunkSizes
 from eventmill.worker.slot.prefetch import Plan, Prefetch
 from eventmill.worker.slot.process import SlotProcess
-from eventmill.worker.slot.readahead_window import Horizon, Stretch
+from eventmill.worker.slot.readahead_window import ReadaheadWindow, Stretch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from skhep_testdata import data_path
@@ -41,42 +41,43 @@ ROUND_TRIP = 0.08
 # --- what to ask for ------------------------------------------------------------------------------------------------------
 
 
-def test_bites_are_asked_for_as_long_ahead_as_answers_take() -> None:
-    horizon = Horizon()
+def test_chunks_are_asked_for_as_long_ahead_as_answers_take() -> None:
+    window = ReadaheadWindow()
     for _ in range(10):
-        horizon.bite_took(0.1)
-    assert horizon.depth(latency=0.0) == 2
-    assert horizon.depth(latency=0.1) == 4
+        window.chunk_took(0.1)
+    assert window.depth(latency=0.0) == 2
+    assert window.depth(latency=0.1) == 4
     for _ in range(10):
-        horizon.bite_took(0.01)
-    assert horizon.depth(latency=0.1) > 20
+        window.chunk_took(0.01)
+    assert window.depth(latency=0.1) > 20
 
 
 def test_the_next_packet_is_asked_for_when_the_one_in_hand_ends() -> None:
-    horizon = Horizon()
+    window = ReadaheadWindow()
     plans = [Stretch(KEY, 900, 1000, 100), Stretch(("q", 2), 5000, 9000, 100)]
-    pieces = horizon.ask(plans, latency=0.0)
+    pieces = window.ask(plans, latency=0.0)
     assert [(piece.lease[1], piece.start, piece.stop) for piece in pieces] == [(1, 900, 1000), (2, 5000, 5100)]
 
 
-def test_small_bites_are_asked_for_together() -> None:
+def test_small_chunks_are_asked_for_together() -> None:
     """A request for ten entries is answered no sooner than one for a thousand."""
-    horizon = Horizon()
-    (piece, *_) = horizon.ask([Stretch(KEY, 0, 10**7, 100, weight=1.0)], latency=0.0)
+    window = ReadaheadWindow()
+    (piece, *_) = window.ask([Stretch(KEY, 0, 10**7, 100, weight=1.0)], latency=0.0)
     assert piece.stop >= 10**6
 
 
 def test_the_first_entries_of_a_far_file_take_one_round_trip() -> None:
-    """The first bites are of 100 entries, since nobody knows how long they take: asked for one by one, they took as many."""
-    horizon = Horizon()
-    (piece, *_) = horizon.ask([Stretch(KEY, 0, 100_000, 100, weight=60.0)], latency=0.1)
+    """The first chunks are of 100 entries, since nobody knows how long they take: asked for one by one, they took as
+    many."""
+    window = ReadaheadWindow()
+    (piece, *_) = window.ask([Stretch(KEY, 0, 100_000, 100, weight=60.0)], latency=0.1)
     assert piece.stop == 100_000
 
 
 def test_short_memory_halves_what_is_on_its_way() -> None:
     def asked(halvings: int) -> int:
         packet = Stretch(KEY, 0, 1000, 1, weight=AHEAD_BYTES // 64)
-        return sum(it.stop - it.start for it in Horizon().ask([packet], 10.0, halvings))
+        return sum(it.stop - it.start for it in ReadaheadWindow().ask([packet], 10.0, halvings))
 
     assert asked(0) >= 50 and asked(3) == 8
 
@@ -91,28 +92,28 @@ def test_short_memory_halves_what_is_on_its_way() -> None:
 def test_every_entry_is_asked_for_once_at_most_in_order_and_within_the_bytes(
     steps: list[tuple[int, float, float, int]], size: int
 ) -> None:
-    """Whatever the sizes of bites and the times do, along two packets of 2000 entries."""
-    horizon, asked = Horizon(), [(0, 0)]
+    """Whatever the sizes of chunks and the times do, along two packets of 2000 entries."""
+    window, asked = ReadaheadWindow(), [(0, 0)]
     at = 0
-    for bite, latency, seconds, halvings in steps:
+    for chunk, latency, seconds, halvings in steps:
         ends = [(n, 2000 * n + 2000) for n in (0, 1) if at < 2000 * n + 2000]
-        plans = [Stretch(("q", n), max(at, end - 2000), end, bite, weight=size) for n, end in ends]
-        for piece in horizon.ask(plans, latency, halvings):
+        plans = [Stretch(("q", n), max(at, end - 2000), end, chunk, weight=size) for n, end in ends]
+        for piece in window.ask(plans, latency, halvings):
             assert asked[-1][1] <= piece.start < piece.stop
             asked.append((piece.start, piece.stop))
         largest = max((stop - start for start, stop in asked), default=0)
         ahead = sum(max(0, stop - max(at, start)) for start, stop in asked)
         assert size * (ahead - 2 * largest) <= AHEAD_BYTES
-        horizon.bite_took(seconds)
-        at += bite
+        window.chunk_took(seconds)
+        at += chunk
 
 
-def test_bites_of_many_columns_are_small_enough_for_memory() -> None:
-    bites = ChunkSizes()
+def test_chunks_of_many_columns_are_small_enough_for_memory() -> None:
+    chunks = ChunkSizes()
     for _ in range(10):
-        entries = bites.next(10**9)
-        bites.learn(entries, seconds=0.01, size=10_000 * entries)
-    assert bites.next(10**9) * 10_000 <= LARGEST_SIZE
+        entries = chunks.next(10**9)
+        chunks.learn(entries, seconds=0.01, size=10_000 * entries)
+    assert chunks.next(10**9) * 10_000 <= LARGEST_SIZE
 
 
 def test_what_was_touched_lately_is_expected() -> None:
@@ -149,7 +150,7 @@ def test_any_part_of_what_was_fetched_is_what_the_file_has(
     path: Path, start: int, length: int, low: int, high: int, ahead: bool
 ) -> None:
     reader = Reader(str(path), "Events")
-    fetched = Fetched(reader, start, start + length, alone=nullcontext)
+    fetched = PrefetchedRange(reader, start, start + length, alone=nullcontext)
     if ahead:
         fetched.fetch(Names(("x",), ("y",)))
     low, high = sorted((start + low % length, start + high % length))
@@ -175,12 +176,12 @@ def test_what_cannot_be_read_ahead_is_an_error_for_those_who_ask_for_it(
         return whole(self, branches, start, stop)
 
     monkeypatch.setattr(Reader, "read", read)
-    fetched = Fetched(reader, 0, 10, alone=nullcontext)
+    fetched = PrefetchedRange(reader, 0, 10, alone=nullcontext)
     fetched.fetch(Names(("x", "y")))
     assert len(fetched.read(["x"], 0, 10)["x"]) == 10, "somebody who does not look at y hears nothing of it"
     with pytest.raises(DatasetError, match="y is damaged"):
         fetched.read(["x", "y"], 0, 10)
-    kernel = Fetched(reader, 0, 10, alone=nullcontext)
+    kernel = PrefetchedRange(reader, 0, 10, alone=nullcontext)
     kernel.fetch(Names(("y",)))
     before = len(tries)
     with pytest.raises(DatasetError, match="y is damaged"):
@@ -189,9 +190,9 @@ def test_what_cannot_be_read_ahead_is_an_error_for_those_who_ask_for_it(
     reader.close()
 
 
-def test_an_alias_that_fails_ahead_of_its_use_is_an_error_of_its_own_bite() -> None:
-    """Its error used to come out of the thread at the next bite, which may be of another packet."""
-    view = View(Reader(data_path("uproot-HZZ.root"), "events"), {}, Supply(aliases={"first": "Muon_Px[:, 0]"}))
+def test_an_alias_that_fails_ahead_of_its_use_is_an_error_of_its_own_chunk() -> None:
+    """Its error used to come out of the thread at the next chunk, which may be of another packet."""
+    view = View(Reader(data_path("uproot-HZZ.root"), "events"), {}, SharedInputs(aliases={"first": "Muon_Px[:, 0]"}))
     prefetch = Prefetch(spare=True)
     prefetch.order([Plan(Stretch(("q", 1), 0, 100, 100), view, Names(("first",)))])
     other = prefetch.take(("q", 2), view, 200, 300, Names(("MET_px",)))
@@ -229,7 +230,7 @@ def test_bytes_that_nobody_uses_are_bounded_and_can_be_dropped(far: str, monkeyp
 
 
 def test_what_was_used_a_moment_ago_is_not_asked_for_again(far: str) -> None:
-    """A bite begins within the baskets in which the last one ended; those of counters lie further back."""
+    """A chunk begins within the baskets in which the last one ended; those of counters lie further back."""
     reader = Reader(far, "Events")
     reader.read(["x", "y"], 0, 10_000)
     before = reader.traffic.requests
@@ -294,7 +295,7 @@ def test_results_do_not_depend_on_reading_ahead(
 
 
 def test_a_far_file_is_waited_for_at_the_start_only(tmp_path: Path, far: str) -> None:
-    """Bites of a tenth of a second at a round trip of nearly as much: each would wait for its data."""
+    """Chunks of a tenth of a second at a round trip of nearly as much: each would wait for its data."""
 
     def slowly(events: Any) -> int:
         done = int(np.asarray(events.x).sum())
@@ -308,7 +309,7 @@ def test_a_far_file_is_waited_for_at_the_start_only(tmp_path: Path, far: str) ->
     first, second, third = (message for message in said if isinstance(message, m.Finished))
     assert bench.results()["q"] == ENTRIES * (ENTRIES - 1) // 2
     assert first.waited >= ROUND_TRIP, "somebody has to open it"
-    assert second.waited + third.waited < 2 * ROUND_TRIP, "of ten bites and more"
+    assert second.waited + third.waited < 2 * ROUND_TRIP, "of ten chunks and more"
 
 
 def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,9 +388,9 @@ def test_what_was_read_ahead_for_a_lease_that_is_gone_is_forgotten(tmp_path: Pat
 
 
 def test_entries_that_are_suspected_are_not_read_before_their_time(tmp_path: Path, path: Path) -> None:
-    """The board says which ones were at work when a slot went down."""
+    """The slot status says which ones were at work when a slot went down."""
     bench = Bench(tmp_path, spare=True, on_error="skip", q=kernel())
-    bench.work(lease(1, str(path), 0, 1000), lease(2, str(path), 1000, 2000, bite=10))
+    bench.work(lease(1, str(path), 0, 1000), lease(2, str(path), 1000, 2000, chunk=10))
     assert bench.results()["q"]["sums"][0] == 2000
     assert bench.slot.prefetch._order is None
 

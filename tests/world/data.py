@@ -13,15 +13,15 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from eventmill.dataset.shared_inputs import Supply
-from eventmill.packetizer.listed_entries import Listing
+from eventmill.dataset.shared_inputs import SharedInputs
+from eventmill.packetizer.listed_entries import EntryList
 from eventmill.protocol import messages as m
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 MOST_ENTRIES = 100
 """Of all files of a query."""
-MASK = Supply(mask=b"a mask").packed()[0]
+MASK = SharedInputs(mask=b"a mask").packed()[0]
 
 
 class Bag:
@@ -65,7 +65,7 @@ class SimulatedFile:
     def used(self) -> Counts:
         """The entries that are used."""
         runs = self.masked if self.listed is None else self.listed
-        return np.arange(self.length) if runs is None else Listing(runs).entries()
+        return np.arange(self.length) if runs is None else EntryList(runs).entries()
 
 
 @dataclass(slots=True)
@@ -104,8 +104,8 @@ class Plan:
     def submission(self) -> list[bytes]:
         """The frames that a `Submit` comes with."""
         files = [m.File(file.path, entries=file.known, listed=file.listed, kind=self.over) for file in self.files]
-        supply = [MASK] if any(file.masked is not None for file in self.files) else []
-        return [self.name.encode(), msgspec.msgpack.encode(files), *supply]
+        shared_inputs = [MASK] if any(file.masked is not None for file in self.files) else []
+        return [self.name.encode(), msgspec.msgpack.encode(files), *shared_inputs]
 
     def numbers(self, lease: m.Lease, start: int, stop: int) -> Counts:
         """The numbers of the entries that `[start, stop)` of a lease stands for."""
@@ -113,7 +113,7 @@ class Plan:
         runs = file.masked if lease.opening and lease.runs is None else lease.runs
         if runs is None:
             return np.arange(file.first + start, file.first + stop)
-        return Listing(runs).entries(start - lease.start, stop - lease.start) + file.first
+        return EntryList(runs).entries(start - lease.start, stop - lease.start) + file.first
 
     def used(self) -> NDArray[np.bool_]:
         """Which entries are to be in the result, the limit left aside."""
@@ -123,7 +123,7 @@ class Plan:
         return flags
 
 
-def draw_plan(random: Random, name: str, owner: str, horizon: float) -> Plan:
+def draw_plan(random: Random, name: str, owner: str, window: float) -> Plan:
     """A query as the seed wants it: mostly simple, each peculiarity now and then."""
 
     def chance(probability: float) -> bool:
@@ -169,8 +169,8 @@ def draw_plan(random: Random, name: str, owner: str, horizon: float) -> Plan:
         0, name, "kernel", f"digest of {name}", owner, on_error="skip" if skip else "fail", limit=limit,
         priority=random.choice((0, 0, 0, 5, -5)), most_readers=random.choice((None, None, 1)), timeout=30.0,
     )  # fmt: skip
-    stops = (random.uniform(0.0, horizon), chance(0.6)) if chance(0.08) else None
-    begins, objects = random.choice((0.0, random.uniform(0.0, horizon / 2))), chance(0.04)
+    stops = (random.uniform(0.0, window), chance(0.6)) if chance(0.08) else None
+    begins, objects = random.choice((0.0, random.uniform(0.0, window / 2))), chance(0.04)
     analysis: Literal["columnar", "item", "kernel"] = random.choice(("columnar", "kernel"))
     if over == "items":
         analysis = "item"
@@ -179,4 +179,4 @@ def draw_plan(random: Random, name: str, owner: str, horizon: float) -> Plan:
 
 def _runs(random: Random, length: int) -> list[int]:
     """Some entries of a file, perhaps none."""
-    return Listing.from_entries([entry for entry in range(length) if random.random() < 0.5]).runs()
+    return EntryList.from_entries([entry for entry in range(length) if random.random() < 0.5]).runs()

@@ -22,7 +22,7 @@ from .master import PYTHON
 from .slots import Slot
 
 LOOKS = 1.0
-"""How often an agent looks at the board."""
+"""How often an agent looks at the slot status."""
 
 
 class Agent:
@@ -113,8 +113,8 @@ class Agent:
     def gone(self, slot: Slot, reason: str) -> None:
         """A slot's process has ended."""
         if not self._absent(self.gone, slot, reason):
-            bite = None if slot.bite is None else replace(slot.bite, began=slot.bite.began + self._ahead)
-            self._carry_out(self.core.slot_exited(slot.index, reason, self.now, bite))
+            chunk = None if slot.chunk is None else replace(slot.chunk, began=slot.chunk.began + self._ahead)
+            self._carry_out(self.core.slot_exited(slot.index, reason, self.now, chunk))
 
     def _absent(self, act: Callable[..., None], *arguments: Any) -> bool:
         """Whether it is gone, or has been stopped: then it will do this later."""
@@ -131,8 +131,8 @@ class Agent:
         if self._absent(self._look):
             return
         for slot in list(self.slots.values()):
-            bite = None if slot.bite is None else replace(slot.bite, began=slot.bite.began + self._ahead)
-            self._carry_out(self.core.look(slot.index, bite, self.taken, self.now))
+            chunk = None if slot.chunk is None else replace(slot.chunk, began=slot.chunk.began + self._ahead)
+            self._carry_out(self.core.look(slot.index, chunk, self.taken, self.now))
         self._clock.after(LOOKS, self._look)
 
     def _carry_out(self, todo: Sequence[effects.Effect]) -> None:

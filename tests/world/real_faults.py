@@ -334,14 +334,14 @@ class Trouble:
             worker.send(signal.SIGTERM)
         return worker is not None
 
-    def kill_nursery(self) -> bool:
-        return self._kill(self._inside(nursery=True))
+    def kill_forkserver(self) -> bool:
+        return self._kill(self._inside(forkserver=True))
 
     def kill_slot(self) -> bool:
-        return self._kill(self._inside(nursery=False))
+        return self._kill(self._inside(forkserver=False))
 
     def stop_slot(self) -> bool:
-        slot = self._inside(nursery=False)
+        slot = self._inside(forkserver=False)
         return slot is not None and self._freeze(slot)
 
     def kill_server(self) -> bool:
@@ -378,11 +378,11 @@ class Trouble:
         workers = [worker for worker in self.there.workers if worker.alive]
         return self._random.choice(workers) if workers else None
 
-    def _inside(self, nursery: bool) -> int | None:
-        """A nursery, or a slot that has been forked from one."""
+    def _inside(self, forkserver: bool) -> int | None:
+        """A forkserver, or a slot that has been forked from one."""
         worker = self._some_worker()
         inside = [] if worker is None else family(worker.process.pid)[1:]
-        chosen = inside[:1] if nursery else inside[1:]
+        chosen = inside[:1] if forkserver else inside[1:]
         return self._random.choice(chosen) if chosen else None
 
     @staticmethod
@@ -420,7 +420,7 @@ FAULTS: dict[str, Callable[[Trouble], bool]] = {
     "worker killed": Trouble.kill_worker,
     "worker stopped": Trouble.stop_worker,
     "worker told to leave": Trouble.drain_worker,
-    "nursery killed": Trouble.kill_nursery,
+    "forkserver killed": Trouble.kill_forkserver,
     "slot killed": Trouble.kill_slot,
     "slot stopped": Trouble.stop_slot,
     "XRootD server killed": Trouble.kill_server,

@@ -1,6 +1,6 @@
 """Simulated slots: processes that keep to the slot protocol (`worker.slot.process`), and read files that do not exist.
 
-A slot looks at its messages between bites only, as a real one does; what it says may be lost with it.
+A slot looks at its messages between chunks only, as a real one does; what it says may be lost with it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eventmill.protocol import messages as m
 from eventmill.protocol.codec import Frames
 from eventmill.worker.agent.effects import Order
 from eventmill.worker.slot.tasks import Task
-from eventmill.worker.slot_status import COMPACTING, Bite
+from eventmill.worker.slot_status import COMPACTING, AtWork
 
 from .clock import Clock
 from .data import Plan, SimulatedFile
@@ -62,7 +62,7 @@ class Packet:
     began: float
     position: int
     analysed: Analysed
-    bites: int = 0
+    chunks: int = 0
     revoked: bool = False
     gaps: list[m.Gap] = field(default_factory=list)
 
@@ -82,7 +82,7 @@ class Slot:
         self.index = index
         self.speed = speed
         self.alive = True
-        self.bite: Bite | None = None
+        self.chunk: AtWork | None = None
         self._plans = plans
         self._clock = clock
         self._random = random
@@ -109,7 +109,7 @@ class Slot:
             self._clock.after(0.0002, self._go_on)
 
     def order(self, order: Order) -> None:
-        """The agent writes on the board."""
+        """The agent writes on the slot status."""
         self._halvings, self._retires = order.halvings, order.retire
 
     def end(self, reason: str, loses: int = 0) -> None:
@@ -218,7 +218,7 @@ class Slot:
             return
         todo = self._todo.popleft()
         if isinstance(todo, tuple):
-            self.bite = Bite(todo[0], COMPACTING, 0, 0, self._clock.now)
+            self.chunk = AtWork(todo[0], COMPACTING, 0, 0, self._clock.now)
             self._later(0.02, lambda: self._compact(*todo))
             return
         code = self._codes[todo.query]
@@ -227,11 +227,11 @@ class Slot:
         file = code.plan.by_path[todo.file.path]
         analysed = Analysed(code.plan, code.task, todo, Total() if code.passes_over else None)
         self._packet = Packet(todo, file, todo.stop, self._clock.now, todo.start, analysed)
-        self.bite = Bite(todo.query, todo.lease, todo.start, todo.start, self._clock.now)
+        self.chunk = AtWork(todo.query, todo.lease, todo.start, todo.start, self._clock.now)
         self._later(self._random.uniform(0.001, 0.05), self._open)
 
     def _compact(self, query: str, frames: Frames) -> None:
-        self.bite = None
+        self.chunk = None
         self._say(m.Compacted(query, self.index), compact(Partial.from_frames(frames)).to_frames())
         self._go_on()
 
@@ -257,39 +257,39 @@ class Slot:
             masked = file.masked if code is not None else None
             self._say(m.Opened(lease.query, lease.lease, entries, packet.stop, clusters, "identity", masked))
         packet.began = self._clock.now
-        self._bite()
+        self._analyse_chunk()
 
-    def _bite(self) -> None:
+    def _analyse_chunk(self) -> None:
         packet = self._at_work()
         lease = packet.lease
         most = max(1, int(self.speed * self._random.uniform(0.05, 0.3)))
-        entries = min(packet.stop - packet.position, most, lease.bite or most)
+        entries = min(packet.stop - packet.position, most, lease.chunk or most)
         stop = packet.position + (max(1, entries >> self._halvings) if entries else 0)
-        self.bite = Bite(lease.query, lease.lease, packet.position, stop, self._clock.now)
+        self.chunk = AtWork(lease.query, lease.lease, packet.position, stop, self._clock.now)
         self._later(entries / self.speed * self._random.uniform(0.8, 1.2), lambda: self._bitten(stop))
 
     def _bitten(self, stop: int) -> None:
         packet = self._at_work()
         lease, file = packet.lease, packet.file
-        code = self._codes[lease.query]  # it looks at its messages between bites only
+        code = self._codes[lease.query]  # it looks at its messages between chunks only
         entries = code.plan.numbers(lease, packet.position, stop) - file.first
         for position, entry in enumerate(entries.tolist(), packet.position):
             if entry in file.deadly:
                 if self._random.random() < 0.5:  # a kernel tells the entry
-                    self.bite = Bite(lease.query, lease.lease, position, position + 1, self._clock.now)
+                    self.chunk = AtWork(lease.query, lease.lease, position, position + 1, self._clock.now)
                 self.end("killed by signal 11 (SIGSEGV)")
                 return
             if entry in file.bad and not code.plan.skips:
                 break
         try:
-            gaps = packet.analysed.bite(packet.position, stop)
+            gaps = packet.analysed.chunk(packet.position, stop)
         except ValueError:
             first = next(entry for entry in entries.tolist() if entry in file.bad)
             self._fail("analysis", "a bad entry", first, first + 1)
             return
         if gaps is None:
-            packet.position, packet.bites, code.passes_over = lease.start, 0, True
-            self._bite()
+            packet.position, packet.chunks, code.passes_over = lease.start, 0, True
+            self._analyse_chunk()
             return
         code.passes_over = code.passes_over or bool(gaps)
         if gaps and not code.told:
@@ -299,8 +299,8 @@ class Slot:
             self._say(m.Skipped(lease.query, what), [b"an exception"])
         packet.gaps += gaps
         packet.position = stop
-        packet.bites += 1
-        self.bite = None
+        packet.chunks += 1
+        self.chunk = None
         self._receive()
         if packet.revoked or lease.query not in self._codes:
             packet.analysed.discard()
@@ -312,7 +312,7 @@ class Slot:
             return
         if self._random.random() < 0.3:
             self._say(m.Reached(lease.query, lease.lease, packet.position))
-        self._bite()
+        self._analyse_chunk()
 
     def _finish(self, packet: Packet, code: Code) -> None:
         lease = packet.lease
@@ -346,7 +346,7 @@ class Slot:
     def _end_packet(self) -> None:
         """A packet is over: hand over what is due, and go on."""
         packet = self._at_work()
-        self._packet = self.bite = None
+        self._packet = self.chunk = None
         code = self._codes.get(packet.lease.query)
         if packet.lease.apart and code is not None:
             self._hand_over(packet.lease.query, code)

@@ -99,10 +99,10 @@ def task_of(plan: Plan) -> Task:
 
 
 class Analysed:
-    """The result of a packet at work, bite by bite, as `worker.slot.process` has it.
+    """The result of a packet at work, chunk by chunk, as `worker.slot.process` has it.
 
     Args:
-        aside: where the results of bites are put, if the query has passed over an error before.
+        aside: where the results of chunks are put, if the query has passed over an error before.
     """
 
     def __init__(self, plan: Plan, task: Task, lease: m.Lease, aside: Total | None) -> None:
@@ -110,8 +110,8 @@ class Analysed:
         self._source: Any = MadeUp(plan, lease)
         self.aside = aside
 
-    def bite(self, start: int, stop: int) -> list[m.Gap] | None:
-        """Analyse a bite: what of it is skipped; None where the packet has to begin again.
+    def chunk(self, start: int, stop: int) -> list[m.Gap] | None:
+        """Analyse a chunk: what of it is skipped; None where the packet has to begin again.
 
         Raises:
             ValueError: an entry is bad, and the query does not skip.

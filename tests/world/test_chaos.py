@@ -72,13 +72,13 @@ def _lose_now_and_then(whole: Callable[..., Any]) -> Callable[..., Any]:
     ("what", "name", "instead", "words"),
     [
         (Journal, "merged", lambda *_: None, "CountError"),
-        (Ledger, "_kill_twin", lambda *_: None, "Wrong|Error"),
+        (Ledger, "_kill_duplicate", lambda *_: None, "Wrong|Error"),
         (Isolation, "_narrowed", _drop_what_is_before, "CountError"),
         (Total, "add", _lose_now_and_then(Total.add), "CountError"),
         (chaos_slots, "compact", lambda partial: encode(None, partial.entries // 2), "CountError"),
     ],
     ids=[
-        "journal without ranges", "twins that live on", "sound entries in front of a fault dropped",
+        "journal without ranges", "duplicates that live on", "sound entries in front of a fault dropped",
         "partial results lost on the way", "a compaction that loses a part",
     ],
 )  # fmt: skip

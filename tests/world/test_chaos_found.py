@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from eventmill.packetizer.ledger import Ledger
 from eventmill.packetizer.placement import Place, Placement
-from eventmill.packetizer.throughput import Pace
+from eventmill.packetizer.throughput import Throughput
 from eventmill.protocol import messages as m
 from eventmill.worker.agent.core import AgentCore
 from eventmill.worker.agent.effects import ToSlot
@@ -31,7 +31,7 @@ def test_a_submission_with_too_many_frames_is_refused() -> None:
     world = World([10])
     world.hello(b"session", "session")
     files = msgspec.msgpack.encode([m.File("file0")])
-    world.tell(b"session", "session", m.Submit(7, "n", "kernel", "d"), [b"code", files, b"supply", b"more"])
+    world.tell(b"session", "session", m.Submit(7, "n", "kernel", "d"), [b"code", files, b"shared_inputs", b"more"])
     (refused,) = [message for message in world.inbox[b"session"] if isinstance(message, m.Refused)]
     assert refused.request == 7 and "malformed submission: 4 frames" in refused.reason and not world.core.queries
 
@@ -53,19 +53,19 @@ def test_a_lease_of_an_earlier_master_names_none_of_the_next_one(tmp_path: Path)
 def test_a_file_that_has_nothing_left_is_not_chosen_in_place_of_one_that_is_shunned() -> None:
     """The slot has failed with the only file that has something to do: it gets nothing, not what others have taken."""
     ledger = Ledger([None, None])
-    placement, pace = Placement(ledger, [["a.root"], ["b.root"]]), Pace()
+    placement, throughput = Placement(ledger, [["a.root"], ["b.root"]]), Throughput()
     for file in (0, 1):
-        placement.enter(Pace(), Place(file, 0, opening=True))
+        placement.enter(Throughput(), Place(file, 0, opening=True))
         lease = ledger.lease_opening(file, 10, "other")
         ledger.opened(lease.number, entries=100, stop=10)
-    assert placement.choose(pace, 0.0) is not None
+    assert placement.choose(throughput, 0.0) is not None
     taken = ledger.lease(1, 10, 100, "other")
-    placement.shun(0, 0, pace, until=5.0)
-    assert placement.choose(pace, 1.0) is None
+    placement.shun(0, 0, throughput, until=5.0)
+    assert placement.choose(throughput, 1.0) is None
     ledger.give_back(taken.number)
-    assert placement.choose(pace, 2.0) == Place(1, 0)
+    assert placement.choose(throughput, 2.0) == Place(1, 0)
     ledger.lease(1, 10, 100, "other")
-    assert placement.choose(pace, 3.0) is None
+    assert placement.choose(throughput, 3.0) is None
 
 
 def test_a_worker_that_tells_nonsense_of_a_list_is_told_so() -> None:

@@ -259,7 +259,7 @@ def test_a_query_that_can_never_end_is_told() -> None:
 
 def test_the_simulated_worker_has_the_real_ones_figures() -> None:
     """The simulator may not import the worker; its constants are copies."""
-    assert machines.BITE_SECONDS == chunks.CHUNK_SECONDS
+    assert machines.CHUNK_SECONDS == chunks.CHUNK_SECONDS
     assert machines.REPORT_INTERVAL == slot.TELL
     assert machines.REPORTS == slot.TIMES_TOLD
     assert machines.FIRST_INTERVAL == states.FIRST_INTERVAL

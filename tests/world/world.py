@@ -1,8 +1,8 @@
 """A world of trouble: the real cores of master and agents, slots that keep to the protocol, and all that can go wrong.
 
 Time is virtual and everything random comes from one seed, so that `World(seed).run()` does the same each time. Faults happen
-between any two steps, until the seed's supply of them is used up; then every query must end, and every entry must have been
-counted exactly once, or be listed as lost for a reason that the seed knows.
+between any two steps, until the seed's shared_inputs of them is used up; then every query must end, and every entry must
+have been counted exactly once, or be listed as lost for a reason that the seed knows.
 
     python -m tests.world.chaos --simulate 100000        # many seeds
     python -m tests.world.chaos --seed 4711              # one, with every message
@@ -61,7 +61,7 @@ class World:
         self.faults = self._draw_faults()
         self._left = random.choice((2, 5, 12, 40)) if self.faults else 0
         self._rate = random.choice((0.005, 0.02, 0.1))
-        self._horizon = random.choice((2.0, 6.0, 15.0))
+        self._window = random.choice((2.0, 6.0, 15.0))
         self._full_once = False
         journaled = random.random() < 0.8
         self.journaled = journaled
@@ -113,7 +113,7 @@ class World:
                 self.check()
             elif self.steps % CHECKED_EVERY == 0:
                 self.check()
-            if clock.now > last + CALM + self._horizon:
+            if clock.now > last + CALM + self._window:
                 if self._left:
                     self._left, last = 0, clock.now
                     continue
@@ -141,7 +141,7 @@ class World:
     def _draw_session(self, index: int) -> Session:
         random = self.random
         plans = [
-            draw_plan(random, f"s{index}q{number}", f"user{index}", self._horizon)
+            draw_plan(random, f"s{index}q{number}", f"user{index}", self._window)
             for number in range(random.choice((1, 1, 1, 2)))
         ]
         return Session(f"session{index}", plans, self.clock, random, self.master, self._may_lose)

@@ -5,7 +5,7 @@ partial results that slots hand over, and commits them with their ranges in one 
 survives the slot; what it has not is named in `SlotDown`, and the master leases it again.
 
 Incarnations: when the master no longer knows this worker, every lease it held is dead. The agent then replaces all slots
-(a fork from the warm nursery takes milliseconds) rather than telling old results from new ones, and says hello again.
+(a fork from the warm forkserver takes milliseconds) rather than telling old results from new ones, and says hello again.
 
 A slot, as the agent sees it:  starting --Ready--> up --exits, or is killed--> starting
 It is killed (`ending`, until its process is gone) when it stays at work that it was told to drop: user code in an endless
@@ -36,7 +36,7 @@ from ...protocol.counts import miscount
 from ...protocol.errors import CountError, EventmillError, LocalProtocolError
 from ...protocol.messages import LeaseKey, Message, Part
 from ..allocation.memory import FAR_TOO_LARGE, RETIRE, WARN, halvings, shown
-from ..slot_status import Bite
+from ..slot_status import AtWork
 from .effects import Effect, Fork, Kill, Leave, Order, ToMaster, ToSlot
 from .states import PATIENCE, QueryState, SlotState
 
@@ -124,7 +124,7 @@ class AgentCore:
     # --- what happens ---------------------------------------------------------------------------------------------
 
     def start(self) -> list[Effect]:
-        """The nursery is warm: fork the slots."""
+        """The forkserver is warm: fork the slots."""
         return [Fork(slot.index) for slot in self.slots]
 
     def from_master(self, message: Message, frames: Frames, now: float) -> list[Effect]:
@@ -156,18 +156,18 @@ class AgentCore:
         handler(slot, message, frames, now)
         return self._done(now)
 
-    def slot_misbehaved(self, index: int, reason: str, now: float, bite: Bite | None = None) -> list[Effect]:
+    def slot_misbehaved(self, index: int, reason: str, now: float, chunk: AtWork | None = None) -> list[Effect]:
         """A slot said what cannot be understood: its memory may be damaged, and nothing it says can be relied on."""
         if self.slots[index].stage != "ending":
-            self._replace(self.slots[index], reason, bite)
+            self._replace(self.slots[index], reason, chunk)
         return self._done(now)
 
-    def look(self, index: int, bite: Bite | None, taken: int, now: float) -> list[Effect]:
+    def look(self, index: int, chunk: AtWork | None, taken: int, now: float) -> list[Effect]:
         """What a slot is at, and the bytes of memory that it takes."""
         slot = self.slots[index]
-        if slot.stage == "up" and not self._overdue(slot, bite, now):
-            self._look_at_activity(slot, bite, now)
-            self._look_at_memory(slot, bite, taken)
+        if slot.stage == "up" and not self._overdue(slot, chunk, now):
+            self._look_at_activity(slot, chunk, now)
+            self._look_at_memory(slot, chunk, taken)
         return self._done(now)
 
     @property
@@ -190,11 +190,11 @@ class AgentCore:
                 raise LocalProtocolError(reason)
         return self._done(now)
 
-    def slot_exited(self, index: int, reason: str, now: float, bite: Bite | None = None) -> list[Effect]:
-        """A slot's process has ended, at work on `bite`: report what is lost with it, and start another."""
+    def slot_exited(self, index: int, reason: str, now: float, chunk: AtWork | None = None) -> list[Effect]:
+        """A slot's process has ended, at work on `chunk`: report what is lost with it, and start another."""
         slot = self.slots[index]
         if slot.stage != "ending":
-            self._report_down(slot, reason, bite)
+            self._report_down(slot, reason, chunk)
         self._failed_starts = self._failed_starts + 1 if slot.stage == "starting" else 0
         self.slots[index] = SlotState(index)
         if self._failed_starts < MAX_FAILED_STARTS:
@@ -203,7 +203,7 @@ class AgentCore:
             self._effects.append(Leave(f"slots end before they are up, the last one {reason}", error=True))
         return self._done(now)
 
-    def nursery_ended(self, now: float) -> list[Effect]:
+    def forkserver_ended(self, now: float) -> list[Effect]:
         """The process that forks slots was killed, and all slots with it; not by what they were at. `start` is to follow."""
         for slot in self.slots:
             if slot.stage != "ending":
@@ -499,53 +499,53 @@ class AgentCore:
 
     # --- slots that go --------------------------------------------------------------------------------------------
 
-    def _report_down(self, slot: SlotState, reason: str, bite: Bite | None = None, planned: bool = False) -> None:
+    def _report_down(self, slot: SlotState, reason: str, chunk: AtWork | None = None, planned: bool = False) -> None:
         """A slot's process is gone, or will be: commit what it has handed over, and report what it has not."""
         lost = [LeaseKey(*key) for key in slot.leases]
         for number in {key.query: None for key in lost}:
             self._commit(number)
         if self.said_hello:
-            suspects = () if planned else slot.suspects(bite)
+            suspects = () if planned else slot.suspects(chunk)
             self._tell(messages.SlotDown(slot.index, lost, reason, *suspects))
 
-    def _replace(self, slot: SlotState, reason: str, bite: Bite | None = None, planned: bool = False) -> None:
+    def _replace(self, slot: SlotState, reason: str, chunk: AtWork | None = None, planned: bool = False) -> None:
         """End a slot's process; `slot_exited` starts another."""
         log.warning("slot %d is replaced: %s", slot.index, reason)
-        self._report_down(slot, reason, bite, planned)
+        self._report_down(slot, reason, chunk, planned)
         self.slots[slot.index] = SlotState(slot.index, "ending")
         self._effects.append(Kill(slot.index))
 
-    def _overdue(self, slot: SlotState, bite: Bite | None, now: float) -> bool:
+    def _overdue(self, slot: SlotState, chunk: AtWork | None, now: float) -> bool:
         """Replace a slot that is at the same entries for longer than its query allows."""
-        query = self.queries.get(bite.query) if bite is not None else None
-        if bite is None or query is None:
+        query = self.queries.get(chunk.query) if chunk is not None else None
+        if chunk is None or query is None:
             return False
-        prepares = bite.start == bite.stop
+        prepares = chunk.start == chunk.stop
         limit = max(query.setup.timeout, PREPARING) if prepares else query.setup.timeout
-        if now - bite.began <= limit:
+        if now - chunk.began <= limit:
             return False
         what = "preparing" if prepares else "at work on the same entries"
-        self._replace(slot, f"ended after {limit:g} s {what}: an endless loop? (timeout= of process)", bite)
+        self._replace(slot, f"ended after {limit:g} s {what}: an endless loop? (timeout= of process)", chunk)
         return True
 
-    def _look_at_activity(self, slot: SlotState, bite: Bite | None, now: float) -> None:
+    def _look_at_activity(self, slot: SlotState, chunk: AtWork | None, now: float) -> None:
         """Tell the master what a slot has been doing for long, and once more when it does something else."""
-        lease = slot.leases.get((bite.query, bite.lease)) if bite is not None else None
-        if bite is None or lease is None or bite.since == slot.told:
+        lease = slot.leases.get((chunk.query, chunk.lease)) if chunk is not None else None
+        if chunk is None or lease is None or chunk.since == slot.told:
             return
-        seconds = max(0.0, now - bite.since)
+        seconds = max(0.0, now - chunk.since)
         if seconds >= LONG or slot.told:
-            slot.told = bite.since if seconds >= LONG else 0.0
-            self._tell(messages.Doing(bite.query, bite.lease, bite.doing, seconds, lease.file.path))
+            slot.told = chunk.since if seconds >= LONG else 0.0
+            self._tell(messages.Doing(chunk.query, chunk.lease, chunk.doing, seconds, lease.file.path))
 
-    def _look_at_memory(self, slot: SlotState, bite: Bite | None, taken: int) -> None:
-        """Have a slot that grows take smaller bites, or make room for a fresh process; end one that does not, or is far too
+    def _look_at_memory(self, slot: SlotState, chunk: AtWork | None, taken: int) -> None:
+        """Have a slot that grows take smaller chunks, or make room for a fresh process; end one that does not, or is far too
         large.
         """
         told = slot.order is not None and slot.order.retire
         if slot.todo and (taken > FAR_TOO_LARGE * self.memory or (told and taken > self.memory)):
             more = f"ended because it needed {shown(taken)}, more than the {shown(self.memory)} a slot has (--memory)"
-            self._replace(slot, more, bite)
+            self._replace(slot, more, chunk)
         elif taken >= RETIRE * self.memory and slot.worked and not slot.todo:
             self._replace(slot, f"it takes {shown(taken)} of {shown(self.memory)}, and does nothing", planned=True)
         else:

@@ -41,7 +41,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Have a slot halve its bites so many times, or `retire`: hand over what it has done, and say so."""
+    """Have a slot halve its chunks so many times, or `retire`: hand over what it has done, and say so."""
 
     slot: int
     halvings: int

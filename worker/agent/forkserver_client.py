@@ -1,6 +1,6 @@
-"""The agent's side of the nursery: starts it, speaks with it, ends it.
+"""The agent's side of the forkserver: starts it, speaks with it, ends it.
 
-Imports next to nothing, so that the nursery can warm up while the agent itself still imports.
+Imports next to nothing, so that the forkserver can warm up while the agent itself still imports.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ log = logging.getLogger(__name__)
 LONGEST_PATH = 103
 """Bytes that the path of a Unix socket may have on every system; `zmq.IPC_PATH_MAX_LEN` here."""
 END_SECONDS = 5.0
-"""What the nursery is given to end its slots; the kernel may hold one up that waits for a disk."""
+"""What the forkserver is given to end its slots; the kernel may hold one up that waits for a disk."""
 _SOCKET = "slots"
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 """A slot is one core; threads of libraries would also not survive the fork."""
 
 
-class Cradle:
-    """A nursery process, and the private folder in which its slots find the agent.
+class ForkserverClient:
+    """A forkserver process, and the private folder in which its slots find the agent.
 
     Args:
         cache: folder for what slots compile and unpack, shared with later workers of this user.
-        alone: this process has no other children, and never will: if the nursery is killed, what it leaves is ended here.
+        alone: this process has no other children, and never will: if the forkserver is killed, what it leaves is ended here.
 
     Attributes:
         endpoint: where slots connect to; the agent binds it.
-        board: the file by which slots and agent share memory; the agent makes it (see `worker.slot_status`).
-        link: the socket pair's end to the nursery (see `worker.forkserver` for what is said).
+        statuses: the file by which slots and agent share memory; the agent makes it (see `worker.slot_status`).
+        link: the socket pair's end to the forkserver (see `worker.forkserver` for what is said).
     """
 
     def __init__(self, cache: Path | None = None, alone: bool = False) -> None:
@@ -51,7 +51,7 @@ class Cradle:
         folder = self._scratch.path
         cache = _usable(cache or Path(platformdirs.user_cache_dir("eventmill")), folder / "cache")
         self.endpoint = f"ipc://{folder}/{_SOCKET}"
-        self.board = folder / "board"
+        self.statuses = folder / "statuses"
         self._cache = cache
         self._forks = 0
         self._alone = alone
@@ -64,7 +64,7 @@ class Cradle:
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "eventmill.worker.forkserver"]
         self._process = subprocess.Popen(
-            [*command, str(theirs.fileno()), str(os.getpid()), self.endpoint, str(self._cache), str(self.board)],
+            [*command, str(theirs.fileno()), str(os.getpid()), self.endpoint, str(self._cache), str(self.statuses)],
             pass_fds=[theirs.fileno()],
             env=os.environ | _ONE_THREAD,
             start_new_session=True,
@@ -72,7 +72,7 @@ class Cradle:
         theirs.close()
 
     def start_again(self) -> None:
-        """Start another nursery in the place of one that was killed, with another `link`.
+        """Start another forkserver in the place of one that was killed, with another `link`.
 
         Raises:
             EventmillError: it has ended by itself, and the next one would do the same.
@@ -89,11 +89,11 @@ class Cradle:
         return identity(slot, self._forks)
 
     def kill(self, slot: int) -> None:
-        """End a slot's process, if there is one; the nursery says so when it has ended."""
+        """End a slot's process, if there is one; the forkserver says so when it has ended."""
         self._ask(f"kill {slot}")
 
     def receive(self) -> list[str]:
-        """The words of what the nursery says; "ended" when it is gone."""
+        """The words of what the forkserver says; "ended" when it is gone."""
         try:
             words = self.link.recv(4096).decode().split()
         except ConnectionResetError:
@@ -106,13 +106,13 @@ class Cradle:
             self.link.send(request.encode())
 
     def close(self) -> None:
-        """End the nursery, and with it all slots and what they have started."""
+        """End the forkserver, and with it all slots and what they have started."""
         self._end()
         self._scratch.remove()
 
     def _end(self) -> None:
-        """A warm nursery ends what it has started, and itself, once the link is closed. What one leaves that was killed, or
-        does not, comes to us."""
+        """A warm forkserver ends what it has started, and itself, once the link is closed. What one leaves that was
+        killed, or does not, comes to us."""
         self.link.close()
         if self._warm:
             with contextlib.suppress(subprocess.TimeoutExpired):

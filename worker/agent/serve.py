@@ -1,7 +1,7 @@
-"""The agent's poll loop: moves messages between the master, the slots and the nursery, and decides nothing.
+"""The agent's poll loop: moves messages between the master, the slots and the forkserver, and decides nothing.
 
 One agent runs per worker. It holds one connection outward to the master, an ipc socket in a private folder for its slots,
-and a socket pair to the nursery that forks them.
+and a socket pair to the forkserver that forks them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from ...system.lifeline import EndSignals, Lifeline
 from ...system.logs import keep_within
 from ...system.restarts import Restarts
 from ..allocation.memory import limit_a_slot, taken
-from ..slot_status import Board
+from ..slot_status import SlotStatuses
 from .core import GRACE, AgentCore
 from .effects import Effect, Fork, Kill, Leave, Order, ToMaster, ToSlot
-from .forkserver_client import Cradle
+from .forkserver_client import ForkserverClient
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Worker:
         name: what the master calls it; the host's name by default.
         patience: seconds to try to reach the master before giving up, at first and whenever it is gone.
         owner: process to end with, for a worker that belongs to one session.
-        cradle: a nursery that has been started already; by default one of a process that does nothing but this.
+        forkserver: a forkserver that has been started already; by default one of a process that does nothing but this.
         walltime: seconds after which this worker has to be gone; None: no limit.
         grace: seconds that it takes at most to leave in good order, when it is told to or its walltime ends; 0: it leaves
             at once, and what it has not committed is done again by others.
@@ -69,7 +69,7 @@ class Worker:
         name: str = "",
         patience: float = PATIENCE,
         owner: int | None = None,
-        cradle: Cradle | None = None,
+        forkserver: ForkserverClient | None = None,
         walltime: float | None = None,
         grace: float = GRACE,
         file: Path | None = None,
@@ -90,8 +90,8 @@ class Worker:
         self.walltime = walltime
         self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.cradle = cradle or Cradle(alone=True)
-        self.board = Board(self.cradle.board, slots)
+        self.forkserver = forkserver or ForkserverClient(alone=True)
+        self.statuses = SlotStatuses(self.forkserver.statuses, slots)
         self._poller = zmq.Poller()
         self._restarts = Restarts()
         self._looked = 0.0
@@ -114,9 +114,9 @@ class Worker:
 
         Raises:
             ConnectionFailed: the master cannot be reached, or refuses this worker; the text says why.
-            EventmillError: the nursery could not be started, has ended by itself, or is killed again and again.
+            EventmillError: the forkserver could not be started, has ended by itself, or is killed again and again.
         """
-        self.slots.bind(self.cradle.endpoint)
+        self.slots.bind(self.forkserver.endpoint)
         signals = EndSignals()
         try:
             self._loop(signals)
@@ -131,7 +131,7 @@ class Worker:
     def _loop(self, signals: EndSignals) -> None:
         poller = self._poller
         dial = self.dial
-        for item in (dial.socket, dial.monitor, self.slots, self.cradle.link):
+        for item in (dial.socket, dial.monitor, self.slots, self.forkserver.link):
             poller.register(item, zmq.POLLIN)
         poller.register(signals.fileno(), zmq.POLLIN)
         told = False
@@ -155,8 +155,8 @@ class Worker:
                 self._receive_from_master()
             if self.slots in ready:
                 self._receive_from_slots()
-            if self.cradle.link.fileno() in ready:
-                self._receive_from_nursery()
+            if self.forkserver.link.fileno() in ready:
+                self._receive_from_forkserver()
             if self.lifeline is not None and self.lifeline.fileno() in ready:
                 log.info("the session is gone: leaving")
                 return
@@ -201,8 +201,8 @@ class Worker:
         if self._log is not None:
             keep_within(self._log)
         for slot in self.identities:
-            size = taken(self.board.pid(slot), self.core.memory)
-            self._carry_out(self.core.look(slot, self.board.bite(slot), size, now))
+            size = taken(self.statuses.pid(slot), self.core.memory)
+            self._carry_out(self.core.look(slot, self.statuses.at_work(slot), size, now))
 
     def _receive_from_slots(self) -> None:
         while not self.core.choked:
@@ -216,27 +216,27 @@ class Worker:
             try:
                 message, rest = codec.decode([frame.buffer for frame in frames])
             except RemoteProtocolError as error:
-                bite = self.board.bite(slot)
-                effects = self.core.slot_misbehaved(slot, f"it sent nonsense: {error}", time.monotonic(), bite)
+                chunk = self.statuses.at_work(slot)
+                effects = self.core.slot_misbehaved(slot, f"it sent nonsense: {error}", time.monotonic(), chunk)
             else:
                 effects = self.core.from_slot(slot, message, rest, time.monotonic())
             self._carry_out(effects)
 
-    def _receive_from_nursery(self) -> None:
-        word, *numbers = self.cradle.receive()
+    def _receive_from_forkserver(self) -> None:
+        word, *numbers = self.forkserver.receive()
         if word == "warm":
             self._carry_out(self.core.start())
         elif word == "exited":
             slot, status = map(int, numbers)
             self._receive_from_slots()  # what the slot said before its end comes first
             del self.identities[slot]
-            bite = self.board.bite(slot)
-            self._carry_out(self.core.slot_exited(slot, describe_exit(status), time.monotonic(), bite))
+            chunk = self.statuses.at_work(slot)
+            self._carry_out(self.core.slot_exited(slot, describe_exit(status), time.monotonic(), chunk))
         elif word == "ended":
-            self._renew_nursery()
+            self._renew_forkserver()
 
-    def _renew_nursery(self) -> None:
-        """The nursery was killed, and all slots with it: start another."""
+    def _renew_forkserver(self) -> None:
+        """The forkserver was killed, and all slots with it: start another."""
         now = time.monotonic()
         if not self._restarts.allowed(now):
             raise EventmillError(
@@ -244,12 +244,12 @@ class Worker:
                 f"{self._restarts.seconds:g} s: by whom? Perhaps the machine has too little memory"
             )
         log.warning("the process that starts slots was killed, perhaps for want of memory: starting another")
-        self._poller.unregister(self.cradle.link)
-        self.cradle.start_again()
-        self._poller.register(self.cradle.link, zmq.POLLIN)
+        self._poller.unregister(self.forkserver.link)
+        self.forkserver.start_again()
+        self._poller.register(self.forkserver.link, zmq.POLLIN)
         self._receive_from_slots()  # what slots said before their end comes first
         self.identities.clear()
-        self._carry_out(self.core.nursery_ended(now))
+        self._carry_out(self.core.forkserver_ended(now))
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -259,12 +259,12 @@ class Worker:
                 case ToSlot():
                     self._send_to_slot(effect)
                 case Fork():
-                    self.board.clear(effect.slot)
-                    self.identities[effect.slot] = self.cradle.fork(effect.slot)
+                    self.statuses.clear(effect.slot)
+                    self.identities[effect.slot] = self.forkserver.fork(effect.slot)
                 case Kill():
-                    self.cradle.kill(effect.slot)
+                    self.forkserver.kill(effect.slot)
                 case Order():
-                    self.board.order(effect.slot, effect.halvings, effect.retire)
+                    self.statuses.order(effect.slot, effect.halvings, effect.retire)
                 case Leave():
                     if not effect.error and self._leave is None:
                         log.info("leaving: %s", effect.reason)
@@ -287,12 +287,12 @@ class Worker:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             # It has just ended, or closed its connection: once it has ended for sure, its leases are reported.
-            self.cradle.kill(effect.slot)
+            self.forkserver.kill(effect.slot)
 
     def _close(self) -> None:
         if self.dial.connected:
             self._send_to_master(messages.Bye())
-        self.cradle.close()
+        self.forkserver.close()
         self.slots.close()
         self.dial.close()
         if self.lifeline is not None:

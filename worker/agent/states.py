@@ -9,7 +9,7 @@ from ...merge import Total
 from ...protocol import messages
 from ...protocol.codec import Frames
 from ...protocol.messages import LeaseKey, Part
-from ..slot_status import COMPACTING, Bite
+from ..slot_status import COMPACTING, AtWork
 from .effects import Order
 
 FIRST_INTERVAL = 0.02
@@ -56,23 +56,23 @@ class SlotState:
         """When the process is to be replaced, because it does not drop what it is at; infinity when it is at no such."""
         return self.heard + PATIENCE if next(iter(self.todo), None) in self.dropped else float("inf")
 
-    def suspects(self, bite: Bite | None) -> tuple[LeaseKey | None, str, int | None, int | None]:
+    def suspects(self, chunk: AtWork | None) -> tuple[LeaseKey | None, str, int | None, int | None]:
         """What may have taken the process down: the lease at work, or the query whose total it was compacting, and the
-        bite at work, where that is known.
+        chunk at work, where that is known.
 
         With nothing left to do it was handing over what it had finished. What is dead is nobody's matter any more.
         """
         key = next(iter(self.todo), None) or next(iter(self.finished), None)
-        if bite is not None:
-            key = bite.query, None if bite.lease == COMPACTING else bite.lease
-        if key is None or key in self.dropped or (bite is not None and key not in self.todo):
+        if chunk is not None:
+            key = chunk.query, None if chunk.lease == COMPACTING else chunk.lease
+        if key is None or key in self.dropped or (chunk is not None and key not in self.todo):
             return None, "", None, None
         query, lease = key
         if lease is None:
             return None, query, None, None
-        if bite is None or bite.start == bite.stop:
+        if chunk is None or chunk.start == chunk.stop:
             return LeaseKey(query, lease), "", None, None
-        return LeaseKey(query, lease), "", bite.start, bite.stop
+        return LeaseKey(query, lease), "", chunk.start, chunk.stop
 
     def through_with(self, key: Key) -> None:
         """The process has nothing more to do with this."""

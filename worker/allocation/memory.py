@@ -2,7 +2,7 @@
 
 A slot over its limit is replaced, since otherwise the kernel or the batch system would end the whole job. The address
 space is not limited (`RLIMIT_AS`): files that are mapped and compiled code count there too, what is shared with the
-nursery counts for every slot, and an allocation that fails may end a process anywhere.
+forkserver counts for every slot, and an allocation that fails may end a process anywhere.
 
 Sizes are bytes. K, M, G and T are powers of 1024, as batch systems have them.
 """
@@ -15,14 +15,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 WARN = 0.80
-"""From this part of its limit on, a slot's bites become smaller: halved once for each `STEP` above it."""
+"""From this part of its limit on, a slot's chunks become smaller: halved once for each `STEP` above it."""
 STEP = 0.04
 RETIRE = 0.95
 """From this part of its limit on, a slot hands over what it has done, and a fresh process takes its place."""
 FAR_TOO_LARGE = 1.10
 """From this part of its limit on, a slot is ended at once; before, it has the time between two looks to hand over."""
 OWN = 512 * 2**20
-"""For the agent and its nursery."""
+"""For the agent and its forkserver."""
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
 _LEAST = 2**20
@@ -59,7 +59,7 @@ def shown(size: float) -> str:
 
 
 def halvings(size: float, limit: float) -> int:
-    """How often a slot that takes `size` of its limit is to halve its bites.
+    """How often a slot that takes `size` of its limit is to halve its chunks.
 
     Example:
         >>> [halvings(size, 100) for size in (79, 80, 85, 99)]
@@ -156,7 +156,7 @@ def _condor(environment: Mapping[str, str]) -> int | None:
 def taken(pid: int, limit: float, proc: Path = Path("/proc")) -> int:
     """Memory that a process takes, 0 when it is gone; with its part only of what it shares, once that is near the limit.
 
-    The kernel has two counts: a quick one that counts pages shared with the nursery in full, and an exact one that takes
+    The kernel has two counts: a quick one that counts pages shared with the forkserver in full, and an exact one that takes
     milliseconds.
     """
     folder = proc / str(pid)

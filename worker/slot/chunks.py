@@ -1,4 +1,4 @@
-"""How much of a packet a slot takes at a time: the entries of one call of the analysis, a *chunk* (or bite).
+"""How much of a packet a slot takes at a time: the entries of one call of the analysis, a *chunk*.
 
 Calls should be short, so that a slot soon looks at its messages, and long, so that what each of them costs whatever its
 size does not count. What a call takes is learnt from all calls of the query, here and (`hear`) in other slots, and in

@@ -29,13 +29,13 @@ class Cycle:
 
 
 class Cycles:
-    """Some cycles in a row, as a columnar function gets them.
+    """Some cycles in a status, as a columnar function gets them.
 
     `len(cycles)` is how many, `cycles.number` their numbers. `uniform`, `normal` and `exponential` draw for all of them at
     once, which is fast. A loop over them gives each `Cycle`, which takes ten microseconds and more.
 
-    Each call draws from other streams than the calls before it and than `Cycle.random`: a row of what it returns depends on
-    the seed, the number of the cycle and the number of the call, never on which other cycles are here.
+    Each call draws from other streams than the calls before it and than `Cycle.random`: a status of what it returns
+    depends on the seed, the number of the cycle and the number of the call, never on which other cycles are here.
 
     Example:
         >>> cycles = CycleSource(seed=7).events(1000, 1003)
@@ -78,7 +78,7 @@ class Cycles:
 class CycleSource:
     """Makes the cycles of a seed, for any range of them."""
 
-    first_bite = FIRST_CHUNK
+    first_chunk = FIRST_CHUNK
     traffic = Traffic()
 
     def __init__(self, seed: int) -> None:

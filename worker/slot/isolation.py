@@ -1,4 +1,4 @@
-"""Which entries of a bite raise: found by running parts of it, so that what is sound is kept and the rest is named.
+"""Which entries of a chunk raise: found by running parts of it, so that what is sound is kept and the rest is named.
 
 A kernel and a function of items tell the entry. Of a columnar function, and of data that cannot be read, only the range is
 known: the first entry at fault is found by halving, then the next one behind it. Each costs about as many calls as the
@@ -21,7 +21,7 @@ from .failures import reason
 GRAIN = 1000
 """Entries around damaged data that are not looked at more closely."""
 IN_A_ROW = 50
-"""Faults one after the other, with nothing sound between, after which the rest of a bite is sampled."""
+"""Faults one after the other, with nothing sound between, after which the rest of a chunk is sampled."""
 SAMPLES = 20
 MOST_FAULTS = 10_000
 """A message names them: a packet with more ends early."""
@@ -56,7 +56,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """Takes a bite that has raised apart.
+    """Takes a chunk that has raised apart.
 
     Args:
         attempt: analyses entries and adds to the result, or answers with the fault among them.
@@ -82,9 +82,9 @@ class Isolation:
     all_or_nothing: bool
 
     def run(self, start: int, stop: int, first: Fault) -> tuple[list[Fault], int]:
-        """Find the faults of a bite that has raised `first`, and leave the result of all its other entries.
+        """Find the faults of a chunk that has raised `first`, and leave the result of all its other entries.
 
-        Returns the faults in ascending order, and where the bite ends: before `stop` when there are too many of them.
+        Returns the faults in ascending order, and where the chunk ends: before `stop` when there are too many of them.
         """
         late = time.monotonic() + LONGEST
         faults = []

@@ -16,7 +16,7 @@ class ItemSource:
     """The items of a query.
 
     Args:
-        supply: the items as they travel.
+        shared_inputs: the items as they travel.
 
     Example:
         >>> from ...analysis.items import pack_items
@@ -24,12 +24,12 @@ class ItemSource:
         ['b.fits', 'c.fits']
     """
 
-    first_bite = 1
+    first_chunk = 1
     """One item may be an image that takes a minute."""
 
-    def __init__(self, supply: Buffer) -> None:
+    def __init__(self, shared_inputs: Buffer) -> None:
         self._bytes_read = 0
-        self._items = PackedItems(supply)
+        self._items = PackedItems(shared_inputs)
 
     @property
     def traffic(self) -> Traffic:

@@ -10,7 +10,7 @@ from ...merge import Total
 from ...protocol import messages
 from ...protocol.codec import Buffer
 from ...protocol.messages import Gap
-from ...reading.prefetched_range import Fetched
+from ...reading.prefetched_range import PrefetchedRange
 from ...reading.reader import FileLayout
 from ...reading.selection import Selection
 from .readahead_window import Key
@@ -29,27 +29,27 @@ Todo = messages.Lease | Compaction
 
 
 class Packet:
-    """A lease at work: how far it has come, and the bite in hand.
+    """A lease at work: how far it has come, and the chunk in hand.
 
     Attributes:
         position: entries before it are done.
         stop: where it ends.
-        bite_stop: where the bite in hand ends, which begins at `position`.
-        aside: the result of the bites that are done, where each is put aside; None where all are in the task.
+        chunk_stop: where the chunk in hand ends, which begins at `position`.
+        aside: the result of the chunks that are done, where each is put aside; None where all are in the task.
         gaps: entries that were skipped.
-        fetched: the columns of the bite in hand, where it has any.
+        fetched: the columns of the chunk in hand, where it has any.
     """
 
     def __init__(self, lease: messages.Lease, aside: Total | None = None) -> None:
         self.lease = lease
-        self.position = self.bite_stop = lease.start
+        self.position = self.chunk_stop = lease.start
         self.stop = lease.stop
         self.revoked = False
-        self.bites = 0
+        self.chunks = 0
         self.selection: Selection | None = None
         self.aside = aside
         self.gaps: list[Gap] = []
-        self.fetched: Fetched | None = None
+        self.fetched: PrefetchedRange | None = None
         self._biting = False
 
     @property
@@ -62,21 +62,21 @@ class Packet:
         return is_of(self.lease, message)
 
     def begin(self, stop: int) -> None:
-        """A bite of the entries from `position` to `stop` begins."""
-        self._biting, self.bite_stop = True, stop
+        """A chunk of the entries from `position` to `stop` begins."""
+        self._biting, self.chunk_stop = True, stop
 
     def end(self) -> int:
-        """The bite is done; how many entries it had."""
-        entries = self.bite_stop - self.position
-        self.position = self.bite_stop
-        self.bites += 1
+        """The chunk is done; how many entries it had."""
+        entries = self.chunk_stop - self.position
+        self.position = self.chunk_stop
+        self.chunks += 1
         self._biting = False
         return entries
 
     def begin_again(self) -> None:
-        """What has been done is forgotten; from now on the results of bites are put aside."""
-        self.position = self.bite_stop = self.lease.start
-        self.bites, self._biting = 0, False
+        """What has been done is forgotten; from now on the results of chunks are put aside."""
+        self.position = self.chunk_stop = self.lease.start
+        self.chunks, self._biting = 0, False
         self.aside = Total()
 
     def covering(self, start: int, stop: int) -> tuple[int, int]:
@@ -84,10 +84,10 @@ class Packet:
         return (start, stop) if self.selection is None else self.selection.covering(start, stop)
 
     def at_fault(self, entry: int | None) -> tuple[int | None, int | None]:
-        """The entries that an error came from: one entry where the task knows it, the bite, or nothing before the first."""
+        """The entries that an error came from: one entry where the task knows it, the chunk, or nothing before the first."""
         if not self._biting:
             return None, None
-        start, stop = self.covering(self.position, self.bite_stop)
+        start, stop = self.covering(self.position, self.chunk_stop)
         if entry is not None and start <= entry < stop:
             return entry, entry + 1
         return start, stop

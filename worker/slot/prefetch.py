@@ -1,10 +1,10 @@
-"""Reads the next bite in a thread while the slot computes the one in hand, and asks for the bytes of those behind it.
+"""Reads the next chunk in a thread while the slot computes the one in hand, and asks for the bytes of those behind it.
 
 A reader belongs to one thread at a time. Either an *order* is out, and the thread of this module reads, or none is, and
 the slot's own thread may (`settle` waits for that). So readers need no locks. Files that are waited for are opened in
 other threads: nobody else has their readers yet.
 
-Two threads on one core would only hinder each other. The next bite is read ahead where that gains time: where the file is
+Two threads on one core would only hinder each other. The next chunk is read ahead where that gains time: where the file is
 far, where a core is spare, or where bytes are waited for.
 """
 
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 from ...protocol.errors import AnalysisError, DatasetError
 from ...protocol.messages import Activity
-from ...reading.prefetched_range import Fetched, FileSource, Names
+from ...reading.prefetched_range import FileSource, Names, PrefetchedRange
 from ...reading.reader import Place, Reader, ReaderCache
 from ...reading.selection import Selection
 from ...reading.view import View
-from .readahead_window import Horizon, Key, Stretch
+from .readahead_window import Key, ReadaheadWindow, Stretch
 
 WAITS = 0.25
 """From this part of its time that a slot waits for the bytes of files that are not far, they are read ahead too."""
@@ -41,10 +41,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A bite that the thread reads."""
+    """A chunk that the thread reads."""
 
     lease: Key
-    fetched: Fetched
+    fetched: PrefetchedRange
     done: Future[None]
 
 
@@ -59,12 +59,12 @@ class Prefetch:
         waited: seconds in which the slot had nothing to do, since its data had not come.
 
     Example:
-        Bite after bite::
+        AtWork after chunk::
 
             fetched = prefetch.take(lease, source, position, stop, names)
             prefetch.order([Plan(rest_of_the_packet, source, names), Plan(next_packet, another, names)])
             task.run(fetched, file, position, stop)
-            prefetch.bite_took(fetched, seconds)
+            prefetch.chunk_took(fetched, seconds)
     """
 
     def __init__(self, spare: bool = False, turn_to: Callable[[Activity], None] = lambda _: None) -> None:
@@ -72,7 +72,7 @@ class Prefetch:
         self._turn_to = turn_to
         self._thread: ThreadPoolExecutor | None = None
         self._order: Order | None = None
-        self._horizon = Horizon()
+        self._window = ReadaheadWindow()
         self._waits = 0.0
         self.waited = 0.0
 
@@ -102,13 +102,13 @@ class Prefetch:
         self._order = None
 
     def ordered(self, lease: Key, start: int) -> int | None:
-        """Where the bite from `start` on that is being read ahead ends, None if there is none."""
+        """Where the chunk from `start` on that is being read ahead ends, None if there is none."""
         order = self._order
         return (
             order.fetched.stop if order is not None and (order.lease, order.fetched.start) == (lease, start) else None
         )
 
-    def take(self, lease: Key, source: FileSource, start: int, stop: int, names: Names) -> Fetched:
+    def take(self, lease: Key, source: FileSource, start: int, stop: int, names: Names) -> PrefetchedRange:
         """The entries `[start, stop)`, and more if more was read ahead.
 
         Nothing is read here if the file is near: what is asked for of the entries is read then. Raises nothing that
@@ -124,14 +124,14 @@ class Prefetch:
             if (order.lease, fetched.start) == (lease, start) and file_of(fetched.source) is file_of(source):
                 return fetched
             self.waited += fetched.idle
-        fetched = Fetched(source, start, stop, self.alone)
+        fetched = PrefetchedRange(source, start, stop, self.alone)
         if source.is_far and names:
             fetched.fetch(names)
             fetched.idle = fetched.waited
         return fetched
 
     def order(self, plans: Sequence[Plan], halvings: int = 0) -> None:
-        """Have the first bite of the first plan read, and the bytes of what follows asked for, as far as that is of use.
+        """Have the first chunk of the first plan read, and the bytes of what follows asked for, as far as that is of use.
 
         Args:
             plans: what will be read, in order; none of it is in hand.
@@ -143,7 +143,7 @@ class Prefetch:
         reads = bool(first.names) and (first.source.is_far or self._spare or self._waits > WAITS)
         if not far and not reads:
             return
-        fetched = Fetched(first.source, first.stretch.start, first.stretch.end, self.alone)
+        fetched = PrefetchedRange(first.source, first.stretch.start, first.stretch.end, self.alone)
         names = first.names if reads else Names()
 
         def carry_out() -> None:
@@ -162,15 +162,15 @@ class Prefetch:
     def _pieces(self, plans: Sequence[Plan], halvings: int) -> list[tuple[Plan, Stretch]]:
         """What is to be asked for now, of files that are far."""
         far = {plan.stretch.lease: plan for plan in plans if plan.source.is_far}
-        self._horizon.keep(far)
+        self._window.keep(far)
         latency = max((plan.source.traffic.latency for plan in far.values()), default=0.0)
-        pieces = self._horizon.ask([plan.stretch for plan in far.values()], latency, halvings)
+        pieces = self._window.ask([plan.stretch for plan in far.values()], latency, halvings)
         return [(far[piece.lease], piece) for piece in pieces]
 
-    def bite_took(self, fetched: Fetched, seconds: float) -> None:
-        """A bite is over. It took `seconds` from being taken to its end, with what it read on demand."""
+    def chunk_took(self, fetched: PrefetchedRange, seconds: float) -> None:
+        """A chunk is over. It took `seconds` from being taken to its end, with what it read on demand."""
         self.waited += fetched.idle
-        self._horizon.bite_took(max(0.0, seconds - fetched.idle))
+        self._window.chunk_took(max(0.0, seconds - fetched.idle))
         if not fetched.source.is_far:
             self._waits += (fetched.waited / max(seconds, 1e-6) - self._waits) / 8
 

@@ -1,12 +1,12 @@
 """A slot: one process that reads, runs the user's code, and accumulates.
 
-It works on its leases in the order in which they came, in *bites* (or chunks) whose sizes `worker.slot.chunks` finds, and
-looks at its messages between bites. The result of a packet is accumulated apart and joins the slot's total when it is
+It works on its leases in the order in which they came, in *chunks* whose sizes `worker.slot.chunks` finds, and
+looks at its messages between chunks. The result of a packet is accumulated apart and joins the slot's total when it is
 finished: a packet that fails leaves no trace. Totals are handed to the agent every `HAND_OVER` seconds, and whenever there
 is nothing else to do.
 
-In a query that skips errors, a bite that raises is taken apart (`worker.slot.isolation`). From the first one on, the
-result of each bite is put aside when it is done, so that the next one can fail without it; the packet in hand, whose bites
+In a query that skips errors, a chunk that raises is taken apart (`worker.slot.isolation`). From the first one on, the
+result of each chunk is put aside when it is done, so that the next one can fail without it; the packet in hand, whose chunks
 were not, is begun again.
 """
 
@@ -25,19 +25,19 @@ import numpy as np
 import zmq
 
 from ...merge import Partial, Total, compact
-from ...packetizer.listed_entries import Listing
+from ...packetizer.listed_entries import EntryList
 from ...protocol import codec, messages
 from ...protocol.counts import miscount
 from ...protocol.errors import CountError, DatasetError, EventmillError, LocalProtocolError, MergeError
 from ...protocol.messages import File, Message, Part
-from ...reading.prefetched_range import Fetched, FileSource, Names
+from ...reading.prefetched_range import FileSource, Names, PrefetchedRange
 from ...reading.reader import Place, Reader, ReaderCache
 from ...reading.selection import Selection, listed
 from ...reading.storage.credentials import fits
 from ...reading.view import View, drop, places
 from ..agent.forkserver_client import identity
 from ..allocation.cores import usable_cores
-from ..slot_status import COMPACTING, ROW, Row
+from ..slot_status import COMPACTING, ROW, SlotStatus
 from .chunks import LARGEST_CHUNK, ChunkSizes
 from .failures import describe
 from .guard import Guard, be_a_slot, note_functions
@@ -63,7 +63,7 @@ ERRORS = (Exception, SystemExit, KeyboardInterrupt)
 
 
 def warm() -> None:
-    """Import and compile what every slot needs; the nursery does this once, before it forks."""
+    """Import and compile what every slot needs; the forkserver does this once, before it forks."""
     import awkward  # noqa: F401
     import hist  # noqa: F401
     import uproot  # noqa: F401
@@ -74,40 +74,40 @@ def warm() -> None:
     note_functions()
 
 
-def main(index: int, number: int, endpoint: str, cache: str, board: str) -> NoReturn:
-    """Be slot `index`, in the `number`th process that its nursery forks, talking to the agent at `endpoint`."""
+def main(index: int, number: int, endpoint: str, cache: str, statuses: str) -> NoReturn:
+    """Be slot `index`, in the `number`th process that its forkserver forks, talking to the agent at `endpoint`."""
     be_a_slot()
-    row = Row.on_board(Path(board), index)
-    row.introduce(os.getpid())
+    status = SlotStatus.of_slot(Path(statuses), index)
+    status.introduce(os.getpid())
     socket = zmq.Context().socket(zmq.DEALER)
     socket.set(zmq.IDENTITY, identity(index, number))
     socket.set(zmq.SNDHWM, MOST_WAITING)
     socket.connect(endpoint)
-    spare = usable_cores() > Path(board).stat().st_size // ROW
-    SlotProcess(index, socket, Path(cache), row, spare).run()
+    spare = usable_cores() > Path(statuses).stat().st_size // ROW
+    SlotProcess(index, socket, Path(cache), status, spare).run()
 
 
 class SlotProcess:
-    """The loop of a slot. It never ends by itself: the nursery ends it.
+    """The loop of a slot. It never ends by itself: the forkserver ends it.
 
     Args:
         index: which slot of its worker it is.
         socket: to the agent.
         cache: folder for compiled kernels.
-        row: what the agent sees of it at any time, and has to tell it.
+        status: what the agent sees of it at any time, and has to tell it.
         spare: whether the worker has more cores than slots.
     """
 
     def __init__(
-        self, index: int, socket: zmq.Socket[bytes], cache: Path, row: Row | None = None, spare: bool = False
+        self, index: int, socket: zmq.Socket[bytes], cache: Path, status: SlotStatus | None = None, spare: bool = False
     ) -> None:
         self.index = index
         self.socket = socket
         self.cache = cache
-        self.row = row or Row(bytearray(ROW))
+        self.status = status or SlotStatus(bytearray(ROW))
         self.readers = ReaderCache()
         self.openings = Openings()
-        self.prefetch = Prefetch(spare, self.row.turn_to)
+        self.prefetch = Prefetch(spare, self.status.turn_to)
         self.meter = Meter()
         self.queries: dict[str, Running] = {}
         self.todo: deque[Todo] = deque()
@@ -133,7 +133,7 @@ class SlotProcess:
                     self._compact(compaction)
                 case None:
                     self._hand_over_due()  # what was still to do has been taken back
-            if self.row.retires or not (self.queries or self._tidied_up()):
+            if self.status.retires or not (self.queries or self._tidied_up()):
                 self._retire()
 
     # --- messages -------------------------------------------------------------------------------------------------
@@ -167,14 +167,14 @@ class SlotProcess:
                 case messages.Release():
                     self._release(message)
                 case messages.Columns():
-                    self.queries[message.query].agreement.correct(message.types)
+                    self.queries[message.query].schema_check.correct(message.types)
                 case messages.Compact():
                     self.todo.append(Compaction(message.query, rest))
                 case _:
                     self.log.warning("the agent said %s, which is not for a slot", type(message).__name__)
 
     def _truncate(self, message: messages.Truncate) -> None:
-        """Give up the end of a lease: at once for one that waits, from the next bite on for the one at work."""
+        """Give up the end of a lease: at once for one that waits, from the next chunk on for the one at work."""
         packet = self.packet
         if packet is not None and packet.is_of(message):
             packet.stop = min(packet.stop, max(packet.position, message.stop))
@@ -199,7 +199,7 @@ class SlotProcess:
         self._send(message)
 
     def _release(self, message: messages.Release) -> None:
-        """Drop all there is of a query; the packet at work is dropped after its bite."""
+        """Drop all there is of a query; the packet at work is dropped after its chunk."""
         self.queries.pop(message.query, None)
         self.todo = deque(
             thing
@@ -245,8 +245,8 @@ class SlotProcess:
 
     def _compact(self, compaction: Compaction) -> None:
         """Merge the pickled objects of a total."""
-        self.row.begin(compaction.query, COMPACTING, 0, 0)
-        self.row.turn_to("running")
+        self.status.begin(compaction.query, COMPACTING, 0, 0)
+        self.status.turn_to("running")
         try:
             analysis, *frames = compaction.frames
             with self._guard:
@@ -256,7 +256,7 @@ class SlotProcess:
         except ERRORS as error:
             failure, pickled = describe(_told(error), File(""), None, None)
             self._send(messages.Compacted(compaction.query, self.index, failure), pickled)
-        self.row.end()
+        self.status.end()
 
     def _process(self, lease: messages.Lease) -> None:
         """Work on one lease to its end, its time limit, or an error, and report."""
@@ -265,13 +265,13 @@ class SlotProcess:
             self._hand_over(lease.query, running)
         packet = self.packet = Packet(lease, aside=Total() if running.passes_over else None)
         self.meter.begin()
-        self.row.begin(lease.query, lease.lease, lease.start, lease.start)
-        self.row.turn_to("loading")
+        self.status.begin(lease.query, lease.lease, lease.start, lease.start)
+        self.status.turn_to("loading")
         try:
-            if lease.file.kind == "tree" and not fits(running.wallet):
+            if lease.file.kind == "tree" and not fits(running.credential_set):
                 self._retire()
             if running.task is None:
-                at = np.frombuffer(self.row.at, np.int64)
+                at = np.frombuffer(self.status.at, np.int64)
                 with self._guard:
                     running.task = load(running.setup, running.blob, self.cache, lease.file.kind, at, self._guard)
             running.task.enter()
@@ -282,10 +282,10 @@ class SlotProcess:
             self._send(messages.Failed(lease.query, lease.lease, failure), pickled)
             self.prefetch.drop()
             if failure.kind == "data":
-                drop(self.readers, lease.file, running.wallet)
+                drop(self.readers, lease.file, running.credential_set)
             if running.task is not None:
                 running.task.discard()
-        self.row.end()
+        self.status.end()
         self.packet = None
         if lease.apart:
             self._hand_over(lease.query, running)
@@ -294,9 +294,9 @@ class SlotProcess:
         lease = packet.lease
         waited = self.prefetch.waited
         began = time.monotonic(), time.process_time()
-        self.row.turn_to("opening")
+        self.status.turn_to("opening")
         source = self._source(running, lease)
-        running.bites.hear(lease.calls)
+        running.chunks.hear(lease.calls)
         file = source if isinstance(source, Reader | View) else None
         if file is not None:
             self.prefetch.opened(file, began)
@@ -314,22 +314,22 @@ class SlotProcess:
         started, excused = time.monotonic(), 0.0
         told = started
         interval = max(TELL, lease.seconds / TIMES_TOLD)
-        while packet.position < packet.stop or packet.bites == 0:
+        while packet.position < packet.stop or packet.chunks == 0:
             ahead = self.prefetch.ordered(packet.key, packet.position)
             usual = packet.position + self._size(running, lease, packet.stop - packet.position)
             packet.begin(min(ahead or usual, packet.stop))
-            bite_began = time.monotonic()
-            if not self._bite(running, task, source, packet):
+            chunk_began = time.monotonic()
+            if not self._analyse_chunk(running, task, source, packet):
                 continue
             self._check_touched(running, task, source, packet)
             now = time.monotonic()
-            excused += self._learn(running, packet, now - bite_began)
+            excused += self._learn(running, packet, now - chunk_began)
             self._receive(wait=False)
             if packet.revoked or lease.query not in self.queries:
                 task.discard()
                 return
-            late = now - started - excused > lease.seconds and (running.bites.settled or lease.bite is not None)
-            if late or len(packet.gaps) >= MOST_FAULTS or self.row.retires:
+            late = now - started - excused > lease.seconds and (running.chunks.settled or lease.chunk is not None)
+            if late or len(packet.gaps) >= MOST_FAULTS or self.status.retires:
                 break
             if now - told > interval and packet.position < packet.stop:
                 told = now
@@ -338,22 +338,22 @@ class SlotProcess:
             source.check_unchanged()
         self._finish(running, task, packet, source, time.monotonic() - started, self.prefetch.waited - waited)
 
-    def _bite(self, running: Running, task: Task, source: Source, packet: Packet) -> bool:
-        """Analyse the bite in hand, but for entries that raise and may be skipped; false when the packet begins again."""
+    def _analyse_chunk(self, running: Running, task: Task, source: Source, packet: Packet) -> bool:
+        """Analyse the chunk in hand, but for entries that raise and may be skipped; false when the packet begins again."""
         lease = packet.lease
         try:
-            self.row.begin(lease.query, lease.lease, packet.position, packet.bite_stop)
-            self.row.turn_to("reading")
+            self.status.begin(lease.query, lease.lease, packet.position, packet.chunk_stop)
+            self.status.turn_to("reading")
             at_hand = self._at_hand(running, task, source, packet)
-            self.row.turn_to("running")
+            self.status.turn_to("running")
             with self._guard:
-                task.run(at_hand, lease.file, packet.position, packet.bite_stop)
+                task.run(at_hand, lease.file, packet.position, packet.chunk_stop)
         except ERRORS as error:
             if isinstance(source, FileSource):
                 source.check_unchanged()
             if not isinstance(error, EventmillError):
                 self._check_touched(running, task, source, packet)  # lists instead of numbers would be what is wrong
-            if packet.bite_stop == packet.position or not _may_skip(running.setup, lease, error):
+            if packet.chunk_stop == packet.position or not _may_skip(running.setup, lease, error):
                 raise
             running.passes_over = True
             if packet.aside is None and not task.all_or_nothing:
@@ -363,20 +363,20 @@ class SlotProcess:
             self._pass_over(running, task, source, packet, error)
         if packet.aside is not None:
             packet.aside.add(task.take())
-        self.row.end()
+        self.status.end()
         return True
 
     def _pass_over(self, running: Running, task: Task, source: Source, packet: Packet, error: BaseException) -> None:
-        """Find the entries of the bite in hand that raise, and note them; leave the result of the others in the task."""
+        """Find the entries of the chunk in hand that raise, and note them; leave the result of the others in the task."""
         self.prefetch.drop()
-        lease, start, stop = packet.lease, packet.position, packet.bite_stop
+        lease, start, stop = packet.lease, packet.position, packet.chunk_stop
         aside = packet.aside = packet.aside or Total()
         if task.all_or_nothing:
             aside.add(task.take())
         run = task.parts(source, lease.file, start, stop)
 
         def attempt(low: int, high: int) -> Fault | None:
-            self.row.begin(lease.query, lease.lease, low, high)
+            self.status.begin(lease.query, lease.lease, low, high)
             try:
                 with self._guard:
                     run(low, high)
@@ -388,7 +388,7 @@ class SlotProcess:
 
         isolation = Isolation(attempt, lambda: aside.add(task.take()), task.discard, task.all_or_nothing)
         first = self._fault(running, packet, Fault.of(error, start, stop, task.index))
-        faults, packet.bite_stop = isolation.run(start, stop, first)
+        faults, packet.chunk_stop = isolation.run(start, stop, first)
         packet.gaps += gaps(faults)
 
     def _fault(self, running: Running, packet: Packet, fault: Fault) -> Fault:
@@ -407,8 +407,8 @@ class SlotProcess:
         if file.kind == "tree":
             return self._file(running, lease)
         if running.source is None:
-            running.source = source = source_without_file(file, running.supply)
-            running.bites = ChunkSizes(source.first_bite, running.setup.chunk)
+            running.source = source = source_without_file(file, running.shared_inputs)
+            running.chunks = ChunkSizes(source.first_chunk, running.setup.chunk)
         return running.source
 
     def _file(self, running: Running, lease: messages.Lease) -> Reader | View:
@@ -419,25 +419,25 @@ class SlotProcess:
         self.prefetch.settle()
         if lease.opening and "://" in lease.file.path:
             self._receive(wait=False)  # the next leases came together with this one
-            self.prefetch.ask(list(self._plans_of_waiting([lease, *self.todo])), self.row.halvings)
-        since, wallet = running.began if lease.opening else 0.0, running.wallet
-        files = places(lease.file, wallet)
+            self.prefetch.ask(list(self._plans_of_waiting([lease, *self.todo])), self.status.halvings)
+        since, credential_set = running.began if lease.opening else 0.0, running.credential_set
+        files = places(lease.file, credential_set)
         self.openings.keep({*files, *self._places_of_waiting()})
         self.openings.hand_over(self.readers, files)
-        return running.views.get(self.readers, lease.file, since, lease.identity, wallet)
+        return running.views.get(self.readers, lease.file, since, lease.identity, credential_set)
 
     def _selected(
         self, running: Running, task: Task, reader: Reader | View, packet: Packet
     ) -> Reader | View | Selection:
         """What of a file the packet is about: all, or its listed entries. Who opens the file tells the master of it."""
         lease, mask = packet.lease, running.mask if packet.lease.opening else None
-        listing = listed(reader, lease.runs, mask)
-        if listing is not None:
-            packet.selection = Selection(reader, listing, lease.start, task.branches)
+        entry_list = listed(reader, lease.runs, mask)
+        if entry_list is not None:
+            packet.selection = Selection(reader, entry_list, lease.start, task.branches)
         if lease.opening:
             layout = (packet.selection or reader).layout(task.branches)
             packet.stop = packet_end(layout, lease.stop)
-            left = None if listing is None or mask is None else listing.runs()
+            left = None if entry_list is None or mask is None else entry_list.runs()
             clusters = list(layout.clusters)
             self._send(
                 messages.Opened(lease.query, lease.lease, layout.entries, packet.stop, clusters, layout.identity, left)
@@ -448,12 +448,12 @@ class SlotProcess:
         self, running: Running, file: Reader | View, lease: messages.Lease, branches: Iterable[str]
     ) -> None:
         """Check that columns are what they are in other files, and tell the master what it has to know of them."""
-        types, filled = running.agreement.check(file, branches)
+        types, filled = running.schema_check.check(file, branches)
         if types or filled:
             self._send(messages.Columns(lease.query, lease.lease, types, filled, self.index))
 
     def _check_touched(self, running: Running, task: Task, source: Source, packet: Packet) -> None:
-        """Check the columns that a columnar function has asked for in the bite in hand."""
+        """Check the columns that a columnar function has asked for in the chunk in hand."""
         if isinstance(source, FileSource) and packet.fetched is not None and task.branches is None:
             touched = packet.fetched.touched
             self._check_columns(running, file_of(source), packet.lease, (*touched.columns, *touched.arrays))
@@ -461,48 +461,48 @@ class SlotProcess:
     def _prepare(self, running: Running, task: Task, source: Source, packet: Packet) -> None:
         """Have the task compile what it has to, while its first data is on its way."""
         if not isinstance(source, FileSource) or task.branches is None:
-            self.row.turn_to("compiling")
+            self.status.turn_to("compiling")
             task.prepare(source, packet.lease.file)
             return
-        self.row.turn_to("reading")
+        self.status.turn_to("reading")
         plans = list(self._plans(running, task, source, packet, packet.position))
-        self.prefetch.ask(plans, self.row.halvings)
-        types = Fetched(source, 0, 0, self.prefetch.alone)
+        self.prefetch.ask(plans, self.status.halvings)
+        types = PrefetchedRange(source, 0, 0, self.prefetch.alone)
         types.fetch(Names(tuple(task.branches)))
-        self.prefetch.order(plans, self.row.halvings)
-        self.row.turn_to("compiling")
+        self.prefetch.order(plans, self.status.halvings)
+        self.status.turn_to("compiling")
         task.prepare(types, packet.lease.file)
 
     def _at_hand(self, running: Running, task: Task, source: Source, packet: Packet) -> Source:
-        """What the task runs over: the bite in hand, with what was read of it ahead. What comes next is read meanwhile."""
+        """What the task runs over: the chunk in hand, with what was read of it ahead. What comes next is read meanwhile."""
         packet.fetched = None
         if not isinstance(source, FileSource):
             return source
         if task.reads_by_itself:
             self.prefetch.drop()
             return source
-        start, stop, names = packet.position, packet.bite_stop, self._names(running, task, source)
+        start, stop, names = packet.position, packet.chunk_stop, self._names(running, task, source)
         if source.is_far and self.prefetch.ordered(packet.key, start) is None:
             self.prefetch.settle()
-            self.prefetch.ask(list(self._plans(running, task, source, packet, start)), self.row.halvings)
+            self.prefetch.ask(list(self._plans(running, task, source, packet, start)), self.status.halvings)
         packet.fetched = self.prefetch.take(packet.key, source, start, stop, names)
-        self.prefetch.order(list(self._plans(running, task, source, packet, stop)), self.row.halvings)
+        self.prefetch.order(list(self._plans(running, task, source, packet, stop)), self.status.halvings)
         return packet.fetched
 
     def _learn(self, running: Running, packet: Packet, seconds: float) -> float:
-        """The bite in hand is done. What it waited for the first byte is no reason to take fewer entries, nor for the packet
-        to end early: returns those seconds.
+        """The chunk in hand is done. What it waited for the first byte is no reason to take fewer entries, nor for the
+        packet to end early: returns those seconds.
         """
-        entries, fetched, most = packet.end(), packet.fetched, packet.lease.bite
+        entries, fetched, most = packet.end(), packet.fetched, packet.lease.chunk
         if fetched is None:
             size = 0 if running.task is None else running.task.size
-            running.bites.learn(entries, seconds, size, most)
+            running.chunks.learn(entries, seconds, size, most)
             return 0.0
         running.touched.learn(fetched.touched)
-        self.prefetch.bite_took(fetched, seconds)
+        self.prefetch.chunk_took(fetched, seconds)
         excused = min(fetched.idle, fetched.traffic.latency)
         size = fetched.size * entries // max(1, fetched.stop - fetched.start)
-        running.bites.learn(entries, seconds - excused, size, most)
+        running.chunks.learn(entries, seconds - excused, size, most)
         return excused
 
     def _plans(self, running: Running, task: Task, source: FileSource, packet: Packet, start: int) -> Iterator[Plan]:
@@ -510,7 +510,7 @@ class SlotProcess:
 
         Of entries that are suspected of taking slots down, nothing is read before they are at work.
         """
-        if packet.lease.bite is not None:
+        if packet.lease.chunk is not None:
             return
         if start < packet.stop:
             yield self._plan(running, task, source, packet.lease, start, packet.stop)
@@ -518,7 +518,7 @@ class SlotProcess:
 
     def _plans_of_waiting(self, todo: Iterable[Todo]) -> Iterator[Plan]:
         for lease in todo:
-            if isinstance(lease, messages.Lease) and lease.file.kind == "tree" and lease.bite is None:
+            if isinstance(lease, messages.Lease) and lease.file.kind == "tree" and lease.chunk is None:
                 other = self.queries[lease.query]
                 waiting = self._source_of_waiting(other, lease)
                 if waiting is not None and other.task is not None and lease.start < waiting.entries:
@@ -527,36 +527,36 @@ class SlotProcess:
     def _plan(
         self, running: Running, task: Task, source: FileSource, lease: messages.Lease, start: int, stop: int
     ) -> Plan:
-        names, bite = self._names(running, task, source), self._size(running, lease, stop - start)
+        names, chunk = self._names(running, task, source), self._size(running, lease, stop - start)
         weight = weight_of(source, names) if source.is_far else 0.0
-        return Plan(Stretch((lease.query, lease.lease), start, stop, bite, weight), source, names)
+        return Plan(Stretch((lease.query, lease.lease), start, stop, chunk, weight), source, names)
 
     def _source_of_waiting(self, running: Running, lease: messages.Lease) -> FileSource | None:
         """Where the entries of a packet that waits come from. Its file is opened meanwhile; None until that is done."""
-        wallet = running.wallet
-        if self.prefetch.opens(lease.file.path) and fits(wallet):
+        credential_set = running.credential_set
+        if self.prefetch.opens(lease.file.path) and fits(credential_set):
             since = running.began if lease.opening else 0.0
-            self.openings.begin(self.readers, places(lease.file, wallet), since)
-        file = running.views.peek(self.readers, lease.file, wallet)
+            self.openings.begin(self.readers, places(lease.file, credential_set), since)
+        file = running.views.peek(self.readers, lease.file, credential_set)
         if file is None or (lease.opening and running.mask is not None):
             return None
         if lease.runs is None:
             return file
         if self._waiting is None or self._waiting[0] is not lease or self._waiting[1].reader is not file:
-            self._waiting = lease, Selection(file, Listing(lease.runs), lease.start)
+            self._waiting = lease, Selection(file, EntryList(lease.runs), lease.start)
         return self._waiting[1]
 
     @staticmethod
     def _names(running: Running, task: Task, source: FileSource) -> Names:
-        """The columns that a bite reads, as far as they are known."""
+        """The columns that a chunk reads, as far as they are known."""
         if task.branches is not None:
             return Names(tuple(task.branches))
         return Names() if task.reads_by_itself else running.touched.names.among(source.names)
 
     def _size(self, running: Running, lease: messages.Lease, left: int) -> int:
-        """Entries of the next bite when `left` are left."""
-        bite = min(running.bites.next(left), lease.bite or LARGEST_CHUNK)
-        return max(1, bite >> self.row.halvings) if bite else 0
+        """Entries of the next chunk when `left` are left."""
+        chunk = min(running.chunks.next(left), lease.chunk or LARGEST_CHUNK)
+        return max(1, chunk >> self.status.halvings) if chunk else 0
 
     def _finish(
         self, running: Running, task: Task, packet: Packet, source: Source, seconds: float, waited: float
@@ -574,7 +574,7 @@ class SlotProcess:
         elapsed, cpu = self.meter.times()
         file = file_of(source) if isinstance(source, FileSource) else None
         requests, size, latency = self.meter.read([source] if file is None else file.readers)
-        figures = seconds, cpu, size, elapsed, waited, requests, latency, running.bites.untold(), packet.bites
+        figures = seconds, cpu, size, elapsed, waited, requests, latency, running.chunks.untold(), packet.chunks
         self._send(messages.Finished(lease.query, lease.lease, packet.position, *figures))
         if file is not None:
             self._forget_ahead(file)
@@ -594,7 +594,7 @@ class SlotProcess:
             place
             for lease in self.todo
             if isinstance(lease, messages.Lease) and lease.file.kind == "tree"
-            for place in places(lease.file, self.queries[lease.query].wallet)
+            for place in places(lease.file, self.queries[lease.query].credential_set)
         }
 
     def _hand_over_due(self) -> None:
@@ -627,7 +627,7 @@ class SlotProcess:
 
 
 def _may_skip(setup: messages.Setup, lease: messages.Lease, error: BaseException) -> bool:
-    """Whether an error in a bite is skipped here and now: not what concerns the analysis as a whole, as when it does not
+    """Whether an error in a chunk is skipped here and now: not what concerns the analysis as a whole, as when it does not
     compile, and not data that others are still to try to read.
     """
     if setup.on_error != "skip":

@@ -2,7 +2,7 @@
 
 A process whose parent ends becomes a child of its nearest ancestor that says it takes orphans in
 (`PR_SET_CHILD_SUBREAPER`): the slot takes in those of user code, daemons that forked twice included; when the slot ends, its
-nursery takes in all of them; when that is killed, the agent. Whoever takes in strays ends them. So there is no way out by
+forkserver takes in all of them; when that is killed, the agent. Whoever takes in strays ends them. So there is no way out by
 forking, and none by leaving process group or session.
 """
 

@@ -6,14 +6,14 @@ import functools
 import time
 
 from ...dataset.masks import Mask
-from ...dataset.shared_inputs import Supply
+from ...dataset.shared_inputs import SharedInputs
 from ...merge import Total
 from ...protocol import messages
 from ...protocol.codec import Buffer
 from ...protocol.messages import Part
 from ...reading.prefetched_range import Touched
-from ...reading.schema_check import Agreement
-from ...reading.storage.credentials import Wallet, wallet_of
+from ...reading.schema_check import SchemaCheck
+from ...reading.storage.credentials import CredentialSet, credential_set_of
 from ...reading.view import Views
 from .chunks import LARGEST_CHUNK, UNMEASURED, ChunkSizes
 from .tasks import Source, Task
@@ -23,24 +23,24 @@ class Running:
     """A query in this slot: the user's code, and what has been accumulated for it and not handed over.
 
     Attributes:
-        passes_over: it has passed over an error: results of bites are put aside one by one.
+        passes_over: it has passed over an error: results of chunks are put aside one by one.
         told: the agent has been told of the first error passed over.
         touched: what a columnar function is expected to read.
         credentials: what came with the query to be shown to file servers; empty where nothing did.
     """
 
-    def __init__(self, setup: messages.Setup, blob: Buffer, supply: Buffer = b"") -> None:
+    def __init__(self, setup: messages.Setup, blob: Buffer, shared_inputs: Buffer = b"") -> None:
         self.setup = setup
         self.blob = blob
-        self.supply = supply
+        self.shared_inputs = shared_inputs
         self.credentials: Buffer = b""
         self.task: Task | None = None
         self.source: Source | None = None
         self.began = time.monotonic()
         self.prepared = False
         most = UNMEASURED if setup.kind == "processor" else LARGEST_CHUNK  # of others it is known before the first call
-        self.bites = ChunkSizes(bounds=setup.chunk, most=most)
-        self.agreement = Agreement()
+        self.chunks = ChunkSizes(bounds=setup.chunk, most=most)
+        self.schema_check = SchemaCheck()
         self.total = Total()
         self.parts: list[Part] = []
         self.since = 0.0
@@ -50,14 +50,14 @@ class Running:
         self.touched = Touched()
 
     @property
-    def wallet(self) -> Wallet | None:
+    def credential_set(self) -> CredentialSet | None:
         """What to show to file servers; None: what this process finds in its environment."""
-        return wallet_of(self.credentials) if self.credentials else None
+        return credential_set_of(self.credentials) if self.credentials else None
 
     @functools.cached_property
-    def of_files(self) -> Supply:
+    def of_files(self) -> SharedInputs:
         """What is to be known of the query's files: for queries over files."""
-        return Supply.unpack(self.supply) if self.supply else Supply()
+        return SharedInputs.unpack(self.shared_inputs) if self.shared_inputs else SharedInputs()
 
     @functools.cached_property
     def mask(self) -> Mask | None:

@@ -1,7 +1,7 @@
 """How far ahead a slot asks for data: a core without clock, thread or file.
 
-What a slot will read are *stretches*: the rest of the packet in hand, then the packets that wait. Each is read in bites
-of about the same time, so that the depth is counted in bites: as many as are computed while an answer is on its way, and
+What a slot will read are *stretches*: the rest of the packet in hand, then the packets that wait. Each is read in chunks
+of about the same time, so that the depth is counted in chunks: as many as are computed while an answer is on its way, and
 some more, within a number of bytes. What has been asked for is not asked for again.
 """
 
@@ -12,17 +12,17 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 from ...reading.storage.sources import AHEAD_BYTES
-from .chunks import CHUNK_SECONDS as BITE_SECONDS
+from .chunks import CHUNK_SECONDS
 
 MARGIN = 2.0
 """Answers take up to so many times as long as they do on average."""
 MOST = 50
-"""Bites that are asked for ahead at most, whatever has been measured."""
+"""Chunks that are asked for ahead at most, whatever has been measured."""
 LEAST_PIECE = 1 << 20
 """Bytes that are asked for at a time at least: a smaller request is answered no sooner."""
 LEAST_RATE = 64e6
 """Bytes a second that a slot may well take in. What comes in a round trip's time at this rate is asked for at a time: or the
-first bites, when nobody knows how fast they will be, would take one round trip each.
+first chunks, when nobody knows how fast they will be, would take one round trip each.
 """
 CRUMB = 0.5
 """A part of a piece that is not asked for by itself, unless it is the next to be read, or the last of its packet."""
@@ -33,45 +33,45 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Entries `[start, stop)` of a lease that are to be read, `bite` of them at a time; each has `weight` bytes in the file,
-    on average, 0 where that is not known.
+    """Entries `[start, stop)` of a lease that are to be read, `chunk` of them at a time; each has `weight` bytes in the
+    file, on average, 0 where that is not known.
     """
 
     lease: Key
     start: int
     stop: int
-    bite: int
+    chunk: int
     weight: float = 0.0
 
     @property
     def end(self) -> int:
-        """Where its first bite ends; no crumbs are left over."""
-        return self.stop if self.stop - self.start < 1.5 * self.bite else self.start + self.bite
+        """Where its first chunk ends; no crumbs are left over."""
+        return self.stop if self.stop - self.start < 1.5 * self.chunk else self.start + self.chunk
 
 
-class Horizon:
-    """Decides what to ask for next, from how long bites and answers took.
+class ReadaheadWindow:
+    """Decides what to ask for next, from how long chunks and answers took.
 
     Example:
-        >>> horizon = Horizon()
-        >>> horizon.bite_took(seconds=0.1)
-        >>> packet = Stretch(("q1", 1), 1000, 9000, bite=1000)
-        >>> [(piece.start, piece.stop) for piece in horizon.ask([packet], latency=0.1)]
+        >>> window = ReadaheadWindow()
+        >>> window.chunk_took(seconds=0.1)
+        >>> packet = Stretch(("q1", 1), 1000, 9000, chunk=1000)
+        >>> [(piece.start, piece.stop) for piece in window.ask([packet], latency=0.1)]
         [(1000, 2000), (2000, 3000), (3000, 4000), (4000, 5000)]
-        >>> horizon.ask([packet], latency=0.1)
+        >>> window.ask([packet], latency=0.1)
         []
     """
 
     def __init__(self) -> None:
-        self._seconds = BITE_SECONDS
+        self._seconds = CHUNK_SECONDS
         self._asked: dict[Key, int] = {}
 
-    def bite_took(self, seconds: float) -> None:
-        """A bite was computed in `seconds`, without what it waited for its data."""
+    def chunk_took(self, seconds: float) -> None:
+        """A chunk was computed in `seconds`, without what it waited for its data."""
         self._seconds += (seconds - self._seconds) / 2
 
     def depth(self, latency: float) -> float:
-        """Bites to ask for ahead when an answer takes `latency` seconds: those that are computed until its first byte is
+        """Chunks to ask for ahead when an answer takes `latency` seconds: those that are computed until its first byte is
         there, one that is on its way, and one that is decoded.
         """
         return float(min(MOST, 2 + math.ceil(MARGIN * latency / max(self._seconds, 1e-3))))
@@ -90,14 +90,14 @@ class Horizon:
         pieces = []
         for stretch in stretches:
             at, asked = stretch.start, self._asked.get(stretch.lease, 0)
-            size = max(stretch.bite, math.ceil(least / stretch.weight) if stretch.weight else 0)
+            size = max(stretch.chunk, math.ceil(least / stretch.weight) if stretch.weight else 0)
             while at < stretch.stop and depth > 0 and room > 0:
                 end = Stretch(stretch.lease, at, stretch.stop, size).end
                 start, is_next = max(at, asked), stretch is stretches[0] and at == stretch.start
                 if start < end and (is_next or end == stretch.stop or end - start >= CRUMB * (end - at)):
                     pieces.append(replace(stretch, start=start, stop=end))
                     asked = self._asked[stretch.lease] = end
-                depth, room, at = depth - (end - at) / stretch.bite, room - stretch.weight * (end - at), end
+                depth, room, at = depth - (end - at) / stretch.chunk, room - stretch.weight * (end - at), end
         return pieces
 
     def keep(self, leases: Container[Key]) -> None:

@@ -22,10 +22,10 @@ from ...merge import Partial, Total, detached, encode
 from ...protocol.codec import Buffer
 from ...protocol.errors import AnalysisError, EventmillError
 from ...protocol.messages import File, Setup
-from ...reading.cached_range import Held
+from ...reading.cached_range import CachedRange
 from ...reading.lazy_events import raised
 from ...reading.missing_fields import check_readable, missing_field
-from ...reading.prefetched_range import Fetched
+from ...reading.prefetched_range import PrefetchedRange
 from ...reading.reader import Reader
 from ...reading.selection import Selection
 from ...reading.storage.sources import Traffic
@@ -95,13 +95,13 @@ def _own(registered: dict[Any, Any]) -> list[object]:
     return [value for value in registered.values() if is_by_value(getattr(value, "__module__", None) or "")]
 
 
-def source_without_file(file: File, supply: Buffer) -> CycleSource | ItemSource:
-    """What makes the cycles of a dataset, or has its items at hand, which came as the query's supply."""
-    return ItemSource(supply) if file.kind == "items" else CycleSource(file.seed)
+def source_without_file(file: File, shared_inputs: Buffer) -> CycleSource | ItemSource:
+    """What makes the cycles of a dataset, or has its items at hand, which came as the query's shared_inputs."""
+    return ItemSource(shared_inputs) if file.kind == "items" else CycleSource(file.seed)
 
 
 class Task(ABC):
-    """Runs the analysis on bites, and holds the result of the packet at work."""
+    """Runs the analysis on chunks, and holds the result of the packet at work."""
 
     modules: OwnModules
     """The user's own modules."""
@@ -112,7 +112,7 @@ class Task(ABC):
     guard: AbstractContextManager[object] = nullcontext()
     """Puts back what the user's code has taken from its process, before anything else runs in it."""
     branches: tuple[str, ...] | None = None
-    """The branches that every bite reads, where that is known beforehand."""
+    """The branches that every chunk reads, where that is known beforehand."""
     all_or_nothing = True
     """Whether nothing of a `run` that raises is in the result."""
     reads_by_itself = False
@@ -121,7 +121,7 @@ class Task(ABC):
     """Bytes of the columns that it has read by itself in the last `run`; 0 while unknown."""
 
     def enter(self) -> None:
-        """Be in her session's surroundings: before her code runs, or what she made is pickled."""
+        """Be in her session's environment: before her code runs, or what she made is pickled."""
         self.modules.enter()
         behaviors.use(self.behaviors)
 
@@ -137,7 +137,7 @@ class Task(ABC):
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
         """As `run`, for any parts of the entries `[start, stop)`, of which `run` has just raised; they are read once."""
-        held = Held(source, start, stop) if isinstance(source, Reader | View | Selection) else source
+        held = CachedRange(source, start, stop) if isinstance(source, Reader | View | Selection) else source
         return lambda low, high: self.run(held, file, low, high)
 
     def turn_to(self, place: str) -> None:
@@ -145,7 +145,7 @@ class Task(ABC):
         self.seed = Seed(self.seed.query, place)
 
     def prepare(self, source: Source, file: File) -> None:  # noqa: B027 - most have nothing to prepare
-        """Do, once a query, what its first bite would have to wait for: the time of a packet is to say how fast it was."""
+        """Do, once a query, what its first chunk would have to wait for: the time of a packet is to say how fast it was."""
 
     @abstractmethod
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
@@ -337,7 +337,11 @@ def _has_cache(factory: Any) -> bool:
 
 def numbers_of(source: Source, start: int, stop: int) -> NDArray[np.int64] | None:
     """The numbers that entries have in their file where only some of it are used, and all are counted by their positions."""
-    return source.numbers(start, stop) if isinstance(source, Fetched | Held | Selection) and start < stop else None
+    return (
+        source.numbers(start, stop)
+        if isinstance(source, PrefetchedRange | CachedRange | Selection) and start < stop
+        else None
+    )
 
 
 def first_of(source: Source, start: int, stop: int) -> int:
