@@ -87,7 +87,7 @@ def test_the_world_notices_when_something_is_broken(
 ) -> None:
     """A proof that never fails is none: with a step left out, some of the first seeds go wrong."""
     monkeypatch.setattr(what, name, instead)
-    with pytest.raises(Wrong, match=rf"(?s)({words}).*python -m benchmarks\.chaos --seed"):
+    with pytest.raises(Wrong, match=rf"(?s)({words}).*python -m tests\.world\.chaos --seed"):
         [World(seed).run() for seed in range(400)]
 
 

@@ -23,8 +23,23 @@ log = logging.getLogger(__name__)
 
 _TYPED = ("<stdin>", "<string>", "<console>")
 """Files that Python says the code is in that was typed, or given to `python -c`."""
-_PACKAGE = Path(__file__).resolve().parent.parent
-_OURS = [_PACKAGE / name for name in ("merge", "protocol", "session", "worker")]
+_PACKAGE = Path(__file__).resolve().parents[2]
+_OURS = [
+    _PACKAGE / name
+    for name in (
+        "analysis",
+        "dataset",
+        "display",
+        "launch",
+        "merge",
+        "packetizer",
+        "protocol",
+        "reading",
+        "session",
+        "system",
+        "worker",
+    )  # fmt: skip
+]
 """Folders, not the package: in a checkout its examples, which are users' code, are in it too."""
 _INSTALLED = {sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")}
 _PLUMBING = (
