@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..protocol.messages import Account
+from ..protocol.messages import Account, Progress
 
 _COUNTED = {"tree": ("entry", "entries"), "cycles": ("cycle", "cycles"), "items": ("item", "items")}
 
@@ -66,3 +66,14 @@ def losses_and_where(account: Account) -> str:
 
 def _files(count: int) -> str:
     return "file" if count == 1 else "files"
+
+
+def waiting(progress: Progress, starts_workers: bool) -> str:
+    """What a query waits for; empty when it does not. Workers that the session starts itself are nobody else's to start.
+
+    Example:
+        >>> progress = Progress("q1", Account(), 0, 0, 0, 0, 1.0, "no worker has joined yet", waits_for="workers")
+        >>> waiting(progress, starts_workers=True), waiting(progress, starts_workers=False)
+        ('starting the workers', 'no worker has joined yet')
+    """
+    return "starting the workers" if starts_workers and progress.waits_for == "workers" else progress.waiting

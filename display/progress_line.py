@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..protocol.messages import Account, Progress, State
-from .account_text import counted, losses
+from .account_text import counted, losses, waiting
 
 _RECENT_SECONDS = 3.0
 """The rate is that of so many last seconds, because the first ones go into compiling and opening files."""
@@ -156,7 +156,9 @@ class Meter:
         reached = min(report.reached, total)
         fraction = reached / total if total else None
         if report.waiting:
-            return Line(self._query.name, fraction, (self._waiting(report), f"{report.seconds:.0f} s"))
+            return Line(
+                self._query.name, fraction, (waiting(report, self._query.starts_workers), f"{report.seconds:.0f} s")
+            )
         slots = f"{report.slots} slot{'' if report.slots == 1 else 's'}"
         if not reached:
             return Line(self._query.name, None, (report.doing or "opening files", f"{report.seconds:.0f} s", slots))
@@ -172,12 +174,6 @@ class Meter:
         if report.doing:
             words.append(report.doing)
         return Line(self._query.name, fraction, tuple(words))
-
-    def _waiting(self, report: Progress) -> str:
-        # A session's own worker comes by itself: there is nothing that the user should start.
-        if report.waiting.startswith("no worker") and self._query.starts_workers:
-            return "starting the workers"
-        return report.waiting
 
     def _recent(self, report: Progress) -> tuple[float, float]:
         """Entries and bytes a second, of late."""

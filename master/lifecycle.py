@@ -23,7 +23,7 @@ from ..packetizer.ledger import OpenedFile
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
-from ..protocol.messages import Activity, Failure
+from ..protocol.messages import Activity, Failure, WaitsFor
 from .credit import Credit
 from .effects import (
     Checkpoint,
@@ -325,7 +325,7 @@ class Lifecycle:
         slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
         message = messages.Progress(
             query.number, query.account(), query.ledger.reached, query.bytes_read, slots, len(busy), query.seconds(now),
-            *(self._doing(query, slots, now) if slots else (self._waiting(query), "")),
+            *(self._doing(query, slots, now) if slots else self._waiting(query)),
         )  # fmt: skip
         for peer in query.subscribers:
             self._send(peer, message, now=now)
@@ -336,26 +336,31 @@ class Lifecycle:
         return query.running and query.merged and not query.taking and not all(query.subscribers.values())
 
     @staticmethod
-    def _doing(query: Query, slots: int, now: float) -> tuple[str, str]:
+    def _doing(query: Query, slots: int, now: float) -> tuple[str, str, WaitsFor | None]:
         """What a query waits for whose slots all wait for the same, and what is to be said of some of them."""
         wait = query.activities.wait(query.ledger.leases, now)
         if wait is not None:
-            return (wait.words(now), "") if wait.slots >= slots else ("", wait.short())
+            return (wait.words(now), "", "server") if wait.slots >= slots else ("", wait.short(), None)
         if query.ledger.reached:
-            return "", ""
+            return "", "", None
         usual: Activity = "compiling" if query.submit.kind == "kernel" else "running"
         otherwise = usual if query.ledger.opened_files else "opening"
-        return "", query.activities.beginning(query.ledger.leases, otherwise)
+        return "", query.activities.beginning(query.ledger.leases, otherwise), None
 
-    def _waiting(self, query: Query) -> str:
+    def _waiting(self, query: Query) -> tuple[str, str, WaitsFor]:
+        """What a query waits for of which nothing is at work."""
         if query.failure is not None:
-            return "an error has ended it; what was merged before is being taken"
+            return "an error has ended it; what was merged before is being taken", "", "merging"
         if query.state == "merging":
-            return "all events are processed; what they gave is being merged"
+            return "all events are processed; what they gave is being merged", "", "merging"
         if query.running and not query.ready:
-            return "credentials are not written down, and the master was started again: session.renew(...) brings them"
+            return (
+                "credentials are not written down, and the master was started again: session.renew(...) brings them",
+                "",
+                "credentials",
+            )
         if not self._workers:
-            return "no worker has joined yet: start one with `eventmill worker`"
+            return "no worker has joined yet: start one with `eventmill worker`", "", "workers"
         if query.ledger.held:
-            return f"{query.trouble}; it will be tried again"
-        return "all slots are busy with other queries"
+            return f"{query.trouble}; it will be tried again", "", "retry"
+        return "all slots are busy with other queries", "", "slots"

@@ -18,7 +18,7 @@ from .column_types import MOST_COLUMNS, ColumnType
 from .usage import WorkerInfo
 from .values import MOST, Calls, Chunk, NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker"]
@@ -26,6 +26,9 @@ State = Literal["running", "merging", "done", "stopped", "aborted", "failed"]
 """States of a query; all but the first two are final."""
 Activity = Literal["loading", "opening", "reading", "compiling", "running"]
 """What a slot can be doing: it loads the user's code, opens a file, waits for data, compiles, or runs the analysis."""
+WaitsFor = Literal["workers", "slots", "server", "retry", "credentials", "merging"]
+"""What a query can wait for: workers to join, slots that are busy with other queries, a file server, another try of what
+failed, credentials that a session has to bring, or what is being merged."""
 FINAL: frozenset[str] = frozenset({"done", "stopped", "aborted", "failed"})
 
 
@@ -341,8 +344,8 @@ class Workers(Message, frozen=True):
 class Progress(Message, frozen=True):
     """Where a query stands, several times a second. `reached` counts processed entries, committed or not yet.
 
-    `waiting` says what it waits for, while nothing of it can be at work, and `doing` what its slots begin with, or which
-    server some of them wait for.
+    `waiting` says in words what it waits for, while nothing of it can be at work, and `waits_for` of which kind that is;
+    `doing` says what its slots begin with, or which server some of them wait for.
     """
 
     query: Word
@@ -354,6 +357,7 @@ class Progress(Message, frozen=True):
     seconds: Seconds
     waiting: Words = ""
     doing: Words = ""
+    waits_for: WaitsFor | None = None
 
 
 class Snapshot(Message, frozen=True):

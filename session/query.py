@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..display.account_text import counted, describe_account
+from ..display.account_text import counted, describe_account, waiting
 from ..display.progress_line import ProgressDisplay
 from ..display.report import Report
 from ..protocol import errors, messages
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _SILENT = 4.0
 """Seconds that a query may wait for something before a script is told what for."""
+_STARTING = 30.0
+"""The same, while the session's own workers start: a machine may be busy, and there is nothing to be done about it."""
 _TICK = 0.25
 """How often a waiting call looks whether master and worker are still alive."""
 
@@ -184,9 +186,9 @@ class Query:
         self._session._send(messages.Stop(self.id, keep=False))
 
     def __repr__(self) -> str:
-        waiting = self._progress.waiting if self._progress is not None and self._result is None else ""
-        waiting = f", waiting: {waiting}" if waiting else ""
-        return f"<Query {self.id} {self.name!r} {self.state}: {describe_account(self.account)}{waiting}>"
+        wait = self._waits_for() if self._result is None else ""
+        wait = f", waiting: {wait}" if wait else ""
+        return f"<Query {self.id} {self.name!r} {self.state}: {describe_account(self.account)}{wait}>"
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -240,12 +242,17 @@ class Query:
 
     def _tell_waiting(self) -> None:
         """Say once what the query has been waiting for, where no progress is shown: a script's output."""
-        waiting = self._progress.waiting if self._progress is not None else ""
+        wait, patience = self._waits_for(), _SILENT
+        if self.starts_workers and self._progress is not None and self._progress.waits_for == "workers":
+            patience = _STARTING
         now = time.monotonic()
-        self._waiting_since = (self._waiting_since or now) if waiting else None
-        if not self._told_waiting and self._waiting_since is not None and now - self._waiting_since > _SILENT:
+        self._waiting_since = (self._waiting_since or now) if wait else None
+        if not self._told_waiting and self._waiting_since is not None and now - self._waiting_since > patience:
             self._told_waiting = True
-            log.warning("query %s is waiting: %s", self.name, waiting)
+            log.warning("query %s is waiting: %s", self.name, wait)
+
+    def _waits_for(self) -> str:
+        return "" if self._progress is None else waiting(self._progress, self.starts_workers)
 
     def _stop_on_interrupt(self) -> None:
         """The first Ctrl-C: stop the query and wait for what is done. A second one goes through to the user's script."""

@@ -132,21 +132,21 @@ def test_the_line_fits_the_terminal_and_keeps_what_matters(width: int) -> None:
 
 def test_a_session_with_workers_of_its_own_does_not_ask_for_any() -> None:
     """The master's words are for those who have to start workers."""
-    waiting = nobody_works()
-    for embedded, expected in ((True, "starting the workers"), (False, waiting)):
+    told = nobody_works()
+    for embedded, expected in ((True, "starting the workers"), (False, told.waiting)):
         query = FakeQuery(embedded)
-        query.report(0, 1.0, slots=0, waiting=waiting)
+        query.progress = told
         assert Meter(query).line().words[0] == expected
 
 
-def nobody_works() -> str:
+def nobody_works() -> Progress:
     """What the master says to a query without workers."""
     made = World([10])
     made.hello(b"session", "session")
     made.submit(b"session")
     made.now += 1.0
     made.carry_out(made.core.expire(made.now))
-    return next(message for message in made.inbox[b"session"] if isinstance(message, Progress)).waiting
+    return next(message for message in made.inbox[b"session"] if isinstance(message, Progress))
 
 
 class Terminal(StringIO):
@@ -394,7 +394,7 @@ def test_the_messages_that_the_readme_explains_are_real(tmp_path: Path) -> None:
     provoked = [
         *refusals(tmp_path),
         unfit("worker", hello, "3.11"),
-        nobody_works(),
+        nobody_works().waiting,
         str(branch.value),
         describe_account(Account(files=2, lost=[lost])),
     ]

@@ -38,7 +38,7 @@ _OURS = [
         "session",
         "system",
         "worker",
-    )  # fmt: skip
+    )
 ]
 """Folders, not the package: in a checkout its examples, which are users' code, are in it too."""
 _INSTALLED = {sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")}
