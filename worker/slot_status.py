@@ -1,4 +1,4 @@
-"""The slot status: what each slot is at, in memory that the slots and their agent share.
+"""Slot status: what each slot is at, in memory that the slots and their agent share.
 
 A slot writes the chunk that it begins into its status, and what it is doing, and a kernel the entry that it is at. Nobody
 has to ask: the status is there when the slot is in an endless loop, and after it has been killed. The other way round the
@@ -6,6 +6,12 @@ agent writes how small the slot's chunks are to be, and whether it is to make ro
 
 It is a mapped file in the agent's private folder, written in full at the start: a page that a full disk has no room for
 would end whoever touches it.
+
+What a slot is at takes many words, which another process may read while they change. So there are two records, and a
+*version*: the slot writes the record that is not in force, then the version, one aligned word, whose lowest bit says which
+is. The agent reads the version, the record, and the version again, and begins anew when it has changed (a seqlock, as in
+Boehm, *Can seqlocks get along with programming language memory models?*, MSPC 2012; with two records a slot that is killed
+while it writes leaves the one before it).
 """
 
 from __future__ import annotations
@@ -19,13 +25,14 @@ from typing import get_args
 
 from ..protocol.messages import Activity
 
-ROW = 256
-"""Bytes a slot: what changes at different times is in cache lines of its own."""
-_PID, _WORK, _AT, _DOING, _ORDERS = 0, 8, 128, 136, 192
-_number = struct.Struct("<q")
-_work = struct.Struct("<qqqd80s")
-_doing = struct.Struct("<qd")
-_orders = struct.Struct("<qq")
+STATUS_BYTES = 512
+"""Of a slot: what changes at different times is in cache lines of its own."""
+_PID, _VERSION, _AT, _HALVINGS, _RETIRES = 0, 8, 16, 24, 25
+"""Words of eight bytes: which of them each is. Written as one, none of them is ever read by halves."""
+_RECORDS, _RECORD_BYTES = 256, 128
+"""In bytes."""
+_record = struct.Struct("<qqqdqd80s")
+"""Lease, start, stop, began; what the slot does, since when; query."""
 _activities: tuple[Activity, ...] = get_args(Activity)
 COMPACTING = -1
 """In place of a lease: the slot merges the objects of a query's total."""
@@ -53,7 +60,7 @@ class AtWork:
 
 
 class SlotStatuses:
-    """The statuses of all slots, as the agent sees them.
+    """The status of all slots, as the agent sees them.
 
     Args:
         path: the file, which is made.
@@ -73,81 +80,108 @@ class SlotStatuses:
     """
 
     def __init__(self, path: Path, slots: int) -> None:
-        path.write_bytes(bytes(slots * ROW))
+        path.write_bytes(bytes(slots * STATUS_BYTES))
         self._memory = _mapped(path)
+        self._words = [_words(self._memory, slot) for slot in range(slots)]
 
     def clear(self, slot: int) -> None:
         """A new process takes the slot's place."""
-        self._memory[slot * ROW : (slot + 1) * ROW] = bytes(ROW)
+        self._memory[slot * STATUS_BYTES : (slot + 1) * STATUS_BYTES] = bytes(STATUS_BYTES)
 
     def pid(self, slot: int) -> int:
         """The slot's process, 0 while it is not up."""
-        return int(_number.unpack_from(self._memory, slot * ROW + _PID)[0])
+        return self._words[slot][_PID]
 
     def at_work(self, slot: int) -> AtWork | None:
         """What the slot is at, or was when it ended: the one entry where that is known. None if it was at nothing."""
-        lease, start, stop, began, name = _work.unpack_from(self._memory, slot * ROW + _WORK)
+        words = self._words[slot]
+        while True:  # the slot would have to write twice, again and again, while this is read once
+            version = words[_VERSION]
+            lease, start, stop, began, doing, since, name = _record.unpack_from(self._memory, _place(slot, version))
+            at = words[_AT]
+            if words[_VERSION] == version:
+                break
         query = name.rstrip(b"\0").decode(errors="replace")
-        at = int(_number.unpack_from(self._memory, slot * ROW + _AT)[0])
         if not query:
             return None
         if 0 <= at < stop - start:
             start, stop = start + at, start + at + 1
-        doing, since = _doing.unpack_from(self._memory, slot * ROW + _DOING)
         return AtWork(query, lease, start, stop, began, _activities[doing], since)
 
     def order(self, slot: int, halvings: int, retire: bool) -> None:
         """Have the slot halve its chunks so many times, or hand over what it has done and make room."""
-        _orders.pack_into(self._memory, slot * ROW + _ORDERS, halvings, retire)
+        self._words[slot][_HALVINGS] = halvings
+        self._words[slot][_RETIRES] = int(retire)
 
 
 class SlotStatus:
     """A slot's own status.
 
     Args:
-        memory: a status, or the whole statuses.
-        slot: which status of it.
+        memory: of one status, or of those of all slots.
+        slot: which of them.
 
     Attributes:
         at: one number, for a task to keep the index of the entry at work in, counted from the chunk's first; -1: unknown.
     """
 
     def __init__(self, memory: bytearray | mmap.mmap, slot: int = 0) -> None:
-        self._memory = memory
-        self._offset = slot * ROW
-        self.at = memoryview(memory)[self._offset + _AT : self._offset + _AT + 8].cast("q")
+        self._memory, self._slot = memory, slot
+        self._words = _words(memory, slot)
+        self.at = self._words[_AT : _AT + 1]
+        self._work: tuple[int, int, int, float] = (0, 0, 0, 0.0)
+        self._doing: tuple[int, float] = (0, 0.0)
+        self._query = b""
 
     @classmethod
     def of_slot(cls, path: Path, slot: int) -> SlotStatus:
-        """A status of the slot status that an agent has made."""
+        """A status in the file that an agent has made."""
         return cls(_mapped(path), slot)
 
     def introduce(self, pid: int) -> None:
         """The slot's process is up."""
-        _number.pack_into(self._memory, self._offset + _PID, pid)
+        self._words[_PID] = pid
 
     def begin(self, query: str, lease: int, start: int, stop: int) -> None:
         """Entries `[start, stop)` of a lease are at work from now on."""
         self.at[0] = -1
-        _work.pack_into(self._memory, self._offset + _WORK, lease, start, stop, time.monotonic(), query.encode())
+        self._work, self._query = (lease, start, stop, time.monotonic()), query.encode()
+        self._write()
 
     def turn_to(self, what: Activity) -> None:
         """This is what the slot does from now on."""
-        _doing.pack_into(self._memory, self._offset + _DOING, _activities.index(what), time.monotonic())
+        self._doing = _activities.index(what), time.monotonic()
+        self._write()
 
     def end(self) -> None:
         """Nothing is at work."""
-        _work.pack_into(self._memory, self._offset + _WORK, 0, 0, 0, 0.0, b"")
+        self._work, self._query = (0, 0, 0, 0.0), b""
+        self._write()
+
+    def _write(self) -> None:
+        """Have all that the record says in force at once."""
+        version = self._words[_VERSION] + 1
+        _record.pack_into(self._memory, _place(self._slot, version), *self._work, *self._doing, self._query)
+        self._words[_VERSION] = version
 
     @property
     def halvings(self) -> int:
         """How often the slot is to halve its chunks."""
-        return int(_orders.unpack_from(self._memory, self._offset + _ORDERS)[0])
+        return self._words[_HALVINGS]
 
     @property
     def retires(self) -> bool:
         """Whether the slot is to hand over what it has done, and to make room for a fresh process."""
-        return bool(_orders.unpack_from(self._memory, self._offset + _ORDERS)[1])
+        return bool(self._words[_RETIRES])
+
+
+def _place(slot: int, version: int) -> int:
+    """Where the record of a version is."""
+    return slot * STATUS_BYTES + _RECORDS + version % 2 * _RECORD_BYTES
+
+
+def _words(memory: bytearray | mmap.mmap, slot: int) -> memoryview[int]:
+    return memoryview(memory)[slot * STATUS_BYTES : slot * STATUS_BYTES + _RECORDS].cast("q")
 
 
 def _mapped(path: Path) -> mmap.mmap:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, get_args
@@ -13,8 +15,8 @@ import pytest
 import uproot
 from eventmill.protocol.messages import Activity
 from eventmill.worker.allocation.memory import OWN, halvings, limit_a_slot, parse_size, taken
-from eventmill.worker.slot_status import AtWork, SlotStatus, SlotStatuses
-from processes import Standing
+from eventmill.worker.slot_status import _VERSION, AtWork, SlotStatus, SlotStatuses
+from processes import SECONDS, Standing
 
 G = 2**30
 
@@ -140,11 +142,10 @@ def test_an_analysis_that_leaks_is_restarted_in_time_and_exact(tmp_path: Path) -
         standing.close()
 
 
-# --- the slot status
-# --------------------------------------------------------------------------------------------------------
+# --- the slot status ----------------------------------------------------------------------------------------
 
 
-def test_each_slot_has_a_row_of_its_own(tmp_path: Path) -> None:
+def test_each_slot_has_a_status_of_its_own(tmp_path: Path) -> None:
     statuses = SlotStatuses(tmp_path / "statuses", 4)
     rows = [SlotStatus.of_slot(tmp_path / "statuses", slot) for slot in range(3)]
     for slot, row in enumerate(rows):
@@ -168,7 +169,7 @@ def test_an_entry_of_the_chunk_before_is_not_taken_for_one_of_this(tmp_path: Pat
     assert isinstance(chunk, AtWork) and (chunk.start, chunk.stop) == (10, 20)
 
 
-def test_the_board_tells_what_a_slot_is_doing_since_when(tmp_path: Path) -> None:
+def test_the_status_tells_what_a_slot_is_doing_since_when(tmp_path: Path) -> None:
     statuses, row = SlotStatuses(tmp_path / "statuses", 4), SlotStatus.of_slot(tmp_path / "statuses", 1)
     before = time.monotonic()
     for what in get_args(Activity):
@@ -186,3 +187,46 @@ def test_orders_reach_a_slot_and_not_its_successor(tmp_path: Path) -> None:
     assert (row.halvings, row.retires) == (3, True)
     statuses.clear(0)
     assert (row.halvings, row.retires) == (0, False) and statuses.pid(0) == 0
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from eventmill.worker.slot_status import SlotStatus
+
+status = SlotStatus.of_slot(Path(sys.argv[1]), 0)
+status.introduce(1)
+for number in range(1, 100_001):
+    status.begin(f"q{number}" * 8, number, 10 * number, 10 * number + 10)
+    status.at[0] = number % 10
+    status.turn_to(("running", "reading")[number % 2])
+    if number % 5 == 0:
+        status.end()
+status.introduce(2)
+"""
+
+
+def test_a_status_is_never_read_half_written(tmp_path: Path) -> None:
+    """One in a thousand reads was, and a slot that was well was killed for what the agent believed to have read."""
+    statuses = SlotStatuses(tmp_path / "statuses", 1)
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "statuses")])
+    read = 0
+    while statuses.pid(0) != 2 and writer.poll() is None:
+        it = statuses.at_work(0)
+        if it is not None:
+            read += 1
+            assert it.query == f"q{it.lease}" * 8
+            first, one = 10 * it.lease, 10 * it.lease + it.lease % 10
+            assert (it.start, it.stop) in {(first, first + 10), (one, one + 1)}
+    assert writer.wait(SECONDS) == 0 and read > 0
+
+
+def test_a_slot_killed_while_it_writes_leaves_what_it_was_at(tmp_path: Path) -> None:
+    """The record comes before its version: without the latter, the one before it is in force."""
+    statuses, status = SlotStatuses(tmp_path / "statuses", 2), SlotStatus.of_slot(tmp_path / "statuses", 1)
+    status.begin("q", 1, 0, 10)
+    before = statuses.at_work(1)
+    version = status._words[_VERSION]
+    status.begin("another", 2, 100, 200)
+    status._words[_VERSION] = version
+    assert statuses.at_work(1) == before

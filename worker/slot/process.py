@@ -37,7 +37,7 @@ from ...reading.storage.credentials import fits
 from ...reading.view import View, drop, places
 from ..agent.forkserver_client import identity
 from ..allocation.cores import usable_cores
-from ..slot_status import COMPACTING, ROW, SlotStatus
+from ..slot_status import COMPACTING, STATUS_BYTES, SlotStatus
 from .chunks import LARGEST_CHUNK, ChunkSizes
 from .failures import describe
 from .guard import Guard, be_a_slot, note_functions
@@ -83,7 +83,7 @@ def main(index: int, number: int, endpoint: str, cache: str, statuses: str) -> N
     socket.set(zmq.IDENTITY, identity(index, number))
     socket.set(zmq.SNDHWM, MOST_WAITING)
     socket.connect(endpoint)
-    spare = usable_cores() > Path(statuses).stat().st_size // ROW
+    spare = usable_cores() > Path(statuses).stat().st_size // STATUS_BYTES
     SlotProcess(index, socket, Path(cache), status, spare).run()
 
 
@@ -104,7 +104,7 @@ class SlotProcess:
         self.index = index
         self.socket = socket
         self.cache = cache
-        self.status = status or SlotStatus(bytearray(ROW))
+        self.status = status or SlotStatus(bytearray(STATUS_BYTES))
         self.readers = ReaderCache()
         self.openings = Openings()
         self.prefetch = Prefetch(spare, self.status.turn_to)
