@@ -153,6 +153,7 @@ class Journal:
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, _lock(path))
             self._database = stack.enter_context(contextlib.closing(_connect(path, durable)))
+            self._durable = durable
             running = self._database.execute("SELECT number FROM queries WHERE ended_at IS NULL").fetchall()
             self._running = {number for (number,) in running}
             self._stack = stack.pop_all()
@@ -310,14 +311,22 @@ class Journal:
             ) from error
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction: all of it or nothing."""
-        with self._reporting(), _transaction(self._database):
-            yield
+    def _writing(self, at_once: bool = False) -> Iterator[None]:
+        """One transaction: all of it or nothing.
+
+        Without `at_once` it may be the machine's end that it is not on the disk yet: ranges are done again then. What a
+        session was told, that its query was taken or how it ended, has to be.
+        """
+        with self._reporting():
+            if self._durable:
+                self._database.execute(f"PRAGMA synchronous = {'FULL' if at_once else 'NORMAL'}")
+            with _transaction(self._database):
+                yield
 
     def _write(self, checkpoint: _Checkpoint | None) -> None:
         number = None if checkpoint is None else checkpoint.number
-        with self._writing():
+        promised = any(it.submission is not None or it.ended is not None for it in self._waiting.values())
+        with self._writing(at_once=promised):
             for other, waiting in self._waiting.items():
                 self._write_query(other, waiting)
             if checkpoint is not None:
