@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 from pathlib import Path
 
 MOST = 16 * 2**20
@@ -17,15 +17,14 @@ def keep_within(log: Path, most: int = MOST) -> None:
     process: between two calls the log grows by what is written, however much.
     """
     with contextlib.suppress(OSError):  # it is not there, or the disk is full already
-        size = log.stat().st_size
-        if size <= most:
+        if log.stat().st_size <= most:
             return
         part = log.with_name(f"{log.name}.part")
         with log.open("r+b") as file, part.open("wb") as kept:
-            file.seek(size - most)
-            file.readline()
-            shutil.copyfileobj(file, kept, 2**20)
+            file.seek(-most, os.SEEK_END)
+            newest = file.read(most)  # not to the end: it moves away as fast as others write
             file.truncate(0)
+            kept.write(newest.partition(b"\n")[2] or newest)
         part.replace(older(log))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,6 +161,25 @@ def test_a_log_keeps_its_newest_lines_and_does_not_grow_without_end(tmp_path: Pa
     assert last_lines(log, 50) == [f"line {number:06}" for number in range(950, 1000)]
     assert older(log).stat().st_size <= 1000
     assert {path.name for path in tmp_path.iterdir()} == {"log", "log.1"}
+
+
+def test_a_log_is_cut_to_its_bounds_while_others_write_without_end(tmp_path: Path) -> None:
+    """Whoever copies until the end of what grows as fast, copies all of it, and the disk is full."""
+    log = tmp_path / "log"
+    log.touch()
+    writer = subprocess.Popen([sys.executable, "-c", f"""
+with open({str(log)!r}, "ab", buffering=0) as log:
+    while True:
+        log.write(b"x" * 99 + b"\\n" + b"y" * 10**6 + b"\\n")
+"""])  # fmt: skip
+    try:
+        for _ in range(5):
+            eventually(lambda: log.stat().st_size > 10**7, "it grows")
+            keep_within(log, most=10**7)
+            assert older(log).stat().st_size <= 10**7
+    finally:
+        writer.kill()
+        writer.wait()
 
 
 def test_what_an_analysis_prints_does_not_fill_the_disk(session: em.Session) -> None:
