@@ -53,7 +53,7 @@ class MemoryJournal(Journal):
         if database is None:
             database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=_Memory)
             database.executescript(f"PRAGMA foreign_keys = ON; {journals._TABLES}")
-        self._database = database
+        self._database, self._durable = database, False
         running = database.execute("SELECT number FROM queries WHERE ended_at IS NULL").fetchall()
         self._running = {number for (number,) in running}
 
@@ -68,8 +68,8 @@ class MemoryJournal(Journal):
         self._database.close()
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        with super()._writing():
+    def _writing(self, at_once: bool = False) -> Iterator[None]:
+        with super()._writing(at_once):
             yield
             if self.full:
                 raise sqlite3.OperationalError("database or disk is full")
