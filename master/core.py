@@ -22,6 +22,7 @@ from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.messages import Failure, Message
+from ..protocol.values import some
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Exit, Merge, Remove, Send, Tidy
@@ -339,8 +340,7 @@ class MasterCore:
     def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
         if query is None:
-            known = ", ".join(self.queries) or "none"
-            reason = f"no query {message.query} on this master; there are: {known}"
+            reason = f"no query {message.query} on this master; there are: {some(self.queries)}"
             self._send(peer.identity, messages.Refused(message.request, reason), now=now)
             return
         self._lifecycle.watch(query, peer.identity, message.request, now)

@@ -57,6 +57,10 @@ def encode(message: Message, frames: Frames = ()) -> list[Buffer]:
         raise LocalProtocolError(f"{type(message).__name__} takes {len(header):,} bytes, the limit is {MAX_HEADER:,}")
     if len(frames) >= MAX_FRAMES:
         raise LocalProtocolError(f"{type(message).__name__} has {len(frames):,} frames, the limit is {MAX_FRAMES:,}")
+    try:
+        _decoder.decode(header)
+    except msgspec.MsgspecError as error:  # the peer would refuse it, and nobody would hear of it here
+        raise LocalProtocolError(f"{type(message).__name__} is over the limits of the protocol: {error}") from error
     for frame in frames:
         if len(frame) > MAX_FRAME:
             raise LocalProtocolError(

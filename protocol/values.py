@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
 from typing import Annotated
 
 from msgspec import Meta
@@ -19,3 +21,15 @@ Chunk = tuple[Annotated[int, Meta(ge=1, le=MOST)], Annotated[int, Meta(ge=1, le=
 """The least and the most entries of a call."""
 Runs = list[NonNegative]
 """Sorted, disjoint ranges of entries `[start, stop)`, one after the other: `[3, 5, 9, 10]` names the entries 3, 4 and 9."""
+
+
+def some(names: Collection[str], most: int = 20) -> str:
+    """Names for the end of a sentence: the last ones, and how many there are besides.
+
+    Example:
+        >>> some(["q1", "q2", "q3"], most=2), some([])
+        ('q2, q3 and 1 more', 'none')
+    """
+    left = len(names) - most
+    words = ", ".join(itertools.islice(names, max(0, left), None)) or "none"
+    return f"{words} and {left:,} more" if left > 0 else words

@@ -26,6 +26,7 @@ from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, DatasetError, EventmillError, QueryFailed
 from ..protocol.messages import FINAL, File, Message, QueryInfo
 from ..protocol.usage import WorkerInfo
+from ..protocol.values import some
 from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
 from .connect import PATIENCE
@@ -240,7 +241,7 @@ class Session:
             raise EventmillError("the worker of a session's own master leaves with it: close the session")
         known = [info.worker for info in self.workers()]
         if worker not in known:
-            raise EventmillError(f"no worker {_clipped(worker)} here; there are: {', '.join(known) or 'none'}")
+            raise EventmillError(f"no worker {_clipped(worker)} here; there are: {some(known)}")
         self._send(messages.Drain(worker))
 
     def shutdown(self) -> None:
@@ -294,7 +295,7 @@ class Session:
         """What the master says of a query; `QueryFailed` when it knows none of this number."""
         known = {info.query: info for info in self.queries()}
         if query not in known:
-            raise QueryFailed(f"no query {_clipped(query)} on this master; there are: {', '.join(known) or 'none'}")
+            raise QueryFailed(f"no query {_clipped(query)} on this master; there are: {some(known)}")
         return known[query]
 
     def _send(self, message: Message) -> None:

@@ -550,3 +550,14 @@ def test_what_is_filled_in_is_noted() -> None:
         made.tell(b"worker0", "worker", m.Columns(query, lease.lease, filled=["Jet_btag"]))
     made.run()
     assert made.ended[query].account.notes == ["1 of 2 files have no Jet_btag: its default was taken"]
+
+
+def test_a_refusal_names_some_of_many_queries() -> None:
+    """Of all of thousands it did not fit into a message, and the session heard nothing."""
+    made = World([10])
+    made.hello(b"session", "session")
+    last = [made.submit() for _ in range(30)][-1]
+    made.tell(b"session", "session", m.Attach(7, "q77"))
+    refused = made.inbox[b"session"][-1]
+    assert isinstance(refused, m.Refused) and refused.request == 7
+    assert refused.reason.count(", ") == 19 and f"{last} and 10 more" in refused.reason

@@ -101,3 +101,11 @@ def test_what_cannot_travel_is_our_own_error(message: messages.Message) -> None:
     """Never an exception of the encoder, which nobody expects."""
     with pytest.raises(LocalProtocolError, match=type(message).__name__):
         codec.encode(message)
+
+
+def test_what_the_peer_would_refuse_is_not_sent() -> None:
+    """A list of 7,700 queries in a refusal was: the session heard nothing, and waited."""
+    with pytest.raises(LocalProtocolError, match="Refused is over the limits"):
+        codec.encode(messages.Refused(1, "q" * 100_001))
+    with pytest.raises(LocalProtocolError, match="Stop is over the limits"):
+        codec.encode(messages.Stop("q" * 2000, keep=True))
