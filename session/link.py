@@ -210,10 +210,9 @@ class Link:
         own_thread = threading.current_thread() is self._thread
         if self.closed and not own_thread:
             raise EventmillError("this session is closed; connect() makes a new one")
-        encoded = codec.encode(message, frames)
         try:
-            codec.decode(encoded[:1])
-        except RemoteProtocolError as error:
+            encoded = codec.encode(message, frames)
+        except LocalProtocolError as error:
             raise LocalProtocolError(f"the master would refuse this: {error}") from None
         if not own_thread:
             self._outgoing.put((number, encoded))
