@@ -5,7 +5,6 @@ Whoever can look at a disk or a server gives `Dataset.expanded` a function that 
 
 from __future__ import annotations
 
-import copy
 import difflib
 import operator
 import os
@@ -130,19 +129,6 @@ class Dataset:
         """A dataset of files that are described already: part `of` another, whose mask, columns and chunk sizes it has."""
         dataset = cls._of(_checked(files), None, of.shared_inputs if of is not None else ())
         dataset.chunk = of.chunk if of is not None else None
-        return dataset
-
-    def with_columns_of(self, other: Dataset) -> Dataset:
-        """This dataset with the aliases and defaults of another one.
-
-        Example:
-            >>> data = Dataset("a.root", aliases={"ht": "ak.sum(Jet_pt, axis=1)"})
-            >>> rest = Dataset("b.root").with_columns_of(data)
-        """
-        dataset = copy.copy(self)
-        dataset.shared_inputs = SharedInputs(
-            self.of_columns.mask, other.of_columns.aliases, other.of_columns.defaults
-        ).packed()
         return dataset
 
     @property

@@ -323,9 +323,14 @@ class Lifecycle:
         query.next_progress = now + PROGRESS_INTERVAL
         busy = [worker for worker in self._workers.values() if any(key[0] == query.number for key in worker.leases)]
         slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
+        if slots:
+            told = self._doing(query, slots, now)
+        else:
+            waiting, kind = self._waiting(query)
+            told = waiting, "", kind
         message = messages.Progress(
             query.number, query.account(), query.ledger.reached, query.bytes_read, slots, len(busy), query.seconds(now),
-            *(self._doing(query, slots, now) if slots else self._waiting(query)),
+            *told,
         )  # fmt: skip
         for peer in query.subscribers:
             self._send(peer, message, now=now)
@@ -347,20 +352,19 @@ class Lifecycle:
         otherwise = usual if query.ledger.opened_files else "opening"
         return "", query.activities.beginning(query.ledger.leases, otherwise), None
 
-    def _waiting(self, query: Query) -> tuple[str, str, WaitsFor]:
+    def _waiting(self, query: Query) -> tuple[str, WaitsFor]:
         """What a query waits for of which nothing is at work."""
         if query.failure is not None:
-            return "an error has ended it; what was merged before is being taken", "", "merging"
+            return "an error has ended it; what was merged before is being taken", "merging"
         if query.state == "merging":
-            return "all events are processed; what they gave is being merged", "", "merging"
+            return "all events are processed; what they gave is being merged", "merging"
         if query.running and not query.ready:
             return (
                 "credentials are not written down, and the master was started again: session.renew(...) brings them",
-                "",
                 "credentials",
             )
         if not self._workers:
-            return "no worker has joined yet: start one with `eventmill worker`", "", "workers"
+            return "no worker has joined yet: start one with `eventmill worker`", "workers"
         if query.ledger.held:
-            return f"{query.trouble}; it will be tried again", "", "retry"
-        return "all slots are busy with other queries", "", "slots"
+            return f"{query.trouble}; it will be tried again", "retry"
+        return "all slots are busy with other queries", "slots"

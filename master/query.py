@@ -223,10 +223,9 @@ class Query:
         self.listings = {index: EntryList(file.listed) for index, file in enumerate(files) if file.listed is not None}
         known = [file.entries if file.listed is None else len(self.listings[i]) for i, file in enumerate(files)]
         over_files = bool(files) and files[0].kind == "tree"
-        self.masked = over_files and any(SharedInputs.unpack(packed).mask for packed in self.shared_inputs)
-        self.has_columns = over_files and any(
-            SharedInputs.unpack(packed).is_about_columns for packed in self.shared_inputs
-        )
+        supplied = [SharedInputs.unpack(packed) for packed in self.shared_inputs] if over_files else []
+        self.masked = any(it.mask for it in supplied)
+        self.has_columns = any(it.is_about_columns for it in supplied)
         if self.masked:  # how much a mask leaves nobody knows beforehand
             known = [None] * len(files)
         self.ledger = Ledger(known, submit.limit, self.listings)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..display.account_text import counted, describe_account, waiting
+from ..display.account_text import counted, describe_account, is_starting, waiting
 from ..display.progress_line import ProgressDisplay
 from ..display.report import Report
 from ..protocol import errors, messages
@@ -242,9 +242,9 @@ class Query:
 
     def _tell_waiting(self) -> None:
         """Say once what the query has been waiting for, where no progress is shown: a script's output."""
-        wait, patience = self._waits_for(), _SILENT
-        if self.starts_workers and self._progress is not None and self._progress.waits_for == "workers":
-            patience = _STARTING
+        wait = self._waits_for()
+        starting = self._progress is not None and is_starting(self._progress, self.starts_workers)
+        patience = _STARTING if starting else _SILENT
         now = time.monotonic()
         self._waiting_since = (self._waiting_since or now) if wait else None
         if not self._told_waiting and self._waiting_since is not None and now - self._waiting_since > patience:

@@ -13,6 +13,7 @@ from ..dataset.dataset import Dataset
 from ..display.account_text import counted, describe_account, losses_and_where
 from ..merge import Partial, Total, compact, decode, entries_in
 from ..merge.nodes import Nothing
+from ..packetizer.listed_entries import EntryList
 from ..protocol.codec import Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.errors import AnalysisError, CountError, DatasetError, QueryFailed
@@ -262,23 +263,7 @@ def dataset_of(lost: Sequence[LostRange], of: Dataset | None = None) -> Dataset:
         else:
             runs[key] += listed
     files = [
-        msgspec.structs.replace(file, listed=None if key in entire else adjoined(runs[key]))
+        msgspec.structs.replace(file, listed=None if key in entire else EntryList(runs[key]).runs())
         for key, file in wholes.items()
     ]
     return Dataset.of_files(files, of)
-
-
-def adjoined(runs: Sequence[int]) -> list[int]:
-    """Runs in order, those that touch made one. None are no entries, not all.
-
-    Example:
-        >>> adjoined([0, 5, 5, 8, 9, 10])
-        [0, 8, 9, 10]
-    """
-    joined: list[int] = []
-    for start, stop in zip(runs[::2], runs[1::2], strict=True):
-        if joined and joined[-1] == start:
-            joined[-1] = stop
-        else:
-            joined += [start, stop]
-    return joined

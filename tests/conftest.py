@@ -60,6 +60,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
+def session() -> Iterator[em.Session]:
+    """A session with a master and a worker of its own, which has two slots."""
+    with em.connect(slots=2) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     """A master with one worker of one slot."""
     made = Standing(tmp_path_factory.mktemp("state"))

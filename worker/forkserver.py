@@ -27,7 +27,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from .slot import process_family as family
+from .slot import process_family
 
 END_SECONDS = 60.0
 """For which it tries to end what is left."""
@@ -36,7 +36,7 @@ END_SECONDS = 60.0
 def main() -> None:
     """Entry point: `python -m eventmill.worker.forkserver FD AGENT_PID ENDPOINT CACHE BOARD`."""
     fd, agent, *places = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
-    family.die_with_parent(agent)
+    process_family.die_with_parent(agent)
     for number in (signal.SIGINT, signal.SIGTERM):  # a batch system tells all processes of a job: the agent sees to it
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -49,8 +49,8 @@ def main() -> None:
     slot.warm()
     gc.freeze()
     gc.enable()
-    family.take_orphans_in()
-    family.outlive_parent()
+    process_family.take_orphans_in()
+    process_family.outlive_parent()
     link.send(b"warm")
     Forkserver(link, lambda index, number: slot.main(index, number, *places)).run()
     os._exit(0)  # to take all that is imported down takes a while
@@ -74,7 +74,7 @@ class Forkserver:
         try:
             self._serve()
         finally:
-            family.end_children(END_SECONDS)
+            process_family.end_children(END_SECONDS)
 
     def _serve(self) -> None:
         wakeup, writer = os.pipe()
@@ -104,9 +104,9 @@ class Forkserver:
         pid = os.fork()
         if pid == 0:
             try:
-                family.die_with_parent(forkserver)
+                process_family.die_with_parent(forkserver)
                 os.setsid()  # a signal to its group reaches what the slot has started, and nobody else
-                family.take_orphans_in()
+                process_family.take_orphans_in()
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 self.link.close()
@@ -130,7 +130,7 @@ class Forkserver:
                 pid, status = ended
                 if pid in self._slots:
                     self.link.send(f"exited {self._slots.pop(pid)} {status}".encode())
-                family.kill_children(self._slots)
+                process_family.kill_children(self._slots)
 
 
 if __name__ == "__main__":

@@ -137,16 +137,19 @@ def _before(parts: Sequence[Any]) -> list[int]:
     return [0, *itertools.accumulate(map(len, parts))][:-1]
 
 
+def _form(field: Any) -> str:
+    """What arrays of what uproot reads are made of, as JSON; of a branch nothing, since no branch has what is asked for."""
+    return str(field.to_akform()[0].to_json()) if isinstance(field, HasFields) else ""
+
+
 def _has_variants(field: Any) -> bool:
     """Whether there is a `std::variant` in what uproot reads."""
-    return isinstance(field, HasFields) and '"UnionArray"' in field.to_akform()[0].to_json()
+    return '"UnionArray"' in _form(field)
 
 
 def _is_late_array(field: Any) -> bool:
     """Whether there is such an array in what uproot reads."""
-    if not isinstance(field, HasFields):
-        return False
-    form = field.to_akform()[0].to_json()
+    form = _form(field)
     if '"RegularArray"' not in form:
         return False
     columns = {int(number) for number in re.findall(r"\bcolumn-(\d+)", form)}

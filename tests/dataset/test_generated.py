@@ -7,7 +7,6 @@ import ctypes
 import functools
 import itertools
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,12 +38,6 @@ SECONDS = 60
 SEED = 7
 SPECTRUM = Hist.new.Reg(40, -4, 12).Double()
 few = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(scope="module")
-def session() -> Iterator[em.Session]:
-    with em.connect(slots=2) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

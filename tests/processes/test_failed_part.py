@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,12 +164,6 @@ def test_what_is_offered_outlives_the_master(tmp_path: Path) -> None:
 
 FILES, EACH = 4, 3000
 BAD = 2 * EACH + 1234
-
-
-@pytest.fixture(scope="module")
-def session() -> Iterator[em.Session]:
-    with em.connect(slots=2) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -465,12 +465,6 @@ def test_slots_tell_where_they_are_a_few_times_a_packet(
 # --- whole queries ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def session() -> Iterator[em.Session]:
-    with em.connect(slots=2) as made:
-        yield made
-
-
 @pytest.mark.parametrize("analysis", [numbers, seen_by_kernel])
 def test_a_query_over_listed_entries_counts_each_once(
     session: em.Session, tmp_path: Path, events: ak.Array, analysis: Any

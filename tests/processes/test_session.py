@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,6 @@ import uproot
 from hist import Hist
 
 SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def session() -> Iterator[em.Session]:
-    with em.connect(slots=2) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

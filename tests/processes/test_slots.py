@@ -25,7 +25,7 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.reading.reader import Reader
 from eventmill.session import query as watching
 from eventmill.session.query import rebuild
-from eventmill.worker.agent import forkserver_client as forkserver_client
+from eventmill.worker.agent import forkserver_client
 from eventmill.worker.slot.chunks import FIRST_CHUNK, ChunkSizes
 from eventmill.worker.slot.failures import describe
 from eventmill.worker.slot.packets import Compaction
@@ -183,8 +183,7 @@ def test_a_release_drops_all_there_is_of_a_query_but_a_compaction_while_it_is_me
     assert bench.line.answers == [(release, [])], "the agent knows then that it is not stuck"
 
 
-# --- the forkserver and its folder
-# -------------------------------------------------------------------------------------------
+# --- the forkserver and its folder -----------------------------------------------------------------------
 
 
 def test_a_forkserver_that_is_killed_is_started_again(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,6 @@ from view_files import ENTRIES, write, write_friend
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("view") / "events.root")
-
-
-@pytest.fixture(scope="module")
-def session() -> Iterator[em.Session]:
-    with em.connect(slots=2) as made:
-        yield made
 
 
 @em.kernel(total=np.zeros(4))

@@ -20,10 +20,7 @@ from collections.abc import Sequence
 from benchmarks.options import command_line
 from benchmarks.tables import put
 
-from . import fuzz as chaos_fuzz
-from . import kills as chaos_kills
-from . import real_faults as chaos_processes
-from . import seeds as chaos_seeds
+from . import fuzz, kills, real_faults, seeds
 
 SEEDS, FRAMES, FAULTS, QUERIES, KILLS = 100_000, 1_000_000, 200, 20, 50
 
@@ -32,16 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the options say; 1 when something went wrong."""
     options = _parse(arguments)
     if options.seed is not None:
-        return chaos_seeds.one(options.seed)
+        return seeds.one(options.seed)
     logging.getLogger("eventmill").setLevel(logging.CRITICAL)
     if options.simulate is not None:
-        name, report = "simulation", chaos_seeds.sweep(options.first, options.simulate)
+        name, report = "simulation", seeds.sweep(options.first, options.simulate)
     elif options.fuzz is not None:
-        name, report = "fuzz", chaos_fuzz.everything(options.fuzz, options.first)
+        name, report = "fuzz", fuzz.everything(options.fuzz, options.first)
     elif options.master_kills is not None:
-        name, report = "kills", chaos_kills.run(options.master_kills, options.first)
+        name, report = "kills", kills.run(options.master_kills, options.first)
     else:
-        name, report = "processes", chaos_processes.run(options.faults, options.queries, options.first)
+        name, report = "processes", real_faults.run(options.faults, options.queries, options.first)
     print(report.text())
     if options.readme:
         put(f"chaos {name}", report.markdown())

@@ -18,7 +18,7 @@ import platformdirs
 
 from ...protocol.errors import EventmillError
 from ...system.scratch import PREFIX, Scratch, remove_left
-from ..slot import process_family as family
+from ..slot import process_family
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class ForkserverClient:
         self._forks = 0
         self._alone = alone
         if alone:
-            family.take_orphans_in()
+            process_family.take_orphans_in()
         self._start()
 
     def _start(self) -> None:
@@ -120,7 +120,7 @@ class ForkserverClient:
         self._process.kill()
         self._process.wait()
         if self._alone:
-            family.end_children(END_SECONDS)
+            process_family.end_children(END_SECONDS)
 
 
 def _usable(cache: Path, instead: Path) -> Path:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dis
 import functools
 import hashlib
+import inspect
 import itertools
 import linecache
 import logging
@@ -46,10 +47,7 @@ from ...protocol.errors import AnalysisError
 from ..slot.modules import as_in_session
 from ..slot.seeding import Seed
 from . import draws as drawing
-from . import histogram_fill as filling
-from . import inputs
-from . import jagged_access as windows
-from . import random_streams as streams
+from . import histogram_fill, inputs, jagged_access, random_streams
 from .code_cache import CompiledCode
 from .draws import ALL, FEW, GENERATORS, Draws
 from .inputs import BLOCK, WIDE, Readable, arguments, in_python, reading, structure
@@ -238,10 +236,10 @@ class CompiledKernel:
     def _ready(self, source: str, argument_types: tuple[types.Type, ...]) -> tuple[Callable[..., None], bool, set[str]]:
         """The loop of this source, whether it was compiled now, and which generators of random numbers it draws from."""
         place = "<the loop of a kernel>"
-        names = {name: getattr(filling, name) for name in ("bins", "fillable", "nothing")}
-        names |= {name: getattr(windows, name) for name in ("nested", "widened", "window")}
+        names = {name: getattr(histogram_fill, name) for name in ("bins", "fillable", "nothing")}
+        names |= {name: getattr(jagged_access, name) for name in ("nested", "widened", "window")}
         names |= {name: getattr(drawing, name) for name in ("begun", "used_up")}
-        names |= {"restarted": streams.restarted, **{wide: getattr(np, wide) for wide in WIDE.values()}}
+        names |= {"restarted": random_streams.restarted, **{wide: getattr(np, wide) for wide in WIDE.values()}}
         # Numba looks for the module of this name when it reads the function back.
         names |= {"function": self._own.function, "__name__": __name__}
         exec(compile(source, place, "exec"), names)  # noqa: S102  (written above, by this class)
@@ -327,7 +325,7 @@ class _FilledOutput:
     def __init__(self, name: str, histogram: Any) -> None:
         self._binning = Binning.of(histogram, f"output {name}")
         self._template = HistogramTemplate(histogram)
-        self.arrays = [self._binning.empty_cells(), *filling.bin_numbers(self._binning)]
+        self.arrays = [self._binning.empty_cells(), *histogram_fill.bin_numbers(self._binning)]
 
     def take(self) -> FilledHistogram:
         cells, self.arrays[0] = self.arrays[0], self._binning.empty_cells()
@@ -338,7 +336,7 @@ class _FilledOutput:
 
     def source(self, name: str) -> tuple[list[str], str, list[types.Type]]:
         axes = "".join(f"bins({name}_1, {name}_2, {axis}), " for axis in range(len(self._binning.axes)))
-        line = f"{name} = fillable({filling.describe(self._binning)!r}, {name}_0, ({axes}))"
+        line = f"{name} = fillable({histogram_fill.describe(self._binning)!r}, {name}_0, ({axes}))"
         return [line], name, [_array_type(array) for array in self.arrays]
 
 
@@ -499,8 +497,9 @@ def _known_to_numba(value: object) -> bool:
 @functools.cache
 def _own_sources() -> str:
     """Changes with everything of ours that goes into the machine code of every kernel."""
-    modules = (__file__, drawing.__file__, filling.__file__, inputs.__file__, streams.__file__, windows.__file__)
-    return hashlib.sha256(b"".join(Path(module).read_bytes() for module in modules)).hexdigest()
+    modules = (drawing, histogram_fill, inputs, random_streams, jagged_access)
+    files = (__file__, *map(inspect.getfile, modules))
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
 def _number_apart() -> None:

@@ -64,7 +64,8 @@ class Draws:
         ]
         told = np.array([self.words, first, *keys, *self.which], np.uint64)
         self.arguments = (told, *numbas_states(), np.zeros(0, np.int64) if numbers is None else numbers)
-        begun(*self.arguments, 0) if numbers is None or len(numbers) else None
+        if numbers is None or len(numbers):
+            begun(*self.arguments, 0)
 
     def are_used_up(self) -> bool:
         """Whether the entry at work has drawn more numbers than were filled, so that others are among them."""

@@ -31,8 +31,7 @@ import numpy as np
 
 from ...analysis.ownership import is_users
 from ...reading.storage.credentials import VARIABLES
-from . import behaviors
-from . import process_family as family
+from . import behaviors, process_family
 from .modules import folders_at_work, names_at_work
 
 OURS = ("read ahead", "open ahead")
@@ -102,7 +101,7 @@ class Guard:
         Returns:
             What cannot be put back, in words: the slot is to make room for a fresh process then. Empty if there is nothing.
         """
-        if family.children():
+        if process_family.children():
             return "processes"
         if any(not thread.name.startswith((*OURS, *_LIBRARIES)) for thread in _threads()):
             return "threads"
