@@ -323,6 +323,8 @@ class MasterCore:
     # --- sessions -------------------------------------------------------------------------------------------------
 
     def _submit(self, peer: Peer, message: messages.Submit, frames: Frames, now: float) -> None:
+        if self._submitted_before(peer, message, now):
+            return
         number = f"q{self.tag}{self._counter + 1}"
         try:
             query = Query.submitted(number, message, frames, now, self._learnt)
@@ -336,6 +338,17 @@ class MasterCore:
         log.info("query %s: %s over %d files for %s", number, message.name, len(query.files), peer.name)
         self._lifecycle.begin(query, frames[:-1] if message.credentials else frames, now)
         self._lifecycle.end_if_complete(query, now)
+
+    def _submitted_before(self, peer: Peer, message: messages.Submit, now: float) -> bool:
+        """Whether a session submits again, since it could not know that its query was taken: then it goes on with that."""
+        for query in self.queries.values() if message.token else ():
+            if query.submit.token == message.token:
+                if query.asked is not None:
+                    query.asked = (peer.identity, message.request)
+                else:
+                    self._lifecycle.watch(query, peer.identity, message.request, now)
+                return True
+        return False
 
     def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)

@@ -102,7 +102,7 @@ class Lifecycle:
 
     def watch(self, query: Query, identity: bytes, request: int, now: float) -> None:
         """A session listens to a query from now on; if it is over, there is its end to tell."""
-        self._send(identity, messages.Accepted(request, query.number), now=now)
+        self._send(identity, messages.Accepted(request, query.number, query.trouble_saving), now=now)
         query.subscribers[identity] = False
         query.next_snapshot = now
         query.merged = query.ledger.processed > 0

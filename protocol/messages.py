@@ -237,6 +237,7 @@ class Submit(Message, frozen=True):
     Of two queries of one owner, the one of higher `priority` is served first. `most_readers` slots at most read from one
     file server at a time. A slot that is at work on the same few entries for longer than `timeout` is ended.
     `seed` is of the random numbers that the analysis draws without one of its own. `chunk` bounds the entries of a call.
+    Of submissions with the same `token` (random, the session's) the first one starts a query, and the others find it.
     """
 
     request: NonNegative
@@ -253,6 +254,7 @@ class Submit(Message, frozen=True):
     credentials: bool = False
     seed: NonNegative = 0
     chunk: Chunk | None = None
+    token: Word = ""
 
 
 class Stop(Message, frozen=True):
@@ -314,10 +316,11 @@ class Drain(Message, frozen=True):
 
 
 class Accepted(Message, frozen=True):
-    """A `Submit` or `Attach` succeeded."""
+    """A `Submit` or `Attach` succeeded. `unsaved` says why the query is not in the journal, if it should be."""
 
     request: NonNegative
     query: Word
+    unsaved: Words = ""
 
 
 class Refused(Message, frozen=True):

@@ -46,6 +46,10 @@ _BROKEN = (
 )
 
 
+class Interrupted(ConnectionFailed):
+    """The connection broke before the answer to a request came: nobody knows whether the master took it."""
+
+
 class Receiver(Protocol):
     """Who hears what the master says; all of it in the link's thread."""
 
@@ -166,7 +170,7 @@ class Link:
 
         Raises:
             QueryFailed: the master refuses it; the text says why.
-            ConnectionFailed: it does not answer, or is known to be out of reach.
+            ConnectionFailed: it does not answer, or is known to be out of reach; `Interrupted` when the connection broke.
         """
         inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
 
@@ -185,7 +189,7 @@ class Link:
         if isinstance(answer, messages.Refused):
             raise QueryFailed(answer.reason)
         if isinstance(answer, messages.Fault):
-            raise ConnectionFailed(answer.reason)
+            raise (Interrupted if answer.reason == _BROKEN else ConnectionFailed)(answer.reason)
         if not isinstance(answer, expect):
             raise RemoteProtocolError(f"the master answered {type(answer).__name__}, not {expect.__name__}")
         return answer

@@ -23,6 +23,7 @@ from ..protocol.credentials import Credentials
 from ..protocol.errors import AnalysisError, CountError, EventmillError, QueryFailed
 from ..protocol.messages import Account, Failure, Message, State
 from .result import RETURNED_NONE, Result, Snapshot
+from .submission import Submission
 
 if TYPE_CHECKING:
     from .session import Session
@@ -60,6 +61,7 @@ class Query:
         self._waiting_since: float | None = None
         self._told_waiting = False
         self._credentials: Credentials | None = None
+        self._submission: Submission | None = None
         self.id = number
         self.name = name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -30,13 +31,16 @@ from ..protocol.values import some
 from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
 from .connect import PATIENCE
-from .link import Answer, Link
+from .link import Answer, Interrupted, Link
 from .query import Query
+from .submission import Submission
 
 if TYPE_CHECKING:
     from hist import Hist
 
     from .draw import Bins
+
+log = logging.getLogger(__name__)
 
 LONGEST_TIMEOUT = 1e9
 """Seconds, some thirty years: the most that a message can say."""
@@ -138,10 +142,9 @@ class Session:
         shown = _clipped(name or packed.name)
         credentials = credentials or self._credentials
         secrets = [] if credentials is None else [credentials.pack()]
-        return self._watch(
-            shown,
-            lambda request: messages.Submit(
-                request,
+        submission = Submission.new(
+            messages.Submit(
+                0,
                 name=shown,
                 kind=packed.kind,
                 digest=packed.digest,
@@ -157,8 +160,8 @@ class Session:
                 seed=seed,
             ),
             [packed.blob, files, *expanded.shared_inputs, *secrets],
-            credentials,
         )
+        return self._submit(submission, credentials)
 
     def draw(
         self, dataset: Data, expression: str, where: str | None = None, *, bins: Bins | int | None = None
@@ -198,7 +201,8 @@ class Session:
         Raises:
             QueryFailed: the master knows no such query.
         """
-        return self._watch(self._info(query).name, lambda request: messages.Attach(request, _clipped(query)))
+        name = self._info(query).name
+        return self._watch(name, lambda request: messages.Attach(request, _clipped(query)))
 
     def stop(self, query: str, *, keep: bool = True) -> None:
         """End a query by its number, without watching it: keep what is merged for those who do, or drop it.
@@ -316,22 +320,37 @@ class Session:
             self._check_processes()  # their last words say more
             raise
 
+    def _submit(self, submission: Submission, credentials: Credentials | None) -> Query:
+        """Start a query, also when the connection breaks meanwhile."""
+
+        def accepted(query: Query) -> None:
+            query._submission, query._credentials = submission, credentials
+
+        while True:
+            try:
+                return self._watch(submission.submit.name, submission.message, accepted, submission.frames)
+            except Interrupted:
+                log.info("the connection broke while query %s was submitted: once more", submission.submit.name)
+
     def _watch(
         self,
         name: str,
         make: Callable[[int], Message],
+        accepted: Callable[[Query], None] | None = None,
         frames: Frames = (),
-        credentials: Credentials | None = None,
     ) -> Query:
         """Submit or attach to a query. It is made in the link's thread, before more is heard of it."""
         watched: list[Query] = []
 
-        def accepted(answer: messages.Accepted) -> None:
+        def on_answer(answer: messages.Accepted) -> None:
             query = self._running.setdefault(answer.query, Query(self, answer.query, name))
-            query._credentials = credentials or query._credentials
+            if accepted is not None:
+                accepted(query)
             watched.append(query)
 
-        self._request(make, messages.Accepted, frames, accepted)
+        answer = self._request(make, messages.Accepted, frames, on_answer)
+        if answer.unsaved:
+            log.warning("query %s (%s): %s", answer.query, name, answer.unsaved)
         return watched[0]
 
     def _receive(self, message: Message, frames: list[Buffer]) -> None:
@@ -344,6 +363,7 @@ class Session:
         if query is not None:
             query._receive(message, frames)
             if isinstance(message, messages.Ended):
+                query._submission = None
                 del self._running[message.query]
 
     def _rejoined(self) -> None:
@@ -352,11 +372,29 @@ class Session:
             self._link.ask(partial(messages.Attach, query=query.id), partial(self._attached_again, query))
 
     def _attached_again(self, query: Query, answer: Message) -> None:
-        if isinstance(answer, messages.Refused):
-            self._running.pop(query.id, None)
-            query._lose(f"the master was started again and has forgotten query {query.name}: {answer.reason}")
-        elif query._credentials is not None:
+        if isinstance(answer, messages.Accepted):
             self._bring_credentials(query)
+        elif isinstance(answer, messages.Refused) and query._submission is not None:
+            self._link.ask(query._submission.message, partial(self._submitted_again, query), query._submission.frames)
+        elif isinstance(answer, messages.Refused):
+            self._give_up(query, answer)
+
+    def _submitted_again(self, query: Query, answer: Message) -> None:
+        """The master had lost a query of this session; the answer is to its submission. Without one it is asked again."""
+        if isinstance(answer, messages.Accepted):
+            log.warning(
+                "the master was started again and had lost query %s: it begins anew as %s", query.id, answer.query
+            )
+            self._running.pop(query.id, None)
+            query.id = answer.query
+            self._running[query.id] = query
+            self._bring_credentials(query)
+        elif isinstance(answer, messages.Refused):
+            self._give_up(query, answer)
+
+    def _give_up(self, query: Query, refused: messages.Refused) -> None:
+        self._running.pop(query.id, None)
+        query._lose(f"the master was started again and has forgotten query {query.name}: {refused.reason}")
 
     def _bring_credentials(self, query: Query) -> None:
         if query._credentials is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,33 @@ def test_a_session_hears_that_its_query_is_accepted_once_it_is_written_down(tmp_
         assert any(isinstance(message, m.Lease) for message in made.inbox[b"worker0"])
         made.do_all()
         assert any(isinstance(message, m.Accepted) for message in made.inbox[b"session"])
+
+
+def test_a_submission_that_comes_again_finds_its_query(tmp_path: Path) -> None:
+    """Its session could not know whether it arrived: while it is not answered yet, while it runs, after the master died, and
+    when it is over, there is one query, and each request is answered with its number."""
+    submit = m.Submit(1, "test", "kernel", "digest", token="a")
+
+    def again(made: JournaledWorld, request: int) -> list[str]:
+        made.tell(b"session", "session", msgspec.structs.replace(submit, request=request), [b"", FILES])
+        made.do_all()
+        return [it.query for it in made.inbox[b"session"] if isinstance(it, m.Accepted) and it.request == request]
+
+    with world(tmp_path, [1000]) as made:
+        made.tell(b"session", "session", submit, [b"", FILES])
+        (number,) = again(made, 2)
+        made.merged[number], made.mine[number] = Counter(), b"session"
+        assert not any(isinstance(it, m.Accepted) and it.request == 1 for it in made.inbox[b"session"])
+        assert again(made, 3) == [number]
+        made.crash()
+        assert again(made, 4) == [number]
+        made.run()
+        assert made.ended[number].account.processed == 1000
+        made.ended.clear()
+        assert again(made, 5) == [number] and made.ended[number].account.processed == 1000
+        other = msgspec.structs.replace(submit, token="b")
+        made.tell(b"session", "session", other, [b"", FILES])
+        assert len(made.core.queries) == 2
 
 
 def test_results_come_from_the_journal_until_they_are_removed(tmp_path: Path) -> None:

@@ -174,6 +174,28 @@ def test_a_full_disk_stops_no_query_and_its_user_is_told(fleet: Standing, number
         assert result.value == SUM and not result.account.notes
 
 
+def test_a_query_that_could_not_be_written_down_begins_anew_though_the_master_dies(
+    fleet: Standing, numbers: em.Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk when it was submitted, and the master is killed: its session, which is told so, submits it again."""
+    with fleet.connect() as session:
+        master = psutil.Process(fleet.master.pid)
+        master.rlimit(psutil.RLIMIT_FSIZE, (4096, master.rlimit(psutil.RLIMIT_FSIZE)[1]))
+        query = session.process(numbers, slow_total(tmp_path / "counter", 0.005))
+        assert (
+            "the journal cannot be written" in caplog.text
+            and "if the master dies now, this query is lost" in caplog.text
+        )
+        eventually(lambda: committed(query), "the query runs")
+        number = query.id
+        fleet.crash()
+        fleet.start_master()
+        (tmp_path / "hurry").touch()
+        assert query.result(SECONDS).value == SUM
+        assert f"had lost query {number}: it begins anew as {query.id}" in caplog.text
+        assert number not in [info.query for info in session.queries()]
+
+
 class Muons:
     """An object that only Python can merge; those of two slots are merged when there is a file."""
 

@@ -143,11 +143,12 @@ def test_a_number_of_a_query_that_cannot_be_is_not_there(session: em.Session) ->
 
 def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_path: Path, numbers: em.Dataset) -> None:
     """Requests made while it was away are answered once it is there; a query of before, which a master without a journal has
-    forgotten, fails with words."""
+    forgotten, is submitted again; who only watched it is told."""
     standing = Standing(tmp_path / "state")
     try:
-        with standing.connect() as session:
+        with standing.connect() as session, standing.connect() as other:
             before = session.process(numbers, total)
+            watched, number = other.attach(before.id), before.id
             assert before.state == "running"
             standing.master.process.kill()
             standing.master.wait()
@@ -162,11 +163,12 @@ def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_pa
                 standing.commands.append(again)
                 assert [request.result(SECONDS) for request in asked] == [[], [], []]
                 query = submitted.result(SECONDS)
-            assert again.output.count(" joined from ") == 1, again.output
+            assert again.output.count(" joined from ") == 2, again.output
             standing.worker()
             assert query.result(SECONDS).value == SUM
+            assert before.result(SECONDS).value == SUM and before.id != number
             with pytest.raises(QueryFailed, match="the master was started again and has forgotten query total"):
-                before.result(SECONDS)
+                watched.result(SECONDS)
     finally:
         standing.close()
 

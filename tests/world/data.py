@@ -168,6 +168,7 @@ def draw_plan(random: Random, name: str, owner: str, window: float) -> Plan:
     submit = m.Submit(
         0, name, "kernel", f"digest of {name}", owner, on_error="skip" if skip else "fail", limit=limit,
         priority=random.choice((0, 0, 0, 5, -5)), most_readers=random.choice((None, None, 1)), timeout=30.0,
+        token=name,
     )  # fmt: skip
     stops = (random.uniform(0.0, window), chance(0.6)) if chance(0.08) else None
     begins, objects = random.choice((0.0, random.uniform(0.0, window / 2))), chance(0.04)

@@ -208,7 +208,6 @@ class Session:
         self._joined = False
         self._requests: dict[int, Plan] = {}
         self._numbers = itertools.count(1)
-        self._looking = 0
         for plan in plans:
             clock.at(plan.begins, self._begin, plan)
             if plan.stops is not None:
@@ -250,14 +249,14 @@ class Session:
         self.dial.send(message, frames)
 
     def _attach(self) -> None:
-        """Go on with what there was. Of what was submitted and not accepted nobody knows whether it arrived: look."""
+        """Go on with what there was. Of what was submitted and not accepted nobody knows whether it arrived: once more."""
         if not self._joined:
             return
         for plan in self.plans:
             if plan.number is not None and plan.ended is None:
                 self._request(plan, m.Attach(next(self._numbers), plan.number))
-        self._looking = next(self._numbers)
-        self.dial.send(m.Ask(self._looking, "queries"))
+            elif self._clock.now >= plan.begins:
+                self._begin(plan)
 
     def told(self, message: m.Message, frames: Frames) -> None:
         match message:
@@ -278,8 +277,6 @@ class Session:
                     assert self._may_lose(), f"{plan.name}: {message.reason}"
                     plan.number = None
                     self._begin(plan)
-            case m.Queries():
-                self._look_through(message)
             case m.Snapshot():
                 self._see(message, frames)
             case m.Ended():
@@ -290,17 +287,6 @@ class Session:
                 pass
             case _:
                 raise AssertionError(f"the master said {message} to a session")
-
-    def _look_through(self, message: m.Queries) -> None:
-        if message.request != self._looking:
-            return
-        for plan in self.plans:
-            if plan.number is None and self._clock.now >= plan.begins and plan not in self._requests.values():
-                found = [info.query for info in message.queries if info.name == plan.name]
-                if found:
-                    self._request(plan, m.Attach(next(self._numbers), found[-1]))
-                else:
-                    self._begin(plan)
 
     def _see(self, message: m.Snapshot, frames: Frames) -> None:
         for plan in self.plans:

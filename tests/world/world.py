@@ -342,6 +342,8 @@ class World:
         """Every entry counts once, or is listed as lost and does not count at all."""
         ended = plan.ended
         assert ended is not None
+        started = [it.number for it in self.master.core.queries.values() if it.submit.token == plan.name]
+        assert started == [plan.number], f"{plan.name} is query {plan.number}, and the master has {started}"
         state, account = ended.state, ended.account
         if state == "failed":
             self._check_failure(plan, ended)
