@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import awkward as ak
 
-from ..packetizer.listed_entries import Entries
 from ..protocol.errors import DatasetError
 from .columns import Column
-from .reader import Reader
-from .selection import Selection
-from .storage.sources import Traffic
-from .view import View
+from .source import EntryRange, Source
 
 
-class CachedRange:
+class CachedRange(EntryRange):
     """A source of the entries `[start, stop)` of another one, which is read once however often a piece is asked for.
 
     A column that cannot be read as a whole is read in the pieces in which it is asked for: some of them may be sound.
@@ -26,37 +21,22 @@ class CachedRange:
         >>> held.read(["MET_pt"], 1500, 1501), held.read(["MET_pt"], 1000, 1500)                 # doctest: +SKIP
     """
 
-    def __init__(self, source: Reader | View | Selection, start: int, stop: int) -> None:
-        self._source = source
-        self._file = source.reader if isinstance(source, Selection) else source
-        self._start, self._stop = start, stop
+    def __init__(self, source: Source, start: int, stop: int) -> None:
+        super().__init__(source, start, stop)
         self._columns: dict[str, Column | None] = {}
         self._arrays: dict[str, ak.Array | None] = {}
 
-    @property
-    def traffic(self) -> Traffic:
-        """As `Reader.traffic`."""
-        return self._source.traffic
-
-    @property
-    def names(self) -> Mapping[str, Any]:
-        """As `Reader.names`."""
-        return self._file.names
-
-    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
-        """Nothing is far."""
-
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
         """As `Reader.read`, for a piece."""
-        if isinstance(self._file, View) and self._file.computes(branches):
-            return self._file.read_from(self, branches, start, stop)
+        if self.file.computes(branches):
+            return self.file.read_from(self, branches, start, stop)
         self._hold(branches)
-        low, high = start - self._start, stop - self._start
+        low, high = start - self.start, stop - self.start
         columns = {}
         for name in branches:
             column = self._columns[name]
             if column is None:
-                (columns[name],) = self._source.read([name], start, stop).values()
+                (columns[name],) = self.source.read([name], start, stop).values()
             else:
                 columns[name] = column.slice(low, high)
         return columns
@@ -65,21 +45,13 @@ class CachedRange:
         """As `Reader.array`, for a piece."""
         if name not in self._arrays:
             try:
-                self._arrays[name] = self._source.array(name, self._start, self._stop)
+                self._arrays[name] = self.source.array(name, self.start, self.stop)
             except DatasetError:
                 self._arrays[name] = None
         array = self._arrays[name]
         if array is None:
-            return self._source.array(name, start, stop)
-        return ak.to_packed(array[start - self._start : stop - self._start])
-
-    def events(self, start: int, stop: int) -> Any:
-        """As `Reader.events`, for a piece."""
-        return self._file.lazy.array(self, start, stop)
-
-    def numbers(self, start: int, stop: int) -> Entries | None:
-        """As `PrefetchedRange.numbers`."""
-        return self._source.numbers(start, stop) if isinstance(self._source, Selection) and start < stop else None
+            return self.source.array(name, start, stop)
+        return ak.to_packed(array[start - self.start : stop - self.start])
 
     def _hold(self, branches: Sequence[str]) -> None:
         """Read what of these branches was not asked for before; together, if nothing is wrong with it."""
@@ -87,7 +59,7 @@ class CachedRange:
         if not new:
             return
         try:
-            self._columns.update(self._source.read(new, self._start, self._stop))
+            self._columns.update(self.source.read(new, self.start, self.stop))
         except DatasetError:
             if len(new) == 1:
                 self._columns[new[0]] = None

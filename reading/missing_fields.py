@@ -10,6 +10,7 @@ import awkward as ak
 
 from ..analysis.expressions import nearest
 from ..protocol.errors import DatasetError
+from .source import Source
 
 _NO_FIELD = re.compile(r"no field (?:named )?'([^']+)'")
 """How awkward says so."""
@@ -35,7 +36,7 @@ def missing_field(error: Exception, events: ak.Array) -> Exception | None:
     return found
 
 
-def check_readable(source: Any, error: Exception, entry: int) -> None:
+def check_readable(source: Source, error: Exception, entry: int) -> None:
     """Raise the `DatasetError` that says why a column cannot be read, if that is why the events have no field of its name.
 
     Args:
@@ -44,7 +45,8 @@ def check_readable(source: Any, error: Exception, entry: int) -> None:
         entry: one of the events.
     """
     name = getattr(error, "missing_column", "")
-    if not name or name not in source.names:  # to ask for it would count as a column that the analysis needs
+    # To ask for one that is not there would count as a column that the analysis needs.
+    if not name or source.file is None or name not in source.file.names:
         return
     try:
         source.array(name, entry, entry)

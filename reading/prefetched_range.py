@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import awkward as ak
 
-from ..packetizer.listed_entries import Entries
 from .columns import Column, Flat, Strings
-from .reader import Reader
-from .selection import Selection
+from .source import EntryRange, Source
 from .storage.sources import Traffic
-from .view import View
-
-FileSource: TypeAlias = Reader | View | Selection
-"""What has the columns of files."""
 
 REMEMBERED = 8
 """Chunks for which a column that a function has touched is read ahead."""
@@ -61,13 +55,13 @@ class Touched:
         return Names(tuple(self._columns), tuple(self._arrays))
 
 
-class PrefetchedRange:
+class PrefetchedRange(EntryRange):
     """A source of the entries `[start, stop)` of another one: what was fetched is at hand, the rest is read when asked for.
 
     Any part of the entries may be asked for: a packet may end earlier than it was meant to.
 
     Args:
-        source: the file.
+        source: of a file.
         start: first entry.
         stop: entry after the last.
         alone: entered while anything is read on demand; no other thread reads then.
@@ -83,26 +77,15 @@ class PrefetchedRange:
     """
 
     def __init__(
-        self, source: FileSource, start: int, stop: int, alone: Callable[[], AbstractContextManager[None]]
+        self, source: Source, start: int, stop: int, alone: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        self.source = source
-        self.start, self.stop = start, stop
+        super().__init__(source, start, stop)
         self.waited = self.idle = 0.0
         self._alone = alone
         self._columns: dict[str, Column] = {}
         self._arrays: dict[str, ak.Array] = {}
         self._touched: tuple[dict[str, None], dict[str, None]] = {}, {}
         self._failed: tuple[Sequence[str], Exception] | None = None
-
-    @property
-    def traffic(self) -> Traffic:
-        """As `Reader.traffic`."""
-        return self.source.traffic
-
-    @property
-    def names(self) -> Mapping[str, Any]:
-        """As `Reader.names`."""
-        return self.source.names
 
     @property
     def touched(self) -> Names:
@@ -130,11 +113,6 @@ class PrefetchedRange:
             self._failed = names.columns, error
         self.waited += _waited(began, self.source.traffic)
 
-    # --- as a reader has it -------------------------------------------------------------------------------------------
-
-    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
-        """Nothing is far."""
-
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
         """As `Reader.read`."""
         self._touched[0].update(dict.fromkeys(branches))
@@ -157,14 +135,6 @@ class PrefetchedRange:
         if (start, stop) == (self.start, self.stop):
             return array
         return ak.to_packed(array[start - self.start : stop - self.start])
-
-    def events(self, start: int, stop: int) -> Any:
-        """As `Reader.events`."""
-        return self.source.lazy.array(self, start, stop)
-
-    def numbers(self, start: int, stop: int) -> Entries | None:
-        """The entries at the positions `[start, stop)` where not all of the file are used, else None."""
-        return self.source.numbers(start, stop) if isinstance(self.source, Selection) and start < stop else None
 
     def _now(self, read: Callable[[], Any]) -> Any:
         with self._alone():

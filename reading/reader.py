@@ -21,10 +21,11 @@ import uproot
 from uproot.exceptions import KeyInFileError
 
 from ..analysis.expressions import nearest
+from ..packetizer.listed_entries import Entries
 from ..protocol.errors import DatasetError
 from .awkward_forms import branch_form, field_forms, plain_form, type_text
 from .columns import Column, Flat, Jagged, Strings
-from .lazy_events import LazyEvents, layout_of
+from .lazy_events import Columns, LazyEvents, layout_of
 from .lazy_property import lazy_property
 from .opening import check_closed, opened, told
 from .read_errors import read_errors
@@ -153,9 +154,34 @@ class Reader:
             return b""
 
     @property
+    def file(self) -> Reader:
+        """As `Source.file`: itself."""
+        return self
+
+    @property
     def readers(self) -> list[Reader]:
         """As `View.readers`: itself."""
         return [self]
+
+    def filled(self, branches: Iterable[str]) -> list[str]:
+        """As `View.filled`: none."""
+        return []
+
+    def computes(self, branches: Iterable[str]) -> bool:
+        """As `View.computes`: never."""
+        return False
+
+    def read_from(self, source: Columns, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+        """As `View.read_from`: what the source has."""
+        return dict(source.read(branches, start, stop))
+
+    def numbers(self, start: int, stop: int) -> Entries | None:
+        """As `Source.numbers`: all entries are used."""
+        return None
+
+    def covering(self, start: int, stop: int) -> Range:
+        """As `Source.covering`: themselves."""
+        return start, stop
 
     @property
     def is_far(self) -> bool:

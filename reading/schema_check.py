@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from ..protocol.column_types import ColumnType, changed_type
 from ..protocol.errors import DatasetError
-from .reader import Reader
-from .view import View
+from .view import OpenFile
 
 
 class SchemaCheck:
@@ -26,10 +25,10 @@ class SchemaCheck:
 
     def __init__(self) -> None:
         self._types: dict[str, ColumnType] = {}
-        self._file: Reader | View | None = None
+        self._file: OpenFile | None = None
         self._checked: set[str] = set()
 
-    def check(self, file: Reader | View, branches: Iterable[str]) -> tuple[dict[str, ColumnType], list[str]]:
+    def check(self, file: OpenFile, branches: Iterable[str]) -> tuple[dict[str, ColumnType], list[str]]:
         """Compare some columns of an open file.
 
         Returns:
@@ -54,7 +53,7 @@ class SchemaCheck:
                 new[name] = seen
         self._types |= new
         self._checked |= unchecked
-        return new, file.filled(unchecked) if isinstance(file, View) else []
+        return new, file.filled(unchecked)
 
     def correct(self, types: Mapping[str, ColumnType]) -> None:
         """Another slot met these columns first, with these types: they hold."""

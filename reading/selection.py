@@ -6,9 +6,8 @@ each other are read in one go; where none is listed for longer than a basket las
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -17,11 +16,10 @@ from ..dataset.masks import Mask
 from ..packetizer.listed_entries import MOST_RUNS, Entries, EntryList
 from ..protocol.errors import DatasetError
 from .columns import Column, Flat, joined
-from .lazy_events import LazyEvents
-from .reader import FileLayout, Reader
+from .reader import FileLayout
 from .storage.local import Range
 from .storage.sources import Traffic
-from .view import View
+from .view import OpenFile
 
 LARGEST_READ = 500_000
 """Entries of a file, listed or not, that are in memory at a time to take the listed ones out of them."""
@@ -46,7 +44,7 @@ class Selection:
     """Reads the listed entries of a file, by position.
 
     Args:
-        reader: the file, or a view of it.
+        file: the open file.
         entry_list: the entries.
         first: the position of the first of them; not 0 where the entry list is that of a packet.
         branches: those that will be read, where this is known.
@@ -58,33 +56,23 @@ class Selection:
     """
 
     def __init__(
-        self, reader: Reader | View, entry_list: EntryList, first: int = 0, branches: Sequence[str] | None = None
+        self, file: OpenFile, entry_list: EntryList, first: int = 0, branches: Sequence[str] | None = None
     ) -> None:
-        self.reader = reader
+        self.file = file
         self.entry_list = entry_list
         self.first = first
-        self._stride = reader.stride(branches or sorted(reader.touched) or None)
+        self._stride = file.stride(branches or sorted(file.touched) or None)
         self._picks: dict[Range, Pick] = {}
 
     @property
     def traffic(self) -> Traffic:
         """As `Reader.traffic`."""
-        return self.reader.traffic
+        return self.file.traffic
 
     @property
     def is_far(self) -> bool:
         """As `Reader.is_far`."""
-        return self.reader.is_far
-
-    @property
-    def names(self) -> Mapping[str, Any]:
-        """As `Reader.names`."""
-        return self.reader.names
-
-    @property
-    def lazy(self) -> LazyEvents:
-        """As `Reader.lazy`."""
-        return self.reader.lazy
+        return self.file.is_far
 
     @property
     def entries(self) -> int:
@@ -93,7 +81,7 @@ class Selection:
 
     def layout(self, branches: Sequence[str] | None = None) -> FileLayout:
         """The file's layout with everything in positions."""
-        layout = self.reader.layout(branches)
+        layout = self.file.layout(branches)
         edges = np.unique(self.entry_list.positions(layout.clusters))
         return FileLayout(len(self.entry_list), tuple(edges.tolist()), layout.tree, layout.identity)
 
@@ -102,7 +90,7 @@ class Selection:
         if not len(self.entry_list):
             return 0.0
         low, high = self.covering(self.first, self.entries)
-        return self.reader.weight(branches) * min((high - low) / len(self.entry_list), self._stride)
+        return self.file.weight(branches) * min((high - low) / len(self.entry_list), self._stride)
 
     def numbers(self, start: int, stop: int) -> Entries:
         """The entries at the positions `[start, stop)`."""
@@ -118,38 +106,38 @@ class Selection:
 
     def check_unchanged(self) -> None:
         """As `Reader.check_unchanged`."""
-        self.reader.check_unchanged()
+        self.file.check_unchanged()
 
     # --- as a reader has it -------------------------------------------------------------------------------------------
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """As `Reader.ahead`."""
-        self.reader.ranges_ahead(branches, self._pick(start, stop).ranges)
+        self.file.ranges_ahead(branches, self._pick(start, stop).ranges)
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
         """As `Reader.read`."""
-        if isinstance(self.reader, View) and self.reader.computes(branches):
-            return self.reader.read_from(self, branches, start, stop)
+        if self.file.computes(branches):
+            return self.file.read_from(self, branches, start, stop)
         pick = self._pick(start, stop)
         if pick.is_whole:
-            return self.reader.read(branches, *pick.ranges[0])
+            return self.file.read(branches, *pick.ranges[0])
         parts = [
             {name: column.take(inside) for name, column in columns.items()}
-            for columns, inside in zip(self.reader.read_ranges(branches, pick.ranges), pick.inside, strict=True)
+            for columns, inside in zip(self.file.read_ranges(branches, pick.ranges), pick.inside, strict=True)
         ]
         return {name: joined([part[name] for part in parts]) for name in branches}
 
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         """As `Reader.array`."""
         pick = self._pick(start, stop)
-        parts = [self.reader.array(name, *span)[inside] for span, inside in zip(pick.ranges, pick.inside, strict=True)]
+        parts = [self.file.array(name, *span)[inside] for span, inside in zip(pick.ranges, pick.inside, strict=True)]
         return ak.to_packed(parts[0] if len(parts) == 1 else ak.concatenate(parts))
 
     def events(self, start: int, stop: int) -> ak.Array:
         """As `Reader.events`."""
-        self.ahead(sorted(self.reader.touched), start, stop)
-        self.reader.touched = set()
-        return self.reader.lazy.array(self, start, stop)
+        self.ahead(sorted(self.file.touched), start, stop)
+        self.file.touched = set()
+        return self.file.lazy.array(self, start, stop)
 
     def _pick(self, start: int, stop: int) -> Pick:
         """What to read for these positions; kept, since it is asked for every column, and for the next chunk already."""
@@ -171,7 +159,7 @@ def picked(entries: Entries, stride: int) -> Pick:
     return Pick(ranges, [some - some[0] for some in inside])
 
 
-def listed(reader: Reader | View, runs: Sequence[int] | None, mask: Mask | None) -> EntryList | None:
+def listed(reader: OpenFile, runs: Sequence[int] | None, mask: Mask | None) -> EntryList | None:
     """The entries of a file that are used, or None for all: those of an entry list that a mask leaves.
 
     Raises:
@@ -195,7 +183,7 @@ def listed(reader: Reader | View, runs: Sequence[int] | None, mask: Mask | None)
     return left
 
 
-def masked(reader: Reader | View, mask: Mask) -> EntryList:
+def masked(reader: OpenFile, mask: Mask) -> EntryList:
     """The entries that a mask leaves. Reads the two branches of the whole file.
 
     Raises:
@@ -216,7 +204,7 @@ def masked(reader: Reader | View, mask: Mask) -> EntryList:
     return EntryList(runs)
 
 
-def _whole_numbers(reader: Reader | View, name: str, column: Column) -> Entries:
+def _whole_numbers(reader: OpenFile, name: str, column: Column) -> Entries:
     if not isinstance(column, Flat) or column.values.ndim != 1 or column.values.dtype.kind not in "iu":
         raise DatasetError(f"branch {name} of {reader.path} is not one whole number an event: the mask cannot use it")
     return column.values

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import awkward as ak
 import numpy as np
 
 from ..analysis.expressions import FUNCTIONS, Expression, nearest
 from ..dataset.shared_inputs import Default, SharedInputs
+from ..packetizer.listed_entries import Entries
 from ..protocol.errors import AnalysisError, DatasetError
 from ..protocol.messages import File
 from .columns import Column, Flat, Jagged, offsets_of
@@ -83,6 +84,11 @@ class View:
         return dict.fromkeys([*self.reader.names, *self.aliases, *self._qualified(), *friends, *self.defaults])
 
     @property
+    def file(self) -> View:
+        """As `Source.file`: itself."""
+        return self
+
+    @property
     def readers(self) -> list[Reader]:
         """All files that are read."""
         return list(dict.fromkeys([self.reader, *self.friends.values()]))
@@ -145,6 +151,14 @@ class View:
         return [name for name in self._stored(branches) if name in self.defaults]
 
     # --- reading ------------------------------------------------------------------------------------------------------
+
+    def numbers(self, start: int, stop: int) -> Entries | None:
+        """As `Source.numbers`: all entries are used."""
+        return None
+
+    def covering(self, start: int, stop: int) -> Range:
+        """As `Source.covering`: themselves."""
+        return start, stop
 
     def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
         """As `Reader.ahead`."""
@@ -337,6 +351,10 @@ class View:
             if expression.is_simple and known and self._place(name) is None and name not in self.defaults:
                 found[name] = Alias(name, expression, self)
         return found
+
+
+OpenFile: TypeAlias = Reader | View
+"""A file as an analysis sees it."""
 
 
 class Alias:

@@ -16,6 +16,7 @@ import numpy as np
 from eventmill.merge import Partial, Total
 from eventmill.protocol import messages as m
 from eventmill.reading.columns import Flat
+from eventmill.reading.source import Generated
 from eventmill.reading.storage.sources import Traffic
 from eventmill.worker.kernels.compile import CompiledKernel
 from eventmill.worker.slot.isolation import Fault, Isolation, gaps
@@ -26,7 +27,7 @@ from eventmill.worker.slot.tasks import ColumnarTask, ItemTask, KernelTask, Task
 from .data import MOST_ENTRIES, Bag, Plan
 
 
-class MadeUp:
+class MadeUp(Generated):
     """A source of the entries that a lease stands for."""
 
     traffic = Traffic()
@@ -34,9 +35,6 @@ class MadeUp:
     def __init__(self, plan: Plan, lease: m.Lease) -> None:
         self._plan, self._lease = plan, lease
         self._file = plan.by_path[lease.file.path]
-
-    def ahead(self, branches: Any, start: int, stop: int) -> None:
-        """Nothing is far."""
 
     def events(self, start: int, stop: int) -> np.ndarray[Any, Any]:
         """A row an event: its number, and whether it raises."""

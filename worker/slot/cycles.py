@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ...reading.columns import Column, Flat
+from ...reading.source import Generated
 from ...reading.storage.sources import Traffic
 from ..kernels.random_streams import Stream, Streams, fill_exponential, fill_normal, fill_uniform, generator
 from .chunks import FIRST_CHUNK
@@ -75,7 +77,7 @@ class Cycles:
         return rows[:, 0] if k is None else rows
 
 
-class CycleSource:
+class CycleSource(Generated):
     """Makes the cycles of a seed, for any range of them."""
 
     first_chunk = FIRST_CHUNK
@@ -85,10 +87,7 @@ class CycleSource:
         self._seed = seed
         self._stream = Stream(seed)
 
-    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
-        """Nothing is far."""
-
-    def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column | Streams]:
+    def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Any]:
         """What a kernel takes: `cycle`, the numbers `[start, stop)`, and `random`, their streams."""
         numbers = np.arange(start, stop)
         made: dict[str, Column | Streams] = {"cycle": Flat(numbers), "random": Streams(self._stream, numbers)}

@@ -9,10 +9,11 @@ from ...analysis.items import PackedItems
 from ...protocol.codec import Buffer
 from ...protocol.errors import AnalysisError, DatasetError
 from ...reading.columns import Column
+from ...reading.source import Generated
 from ...reading.storage.sources import Traffic
 
 
-class ItemSource:
+class ItemSource(Generated):
     """The items of a query.
 
     Args:
@@ -35,9 +36,6 @@ class ItemSource:
     def traffic(self) -> Traffic:
         """What was unpacked so far."""
         return Traffic(bytes_read=self._bytes_read)
-
-    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
-        """Nothing is far."""
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> Mapping[str, Column]:
         """Items have no columns; sessions let no kernel over them come here."""

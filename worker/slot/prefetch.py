@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 from ...protocol.errors import AnalysisError, DatasetError
 from ...protocol.messages import Activity
-from ...reading.prefetched_range import FileSource, Names, PrefetchedRange
+from ...reading.prefetched_range import Names, PrefetchedRange
 from ...reading.reader import Place, Reader, ReaderCache
-from ...reading.selection import Selection
-from ...reading.view import View
+from ...reading.source import Source
+from ...reading.view import OpenFile
 from .readahead_window import Key, ReadaheadWindow, Stretch
 
 WAITS = 0.25
@@ -35,7 +35,7 @@ class Plan:
     """What is to be read: entries of a source, and which columns of them."""
 
     stretch: Stretch
-    source: FileSource
+    source: Source
     names: Names
 
 
@@ -59,7 +59,7 @@ class Prefetch:
         waited: seconds in which the slot had nothing to do, since its data had not come.
 
     Example:
-        AtWork after chunk::
+        Chunk after chunk::
 
             fetched = prefetch.take(lease, source, position, stop, names)
             prefetch.order([Plan(rest_of_the_packet, source, names), Plan(next_packet, another, names)])
@@ -76,7 +76,7 @@ class Prefetch:
         self._waits = 0.0
         self.waited = 0.0
 
-    def opened(self, file: Reader | View, began: tuple[float, float]) -> None:
+    def opened(self, file: OpenFile, began: tuple[float, float]) -> None:
         """A file was opened, or waited for: since `began`, by the clock and in CPU time, there was nothing else to do."""
         idle = _idle(began)
         self.waited += idle if file.is_far else min(idle, file.traffic.waited)
@@ -108,7 +108,7 @@ class Prefetch:
             order.fetched.stop if order is not None and (order.lease, order.fetched.start) == (lease, start) else None
         )
 
-    def take(self, lease: Key, source: FileSource, start: int, stop: int, names: Names) -> PrefetchedRange:
+    def take(self, lease: Key, source: Source, start: int, stop: int, names: Names) -> PrefetchedRange:
         """The entries `[start, stop)`, and more if more was read ahead.
 
         Nothing is read here if the file is near: what is asked for of the entries is read then. Raises nothing that
@@ -121,7 +121,7 @@ class Prefetch:
             order.done.result()
             fetched = order.fetched
             fetched.idle = min(_idle(began), fetched.waited)
-            if (order.lease, fetched.start) == (lease, start) and file_of(fetched.source) is file_of(source):
+            if (order.lease, fetched.start) == (lease, start) and fetched.file is source.file:
                 return fetched
             self.waited += fetched.idle
         fetched = PrefetchedRange(source, start, stop, self.alone)
@@ -250,14 +250,9 @@ def _idle(began: tuple[float, float]) -> float:
     return max(0.0, time.monotonic() - clock - (time.process_time() - cpu))
 
 
-def weight_of(source: FileSource, names: Names) -> float:
+def weight_of(source: Source, names: Names) -> float:
     """Bytes in its file of an entry of these columns, 0 if nobody knows: whoever reads them will hear why."""
     try:
         return source.weight(names.columns)
     except DatasetError:
         return 0.0
-
-
-def file_of(source: FileSource) -> Reader | View:
-    """The file that a source reads from."""
-    return source.reader if isinstance(source, Selection) else source

@@ -30,11 +30,12 @@ from ...protocol import codec, messages
 from ...protocol.counts import miscount
 from ...protocol.errors import CountError, DatasetError, EventmillError, LocalProtocolError, MergeError
 from ...protocol.messages import File, Message, Part
-from ...reading.prefetched_range import FileSource, Names, PrefetchedRange
-from ...reading.reader import Place, Reader, ReaderCache
+from ...reading.prefetched_range import Names, PrefetchedRange
+from ...reading.reader import Place, ReaderCache
 from ...reading.selection import Selection, listed
+from ...reading.source import Source
 from ...reading.storage.credentials import fits
-from ...reading.view import View, drop, places
+from ...reading.view import OpenFile, drop, places
 from ..agent.forkserver_client import identity
 from ..allocation.cores import usable_cores
 from ..slot_status import COMPACTING, STATUS_BYTES, SlotStatus
@@ -45,11 +46,11 @@ from .isolation import MOST_FAULTS, Fault, Isolation, gaps
 from .meter import Meter
 from .modules import own_modules
 from .packets import Compaction, Packet, Todo, is_of, packet_end
-from .prefetch import Openings, Plan, Prefetch, file_of, weight_of
+from .prefetch import Openings, Plan, Prefetch, weight_of
 from .query_state import Running
 from .readahead_window import Stretch
 from .seeding import place_of
-from .tasks import Source, Task, load, source_without_file
+from .tasks import Task, load, source_without_file
 
 HAND_OVER = 0.25
 """Seconds since its beginning after which a finished packet is handed over, while there is more to do."""
@@ -297,7 +298,7 @@ class SlotProcess:
         self.status.turn_to("opening")
         source = self._source(running, lease)
         running.chunks.hear(lease.calls)
-        file = source if isinstance(source, Reader | View) else None
+        file = source.file
         if file is not None:
             self.prefetch.opened(file, began)
             news = file.news()
@@ -334,8 +335,7 @@ class SlotProcess:
             if now - told > interval and packet.position < packet.stop:
                 told = now
                 self._send(messages.Reached(lease.query, lease.lease, packet.position))
-        if isinstance(source, FileSource):
-            source.check_unchanged()
+        source.check_unchanged()
         self._finish(running, task, packet, source, time.monotonic() - started, self.prefetch.waited - waited)
 
     def _analyse_chunk(self, running: Running, task: Task, source: Source, packet: Packet) -> bool:
@@ -349,8 +349,7 @@ class SlotProcess:
             with self._guard:
                 task.run(at_hand, lease.file, packet.position, packet.chunk_stop)
         except ERRORS as error:
-            if isinstance(source, FileSource):
-                source.check_unchanged()
+            source.check_unchanged()
             if not isinstance(error, EventmillError):
                 self._check_touched(running, task, source, packet)  # lists instead of numbers would be what is wrong
             if packet.chunk_stop == packet.position or not _may_skip(running.setup, lease, error):
@@ -411,7 +410,7 @@ class SlotProcess:
             running.chunks = ChunkSizes(source.first_chunk, running.setup.chunk)
         return running.source
 
-    def _file(self, running: Running, lease: messages.Lease) -> Reader | View:
+    def _file(self, running: Running, lease: messages.Lease) -> OpenFile:
         """The file of a lease, opened if it is not, as the analysis sees it.
 
         Of a far file that is open its server is asked whether it still is the same; its bytes are asked for meanwhile.
@@ -426,9 +425,7 @@ class SlotProcess:
         self.openings.hand_over(self.readers, files)
         return running.views.get(self.readers, lease.file, since, lease.identity, credential_set)
 
-    def _selected(
-        self, running: Running, task: Task, reader: Reader | View, packet: Packet
-    ) -> Reader | View | Selection:
+    def _selected(self, running: Running, task: Task, reader: OpenFile, packet: Packet) -> OpenFile | Selection:
         """What of a file the packet is about: all, or its listed entries. Who opens the file tells the master of it."""
         lease, mask = packet.lease, running.mask if packet.lease.opening else None
         entry_list = listed(reader, lease.runs, mask)
@@ -444,9 +441,7 @@ class SlotProcess:
             )
         return packet.selection or reader
 
-    def _check_columns(
-        self, running: Running, file: Reader | View, lease: messages.Lease, branches: Iterable[str]
-    ) -> None:
+    def _check_columns(self, running: Running, file: OpenFile, lease: messages.Lease, branches: Iterable[str]) -> None:
         """Check that columns are what they are in other files, and tell the master what it has to know of them."""
         types, filled = running.schema_check.check(file, branches)
         if types or filled:
@@ -454,13 +449,13 @@ class SlotProcess:
 
     def _check_touched(self, running: Running, task: Task, source: Source, packet: Packet) -> None:
         """Check the columns that a columnar function has asked for in the chunk in hand."""
-        if isinstance(source, FileSource) and packet.fetched is not None and task.branches is None:
+        if packet.fetched is not None and task.branches is None:
             touched = packet.fetched.touched
-            self._check_columns(running, file_of(source), packet.lease, (*touched.columns, *touched.arrays))
+            self._check_columns(running, packet.fetched.file, packet.lease, (*touched.columns, *touched.arrays))
 
     def _prepare(self, running: Running, task: Task, source: Source, packet: Packet) -> None:
         """Have the task compile what it has to, while its first data is on its way."""
-        if not isinstance(source, FileSource) or task.branches is None:
+        if source.file is None or task.branches is None:
             self.status.turn_to("compiling")
             task.prepare(source, packet.lease.file)
             return
@@ -476,7 +471,7 @@ class SlotProcess:
     def _at_hand(self, running: Running, task: Task, source: Source, packet: Packet) -> Source:
         """What the task runs over: the chunk in hand, with what was read of it ahead. What comes next is read meanwhile."""
         packet.fetched = None
-        if not isinstance(source, FileSource):
+        if source.file is None:
             return source
         if task.reads_by_itself:
             self.prefetch.drop()
@@ -505,7 +500,7 @@ class SlotProcess:
         running.chunks.learn(entries, seconds - excused, size, most)
         return excused
 
-    def _plans(self, running: Running, task: Task, source: FileSource, packet: Packet, start: int) -> Iterator[Plan]:
+    def _plans(self, running: Running, task: Task, source: Source, packet: Packet, start: int) -> Iterator[Plan]:
         """What comes next: the packet in hand from `start` on, then the packets that wait.
 
         Of entries that are suspected of taking slots down, nothing is read before they are at work.
@@ -524,14 +519,12 @@ class SlotProcess:
                 if waiting is not None and other.task is not None and lease.start < waiting.entries:
                     yield self._plan(other, other.task, waiting, lease, lease.start, min(lease.stop, waiting.entries))
 
-    def _plan(
-        self, running: Running, task: Task, source: FileSource, lease: messages.Lease, start: int, stop: int
-    ) -> Plan:
+    def _plan(self, running: Running, task: Task, source: Source, lease: messages.Lease, start: int, stop: int) -> Plan:
         names, chunk = self._names(running, task, source), self._size(running, lease, stop - start)
         weight = weight_of(source, names) if source.is_far else 0.0
         return Plan(Stretch((lease.query, lease.lease), start, stop, chunk, weight), source, names)
 
-    def _source_of_waiting(self, running: Running, lease: messages.Lease) -> FileSource | None:
+    def _source_of_waiting(self, running: Running, lease: messages.Lease) -> OpenFile | Selection | None:
         """Where the entries of a packet that waits come from. Its file is opened meanwhile; None until that is done."""
         credential_set = running.credential_set
         if self.prefetch.opens(lease.file.path) and fits(credential_set):
@@ -542,16 +535,18 @@ class SlotProcess:
             return None
         if lease.runs is None:
             return file
-        if self._waiting is None or self._waiting[0] is not lease or self._waiting[1].reader is not file:
+        if self._waiting is None or self._waiting[0] is not lease or self._waiting[1].file is not file:
             self._waiting = lease, Selection(file, EntryList(lease.runs), lease.start)
         return self._waiting[1]
 
     @staticmethod
-    def _names(running: Running, task: Task, source: FileSource) -> Names:
+    def _names(running: Running, task: Task, source: Source) -> Names:
         """The columns that a chunk reads, as far as they are known."""
         if task.branches is not None:
             return Names(tuple(task.branches))
-        return Names() if task.reads_by_itself else running.touched.names.among(source.names)
+        if task.reads_by_itself or source.file is None:
+            return Names()
+        return running.touched.names.among(source.file.names)
 
     def _size(self, running: Running, lease: messages.Lease, left: int) -> int:
         """Entries of the next chunk when `left` are left."""
@@ -572,14 +567,14 @@ class SlotProcess:
             running.since = time.monotonic() - seconds
         running.parts.append(part)
         elapsed, cpu = self.meter.times()
-        file = file_of(source) if isinstance(source, FileSource) else None
+        file = source.file
         requests, size, latency = self.meter.read([source] if file is None else file.readers)
         figures = seconds, cpu, size, elapsed, waited, requests, latency, running.chunks.untold(), packet.chunks
         self._send(messages.Finished(lease.query, lease.lease, packet.position, *figures))
         if file is not None:
             self._forget_ahead(file)
 
-    def _forget_ahead(self, file: Reader | View) -> None:
+    def _forget_ahead(self, file: OpenFile) -> None:
         """Drop what is kept for next reads of files that no packet which waits is of."""
         waiting = {self.readers.peek(*place) for place in self._places_of_waiting()}
         through = [reader for reader in file.readers if reader not in waiting]

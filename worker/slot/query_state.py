@@ -13,10 +13,11 @@ from ...protocol.codec import Buffer
 from ...protocol.messages import Part
 from ...reading.prefetched_range import Touched
 from ...reading.schema_check import SchemaCheck
+from ...reading.source import Source
 from ...reading.storage.credentials import CredentialSet, credential_set_of
 from ...reading.view import Views
 from .chunks import LARGEST_CHUNK, UNMEASURED, ChunkSizes
-from .tasks import Source, Task
+from .tasks import Task
 
 
 class Running:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import awkward as ak
 import numpy as np
@@ -25,13 +25,9 @@ from ...protocol.messages import File, Setup
 from ...reading.cached_range import CachedRange
 from ...reading.lazy_events import raised
 from ...reading.missing_fields import check_readable, missing_field
-from ...reading.prefetched_range import PrefetchedRange
 from ...reading.reader import Reader
-from ...reading.selection import Selection
-from ...reading.storage.sources import Traffic
-from ...reading.view import View
+from ...reading.source import Source
 from ..kernels.compile import CompiledKernel
-from ..kernels.inputs import Readable
 from . import behaviors
 from .cycles import CycleSource
 from .items import ItemSource
@@ -39,23 +35,6 @@ from .modules import OwnModules, own_modules
 from .outliving import Outliving
 from .seeding import Seed, reseed
 from .snapshot import Snapshot, is_by_value
-
-
-class Source(Protocol):
-    """Where entries come from, as a `Reader` has it."""
-
-    @property
-    def traffic(self) -> Traffic:
-        """What has been read so far."""
-
-    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
-        """Begin to fetch what `read` of the same will need."""
-
-    def read(self, branches: Sequence[str], start: int, stop: int) -> Mapping[str, Readable]:
-        """What a kernel takes of the entries `[start, stop)`."""
-
-    def events(self, start: int, stop: int) -> Any:
-        """What a columnar function takes of the entries `[start, stop)`."""
 
 
 def load(
@@ -137,7 +116,7 @@ class Task(ABC):
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
         """As `run`, for any parts of the entries `[start, stop)`, of which `run` has just raised; they are read once."""
-        held = CachedRange(source, start, stop) if isinstance(source, Reader | View | Selection) else source
+        held = source if source.file is None else CachedRange(source, start, stop)
         return lambda low, high: self.run(held, file, low, high)
 
     def turn_to(self, place: str) -> None:
@@ -298,12 +277,8 @@ class ProcessorTask(ColumnarTask):
 
         processor = self._fresh(first_of(source, start, stop))
         schema = getattr(processor, "schema", NanoAODSchema)
-        if isinstance(source, Selection):
-            reader, (first, last) = source.reader, source.covering(start, stop)
-            assert isinstance(reader, Reader)  # the views of a processor are plain
-        elif isinstance(source, Reader):
-            reader, first, last = source, start, stop
-        else:
+        reader, (first, last) = source.file, source.covering(start, stop)
+        if not isinstance(reader, Reader):  # what a processor sees are no views
             raise AnalysisError("a coffea processor needs events from files")
         chunk = {"treename": reader.tree, "entrystart": first, "entrystop": last, "fileuuid": reader.uuid}
         metadata = {**chunk, **file.metadata, "dataset": file.dataset, "filename": file.path}
@@ -312,8 +287,9 @@ class ProcessorTask(ColumnarTask):
             reader.keeping, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
             mode="virtual", metadata=metadata, **({"buffer_cache": read} if _has_cache(NanoEventsFactory) else {}),
         ).events()  # fmt: skip
-        if isinstance(source, Selection):
-            events = events[source.numbers(start, stop) - first]
+        numbers = source.numbers(start, stop)
+        if numbers is not None:
+            events = events[numbers - first]
         self.total.add(self._result(processor.process, events, file, len(events)))
         self.size = sum(read.sizes.values())
 
@@ -337,11 +313,7 @@ def _has_cache(factory: Any) -> bool:
 
 def numbers_of(source: Source, start: int, stop: int) -> NDArray[np.int64] | None:
     """The numbers that entries have in their file where only some of it are used, and all are counted by their positions."""
-    return (
-        source.numbers(start, stop)
-        if isinstance(source, PrefetchedRange | CachedRange | Selection) and start < stop
-        else None
-    )
+    return source.numbers(start, stop) if start < stop else None
 
 
 def first_of(source: Source, start: int, stop: int) -> int:
