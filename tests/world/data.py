@@ -34,6 +34,11 @@ class Bag:
         return Bag(self.entries + other.entries)
 
 
+def of_friend(numbers: Any) -> Any:
+    """What a friend has for events of these numbers."""
+    return numbers * numbers + 1
+
+
 @dataclass(slots=True)
 class SimulatedFile:
     """A file, by what a slot finds in it.
@@ -42,6 +47,7 @@ class SimulatedFile:
         first: the number of its first entry among all entries of the query.
         listed: the only entries that are used, when the query comes with a list.
         masked: what a mask leaves, when the query comes with a mask.
+        friend: the path of a file with more branches for its entries.
         known: the entries that the catalogue says it has.
         hiccups: how often reading it fails before it works.
         broken: it cannot be opened at all.
@@ -55,6 +61,7 @@ class SimulatedFile:
     clusters: list[int]
     listed: list[int] | None = None
     masked: list[int] | None = None
+    friend: str = ""
     known: int | None = None
     hiccups: int = 0
     broken: bool = False
@@ -82,7 +89,7 @@ class Plan:
     begins: float = 0.0
     stops: tuple[float, bool] | None = None
     objects: bool = False
-    analysis: Literal["columnar", "item", "kernel"] = "columnar"
+    analysis: Literal["columnar", "item", "kernel", "processor"] = "columnar"
     over: Literal["tree", "cycles", "items"] = "tree"
     number: str | None = None
     ended: m.Ended | None = None
@@ -98,12 +105,22 @@ class Plan:
         return sum(file.length for file in self.files)
 
     @property
+    def has_friends(self) -> bool:
+        return any(file.friend for file in self.files)
+
+    @property
     def skips(self) -> bool:
         return self.submit.on_error == "skip"
 
     def submission(self) -> list[bytes]:
         """The frames that a `Submit` comes with."""
-        files = [m.File(file.path, entries=file.known, listed=file.listed, kind=self.over) for file in self.files]
+        files = [
+            m.File(
+                file.path, entries=file.known, listed=file.listed, kind=self.over,
+                friends={"more": m.Friend(file.friend, "More")} if file.friend else {},
+            )
+            for file in self.files
+        ]  # fmt: skip
         shared_inputs = [MASK] if any(file.masked is not None for file in self.files) else []
         return [self.name.encode(), msgspec.msgpack.encode(files), *shared_inputs]
 
@@ -135,7 +152,7 @@ def draw_plan(random: Random, name: str, owner: str, window: float) -> Plan:
     files: list[SimulatedFile] = []
     over: Literal["tree", "cycles", "items"] = random.choice(("tree", "tree", "tree", "tree", "cycles", "items"))
     masked, listed = chance(0.08), chance(0.12)
-    skip = chance(0.4)
+    skip, friends = chance(0.4), over == "tree" and chance(0.15)
     for index in range(random.choice((1, 1, 2, 3)) if over == "tree" else 1):
         length = 0 if chance(0.08) else random.randint(1, 30)
         first = sum(file.length for file in files)
@@ -149,6 +166,7 @@ def draw_plan(random: Random, name: str, owner: str, window: float) -> Plan:
             file.listed = _runs(random, length)
         elif chance(0.2):
             file.known = length if chance(0.7) else random.randint(0, 40)
+        file.friend = f"{name}/friend{index}" if friends else ""
         if chance(0.1) and over == "tree":
             file.hiccups = random.randint(1, 4)
         if skip and chance(0.3):
@@ -172,9 +190,11 @@ def draw_plan(random: Random, name: str, owner: str, window: float) -> Plan:
     )  # fmt: skip
     stops = (random.uniform(0.0, window), chance(0.6)) if chance(0.08) else None
     begins, objects = random.choice((0.0, random.uniform(0.0, window / 2))), chance(0.04)
-    analysis: Literal["columnar", "item", "kernel"] = random.choice(("columnar", "kernel"))
+    analysis: Literal["columnar", "item", "kernel", "processor"] = random.choice(("columnar", "kernel"))
     if over == "items":
         analysis = "item"
+    elif over == "tree" and not friends and chance(0.3):
+        analysis = "processor"
     return Plan(name, files, submit, begins, stops, objects and analysis == "columnar", analysis, over)
 
 

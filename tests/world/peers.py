@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+import numpy as np
 from eventmill.merge import Partial, decode
 from eventmill.protocol import messages as m
 from eventmill.protocol.codec import Frames
@@ -17,7 +18,7 @@ from eventmill.worker.agent import effects
 from eventmill.worker.agent.core import AgentCore
 
 from .clock import Clock, Dial, Listener, Stopped
-from .data import Bag, Counts, Plan
+from .data import Bag, Counts, Plan, of_friend
 from .master import PYTHON
 from .slots import Slot
 
@@ -305,6 +306,8 @@ def counted(plan: Plan, frames: Frames) -> Counts:
         return plan.used().astype("int64") * 0
     counts: Counts = value["counts"]
     assert not counts[plan.size :].any(), f"{plan.name}: entries that there are not"
+    more = (counts * of_friend(np.arange(len(counts)))).sum() if plan.has_friends else 0
+    assert np.sum(value["more"]) == more, f"{plan.name}: {value['more']} of friends, where {more} must be"
     if plan.objects:
         assert isinstance(value["bag"], Bag) and value["bag"].entries == counts.sum()
     return counts[: plan.size]

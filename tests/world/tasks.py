@@ -22,9 +22,11 @@ from eventmill.worker.kernels.compile import CompiledKernel
 from eventmill.worker.slot.isolation import Fault, Isolation, gaps
 from eventmill.worker.slot.modules import OwnModules
 from eventmill.worker.slot.seeding import Seed
-from eventmill.worker.slot.tasks import ColumnarTask, ItemTask, KernelTask, Task
+from eventmill.worker.slot.tasks import ColumnarTask, ItemTask, KernelTask, ProcessorTask, Task
 
-from .data import MOST_ENTRIES, Bag, Plan
+from .data import MOST_ENTRIES, Bag, Plan, of_friend
+
+COLUMNS = ("number", "bad", "more_of_friend")
 
 
 class MadeUp(Generated):
@@ -37,21 +39,24 @@ class MadeUp(Generated):
         self._file = plan.by_path[lease.file.path]
 
     def events(self, start: int, stop: int) -> np.ndarray[Any, Any]:
-        """A row an event: its number, and whether it raises."""
+        """A row an event: its number, whether it raises, and what a friend has for it (else 0)."""
         numbers = self._plan.numbers(self._lease, start, stop)
-        return np.stack([numbers, np.isin(numbers - self._file.first, list(self._file.bad))], axis=1)
+        friend = self._lease.file.friends.get("more")
+        assert (friend.path if friend else "") == self._file.friend, f"{self._file} has another friend: {friend}"
+        bad = np.isin(numbers - self._file.first, list(self._file.bad))
+        return np.stack([numbers, bad, of_friend(numbers) if friend else 0 * numbers], axis=1)
 
     def read(self, branches: Any, start: int, stop: int) -> dict[str, Any]:
         """The same as columns."""
-        rows = self.events(start, stop)
-        return {"number": Flat(np.ascontiguousarray(rows[:, 0])), "bad": Flat(np.ascontiguousarray(rows[:, 1]))}
+        columns = np.ascontiguousarray(self.events(start, stop).T)
+        return {name: Flat(column) for name, column in zip(COLUMNS, columns, strict=True)}
 
 
 def columnar(events: Any) -> dict[str, Any]:
     """Of some events."""
     if events[:, 1].any():
         raise ValueError("a bad entry")
-    return {"counts": np.bincount(events[:, 0], minlength=MOST_ENTRIES)}
+    return {"counts": np.bincount(events[:, 0], minlength=MOST_ENTRIES), "more": events[:, 2].sum()}
 
 
 def with_objects(events: Any) -> dict[str, Any]:
@@ -64,11 +69,30 @@ def of_item(event: Any) -> dict[str, Any]:
     return columnar(event[None, :])
 
 
-@em.kernel(counts=np.zeros(MOST_ENTRIES, np.int64))
-def kernel(counts: Any, number: Any, bad: Any) -> None:
+class Processor:
+    """The same as a processor, which counts its calls: each of them is the first."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def process(self, events: Any) -> dict[str, Any]:
+        self.calls += 1
+        return {name: self.calls * value for name, value in columnar(events).items()}
+
+
+class MadeUpProcessor(ProcessorTask):
+    """A processor in a slot, over events that need no file for coffea to read."""
+
+    def _events(self, processor: Any, source: Any, file: m.File, start: int, stop: int) -> tuple[Any, dict[str, int]]:
+        return source.events(start, stop), {}
+
+
+@em.kernel(counts=np.zeros(MOST_ENTRIES, np.int64), more=np.zeros(1, np.int64))
+def kernel(counts: Any, more: Any, number: Any, bad: Any, more_of_friend: Any) -> None:
     if bad:
         raise ValueError("a bad entry")
     counts[number] += 1
+    more[0] += more_of_friend
 
 
 @functools.cache
@@ -77,7 +101,7 @@ def _compiled() -> tuple[tempfile.TemporaryDirectory[str], CompiledKernel]:
     folder = tempfile.TemporaryDirectory(prefix="eventmill-chaos-code-")
     compiled = CompiledKernel(kernel, Path(folder.name))
     none = np.empty(0, np.int64)
-    compiled.run({"number": Flat(none), "bad": Flat(none)}, 0)
+    compiled.run({name: Flat(none) for name in COLUMNS}, 0)
     return folder, compiled
 
 
@@ -90,6 +114,8 @@ def task_of(plan: Plan) -> Task:
         task: Task = KernelTask(compiled)
     elif plan.analysis == "item":
         task = ItemTask(of_item)
+    elif plan.analysis == "processor":
+        task = MadeUpProcessor(Processor())
     else:
         task = ColumnarTask(with_objects if plan.objects else columnar)
     task.modules, task.seed = OwnModules({}), Seed(0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -273,9 +273,17 @@ class ProcessorTask(ColumnarTask):
         self.takes_file = False
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
+        processor = self._fresh(first_of(source, start, stop))
+        events, read = self._events(processor, source, file, start, stop)
+        self.total.add(self._result(processor.process, events, file, len(events)))
+        self.size = sum(read.values())
+
+    def _events(
+        self, processor: Any, source: Source, file: File, start: int, stop: int
+    ) -> tuple[Any, Mapping[str, int]]:
+        """Some entries as coffea hands them over, and the bytes of each buffer of them that has been touched."""
         from coffea.nanoevents import NanoAODSchema, NanoEventsFactory  # type: ignore[import-not-found,unused-ignore]
 
-        processor = self._fresh(first_of(source, start, stop))
         schema = getattr(processor, "schema", NanoAODSchema)
         reader, (first, last) = source.file, source.covering(start, stop)
         if not isinstance(reader, Reader):  # what a processor sees are no views
@@ -290,8 +298,7 @@ class ProcessorTask(ColumnarTask):
         numbers = source.numbers(start, stop)
         if numbers is not None:
             events = events[numbers - first]
-        self.total.add(self._result(processor.process, events, file, len(events)))
-        self.size = sum(read.sizes.values())
+        return events, read.sizes
 
 
 class _Sizes(dict[str, Any]):
