@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..protocol import messages
 from ..protocol.codec import Buffer
+from .broken import Concerning
 from .peers import Worker
 from .query import MAX_KILLS, Compaction, Query
 
@@ -32,12 +33,13 @@ class Compactor:
             compaction = query.compaction
             if compaction is None or compaction.holder is not None:
                 continue
-            slots = [slot for worker in workers for slot in worker.slots if slot.up and not slot.leaving]
-            slot = min(slots, key=lambda slot: len(slot.leases), default=None)
-            if slot is not None:
-                compaction.holder = (slot.worker.identity, slot.index)
-                frames = [query.analysis, *compaction.frames]
-                self._send(slot.worker.identity, messages.Compact(query.number, slot.index), frames, now=now)
+            with Concerning(query):
+                slots = [slot for worker in workers for slot in worker.slots if slot.up and not slot.leaving]
+                slot = min(slots, key=lambda slot: len(slot.leases), default=None)
+                if slot is not None:
+                    compaction.holder = (slot.worker.identity, slot.index)
+                    frames = [query.analysis, *compaction.frames]
+                    self._send(slot.worker.identity, messages.Compact(query.number, slot.index), frames, now=now)
 
     def done(self, number: str, identity: bytes, index: int) -> Query | None:
         """A slot has done it: the query, if that slot was the one."""

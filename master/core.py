@@ -2,7 +2,8 @@
 
 `receive`, `disconnected`, `expire` and what the merger answers (`taken`, `written`, ...) take what happened and the time,
 and answer with a list of effects (`master.effects`) in the order they must be carried out. The core reads no clock and owns
-no socket, so that the same code runs under the poll loop (`master.serve`) and in a simulator.
+no socket, so that the same code runs under the poll loop (`master.serve`) and in a simulator. After an exception that leaves
+one of these methods the state is unknown: the core is not to be asked again (`master.broken`).
 
 Peers and their requests are dealt with here; `lifecycle` says how queries go on and end, `reports` what follows from what
 workers say, `dispatcher` who gets the next lease.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
+from typing import ParamSpec
 
 import msgspec
 
@@ -23,6 +25,7 @@ from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.messages import Failure, Message
 from ..protocol.values import some
+from .broken import Concerning, QueryBroken, failure_of
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Exit, Merge, Remove, Send, Tidy
@@ -35,6 +38,7 @@ from .reports import Reports
 from .saved import Saved
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
 
 HEARTBEAT = 1.0
 SILENCE = 5.0
@@ -61,6 +65,9 @@ class MasterCore:
         python: "major.minor" here; peers must have the same, because analyses travel as bytecode.
         tag: goes into the numbers of queries, so that those of a master that was started again are not mistaken for these.
         journaled: there is a journal, for which effects are to be.
+
+    Attributes:
+        errors: errors of ours that queries have failed with.
     """
 
     def __init__(self, version: str, python: str, tag: str = "", journaled: bool = False) -> None:
@@ -70,6 +77,7 @@ class MasterCore:
         self.sessions: dict[bytes, Peer] = {}
         self.workers: dict[bytes, Worker] = {}
         self.queries: dict[str, Query] = {}
+        self.errors = 0
         self._learnt = Learnt()
         self._counter = 0
         self._next_check = 0.0
@@ -126,8 +134,26 @@ class MasterCore:
         if isinstance(message, messages.Bye):
             self._lose(identity, "left", now, said_so=True)
         elif not isinstance(message, messages.Heartbeat):
-            self._handlers[type(message)](peer, message, frames, now)
+            self._handle(peer, message, frames, now)
         return self._done(now)
+
+    def _handle(self, peer: Peer, message: Message, frames: Frames, now: float) -> None:
+        """An error of ours costs the query that a message is about. A request that has changed nothing yet is refused."""
+        try:
+            self._handlers[type(message)](peer, message, frames, now)
+        except Exception as error:
+            at, query = type(message).__name__, self.queries.get(getattr(message, "query", ""))
+            if isinstance(error, QueryBroken) or (query is not None and not query.over):
+                self._give_up(query, error, at, now)
+            elif isinstance(message, messages.Submit | messages.Attach | messages.Ask):
+                log.exception("error while dealing with %s of %s", at, peer.name)
+                self.errors += 1
+                reason = f"the master failed on it: {type(error).__name__}: {error}"[:1000]
+                self._send(peer.identity, messages.Refused(message.request, reason), now=now)
+            else:
+                raise
+            if isinstance(message, messages.Commit):  # its worker waits for an answer
+                self._send(peer.identity, messages.Committed(message.commit, False, "the master failed on it"), now=now)
 
     def disconnected(self, identity: bytes, now: float) -> list[Effect]:
         """The connection to a peer is gone."""
@@ -135,10 +161,10 @@ class MasterCore:
         return self._done(now)
 
     def unsendable(self, number: str, reason: str, now: float) -> list[Effect]:
-        """A result of this query cannot be sent: it is over, and says why."""
+        """A result of this query, or what a worker needs for it, cannot be sent: it is over, and says why."""
         query = self.queries.get(number)
         if query is not None:
-            self._lifecycle.unsendable(query, reason, now)
+            self._work_for(query, now, self._lifecycle.unsendable, query, reason, now)
         return self._done(now)
 
     def deadline(self) -> float:
@@ -151,9 +177,8 @@ class MasterCore:
 
     def expire(self, now: float) -> list[Effect]:
         """Do what is due: snapshots, progress, checkpoints, heartbeats, and peers that have been silent for too long."""
-        for query in self.queries.values():
-            if not query.over:
-                self._lifecycle.expire(query, now)
+        for query in [query for query in self.queries.values() if not query.over]:
+            self._work_for(query, now, self._lifecycle.expire, query, now)
         if now >= self._next_tidy:
             self._next_tidy = inf
             self._do(Tidy())
@@ -191,7 +216,7 @@ class MasterCore:
         """The merger has taken a snapshot of a query's total."""
         query = self.queries.get(number)
         if query is not None:
-            self._lifecycle.taken(query, frames, final, now)
+            self._work_for(query, now, self._lifecycle.taken, query, frames, final, now)
         return self._done(now)
 
     def crowded(self, number: str, frames: Sequence[Buffer], now: float) -> list[Effect]:
@@ -205,8 +230,7 @@ class MasterCore:
         """Partial results of a query do not fit together."""
         query = self.queries.get(number)
         if query is not None:
-            self._lifecycle.accept(query, now)
-            self._lifecycle.fail(query, failure, (), now)
+            self._work_for(query, now, self._lifecycle.merge_failed, query, failure, now)
         return self._done(now)
 
     def written(self, number: str, seconds: float, note: str, now: float) -> list[Effect]:
@@ -215,7 +239,7 @@ class MasterCore:
             self._next_tidy = min(self._next_tidy, now + RETRY_INTERVAL)
         query = self.queries.get(number)
         if query is not None:
-            self._lifecycle.written(query, seconds, note, now)
+            self._work_for(query, now, self._lifecycle.written, query, seconds, note, now)
             if query.over:
                 self._next_tidy = min(self._next_tidy, now + RETRY_INTERVAL)
         return self._done(now)
@@ -224,7 +248,7 @@ class MasterCore:
         """The frames with which a query ended have been read for a peer; or could not be, and why."""
         query = self.queries.get(number)
         if query is not None:
-            self._lifecycle.retrieved(query, peer, frames, problem, now)
+            self._work_for(query, now, self._lifecycle.retrieved, query, peer, frames, problem, now)
         return self._done(now)
 
     def tidied(self, removed: Iterable[str], written: bool, now: float) -> list[Effect]:
@@ -336,8 +360,9 @@ class MasterCore:
         query.asked = (peer.identity, message.request)
         self._forget_old()
         log.info("query %s: %s over %d files for %s", number, message.name, len(query.files), peer.name)
-        self._lifecycle.begin(query, frames[:-1] if message.credentials else frames, now)
-        self._lifecycle.end_if_complete(query, now)
+        with Concerning(query):
+            self._lifecycle.begin(query, frames[:-1] if message.credentials else frames, now)
+            self._lifecycle.end_if_complete(query, now)
 
     def _submitted_before(self, peer: Peer, message: messages.Submit, now: float) -> bool:
         """Whether a session submits again, since it could not know that its query was taken: then it goes on with that."""
@@ -434,13 +459,44 @@ class MasterCore:
         self._effects.append(effect)
 
     def _done(self, now: float) -> list[Effect]:
+        while True:
+            try:
+                self._follow(now)
+                break
+            except QueryBroken as broken:
+                self._give_up(broken.query, broken, "what follows", now)
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _follow(self, now: float) -> None:
+        """Do what follows from what has happened."""
         for number in self._dispatcher.given_back:
-            self._lifecycle.end_if_complete(self.queries[number], now)
+            query = self.queries[number]
+            with Concerning(query):
+                self._lifecycle.end_if_complete(query, now)
         self._dispatcher.given_back.clear()
         self._dispatcher.feed(now)
         self._compactor.assign(self.workers.values(), now)
-        effects, self._effects = self._effects, []
-        return effects
+
+    # --- errors of ours -------------------------------------------------------------------------------------------
+
+    def _work_for(self, query: Query, now: float, act: Callable[P, None], *given: P.args, **named: P.kwargs) -> None:
+        """Do something for a query, which an error of ours in it costs this query."""
+        try:
+            act(*given, **named)
+        except Exception as error:
+            self._give_up(query, error, act.__name__, now)
+
+    def _give_up(self, query: Query | None, error: Exception, at: str, now: float) -> None:
+        """An error of ours came in the way of a query: nobody knows how much of it is half changed."""
+        if isinstance(error, QueryBroken):
+            query, error = error.query, error.__cause__ if isinstance(error.__cause__, Exception) else error
+        if query is None or query.over:
+            raise error
+        log.error("query %s: error at %s", query.number, at, exc_info=error)
+        self.errors += 1
+        self._lifecycle.give_up(query, failure_of(query.number, at, error), now)
+        self._dispatcher.drop(query.number, self.workers.values())
 
 
 def _number(name: str) -> int:

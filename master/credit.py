@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .peers import Slot
 
@@ -59,6 +59,13 @@ class Credit:
         if key in slot.leases:
             self.withdraw(slot)
             del slot.leases[key]
+            self.offer(slot)
+
+    def count_anew(self, slots: Iterable[Slot]) -> None:
+        """Put all slots where their leases say."""
+        for level in self._levels:
+            level.clear()
+        for slot in slots:
             self.offer(slot)
 
     def check(self) -> None:

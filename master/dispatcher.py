@@ -7,13 +7,14 @@ slots help those that would end last (`packetizer.Packetizer.help`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TypeGuard
 
 from ..packetizer.leases import Lease
 from ..packetizer.packetizer import Packet, Recall, Truncation
 from ..protocol import messages
+from .broken import Concerning
 from .credit import FAR_OPENING, PACKET, Credit
 from .layouts import Layouts
 from .peers import Slot, Worker
@@ -53,7 +54,8 @@ class Dispatcher:
         if len(queries) > 1 and not self.credit.idle:
             for query in queries:
                 if not query.begun:
-                    self._make_room(query, queries, now)
+                    with Concerning(query):
+                        self._make_room(query, queries, now)
 
     def _lease_all(self, queries: list[Query], now: float) -> bool:
         """Lease until no slot has credit (false) or no query has anything to lease (true).
@@ -83,12 +85,13 @@ class Dispatcher:
             owned[query.submit.owner] = owned.get(query.submit.owner, 0) + query.leases
         turns = sorted(queries, key=lambda it: (owned[it.submit.owner], -it.submit.priority, it.leases))
         for query in turns:
-            if slot not in query.packetizer.throughputs:
-                query.packetizer.join(slot, slot.worker.host, slot.worker.site)
-            packet = query.packetizer.next(slot, now, slot.worker.until)
-            if packet is not None:
-                self._send_lease(query, slot, packet, now)
-                return True
+            with Concerning(query):
+                if slot not in query.packetizer.throughputs:
+                    query.packetizer.join(slot, slot.worker.host, slot.worker.site)
+                packet = query.packetizer.next(slot, now, slot.worker.until)
+                if packet is not None:
+                    self._send_lease(query, slot, packet, now)
+                    return True
         return False
 
     def _send_lease(self, query: Query, slot: Slot, packet: Packet, now: float) -> None:
@@ -134,8 +137,9 @@ class Dispatcher:
 
     def make_way(self, query: Query, slot: Slot, until: float, now: float) -> None:
         """Have a slot end its leases of a query in time."""
-        for truncation in query.packetizer.make_way(slot, now, until):
-            self._truncate(query, truncation, now)
+        with Concerning(query):
+            for truncation in query.packetizer.make_way(slot, now, until):
+                self._truncate(query, truncation, now)
 
     def end_soon(self, query: Query, now: float) -> None:
         """Have all leases of a query end after the chunk at hand."""
@@ -169,21 +173,25 @@ class Dispatcher:
         """Nothing is left to lease and slots are idle: shorten what others have, or let two work on the same."""
         self.next_help = now + HELP_INTERVAL
         for query in queries:
-            if query.packetizer.anything:
-                continue  # there is work for idle slots; that they do not get it has its reasons
-            most = len(self.credit.idle) - query.packetizer.outstanding(now)
-            for slot in list(islice(self.credit.idle, max(0, most))):
-                if slot not in query.packetizer.throughputs:
-                    query.packetizer.join(slot, slot.worker.host, slot.worker.site)
-                help_ = query.packetizer.help(slot, now)
-                if help_ is None:
-                    break
-                if isinstance(help_, Packet):
-                    self._send_lease(query, slot, help_, now)
-                elif isinstance(help_, Recall):
-                    self.recall(query, help_.lease, now)
-                else:
-                    self._truncate(query, help_, now)
+            with Concerning(query):
+                self._help_with(query, now)
+
+    def _help_with(self, query: Query, now: float) -> None:
+        if query.packetizer.anything:
+            return  # there is work for idle slots; that they do not get it has its reasons
+        most = len(self.credit.idle) - query.packetizer.outstanding(now)
+        for slot in list(islice(self.credit.idle, max(0, most))):
+            if slot not in query.packetizer.throughputs:
+                query.packetizer.join(slot, slot.worker.host, slot.worker.site)
+            help_ = query.packetizer.help(slot, now)
+            if help_ is None:
+                break
+            if isinstance(help_, Packet):
+                self._send_lease(query, slot, help_, now)
+            elif isinstance(help_, Recall):
+                self.recall(query, help_.lease, now)
+            else:
+                self._truncate(query, help_, now)
 
     def recall(self, query: Query, lease: Lease, now: float) -> None:
         """Take a lease back from its holder, which makes nothing of it, or nothing good."""
@@ -204,6 +212,17 @@ class Dispatcher:
         query.ledger.give_back(key[1], query.packetizer.worked(worker.leases[key], lease))
         self.given_back[query.number] = None
         self.close_if_gone(worker, query, key[1], now)
+
+    def drop(self, number: str, workers: Iterable[Worker]) -> None:
+        """No slot has anything of a query any more, whatever an error of ours has left there; credit is counted anew."""
+        self.given_back.pop(number, None)
+        slots = []
+        for worker in workers:
+            worker.leases = {key: slot for key, slot in worker.leases.items() if key[0] != number}
+            for slot in worker.slots:
+                slot.leases = {key: credit for key, credit in slot.leases.items() if key[0] != number}
+                slots.append(slot)
+        self.credit.count_anew(slots)
 
     def close_if_gone(self, worker: Worker, query: Query, lease: int, now: float) -> None:
         if lease not in query.ledger.leases:

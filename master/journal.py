@@ -158,6 +158,10 @@ class Journal:
             self._running = {number for (number,) in running}
             self._stack = stack.pop_all()
 
+    def reopened(self) -> Journal:
+        """The journal as the next master finds it, after `close`: with what was written, and nothing else."""
+        return Journal(self.path, self.quota, self.age, self._durable)
+
     def close(self) -> None:
         """Give the database back to whoever comes next. What waits for a checkpoint is not written."""
         self._stack.close()

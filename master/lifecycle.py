@@ -211,18 +211,30 @@ class Lifecycle:
         query.state = "merging"
         self._do(Take(query.number, final=True, as_is=True))
 
+    def give_up(self, query: Query, failure: Failure, now: float) -> None:
+        """An error of ours came in the way of a query: of what was known of it, nothing can be relied on."""
+        query.begin_anew(failure.message)
+        query.failure, query.failure_frames, query.result = failure, (), ()
+        self.accept(query, now)
+        self.end(query, "failed", now)
+
+    def merge_failed(self, query: Query, failure: Failure, now: float) -> None:
+        """Partial results of a query do not fit together, or could not be written."""
+        self.accept(query, now)
+        self.fail(query, failure, (), now)
+
     def fail_count(self, query: Query, wrong: str, now: float) -> None:
         """A result does not count the entries that it is said to hold: there is none."""
         log.error("query %s: %s", query.number, wrong)
         self.fail(query, Failure("count", "CountError", f"query {query.number}: {wrong}"), (), now)
 
     def unsendable(self, query: Query, reason: str, now: float) -> None:
-        """The result of a query cannot be sent: it has none. What a failed one offers is not why it failed."""
+        """Something of a query cannot be sent: it has no result. What a failed one offers is not why it failed."""
         offered = query.state == "failed" and bool(query.result or (query.stored and query.stored.result_frames))
         query.result, query.stored = (), None
         if not offered:
             query.failure_frames = ()
-            query.failure = Failure("analysis", "QueryFailed", f"the result cannot be sent: {reason}")
+            query.failure = Failure("analysis", "QueryFailed", reason)
         self.end(query, "failed", now)
 
     def end(self, query: Query, state: messages.State, now: float) -> None:

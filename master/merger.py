@@ -20,9 +20,10 @@ from ..protocol.codec import Buffer
 from ..protocol.counts import FAULT
 from ..protocol.errors import CountError, MergeError, RemoteProtocolError
 from ..protocol.messages import Failure
-from .effects import Checkpoint, Drop, Merge, MergerTask, Replace, Take, Tidy
+from .broken import failure_of
+from .effects import Checkpoint, Drop, Merge, MergerTask, Replace, Retrieve, Take, Tidy
 from .journal import Journal
-from .recorder import Record, Recorder
+from .recorder import Record, Recorder, Retrieved, Tidied
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +87,13 @@ class Merger:
         self.answers: deque[Answer] = deque()
         self._tasks: queue.SimpleQueue[MergerTask | None] = queue.SimpleQueue()
         self._sums: dict[str, Sum] = {}
+        self._broken: set[str] = set()
         self._recorder = Recorder(journal)
         self.wakeup = context.socket(zmq.PULL)
-        self.wakeup.bind("inproc://merger")
+        address = f"inproc://merger-{id(self)}"  # the one of before may be closed, and its address still taken
+        self.wakeup.bind(address)
         self._waker = context.socket(zmq.PUSH)
-        self._waker.connect("inproc://merger")
+        self._waker.connect(address)
         self._thread = threading.Thread(target=self._run, name="merger", daemon=True)
         self._thread.start()
 
@@ -108,22 +111,40 @@ class Merger:
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
-            answer: Answer | None = None
-            try:
-                answer = self._do(task)
-            except (CountError, MergeError, RemoteProtocolError) as error:
-                answer = self._unmergeable(task, type(error).__name__, str(error))
-            except Exception as error:
-                log.exception("%s failed", type(task).__name__)
-                text = f"merging failed in the master: {type(error).__name__}: {error}"
-                answer = self._unmergeable(task, "MergeError", text)
+            answer = self._answer(task)
             if answer is not None:
                 self.answers.append(answer)
                 self._waker.send(b"")
 
-    @staticmethod
-    def _unmergeable(task: MergerTask, error: str, text: str) -> Unmergeable | None:
-        return None if isinstance(task, Tidy) else Unmergeable(task.query, Failure("analysis", error, text))
+    def _answer(self, task: MergerTask) -> Answer | None:
+        """Do a task. After an error of ours in it nobody knows what its query's total holds: nothing more is made of it,
+        and nothing of it is written."""
+        if isinstance(task, Merge | Take | Replace | Drop | Checkpoint) and task.query in self._broken:
+            if isinstance(task, Drop):
+                self._broken.discard(task.query)
+            return None
+        try:
+            return self.do(task)
+        except Exception as error:
+            log.exception("%s failed", type(task).__name__)
+            if isinstance(task, Tidy):
+                return Tidied([], written=False)
+            failure = failure_of(task.query, type(task).__name__, error)
+            if isinstance(task, Retrieve):
+                return Retrieved(task.query, task.peer, [], failure.message)
+            if isinstance(task, Merge | Take | Replace | Checkpoint):
+                self._broken.add(task.query)
+                self._sums.pop(task.query, None)
+            return Unmergeable(task.query, failure)
+
+    def do(self, task: MergerTask) -> Answer | None:
+        """Do one task. An error of ours leaves it; that partial results do not fit together is an answer."""
+        try:
+            return self._do(task)
+        except (CountError, MergeError, RemoteProtocolError) as error:
+            if isinstance(task, Tidy):
+                raise
+            return Unmergeable(task.query, Failure("analysis", type(error).__name__, str(error)))
 
     def _do(self, task: MergerTask) -> Answer | None:
         match task:

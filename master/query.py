@@ -438,6 +438,13 @@ class Query:
         self.retrying.clear()
         self.compaction = None
 
+    def begin_anew(self, reason: str) -> None:
+        """Nothing that is known of it can be relied on: nothing is done of it, and nothing will be."""
+        self.ledger = Ledger([None] * len(self.files))
+        self.retried, self.downfall, self.filled = 0, "", {}
+        self.abandon(reason)
+        self.packetizer = Packetizer(self.ledger, [])
+
     def settle(self) -> None:
         """The query is over: keep its account and result only."""
         self.trouble_saving = ""

@@ -2,6 +2,9 @@
 
 Everything comes through one ROUTER socket on one TCP port, encrypted and authenticated by CURVE. The loop waits until the
 core's deadline, takes in all that is there, hands it to the core, and carries out the effects.
+
+An exception in here, or out of the core, leaves unknown state behind (`master.broken`). The master begins anew then, with a
+new core, a new merger and what is in the journal: peers are told that they are not known, and come again.
 """
 
 from __future__ import annotations
@@ -19,13 +22,12 @@ import msgspec
 import zmq
 
 from ..protocol import codec, messages
-from ..protocol.codec import Buffer
 from ..protocol.connection import KeyFolder, load_master_keys, set_address
 from ..protocol.dial import receive_event
 from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
-from ..protocol.messages import Message
 from ..protocol.version import __version__
 from ..system.lifeline import EndSignals, Lifeline
+from ..system.restarts import Restarts
 from .authenticator import DOMAIN, Authenticator
 from .core import MasterCore
 from .effects import Effect, Exit, Send
@@ -75,24 +77,46 @@ class Master:
         self, keys: KeyFolder, binding: Binding, owner: int | None = None, journal: Journal | None = None
     ) -> None:
         own = load_master_keys(keys)
-        saved = journal.load() if journal is not None else []
+        self.journal = journal
+        self.owned = owner is not None
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.authenticator = Authenticator(self.context, own.peers)
-        self.merger = Merger(self.context, journal)
-        self.journaled = journal is not None
-        python = ".".join(platform.python_version_tuple()[:2])
-        self.core = MasterCore(__version__, python, _new_tag(saved), self.journaled)
         self.router = self.context.socket(zmq.ROUTER)
         self._configure(own.public_key, own.secret_key)
         self.monitor = self.router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        self.address = self._bind(binding)
-        set_address(keys, self.address)
-        if journal is not None:
-            self._carry_out(self._restored(saved, journal))
-        self.owned = owner is not None
-        self.lifeline = Lifeline(owner) if owner is not None else None
+        self._poller = zmq.Poller()
+        self._restarts = Restarts()
         self._by_descriptor: dict[int, bytes] = {}
         self._running = True
+        effects = self._begin()
+        self.address = self._bind(binding)
+        set_address(keys, self.address)
+        self._carry_out(effects)
+        self.lifeline = Lifeline(owner) if owner is not None else None
+
+    def _begin(self) -> list[Effect]:
+        """Begin with what is in the journal, or with nothing."""
+        journal = self.journal
+        saved = journal.load() if journal is not None else []
+        self.merger = Merger(self.context, journal)
+        self._poller.register(self.merger.wakeup, zmq.POLLIN)
+        python = ".".join(platform.python_version_tuple()[:2])
+        self.core = MasterCore(__version__, python, _new_tag(saved), journal is not None)
+        return [] if journal is None else self._restored(saved, journal)
+
+    def _begin_anew(self, error: Exception) -> None:
+        """What the core knows may be half changed: ask it nothing more, and go on from the journal."""
+        log.critical("error of ours: beginning anew from what is in the journal", exc_info=error)
+        if not self._restarts.allowed(time.monotonic()):
+            log.critical("this has happened too often")
+            raise error
+        known = [*self.core.workers, *self.core.sessions]
+        self._poller.unregister(self.merger.wakeup)
+        self.merger.close()
+        if self.journal is not None:
+            self.journal = self.journal.reopened()
+        effects = self._begin()
+        self._carry_out([*effects, *(Send(peer, messages.Unknown()) for peer in known)])
 
     def _configure(self, public_key: str, secret_key: str) -> None:
         router = self.router
@@ -134,43 +158,52 @@ class Master:
 
     def run(self, on_ready: Callable[[str], None] | None = None) -> None:
         """Serve until told to end, by a session or a signal, or the owner is gone."""
-        signals = EndSignals()
-        poller = zmq.Poller()
+        signals, poller = EndSignals(), self._poller
         poller.register(signals.fileno(), zmq.POLLIN)
-        for socket in (self.router, self.authenticator.socket, self.merger.wakeup, self.monitor):
+        for socket in (self.router, self.authenticator.socket, self.monitor):
             poller.register(socket, zmq.POLLIN)
         if self.lifeline is not None:
             poller.register(self.lifeline.fileno(), zmq.POLLIN)
         log.info("listening at %s", self.address)
         if on_ready is not None:
             on_ready(self.address)
+        broken = True
         try:
             while self._running:
-                wait = max(0.0, self.core.deadline() - time.monotonic())
-                ready = dict(poller.poll(int(wait * 1000) + 1))
-                if self.authenticator.socket in ready:
-                    self.authenticator.answer()
-                if self.router in ready:
-                    self._receive()
-                if self.monitor in ready:
-                    self._notice_disconnections()
-                if self.merger.wakeup in ready:
-                    self._collect()
-                if self.lifeline is not None and self.lifeline.fileno() in ready:
-                    log.info("the session is gone: ending")
-                    return
-                if signals.fileno() in ready:
-                    self._end(signals.take())
-                    return
-                self._carry_out(self.core.expire(time.monotonic()))
+                try:
+                    self._turn(signals)
+                except Exception as error:
+                    self._begin_anew(error)
+            broken = False
         finally:
             signals.close()
-            self._close()
+            self._close(broken)
+
+    def _turn(self, signals: EndSignals) -> None:
+        """Wait for what happens next, and deal with it."""
+        wait = max(0.0, self.core.deadline() - time.monotonic())
+        ready = dict(self._poller.poll(int(wait * 1000) + 1))
+        if self.authenticator.socket in ready:
+            self.authenticator.answer()
+        if self.router in ready:
+            self._receive()
+        if self.monitor in ready:
+            self._notice_disconnections()
+        if self.merger.wakeup in ready:
+            self._collect()
+        if self.lifeline is not None and self.lifeline.fileno() in ready:
+            log.info("the session is gone: ending")
+            self._running = False
+        elif signals.fileno() in ready:
+            self._end(signals.take())
+            self._running = False
+        else:
+            self._carry_out(self.core.expire(time.monotonic()))
 
     def _end(self, told: signal.Signals) -> None:
         """Let nobody wait for a master that was told to end; unless its queries are in a journal and the machine ends it
         (as before it boots anew): then everybody waits for the next one."""
-        if self.journaled and not self.owned and told == signal.SIGTERM:
+        if self.journal is not None and not self.owned and told == signal.SIGTERM:
             log.info("told to end: queries, workers and sessions wait for the next master")
             return
         log.info("told to end: %d workers and %d sessions hear of it", len(self.core.workers), len(self.core.sessions))
@@ -194,17 +227,7 @@ class Master:
                 continue
             self._by_descriptor[identity.get(zmq.SRCFD)] = peer
             role = str(frames[0].get("User-Id"))
-            self._carry_out(self._decide(peer, role, message, buffers))
-
-    def _decide(self, peer: bytes, role: str, message: Message, buffers: list[Buffer]) -> list[Effect]:
-        """The core's answer to a message. An error of ours in it costs the peer that sent it, not the master."""
-        now = time.monotonic()
-        try:
-            return self.core.receive(peer, role, message, buffers, now)
-        except Exception as error:
-            log.exception("error while dealing with %s", type(message).__name__)
-            reason = f"the master failed on {type(message).__name__}: {type(error).__name__}: {error}"[:1000]
-            return [Send(peer, messages.Fault(reason, fatal=True)), *self.core.disconnected(peer, now)]
+            self._carry_out(self.core.receive(peer, role, message, buffers, time.monotonic()))
 
     def _notice_disconnections(self) -> None:
         """A TCP connection has ended: if the peer we last heard on it cannot be reached any more, it is gone."""
@@ -281,19 +304,28 @@ class Master:
 
     def _explain(self, effect: Send, error: LocalProtocolError) -> list[Effect]:
         """A message cannot be sent: nobody may wait for it for ever."""
-        log.error("cannot send %s: %s", type(effect.message).__name__, error)
-        if isinstance(effect.message, messages.Snapshot | messages.Ended):
-            return self.core.unsendable(effect.message.query, str(error), time.monotonic())
+        message, kind = effect.message, type(effect.message).__name__
+        log.error("cannot send %s: %s", kind, error)
+        if isinstance(message, messages.Snapshot | messages.Ended):
+            return self.core.unsendable(message.query, f"the result cannot be sent: {error}", time.monotonic())
+        if isinstance(message, messages.Setup | messages.Lease | messages.Compact):
+            reason = f"a worker cannot be sent its {kind}: {error}"
+            return self.core.unsendable(message.query, reason, time.monotonic())
+        if isinstance(message, messages.Queries | messages.Workers):
+            return [Send(effect.peer, messages.Refused(message.request, f"the answer cannot be sent: {error}"[:1000]))]
         return []
 
-    def _close(self) -> None:
+    def _close(self, broken: bool) -> None:
         if self.lifeline is not None:
             self.lifeline.close()
         self.router.disable_monitor()
         self.monitor.close(0)
         self.router.close()
-        if not self.owned:
-            self._carry_out(self.core.suspend())
+        if not (self.owned or broken):
+            try:
+                self._carry_out(self.core.suspend())
+            except Exception:
+                log.exception("error of ours: what was merged last is not written down, and will be done again")
         self.merger.close()
         self.authenticator.close()
         self.context.term()

@@ -67,6 +67,8 @@ class World:
         self.snapshots: dict[str, int] = {}
         self.replaced: list[effects.Replace] = []
         self.commits = 0
+        self.errors = 0
+        """Errors of the master's that may be."""
         self.sent: list[m.Message] = []
 
     # --- peers ----------------------------------------------------------------------------------------------------
@@ -184,6 +186,7 @@ class World:
                 case _:
                     self.merge(effect)
         self.core.check()
+        assert self.core.errors <= self.errors
 
     def merge(self, task: effects.Effect) -> None:
         """Do what the merger is asked for."""

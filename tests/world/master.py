@@ -22,7 +22,6 @@ from eventmill.master.merger import Answer, Crowded, Merger, Taken, Unmergeable
 from eventmill.master.recorder import Recorder, Retrieved, Tidied, Written
 from eventmill.protocol import codec
 from eventmill.protocol.codec import Buffer
-from eventmill.protocol.errors import CountError, MergeError, RemoteProtocolError
 
 from .clock import Clock, Line, Stopped
 
@@ -81,13 +80,6 @@ class StepMerger(Merger):
     def __init__(self, journal: Journal | None) -> None:
         self._sums = {}
         self._recorder = Recorder(journal)
-
-    def step(self, task: effects.MergerTask) -> Answer | None:
-        """Do one task."""
-        try:
-            return self._do(task)
-        except (CountError, MergeError, RemoteProtocolError) as error:
-            return self._unmergeable(task, type(error).__name__, str(error))
 
 
 class Master:
@@ -156,7 +148,7 @@ class Master:
                 assert not isinstance(effect, effects.Send | effects.Exit)
                 self._tasks.append(effect)
             while self._tasks:
-                self._merger.step(self._tasks.popleft())
+                self._merger.do(self._tasks.popleft())
             self.die(seconds, lambda: self._random.uniform(0.0, 0.1))
 
     def stop(self, seconds: float) -> None:
@@ -236,7 +228,7 @@ class Master:
             return
         self._merging = False
         if self._tasks:
-            answer = self._merger.step(self._tasks.popleft())
+            answer = self._merger.do(self._tasks.popleft())
             if answer is not None:
                 self._clock.after(0.003, self._collect, life, answer)
             self._carry_out([])

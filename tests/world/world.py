@@ -97,6 +97,7 @@ class World:
         """Assert the invariants of all cores."""
         if self.master.listening:
             self.master.core.check()
+            assert not self.master.core.errors
         for agent in self.agents:
             agent.core.check()
 
