@@ -26,7 +26,8 @@ from eventmill.protocol.errors import AnalysisError
 from eventmill.protocol.messages import Compacted, File, Message
 from eventmill.worker.slot.failures import describe
 from eventmill.worker.slot.modules import OwnModules, as_in_session, own_modules
-from eventmill.worker.slot.process import Compaction, SlotProcess
+from eventmill.worker.slot.packets import Compaction
+from eventmill.worker.slot.process import SlotProcess
 
 
 @pytest.fixture
@@ -256,7 +257,7 @@ def test_a_slot_merges_objects_of_classes_of_a_query_that_it_never_worked_for(tm
     OwnModules({}).enter()
     assert "versioned" not in sys.modules
     slot = SlotProcess(0, line := Line(), tmp_path)  # type: ignore[arg-type]
-    slot._compact(Compaction("q", [blob, *frames]))
+    slot.compact(Compaction("q", [blob, *frames]))
     ((compacted, merged),) = line.answers
     assert isinstance(compacted, Compacted) and compacted.failure is None
     own.enter()

@@ -14,19 +14,17 @@ from typing import Any
 import eventmill as em
 import numpy as np
 import pytest
-import zmq
 from eventmill.analysis.analysis import pack
 from eventmill.analysis.items import PackedItems, pack_items
 from eventmill.merge import Total, decode
 from eventmill.protocol.errors import AnalysisError, DatasetError
-from eventmill.protocol.messages import Lease, Setup
+from eventmill.protocol.messages import Setup
 from eventmill.session.session import _encode_files
 from eventmill.worker.kernels import random_streams as streams
 from eventmill.worker.kernels.compile import CompiledKernel
 from eventmill.worker.kernels.random_streams import Stream
 from eventmill.worker.slot.cycles import CycleSource
 from eventmill.worker.slot.items import ItemSource
-from eventmill.worker.slot.process import SlotProcess
 from eventmill.worker.slot.query_state import Running
 from eventmill.worker.slot.tasks import Task, load, source_without_file
 from hist import Hist
@@ -273,15 +271,12 @@ def test_only_the_items_at_hand_are_unpickled() -> None:
     assert source.events(1, 2) == ["bb"] and source.traffic.bytes_read > 0
 
 
-def test_a_slot_takes_the_first_item_alone_and_makes_its_source_once(cache: Path) -> None:
+def test_a_slot_takes_the_first_item_alone_and_makes_its_source_once() -> None:
     """One item may take a minute, and until a chunk is over a slot hears nothing."""
     dataset = em.items(["a", "b"])
     running = Running(Setup("1", "columnar", ""), b"", *dataset.shared_inputs)
-    lease = Lease(lease=1, query="1", slot=0, file=dataset.files[0], start=0, stop=2, seconds=1.0)
-    with zmq.Context.instance().socket(zmq.DEALER) as socket:
-        slot = SlotProcess(0, socket, cache)
-        source = slot._source(running, lease)
-        assert slot._source(running, lease) is source and source.events(0, 1) == ["a"]
+    source = running.made(dataset.files[0])
+    assert running.made(dataset.files[0]) is source and source.events(0, 1) == ["a"]
     assert running.chunks.next(100) == 1
 
 

@@ -454,10 +454,10 @@ def test_slots_tell_where_they_are_a_few_times_a_packet(
     """A packet of minutes is no reason for a message every quarter of a second from each of thousands of slots."""
     task = Ticking()
     clock = SimpleNamespace(monotonic=lambda: task.now, process_time=lambda: 0.0)
-    monkeypatch.setattr("eventmill.worker.slot.process.time", clock)
+    monkeypatch.setattr("eventmill.worker.slot.packet_run.time", clock)
     bench = Bench(tmp_path, q=numbers)
-    bench.slot.queries["q"].task = task
-    bench.slot.queries["q"].chunks = ChunkSizes(bounds=(100, 100))
+    bench.slot.queue.queries["q"].task = task
+    bench.slot.queue.queries["q"].chunks = ChunkSizes(bounds=(100, 100))
     said = bench.work(msgspec.structs.replace(lease(path, 0, ENTRIES), seconds=seconds))
     assert sum(isinstance(message, messages.Reached) for message in said) in (times, times + 1)
 

@@ -157,7 +157,7 @@ def test_a_slot_that_sends_nonsense_is_replaced_and_its_worker_goes_on(session: 
         from eventmill.worker.slot.process import SlotProcess
 
         (slot,) = (thing for thing in gc.get_objects() if isinstance(thing, SlotProcess))
-        slot.socket.send(b"nonsense")
+        slot.link._socket.send(b"nonsense")
         time.sleep(SECONDS)
         return 0
 
@@ -178,8 +178,8 @@ def test_a_release_drops_all_there_is_of_a_query_but_a_compaction_while_it_is_me
         bench.tell(messages.Compact(query, 0), [b"", b""])
     bench.tell(release)
     slot = bench.slot
-    assert [thing.query for thing in slot.todo] == (["q", "other"] if merging else ["other"])
-    assert all(isinstance(thing, Compaction) for thing in slot.todo) and not slot.queries
+    assert [thing.query for thing in slot.queue.todo] == (["q", "other"] if merging else ["other"])
+    assert all(isinstance(thing, Compaction) for thing in slot.queue.todo) and not slot.queue.queries
     assert bench.line.answers == [(release, [])], "the agent knows then that it is not stuck"
 
 

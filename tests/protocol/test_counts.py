@@ -25,7 +25,7 @@ from eventmill.reading.columns import Flat
 from eventmill.session.result import Result
 from eventmill.worker.kernels.compile import CompiledKernel
 from eventmill.worker.slot import isolation
-from eventmill.worker.slot import process as slot
+from eventmill.worker.slot import packet_run as slot
 from eventmill.worker.slot.isolation import Fault, Isolation, between
 from eventmill.worker.slot.tasks import ColumnarTask, ItemTask, KernelTask
 from fleet import JournaledWorld, World, packed

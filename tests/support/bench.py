@@ -65,18 +65,19 @@ class Bench:
     def tell(self, message: m.Message, frames: codec.Frames = ()) -> None:
         """Say something to the slot, which takes it in."""
         self.line.say(message, frames)
-        self.slot._receive(wait=False)
+        self.slot.queue.listen()
 
     def work(self, *leases: m.Lease) -> list[m.Message]:
         """All that the slot says of these leases. It always has the next one while it works on one, and hands over last."""
         waiting = list(leases)
         self.line.answers.clear()
-        while waiting or self.slot.todo:
-            while waiting and len(self.slot.todo) < 2:
+        queue = self.slot.queue
+        while waiting or queue.todo:
+            while waiting and len(queue.todo) < 2:
                 self.tell(waiting.pop(0))
-            self.slot._process(self.slot.todo.popleft())  # type: ignore[arg-type]
-        for query, running in self.slot.queries.items():
-            self.slot._hand_over(query, running)
+            self.slot.work(queue.todo.popleft())  # type: ignore[arg-type]
+        for running in queue.queries.values():
+            self.slot.handover.of(running)
         return [message for message, _ in self.line.answers]
 
     def results(self) -> dict[str, Any]:

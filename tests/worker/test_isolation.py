@@ -24,9 +24,9 @@ from eventmill.reading.columns import Flat
 from eventmill.reading.read_errors import _may_pass
 from eventmill.reading.reader import Reader
 from eventmill.worker.slot import isolation
-from eventmill.worker.slot import process as slot
 from eventmill.worker.slot.failures import describe
 from eventmill.worker.slot.isolation import GRAIN, IN_A_ROW, MOST_FAULTS, Fault, Isolation, between, gaps
+from eventmill.worker.slot.tasks import load
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -279,7 +279,7 @@ def test_items_in_front_of_one_that_raises_are_in_the_result(tmp_path: Path, chu
 def test_data_that_cannot_be_read_are_not_blamed_on_an_entry_of_the_run_before(tmp_path: Path) -> None:
     """Else that one would be skipped, and the columns of the run before would be taken for those at hand."""
     packed = pack(kernel_that_fills_first())
-    task = slot.load(m.Setup("q", packed.kind, packed.digest), packed.blob, tmp_path)
+    task = load(m.Setup("q", packed.kind, packed.digest), packed.blob, tmp_path)
     source, broken = mock.Mock(), mock.Mock()
     source.read.return_value = {"x": Flat(np.arange(10))}
     broken.read.side_effect = DatasetError("no")

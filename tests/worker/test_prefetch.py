@@ -377,11 +377,11 @@ def test_what_was_read_ahead_for_a_lease_that_is_gone_is_forgotten(tmp_path: Pat
     bench = Bench(tmp_path, spare=True, on_error="skip", q=kernel())
     slot = bench.slot
     first, gone, last = (lease(n, str(path), 20_000 * n, 20_000 * n + 20_000) for n in range(3))
-    slot.todo.extend([first, gone])
-    slot._process(slot.todo.popleft())  # type: ignore[arg-type]
-    assert slot.prefetch.ordered(("q", 1), 20_000) is not None, "it was read ahead"
+    slot.queue.todo.extend([first, gone])
+    slot.work(slot.queue.todo.popleft())  # type: ignore[arg-type]
+    assert slot.files.prefetch.ordered(("q", 1), 20_000) is not None, "it was read ahead"
     bench.tell(m.Revoke("q", 1))
-    assert not slot.todo
+    assert not slot.queue.todo
     bench.work(last)
     sums = bench.results()["q"]["sums"]
     assert sums[0] == 40_000 and sums[1] == sum(range(20_000)) + sum(range(40_000, 60_000))
@@ -392,7 +392,7 @@ def test_entries_that_are_suspected_are_not_read_before_their_time(tmp_path: Pat
     bench = Bench(tmp_path, spare=True, on_error="skip", q=kernel())
     bench.work(lease(1, str(path), 0, 1000), lease(2, str(path), 1000, 2000, chunk=10))
     assert bench.results()["q"]["sums"][0] == 2000
-    assert bench.slot.prefetch._order is None
+    assert bench.slot.files.prefetch._order is None
 
 
 def test_a_slot_has_no_thread_before_it_reads(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def task_of(plan: Plan) -> Task:
 
 
 class Analysed:
-    """The result of a packet at work, chunk by chunk, as `worker.slot.process` has it.
+    """The result of a packet at work, chunk by chunk, as `worker.slot.packet_run` has it.
 
     Args:
         aside: where the results of chunks are put, if the query has passed over an error before.

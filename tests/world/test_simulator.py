@@ -32,7 +32,7 @@ from eventmill.simulation.profiles import (
 from eventmill.simulation.simulator import simulate
 from eventmill.worker.agent import core, states
 from eventmill.worker.slot import chunks
-from eventmill.worker.slot import process as slot
+from eventmill.worker.slot import packet_run as slot
 from hypothesis import given
 from hypothesis import strategies as st
 

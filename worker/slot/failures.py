@@ -51,6 +51,8 @@ _UNWRITABLE = (
     "the arrays of events, and large ones that an analysis brings along, cannot be changed in place, since other calls may "
     "see them, too; change a copy (x = x.copy())"
 )
+ERRORS = (Exception, SystemExit, KeyboardInterrupt)
+"""What user code may raise, `sys.exit()` included; the slot goes on."""
 _FRAMES = 4
 """Of the user's own that are shown: those nearest to the error. All are in the log."""
 _LONGEST = 20_000

@@ -13,6 +13,8 @@ from ...protocol.messages import Gap
 from ...reading.prefetched_range import PrefetchedRange
 from ...reading.reader import FileLayout
 from ...reading.selection import Selection
+from ...reading.source import Source
+from .query_state import Running
 from .readahead_window import Key
 
 
@@ -31,7 +33,12 @@ Todo = messages.Lease | Compaction
 class Packet:
     """A lease at work: how far it has come, and the chunk in hand.
 
+    Args:
+        running: the query.
+        lease: of this query.
+
     Attributes:
+        source: what its entries come from, once it is open.
         position: entries before it are done.
         stop: where it ends.
         chunk_stop: where the chunk in hand ends, which begins at `position`.
@@ -40,14 +47,17 @@ class Packet:
         fetched: the columns of the chunk in hand, where it has any.
     """
 
-    def __init__(self, lease: messages.Lease, aside: Total | None = None) -> None:
+    source: Source
+
+    def __init__(self, running: Running, lease: messages.Lease) -> None:
+        self.running = running
         self.lease = lease
         self.position = self.chunk_stop = lease.start
         self.stop = lease.stop
         self.revoked = False
         self.chunks = 0
         self.selection: Selection | None = None
-        self.aside = aside
+        self.aside = Total() if running.passes_over else None
         self.gaps: list[Gap] = []
         self.fetched: PrefetchedRange | None = None
         self._biting = False
@@ -60,6 +70,12 @@ class Packet:
     def is_of(self, message: messages.Truncate | messages.Revoke) -> bool:
         """Whether a message is about this lease."""
         return is_of(self.lease, message)
+
+    def truncate(self, stop: int) -> int:
+        """Give up the end, behind the chunk in hand; where it ends now."""
+        self.stop = min(self.stop, max(self.position, stop))
+        self.revoked = self.revoked or self.stop == self.lease.start  # it was still to open its file
+        return self.stop
 
     def begin(self, stop: int) -> None:
         """A chunk of the entries from `position` to `stop` begins."""

@@ -7,23 +7,25 @@ import time
 
 from ...dataset.masks import Mask
 from ...dataset.shared_inputs import SharedInputs
-from ...merge import Total
+from ...merge import Partial, Total
 from ...protocol import messages
 from ...protocol.codec import Buffer
-from ...protocol.messages import Part
-from ...reading.prefetched_range import Touched
+from ...protocol.errors import DatasetError, EventmillError
+from ...protocol.messages import File, Part
+from ...reading.prefetched_range import Names, Touched
 from ...reading.schema_check import SchemaCheck
 from ...reading.source import Source
 from ...reading.storage.credentials import CredentialSet, credential_set_of
 from ...reading.view import Views
 from .chunks import LARGEST_CHUNK, UNMEASURED, ChunkSizes
-from .tasks import Task
+from .tasks import Task, source_without_file
 
 
 class Running:
     """A query in this slot: the user's code, and what has been accumulated for it and not handed over.
 
     Attributes:
+        number: the query's.
         passes_over: it has passed over an error: results of chunks are put aside one by one.
         told: the agent has been told of the first error passed over.
         touched: what a columnar function is expected to read.
@@ -32,11 +34,12 @@ class Running:
 
     def __init__(self, setup: messages.Setup, blob: Buffer, shared_inputs: Buffer = b"") -> None:
         self.setup = setup
+        self.number = setup.query
         self.blob = blob
         self.shared_inputs = shared_inputs
         self.credentials: Buffer = b""
         self.task: Task | None = None
-        self.source: Source | None = None
+        self._source: Source | None = None
         self.began = time.monotonic()
         self.prepared = False
         most = UNMEASURED if setup.kind == "processor" else LARGEST_CHUNK  # of others it is known before the first call
@@ -49,6 +52,38 @@ class Running:
         self.passes_over = False
         self.told = False
         self.touched = Touched()
+
+    def made(self, file: File) -> Source:
+        """What makes the cycles of a dataset, or has its items: one for all packets."""
+        if self._source is None:
+            self._source = source = source_without_file(file, self.shared_inputs)
+            self.chunks = ChunkSizes(source.first_chunk, self.setup.chunk)
+        return self._source
+
+    def add(self, part: Part, partial: Partial, began: float) -> None:
+        """The result of a packet that began then (`time.monotonic()`), to be handed over."""
+        self.total.add(partial)
+        if not self.parts:
+            self.since = began
+        self.parts.append(part)
+
+    def names(self, source: Source) -> Names:
+        """The columns that a chunk reads of this source, as far as they are known."""
+        if self.task is None or self.task.reads_by_itself or source.file is None:
+            return Names()
+        if self.task.branches is not None:
+            return Names(tuple(self.task.branches))
+        return self.touched.names.among(source.file.names)
+
+    def may_skip(self, lease: messages.Lease, error: BaseException) -> bool:
+        """Whether an error in a chunk is skipped here and now: not what concerns the analysis as a whole, as when it does
+        not compile, and not data that others are still to try to read.
+        """
+        if self.setup.on_error != "skip":
+            return False
+        if isinstance(error, DatasetError):
+            return lease.last_try or not (error.transient or lease.other_replicas)
+        return not isinstance(error, EventmillError)
 
     @property
     def credential_set(self) -> CredentialSet | None:

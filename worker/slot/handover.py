@@ -1,0 +1,76 @@
+"""How results leave a slot: totals are handed to the agent when they are due, and all of them when the slot makes room."""
+
+from __future__ import annotations
+
+import time
+from typing import NoReturn
+
+from ...merge import Total
+from ...protocol import messages
+from ...protocol.errors import LocalProtocolError, MergeError
+from ...protocol.messages import File
+from .agent_link import AgentLink
+from .failures import ERRORS, describe
+from .guard import Guard
+from .isolation import MOST_FAULTS
+from .query_state import Running
+from .work_queue import WorkQueue
+
+HAND_OVER = 0.25
+"""Seconds since its beginning after which a finished packet is handed over, while there is more to do."""
+
+
+class Handover:
+    """Hands over what a slot has accumulated.
+
+    Args:
+        queue: whose queries it is of.
+        link: to the agent.
+        guard: of the process; a result may be the user's own object.
+    """
+
+    def __init__(self, queue: WorkQueue, link: AgentLink, guard: Guard) -> None:
+        self._queue = queue
+        self._link = link
+        self._guard = guard
+        self._commits = 0
+
+    def all_due(self) -> None:
+        """Hand over the first packet, what has waited long enough, and everything when there is no lease at hand."""
+        self._queue.listen()
+        now = time.monotonic()
+        waiting = {thing.query for thing in self._queue.todo}
+        for running in self._queue.queries.values():
+            due = not running.handed_over or now - running.since >= HAND_OVER
+            if due or running.number not in waiting or sum(len(part.gaps) for part in running.parts) >= MOST_FAULTS:
+                self.of(running)
+
+    def of(self, running: Running) -> None:
+        """Hand over what has been accumulated for a query; if it cannot travel, all packets that are in it fail."""
+        if not running.parts:
+            return
+        parts, total = running.parts, running.total
+        running.parts, running.total, running.handed_over = [], Total(), True
+        self._commits += 1
+        try:
+            if running.task is not None:
+                running.task.enter()
+            with self._guard:
+                frames = total.partial().to_frames()
+            self._link.send(messages.Commit(self._commits, running.number, parts), frames)
+        except ERRORS as error:
+            failure, pickled = describe(cannot_be_sent(error), File(""), None, None)
+            for part in parts:
+                self._link.send(messages.Failed(running.number, part.lease, failure), pickled)
+
+    def retire(self) -> NoReturn:
+        """Hand over everything, and wait to be ended: a fresh process takes this one's place."""
+        for running in self._queue.queries.values():
+            self.of(running)
+        self._link.send(messages.Bye())
+        self._link.wait_to_be_ended()
+
+
+def cannot_be_sent(error: BaseException) -> BaseException:
+    """What the user is told of an error in sending a result: over the limits of the protocol is her result, not us."""
+    return MergeError(f"the result cannot be sent: {error}") if isinstance(error, LocalProtocolError) else error
