@@ -40,8 +40,8 @@ class Cost:
 class Fleet:
     """Workers that answer a core at once, one packet after the other, at the speed of the time that is told to it."""
 
-    def __init__(self, slots: int, files: int) -> None:
-        self.core = MasterCore("bench", PYTHON)
+    def __init__(self, slots: int, files: int, servers: int = 10) -> None:
+        self.core = MasterCore("bench", PYTHON, journaled=True)
         self.now = 0.0
         self.leases: deque[tuple[bytes, messages.Lease]] = deque()
         self.messages = 0
@@ -51,11 +51,19 @@ class Fleet:
             here = min(SLOTS_A_WORKER, slots - index * SLOTS_A_WORKER)
             hello = messages.Hello("worker", f"w{index}", python=PYTHON, host=f"w{index}.site", slots=here)
             self.tell(f"w{index}".encode(), "worker", hello)
-        listed = [messages.File(f"root://eos{index % 10}.site//{index}.root") for index in range(files)]
+        listed = [messages.File(f"root://eos{index % servers}.site//{index}.root") for index in range(files)]
         self.submission = [b"", msgspec.msgpack.encode(listed)]
 
     def submit(self) -> None:
         self.tell(b"session", "session", messages.Submit(1, "bench", "kernel", "bench"), self.submission)
+
+    def have_behind(self, queries: int) -> None:
+        """So many queries are over."""
+        for _ in range(queries):
+            submission = [b"", msgspec.msgpack.encode([messages.File("file")])]
+            self.tell(b"session", "session", messages.Submit(1, "bench", "kernel", "bench"), submission)
+            self.tell(b"session", "session", messages.Stop(next(reversed(self.core.queries)), keep=False))
+        self.leases.clear()
 
     def tell(self, identity: bytes, role: str, message: Message, frames: Frames | None = None) -> None:
         begin = time.perf_counter()
@@ -85,9 +93,11 @@ class Fleet:
         self.tell(identity, "worker", messages.Commit(number, query, [Part(number, lease.start, stop)]), frames)
 
 
-def cost_of_decisions(slots: int, files: int, packets: int = 20_000) -> Cost:
-    """What one message costs the core, on average over `packets` packets, with this many slots at work."""
-    fleet = Fleet(slots, files)
+def cost_of_decisions(slots: int, files: int, packets: int = 20_000, servers: int = 10, over: int = 0) -> Cost:
+    """What one message costs the core, on average over `packets` packets, with this many slots at work, and so many
+    queries that are over."""
+    fleet = Fleet(slots, files, servers)
+    fleet.have_behind(over)
     fleet.submit()
     for _ in range(2 * slots):
         fleet.packet()

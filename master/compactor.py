@@ -8,6 +8,7 @@ from ..protocol import messages
 from ..protocol.codec import Buffer
 from .broken import Concerning
 from .peers import Worker
+from .queries import Queries
 from .query import MAX_KILLS, Compaction, Query
 
 
@@ -19,7 +20,7 @@ class Compactor:
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
     """
 
-    def __init__(self, queries: dict[str, Query], send: Callable[..., None]) -> None:
+    def __init__(self, queries: Queries, send: Callable[..., None]) -> None:
         self._queries = queries
         self._send = send
 
@@ -29,7 +30,7 @@ class Compactor:
 
     def assign(self, workers: Iterable[Worker], now: float) -> None:
         """Give what nobody compacts to the slots with the fewest leases."""
-        for query in self._queries.values():
+        for query in self._queries.live.values():
             compaction = query.compaction
             if compaction is None or compaction.holder is not None:
                 continue
@@ -59,7 +60,7 @@ class Compactor:
 
     def lost(self, identity: bytes, index: int | None = None) -> None:
         """A worker, or one slot of it, is gone: what it was compacting is for others."""
-        for query in self._queries.values():
+        for query in self._queries.live.values():
             holder = query.compaction.holder if query.compaction is not None else None
             gone = holder is not None and holder[0] == identity and index in (None, holder[1])
             if query.compaction is not None and gone:

@@ -33,6 +33,7 @@ from .layouts import Layouts
 from .learnt import Learnt
 from .lifecycle import Lifecycle
 from .peers import Peer, Slot, Worker, unfit
+from .queries import Queries
 from .query import Query, Share
 from .reports import Reports
 from .saved import Saved
@@ -76,7 +77,7 @@ class MasterCore:
         self.tag = tag
         self.sessions: dict[bytes, Peer] = {}
         self.workers: dict[bytes, Worker] = {}
-        self.queries: dict[str, Query] = {}
+        self.queries = Queries()
         self.errors = 0
         self._learnt = Learnt()
         self._counter = 0
@@ -170,14 +171,14 @@ class MasterCore:
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
         times = [self._next_check, self._next_tidy]
-        if self._dispatcher.credit.idle and any(query.ready and query.leases for query in self.queries.values()):
+        if self._dispatcher.credit.idle and any(query.ready and query.leases for query in self.queries.live.values()):
             times.append(self._dispatcher.next_help)
-        times += [self._lifecycle.deadline(query) for query in self.queries.values() if not query.over]
+        times += map(self._lifecycle.deadline, self.queries.live.values())
         return min(times)
 
     def expire(self, now: float) -> list[Effect]:
         """Do what is due: snapshots, progress, checkpoints, heartbeats, and peers that have been silent for too long."""
-        for query in [query for query in self.queries.values() if not query.over]:
+        for query in list(self.queries.live.values()):
             self._work_for(query, now, self._lifecycle.expire, query, now)
         if now >= self._next_tidy:
             self._next_tidy = inf
@@ -254,7 +255,7 @@ class MasterCore:
     def tidied(self, removed: Iterable[str], written: bool, now: float) -> list[Effect]:
         """The journal has removed queries that were too old or too large, and has written all that waited, or not."""
         for number in removed:
-            self.queries.pop(number, None)
+            self.queries.remove(number)
         self._next_tidy = now + (TIDY_INTERVAL if written else RETRY_INTERVAL)
         return self._done(now)
 
@@ -270,7 +271,8 @@ class MasterCore:
                 `UnicodeDecodeError` say.
         """
         for it in saved:
-            query = self.queries[it.number] = Query.restored(it, now, wall)
+            query = Query.restored(it, now, wall)
+            self.queries.add(query)
             # Workers count on from those that are in a report: two of one name would be taken for one.
             self._counter = max(self._counter, *(_number(name) for name in (it.number, *query.shares)))
             if query.running:
@@ -285,7 +287,7 @@ class MasterCore:
 
     def suspend(self) -> list[Effect]:
         """The master ends: what is merged of queries that are not over is written down."""
-        for query in self.queries.values():
+        for query in self.queries.live.values():
             self._lifecycle.checkpoint(query)
         effects, self._effects = self._effects, []
         return effects
@@ -320,7 +322,7 @@ class MasterCore:
         """
         session = self.sessions.pop(identity, None)
         worker = self.workers.pop(identity, None)
-        for query in self.queries.values():
+        for query in self.queries.live.values():
             query.subscribers.pop(identity, None)
             query.set_up.pop(identity, None)
         if session is not None:
@@ -335,12 +337,12 @@ class MasterCore:
             self._dispatcher.give_back(worker, lease, now)
         for slot in worker.slots:
             self._dispatcher.credit.withdraw(slot)
-            for query in self.queries.values():
+            for query in self.queries.live.values():
                 query.packetizer.forget(slot)
 
     def _suspect(self, worker: Worker, suspected: bool) -> None:
         """A worker is silent, or has been heard of again."""
-        for query in self.queries.values():
+        for query in self.queries.live.values():
             for slot in worker.slots if query.running else ():
                 query.packetizer.suspect(slot, suspected)
 
@@ -356,7 +358,7 @@ class MasterCore:
             self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
             return
         self._counter += 1
-        self.queries[number] = query
+        self.queries.add(query)
         query.asked = (peer.identity, message.request)
         self._forget_old()
         log.info("query %s: %s over %d files for %s", number, message.name, len(query.files), peer.name)
@@ -366,14 +368,14 @@ class MasterCore:
 
     def _submitted_before(self, peer: Peer, message: messages.Submit, now: float) -> bool:
         """Whether a session submits again, since it could not know that its query was taken: then it goes on with that."""
-        for query in self.queries.values() if message.token else ():
-            if query.submit.token == message.token:
-                if query.asked is not None:
-                    query.asked = (peer.identity, message.request)
-                else:
-                    self._lifecycle.watch(query, peer.identity, message.request, now)
-                return True
-        return False
+        query = self.queries.submitted_with(message.token)
+        if query is None:
+            return False
+        if query.asked is not None:
+            query.asked = (peer.identity, message.request)
+        else:
+            self._lifecycle.watch(query, peer.identity, message.request, now)
+        return True
 
     def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
@@ -413,7 +415,7 @@ class MasterCore:
             log.warning("%s asks to remove query %s, which is not over", peer.name, message.query)
             return
         log.info("%s removes query %s", peer.name, query.number)
-        del self.queries[query.number]
+        self.queries.remove(query.number)
         if self._lifecycle.journaled:
             self._do(Remove(query.number))
 
@@ -425,7 +427,8 @@ class MasterCore:
         kept = sum(self.queries[number].kept_bytes for number in over)
         while over and (len(over) > KEPT_RESULTS or kept > KEPT_BYTES):
             number = over.pop(0)
-            kept -= self.queries.pop(number).kept_bytes
+            kept -= self.queries[number].kept_bytes
+            self.queries.remove(number)
 
     def _seen(self, peer: Peer, message: messages.Seen, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)

@@ -18,6 +18,7 @@ from .broken import Concerning
 from .credit import FAR_OPENING, PACKET, Credit
 from .layouts import Layouts
 from .peers import Slot, Worker
+from .queries import Queries
 from .query import Query
 
 HELP_INTERVAL = 0.25
@@ -36,7 +37,7 @@ class Dispatcher:
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
     """
 
-    def __init__(self, queries: dict[str, Query], layouts: Layouts, send: Callable[..., None]) -> None:
+    def __init__(self, queries: Queries, layouts: Layouts, send: Callable[..., None]) -> None:
         self.credit = Credit()
         self.given_back: dict[str, None] = {}
         self.next_help = 0.0
@@ -46,7 +47,7 @@ class Dispatcher:
 
     def feed(self, now: float) -> None:
         """Lease work to slots that have credit, first to those that have nothing at all; then let the idle ones help."""
-        queries = [query for query in self._queries.values() if query.ready]
+        queries = [query for query in self._queries.live.values() if query.ready]
         if not queries:
             return
         if self._lease_all(queries, now) and self.credit.idle:
@@ -158,7 +159,7 @@ class Dispatcher:
         for slot in worker.slots:
             if now > until - LAST_LEASE:
                 self.dismiss(slot)
-            for query in self._queries.values():
+            for query in self._queries.live.values():
                 if query.running:
                     self.make_way(query, slot, until, now)
 

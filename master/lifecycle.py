@@ -40,6 +40,7 @@ from .effects import (
     Take,
 )
 from .peers import Worker
+from .queries import Queries
 from .query import Query
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Lifecycle:
 
     def __init__(
         self,
-        queries: dict[str, Query],
+        queries: Queries,
         workers: dict[bytes, Worker],
         credit: Credit,
         send: Callable[..., None],
@@ -146,9 +147,8 @@ class Lifecycle:
 
     def written(self, query: Query, seconds: float, note: str, now: float) -> None:
         """The journal was written, in so many seconds, or could not be: then `note` says what that means."""
-        running = sum(not other.over for other in self._queries.values())
         query.saving = False
-        query.next_checkpoint = now + max(CHECKPOINT_INTERVAL, CHECKPOINT_PAUSE * seconds * running)
+        query.next_checkpoint = now + max(CHECKPOINT_INTERVAL, CHECKPOINT_PAUSE * seconds * len(self._queries.live))
         query.trouble_saving = note
         query.unsaved = query.unsaved or bool(note)
         self.accept(query, now)
@@ -241,6 +241,7 @@ class Lifecycle:
         """Enter a final state and tell everybody. With a journal, the result is there and not in memory."""
         self._release(query, now)
         query.state, query.ended = state, now
+        self._queries.end(query)
         query.settle()
         self._do(Drop(query.number))
         ended, frames = query.end()

@@ -25,6 +25,7 @@ from .layouts import Layouts
 from .learnt import Learnt
 from .lifecycle import Lifecycle
 from .peers import Worker
+from .queries import Queries
 from .query import MAX_KILLS, Query, Share, public_path
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Reports:
 
     def __init__(
         self,
-        queries: dict[str, Query],
+        queries: Queries,
         learnt: Learnt,
         dispatcher: Dispatcher,
         compactor: Compactor,

@@ -1,0 +1,56 @@
+"""The master's queries, those that go on and those that are over apart: a master keeps results for weeks, and is not to look
+through them with each message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from .query import Query
+
+
+class Queries(Mapping[str, Query]):
+    """All queries by number, in the order of their submission.
+
+    Attributes:
+        live: those that are not over, in the same order.
+    """
+
+    def __init__(self) -> None:
+        self.live: dict[str, Query] = {}
+        self._all: dict[str, Query] = {}
+        self._by_token: dict[str, Query] = {}
+
+    def __getitem__(self, number: str) -> Query:
+        return self._all[number]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def submitted_with(self, token: str) -> Query | None:
+        """The query that was submitted with a token of its session's, if there is one."""
+        return self._by_token.get(token)
+
+    def add(self, query: Query) -> None:
+        """A query was submitted, or is there again."""
+        self._all[query.number] = query
+        if not query.over:
+            self.live[query.number] = query
+        if query.submit.token:
+            self._by_token[query.submit.token] = query
+
+    def end(self, query: Query) -> None:
+        """A query is over."""
+        self.live.pop(query.number, None)
+
+    def remove(self, number: str) -> None:
+        """Forget a query, if there is one of this number."""
+        query = self._all.pop(number, None)
+        self.live.pop(number, None)
+        if query is not None:
+            self._by_token.pop(query.submit.token, None)
