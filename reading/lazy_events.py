@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -23,7 +24,9 @@ from awkward._nplikes.numpy import Numpy
 from awkward._nplikes.shape import unknown_length
 from awkward._nplikes.virtual import VirtualNDArray
 
+from ..protocol.errors import DatasetError
 from .columns import Column, Flat, Jagged, offsets_of
+from .read_errors import read_errors
 
 Load = Callable[[], Any]
 
@@ -140,6 +143,7 @@ class LazyEvents:
         counters: the columns with the lengths of those that have lists and a counter.
         fields: what the names of the events' fields stand for; columns by their own names and `nested` ones by default.
         computed: columns that are not read but made of others.
+        path: the file's, for errors.
 
     Example:
         >>> lazy = LazyEvents(reader.forms(), reader.counters)                                    # doctest: +SKIP
@@ -152,8 +156,10 @@ class LazyEvents:
         counters: Mapping[str, str],
         fields: Mapping[str, Field] | None = None,
         computed: Mapping[str, Computed] | None = None,
+        path: str = "",
     ) -> None:
         self.computed = computed or {}
+        self.path = path
         self.forms = {name: form if _is_simple(form) else _keyed(form, name) for name, form in forms.items()}
         self.counters = {name: counter for name, counter in counters.items() if _is_simple(forms[name])}
         names = list(self.forms)
@@ -175,7 +181,8 @@ class LazyEvents:
         def make(index: int) -> Any:
             field = chosen[index]
             if isinstance(field, str):
-                return self._values(chunk, field) if counter else self._column(chunk, field)
+                with self.reading(field):
+                    return self._values(chunk, field) if counter else self._column(chunk, field)
             if field.counter and not counter:
                 index_, _ = chunk.lists(field.counter, field.counter)
                 return ak.contents.ListOffsetArray(index_, self._records(chunk, field.fields, field.counter))
@@ -204,6 +211,14 @@ class LazyEvents:
         _, number = chunk.lists(name, self.counters.get(name, ""))
         values = _virtual((unknown_length,), form.content.primitive, chunk.values(name), number)
         return ak.contents.NumpyArray(values, parameters=form.content.parameters)
+
+    def reading(self, name: str) -> AbstractContextManager[None]:
+        """What goes wrong meanwhile is a column's that cannot be read: what awkward and uproot raise is not raised by the
+        user's code, in whose call this is. But what makes a computed column is the user's.
+        """
+        return (
+            nullcontext() if name in self.computed else read_errors(self.path, f"cannot be read in its branch {name}")
+        )
 
     def _form(self, name: str) -> Any:
         if name not in self.computed:
@@ -303,15 +318,20 @@ class AtWork:
 
         def load() -> Any:
             if name not in self._buffers:
-                if name in self._lazy.computed:
-                    array = ak.Array(layout_of(self._computed(name)))
-                else:
-                    array = self._source.array(name, self._start, self._stop)
-                _, _, buffers = ak.to_buffers(array, form_key=_keys(name), buffer_key="{form_key}-{attribute}")
-                self._buffers[name] = buffers
-            return _unwritable(np.asarray(self._buffers[name][key]).astype(dtype, copy=False))
+                self._buffers[name] = self._read_buffers(name)
+            with self._lazy.reading(name):
+                return _unwritable(np.asarray(self._buffers[name][key]).astype(dtype, copy=False))
 
         return load
+
+    def _read_buffers(self, name: str) -> dict[str, Any]:
+        with self._lazy.reading(name):
+            if name in self._lazy.computed:
+                array = ak.Array(layout_of(self._computed(name)))
+            else:
+                array = _all_regular(self._source.array(name, self._start, self._stop))
+            _, _, buffers = ak.to_buffers(array, form_key=_keys(name), buffer_key="{form_key}-{attribute}")
+            return dict(buffers)
 
     def _column(self, name: str) -> tuple[Any, Any]:
         """A column's numbers and, where they are in lists, offsets from 0."""
@@ -319,14 +339,18 @@ class AtWork:
             if name in self._lazy.computed:
                 column = self._computed(name)
             else:
-                column = self._source.read([name], self._start, self._stop)[name]
+                with self._lazy.reading(name):
+                    column = self._source.read([name], self._start, self._stop)[name]
             if isinstance(column, Flat):
                 self._columns[name] = column.values, None
             elif isinstance(column, Jagged) and isinstance(column.content, Flat):
                 low, high = column.offsets[0], column.offsets[-1]
                 self._columns[name] = column.content.values[low:high], column.offsets - low
             else:
-                raise TypeError(f"branch {name} came as {type(column).__name__}, not as numbers or lists of numbers")
+                raise DatasetError(
+                    f"{self._lazy.path} cannot be read in its branch {name}: it came as {type(column).__name__}, not as "
+                    "numbers or lists of numbers"
+                )
         return self._columns[name]
 
     def _computed(self, name: str) -> Column:
@@ -339,13 +363,6 @@ def _unwritable(array: Any) -> Any:
     shown = array.view()
     shown.flags.writeable = False
     return shown
-
-
-def raised(error: BaseException) -> BaseException:
-    """What was raised when a column was asked for: awkward makes an `AttributeError` of all that `events.x` raises."""
-    while isinstance(error, AttributeError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def layout_of(column: Column) -> Any:
@@ -371,8 +388,15 @@ def _is_number(form: Any) -> bool:
 
 def _keyed(form: Any, name: str) -> Any:
     """The form with keys that tell its nodes from those of other columns."""
-    keyed, _, _ = ak.to_buffers(form.length_zero_array(), form_key=_keys(name))
+    keyed, _, _ = ak.to_buffers(_all_regular(form.length_zero_array()), form_key=_keys(name))
     return keyed
+
+
+def _all_regular(array: ak.Array) -> ak.Array:
+    """The array with every dimension of fixed size a node of its own: awkward cannot give numbers of more than one a shape
+    whose number is not known before they are read.
+    """
+    return ak.transform(lambda _, **__: None, array, numpy_to_regular=True)
 
 
 def _keys(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a field is called that an analysis asks for by a name that is not there."""
+"""What to say where an analysis asks the events for what they do not have: a field of that name, a list of records."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import awkward as ak
 
 from ..analysis.expressions import nearest
 from ..protocol.errors import DatasetError
+from .lazy_events import group_of
 from .source import Source
 
 _NO_FIELD = re.compile(r"no field (?:named )?'([^']+)'")
 """How awkward says so."""
 _MOST_NAMED = 12
 """Fields that are named all; of more, those that are most like it."""
+_MOST_SHOWN = 3
 
 
 def missing_field(error: Exception, events: ak.Array) -> Exception | None:
@@ -34,6 +36,30 @@ def missing_field(error: Exception, events: ak.Array) -> Exception | None:
         told.missing_column = name
     found: Exception = told
     return found
+
+
+def note_of_group(error: Exception, events: ak.Array) -> str:
+    """What to say of an error of awkward's where an analysis takes the columns of a name for a list of records, as
+    `events.Muon` of NanoAOD is, and they have no counter that would tell; empty for all others.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if not frames or not str(frames[-1].f_globals.get("__name__")).startswith("awkward"):
+        return ""
+    groups = {group_of(name) for name in events.fields} - {""}
+    for frame in frames:
+        for array in (frame.f_locals.get("self"), frame.f_locals.get("array")):
+            if not isinstance(array, ak.Array) or not array.layout.is_record or array.fields == events.fields:
+                continue
+            for name in groups.intersection(events.fields):
+                if events[name].layout.is_record and events[name].fields == array.fields:
+                    shown = [f"{name}.{field}" for field in array.fields[:_MOST_SHOWN]]
+                    return (
+                        f"events.{name} is one record an event, whose fields are columns ({', '.join(shown)}...), and not a "
+                        "list of records: no counter of the file says that its lists belong together. Use its columns: "
+                        f"events.{name}.x[events.{name}.y > 20], ak.num(events.{name}.x), or make records of lists that "
+                        "belong together with ak.zip"
+                    )
+    return ""
 
 
 def check_readable(source: Source, error: Exception, entry: int) -> None:

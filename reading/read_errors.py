@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import struct
 import sys
+import traceback
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import cramjam
 from uproot.deserialization import DeserializationError
 from uproot.interpretation.identify import UnknownInterpretation
 from uproot.interpretation.objects import CannotBeAwkward
 
-from ..protocol.errors import DatasetError
+from ..protocol.errors import DatasetError, EventmillError
 from .storage.xrootd import ServerError
 
 _READING_ERRORS = (
@@ -62,6 +64,37 @@ def read_errors(path: str, what: str) -> Iterator[None]:
         raise DatasetError(f"{path} {what}: uproot does not know a type in it ({reason})") from error
     except (*_READING_ERRORS, *_http_errors()) as error:
         raise DatasetError(f"{path} {what}: {_brief(error)}", transient=_may_pass(path, error)) from error
+
+
+@contextmanager
+def read_errors_within(module: str, path: str, what: str) -> Iterator[None]:
+    """As `read_errors`, but only of what a module of that name, or one in it, raises or lets pass: a library's that reads
+    the file while the user's code runs. What the user's code raises stays as it is.
+    """
+    try:
+        yield
+    except EventmillError:
+        raise
+    except Exception as error:
+        cause = raised(error)
+        if not any(_is_in(frame, module) for frame, _ in traceback.walk_tb(cause.__traceback__)):
+            raise
+        try:
+            with read_errors(path, what):
+                raise cause
+        except DatasetError as told:
+            raise told.with_traceback(cause.__traceback__) from cause
+
+
+def raised(error: BaseException) -> BaseException:
+    """What was raised when a column was asked for: awkward makes an `AttributeError` of all that `events.x` raises."""
+    while isinstance(error, AttributeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _is_in(frame: FrameType, module: str) -> bool:
+    return f"{frame.f_globals.get('__name__')}.".startswith(f"{module}.")
 
 
 def _may_pass(path: str, error: BaseException) -> bool:

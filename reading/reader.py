@@ -394,9 +394,10 @@ class Reader:
             for name in branches:
                 if name not in columns:
                     array = self.array(name, start, stop)
-                    columns[name] = column_of(
-                        array.layout, f"branch {name} of {self.path}, of type {array.type.content},"
-                    )
+                    with read_errors(self.path, f"cannot be read in its branch {name}"):
+                        columns[name] = column_of(
+                            array.layout, f"branch {name} of {self.path}, of type {array.type.content},"
+                        )
             yield columns
         self.touched.update(branches)
 
@@ -452,7 +453,7 @@ class Reader:
         with read_errors(self.path, "cannot be read"):
             plain = {name: self.baskets.branch(name) for name in self.names}
             counters = {name: branch.counter for name, branch in plain.items() if branch is not None and branch.counter}
-            return LazyEvents(self.forms(), counters)
+            return LazyEvents(self.forms(), counters, path=self.path)
 
     def forms(self) -> dict[str, Any]:
         """The awkward forms of all branches that have data of their own and that awkward arrays can hold, by name."""

@@ -23,8 +23,9 @@ from ..packetizer.listed_entries import Entries
 from ..protocol.errors import AnalysisError, DatasetError
 from ..protocol.messages import File
 from .columns import Column, Flat, Jagged, offsets_of
-from .lazy_events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed, raised
+from .lazy_events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed
 from .lazy_property import lazy_property
+from .read_errors import raised
 from .reader import FileLayout, Place, Reader, ReaderCache, column_of
 from .storage.credentials import CredentialSet
 from .storage.local import Range
@@ -240,7 +241,7 @@ class View:
                 if self._place(name) == (reader, name):
                     fields.setdefault(name, f"{friend}.{name}")
         fields |= {name: name for name in self.aliases}
-        return LazyEvents(forms, counters, fields, self.aliases)
+        return LazyEvents(forms, counters, fields, self.aliases, self.path)
 
     # --- names --------------------------------------------------------------------------------------------------------
 

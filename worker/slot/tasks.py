@@ -23,8 +23,8 @@ from ...protocol.codec import Buffer
 from ...protocol.errors import AnalysisError, EventmillError
 from ...protocol.messages import File, Setup
 from ...reading.cached_range import CachedRange
-from ...reading.lazy_events import raised
-from ...reading.missing_fields import check_readable, missing_field
+from ...reading.missing_fields import check_readable, missing_field, note_of_group
+from ...reading.read_errors import raised, read_errors_within
 from ...reading.reader import Reader
 from ...reading.source import Source
 from ..kernels.compile import CompiledKernel
@@ -218,6 +218,10 @@ class ColumnarTask(Task):
             if isinstance(events, ak.Array) and (missing := missing_field(error, events)) is not None:
                 raise missing.with_traceback(error.__traceback__) from None
             raise
+        except (IndexError, TypeError, ValueError) as error:
+            if isinstance(events, ak.Array) and (note := note_of_group(error, events)):
+                error.add_note(note)
+            raise
         self._outliving.check(value)
         partial = detached(encode(value, entries))
         del value
@@ -260,6 +264,10 @@ class ItemTask(ColumnarTask):
         self.total.add(total.partial())
 
 
+_COFFEAS_READING = "coffea.nanoevents.mapping"
+"""What reads the columns of NanoEvents when they are touched."""
+
+
 class ProcessorTask(ColumnarTask):
     """A coffea processor: its `process` over NanoEvents, as coffea's own executors call it."""
 
@@ -274,8 +282,10 @@ class ProcessorTask(ColumnarTask):
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         processor = self._fresh(first_of(source, start, stop))
-        events, read = self._events(processor, source, file, start, stop)
-        self.total.add(self._result(processor.process, events, file, len(events)))
+        path = "" if source.file is None else source.file.path
+        with read_errors_within(_COFFEAS_READING, path, "cannot be read"):
+            events, read = self._events(processor, source, file, start, stop)
+            self.total.add(self._result(processor.process, events, file, len(events)))
         self.size = sum(read.values())
 
     def _events(
