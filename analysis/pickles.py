@@ -27,7 +27,6 @@ from .ownership import is_users
 
 _registering = threading.Lock()
 
-
 Shared = Mapping[int, tuple[str, str]]
 """Module and name of things that several others may refer to, by their identity."""
 
@@ -109,6 +108,28 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
             return defined, name
         reduction = _from_functools(thing)
         return super().reducer_override(thing) if reduction is None else reduction
+
+
+def _try_out() -> None:
+    """Raise `ImportError` unless cloudpickle, which has no public way to it, gives code objects as is taken for granted."""
+    code = compile("def area(r): return 3 * r**2", "area.py", "exec")
+    try:
+        make, arguments, *_ = _Pickler(io.BytesIO(), ()).dispatch_table[CodeType](code)
+        again = code_of_file(make, arguments, code.co_filename)
+    except Exception as error:
+        raise _unknown_cloudpickle(repr(error)) from error
+    if again != code or again.co_filename != code.co_filename:
+        raise _unknown_cloudpickle("it comes back as another one")
+
+
+def _unknown_cloudpickle(why: str) -> ImportError:
+    return ImportError(
+        f"cloudpickle {cloudpickle.__version__} takes code objects apart in a way that eventmill does not know ({why}): "
+        "install another one, 3.1 is known to work"
+    )
+
+
+_try_out()
 
 
 class _SharingPickler(_Pickler):

@@ -1,10 +1,10 @@
 """Events as an awkward array of records whose columns are read when a columnar function touches them.
 
-Built on awkward's virtual arrays. A NanoAOD file has 1,600 branches, and an array is made for every chunk: so what does
-not depend on the chunk is prepared once a file, and of a chunk a column's arrays are made when somebody asks for the
-column, read when somebody looks at its values. Columns of numbers and of lists of numbers, nearly all, are put together
-from their parts, which takes some microseconds each (`ak.from_buffers` takes a hundred). Lists with the same counter
-share their offsets, so that `ak.num(events.Muon_pt)` reads `nMuon` and no more.
+Built on awkward's virtual arrays (`virtual_arrays`). A NanoAOD file has 1,600 branches, and an array is made for every
+chunk: so what does not depend on the chunk is prepared once a file, and of a chunk a column's arrays are made when somebody
+asks for the column, read when somebody looks at its values. Columns of numbers and of lists of numbers, nearly all, are
+put together from their parts, which takes some microseconds each (`ak.from_buffers` takes a hundred). Lists with the same
+counter share their offsets, so that `ak.num(events.Muon_pt)` reads `nMuon` and no more.
 
 Names that say so are nested: next to `events.Muon_pt` there is `events.Muon.pt` (see `nested`).
 """
@@ -12,23 +12,18 @@ Names that say so are nested: next to `events.Muon_pt` there is `events.Muon.pt`
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import awkward as ak
 import numpy as np
-from awkward._backends.numpy import NumpyBackend
-from awkward._nplikes.numpy import Numpy
-from awkward._nplikes.shape import unknown_length
-from awkward._nplikes.virtual import VirtualNDArray
 
 from ..protocol.errors import DatasetError
 from .columns import Column, Flat, Jagged, offsets_of
 from .read_errors import read_errors
-
-Load = Callable[[], Any]
+from .virtual_arrays import UNKNOWN_LENGTH, LazyRecords, Load, virtual
 
 
 class Columns(Protocol):
@@ -189,9 +184,9 @@ class LazyEvents:
             return self._records(chunk, field.fields, counter)
 
         if not counter:
-            return _Records(make, list(fields), chunk.length)
+            return LazyRecords(make, list(fields), chunk.length)
         _, number = chunk.lists(counter, counter)
-        return _Records(make, list(fields), unknown_length, number)
+        return LazyRecords(make, list(fields), UNKNOWN_LENGTH, number)
 
     def _column(self, chunk: AtWork, name: str) -> Any:
         """A column, one thing an event."""
@@ -200,7 +195,7 @@ class LazyEvents:
             buffers = {key: chunk.buffer(name, key, dtype) for key, dtype in form.expected_from_buffers().items()}
             return ak.from_buffers(form, chunk.length, buffers, buffer_key="{form_key}-{attribute}", highlevel=False)
         if form.is_numpy:
-            values = _virtual((chunk.length, *form.inner_shape), form.primitive, chunk.values(name))
+            values = virtual((chunk.length, *form.inner_shape), form.primitive, chunk.values(name))
             return ak.contents.NumpyArray(values, parameters=form.parameters)
         index, _ = chunk.lists(name, self.counters.get(name, ""))
         return ak.contents.ListOffsetArray(index, self._values(chunk, name), parameters=form.parameters)
@@ -209,7 +204,7 @@ class LazyEvents:
         """The values of all lists of a column, one behind the other."""
         form = self._form(name)
         _, number = chunk.lists(name, self.counters.get(name, ""))
-        values = _virtual((unknown_length,), form.content.primitive, chunk.values(name), number)
+        values = virtual((UNKNOWN_LENGTH,), form.content.primitive, chunk.values(name), number)
         return ak.contents.NumpyArray(values, parameters=form.content.parameters)
 
     def reading(self, name: str) -> AbstractContextManager[None]:
@@ -225,58 +220,6 @@ class LazyEvents:
             return self.forms[name]
         form = self.computed[name].form
         return form if _is_simple(form) else _keyed(form, name)
-
-
-class _Records(ak.contents.RecordArray):  # type: ignore[misc]
-    """Records whose contents are made when they are asked for, and then kept: of 1,600, most never are.
-
-    Selecting events with a mask keeps it so, since awkward puts off what that does to the contents; so does a range of
-    events, here. Other copies that awkward makes have all contents.
-
-    Args:
-        make: makes a content, by its number.
-        fields: their names.
-        length: number of records; `unknown_length` where `length_of` is to tell.
-    """
-
-    def __init__(
-        self, make: Callable[[int], Any], fields: list[str], length: Any, length_of: Load | None = None
-    ) -> None:
-        self._contents = _Contents(make, len(fields))
-        self._fields = fields
-        self._length = length
-        self._length_generator = None if length_of is None else lambda: length_of()[0]
-        self._init(None, NumpyBackend.instance())
-
-    @property
-    def length(self) -> Any:
-        if self._length is unknown_length and self._length_generator is not None:
-            self._length = self._length_generator()
-        return self._length
-
-    def _getitem_range(self, start: Any, stop: Any) -> Any:
-        start, stop, _, length = self._backend.nplike.derive_slice_for_length(slice(start, stop), self.length)
-        if length == self.length:
-            return self
-        return _Records(lambda index: self._contents[index]._getitem_range(start, stop), self._fields, length)
-
-
-class _Contents(Sequence[Any]):
-    """A list whose items are made when they are asked for."""
-
-    def __init__(self, make: Callable[[int], Any], number: int) -> None:
-        self._make = make
-        self._made: list[Any] = [None] * number
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if self._made[index] is None:
-            self._made[index] = self._make(index)
-        return self._made[index]
 
 
 class AtWork:
@@ -305,7 +248,7 @@ class AtWork:
         Both load the counter branch if there is one, and then serve all columns with the same counter.
         """
         load = functools.partial(self._lists, name, counter)
-        return ak.index.Index64(_virtual((self.length + 1,), "int64", load)), lambda: (int(load()[-1]),)
+        return ak.index.Index64(virtual((self.length + 1,), "int64", load)), lambda: (int(load()[-1]),)
 
     def _lists(self, name: str, counter: str) -> Any:
         key = counter or name
@@ -402,8 +345,3 @@ def _all_regular(array: ak.Array) -> ak.Array:
 def _keys(name: str) -> str:
     """The form key of each node of a column that goes through buffers."""
     return name + "/{id}"
-
-
-def _virtual(shape: Sequence[Any], dtype: str, load: Load, shape_of: Load | None = None) -> Any:
-    """An array that `load` makes when somebody looks at it."""
-    return VirtualNDArray(Numpy.instance(), tuple(shape), np.dtype(dtype), load, shape_of)

@@ -124,9 +124,11 @@ class Fleet:
         found = []
         for log in sorted(self.folder.glob("*.log")):
             lines = log.read_text(errors="replace").splitlines()
-            for before, line in zip(["", *lines], lines, strict=False):
+            for number, line in enumerate(lines):
+                before = lines[number - 1][-200:] if number else ""
                 if wrong.search(line) and "an error in " not in before:
-                    found.append(f"{log.name}: {before[-200:]} {line}")
+                    said = "\n    ".join([before, *lines[number : number + 40]])
+                    found.append(f"{log.name}:\n    {said}")
         return found
 
     def _run(self, arguments: Sequence[str], log: Path) -> Command:

@@ -26,11 +26,10 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-from numba.core import serialize
-from numba.core.compiler import CompileResult
 from numba.core.registry import cpu_target
 
 from ..cache_eviction import tidy, use
+from .numba_internals import packed, unpacked
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +40,6 @@ _OURS = re.compile(r"[0-9a-f]{40}\.(code|lock)|\.[0-9a-f]{40}\.code\.[0-9a-f]{8}
 """Names of what is made here: code, locks, and code that was not written to its end."""
 _CONFIGURED = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML", "DEBUGINFO_DEFAULT", "FULL_TRACEBACKS")
 """Of numba's configuration, what the environment may set and what goes into machine code."""
-_rebuild: Any = CompileResult._rebuild  # what numba's own cache keeps of a function, and how it comes back
-_dumps: Any = serialize.dumps
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -112,7 +109,7 @@ class CompiledCode:
             log.warning("%s is damaged: what is in it is compiled again", path)
             return None
         context.refresh()
-        result = _rebuild(context, *pickle.loads(memoryview(content)[_DIGEST:]))
+        result = unpacked(context, pickle.loads(memoryview(content)[_DIGEST:]))
         context.insert_user_function(result.entry_point, result.fndesc, [result.library])
         function.add_overload(result)
         use(path)
@@ -122,7 +119,7 @@ class CompiledCode:
         if result.library.has_dynamic_globals:
             log.warning("%s uses a large global array, with which it cannot be kept: every slot compiles it", path.name)
             return
-        content = _dumps(result._reduce())
+        content = packed(result)
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             part.write_bytes(hashlib.sha256(content).digest() + content)

@@ -15,11 +15,9 @@ import dis
 import functools
 import hashlib
 import inspect
-import itertools
 import linecache
 import logging
 import re
-import secrets
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -27,10 +25,8 @@ from pathlib import Path
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba import njit, types
-from numba.core.bytecode import FunctionIdentity
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
 from numba.core.registry import cpu_target
 from numba.np.numpy_support import from_dtype
@@ -51,6 +47,7 @@ from . import histogram_fill, inputs, jagged_access, random_streams
 from .code_cache import CompiledCode
 from .draws import ALL, FEW, GENERATORS, Draws
 from .inputs import BLOCK, WIDE, Readable, arguments, in_python, reading, structure
+from .numba_internals import number_functions_apart
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +240,7 @@ class CompiledKernel:
         # Numba looks for the module of this name when it reads the function back.
         names |= {"function": self._own.function, "__name__": __name__}
         exec(compile(source, place, "exec"), names)  # noqa: S102  (written above, by this class)
-        _number_apart()
+        number_functions_apart()
         loop: Any = njit(nogil=True, **_FROM_PYTHON)(names["loop"])
         key = hashlib.sha256("\n".join([_own_sources(), self._own.content, source, str(argument_types)]).encode())
         try:
@@ -500,17 +497,6 @@ def _own_sources() -> str:
     modules = (drawing, histogram_fill, inputs, random_streams, jagged_access)
     files = (__file__, *map(inspect.getfile, modules))
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
-
-
-def _number_apart() -> None:
-    """Have the functions that are compiled next numbered as in no other process.
-
-    Numba numbers functions from 1 in each process, and code that is loaded is linked by name, types and number: the
-    `helper` of one kernel would run in the place of that of another one, had each been number 7 where it was compiled.
-    """
-    if not hasattr(FunctionIdentity, "_unique_ids"):
-        raise ImportError(f"numba {numba.__version__} numbers functions in a way that eventmill does not know")
-    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
 
 
 # --- numba's messages ---------------------------------------------------------------------------------------

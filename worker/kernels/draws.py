@@ -19,7 +19,8 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from ..slot.seeding import TWISTER, Seed, numbas_states
+from ..slot.seeding import Seed
+from .numba_internals import TWISTER, generator_states
 
 FEW, ALL = 32, TWISTER // 2
 """How many words of 64 bits are filled for each entry."""
@@ -63,7 +64,7 @@ class Draws:
             *seed.words(b"and of random").view(np.uint64)[:2],
         ]
         told = np.array([self.words, first, *keys, *self.which], np.uint64)
-        self.arguments = (told, *numbas_states(), np.zeros(0, np.int64) if numbers is None else numbers)
+        self.arguments = (told, *generator_states(), np.zeros(0, np.int64) if numbers is None else numbers)
         if numbers is None or len(numbers):
             begun(*self.arguments, 0)
 

@@ -7,8 +7,6 @@ in kernels those that draw, for each entry (`worker.kernels.draws`).
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import hashlib
 import pickle
 import random
@@ -21,11 +19,10 @@ from numpy.random import Generator, RandomState
 from numpy.typing import NDArray
 
 from ...protocol.messages import File
+from ..kernels.numba_internals import TWISTER, generator_states
 
 _WORDS = 8
 """Of 32 bits, from which a generator is seeded."""
-TWISTER = 624
-"""Words of a Mersenne twister. Numba keeps an index before them, and half a pair of normal numbers behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ def reseed(seed: Seed) -> None:
     np.random.seed(words)
     random.seed(_whole(seed.words(b"random")))
     twisters = np.frombuffer(hashlib.shake_128(words.tobytes()).digest(2 * 4 * TWISTER), np.uint32)
-    for state, twister in zip(numbas_states(), (twisters[:TWISTER], twisters[TWISTER:]), strict=True):
+    for state, twister in zip(generator_states(), (twisters[:TWISTER], twisters[TWISTER:]), strict=True):
         state[0], state[1 : 1 + TWISTER], state[1 + TWISTER :] = TWISTER, twister, 0
         state[-1] = 1
     torch = sys.modules.get("torch")
@@ -120,24 +117,3 @@ def reseeded(generator: Generator | RandomState | random.Random) -> Reseeded:
 
 def _whole(words: NDArray[np.uint32]) -> int:
     return int.from_bytes(words.tobytes(), sys.byteorder)
-
-
-def numbas_states() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """The states of numpy's and of Python's generator in compiled code: index, twister, half a pair, whether they are set.
-
-    Each thread has its own.
-    """
-    helpers = _helpers()
-    return _state_at(helpers.rnd_get_np_state_ptr()), _state_at(helpers.rnd_get_py_state_ptr())
-
-
-@functools.cache  # user code may empty sys.modules
-def _helpers() -> Any:
-    import numba._helperlib
-
-    return numba._helperlib
-
-
-@functools.lru_cache(maxsize=16)
-def _state_at(address: int) -> NDArray[np.uint32]:
-    return np.ctypeslib.as_array((ctypes.c_uint32 * (TWISTER + 5)).from_address(address))

@@ -1,0 +1,124 @@
+"""awkward's virtual arrays, of which it makes public only what it reads itself: arrays and records that load when looked at.
+
+All that we use of awkward's internals is here, and is tried out when this is imported: an awkward that has changed them is
+named at once, not by an odd error in somebody's analysis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import awkward as ak
+import numpy as np
+
+Load = Callable[[], Any]
+_KNOWN = "2.14"
+
+
+def _unknown_awkward(why: object) -> ImportError:
+    return ImportError(
+        f"awkward {ak.__version__} makes arrays that load when they are looked at in a way that eventmill does not know "
+        f"({why}): install another one, {_KNOWN} is known to work"
+    )
+
+
+try:
+    from awkward._backends.numpy import NumpyBackend
+    from awkward._nplikes.numpy import Numpy
+    from awkward._nplikes.shape import unknown_length
+    from awkward._nplikes.virtual import VirtualNDArray
+except ImportError as error:
+    raise _unknown_awkward(error) from error
+UNKNOWN_LENGTH = unknown_length
+
+
+def virtual(shape: Sequence[Any], dtype: str, load: Load, shape_of: Load | None = None) -> Any:
+    """An array that `load` makes when somebody looks at it.
+
+    Args:
+        shape: of the array; an `UNKNOWN_LENGTH` in it is what `shape_of` tells when somebody asks.
+        dtype: of what `load` returns.
+    """
+    return VirtualNDArray(Numpy.instance(), tuple(shape), np.dtype(dtype), load, shape_of)
+
+
+class LazyRecords(ak.contents.RecordArray):  # type: ignore[misc]
+    """Records whose contents are made when they are asked for, and then kept: of 1,600, most never are.
+
+    Selecting events with a mask keeps it so, since awkward puts off what that does to the contents; so does a range of
+    events, here. Other copies that awkward makes have all contents.
+
+    Args:
+        make: makes a content, by its number.
+        fields: their names.
+        length: number of records; `UNKNOWN_LENGTH` where `length_of` is to tell.
+    """
+
+    def __init__(
+        self, make: Callable[[int], Any], fields: list[str], length: Any, length_of: Load | None = None
+    ) -> None:
+        self._contents = _Contents(make, len(fields))
+        self._fields = fields
+        self._length = length
+        self._length_generator = None if length_of is None else lambda: length_of()[0]
+        self._init(None, NumpyBackend.instance())
+
+    @property
+    def length(self) -> Any:
+        if self._length is UNKNOWN_LENGTH and self._length_generator is not None:
+            self._length = self._length_generator()
+        return self._length
+
+    def _getitem_range(self, start: Any, stop: Any) -> Any:
+        start, stop, _, length = self._backend.nplike.derive_slice_for_length(slice(start, stop), self.length)
+        if length == self.length:
+            return self
+        return LazyRecords(lambda index: self._contents[index]._getitem_range(start, stop), self._fields, length)
+
+
+class _Contents(Sequence[Any]):
+    """A list whose items are made when they are asked for."""
+
+    def __init__(self, make: Callable[[int], Any], number: int) -> None:
+        self._make = make
+        self._made: list[Any] = [None] * number
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if self._made[index] is None:
+            self._made[index] = self._make(index)
+        return self._made[index]
+
+
+def _try_out() -> None:
+    """Raise `ImportError` unless lists of records load what is looked at, when it is, and nothing else."""
+    loaded: list[str] = []
+
+    def load(name: str, values: Sequence[float]) -> Load:
+        def now() -> Any:
+            loaded.append(name)
+            return np.asarray(values)
+
+        return now
+
+    def content(number: int) -> Any:
+        values = load("xy"[number], [1.0 + number, 2.0, 3.0])
+        return ak.contents.NumpyArray(virtual((UNKNOWN_LENGTH,), "float64", values, lambda: (3,)))
+
+    try:
+        offsets = ak.index.Index64(virtual((3,), "int64", load("offsets", [0, 2, 3])))
+        records = LazyRecords(content, ["x", "y"], UNKNOWN_LENGTH, lambda: (3,))
+        events = ak.Array(ak.contents.ListOffsetArray(offsets, records))
+        steps = [list(loaded), ak.num(events).to_list(), list(loaded), events[1:].y.to_list(), list(loaded)]
+    except Exception as error:
+        raise _unknown_awkward(repr(error)) from error
+    if steps != [[], [2, 1], ["offsets"], [[3.0]], ["offsets", "y"]]:
+        raise _unknown_awkward(steps)
+
+
+_try_out()
