@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := protocol system analysis packetizer merge dataset reading display master worker launch session simulation cli
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py")
 
-.PHONY: demo test test-all test-newest test-oldest constraints lint types layers pytest bench clean xrootd samples
+.PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest bench clean xrootd samples
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
@@ -29,6 +29,15 @@ test-all:
 # The same with the newest releases of everything: whether one of them breaks what users install.
 test-newest:
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
+
+# The same on another Python, as in `make test-3.13`, in an environment of its own. `make test-pythons` tries those that should do.
+PYTHONS := 3.11 3.12 3.13 3.14
+find-python = $(firstword $(foreach path,$(shell command -v python$1) $(wildcard $(HOME)/.pyenv/versions/$1.*/bin/python),\
+  $(if $(shell $(path) -c 'print(1)' 2>/dev/null),$(path))))
+test-3.%:
+	$(if $(call find-python,3.$*),$(MAKE) test VENV=.venv-3.$* PYTHON=$(call find-python,3.$*),\
+	  @echo "WARNING: no Python 3.$* on this machine; its tests are skipped" >&2)
+test-pythons: $(addprefix test-,$(PYTHONS))
 
 # What depends most on others, with the oldest releases of them that pyproject.toml allows.
 OLDEST := .venv-oldest/bin/python
@@ -56,6 +65,7 @@ constraints: build/wheel
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 types:
 	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p eventmill
@@ -114,4 +124,4 @@ $(VENV)/pip:
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-newest build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,7 +34,7 @@ import numpy as np
 
 from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError
-from ..protocol.version import __version__
+from ..protocol.version import RELEASE
 from .binning import Binning, is_histogram
 from .edits import warn_of_edits
 from .fingerprint import CachedFunction, fingerprint, imported, referenced
@@ -174,7 +174,7 @@ def pack(thing: object, modules: Iterable[Named] = (), shared_inputs: Sequence[b
     names = {module.name for module in own}
     warn_of_edits(here, names, functions)
     digests = [(module.name, module.digest) for module in own] + [(held.module, held.digest) for held in values]
-    content = fingerprint((kind, __version__, _core(thing), digests, *behaviors.content()), names)
+    content = fingerprint((kind, RELEASE, _core(thing), digests, *behaviors.content()), names)
     sources = _sources(function for function in functions if top(function.__module__ or "") not in names)
     parcel = _Parcel(own, values, sources, cells(sources), payload)
     blob = pickle.dumps(parcel, protocol=pickle.HIGHEST_PROTOCOL)
