@@ -299,4 +299,4 @@ def test_an_agent_brings_credentials_to_the_slots_that_work_on_the_query() -> No
     told = [effect for effect in effects if isinstance(effect, ToSlot)]
     assert [(effect.slot, type(effect.message)) for effect in told] == [(1, m.Setup), (1, m.Credentials), (1, m.Lease)]
     assert agent.from_master(m.Credentials("q"), [b"newer"], 0.0) == [ToSlot(1, m.Credentials("q"), [b"newer"])]
-    assert SECRET.decode() not in repr(agent.queries)
+    assert SECRET.decode() not in repr(agent.state.queries)

@@ -177,7 +177,7 @@ def test_a_hand_over_whose_count_differs_fails_its_leases(apart: bool) -> None:
     (failed,) = sent(said, m.Failed)
     assert isinstance(failed, m.Failed) and (failed.failure.kind, failed.failure.error) == ("count", "CountError")
     assert "query q: a partial result counts 10 entries, where lease 1 [0, 10) without 1" in failed.failure.message
-    assert not agent.core.queries["q"].total.entries
+    assert not agent.core.state.queries["q"].total.entries
 
 
 # --- the slot -------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ class Agent:
         self.core = AgentCore(m.Hello("worker", "w", slots=2))
         assert self.core.start() == [Fork(0), Fork(1)]
         assert sent(self.slot(0, m.Ready()), m.Hello) == []
-        assert sent(self.slot(1, m.Ready()), m.Hello) == [self.core.hello]
+        assert sent(self.slot(1, m.Ready()), m.Hello) == [self.core.state.hello]
         self.master(m.Welcome("w-1", "test", 1.0, 5.0))
         self.master(m.Setup("q", "kernel", "digest"), [b"code"])
 

@@ -9,7 +9,7 @@ from agent import Agent, sent
 from eventmill.merge import Partial, decode
 from eventmill.protocol import messages as m
 from eventmill.protocol.column_types import ColumnType
-from eventmill.worker.agent import core, states
+from eventmill.worker.agent import commits, slot_lives, states
 from eventmill.worker.agent.core import AgentCore
 from eventmill.worker.agent.effects import Fork, Kill, Leave, ToMaster, ToSlot
 
@@ -41,8 +41,8 @@ def test_a_commit_is_due_after_the_interval_while_work_goes_on() -> None:
     agent.lease(2, 0, 10, 20)
     agent.finish(1, 0)
     agent.hand_over(0, [(1, 0, 10)], 1, now=3.0)
-    assert agent.core.deadline() <= 3.0 + core.COMMIT_INTERVAL
-    assert sent(agent.core.expire(3.0 + core.COMMIT_INTERVAL), m.Commit)
+    assert agent.core.deadline() <= 3.0 + commits.COMMIT_INTERVAL
+    assert sent(agent.core.expire(3.0 + commits.COMMIT_INTERVAL), m.Commit)
     assert not sent(agent.core.expire(9.0), m.Commit), "nothing is committed twice"
 
 
@@ -134,7 +134,7 @@ def test_an_unknown_worker_starts_afresh() -> None:
     for slot in (0, 1):
         assert agent.core.slot_exited(slot, "killed by signal 9 (SIGKILL)", 0.0) == [Fork(slot)]
     agent.slot(0, m.Ready())
-    assert sent(agent.slot(1, m.Ready()), m.Hello) == [agent.core.hello]
+    assert sent(agent.slot(1, m.Ready()), m.Hello) == [agent.core.state.hello]
 
 
 def test_a_new_connection_starts_afresh_once_and_nothing_of_before_counts() -> None:
@@ -157,7 +157,7 @@ def test_a_new_connection_starts_afresh_once_and_nothing_of_before_counts() -> N
 def test_slots_that_never_come_up_end_the_worker() -> None:
     agent = AgentCore(m.Hello("worker", "w", slots=1))
     agent.start()
-    for _ in range(core.MAX_FAILED_STARTS - 1):
+    for _ in range(slot_lives.MAX_FAILED_STARTS - 1):
         assert agent.slot_exited(0, "exited with code 70", 0.0) == [Fork(0)]
     (leave,) = agent.slot_exited(0, "exited with code 70", 0.0)
     assert isinstance(leave, Leave) and leave.error and "code 70" in leave.reason
@@ -358,7 +358,7 @@ def test_several_answers_to_one_loss_start_the_worker_afresh_once() -> None:
     for slot in (0, 1):
         agent.core.slot_exited(slot, "killed by signal 9 (SIGKILL)", 0.0)
         agent.slot(slot, m.Ready())
-    assert agent.core.hello.incarnation == 1
+    assert agent.core.state.hello.incarnation == 1
     assert agent.master(m.Unknown()) == [], "it is about what was said before the hello"
     agent.master(m.Welcome("w-2", "test", 1.0, 5.0, incarnation=1))
     assert Kill(0) in agent.master(m.Unknown())
@@ -386,7 +386,7 @@ def test_many_gaps_are_committed_at_once() -> None:
     agent.lease(1, 0, 0, 10**6)
     agent.lease(2, 1, 10**6, 10**6 + 10)
     agent.finish(1, 0, 10**6)
-    gaps = [m.Gap(2 * number, 2 * number + 1, "no") for number in range(core.MOST_GAPS)]
+    gaps = [m.Gap(2 * number, 2 * number + 1, "no") for number in range(commits.MOST_GAPS)]
     assert sent(agent.slot(0, m.Commit(1, "q", [m.Part(1, 0, 10**6, gaps)]), 1), m.Commit)
 
 
@@ -408,7 +408,7 @@ def choked() -> tuple[Agent, int]:
     agent.lease(1, 0)
     agent.lease(2, 1, 10, 20)
     agent.finish(1, 0)
-    value = np.zeros(core.MOST_UNANSWERED // 8)
+    value = np.zeros(commits.MOST_UNANSWERED // 8)
     assert not agent.core.choked
     (commit,) = sent(agent.hand_over(0, [(1, 0, 10)], value), m.Commit)
     assert agent.core.choked

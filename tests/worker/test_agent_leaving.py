@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from agent import Agent, sent
 from eventmill.protocol import messages as m
-from eventmill.worker.agent import core
 from eventmill.worker.agent.core import AgentCore
 from eventmill.worker.agent.effects import Effect, Fork, Kill, Leave, ToSlot
+from eventmill.worker.agent.leaving import GRACE
 
 
 def leaves(effects: list[Effect]) -> list[str]:
@@ -44,7 +44,7 @@ def test_a_draining_worker_goes_when_everything_is_committed_and_the_master_has_
     agent.lease(1, 0)
     agent.lease(2, 0, 10, 20)
     agent.lease(3, 1, 20, 30)
-    effects = agent.core.drain(core.GRACE, 1.0)
+    effects = agent.core.drain(GRACE, 1.0)
     assert sent(effects, m.Draining) == [m.Draining(0.0)] and not leaves(effects)
     agent.master(m.Truncate("q", 1, 0), now=1.1)
     agent.master(m.Truncate("q", 2, 10), now=1.1)
@@ -66,13 +66,13 @@ def test_what_waits_to_be_committed_is_committed_when_draining_begins() -> None:
     agent.lease(2, 1, 10, 20)
     agent.finish(1, 0)
     agent.hand_over(0, [(1, 0, 10)], 1)
-    assert sent(agent.core.drain(core.GRACE, 0.0), m.Commit) == [m.Commit(1, "q", [m.Part(1, 0, 10)])]
+    assert sent(agent.core.drain(GRACE, 0.0), m.Commit) == [m.Commit(1, "q", [m.Part(1, 0, 10)])]
 
 
 def test_leases_that_were_on_their_way_are_worked_on() -> None:
     agent = Agent()
     agent.lease(1, 0)
-    agent.core.drain(core.GRACE, 0.0)
+    agent.core.drain(GRACE, 0.0)
     late = agent.lease(2, 0, 10, 20)
     assert [type(effect.message) for effect in late if isinstance(effect, ToSlot)] == [m.Lease]
     agent.finish(1, 0)
@@ -85,11 +85,11 @@ def test_a_worker_is_gone_at_its_end_whatever_is_left() -> None:
     """A slot in the user's code for an hour does not hold it up."""
     agent = Agent()
     agent.lease(1, 0)
-    agent.core.drain(core.GRACE, 5.0)
-    agent.core.expire(5.0 + core.GRACE / 2)
-    assert agent.core.deadline() <= 5.0 + core.GRACE
-    assert not leaves(agent.core.expire(4.9 + core.GRACE))
-    assert leaves(agent.core.expire(5.0 + core.GRACE)) == ["its time is over"]
+    agent.core.drain(GRACE, 5.0)
+    agent.core.expire(5.0 + GRACE / 2)
+    assert agent.core.deadline() <= 5.0 + GRACE
+    assert not leaves(agent.core.expire(4.9 + GRACE))
+    assert leaves(agent.core.expire(5.0 + GRACE)) == ["its time is over"]
 
 
 def test_the_walltime_is_told_after_each_welcome_and_draining_begins_in_time() -> None:
@@ -133,7 +133,7 @@ def test_the_master_can_have_a_worker_leave() -> None:
     effects = agent.master(m.Drain("w-1"), now=3.0)
     assert sent(effects, m.Draining) == [m.Draining(0.0)] and not leaves(effects)
     assert agent.master(m.Drain("w-1"), now=4.0) == [], "once"
-    assert leaves(agent.core.expire(3.0 + core.GRACE))
+    assert leaves(agent.core.expire(3.0 + GRACE))
 
 
 @pytest.mark.parametrize("lost", ["unknown", "reconnected"])
@@ -141,14 +141,14 @@ def test_a_draining_worker_that_the_master_has_lost_leaves(lost: str) -> None:
     """It has no leases any more; to join anew in order to leave would help nobody."""
     agent = Agent()
     agent.lease(1, 0)
-    agent.core.drain(core.GRACE, 0.0)
+    agent.core.drain(GRACE, 0.0)
     effects = agent.master(m.Unknown()) if lost == "unknown" else agent.core.reconnected(0.1)
     assert leaves(effects) and not any(isinstance(effect, Kill) for effect in effects)
 
 
 def test_without_grace_a_worker_commits_what_it_has_and_leaves() -> None:
     agent = Agent()
-    agent.core.grace = 0.0
+    agent.core.leaving.grace = 0.0
     agent.lease(1, 0)
     agent.lease(2, 0, 10, 20)
     agent.finish(1, 0)
@@ -162,7 +162,7 @@ def test_a_draining_worker_does_not_wait_for_what_is_dead_or_cannot_be_sent() ->
     agent = Agent()
     agent.lease(1, 0)
     agent.lease(2, 1, 10, 20)
-    agent.core.drain(core.GRACE, 0.0)
+    agent.core.drain(GRACE, 0.0)
     agent.finish(2, 1, 20)
     (commit,) = sent(agent.hand_over(1, [(2, 10, 20)], 1), m.Commit)
     assert not leaves(agent.core.unsendable(commit, "too large", 0.1))
@@ -172,7 +172,7 @@ def test_a_draining_worker_does_not_wait_for_what_is_dead_or_cannot_be_sent() ->
 def test_a_slot_that_ends_while_draining_is_not_waited_for() -> None:
     agent = Agent()
     agent.lease(1, 0)
-    agent.core.drain(core.GRACE, 0.0)
+    agent.core.drain(GRACE, 0.0)
     effects = agent.core.slot_exited(0, "killed by signal 15 (SIGTERM)", 0.1)
     assert sent(effects, m.SlotDown) and leaves(effects)
 
@@ -180,5 +180,5 @@ def test_a_slot_that_ends_while_draining_is_not_waited_for() -> None:
 def test_the_compaction_in_hand_is_finished_first() -> None:
     agent = Agent()
     agent.master(m.Compact("q", 0), [b"total"])
-    assert not leaves(agent.core.drain(core.GRACE, 0.0))
+    assert not leaves(agent.core.drain(GRACE, 0.0))
     assert leaves(agent.slot(0, m.Compacted("q", 0)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from agent import Agent, sent
 from eventmill.protocol import messages as m
-from eventmill.worker.agent import core
+from eventmill.worker.agent import watch
 from eventmill.worker.agent.effects import Fork, Kill, Order, ToMaster
 from eventmill.worker.slot_status import COMPACTING, AtWork
 
@@ -55,8 +55,8 @@ def test_to_compile_a_slot_may_take_longer_than_for_a_chunk() -> None:
     agent.master(m.Setup("short", "kernel", "digest", timeout=1.0), [b"code"])
     agent.master(m.Lease(1, "short", 0, m.File("f"), 0, 10, 1.0))
     chunk = AtWork("short", 1, 0, 0, began=0.0)
-    assert agent.core.look(0, chunk, 0, core.PREPARING) == []
-    assert Kill(0) in agent.core.look(0, chunk, 0, core.PREPARING + 0.1)
+    assert agent.core.look(0, chunk, 0, watch.PREPARING) == []
+    assert Kill(0) in agent.core.look(0, chunk, 0, watch.PREPARING + 0.1)
 
 
 def test_a_compaction_without_end_names_its_query() -> None:
@@ -87,7 +87,7 @@ def test_the_master_is_told_what_takes_long_and_when_that_is_over() -> None:
 def limited() -> Agent:
     """Slot 0 has two leases, and may take 1000 bytes."""
     agent = Agent()
-    agent.core.memory = 1000
+    agent.core.watch.memory = 1000
     agent.lease(1, 0)
     agent.lease(2, 0, 10, 20)
     return agent
@@ -144,7 +144,7 @@ def test_a_slot_far_over_its_limit_is_ended_at_once() -> None:
 def test_an_idle_slot_that_has_grown_is_replaced_and_one_that_has_done_nothing_is_left_alone() -> None:
     """A limit that is too small for a slot with nothing to do must not restart it for ever."""
     agent = Agent()
-    agent.core.memory = 1000
+    agent.core.watch.memory = 1000
     assert not any(isinstance(effect, Kill) for effect in agent.core.look(1, None, 2000, 1.0))
     agent.lease(1, 0)
     agent.finish(1, 0)

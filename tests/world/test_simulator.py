@@ -30,7 +30,7 @@ from eventmill.simulation.profiles import (
     spread,
 )
 from eventmill.simulation.simulator import simulate
-from eventmill.worker.agent import core, states
+from eventmill.worker.agent import commits, leaving, states
 from eventmill.worker.slot import chunks
 from eventmill.worker.slot import packet_run as slot
 from hypothesis import given
@@ -263,8 +263,8 @@ def test_the_simulated_worker_has_the_real_ones_figures() -> None:
     assert machines.REPORT_INTERVAL == slot.TELL
     assert machines.REPORTS == slot.TIMES_TOLD
     assert machines.FIRST_INTERVAL == states.FIRST_INTERVAL
-    assert machines.COMMIT_INTERVAL == core.COMMIT_INTERVAL
-    assert Group(speed=1.0).grace == core.GRACE
+    assert machines.COMMIT_INTERVAL == commits.COMMIT_INTERVAL
+    assert Group(speed=1.0).grace == leaving.GRACE
 
 
 # --- the limit ------------------------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ class World:
         """Its slots take more memory, or less."""
         if self.agents:
             agent = self.random.choice(self.agents)
-            agent.core.memory, agent.taken = 100.0, self.random.choice((0, 85, 97, 120))
+            agent.core.watch.memory, agent.taken = 100.0, self.random.choice((0, 85, 97, 120))
             self.clock.after(3.0, setattr, agent, "taken", 0)
         return bool(self.agents)
 

@@ -27,9 +27,10 @@ from ...system.logs import keep_within
 from ...system.restarts import Restarts
 from ..allocation.memory import limit_a_slot, taken
 from ..slot_status import SlotStatuses
-from .core import GRACE, AgentCore
+from .core import AgentCore
 from .effects import Effect, Fork, Kill, Leave, Order, ToMaster, ToSlot
 from .forkserver_client import ForkserverClient
+from .leaving import GRACE
 
 log = logging.getLogger(__name__)
 
@@ -162,12 +163,14 @@ class Worker:
                 return
             if signals.fileno() in ready:
                 signals.take()
-                if told or not self.core.grace:
+                if told or not self.core.leaving.grace:
                     log.info("told to end: leaving at once")
                     return
                 told = True
-                log.info("told to end: draining, for %g s at most; another signal ends it at once", self.core.grace)
-                self._carry_out(self.core.drain(self.core.grace, time.monotonic()))
+                log.info(
+                    "told to end: draining, for %g s at most; another signal ends it at once", self.core.leaving.grace
+                )
+                self._carry_out(self.core.drain(self.core.leaving.grace, time.monotonic()))
             self._look_at_slots()
             now = time.monotonic()
             self._carry_out(self.core.expire(now))
@@ -201,7 +204,7 @@ class Worker:
         if self._log is not None:
             keep_within(self._log)
         for slot in self.identities:
-            size = taken(self.statuses.pid(slot), self.core.memory)
+            size = taken(self.statuses.pid(slot), self.core.watch.memory)
             self._carry_out(self.core.look(slot, self.statuses.at_work(slot), size, now))
 
     def _receive_from_slots(self) -> None:

@@ -1,4 +1,4 @@
-"""What the agent knows of a slot, and of a query."""
+"""What the agent knows: of its slots, of its queries, and of what it is to the master."""
 
 from __future__ import annotations
 
@@ -79,6 +79,11 @@ class SlotState:
         self.todo.pop(key, None)
         self.dropped.discard(key)
 
+    def close(self, key: tuple[str, int]) -> None:
+        """A lease is not this slot's any more: its result is in other hands, or it is dead."""
+        self.leases.pop(key, None)
+        self.finished.pop(key, None)
+
     def drop(self, keys: list[Key], now: float) -> None:
         """The process is told to drop these of its `todo`."""
         if keys:
@@ -106,6 +111,39 @@ class QueryState:
     interval: float = FIRST_INTERVAL
 
     @property
+    def number(self) -> str:
+        """The query's."""
+        return self.setup.query
+
+    @property
     def due(self) -> float:
         """When what is not committed must be; infinity when there is nothing."""
         return self.since + self.interval if self.parts else float("inf")
+
+
+@dataclass(slots=True)
+class WorkerState:
+    """What all parts of the agent know.
+
+    Attributes:
+        hello: what was said to the master last, or will be.
+        slots: by their numbers.
+        queries: by theirs, until they are released.
+        welcome: the master's answer to the latest hello.
+        said_hello: it was said since the worker last started afresh.
+    """
+
+    hello: messages.Hello
+    slots: list[SlotState]
+    queries: dict[str, QueryState] = field(default_factory=dict)
+    welcome: messages.Welcome | None = None
+    said_hello: bool = False
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        for slot in self.slots:
+            assert slot.finished.keys() <= slot.leases.keys()
+            assert {number for number, _ in slot.leases} <= slot.set_up <= self.queries.keys()
+            assert slot.dropped <= slot.todo.keys()
+            assert slot.leases.keys() - slot.finished.keys() <= slot.todo.keys() - slot.dropped
+            assert slot.stage == "up" or not (slot.leases or slot.todo or slot.set_up)

@@ -1,0 +1,102 @@
+"""The lives of slots' processes: starting, up, ending, and what is lost with one that ends."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from ...protocol import messages
+from ...protocol.codec import Frames
+from ...protocol.messages import LeaseKey
+from ..slot_status import AtWork
+from .commits import Commits
+from .effects import Fork, Kill, Leave
+from .outbox import Outbox
+from .states import SlotState, WorkerState
+
+log = logging.getLogger(__name__)
+
+MAX_FAILED_STARTS = 3
+"""A worker whose slots end this often before they are up gives up."""
+
+
+class SlotLives:
+    """Starts, replaces and mourns the processes of slots.
+
+    Args:
+        state: of the worker.
+        outbox: for what is to be done about processes, and what the master is told of it.
+        commits: what an ended slot has handed over is committed.
+    """
+
+    def __init__(self, state: WorkerState, outbox: Outbox, commits: Commits) -> None:
+        self._state = state
+        self._outbox = outbox
+        self._commits = commits
+        self._failed_starts = 0
+
+    def ready(self, slot: SlotState, message: messages.Ready, frames: Frames, now: float) -> None:
+        """A process is up; when all are, the worker says hello."""
+        state = self._state
+        slot.stage = "up"
+        if state.said_hello:
+            self._outbox.tell(messages.SlotUp(slot.index))
+        elif all(slot.stage == "up" for slot in state.slots):
+            state.said_hello = True
+            self._outbox.tell(state.hello)
+
+    def retired(self, slot: SlotState, message: messages.Bye, frames: Frames, now: float) -> None:
+        """The slot has handed over what it has done, as it was told to, and waits for its end. What it has left is not what
+        takes it down.
+        """
+        self.replace(
+            slot,
+            "it has grown too large, has read with another keytab, or a query has left something in it",
+            planned=True,
+        )
+
+    def replace(self, slot: SlotState, reason: str, chunk: AtWork | None = None, planned: bool = False) -> None:
+        """End a slot's process, at work on `chunk`; `exited` starts another."""
+        log.warning("slot %d is replaced: %s", slot.index, reason)
+        self._report_down(slot, reason, chunk, planned)
+        self._state.slots[slot.index] = SlotState(slot.index, "ending")
+        self._outbox.add(Kill(slot.index))
+
+    def exited(self, index: int, reason: str, chunk: AtWork | None) -> None:
+        """A process has ended: report what is lost with it, and start another."""
+        slot = self._state.slots[index]
+        if slot.stage != "ending":
+            self._report_down(slot, reason, chunk)
+        self._failed_starts = self._failed_starts + 1 if slot.stage == "starting" else 0
+        self._state.slots[index] = SlotState(index)
+        if self._failed_starts < MAX_FAILED_STARTS:
+            self._outbox.add(Fork(index))
+        else:
+            self._outbox.add(Leave(f"slots end before they are up, the last one {reason}", error=True))
+
+    def all_ended(self, reason: str) -> None:
+        """All processes were killed, and not by what they were at."""
+        for slot in self._state.slots:
+            if slot.stage != "ending":
+                self._report_down(slot, reason, planned=True)
+            self._state.slots[slot.index] = SlotState(slot.index)
+
+    def start_afresh(self) -> None:
+        """All leases are dead: replace all slots, and be another worker to the master."""
+        state = self._state
+        self._commits.forget()
+        state.hello = msgspec.structs.replace(state.hello, incarnation=state.hello.incarnation + 1)
+        state.queries.clear()
+        for index in range(len(state.slots)):
+            state.slots[index] = SlotState(index, "ending")
+            self._outbox.add(Kill(index))
+
+    def _report_down(self, slot: SlotState, reason: str, chunk: AtWork | None = None, planned: bool = False) -> None:
+        """A slot's process is gone, or will be: commit what it has handed over, and report what it has not."""
+        lost = [LeaseKey(*key) for key in slot.leases]
+        for number in {key.query: None for key in lost}:
+            self._commits.commit(self._state.queries[number])
+        if self._state.said_hello:
+            suspects = () if planned else slot.suspects(chunk)
+            self._outbox.tell(messages.SlotDown(slot.index, lost, reason, *suspects))
