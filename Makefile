@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := protocol system analysis packetizer merge dataset reading display master worker launch session simulation cli
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py")
 
-.PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest bench clean xrootd samples
+.PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench clean xrootd samples
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
@@ -57,7 +57,7 @@ test-oldest: build/wheel
 # Writes constraints.txt anew. Run `make test` with it before it is committed.
 constraints: build/wheel
 	rm -rf .venv-newest
-	$(MAKE) .venv-newest/test .venv-newest/bench VENV=.venv-newest CONSTRAINTS=
+	$(MAKE) .venv-newest/test .venv-newest/docs .venv-newest/bench VENV=.venv-newest CONSTRAINTS=
 	{ sed -n '/^#/p' constraints.txt; .venv-newest/bin/python -m pip list --format=freeze \
 	  | grep -viE '^(eventmill|pip|setuptools|wheel)=' | sort -f; } > constraints.new
 	mv constraints.new constraints.txt
@@ -76,6 +76,12 @@ layers:
 # File by file on all cores, in the order of tests/conftest.py: long ones first.
 pytest:
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# The site, in build/site: docs/ and what is public, by its docstrings. Warnings are errors, and so are release notes that towncrier
+# cannot read.
+docs: $(VENV)/docs
+	$(BIN)/towncrier build --draft --version 0 >/dev/null
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.throughput
@@ -107,6 +113,11 @@ $(VENV)/demo: build/wheel $(CONSTRAINTS)
 $(VENV)/test: build/wheel $(CONSTRAINTS)
 	$(PIP) install --force-reinstall --no-deps build/*.whl
 	$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[test]"
+	touch $@
+
+$(VENV)/docs: build/wheel $(CONSTRAINTS)
+	$(PIP) install --force-reinstall --no-deps build/*.whl
+	$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[docs]"
 	touch $@
 
 $(VENV)/bench: build/wheel $(CONSTRAINTS)
