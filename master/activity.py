@@ -11,6 +11,8 @@ from ..protocol.messages import Activity, Doing
 
 QUIET = 2.0
 """Seconds without an answer of a file server after which a query says that it waits for it."""
+FEW = 16
+"""Leases of which something is remembered beside those that are live, and as many as these again."""
 _BEGINNINGS: dict[Activity, str] = {
     "running": "running the first entries",
     "compiling": "compiling",
@@ -48,11 +50,14 @@ class Activities:
 
     def __init__(self) -> None:
         self._said: dict[int, tuple[Doing, float]] = {}
+        self._most = FEW
 
     def said(self, message: Doing, leases: Mapping[int, Lease], now: float) -> None:
         """A slot says what it has been doing. What was said of leases that are not live is forgotten."""
         self._said[message.lease] = message, now - message.seconds
-        self._said = {number: said for number, said in self._said.items() if number in leases}
+        if len(self._said) > self._most:
+            self._said = {number: said for number, said in self._said.items() if number in leases}
+            self._most = 2 * len(self._said) + FEW
 
     def wait(self, leases: Mapping[int, Lease], now: float) -> Wait | None:
         """The slots that wait for file servers, None when none does for longer than is usual."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
 from .peers import Slot
@@ -18,7 +19,9 @@ class Credit:
     """The slots that can take a lease, by what they have taken of their credit; in the order in which they came to it."""
 
     def __init__(self) -> None:
-        self._levels: list[dict[Slot, None]] = [{} for _ in range(CREDIT)]
+        self._levels: list[OrderedDict[Slot, None]] = [
+            OrderedDict() for _ in range(CREDIT)
+        ]  # the first is found at once
 
     @property
     def idle(self) -> Mapping[Slot, None]:
@@ -34,8 +37,7 @@ class Credit:
         """Ask the other slots that have taken as much first."""
         for level in self._levels:
             if slot in level:
-                del level[slot]
-                level[slot] = None
+                level.move_to_end(slot)
 
     def offer(self, slot: Slot) -> None:
         """A slot that is up and stays can take leases, if it has not too many."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -34,18 +35,17 @@ class Learnt:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Key, tuple[float, Calls]] = {}
+        self._known: OrderedDict[Key, tuple[float, Calls]] = OrderedDict()
         self._last: dict[str, Key] = {}
 
     def keep(self, analysis: str, dataset: str, rate: float, calls: Calls) -> None:
         """Slots do `rate` entries a second with an analysis, in these calls."""
         key = analysis, dataset
-        self._known.pop(key, None)
         self._known[key] = rate, calls
+        self._known.move_to_end(key)
         self._last[analysis] = key
         if len(self._known) > MOST_ANALYSES:
-            oldest = next(iter(self._known))
-            del self._known[oldest]
+            oldest, _ = self._known.popitem(last=False)
             if self._last[oldest[0]] == oldest:
                 del self._last[oldest[0]]
 

@@ -139,7 +139,7 @@ class Ledger:
         self.losses: list[Loss] = []
         self.surprises: list[Surprise] = []
         self.unopened: OrderedDict[int, None] = OrderedDict.fromkeys(range(len(self.files)))
-        self.ready: dict[int, None] = {}
+        self.ready: OrderedDict[int, None] = OrderedDict()
         self.todo = self.leased = self.processed = self.failed = self.redone = 0
         self.opened_files = 0
         self.returned: list[int] = []
@@ -372,16 +372,18 @@ class Ledger:
         failed = sum(gap.stop - gap.start for gap in gaps)
         if counted is not None and (wrong := miscount(counted, parts, failed)):
             raise CountError(wrong)
+        gaps_of: dict[int, list[Gap]] = {}
+        for gap in gaps:
+            gaps_of.setdefault(gap.lease, []).append(gap)
         for number, start, stop in parts:
             lease = self.leases[number]
             state = self.files[lease.file]
             at = start
-            for gap in gaps:
-                if gap.lease == number:
-                    state.done.add(at, gap.start)
-                    state.failed.add(gap.start, gap.stop)
-                    self.losses.append(Loss(lease.file, gap.start, gap.stop, gap.reason))
-                    at = gap.stop
+            for gap in gaps_of.get(number, ()):
+                state.done.add(at, gap.start)
+                state.failed.add(gap.start, gap.stop)
+                self.losses.append(Loss(lease.file, gap.start, gap.stop, gap.reason))
+                at = gap.stop
             state.done.add(at, stop)
             if lease.duplicate is not None:
                 self._kill_duplicate(lease)

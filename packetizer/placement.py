@@ -6,26 +6,16 @@ other), the one with the fewest readers among these; else it joins a file that o
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from .ledger import FileState, Ledger
+from .servers import Server, Servers
 from .throughput import Ratios, Throughput
 
 _CANDIDATES = 8
 """Opened files of a server that are looked at for the one with the most left."""
-
-
-@dataclass(slots=True)
-class Server:
-    """A file server: its files that have something to lease, and how many slots read from it."""
-
-    name: str
-    unopened: dict[int, None] = field(default_factory=dict)
-    ready: dict[int, None] = field(default_factory=dict)
-    readers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +38,16 @@ class Placement:
 
     def __init__(self, ledger: Ledger, replicas: Sequence[Sequence[str]], most_readers: int | None = None) -> None:
         self.ledger = ledger
-        self.most_readers = most_readers
         self.ratios = Ratios()
         self._bad: dict[tuple[int, int], None] = {}
         self._shunned: dict[int, tuple[Throughput, float]] = {}
-        self._servers: dict[str, Server] = {}
-        self._homes = [self._servers_of(paths) for paths in replicas]
+        self._servers = Servers(ledger.ready, most_readers)
+        self._homes = [tuple([self._servers[server_of(path)] for path in paths]) for paths in replicas]
         for file in ledger.unopened:
             for server in self._homes[file]:
                 server.unopened[file] = None
-
-    def _servers_of(self, paths: Sequence[str]) -> tuple[Server, ...]:
-        names = map(server_of, paths)
-        return tuple([self._servers.setdefault(name, Server(name)) for name in names])
+        for server in {server: None for servers in self._homes for server in servers}:
+            self._servers.changed(server)
 
     # --- choosing -------------------------------------------------------------------------------------------------
 
@@ -73,12 +60,15 @@ class Placement:
             and not self._is_shunned(throughput.file, throughput, now)
         ):
             place = Place(throughput.file, throughput.replica)
-            if throughput.seated or not self._full(self._homes[place.file][place.replica], throughput):
+            if throughput.seated or not self._servers.is_full(self._homes[place.file][place.replica], None):
                 return place
         if self.ledger.limit is not None:
             return self._in_order(throughput, now)
-        found = (self._on(server, throughput, now) for server in self._by_distance(throughput))
-        return next((place for place in found if place is not None), None)
+        for server in self._servers.by_distance(throughput.host, throughput.site, self._seat(throughput)):
+            found = self._on(server, throughput, now)
+            if found is not None:
+                return found
+        return None
 
     def _on(self, server: Server, throughput: Throughput, now: float) -> Place | None:
         """What a slot leases from on one server: a file that nobody has opened, or the one with the most left."""
@@ -107,6 +97,7 @@ class Placement:
         for server in servers:
             server.unopened.pop(file, None)
             server.ready.pop(file, None)
+            self._servers.changed(server)
         if file in self.ledger.ready or file in self.ledger.unopened:
             self.ledger.returned.append(file)
         if throughput.file == file:
@@ -131,31 +122,14 @@ class Placement:
         if file is None or self._is_shunned(file, throughput, now):
             return None
         place = Place(file, self.nearest_replica(throughput, file), opening is not None)
-        return None if self._full(self._homes[file][place.replica], throughput) else place
+        full = self._servers.is_full(self._homes[file][place.replica], self._seat(throughput))
+        return None if full else place
 
-    def _by_distance(self, throughput: Throughput) -> Iterator[Server]:
-        """The servers to read from, the best one first: near, with unopened files, little read."""
-        found: list[tuple[tuple[int, bool, int], int, Server]] = []
-        for index, server in enumerate(self._servers.values()):
-            while server.ready and (file := next(iter(server.ready))) not in self.ledger.ready:
-                del server.ready[file]
-            if (server.unopened or server.ready) and not self._full(server, throughput):
-                key = (_distance(throughput, server.name), not server.unopened, server.readers)
-                found.append((key, index, server))
-        heapq.heapify(found)
-        while found:
-            yield heapq.heappop(found)[2]
-
-    def _full(self, server: Server, throughput: Throughput) -> bool:
-        """Whether a server has as many readers as it may have, the slot itself not counted."""
-        if self.most_readers is None:
-            return False
-        own = (
-            throughput.seated
-            and throughput.file is not None
-            and self._homes[throughput.file][throughput.replica] is server
-        )
-        return server.readers - own >= self.most_readers
+    def _seat(self, throughput: Throughput) -> Server | None:
+        """The server that a slot is one of the readers of."""
+        if not throughput.seated or throughput.file is None:
+            return None
+        return self._homes[throughput.file][throughput.replica]
 
     def _replica(self, file: int, server: Server) -> int:
         servers = self._homes[file]
@@ -172,6 +146,7 @@ class Placement:
                     server.unopened[file] = None
                 elif file in self.ledger.ready:
                     server.ready[file] = None
+                self._servers.changed(server)
         self.ledger.returned.clear()
 
     # --- who reads where ------------------------------------------------------------------------------------------
@@ -182,9 +157,11 @@ class Placement:
         if place.opening:
             for server in servers:
                 server.unopened.pop(place.file, None)
+                self._servers.changed(server)
         self.leave(throughput)
         throughput.file, throughput.replica, throughput.seated = place.file, place.replica, True
         servers[place.replica].readers += 1
+        self._servers.changed(servers[place.replica])
 
     def server(self, place: Place) -> str:
         """The name of the server that a place is on."""
@@ -197,9 +174,11 @@ class Placement:
 
     def rest(self, throughput: Throughput) -> None:
         """A slot has nothing to do: it keeps its file open, but makes room for other readers."""
-        if throughput.seated and throughput.file is not None:
-            self._homes[throughput.file][throughput.replica].readers -= 1
+        server = self._seat(throughput)
         throughput.seated = False
+        if server is not None:
+            server.readers -= 1
+            self._servers.changed(server)
 
 
 def server_of(path: str) -> str:

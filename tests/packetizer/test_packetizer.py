@@ -108,10 +108,9 @@ def test_a_slot_that_leaves_gets_no_packet_that_would_end_too_late() -> None:
 
 
 def of_unopened(files: int, **options: Any) -> Packetizer:
-    packetizer = Packetizer(
-        Ledger([None] * files, options.pop("limit", None)), [[f"root://s//{i}"] for i in range(files)]
-    )
-    packetizer.placement.most_readers = options.pop("most_readers", None)
+    ledger = Ledger([None] * files, options.pop("limit", None))
+    paths = [[f"root://s//{i}"] for i in range(files)]
+    packetizer = Packetizer(ledger, paths, most_readers=options.pop("most_readers", None))
     for slot in ("a", "b"):
         packetizer.join(slot, **options)
     return packetizer
