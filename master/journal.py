@@ -17,7 +17,6 @@ only, never by themselves.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
@@ -39,6 +38,7 @@ from ..protocol.codec import Buffer, Frames
 from ..protocol.errors import ConnectionFailed, QueryFailed
 from ..protocol.messages import Account, Ended, Failure, Submit
 from ..protocol.usage import WorkerInfo
+from ..system.locks import lock
 from .saved import Saved
 
 QUOTA = 10 * 2**30
@@ -480,7 +480,12 @@ def _lock(path: Path) -> int:
     except OSError as error:
         raise _unusable(path, error) from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock(descriptor):
+            holder = _holder(os.read(descriptor, 10_000))
+            os.close(descriptor)
+            raise ConnectionFailed(
+                f"another master uses the journal {path}: {holder}; stop that one, or give this one another name"
+            )
         content = os.pread(descriptor, 10_000, 0)
         if content and not content.startswith(b'{"host"'):
             os.close(descriptor)
@@ -488,12 +493,6 @@ def _lock(path: Path) -> int:
         os.ftruncate(
             descriptor, os.write(descriptor, json.dumps({"host": platform.node(), "pid": os.getpid()}).encode())
         )
-    except BlockingIOError:
-        holder = _holder(os.read(descriptor, 10_000))
-        os.close(descriptor)
-        raise ConnectionFailed(
-            f"another master uses the journal {path}: {holder}; stop that one, or give this one another name"
-        ) from None
     except OSError as error:
         os.close(descriptor)
         raise _unusable(path, error) from None

@@ -9,7 +9,6 @@ process ends. Only a folder with a marker that nobody holds, and whose maker is 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -18,6 +17,8 @@ import tempfile
 import weakref
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from .locks import lock
 
 PREFIX = "eventmill-"
 """How names of our folders begin."""
@@ -164,7 +165,6 @@ def _open(folder: Path) -> int:
 def _lock(descriptor: int) -> bool:
     """Lock an open folder for as long as it is open; false if it is locked, or cannot be."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock(descriptor)
     except OSError:
         return False
-    return True

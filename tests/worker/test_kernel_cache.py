@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import re
 import signal
@@ -148,7 +149,7 @@ def test_a_cache_folder_that_cannot_be_used_costs_a_compilation_and_a_line_in_th
     for dtype in ("f4", "f8"):
         compiled.run({"x": flat(1.0, dtype=dtype)}, 0)
     assert (compiled.compiled, compiled.take()[0]["out"]) == (2, 4.0)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert [it.levelname for it in caplog.records if it.levelno >= logging.WARNING] == ["WARNING"]
     assert "every slot compiles by itself" in caplog.text
 
 

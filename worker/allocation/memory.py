@@ -12,7 +12,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from .control_groups import CGROUPS, PROC, groups
 
 WARN = 0.80
 """From this part of its limit on, a slot's chunks become smaller: halved once for each `STEP` above it."""
@@ -74,8 +76,8 @@ def halvings(size: float, limit: float) -> int:
 def limit_a_slot(
     slots: int,
     environment: Mapping[str, str] = os.environ,
-    cgroups: Path = Path("/sys/fs/cgroup"),
-    proc: Path = Path("/proc"),
+    cgroups: Path = CGROUPS,
+    proc: Path = PROC,
 ) -> int:
     """Bytes that each of this worker's slots may take: a fair part of the least of what the batch system, the control
     group and the machine have for it, after what the worker needs itself.
@@ -95,22 +97,10 @@ def _machine(proc: Path) -> int:
 
 
 def _control_groups(cgroups: Path, proc: Path) -> Iterator[int]:
-    """Limits of the control groups that this process is in, version 2 and 1, up to the root."""
-    try:
-        lines = (proc / "self/cgroup").read_text().splitlines()
-    except OSError:
-        lines = []
-    places = [(cgroups, "/", "memory.max"), (cgroups / "memory", "/", "memory.limit_in_bytes")]
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            places.append((cgroups, path, "memory.max"))
-        elif "memory" in controllers.split(","):
-            places.append((cgroups / "memory", path, "memory.limit_in_bytes"))
-    for root, path, name in places:
-        inside = PurePosixPath(path).relative_to("/")
-        for group in (inside, *inside.parents):
-            limit = _number(root / group / name)
+    """Limits of the control groups that this process is in, version 2 and 1."""
+    for group in groups("memory", cgroups, proc):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limit = _number(group / name)
             if limit is not None and limit < _NO_LIMIT:
                 yield limit
 
@@ -153,7 +143,7 @@ def _condor(environment: Mapping[str, str]) -> int | None:
 # --- what a slot takes ----------------------------------------------------------------------------------------------------
 
 
-def taken(pid: int, limit: float, proc: Path = Path("/proc")) -> int:
+def taken(pid: int, limit: float, proc: Path = PROC) -> int:
     """Memory that a process takes, 0 when it is gone; with its part only of what it shares, once that is near the limit.
 
     The kernel has two counts: a quick one that counts pages shared with the forkserver in full, and an exact one that takes

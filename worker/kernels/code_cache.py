@@ -8,17 +8,14 @@ A folder that cannot be used costs time, never a result: every slot compiles by 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
-import itertools
 import logging
 import os
 import pickle
 import re
 import secrets
 import sys
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ import numba
 import numpy as np
 from numba.core.registry import cpu_target
 
+from ...system.locks import lock
 from ..cache_eviction import tidy, use
 from .numba_internals import packed, unpacked
 
@@ -35,7 +33,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 120.0
 """Seconds that a slot waits for another one to compile; that one may be stopped, and stay so."""
-_PAUSE = 0.01
 _OURS = re.compile(r"[0-9a-f]{40}\.(code|lock)|\.[0-9a-f]{40}\.code\.[0-9a-f]{8}")
 """Names of what is made here: code, locks, and code that was not written to its end."""
 _CONFIGURED = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML", "DEBUGINFO_DEFAULT", "FULL_TRACEBACKS")
@@ -136,18 +133,18 @@ class CompiledCode:
         """Nobody else has a turn at the same code meanwhile, if the file system has locks; whether it was waited for."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             self._complain(error)
             yield False
             return
         try:
-            yield _locked(lock)
+            yield _locked(file)
         finally:
             # Who waits holds the file, not its name; who comes later finds the code, or nobody at work.
             with contextlib.suppress(OSError):
                 path.unlink()
-            os.close(lock)
+            os.close(file)
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:
@@ -155,17 +152,12 @@ class CompiledCode:
             log.warning("compiled code cannot be kept in %s: %s; every slot compiles by itself", self._folder, error)
 
 
-def _locked(lock: int) -> bool:
+def _locked(descriptor: int) -> bool:
     """Lock an open file; whether that had to be waited for. Gives up when it takes too long."""
-    began = time.monotonic()
-    for attempt in itertools.count():
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() - began < LONGEST_WAIT:
-                time.sleep(_PAUSE)  # flock by itself waits for ever, also for a process that is stopped
-                continue
-        except OSError:  # a network file system without locks: what is compiled twice is right all the same
+    try:
+        if lock(descriptor):
             return False
-        return attempt > 0
-    raise AssertionError
+        lock(descriptor, LONGEST_WAIT)
+    except OSError:  # a network file system without locks: what is compiled twice is right all the same
+        return False
+    return True

@@ -6,6 +6,7 @@ import contextlib
 import linecache
 import logging
 import os
+import pkgutil
 import sysconfig
 import traceback
 from pathlib import Path
@@ -24,23 +25,8 @@ log = logging.getLogger(__name__)
 _TYPED = ("<stdin>", "<string>", "<console>")
 """Files that Python says the code is in that was typed, or given to `python -c`."""
 _PACKAGE = Path(__file__).resolve().parents[2]
-_OURS = [
-    _PACKAGE / name
-    for name in (
-        "analysis",
-        "dataset",
-        "display",
-        "launch",
-        "merge",
-        "packetizer",
-        "protocol",
-        "reading",
-        "session",
-        "system",
-        "worker",
-    )
-]
-"""Folders, not the package: in a checkout its examples, which are users' code, are in it too."""
+_OURS = [_PACKAGE / module.name for module in pkgutil.iter_modules([str(_PACKAGE)]) if module.ispkg]
+"""The packages in it, not the package itself: in a checkout its examples, which are users' code, are in it too."""
 _INSTALLED = {sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")}
 _PLUMBING = (
     "awkward", "boost_histogram", "coffea", "cramjam", "fsspec", "hist", "llvmlite", "numba", "numpy", "uproot", "XRootD",
