@@ -5,6 +5,7 @@ Whoever can look at a disk or a server gives `Dataset.expanded` a function that 
 
 from __future__ import annotations
 
+import copy
 import difflib
 import operator
 import os
@@ -169,7 +170,9 @@ class Dataset:
             files = _with_lists(self._lists, files)
         if self._friends is not None:
             files = self._friends.given_to(files)
-        return Dataset._of(files, self.max_entries, self.shared_inputs)
+        expanded = copy.copy(self)  # with all that was said of it, also what is added to datasets one day
+        expanded.files, expanded._lists, expanded._friends = files, None, None
+        return expanded
 
     def __len__(self) -> int:
         return len(self.files)

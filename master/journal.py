@@ -153,7 +153,7 @@ class Journal:
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, _lock(path))
             self._database = stack.enter_context(contextlib.closing(_connect(path, durable)))
-            self._durable = durable
+            self._durable, self._synchronous = durable, "NORMAL" if durable else "OFF"
             running = self._database.execute("SELECT number FROM queries WHERE ended_at IS NULL").fetchall()
             self._running = {number for (number,) in running}
             self._stack = stack.pop_all()
@@ -322,8 +322,10 @@ class Journal:
         session was told, that its query was taken or how it ended, has to be.
         """
         with self._reporting():
-            if self._durable:
-                self._database.execute(f"PRAGMA synchronous = {'FULL' if at_once else 'NORMAL'}")
+            wanted = "FULL" if at_once else "NORMAL"
+            if self._durable and self._synchronous != wanted:
+                self._database.execute(f"PRAGMA synchronous = {wanted}")
+                self._synchronous = wanted
             with _transaction(self._database):
                 yield
 

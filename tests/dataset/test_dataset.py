@@ -146,6 +146,16 @@ def test_expanding_keeps_order_and_what_is_known() -> None:
     assert expanded.max_entries == 9
 
 
+def test_a_dataset_with_patterns_keeps_all_that_was_said_of_it() -> None:
+    """`chunk` was lost with the pattern; what is added to datasets one day is looked at, too."""
+    options = {"chunk": (10, 20), "mask": {1: [[1, 2]]}, "aliases": {"ht": "2 * x"}, "defaults": {"y": 1.0}}
+    said = Dataset("*.root", "T", max_entries=9, **options)
+    plain = Dataset(["a.root", "b.root"], "T", max_entries=9, **options)
+    expanded = said.expanded(lambda path: ["a.root", "b.root"])
+    assert expanded.chunk == (10, 20)
+    assert {**vars(expanded), "_lists": None, "_friends": None} == {**vars(plain), "_lists": None, "_friends": None}
+
+
 def test_a_file_twice_is_refused() -> None:
     """Its events would be counted twice; overlapping patterns are how that happens."""
     with pytest.raises(DatasetError, match="twice"):
