@@ -23,8 +23,8 @@ import linecache
 import operator
 import pickle
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Literal
@@ -35,6 +35,7 @@ import numpy as np
 from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError
 from ..protocol.version import RELEASE
+from .attachments import Attachments, split
 from .binning import Binning, is_histogram
 from .edits import warn_of_edits
 from .fingerprint import CachedFunction, fingerprint, imported, referenced
@@ -132,7 +133,8 @@ def kernel(function: None = None, /, **outputs: Any) -> Callable[[Callable[..., 
 class Analysis:
     """An analysis as it travels: `blob` is opaque to all but slots, `digest` (hexadecimal) names its content.
 
-    `branches` are the branches that a kernel reads; other kinds of analysis read what they touch (None).
+    `branches` are the branches that a kernel reads; other kinds of analysis read what they touch (None). `attachments` are
+    large arrays of it, by their digests: memory of the session's, as it is when they are sent.
     """
 
     kind: Kind
@@ -140,6 +142,7 @@ class Analysis:
     digest: str
     branches: tuple[str, ...] | None
     blob: bytes
+    attachments: Mapping[str, memoryview] = field(default_factory=dict)
 
 
 def pack(thing: object, modules: Iterable[Named] = (), shared_inputs: Sequence[bytes] = ()) -> Analysis:
@@ -156,7 +159,8 @@ def pack(thing: object, modules: Iterable[Named] = (), shared_inputs: Sequence[b
     name = getattr(thing, "__name__", None) or type(thing).__name__
     places = find(modules)
     behaviors = Behaviors() if kind == "kernel" else registered()  # compiled code has no use for them
-    with pickling(places) as pickled:
+    attachments = Attachments()
+    with pickling(places, attachments) as pickled:
         try:
             payload = pickled((thing, behaviors))
         except Exception as error:
@@ -174,12 +178,15 @@ def pack(thing: object, modules: Iterable[Named] = (), shared_inputs: Sequence[b
     names = {module.name for module in own}
     warn_of_edits(here, names, functions)
     digests = [(module.name, module.digest) for module in own] + [(held.module, held.digest) for held in values]
-    content = fingerprint((kind, RELEASE, _core(thing), digests, *behaviors.content()), names)
+    content = fingerprint((kind, RELEASE, _core(thing), digests, *behaviors.content()), names, attachments)
     sources = _sources(function for function in functions if top(function.__module__ or "") not in names)
     parcel = _Parcel(own, values, sources, cells(sources), payload)
     blob = pickle.dumps(parcel, protocol=pickle.HIGHEST_PROTOCOL)
-    warn_of_size(len(blob), functions, {} if isinstance(thing, Kernel) else getattr(thing, "__dict__", {}))
-    return Analysis(kind, name, content, branches, blob)
+    pickles = [payload, *(content for held in values for content in held.pickled.values())]
+    apart = attachments.among({digest for some in pickles for digest in split(some)[0]})
+    attributes = {} if isinstance(thing, Kernel) else getattr(thing, "__dict__", {})
+    warn_of_size(len(blob), sum(memory.nbytes for memory in apart.values()), functions, attributes)
+    return Analysis(kind, name, content, branches, blob, apart)
 
 
 def _own(

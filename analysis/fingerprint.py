@@ -23,6 +23,7 @@ from typing import Any, cast
 import cloudpickle
 import numpy as np
 
+from .attachments import Attachments
 from .ownership import arrived, is_users
 
 CachedFunction: Any = type(functools.cache(len))
@@ -62,14 +63,15 @@ _NOT_CONTENT = frozenset(
 )
 
 
-def fingerprint(value: object, known: Collection[str] = ()) -> str:
+def fingerprint(value: object, known: Collection[str] = (), attachments: Attachments | None = None) -> str:
     """The hexadecimal SHA-256 of the content of `value`, followed through everything that it refers to.
 
-    Of `known` packages nothing but names is looked at: their content is told elsewhere.
+    Of `known` packages nothing but names is looked at: their content is told elsewhere. What is among the `attachments` is
+    not hashed again.
 
     Raises whatever an object raises that refuses to be pickled (its content cannot be known).
     """
-    return _Walk(known).digest(value).hex()
+    return _Walk(known, attachments).digest(value).hex()
 
 
 def fingerprint_of_code(function: object) -> str:
@@ -146,8 +148,9 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 class _Walk:
     """One walk over a value: remembers finished digests by identity, and what is under way (so that cycles end)."""
 
-    def __init__(self, known: Collection[str]) -> None:
+    def __init__(self, known: Collection[str], attachments: Attachments | None = None) -> None:
         self._known = known
+        self._attachments = attachments or Attachments()
         self._done: dict[int, bytes] = {}
         self._under_way: list[int] = []
         self._alive: list[object] = []  # an identity must not be given to another object during the walk
@@ -185,7 +188,7 @@ class _Walk:
             case np.ndarray() if type(value) is np.ndarray and not value.dtype.hasobject:
                 # The descriptor, not the dtype: a dtype counts how often it was looked at.
                 shape = self.digest((np.lib.format.dtype_to_descr(value.dtype), value.shape))
-                return _hash("array", shape, _bytes_of(value))
+                return _hash("array", shape, self._attachments.digest(_bytes_of(value)).encode())
             case np.dtype() if not value.hasobject:
                 return self._all("dtype", np.lib.format.dtype_to_descr(value))
             case CodeType():
@@ -332,9 +335,9 @@ def _contents(namespace: Any) -> list[tuple[str, Any]]:
     return sorted((name, value) for name, value in namespace.items() if name not in _NOT_CONTENT)
 
 
-def _bytes_of(array: np.ndarray[Any, Any]) -> bytes | memoryview:
+def _bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
     """In the order of C, and where they are: a large array is not copied for it."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.nbytes else b""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.nbytes else memoryview(b"")
 
 
 def _hash(tag: str, *parts: bytes | memoryview) -> bytes:

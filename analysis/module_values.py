@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 
 from ..protocol.errors import AnalysisError
+from .attachments import found, split
 from .edits import is_edited
 from .fingerprint import fingerprint
 from .modules import home, top
@@ -105,7 +106,7 @@ class ModuleValues:
         current = vars(owner).get(attribute, _UNKNOWN)
         if current is value:
             return
-        if current is _UNKNOWN or len(self.pickled[name]) > _COMPARED or not _is_same(current, value):
+        if current is _UNKNOWN or _is_large(self.pickled[name]) or not _is_same(current, value):
             setattr(owner, attribute, value)
 
     def _loaded(self, name: str, content: bytes) -> Any:
@@ -141,7 +142,8 @@ class _Unpickler(pickle.Unpickler):
 
 def unpickled(content: bytes) -> Any:
     """What was pickled for a slot, in which things may be shared with modules. Raises whatever unpickling raises."""
-    return _Unpickler(io.BytesIO(content)).load()
+    digests, inner = split(content)
+    return _Unpickler(io.BytesIO(inner), buffers=map(found, digests)).load()
 
 
 def values_of(
@@ -368,8 +370,12 @@ def _reference(place: tuple[str, str]) -> bytes:
     return file.getvalue()
 
 
+def _is_large(content: bytes) -> bool:
+    return len(content) > _COMPARED or bool(split(content)[0])
+
+
 def _digest(value: object, content: bytes) -> str:
-    if len(content) <= _COMPARED:
+    if not _is_large(content):
         try:
             return fingerprint(value)
         except Exception:  # what cannot be looked into

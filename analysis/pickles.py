@@ -11,6 +11,7 @@ import functools
 import importlib
 import io
 import operator
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 import cloudpickle
 
 from ..protocol.errors import AnalysisError
+from .attachments import LEAST, Attachments, with_attachments
 from .fingerprint import DISPATCHING, CachedFunction
 from .modules import top, travels
 from .ownership import is_users
@@ -41,17 +43,26 @@ class Pickled(Protocol):
 
 
 @contextmanager
-def pickling(named: Collection[str] = ()) -> Iterator[Pickled]:
+def pickling(named: Collection[str] = (), attachments: Attachments | None = None) -> Iterator[Pickled]:
     """Gives the function that pickles things for their journey to slots, as long as this lasts.
 
-    `named` are packages that travel because the user names them.
+    `named` are packages that travel because the user names them. With `attachments`, large buffers are left out.
     """
 
     def pickled(thing: object, shared: Shared | None = None, /) -> bytes:
+        digests: list[str] = []
+
+        def stays(buffer: pickle.PickleBuffer) -> bool:
+            memory = buffer.raw()
+            if attachments is None or memory.nbytes < LEAST:
+                return True
+            digests.append(attachments.digest(memory))
+            return False
+
         file = io.BytesIO()
-        pickler = _Pickler(file, named) if not shared else _SharingPickler(file, named, thing, shared)
+        pickler = _Pickler(file, named, stays) if not shared else _SharingPickler(file, named, stays, thing, shared)
         pickler.dump(thing)
-        return file.getvalue()
+        return with_attachments(file.getvalue(), digests) if digests else file.getvalue()
 
     with _own_modules_by_value(named):
         yield pickled
@@ -96,8 +107,10 @@ def code_of_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    def __init__(self, file: io.BytesIO, named: Collection[str]) -> None:
-        super().__init__(file)
+    def __init__(
+        self, file: io.BytesIO, named: Collection[str], stays: Callable[[pickle.PickleBuffer], bool] | None = None
+    ) -> None:
+        super().__init__(file, protocol=5, buffer_callback=stays)
         self._named = named
 
     def reducer_override(self, thing: Any) -> Any:
@@ -133,8 +146,15 @@ _try_out()
 
 
 class _SharingPickler(_Pickler):
-    def __init__(self, file: io.BytesIO, named: Collection[str], thing: object, shared: Shared) -> None:
-        super().__init__(file, named)
+    def __init__(
+        self,
+        file: io.BytesIO,
+        named: Collection[str],
+        stays: Callable[[pickle.PickleBuffer], bool],
+        thing: object,
+        shared: Shared,
+    ) -> None:
+        super().__init__(file, named, stays)
         self._thing, self._shared = thing, shared
 
     def persistent_id(self, thing: object) -> tuple[str, str] | None:

@@ -1,4 +1,4 @@
-"""Analyses that are large to send: to every worker, with every query.
+"""Analyses that are large to send: to every worker, what is not in arrays with every query.
 
 Example:
     >>> import numpy as np
@@ -23,20 +23,24 @@ LARGE = 50_000_000
 _SHOWN = 3
 
 
-def warn_of_size(size: int, functions: Iterable[FunctionType], attributes: dict[str, Any]) -> None:
+def warn_of_size(size: int, attached: int, functions: Iterable[FunctionType], attributes: dict[str, Any]) -> None:
     """Tell the user, who is three callers above, when an analysis of so many bytes is large, and what makes it so.
 
     Args:
-        size: bytes that travel.
+        size: bytes that travel with each query.
+        attached: bytes of arrays, which travel once.
         functions: the user's, with their helpers.
         attributes: of the analysis, where it is an object.
     """
-    if size < LARGE:
+    if size + attached < LARGE:
         return
+    travel = (
+        "go to each worker with each query" if size >= LARGE else "go to each worker, once as long as they are the same"
+    )
     parts = [f"{name} ({kind}, {bytes_ / 1e6:,.0f} MB)" for name, kind, bytes_ in largest(functions, attributes)]
     what = f": most of it is {', '.join(parts)}" if parts else ""
     warnings.warn(
-        f"the analysis takes {size / 1e6:,.0f} MB, which go to each worker with each query{what}. Let workers load such "
+        f"the analysis takes {(size + attached) / 1e6:,.0f} MB, which {travel}{what}. Let workers load such "
         "things from a file, once a process, in a function under @functools.cache that the analysis calls",
         stacklevel=4,
     )

@@ -25,6 +25,7 @@ from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.messages import Failure, Message
 from ..protocol.values import some
+from .attachments import Attachments
 from .broken import Concerning, QueryBroken, failure_of
 from .compactor import Compactor
 from .dispatcher import Dispatcher
@@ -85,7 +86,8 @@ class MasterCore:
         self._next_tidy = 0.0 if journaled else inf
         self._effects: list[Effect] = []
         layouts = Layouts()
-        self._dispatcher = Dispatcher(self.queries, layouts, self._send)
+        self._attachments = Attachments(self._send)
+        self._dispatcher = Dispatcher(self.queries, layouts, self._attachments, self._send)
         self._compactor = Compactor(self.queries, self._send)
         credit = self._dispatcher.credit
         self._lifecycle = Lifecycle(self.queries, self.workers, credit, self._send, self._do, journaled)
@@ -273,9 +275,13 @@ class MasterCore:
         for it in saved:
             query = Query.restored(it, now, wall)
             self.queries.add(query)
+            self._attachments.keep(it.attachments)
             # Workers count on from those that are in a report: two of one name would be taken for one.
             self._counter = max(self._counter, *(_number(name) for name in (it.number, *query.shares)))
-            if query.running:
+            if query.running and self._attachments.lacking(it.submit):
+                lost = "an array of its analysis is not in the journal's folder any more: submit it again"
+                self._lifecycle.fail(query, messages.Failure("slot", "QueryFailed", lost), (), now)
+            elif query.running:
                 counted = entries_in(it.total) if it.total else 0
                 if wrong := miscounted_total(counted, query.ledger.processed):
                     self._lifecycle.fail_count(query, f"in the journal, {wrong}", now)
@@ -353,6 +359,10 @@ class MasterCore:
             return
         number = f"q{self.tag}{self._counter + 1}"
         try:
+            message, frames = self._attachments.take(message, frames)
+            if lacking := self._attachments.lacking(message):
+                self._send(peer.identity, messages.Lacking(message.request, lacking), now=now)
+                return
             query = Query.submitted(number, message, frames, now, self._learnt)
         except (ValueError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
@@ -360,10 +370,11 @@ class MasterCore:
         self._counter += 1
         self.queries.add(query)
         query.asked = (peer.identity, message.request)
-        self._forget_old()
+        self._forget_old(now)
         log.info("query %s: %s over %d files for %s", number, message.name, len(query.files), peer.name)
         with Concerning(query):
-            self._lifecycle.begin(query, frames[:-1] if message.credentials else frames, now)
+            kept = frames[:-1] if message.credentials else frames
+            self._lifecycle.begin(query, kept, self._attachments.of(message), now)
             self._lifecycle.end_if_complete(query, now)
 
     def _submitted_before(self, peer: Peer, message: messages.Submit, now: float) -> bool:
@@ -419,8 +430,10 @@ class MasterCore:
         if self._lifecycle.journaled:
             self._do(Remove(query.number))
 
-    def _forget_old(self) -> None:
-        """Keep the results of the last queries only, where no journal keeps them."""
+    def _forget_old(self, now: float) -> None:
+        """Keep the results of the last queries only, where no journal keeps them, and the attachments used last."""
+        live = (query.submit for query in self.queries.live.values())
+        self._attachments.trim(live, list(self.workers.values()), now)
         if self._lifecycle.journaled:
             return
         over = [number for number, query in self.queries.items() if query.over]

@@ -14,6 +14,7 @@ from typing import TypeGuard
 from ..packetizer.leases import Lease
 from ..packetizer.packetizer import Packet, Recall, Truncation
 from ..protocol import messages
+from .attachments import Attachments
 from .broken import Concerning
 from .credit import FAR_OPENING, PACKET, Credit
 from .layouts import Layouts
@@ -37,12 +38,13 @@ class Dispatcher:
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
     """
 
-    def __init__(self, queries: Queries, layouts: Layouts, send: Callable[..., None]) -> None:
+    def __init__(self, queries: Queries, layouts: Layouts, attachments: Attachments, send: Callable[..., None]) -> None:
         self.credit = Credit()
         self.given_back: dict[str, None] = {}
         self.next_help = 0.0
         self._queries = queries
         self._layouts = layouts
+        self._attachments = attachments
         self._send = send
 
     def feed(self, now: float) -> None:
@@ -99,6 +101,7 @@ class Dispatcher:
         worker, lease = slot.worker, packet.lease
         if worker.identity not in query.set_up:
             query.set_up[worker.identity] = None
+            self._attachments.give(worker, query.submit, now)
             self._send(worker.identity, query.setup, [query.analysis, *query.shared_inputs], now=now)
             if query.credentials is not None:
                 self._send(worker.identity, messages.Credentials(query.number), [query.credentials], now=now)

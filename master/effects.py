@@ -6,11 +6,11 @@ core that is `journaled` and from no other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ..packetizer.ledger import Loss, OpenedFile
-from ..protocol.codec import Frames
+from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Account, Ended, Failure, Message, Submit
 from ..protocol.usage import WorkerInfo
 
@@ -75,6 +75,7 @@ class SaveSubmission:
     query: str
     submit: Submit
     frames: Frames
+    attachments: Mapping[str, Buffer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

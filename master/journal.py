@@ -38,6 +38,7 @@ from ..protocol.codec import Buffer, Frames
 from ..protocol.errors import ConnectionFailed, QueryFailed
 from ..protocol.messages import Account, Ended, Failure, Submit
 from ..protocol.usage import WorkerInfo
+from ..system.content_folder import ContentFolder
 from ..system.locks import lock
 from .saved import Saved
 
@@ -49,6 +50,8 @@ PIECE = 64 * 2**20
 """A frame is stored in pieces of this many bytes; SQLite has a limit, and copies each piece once."""
 SCHEMA = 2
 """Since 2, a total counts the entries in it."""
+MOST_UNUSED = 2**30
+"""Bytes of attachments that no running query has, and that are kept for one that may come."""
 APPLICATION = int.from_bytes(b"evml", "big")
 """What SQLite's header says of whose database it is."""
 
@@ -114,6 +117,7 @@ class _Waiting:
     """What the journal was told of a query and has not written."""
 
     submission: tuple[Submit, Frames, float] | None = None
+    attachments: Mapping[str, Buffer] = field(default_factory=dict)
     opened: dict[int, OpenedFile] = field(default_factory=dict)
     done: dict[int, Ranges] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
@@ -125,10 +129,11 @@ class _Waiting:
 class Journal:
     """The journal in the file `path`, which is made when it is not there; nobody else can use it before `close`.
 
-    Any thread may call, one at a time.
+    Any thread may call, one at a time. Large arrays of analyses lie beside it, each in a file that its content gives its
+    name, so that one that many queries have is written once.
 
     Args:
-        path: the database. Beside it lie the write-ahead log, `-wal`, and the lock, `.lock`.
+        path: the database. Beside it lie the write-ahead log, `-wal`, the lock, `.lock`, and the folder `.attachments`.
         quota: bytes that results of queries that are over may take, see `trim`.
         age: seconds for which they are kept.
         durable: for a machine that goes down, too; false: for a process that is killed, which takes no time of the disk.
@@ -150,6 +155,9 @@ class Journal:
     def __init__(self, path: Path, quota: int = QUOTA, age: float = AGE, durable: bool = True) -> None:
         self.path, self.quota, self.age = path, quota, age
         self._waiting: dict[str, _Waiting] = {}
+        self._attachments = ContentFolder(path.with_name(f"{path.name}.attachments"), durable)
+        self._used: dict[str, list[str]] | None = None
+        """The attachments of running queries; None while nobody knows what is in the journal."""
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, _lock(path))
             self._database = stack.enter_context(contextlib.closing(_connect(path, durable)))
@@ -168,14 +176,23 @@ class Journal:
 
     # --- what happened --------------------------------------------------------------------------------------------
 
-    def submitted(self, number: str, submit: Submit, frames: Frames, started: float) -> None:
-        """A query was submitted, with these frames, at `started` (seconds since 1970). Written at once.
+    def submitted(
+        self,
+        number: str,
+        submit: Submit,
+        frames: Frames,
+        started: float,
+        attachments: Mapping[str, Buffer] | None = None,
+    ) -> None:
+        """A query was submitted, with these frames and attachments, at `started` (seconds since 1970). Written at once.
 
         Raises:
             Unwritten: see there; so for all methods that write.
         """
         self._running.add(number)
-        self._waiting[number] = _Waiting(submission=(submit, frames, started))
+        self._waiting[number] = _Waiting(submission=(submit, frames, started), attachments=attachments or {})
+        if self._used is not None:
+            self._used[number] = submit.attachments
         self.flush()
 
     def opened(self, number: str, file: int, opened: OpenedFile) -> None:
@@ -245,6 +262,9 @@ class Journal:
                 if now - ended_at > self.age or (kept > self.quota and position > 0):
                     over.append(number)
             self._database.executemany("DELETE FROM queries WHERE number = ?", [(number,) for number in over])
+            if self._used is not None:
+                self._used = {number: used for number, used in self._used.items() if number in self._running}
+                self._attachments.trim({digest for used in self._used.values() for digest in used}, MOST_UNUSED)
         return over
 
     def shrink(self) -> None:
@@ -263,7 +283,9 @@ class Journal:
         """
         query = "SELECT number, submit, started, account, report, skipped, ended, ended_at FROM queries ORDER BY rowid"
         try:
-            return [self._saved(row) for row in self._database.execute(query).fetchall()]
+            found = [self._saved(row) for row in self._database.execute(query).fetchall()]
+            self._used = {saved.number: saved.submit.attachments for saved in found if saved.ended is None}
+            return found
         except (sqlite3.DatabaseError, msgspec.MsgspecError, zlib.error, ValueError) as error:
             raise _damaged(self.path, error) from error
 
@@ -306,8 +328,11 @@ class Journal:
         """Failures of the disk become `Unwritten`; what SQLite has against our statements stays what it is."""
         try:
             yield
-        except sqlite3.DatabaseError as error:
-            if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+        except (sqlite3.DatabaseError, OSError) as error:
+            if isinstance(error, sqlite3.Error) and type(error) not in (
+                sqlite3.DatabaseError,
+                sqlite3.OperationalError,
+            ):
                 raise
             raise Unwritten(
                 f"the journal {self.path} cannot be written: {error}. Queries go on, and it is tried again later; "
@@ -350,6 +375,8 @@ class Journal:
             return
         if waiting.submission is not None:
             submit, frames, started = waiting.submission
+            for digest, content in waiting.attachments.items():
+                self._attachments.add(digest, content)
             values = (number, _encode(submit), started)
             execute("INSERT INTO queries (number, submit, started) VALUES (?, ?, ?)", values)
             self._store(number, "submission", frames)
@@ -414,6 +441,9 @@ class Journal:
             return saved
         select = self._database.execute
         saved.frames, saved.total = self._frames(number, "submission"), self._frames(number, "total")
+        for digest in saved.submit.attachments:
+            with contextlib.suppress(OSError):  # what becomes of a query without one, the master decides
+                saved.attachments[digest] = self._attachments.content(digest)
         saved.opened = {
             file: OpenedFile(entries, _unpack(clusters), identity, None if listed is None else _unpack(listed))
             for file, entries, clusters, identity, listed in select(

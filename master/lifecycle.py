@@ -14,7 +14,7 @@ as lost; unless what is wrong is the merging or its count, or the rest could not
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -85,12 +85,14 @@ class Lifecycle:
 
     # --- beginning ------------------------------------------------------------------------------------------------
 
-    def begin(self, query: Query, frames: Frames, now: float) -> None:
-        """A query was submitted. Its session is told once it is written down: then it outlives a crash."""
+    def begin(self, query: Query, frames: Frames, attachments: Mapping[str, Buffer], now: float) -> None:
+        """A query was submitted, with attachments by their digests. Its session is told once it is written down: then it
+        outlives a crash.
+        """
         query.next_checkpoint = now + CHECKPOINT_INTERVAL
         if self.journaled:
             query.saving = True
-            self._do(SaveSubmission(query.number, query.submit, list(frames)))
+            self._do(SaveSubmission(query.number, query.submit, list(frames), attachments))
         else:
             self.accept(query, now)
 

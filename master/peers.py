@@ -38,7 +38,7 @@ class Peer:
 @dataclass(slots=True)
 class Worker(Peer):
     """A worker; a worker that comes back after it was lost is another one, with another name. It may be known to be gone
-    at the time `until`."""
+    at the time `until`. `attachments` are the digests of those that it has."""
 
     host: str = ""
     site: str = ""
@@ -47,6 +47,7 @@ class Worker(Peer):
     leases: dict[tuple[str, int], Slot] = field(default_factory=dict)
     total: Share = field(default_factory=lambda: Share("", 0, 0))
     until: float | None = None
+    attachments: set[str] = field(default_factory=set)
 
     def info(self) -> WorkerInfo:
         """One line of the list of workers."""

@@ -88,9 +88,9 @@ class Recorder:
         if journal is None:
             return None
         match task:
-            case SaveSubmission(query, submit, frames):
+            case SaveSubmission(query, submit, frames, attachments):
                 self._saved_at[query] = None
-                written = self._write(query, lambda: journal.submitted(query, submit, frames, now))
+                written = self._write(query, lambda: journal.submitted(query, submit, frames, now, attachments))
                 if not written.note:
                     self._saved_at[query] = now
                 return written

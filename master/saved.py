@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..packetizer.ledger import Loss, OpenedFile
 from ..packetizer.ranges import Ranges
+from ..protocol.codec import Buffer
 from ..protocol.messages import Account, Ended, Failure, Submit
 from ..protocol.usage import WorkerInfo
 
@@ -17,6 +18,7 @@ class Saved:
     Attributes:
         started: when it was submitted, in seconds since 1970.
         frames: those of the submission; none once the query is over.
+        attachments: large arrays of the analysis, by their digests, as far as they are there.
         opened: by index of the file.
         done: ranges that `total` holds, by index of the file. A file without entries is there, with no ranges, when its
             empty result is in the total.
@@ -31,6 +33,7 @@ class Saved:
     submit: Submit
     started: float
     frames: list[bytes] = field(default_factory=list)
+    attachments: dict[str, Buffer] = field(default_factory=dict)
     opened: dict[int, OpenedFile] = field(default_factory=dict)
     done: dict[int, Ranges] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)

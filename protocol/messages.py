@@ -16,9 +16,9 @@ from msgspec import Meta
 
 from .column_types import MOST_COLUMNS, ColumnType
 from .usage import WorkerInfo
-from .values import MOST, Calls, Chunk, NonNegative, Runs, Scalar, Seconds, Word, Words
+from .values import MOST, Calls, Chunk, Digest, Digests, NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker"]
@@ -238,6 +238,9 @@ class Submit(Message, frozen=True):
     file server at a time. A slot that is at work on the same few entries for longer than `timeout` is ended.
     `seed` is of the random numbers that the analysis draws without one of its own. `chunk` bounds the entries of a call.
     Of submissions with the same `token` (random, the session's) the first one starts a query, and the others find it.
+
+    `attachments` names large arrays of the analysis. The bytes of those that are `carried` are frames behind all others;
+    of the others, the master may have them. `Lacking` answers if it does not: then it is submitted again, with these.
     """
 
     request: NonNegative
@@ -255,6 +258,8 @@ class Submit(Message, frozen=True):
     seed: NonNegative = 0
     chunk: Chunk | None = None
     token: Word = ""
+    attachments: Digests = []
+    carried: Digests = []
 
 
 class Stop(Message, frozen=True):
@@ -321,6 +326,13 @@ class Accepted(Message, frozen=True):
     request: NonNegative
     query: Word
     unsaved: Words = ""
+
+
+class Lacking(Message, frozen=True):
+    """The answer to a `Submit` whose analysis has attachments that the master does not have: nothing was submitted."""
+
+    request: NonNegative
+    digests: Digests
 
 
 class Refused(Message, frozen=True):
@@ -407,6 +419,18 @@ class Setup(Message, frozen=True):
     seed: NonNegative = 0
     chunk: Chunk | None = None
     owner: Word = ""
+
+
+class Attachment(Message, frozen=True):
+    """A large array of an analysis, for all queries to come that have it, until `Detach`. Frame: its bytes."""
+
+    digest: Digest
+
+
+class Detach(Message, frozen=True):
+    """No query of now has this attachment, and the master has forgotten it."""
+
+    digest: Digest
 
 
 class Lease(Message, frozen=True):
@@ -666,8 +690,8 @@ class Ready(Message, frozen=True):
 Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
     | Submit | Stop | Credentials | Remove | Attach | Seen | Ask | Shutdown | Drain
-    | Accepted | Refused | Queries | Workers | Progress | Snapshot | Ended
-    | Setup | Lease | Truncate | Revoke | Release | Committed | Compact
+    | Accepted | Lacking | Refused | Queries | Workers | Progress | Snapshot | Ended
+    | Setup | Attachment | Detach | Lease | Truncate | Revoke | Release | Committed | Compact
     | Opened | Described | Columns | Reached | Doing | Truncated | Finished | Commit | Failed | Skipped | Compacted
     | SlotDown | SlotUp | Draining | Ready
 )  # fmt: skip

@@ -22,6 +22,10 @@ Chunk = tuple[Annotated[int, Meta(ge=1, le=MOST)], Annotated[int, Meta(ge=1, le=
 Runs = list[NonNegative]
 """Sorted, disjoint ranges of entries `[start, stop)`, one after the other: `[3, 5, 9, 10]` names the entries 3, 4 and 9."""
 
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+"""The hexadecimal SHA-256 of bytes, which names them."""
+Digests = Annotated[list[Digest], Meta(max_length=5000)]
+
 
 def some(names: Collection[str], most: int = 20) -> str:
     """Names for the end of a sentence: the last ones, and how many there are besides.

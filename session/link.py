@@ -50,6 +50,14 @@ class Interrupted(ConnectionFailed):
     """The connection broke before the answer to a request came: nobody knows whether the master took it."""
 
 
+class Lacks(EventmillError):
+    """The master does not have all attachments of an analysis: it is to be submitted again, with these."""
+
+    def __init__(self, digests: list[str]) -> None:
+        super().__init__(f"the master lacks {len(digests)} arrays of the analysis")
+        self.digests = digests
+
+
 class Receiver(Protocol):
     """Who hears what the master says; all of it in the link's thread."""
 
@@ -171,6 +179,7 @@ class Link:
         Raises:
             QueryFailed: the master refuses it; the text says why.
             ConnectionFailed: it does not answer, or is known to be out of reach; `Interrupted` when the connection broke.
+            Lacks: it is a submission, whose attachments the master does not have.
         """
         inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
 
@@ -188,6 +197,8 @@ class Link:
             self._answers.pop(number, None)
         if isinstance(answer, messages.Refused):
             raise QueryFailed(answer.reason)
+        if isinstance(answer, messages.Lacking):
+            raise Lacks(answer.digests)
         if isinstance(answer, messages.Fault):
             raise (Interrupted if answer.reason == _BROKEN else ConnectionFailed)(answer.reason)
         if not isinstance(answer, expect):
@@ -365,7 +376,9 @@ class Link:
                     self._greet()
             case messages.Heartbeat():
                 pass
-            case messages.Accepted() | messages.Refused() | messages.Queries() | messages.Workers():
+            case (
+                messages.Accepted() | messages.Lacking() | messages.Refused() | messages.Queries() | messages.Workers()
+            ):
                 answered = self._answers.pop(message.request, None)
                 if answered is not None:
                     answered(message)

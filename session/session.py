@@ -31,7 +31,7 @@ from ..protocol.values import some
 from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
 from .connect import PATIENCE
-from .link import Answer, Interrupted, Link
+from .link import Answer, Interrupted, Lacks, Link
 from .query import Query
 from .submission import Submission
 
@@ -160,6 +160,7 @@ class Session:
                 seed=seed,
             ),
             [packed.blob, files, *expanded.shared_inputs, *secrets],
+            packed.attachments,
         )
         return self._submit(submission, credentials)
 
@@ -326,9 +327,13 @@ class Session:
         def accepted(query: Query) -> None:
             query._submission, query._credentials = submission, credentials
 
+        digests: Sequence[str] = ()
         while True:
+            sent = submission.carrying(digests)
             try:
-                return self._watch(submission.submit.name, submission.message, accepted, submission.frames)
+                return self._watch(submission.submit.name, sent.message, accepted, sent.frames)
+            except Lacks as lacks:
+                digests = lacks.digests
             except Interrupted:
                 log.info("the connection broke while query %s was submitted: once more", submission.submit.name)
 
@@ -375,9 +380,19 @@ class Session:
         if isinstance(answer, messages.Accepted):
             self._bring_credentials(query)
         elif isinstance(answer, messages.Refused) and query._submission is not None:
-            self._link.ask(query._submission.message, partial(self._submitted_again, query), query._submission.frames)
+            self._submit_again(query, query._submission, ())
         elif isinstance(answer, messages.Refused):
             self._give_up(query, answer)
+
+    def _submit_again(self, query: Query, submission: Submission, digests: Sequence[str]) -> None:
+        try:
+            submission.check_unchanged(digests)
+            sent = submission.carrying(digests)
+        except QueryFailed as error:
+            self._running.pop(query.id, None)
+            query._lose(str(error))
+        else:
+            self._link.ask(sent.message, partial(self._submitted_again, query), sent.frames)
 
     def _submitted_again(self, query: Query, answer: Message) -> None:
         """The master had lost a query of this session; the answer is to its submission. Without one it is asked again."""
@@ -389,6 +404,8 @@ class Session:
             query.id = answer.query
             self._running[query.id] = query
             self._bring_credentials(query)
+        elif isinstance(answer, messages.Lacking) and query._submission is not None:
+            self._submit_again(query, query._submission, answer.digests)
         elif isinstance(answer, messages.Refused):
             self._give_up(query, answer)
 

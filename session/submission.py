@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from ..protocol import messages
 from ..protocol.codec import Buffer
+from ..protocol.errors import QueryFailed
+from ..system.content_folder import digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,37 @@ class Submission:
 
     submit: messages.Submit
     frames: Sequence[Buffer]
+    attachments: Mapping[str, memoryview]
 
     @classmethod
-    def new(cls, submit: messages.Submit, frames: Sequence[Buffer]) -> Submission:
-        """A submission with a token of its own."""
-        return cls(msgspec.structs.replace(submit, token=secrets.token_hex(16)), frames)
+    def new(
+        cls, submit: messages.Submit, frames: Sequence[Buffer], attachments: Mapping[str, memoryview] | None = None
+    ) -> Submission:
+        """A submission with a token of its own, of an analysis with these attachments by their digests."""
+        attachments = attachments or {}
+        named = msgspec.structs.replace(submit, token=secrets.token_hex(16), attachments=list(attachments))
+        return cls(named, frames, attachments)
+
+    def carrying(self, digests: Sequence[str]) -> Carrying:
+        """What is sent, with those of the attachments that the master does not have."""
+        copies = [bytes(self.attachments[digest]) for digest in digests]  # the array may change while it is sent
+        return Carrying(msgspec.structs.replace(self.submit, carried=list(digests)), [*self.frames, *copies])
+
+    def check_unchanged(self, digests: Sequence[str]) -> None:
+        """Raise `QueryFailed` when one of these attachments is not any more what it was when this was submitted first."""
+        if any(digest_of(self.attachments[digest]) != digest for digest in digests):
+            raise QueryFailed(
+                f"an array of the analysis {self.submit.name} was changed after it was submitted, and the master has lost "
+                "what it was: submit it again"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """A submission on its way: what is sent, and the frames behind it."""
+
+    submit: messages.Submit
+    frames: Sequence[Buffer]
 
     def message(self, request: int) -> messages.Submit:
         """What is sent as request of this number."""

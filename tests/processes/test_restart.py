@@ -11,6 +11,7 @@ from pathlib import Path
 import awkward as ak
 import eventmill as em
 import msgspec
+import numpy as np
 import processes
 import psutil
 import pytest
@@ -272,3 +273,20 @@ def test_a_worker_gives_up_when_its_patience_ends(tmp_path: Path) -> None:
         assert worker.wait() == 1 and "no master answers" in worker.output
     finally:
         fleet.close()
+
+
+def test_a_query_with_a_large_array_goes_on_after_the_master_is_killed(
+    fleet: Standing, numbers: em.Dataset, tmp_path: Path
+) -> None:
+    """Its array is beside the journal: the worker, which has joined anew, gets it from there."""
+    table = np.full(2**21, 2)
+    slow = slow_total(tmp_path / "counter", 0.0004)
+
+    def weighted(events: ak.Array) -> int:
+        return int(table[-1]) * slow(events)
+
+    with fleet.connect() as session:
+        query = session.process(numbers, weighted)
+        result = killed_during(query, fleet, [0.3])
+        assert result.value == 2 * SUM and result.account.processed == ENTRIES
+    assert list((fleet.state).rglob("*.attachments/*"))

@@ -22,12 +22,14 @@ import numpy as np
 import psutil
 import pytest
 import uproot
+from eventmill.analysis.analysis import pack
 from eventmill.launch.local import Embedded
 from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import find_connection, make_keys, named
 from eventmill.protocol.errors import AnalysisError, ConnectionFailed, DatasetError, QueryFailed
 from eventmill.session import query
 from eventmill.session.draw import choose_bins
+from eventmill.session.submission import Submission
 from eventmill.system.restarts import Restarts
 from hist import Hist
 from hypothesis import given
@@ -407,3 +409,45 @@ def test_whether_its_processes_live_is_asked_without_a_lock_that_ctrl_c_leaves_t
     with pytest.raises(ConnectionFailed, match="the last time by SIGKILL"):
         embedded.check()
     embedded.close()
+
+
+# --- large arrays ----------------------------------------------------------------------------------------------------
+
+
+def test_a_large_array_is_sent_once_and_again_when_it_has_changed(
+    session: em.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 MB took twelve seconds a query. One that is changed in place between two queries is not taken for the same."""
+    table = np.arange(3 * 2**20)
+    sent: list[int] = []
+    carrying = Submission.carrying
+
+    def counting(submission: Submission, digests: Sequence[str]) -> Any:
+        sent.append(len(digests))
+        return carrying(submission, digests)
+
+    def look_up(item: int) -> int:
+        return int(table[item])
+
+    def other(item: int) -> int:
+        return int(table[item]) * 2
+
+    monkeypatch.setattr(Submission, "carrying", counting)
+    values = [session.process(em.items([1, 2, 3]), analysis).result(SECONDS).value for analysis in (look_up, other)]
+    table[1] = 100
+    values.append(session.process(em.items([1, 2, 3]), look_up).result(SECONDS).value)
+    assert values == [6, 12, 105]
+    assert sent == [0, 1, 0, 0, 1], "asked what the master lacks, sent it; known to it; another one"
+
+
+def test_a_master_that_has_lost_an_array_gets_it_again_unless_it_has_changed() -> None:
+    table = np.zeros(2**18)
+    packed = pack(lambda item: table[item])
+    submission = Submission.new(messages.Submit(0, "mine", "columnar", "d"), [packed.blob], packed.attachments)
+    (digest,) = submission.submit.attachments
+    submission.check_unchanged([digest])
+    sent = submission.carrying([digest])
+    assert sent.message(3).carried == [digest] and sent.frames == [packed.blob, table.tobytes()]
+    table[0] = 1
+    with pytest.raises(QueryFailed, match="mine was changed after it was submitted"):
+        submission.check_unchanged([digest])

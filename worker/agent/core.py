@@ -74,6 +74,8 @@ class AgentCore:
             messages.Welcome: self._welcome,
             messages.Setup: orders.setup,
             messages.Credentials: orders.credentials,
+            messages.Attachment: orders.attachment,
+            messages.Detach: orders.detach,
             messages.Lease: orders.lease,
             messages.Truncate: orders.truncate,
             messages.Revoke: orders.revoke,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...protocol.codec import Frames
+from ...protocol.codec import Buffer, Frames
 from ...protocol.messages import Message
 
 
@@ -23,6 +23,21 @@ class ToSlot:
     slot: int
     message: Message
     frames: Frames = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Put an attachment where slots find it."""
+
+    digest: str
+    content: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Remove an attachment."""
+
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +71,4 @@ class Leave:
     error: bool
 
 
-Effect = ToMaster | ToSlot | Fork | Kill | Order | Leave
+Effect = ToMaster | ToSlot | Store | Discard | Fork | Kill | Order | Leave

@@ -136,6 +136,11 @@ def _usable(cache: Path, instead: Path) -> Path:
     return instead
 
 
+def attachments_beside(statuses: Path) -> Path:
+    """The folder in which the agent puts the attachments of analyses, where its slots find them."""
+    return statuses.parent / "attachments"
+
+
 def identity(slot: int, number: int) -> bytes:
     """How the `number`th process, which is slot `slot`, calls itself."""
     return f"{slot}:{number}".encode()

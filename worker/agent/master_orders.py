@@ -8,6 +8,7 @@ from ...protocol import messages
 from ...protocol.codec import Frames
 from ...protocol.messages import LeaseKey
 from .commits import Commits
+from .effects import Discard, Store
 from .outbox import Outbox, failure_of
 from .states import QueryState, WorkerState
 
@@ -40,6 +41,14 @@ class MasterOrders:
             for slot in self._state.slots:
                 if message.query in slot.set_up:
                     self._outbox.to_slot(slot.index, message, frames)
+
+    def attachment(self, message: messages.Attachment, frames: Frames, now: float) -> None:
+        """A large array of an analysis, for slots to find."""
+        self._outbox.add(Store(message.digest, frames[0] if frames else b""))
+
+    def detach(self, message: messages.Detach, frames: Frames, now: float) -> None:
+        """No query has this one any more."""
+        self._outbox.add(Discard(message.digest))
 
     def lease(self, message: messages.Lease, frames: Frames, now: float) -> None:
         """Work for a slot."""

@@ -6,6 +6,7 @@ and a socket pair to the forkserver that forks them.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -22,14 +23,15 @@ from ...protocol.dial import Dial
 from ...protocol.errors import ConnectionFailed, EventmillError, LocalProtocolError, RemoteProtocolError
 from ...protocol.messages import Message
 from ...protocol.version import __version__
+from ...system.content_folder import ContentFolder, digest_of
 from ...system.lifeline import EndSignals, Lifeline
 from ...system.logs import keep_within
 from ...system.restarts import Restarts
 from ..allocation.memory import limit_a_slot, taken
 from ..slot_status import SlotStatuses
 from .core import AgentCore
-from .effects import Effect, Fork, Kill, Leave, Order, ToMaster, ToSlot
-from .forkserver_client import ForkserverClient
+from .effects import Discard, Effect, Fork, Kill, Leave, Order, Store, ToMaster, ToSlot
+from .forkserver_client import ForkserverClient, attachments_beside
 from .leaving import GRACE
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,7 @@ class Worker:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.forkserver = forkserver or ForkserverClient(alone=True)
         self.statuses = SlotStatuses(self.forkserver.statuses, slots)
+        self._attachments = ContentFolder(attachments_beside(self.forkserver.statuses))
         self._poller = zmq.Poller()
         self._restarts = Restarts()
         self._looked = 0.0
@@ -261,6 +264,11 @@ class Worker:
                     self._send_to_master(effect.message, effect.frames)
                 case ToSlot():
                     self._send_to_slot(effect)
+                case Store():
+                    self._store(effect)
+                case Discard():
+                    with contextlib.suppress(OSError):  # it goes with the folder
+                        self._attachments.remove(effect.digest)
                 case Fork():
                     self.statuses.clear(effect.slot)
                     self.identities[effect.slot] = self.forkserver.fork(effect.slot)
@@ -272,6 +280,16 @@ class Worker:
                     if not effect.error and self._leave is None:
                         log.info("leaving: %s", effect.reason)
                     self._leave = effect
+
+    def _store(self, attachment: Store) -> None:
+        """What cannot be stored, or is not what it says that it is, slots do not find, and say so to the user."""
+        if digest_of(attachment.content) != attachment.digest:
+            log.error("%d bytes came as %s, which they are not", len(attachment.content), attachment.digest)
+            return
+        try:
+            self._attachments.add(attachment.digest, attachment.content)
+        except OSError as error:
+            log.error("an array of an analysis cannot be kept in %s: %s", self._attachments.path, error)
 
     def _send_to_master(self, message: Message, frames: Frames = ()) -> None:
         try:

@@ -13,11 +13,12 @@ from typing import NoReturn
 
 import zmq
 
+from ...analysis import attachments
 from ...merge import Partial, compact
 from ...protocol import messages
 from ...protocol.messages import File
 from ...reading.reader import ReaderCache
-from ..agent.forkserver_client import identity
+from ..agent.forkserver_client import attachments_beside, identity
 from ..allocation.cores import usable_cores
 from ..slot_status import COMPACTING, STATUS_BYTES, SlotStatus
 from .agent_link import AgentLink
@@ -52,6 +53,7 @@ def main(index: int, number: int, endpoint: str, cache: str, statuses: str) -> N
     be_a_slot()
     status = SlotStatus.of_slot(Path(statuses), index)
     status.introduce(os.getpid())
+    attachments.find_in(attachments_beside(Path(statuses)))
     socket = zmq.Context().socket(zmq.DEALER)
     socket.set(zmq.IDENTITY, identity(index, number))
     socket.set(zmq.SNDHWM, MOST_WAITING)
