@@ -26,8 +26,11 @@ EVERYTHING := -m "" --hypothesis-profile nightly
 test-all:
 	$(MAKE) test TESTS='$(EVERYTHING)'
 
-# The same with the newest releases of everything: whether one of them breaks what users install.
+# The same with the newest releases of everything, also of what pyproject.toml bounds: whether the bounds can be raised.
+BOUNDED := awkward cloudpickle numba uproot
 test-newest:
+	$(MAKE) .venv-newest/test VENV=.venv-newest CONSTRAINTS=
+	.venv-newest/bin/python -m pip --disable-pip-version-check --quiet install --upgrade $(BOUNDED)
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
 
 # The same on another Python, as in `make test-3.13`, in an environment of its own. `make test-pythons` tries those that should do.
@@ -54,13 +57,13 @@ test-oldest: build/wheel
 	$(OLDEST) -m uv pip install --quiet --python $(OLDEST) --no-deps build/*.whl
 	$(OLDEST) -m pytest --pythonwarnings default $(TESTS_WITH_OLDEST)
 
-# Writes constraints.txt anew. Run `make test` with it before it is committed.
+# Writes constraints.txt anew, or leaves it as it is. Run `make test` with it before it is committed.
 constraints: build/wheel
 	rm -rf .venv-newest
 	$(MAKE) .venv-newest/test .venv-newest/docs .venv-newest/bench VENV=.venv-newest CONSTRAINTS=
-	{ sed -n '/^#/p' constraints.txt; .venv-newest/bin/python -m pip list --format=freeze \
-	  | grep -viE '^(eventmill|pip|setuptools|wheel)=' | sort -f; } > constraints.new
-	mv constraints.new constraints.txt
+	.venv-newest/bin/python -m pip list --format=freeze >build/installed
+	{ grep '^#' constraints.txt; sort -f build/installed | grep -viE '^(eventmill|pip|setuptools|wheel)='; } >build/constraints
+	mv build/constraints constraints.txt
 
 lint:
 	$(BIN)/ruff check .

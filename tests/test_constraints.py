@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -40,3 +42,31 @@ def test_make_installs_with_the_constraints() -> None:
     installs = [line for line in (ROOT / "Makefile").read_text().splitlines() if "build/*.whl)[" in line]
     assert len(installs) == 4
     assert all("$(CONSTRAINED)" in line for line in installs)
+
+
+@pytest.mark.parametrize(
+    ("installed", "code", "written"),
+    [
+        ("numpy==2.0\neventmill==0.1.0\nAwkward==2.14.0\npip==26.0\n", 0, "# about it\nAwkward==2.14.0\nnumpy==2.0\n"),
+        ("numpy==2.0\n", 1, "# about it\nold==1.0\n"),
+        ("", 0, "# about it\nold==1.0\n"),
+    ],
+    ids=["all is well", "pip fails in the middle", "nothing is installed"],
+)
+def test_constraints_are_replaced_by_a_whole_list_or_not_at_all(
+    tmp_path: Path, installed: str, code: int, written: str
+) -> None:
+    """They once were what a failed `pip list` had said: nothing, with which the next installation takes any version."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "constraints.txt").write_text("# about it\nold==1.0\n")
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "wheel").touch()
+    (tmp_path / "installed").write_text(installed)
+    (tmp_path / "python").write_text(f"#!/bin/sh\ncat installed\nexit {code}\n")
+    (tmp_path / "make").write_text("#!/bin/sh\nmkdir -p .venv-newest/bin\ncp python .venv-newest/bin\n")
+    for program in ("python", "make"):
+        (tmp_path / program).chmod(0o755)
+    command = ["make", "--silent", "--old-file", "build/wheel", "constraints", "MAKE=./make"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert (tmp_path / "constraints.txt").read_text() == written, done.stderr
+    assert (done.returncode == 0) == ("old" not in written), done.stderr
