@@ -18,8 +18,10 @@ from benchmarks import coffea_samples
 
 __all__ = ["grid", "xrootd_server"]
 
+settings.register_profile("fast", max_examples=40, deadline=None)
 settings.register_profile("nightly", max_examples=1000, deadline=None)
-"""Of tests that do not say how many."""
+settings.load_profile("fast")
+"""Of tests that do not say how many examples; the others have them from `property_tests`."""
 
 LONGEST = (
     "test_chaos.py",
@@ -54,9 +56,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first. (Under pytest-xdist, all processes have to come to the same order.)"""
+    """The longest files first, and time for many examples. (Under pytest-xdist, all processes have to come to the same
+    order.)"""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+    if settings.get_current_profile_name() == "nightly":
+        for item in items:
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="module")

@@ -28,14 +28,15 @@ from eventmill.worker.slot.items import ItemSource
 from eventmill.worker.slot.query_state import Running
 from eventmill.worker.slot.tasks import Task, load, source_without_file
 from hist import Hist
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from numpy.random import Generator, Philox
+from property_tests import examples
 
 SECONDS = 60
 SEED = 7
 SPECTRUM = Hist.new.Reg(40, -4, 12).Double()
-few = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+few = examples(6, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

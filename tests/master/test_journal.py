@@ -29,9 +29,10 @@ from eventmill.packetizer.ranges import Ranges
 from eventmill.protocol.errors import ConnectionFailed, QueryFailed
 from eventmill.protocol.messages import Account, Ended, Failure, Submit
 from eventmill.protocol.usage import WorkerInfo
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from property_tests import examples
 
 SUBMIT = Submit(1, "dimuon", "kernel", "digest", owner="marie", limit=1000)
 FRAMES = [b"the analysis", b"the files"]
@@ -267,7 +268,7 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 TestJournalMachine = JournalMachine.TestCase
-TestJournalMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestJournalMachine.settings = examples(15, stateful_step_count=30)
 
 
 @given(st.lists(st.integers(0, 2**62)))

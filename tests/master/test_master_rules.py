@@ -9,9 +9,9 @@ from __future__ import annotations
 import msgspec
 from eventmill.protocol import messages as m
 from fleet import World
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from property_tests import examples
 
 WORKERS = [b"worker0", b"worker1", b"worker2"]
 SESSIONS = [b"session", b"other"]
@@ -163,4 +163,4 @@ def slot_down(slot: int, keys: list[m.LeaseKey]) -> m.SlotDown:
 
 
 TestMaster = MasterMachine.TestCase
-TestMaster.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestMaster.settings = examples(40, stateful_step_count=40)

@@ -159,10 +159,10 @@ def test_no_more_slots_than_allowed_read_from_one_server() -> None:
 
 
 def test_of_one_owner_the_query_of_higher_priority_comes_first() -> None:
-    made = world([500] * 100, slots=2)
+    made = world([500] * 30, slots=2)
     low, high = made.submit(), made.submit(priority=5)
     made.inbox[b"worker0"].clear()
-    while not made.core.queries[high].over and len(leases(made, b"worker0", high)) < 60:
+    while not made.core.queries[high].over and len(leases(made, b"worker0", high)) < 20:
         made.step()
     assert len(leases(made, b"worker0", low)) <= 2, "those that were given when nothing of the other was left to open"
     made.run()
@@ -170,7 +170,7 @@ def test_of_one_owner_the_query_of_higher_priority_comes_first() -> None:
 
 
 def test_priority_does_not_count_against_other_owners() -> None:
-    made = world([500] * 100, slots=4)
+    made = world([500] * 30, slots=4)
     made.hello(b"other", "session")
     made.submit(priority=1000)
     modest = made.submit(b"other")

@@ -14,8 +14,9 @@ import pytest
 from eventmill.merge import FilledHistogram, HistogramTemplate, Partial, Total, decode, encode
 from eventmill.protocol.errors import MergeError, RemoteProtocolError
 from hist import Hist
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 
 AXES = {
     "regular": lambda: hist.axis.Regular(7, -3, 4, name="x", label="x [GeV]"),
@@ -313,7 +314,7 @@ PIECES = st.lists(st.lists(st.integers(-50, 50), max_size=8), min_size=3, max_si
 
 
 @given(PIECES, st.sampled_from(STORAGES), st.integers(1, 8))
-@settings(max_examples=60, deadline=None)
+@examples(30)
 def test_growing_axes_merge_in_any_order_and_grouping(pieces: list[list[int]], storage: Any, bins: int) -> None:
     """Associative and commutative: the tree of agents and masters does not show in the histogram."""
 

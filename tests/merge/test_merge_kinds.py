@@ -20,9 +20,10 @@ from eventmill.analysis.ownership import is_installed
 from eventmill.merge import Partial, Total, decode, encode
 from eventmill.protocol.errors import MergeError
 from hist import Hist, Stack
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from property_tests import examples
 
 
 def merge(*values: object) -> Any:
@@ -38,7 +39,7 @@ _WIDE: dict[str, type] = {"i": np.int64, "u": np.uint64, "f": np.float64, "c": n
 
 
 @given(dtype=st.sampled_from(NARROW), data=st.data(), cuts=st.lists(st.integers(0, 40), max_size=5))
-@settings(max_examples=60, deadline=None)
+@examples(30)
 def test_summed_pieces_are_numpys_sum_of_the_whole(dtype: str, data: st.DataObject, cuts: list[int]) -> None:
     """However the entries are cut into packets, the sum is numpy's over all of them, in 64 bits."""
     kind = np.dtype(dtype)

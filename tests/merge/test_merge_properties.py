@@ -11,8 +11,9 @@ import numpy as np
 from eventmill.merge import Partial, Total, decode, encode
 from eventmill.protocol.errors import MergeError, RemoteProtocolError
 from hist import Hist
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 
 WORDS = st.sampled_from(["ttbar", "data", "wjets"])
 WHOLE = st.integers(-1000, 1000)
@@ -80,7 +81,7 @@ def same(one: object, other: object) -> bool:
 
 
 @given(COMMUTATIVE, COMMUTATIVE, COMMUTATIVE)
-@settings(max_examples=60, deadline=None)
+@examples(25)
 def test_order_does_not_show(x: object, y: object, z: object) -> None:
     """Packets are merged as they come, which is different every time."""
     a, b, c = map(encode, (x, y, z))
@@ -90,7 +91,7 @@ def test_order_does_not_show(x: object, y: object, z: object) -> None:
 
 
 @given(RESULTS, RESULTS, RESULTS)
-@settings(max_examples=60, deadline=None)
+@examples(25)
 def test_grouping_does_not_show(x: object, y: object, z: object) -> None:
     """Slots, agents and the master add up in a tree; the sum is that of one long row, and inputs stay as they were."""
     inputs = [encode(value) for value in (x, y, z)]
@@ -104,7 +105,7 @@ def test_grouping_does_not_show(x: object, y: object, z: object) -> None:
 
 
 @given(RESULTS)
-@settings(max_examples=60, deadline=None)
+@examples(25)
 def test_none_changes_nothing_and_frames_carry_everything(value: object) -> None:
     """None is the identity, and so is an empty total; a partial comes out of its frames byte by byte."""
     partial = encode(value)
@@ -118,7 +119,7 @@ def test_none_changes_nothing_and_frames_carry_everything(value: object) -> None
 
 
 @given(RESULTS, RESULTS, RESULTS)
-@settings(max_examples=40, deadline=None)
+@examples(20)
 def test_snapshots_stay(x: object, y: object, z: object) -> None:
     """A snapshot on its way to a session does not change while the master goes on."""
     total = Total()
@@ -150,7 +151,7 @@ EXAMPLE = flat(
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@examples(100)
 def test_mutated_frames_are_refused_or_read(data: st.DataObject) -> None:
     """Whatever happens to the bytes: a RemoteProtocolError, or a partial that can be merged and sent on."""
     frames = [bytearray(frame) for frame in EXAMPLE]
@@ -174,7 +175,7 @@ def test_mutated_frames_are_refused_or_read(data: st.DataObject) -> None:
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4))
-@settings(max_examples=200, deadline=None)
+@examples(100)
 def test_random_frames_are_refused(frames: list[bytes]) -> None:
     """Noise is an error of the protocol and nothing worse."""
     survives(frames)

@@ -25,15 +25,14 @@ from hypothesis import strategies as st
 from benchmarks.chunks import ALLOWED, LAWS, Query, compare, constant, linear, once_selected, scattered
 
 SOME = [
-    ("constant 0.01 s", 0),
     ("constant 0.5 s", 0),
-    ("constant 5 s", 0),
-    ("both", 0),
     ("step", 0),
-    ("heavy tail", 0),
-    ("slow first", 0),
     ("one dear call", 0),
     ("linear 20 ms", 1),
+    *(
+        pytest.param(name, 0, marks=pytest.mark.nightly)
+        for name in ("constant 0.01 s", "constant 5 s", "both", "heavy tail", "slow first")
+    ),
 ]
 
 

@@ -6,9 +6,9 @@ import pytest
 from eventmill.packetizer.leases import StaleLease
 from eventmill.packetizer.ledger import Gap, Ledger, Loss, OpenedFile
 from eventmill.packetizer.ranges import Ranges
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from property_tests import examples
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -235,7 +235,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedger = LedgerMachine.TestCase
-TestLedger.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+TestLedger.settings = examples(40, stateful_step_count=30)
 
 
 def test_a_commit_stands_or_falls_as_a_whole() -> None:

@@ -29,8 +29,9 @@ from eventmill.worker.slot.modules import OwnModules
 from eventmill.worker.slot.seeding import Seed
 from eventmill.worker.slot.tasks import Task
 from hist import Hist
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 from skhep_testdata import data_path
 from xrootd_server import XRootDServer
 
@@ -84,7 +85,7 @@ def events(path: Path) -> ak.Array:
 # --- reading by position ----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@examples(25)
 @given(entries=SOME, cut=st.integers(0, 60), first=st.integers(0, 3))
 def test_listed_entries_are_read_and_no_others(
     reader: Reader, events: ak.Array, entries: set[int], cut: int, first: int

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from eventmill.protocol import codec, messages
 from eventmill.protocol.errors import LocalProtocolError, RemoteProtocolError
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from property_tests import examples
 
 KINDS = list(messages.Any.__args__)
 SAMPLES = [
@@ -33,7 +34,7 @@ def test_every_message_is_in_the_vocabulary_of_some_direction() -> None:
     assert declared - {messages.Message} == set(KINDS)
 
 
-@settings(deadline=None, max_examples=300)
+@examples(100)
 @given(st.sampled_from(SAMPLES), st.data())
 def test_mutated_headers_are_refused_or_are_messages(message: messages.Message, data: st.DataObject) -> None:
     """Whatever bytes come, decoding gives a typed message or a protocol error, never another exception."""

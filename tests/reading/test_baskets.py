@@ -22,8 +22,9 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.reading.columns import Flat, Jagged
 from eventmill.reading.reader import Reader
 from eventmill.reading.ttree.baskets import Baskets
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from property_tests import examples
 from skhep_testdata import data_path
 
 CODECS = ("zlib", "lzma", "lz4", "zstd", "uncompressed")
@@ -171,7 +172,7 @@ def test_an_end_of_values_that_disagrees_is_told(damaged: Copies) -> None:
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(codec=st.sampled_from(CODECS), data=st.data())
 def test_any_damage_is_an_error_in_words_or_harmless_to_structure(
     damaged: Copies, codec: str, data: st.DataObject

@@ -12,8 +12,9 @@ import pytest
 import xxhash
 import zstandard
 from eventmill.reading.codecs import decompress, decompressed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 
 
 def lz4(plain: bytes) -> bytes:
@@ -40,7 +41,7 @@ def packed(codec: bytes, plain: bytes) -> bytes:
 
 
 @codecs
-@settings(max_examples=25, deadline=None)
+@examples(15)
 @given(parts=st.lists(st.binary(min_size=1, max_size=2000), min_size=1, max_size=3))
 def test_blocks_come_out_as_they_went_in(codec: bytes, parts: list[bytes]) -> None:
     raw, plain = b"".join(packed(codec, part) for part in parts), b"".join(parts)
@@ -78,7 +79,7 @@ def test_damage_is_told_with_its_block(codec: bytes) -> None:
 
 
 @codecs
-@settings(max_examples=40, deadline=None)
+@examples(20)
 @given(data=st.data())
 def test_any_damage_is_a_value_error_or_goes_unnoticed_in_size(codec: bytes, data: st.DataObject) -> None:
     raw = bytearray(packed(codec, bytes(range(256)) * 8))

@@ -16,8 +16,9 @@ from eventmill.reading.columns import Column, Flat, Jagged
 from eventmill.reading.reader import Reader
 from eventmill.reading.ttree.basket_layout import MOST_BYTES, Branch, packed, unpacked
 from eventmill.reading.ttree.baskets import Baskets
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 from skhep_testdata import data_path
 
 COUNTER, LISTS = "nMuon", "Muon_pt"
@@ -71,7 +72,7 @@ def trees(draw: st.DrawFn) -> dict[str, Branch]:
     return found | {name: draw(branches(name, edges())) for name in names[2:] if name not in found}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(20)
 @given(trees())
 def test_layouts_come_out_as_they_went_in(tree: dict[str, Branch]) -> None:
     back = unpacked(packed(tree))
@@ -84,7 +85,7 @@ def test_no_branches_are_a_layout_too() -> None:
     assert unpacked(packed({})) == {}
 
 
-@settings(max_examples=120, deadline=None)
+@examples(60)
 @given(tree=trees(), data=st.data())
 def test_bytes_from_anywhere_are_a_value_error_at_worst(tree: dict[str, Branch], data: st.DataObject) -> None:
     """Cut off, with bytes changed within the frame and outside of it, or no layout at all."""

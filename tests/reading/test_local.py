@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from eventmill.reading.storage.local import GAP, RUN, LocalSource
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 
 SIZE = 3 * RUN + 17
 
@@ -32,7 +33,7 @@ def source(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 spans = st.tuples(st.integers(0, SIZE), st.integers(0, 3 * GAP)).map(lambda span: (span[0], min(SIZE, sum(span))))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(30)
 @given(st.lists(spans, max_size=12))
 def test_any_ranges_in_any_order_are_the_bytes_of_the_file(
     source: LocalSource, content: bytes, ranges: list[tuple[int, int]]

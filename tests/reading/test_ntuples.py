@@ -21,8 +21,9 @@ from eventmill.reading.rntuple.envelopes import CHECKSUM, items
 from eventmill.reading.rntuple.ntuples import Ntuple, places
 from eventmill.reading.shared_layout import SharedLayout, SharedNtuple
 from eventmill.reading.ttree.basket_layout import MOST_BYTES
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 
 BY_ROOT = Path(__file__).parents[1] / "data" / "rntuples.root"
 
@@ -172,7 +173,7 @@ def test_an_rntuple_that_is_too_large_to_travel_is_not_told(monkeypatch: pytest.
     assert Reader(str(BY_ROOT), "zstd").news() == b""
 
 
-@settings(max_examples=150, deadline=None)
+@examples(15)
 @given(data=st.data())
 def test_bytes_from_anywhere_do_no_harm(reader: Reader, envelopes: list[bytes], data: st.DataObject) -> None:
     """Changed on purpose, checksums included: the file is opened as if nobody had said anything, or what is read of it is an

@@ -22,8 +22,9 @@ from eventmill.reading.rntuple.clusters import KEPT_BYTES, Clusters
 from eventmill.reading.rntuple.fields import ColumnRecord, FieldRecord, Schema
 from eventmill.reading.rntuple.page_elements import shifter, unsplitter
 from eventmill.reading.rntuple.pages import Pages
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 from xrootd_server import XRootDServer
 
 BY_ROOT = Path(__file__).parents[1] / "data" / "rntuples.root"
@@ -147,7 +148,7 @@ def open_readers(by_uproot: dict[str, Path]) -> Iterator[list[tuple[Reader, ak.A
         reader.close()
 
 
-@settings(max_examples=80, deadline=None)
+@examples(30)
 @given(st.data())
 def test_any_ranges_in_any_order_are_cuts_of_the_whole(open_readers: Any, data: st.DataObject) -> None:
     """Pages and offsets are kept between reads: no order of ranges and fields may mix them up."""

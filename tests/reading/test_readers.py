@@ -23,8 +23,9 @@ from eventmill.reading.read_errors import read_errors
 from eventmill.reading.reader import FileLayout, Reader, ReaderCache
 from eventmill.reading.selection import Selection
 from eventmill.reading.view import View
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 from skhep_testdata import data_path
 from xrootd_server import XRootDServer
 
@@ -154,7 +155,7 @@ def whole(written: Path) -> Iterator[tuple[Reader, dict[str, Any]]]:
     reader.close()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(20)
 @given(st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 2000)), min_size=1, max_size=5))
 def test_any_ranges_in_any_order_are_cuts_of_the_whole(whole: Any, ranges: list[tuple[int, int]]) -> None:
     """Baskets are kept between reads: no order of ranges may mix them up."""

@@ -23,8 +23,9 @@ from eventmill.reading.reader import Reader, column_of
 from eventmill.reading.schema_check import SchemaCheck
 from eventmill.reading.selection import Selection
 from eventmill.reading.view import View
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 from view_files import ENTRIES, write, write_friend
 
 ALIASES = {
@@ -193,7 +194,7 @@ def test_what_events_and_their_aliases_read_is_read_once(path: Path) -> None:
     assert sorted(asked) == ["Jet_pt", "nJet"]
 
 
-@settings(max_examples=20, deadline=None)
+@examples(10)
 @given(st.sets(st.integers(0, ENTRIES - 1), min_size=1, max_size=30))
 def test_of_listed_entries_aliases_see_no_others(path: Path, expected: ak.Array, listed: set[int]) -> None:
     """Not even to be evaluated on: an alias may be fit for the listed ones only."""
@@ -339,7 +340,7 @@ def test_branches_of_friends(path: Path, friend: Path, expected: ak.Array) -> No
 
 
 @given(st.sets(st.integers(0, ENTRIES - 1), min_size=1, max_size=20))
-@settings(max_examples=20, deadline=None)
+@examples(10)
 def test_listed_entries_of_friends(path: Path, friend: Path, listed: set[int]) -> None:
     some = np.array(sorted(listed))
     selection = Selection(view_of(path, friend), EntryList.from_entries(some))

@@ -22,11 +22,12 @@ from eventmill.protocol.errors import AnalysisError
 from eventmill.reading.columns import Column, Flat, Jagged, Strings
 from eventmill.worker.kernels.compile import CompiledKernel
 from hist import Hist
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from property_tests import examples
 
-few = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+few = examples(15, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,20 @@
+"""How many examples Hypothesis tries: few every time, many at night."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+
+MORE_AT_NIGHT = 10
+
+
+def examples(count: int, **more: Any) -> settings:
+    """So many examples, and with the profile `nightly` many times as many; none is too slow.
+
+    Args:
+        count: enough to find a fault of the plain kind in one run, and of any kind in the runs of a week.
+        more: other settings of Hypothesis.
+    """
+    at_night = settings.get_current_profile_name() == "nightly"
+    return settings(max_examples=count * MORE_AT_NIGHT if at_night else count, deadline=None, **more)
