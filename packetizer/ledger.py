@@ -537,8 +537,8 @@ class Ledger:
                 unopened = index in self.unopened or (index in self.held and not (state.opening or state.given_up))
                 assert unopened + state.opening + state.given_up == 1
                 continue
-            places = (state.todo, leased.get(index, []), state.done, state.failed)
-            pieces = []
+            places: tuple[Iterable[tuple[int, int]], ...] = state.todo, leased.get(index, []), state.done, state.failed
+            pieces: list[tuple[int, int]] = []
             for place, ranges in enumerate(places):
                 for start, stop in ranges:
                     sums[place] += stop - start

@@ -65,9 +65,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(600))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def session() -> Iterator[em.Session]:
-    """A session with a master and a worker of its own, which has two slots."""
+    """A session whose worker has two slots. All files share it (to start one takes three seconds of a core): those whose
+    tests kill its processes, or change what processes start with, have one of their own."""
     with em.connect(slots=2) as made:
         yield made
 

@@ -336,7 +336,7 @@ PACKAGE = {
 }
 
 
-@pytest.mark.parametrize("kind", ["common", "site-packages"])
+@pytest.mark.parametrize("kind", ["site-packages", pytest.param("common", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [("inner.py", "def njitted(x): return x > 30", "def njitted(x): return x > 50"),

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,13 @@ from eventmill.system.restarts import MOST, Restarts
 from processes import SECONDS, Standing, eventually
 
 CYCLES = 20_000
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[em.Session]:
+    """Of these tests alone, which kill its processes."""
+    with em.connect(slots=2) as made:
+        yield made
 
 
 def slow(gate: Path) -> Callable[[Any], dict[str, int]]:

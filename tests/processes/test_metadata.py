@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ def fileset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "data": {"files": {path["a"]: "Events", path["b"]: "Events"}, "metadata": {"era": "B"}},
         "mc": {"files": {path["c"]: "Events"}, "metadata": {"era": "C", "xsec": 2.5}},
     }
-
-
-@pytest.fixture(scope="module")
-def session() -> Iterator[em.Session]:
-    with em.connect(slots=2) as session:
-        yield session
 
 
 def check_entries(spans: list[tuple[str, int, int]]) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,6 @@ from hypothesis import strategies as st
 from processes import SECONDS, Running, Standing, eventually, run
 
 from tests.world.proxy import Proxy
-
-
-@pytest.fixture(scope="module")
-def session() -> Iterator[em.Session]:
-    with em.connect(slots=1) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,13 @@ from hist import Hist
 SECONDS = 60
 FILES, EACH, BASKET = 4, 5000, 500
 CULPRIT = 2 * EACH + 1234
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[em.Session]:
+    """Of these tests alone, which take its slots down."""
+    with em.connect(slots=2) as made:
+        yield made
 
 
 def write(path: Path, first: int, entries: int = EACH) -> None:

@@ -18,6 +18,8 @@ import processes
 import psutil
 import pytest
 import uproot
+from click.testing import CliRunner
+from eventmill.cli.main import main
 from eventmill.cli.sample import write_sample
 from eventmill.protocol import messages
 from eventmill.protocol.connection import load_connection
@@ -51,7 +53,7 @@ def session(standing: Standing) -> Iterator[em.Session]:
 def dimuon(mass, pairs, Muon_pt, Muon_eta, Muon_phi, Muon_charge):
     """The mass of every pair of muons of opposite charge; with idle arithmetic, so that a query takes some seconds."""
     idle = 1.0
-    for _ in range(2000):
+    for _ in range(4000):
         idle = math.sin(idle)
     count = 0
     for i in range(len(Muon_pt)):
@@ -85,7 +87,7 @@ def test_workers_that_join_and_die_in_the_middle_change_no_bin(fleet: Standing, 
     """The acceptance test: data over XRootD, one worker joins a running query, another one is killed with work in hand."""
     files = []
     for run in (1, 2):
-        files += write_sample(xrootd_server.folder / f"run{run}", events=120_000, files=3, seed=run)
+        files += write_sample(xrootd_server.folder / f"run{run}", events=60_000, files=3, seed=run)
     first = fleet.worker()
     with fleet.connect() as session:
         data = em.Dataset(xrootd_server.url + "/run*/events_*.root", tree="Events")
@@ -93,14 +95,14 @@ def test_workers_that_join_and_die_in_the_middle_change_no_bin(fleet: Standing, 
         eventually(lambda: committed(query), "the first worker commits")
         second = fleet.worker()
         eventually(lambda: any(info.pid == second.pid and info.busy for info in session.workers()), "the second works")
-        assert query.state == "running" and query.account.processed < 240_000, "there is no middle: more events, please"
+        assert query.state == "running" and query.account.processed < 120_000, "there is no middle: more events, please"
         assert any(info.pid == first.pid and info.busy for info in session.workers())
         first.process.kill()
         result = query.result(SECONDS)
         expected = dimuon_in_one_process(files)
         assert result["mass"] == expected["mass"] and result["pairs"] == expected["pairs"]
         account = result.account
-        assert account.processed == account.total == 240_000 and account.failed == 0 and not account.estimated
+        assert account.processed == account.total == 120_000 and account.failed == 0 and not account.estimated
         assert account.workers_lost == 1 and account.files_opened == 6
         shares = {info.pid: info.entries for info in query.report()}
         assert shares.keys() == {first.pid, second.pid} and all(shares.values())
@@ -196,8 +198,12 @@ def test_a_walltime_that_is_none_is_refused_before_anything_is_started(tmp_path:
     assert code == 2 and "a walltime of 10 s leaves nothing" in said and "--grace" in said
 
 
-def test_workers_that_are_told_to_end_twice_leave_at_once_and_in_good_order(
-    fleet: Standing, numbers: em.Dataset
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(signal.SIGTERM, signal.SIGINT), pytest.param(signal.SIGINT, signal.SIGTERM, marks=pytest.mark.nightly)],
+)
+def test_a_worker_that_is_told_to_end_twice_leaves_at_once_and_in_good_order(
+    fleet: Standing, numbers: em.Dataset, first: signal.Signals, second: signal.Signals
 ) -> None:
     """Exit code 0, and neither forkserver nor slots are left, though one is busy in the user's code for an hour."""
 
@@ -207,16 +213,15 @@ def test_workers_that_are_told_to_end_twice_leave_at_once_and_in_good_order(
         time.sleep(3600)
         return 0
 
-    workers = {signal.SIGTERM: fleet.worker(slots=2), signal.SIGINT: fleet.worker(slots=2)}
+    worker = fleet.worker(slots=2)
     with fleet.connect() as session:
         query = session.process(numbers, endless)
-        eventually(lambda: [info.busy for info in session.workers()] == [2, 2], "the slots are busy")
-        for number, worker in workers.items():
-            assert len(worker.family()) == 4, "agent, forkserver, two slots"
-            worker.process.send_signal(number)
-            worker.wait_for("another signal ends it at once")
-            assert worker.end(number) == 0
-            assert "Traceback" not in worker.output
+        eventually(lambda: [info.busy for info in session.workers()] == [2], "the slots are busy")
+        assert len(worker.family()) == 4, "agent, forkserver, two slots"
+        worker.process.send_signal(first)
+        worker.wait_for("another signal ends it at once")
+        assert worker.end(second) == 0
+        assert "Traceback" not in worker.output
         eventually(lambda: not session.workers(), "the master hears of it")
         query.abort()
 
@@ -318,14 +323,14 @@ def test_stop_of_what_is_not_there_says_so(standing: Standing) -> None:
 
 
 def test_shutdown_ends_the_master_and_its_workers(fleet: Standing, numbers: em.Dataset, gate: Gate) -> None:
-    workers = [fleet.worker(), fleet.worker()]
+    worker = fleet.worker()
     with fleet.connect() as session:
         query = session.process(numbers, gate.total)
-        eventually(lambda: len([info for info in session.workers() if info.busy]) == 2, "both work")
-        family = [process for command in (fleet.master, *workers) for process in command.family()]
+        eventually(lambda: any(info.busy for info in session.workers()), "it works")
+        family = [process for command in (fleet.master, worker) for process in command.family()]
         code, said = processes.run("stop", "--shutdown", "--master", fleet.name, state=fleet.state)
-        assert code == 0 and "2 workers" in said
-        assert [command.wait() for command in (fleet.master, *workers)] == [0, 0, 0]
+        assert code == 0 and "1 worker" in said
+        assert [command.wait() for command in (fleet.master, worker)] == [0, 0]
         _, alive = psutil.wait_procs(family, timeout=10)
         assert not alive
         with pytest.raises(QueryFailed, match="the master has ended"):
@@ -336,7 +341,10 @@ def test_shutdown_ends_the_master_and_its_workers(fleet: Standing, numbers: em.D
         fleet.connect(timeout=0.5)
 
 
-@pytest.mark.parametrize(("number", "options"), [(signal.SIGTERM, ["--no-journal"]), (signal.SIGINT, [])])
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [(signal.SIGTERM, ["--no-journal"]), pytest.param(signal.SIGINT, [], marks=pytest.mark.nightly)],
+)
 def test_a_master_that_is_told_to_end_tells_everybody(
     fleet: Standing, numbers: em.Dataset, gate: Gate, number: signal.Signals, options: list[str]
 ) -> None:
@@ -368,9 +376,10 @@ def test_keys_are_made_once_shown_often_and_renewed_when_asked_for(tmp_path: Pat
 
 
 def test_every_command_explains_itself(tmp_path: Path) -> None:
-    _, said = processes.run("--help", state=tmp_path)
+    code, said = processes.run("--help", state=tmp_path)
+    assert code == 0
     commands = [line.split()[0] for line in said.partition("Commands:\n")[2].splitlines() if line.strip()]
     assert {"demo", "drain", "keys", "master", "status", "stop", "worker"} <= set(commands)
     for command in commands:
-        code, said = processes.run(command, "--help", state=tmp_path)
-        assert code == 0 and said.startswith("Usage:") and "--help" in said
+        done = CliRunner().invoke(main, [command, "--help"])
+        assert done.exit_code == 0 and done.output.startswith("Usage:") and "--help" in done.output

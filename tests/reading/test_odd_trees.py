@@ -73,7 +73,7 @@ def test_a_class_with_members_in_another_order_is_no_other_type() -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1])
-@pytest.mark.parametrize("size", [1000, 137, 1])
+@pytest.mark.parametrize("size", [1000, 137, 13, pytest.param(1, marks=pytest.mark.nightly)])
 def test_empty_c_strings(first: int, size: int) -> None:
     """ROOT writes no byte for them, and five for the length of those of 255 and more."""
     reader = Reader(ODD, "empty_second" if first else "empty_first")

@@ -81,8 +81,8 @@ def said(process: subprocess.Popen[str]) -> list[str]:
 
 
 def test_processes_that_need_a_kernel_at_the_same_time_compile_it_once(tmp_path: Path) -> None:
-    racing = [start(tmp_path) for _ in range(3)]
-    assert sorted(said(process) for process in racing) == [["0", "1", "6.0"], ["0", "1", "6.0"], ["1", "0", "6.0"]]
+    racing = [start(tmp_path) for _ in range(2)]
+    assert sorted(said(process) for process in racing) == [["0", "1", "6.0"], ["1", "0", "6.0"]]
     assert not list(tmp_path.glob("*.lock")), "nothing is left of it"
 
 
