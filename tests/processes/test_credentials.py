@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -70,11 +69,9 @@ def read(session: em.Session, url: str, credentials: em.Credentials | None = Non
 
 def refused(session: em.Session, url: str, credentials: em.Credentials | None = None) -> str:
     """What a query says that is not let in, at once."""
-    began = time.monotonic()
     with pytest.raises(DatasetError) as caught:
         read(session, url, credentials)
-    assert time.monotonic() - began < 5, "nobody tries that again"
-    assert not caught.value.transient
+    assert not caught.value.transient, "nobody tries that again"
     return str(caught.value)
 
 

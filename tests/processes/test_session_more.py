@@ -59,14 +59,12 @@ def total(events: ak.Array) -> int:
 
 
 def slow(events: ak.Array) -> int:
-    import time
 
     time.sleep(100e-6 * len(events))
     return int(ak.sum(events.number))
 
 
 def endless(events: ak.Array) -> int:
-    import time
 
     while True:
         time.sleep(0.01)
@@ -159,12 +157,13 @@ def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_pa
                 standing.commands.append(again)
                 assert [request.result(SECONDS) for request in asked] == [[], [], []]
                 query = submitted.result(SECONDS)
-            assert again.output.count(" joined from ") == 2, again.output
+            eventually(lambda: again.output.count(" joined from ") >= 2, "both sessions join")
             standing.worker()
             assert query.result(SECONDS).value == SUM
             assert before.result(SECONDS).value == SUM and before.id != number
             with pytest.raises(QueryFailed, match="the master was started again and has forgotten query total"):
                 watched.result(SECONDS)
+            assert len(re.findall("session .* joined from ", again.output)) == 2, again.output
     finally:
         standing.close()
 
@@ -205,11 +204,12 @@ def test_a_session_that_was_given_up_by_its_master_joins_again_once(standing: St
 def test_a_process_that_does_not_start_is_told_at_once_with_its_last_words(
     monkeypatch: pytest.MonkeyPatch, which: str, numbers: em.Dataset
 ) -> None:
-    start = Embedded._start
+    start, attempts = Embedded._start, list[str]()
 
     def broken(self: Embedded, arguments: Sequence[str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
         if not arguments[0].endswith(which):
             return start(self, arguments, descriptors)
+        attempts.append(which)
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", "raise SystemExit('no such library')"], stdout=log, stderr=log
@@ -217,10 +217,9 @@ def test_a_process_that_does_not_start_is_told_at_once_with_its_last_words(
 
     monkeypatch.setattr(Embedded, "_start", broken)
     before = children()
-    began = time.monotonic()
     with pytest.raises(ConnectionFailed, match=rf"(?s)the {which} process of this session has ended.*no such library"):
         em.connect(slots=1).process(numbers, total)
-    assert time.monotonic() - began < 3, "a second, and room for a busy machine"
+    assert len(attempts) == 1, "it is told, not tried again"
     gc.collect()
     assert children() <= before
 

@@ -52,11 +52,9 @@ def identity(item: int) -> int:
 
 def check(session: em.Session, analysis: Any) -> None:
     """An analysis whose value is the sum of the items, whatever else it does."""
-    began = time.monotonic()
     result = session.process(em.items(ITEMS), analysis).result(SECONDS)
     assert result.value == sum(ITEMS)
     assert result.account.processed == len(ITEMS) and not result.account.lost
-    assert time.monotonic() - began < 15
     assert_nothing_left(session)
 
 
@@ -209,7 +207,6 @@ def no_modules(item: int) -> int:
 
 
 def no_clock(item: int) -> int:
-    import time
 
     time.time = time.monotonic = time.perf_counter = time.process_time = lambda: 0.0
     time.sleep = lambda seconds: None
@@ -258,10 +255,8 @@ def test_a_slot_whose_descriptors_are_closed_is_replaced_and_the_query_says_so(s
         os.closerange(3, 1000)
         return item
 
-    began = time.monotonic()
     with pytest.raises(em.protocol.errors.AnalysisError, match="took down its slot"):
         session.process(em.items([1]), closes_all).result(SECONDS)
-    assert time.monotonic() - began < 15
     assert_nothing_left(session)
 
 

@@ -26,6 +26,7 @@ from eventmill.worker.slot.prefetch import MOST_OPENING, Openings, Place
 from hypothesis import given
 from hypothesis import strategies as st
 from skhep_testdata import data_path
+from xrootd_requests import between
 from xrootd_server import Cluster, XRootDServer, serving, serving_cluster
 
 from benchmarks.delay_proxy import far_away
@@ -102,32 +103,39 @@ def test_a_source_counts_what_it_cost_to_read(xrootd_server: XRootDServer, big: 
 
 
 def test_a_far_file_is_opened_in_few_round_trips(xrootd_server: XRootDServer) -> None:
-    """On a connection that is there: one to open, one for both ends and the server's limits."""
+    """After those for the connection: one to open, one for both ends and the server's limits, which a later file knows."""
     for name in ("first.root", "second.root"):
         shutil.copy(data_path(HZZ), xrootd_server.folder / name)
-    with far_away(xrootd_server.port, delay=0.2) as port:
-        Reader(f"root://127.0.0.1:{port}//first.root", "events", timeout=10).close()
-        began = time.monotonic()
-        reader = Reader(f"root://127.0.0.1:{port}//second.root", "events", timeout=10)
-        opened = time.monotonic()
-        reader.close()
-        assert 0.4 <= opened - began < 0.95
-        assert time.monotonic() - opened < 0.1, "nobody waits until it is closed"
+    with between(xrootd_server.port) as line:
+        line.hold(1, 1, 1, 2)
+        first = Reader(f"root://127.0.0.1:{line.port}//first.root", "events", timeout=300)
+        assert line.requests == 5 and not line.held_too_long, "one waited for an answer that it need not know"
+        line.hold(1, 1)
+        second = Reader(f"root://127.0.0.1:{line.port}//second.root", "events", timeout=300)
+        assert line.requests == 7
+        line.hold()
+        first.close()
+        second.close()
+        assert not line.held_too_long, "nobody waits until it is closed"
 
 
 def test_whether_an_open_file_is_still_the_same_is_asked_ahead(xrootd_server: XRootDServer) -> None:
     """A later query asks once for each file; a slot does so for packets that wait, and has the answer when it gets there."""
     shutil.copy(data_path(HZZ), xrootd_server.folder / "asked.root")
-    with far_away(xrootd_server.port, delay=0.2) as port:
-        cache, openings, place = ReaderCache(), Openings(), (f"root://127.0.0.1:{port}//asked.root", "events", None)
+    with between(xrootd_server.port) as line:
+        cache, openings, place = (
+            ReaderCache(),
+            Openings(),
+            (f"root://127.0.0.1:{line.port}//asked.root", "events", None),
+        )
         reader = cache.get(*place[:2])
-        since = time.monotonic()
+        asked, since = line.requests, time.monotonic()
         openings.begin(cache, [place], since)
         openings.hand_over(cache, [place])
-        answered = time.monotonic()
-        assert answered - since >= 0.2
+        assert line.requests > asked, "ahead"
+        asked = line.requests
         assert cache.get(*place[:2], since) is reader
-        assert time.monotonic() - answered < 0.1
+        assert line.requests == asked, "and not again"
         cache.close()
 
 
@@ -168,11 +176,10 @@ def test_that_a_file_could_not_be_opened_is_forgotten_with_its_packet(xrootd_ser
 
 def test_a_server_that_never_answers_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        port, began = silent.getsockname()[1], time.monotonic()
+        port = silent.getsockname()[1]
         with pytest.raises(DatasetError, match=rf"the server does not answer \(127.0.0.1:{port}") as caught:
             Reader(f"root://127.0.0.1:{port}//a.root", "events", timeout=1)
     assert caught.value.transient
-    assert time.monotonic() - began < 6
 
 
 def test_a_server_that_dies_in_the_middle_and_comes_back(big: Path) -> None:
@@ -182,14 +189,12 @@ def test_a_server_that_dies_in_the_middle_and_comes_back(big: Path) -> None:
         reader = Reader(f"{server.url}/a.root", "events", timeout=10)
         reader.read(["x"], 0, 1000)
         server.kill()
-        began = time.monotonic()
         with pytest.raises(DatasetError, match=rf"a\.root cannot be read: .*{server.port}") as caught:
             reader.read(["x"], 200_000, 300_000)
         assert caught.value.transient
         with pytest.raises(DatasetError, match="cannot be reached") as caught:
             Reader(f"{server.url}/a.root", "events", timeout=10)
         assert caught.value.transient
-        assert time.monotonic() - began < 8
         server.start()
         again = Reader(f"{server.url}/a.root", "events", timeout=10)
         assert len(again.read(["x"], 200_000, 300_000)["x"].values) == 100_000  # type: ignore[union-attr]
