@@ -1,0 +1,1 @@
+"""The command line: `eventmill master`, `worker`, `status` and so on, the demo and its sample."""

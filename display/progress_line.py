@@ -34,26 +34,41 @@ class Merged(Protocol):
     """What is merged of a query: what of it is shown."""
 
     @property
-    def account(self) -> Account: ...
+    def account(self) -> Account:
+        """What became of the entries so far."""
+
     @property
-    def seconds(self) -> float: ...
+    def seconds(self) -> float:
+        """Since the query began."""
+
     @property
-    def state(self) -> State: ...
+    def state(self) -> State:
+        """Of the query."""
+
     @property
-    def fraction(self) -> float: ...
+    def fraction(self) -> float:
+        """Of the entries, from 0 to 1."""
+
     @property
-    def final(self) -> bool: ...
+    def final(self) -> bool:
+        """Whether nothing more will come."""
 
 
 class Watched(Protocol):
     """A query whose progress is shown."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called in displays."""
+
     @property
-    def progress(self) -> Progress | None: ...
+    def progress(self) -> Progress | None:
+        """What the master said last."""
+
     @property
-    def snapshot(self) -> Merged | None: ...
+    def snapshot(self) -> Merged | None:
+        """What is merged so far."""
+
     @property
     def starts_workers(self) -> bool:
         """Whether its workers start by themselves: there are none that the user should start."""

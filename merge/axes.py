@@ -84,6 +84,7 @@ class RegularAxis(AxisBase, frozen=True, tag="regular", kw_only=True):
 
     @property
     def width(self) -> float:
+        """Of one bin."""
         return (self.stop - self.start) / self.bins
 
     def joined(self, other: Axis) -> RegularAxis:

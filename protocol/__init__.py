@@ -1,0 +1,1 @@
+"""What is on the wire: messages, how they are encoded, keys, errors."""

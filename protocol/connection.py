@@ -65,14 +65,17 @@ class KeyFolder:
 
     @property
     def client(self) -> Path:
+        """What a session connects with."""
         return self.path / CLIENT_FILE
 
     @property
     def worker(self) -> Path:
+        """What a worker connects with."""
         return self.path / WORKER_FILE
 
     @property
     def master(self) -> Path:
+        """The master's own keys, and those that it lets in."""
         return self.path / MASTER_FILE
 
     @property

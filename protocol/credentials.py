@@ -69,6 +69,9 @@ class Credentials:
 
         Raises:
             EventmillError: there is none of these, or a file that is named there cannot be read.
+
+        Example:
+            >>> em.connect("default", credentials=em.Credentials.from_environment())     # doctest: +SKIP
         """
         token, proxy, sss = found(os.environ)
         if not (token or proxy or sss):

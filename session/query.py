@@ -41,10 +41,14 @@ _TICK = 0.25
 class Query:
     """One analysis over one dataset, running on a master. `Session.process` makes it.
 
+    Attributes:
+        id: its number on the master, as text: for `Session.attach`, `eventmill status` and the like.
+        name: what it is called in displays.
+
     Example:
-        >>> import eventmill as em                                                       # doctest: +SKIP
-        >>> query = session.process("events.root", dimuon)                               # doctest: +SKIP
-        >>> query.result()["mass"]                                                       # doctest: +SKIP
+        >>> query = session.process("events.root", missing_energy, name="MET")
+        >>> query.name, query.result()["met"].sum(), query.state
+        ('MET', 10000.0, 'done')
     """
 
     def __init__(self, session: Session, number: str, name: str) -> None:
@@ -98,8 +102,10 @@ class Query:
         """What each worker did and what it cost, a table when it is shown; there once the query is over.
 
         Example:
-            >>> print(query.report())                                                    # doctest: +SKIP
-            >>> query.report().servers["eos.cern.ch"].efficiency                         # doctest: +SKIP
+            >>> result = query.result()
+            >>> report = query.report()
+            >>> report.total.entries, list(report.servers)
+            (10000, ['local files'])
         """
         return self._report
 
@@ -110,6 +116,10 @@ class Query:
 
         Raises:
             Exception: the query failed or was aborted; see `result`.
+
+        Example:
+            >>> [snapshot.account.processed for snapshot in query.stream()][-1]
+            10000
         """
         seen = 0
         while True:
@@ -139,6 +149,11 @@ class Query:
             Exception: an exception of the analysis itself, as it was raised, with a note of where.
             DatasetError: a file could not be read.
             QueryFailed: the query was aborted.
+            ConnectionFailed: the master is gone, and did not come back within the session's `patience`.
+
+        Example:
+            >>> query.result(timeout=100)["met"].sum()
+            10000.0
         """
         try:
             with ProgressDisplay(self, progress) as display:
@@ -180,11 +195,22 @@ class Query:
     # --- steering -------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End the query and keep what is done: `result()` then returns that, after two seconds at the latest."""
+        """End the query and keep what is done: `result()` then returns that, after two seconds at the latest.
+
+        Nothing happens to a query that is over.
+
+        Example:
+            >>> query.stop()
+            >>> query.result().state in ("done", "stopped")
+            True
+        """
         self._session._send(messages.Stop(self.id, keep=True))
 
     def abort(self) -> None:
-        """End the query and drop what is merged."""
+        """End the query and drop what is merged: `result()` raises `QueryFailed` then.
+
+        Nothing happens to a query that is over.
+        """
         self._session._send(messages.Stop(self.id, keep=False))
 
     def __repr__(self) -> str:

@@ -25,8 +25,22 @@ RETURNED_NONE = "the analysis returned None: is a return missing?"
 class ResultAccount(Account, frozen=True):
     """What became of a query's entries.
 
-    `total`, `processed`, `failed` (their sum is the total, by the ledger), `redone`, `refused` duplicates, `workers_lost`;
-    `lost` lists what is not in the result, with its reason, and `notes` what was not as announced.
+    Attributes:
+        total: all that the query is about; an estimate (`estimated`) while not every file has been opened.
+        processed: those that are in the result, each of them once.
+        failed: those that are not. Once a query is done, `processed + failed == total`.
+        lost: where these are, and the reasons.
+        redone: those that were processed a second time, since a slot or worker had gone with what it had.
+        refused: those whose second result was refused, since the first had come meanwhile.
+        files, files_opened: of the dataset.
+        workers_lost: that went without a word, or in the middle of something.
+        kind: what is counted: the entries of trees ("tree"), "cycles" or "items".
+        notes: what was not as announced, such as a file with fewer entries than its catalogue says.
+
+    Example:
+        >>> account = query.result().account
+        >>> account.total, account.processed, account.failed
+        (10000, 10000, 0)
     """
 
     def failed_dataset(self, of: Dataset | None = None) -> Dataset:
@@ -67,10 +81,17 @@ class Snapshot:
         seconds: time since the query began.
         state: "running", or the final state.
 
-    Example:
-        A snapshot is read like the dict that the analysis returns::
+    Raises:
+        AnalysisError: `snapshot[...]`, and the analysis returned None.
+        QueryFailed: `snapshot[...]`, and nothing has been merged so far.
 
-            snapshot["mass"].plot()
+    Example:
+        A snapshot is read like the dict that the analysis returns:
+
+        >>> for snapshot in query.stream():
+        ...     met = snapshot["met"]
+        >>> met.sum(), snapshot.fraction, snapshot.final
+        (10000.0, 1.0, True)
     """
 
     def __init__(self, frames: Frames, account: Account, seconds: float, state: State) -> None:
@@ -110,12 +131,15 @@ class Snapshot:
         return iter(self._decoded if self._decoded is not None else ())
 
     def keys(self) -> Any:
+        """The names in it, when the analysis returned a dict. Raises TypeError when it returned something else."""
         return self._mapping().keys()
 
     def items(self) -> Any:
+        """Names and merged values, when the analysis returned a dict. Raises TypeError when it did not."""
         return self._mapping().items()
 
     def values(self) -> Any:
+        """The merged values, when the analysis returned a dict. Raises TypeError when it returned something else."""
         return self._mapping().values()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -191,7 +215,13 @@ class Snapshot:
 
 
 class Result(Snapshot):
-    """The result of a query that is over: all of the dataset ("done"), or what was merged when it was stopped."""
+    """The result of a query that is over: all of the dataset ("done"), or what was merged when it was stopped.
+
+    Example:
+        >>> result = query.result()
+        >>> result["met"].axes[0].label, result.account.processed, result.account.lost
+        ('Axis 0', 10000, [])
+    """
 
     def check_count(self) -> None:
         """Compare the entries that the result counts in itself with those that the account has as processed.

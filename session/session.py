@@ -50,7 +50,15 @@ Data = Dataset | str | os.PathLike[str] | list[str] | dict[str, Any]
 
 
 class Session:
-    """A connection to a master; `connect` makes it. Usable as a context manager."""
+    """A connection to a master; `connect` makes it. Usable as a context manager, and by several threads.
+
+    Example:
+        >>> def missing_energy(events):
+        ...     return {"met": Hist.new.Reg(50, 0, 200).Double().fill(events.MET_pt)}
+        >>> query = session.process("events.root", missing_energy)
+        >>> query.result().account.processed
+        10000
+    """
 
     def __init__(
         self,
@@ -111,7 +119,6 @@ class Session:
                 is one of them, and from the servers with the fewest readers.
             seed: of random numbers that the analysis draws from numpy's, Python's or torch's own generators, or from one
                 that it brings along (0 to 2**62); see the guide for what is the same when it runs again.
-
             chunk: entries that one call of the analysis gets: a number, or the least and the most; by default as many as it
                 takes for what a call costs anyway not to count (that of the dataset, if it has one). The rest of a file is
                 smaller, and so are chunks where memory is short.
@@ -120,6 +127,11 @@ class Session:
             DatasetError: there are no such files; with "skip", what is named without a pattern need not be there.
             AnalysisError: the analysis cannot travel to a worker, or is not for what the dataset is made of.
             ConnectionFailed: the master is out of reach, or got out of reach meanwhile.
+            ValueError: a number is not within its bounds.
+
+        Example:
+            >>> session.process("events.root", lambda events: {"n": len(events)}, on_error="skip").result()["n"]
+            10000
         """
         if not isinstance(dataset, Dataset):
             dataset = Dataset(dataset)
@@ -182,18 +194,36 @@ class Session:
             Exception: as from `Query.result`.
 
         Example:
-            >>> session.draw("events.root", "Muon_pt", where="nMuon >= 2", bins=(50, 0, 100))     # doctest: +SKIP
+            >>> drawn = session.draw("events.root", "Muon_pt", where="nMuon >= 2", bins=(50, 0, 100))
+            >>> drawn.axes[0].size, int(drawn.sum(flow=True))
+            (50, 7213)
         """
         from .draw import draw
 
         return draw(self, dataset if isinstance(dataset, Dataset) else Dataset(dataset), expression, where, bins)
 
     def queries(self) -> list[QueryInfo]:
-        """All queries that the master knows, of all sessions, oldest first."""
+        """All queries that the master knows, of all sessions, oldest first.
+
+        Raises:
+            ConnectionFailed: the master does not answer.
+
+        Example:
+            >>> query.result().state, query.id in [info.query for info in session.queries()]
+            ('done', True)
+        """
         return self._request(lambda request: messages.Ask(request, "queries"), messages.Queries).queries
 
     def workers(self) -> list[WorkerInfo]:
-        """The workers that are there now, and what they have done."""
+        """The workers that are there now, and what they have done: entries, bytes, seconds.
+
+        Raises:
+            ConnectionFailed: the master does not answer.
+
+        Example:
+            >>> [info.slots for info in session.workers()]
+            [2]
+        """
         return self._request(lambda request: messages.Ask(request, "workers"), messages.Workers).workers
 
     def attach(self, query: str) -> Query:
@@ -201,6 +231,10 @@ class Session:
 
         Raises:
             QueryFailed: the master knows no such query.
+
+        Example:
+            >>> session.attach(query.id).result()["met"].sum()
+            10000.0
         """
         name = self._info(query).name
         return self._watch(name, lambda request: messages.Attach(request, _clipped(query)))

@@ -1,0 +1,1 @@
+"""The master's core in virtual time, with simulated workers and file servers."""

@@ -1,0 +1,1 @@
+"""What every process of eventmill needs of its machine: its end, its folders, its log, restarts."""

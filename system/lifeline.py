@@ -22,9 +22,11 @@ class Lifeline:
         self._descriptor = os.pidfd_open(pid)
 
     def fileno(self) -> int:
+        """To poll with the sockets of a loop: it becomes readable."""
         return self._descriptor
 
     def close(self) -> None:
+        """Look no more."""
         os.close(self._descriptor)
 
 
@@ -44,6 +46,7 @@ class EndSignals:
         self._handlers = [(number, signal.signal(number, lambda *_: None)) for number in self._NUMBERS]
 
     def fileno(self) -> int:
+        """To poll with the sockets of a loop: it becomes readable."""
         return self._told.fileno()
 
     def take(self) -> signal.Signals:

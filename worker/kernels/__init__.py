@@ -1,0 +1,1 @@
+"""Kernels: the user's per-event function compiled into a loop over columns, and kept on disk."""

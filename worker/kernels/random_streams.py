@@ -102,6 +102,7 @@ class Streams:
 
 
 def _restart(random, counter, state, cycle, stream):
+    """The generator of a `Stream`, at the beginning of another one."""
     counter[0] = 0
     counter[1] = 0
     counter[2] = stream
@@ -114,7 +115,6 @@ def _restart(random, counter, state, cycle, stream):
 
 _NO_DOORS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # only compiled code calls it
 restarted = njit(**_NO_DOORS)(_restart)
-"""The generator of a `Stream`, at the beginning of another one."""
 
 
 @njit
@@ -133,10 +133,9 @@ def _exponential(random):
 
 
 def _filling(draw):
-    """Fills each row of an array from one stream: that of this number, of the cycles from `first` on."""
-
     @njit
     def fill(random, counter, state, first, stream, rows):
+        """Fill each row of an array from one stream: that of this number, of the cycles from `first` on."""
         for row in range(rows.shape[0]):
             restarted(random, counter, state, first + row, stream)
             for column in range(rows.shape[1]):
