@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..protocol.messages import Account, Progress
+from ..protocol.messages import Account
 
 _COUNTED = {"tree": ("entry", "entries"), "cycles": ("cycle", "cycles"), "items": ("item", "items")}
 
@@ -66,19 +66,3 @@ def losses_and_where(account: Account) -> str:
 
 def _files(count: int) -> str:
     return "file" if count == 1 else "files"
-
-
-def is_starting(progress: Progress, starts_workers: bool) -> bool:
-    """Whether a query waits for workers that its session starts itself: they are nobody else's to start."""
-    return starts_workers and progress.waits_for == "workers"
-
-
-def waiting(progress: Progress, starts_workers: bool) -> str:
-    """What a query waits for; empty when it does not.
-
-    Example:
-        >>> progress = Progress("q1", Account(), 0, 0, 0, 0, 1.0, "no worker has joined yet", waits_for="workers")
-        >>> waiting(progress, starts_workers=True), waiting(progress, starts_workers=False)
-        ('starting the workers', 'no worker has joined yet')
-    """
-    return "starting the workers" if is_starting(progress, starts_workers) else progress.waiting

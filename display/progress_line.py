@@ -16,7 +16,8 @@ from rich.live import Live
 from rich.text import Text
 
 from ..protocol.messages import Account, Progress, State
-from .account_text import counted, losses, waiting
+from .account_text import counted, losses
+from .waits import doing, waiting
 
 _RECENT_SECONDS = 3.0
 """The rate is that of so many last seconds, because the first ones go into compiling and opening files."""
@@ -170,13 +171,12 @@ class Meter:
         total = report.account.total
         reached = min(report.reached, total)
         fraction = reached / total if total else None
-        if report.waiting:
-            return Line(
-                self._query.name, fraction, (waiting(report, self._query.starts_workers), f"{report.seconds:.0f} s")
-            )
+        wait = waiting(report, self._query.starts_workers)
+        if wait:
+            return Line(self._query.name, fraction, (wait, f"{report.seconds:.0f} s"))
         slots = f"{report.slots} slot{'' if report.slots == 1 else 's'}"
         if not reached:
-            return Line(self._query.name, None, (report.doing or "opening files", f"{report.seconds:.0f} s", slots))
+            return Line(self._query.name, None, (doing(report) or "opening files", f"{report.seconds:.0f} s", slots))
         words = [f"{reached:,} of {'~' if report.account.estimated else ''}{total:,} {counted(report.account)}"]
         if report.account.failed:
             words.append(losses(report.account))
@@ -186,8 +186,8 @@ class Meter:
         words.append(slots)
         if bytes_rate >= 1e6:
             words.append(f"{bytes_rate / 1e6:,.0f} MB/s")
-        if report.doing:
-            words.append(report.doing)
+        if doing(report):
+            words.append(doing(report))
         return Line(self._query.name, fraction, tuple(words))
 
     def _recent(self, report: Progress) -> tuple[float, float]:

@@ -1,48 +1,19 @@
-"""What the slots of a query are doing, in words, as far as they have said that it takes long."""
+"""What the slots of a query are doing, as far as they have said that it takes long."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..packetizer.leases import Lease
-from ..protocol.messages import Activity, Doing
+from ..protocol.messages import Activity, Doing, Wait
 
 QUIET = 2.0
 """Seconds without an answer of a file server after which a query says that it waits for it."""
 FEW = 16
 """Leases of which something is remembered beside those that are live, and as many as these again."""
-_BEGINNINGS: dict[Activity, str] = {
-    "running": "running the first entries",
-    "compiling": "compiling",
-    "reading": "reading the first entries",
-    "opening": "opening files",
-    "loading": "loading the analysis",
-}
+_BEGINNINGS: tuple[Activity, ...] = ("running", "compiling", "reading", "opening", "loading")
 """What the first slots do, the nearest to a result first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Slots that wait for file servers: how many, for which one the longest, since when, and with which file."""
-
-    slots: int
-    server: str
-    since: float
-    file: str
-
-    def words(self, now: float) -> str:
-        """
-        Example:
-            >>> Wait(2, "eos.cern.ch", 10.0, "a.root").words(now=17.2)
-            'eos.cern.ch has not answered for 7 s (a.root)'
-        """
-        return f"{self.server} has not answered for {now - self.since:.0f} s ({self.file})"
-
-    def short(self) -> str:
-        """The same in a query that goes on: the other slots work."""
-        return f"{self.slots} {'slot waits' if self.slots == 1 else 'slots wait'} for {self.server}"
 
 
 class Activities:
@@ -69,12 +40,13 @@ class Activities:
             return None
         since, longest = min(waits, key=lambda wait: wait[0])
         address = urlsplit(longest.path)
-        return Wait(len(waits), address.netloc.rpartition("@")[2], since, address.path.rpartition("/")[2])
+        server, file = address.netloc.rpartition("@")[2], address.path.rpartition("/")[2]
+        return Wait("server", len(waits), server, file, now - since)
 
-    def beginning(self, leases: Mapping[int, Lease], otherwise: Activity) -> str:
+    def beginning(self, leases: Mapping[int, Lease], otherwise: Activity) -> Activity:
         """What there is before the first result; `otherwise` is taken when nothing has been said."""
         said = {it.what for it, _ in self._live(leases)} or {otherwise}
-        return next(words for what, words in _BEGINNINGS.items() if what in said)
+        return next(what for what in _BEGINNINGS if what in said)
 
     def _live(self, leases: Mapping[int, Lease]) -> Iterable[tuple[Doing, float]]:
         return [said for number, said in self._said.items() if number in leases and not leases[number].finished]

@@ -23,7 +23,7 @@ from ..packetizer.ledger import OpenedFile
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
-from ..protocol.messages import Activity, Failure, WaitsFor
+from ..protocol.messages import Activity, Failure, Wait
 from .credit import Credit
 from .effects import (
     Checkpoint,
@@ -338,11 +338,7 @@ class Lifecycle:
         query.next_progress = now + PROGRESS_INTERVAL
         busy = [worker for worker in self._workers.values() if any(key[0] == query.number for key in worker.leases)]
         slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
-        if slots:
-            told = self._doing(query, slots, now)
-        else:
-            waiting, kind = self._waiting(query)
-            told = waiting, "", kind
+        told = self._doing(query, now) if slots else (self._waiting(query), None)
         message = messages.Progress(
             query.number, query.account(), query.ledger.reached, query.bytes_read, slots, len(busy), query.seconds(now),
             *told,
@@ -356,30 +352,23 @@ class Lifecycle:
         return query.running and query.merged and not query.taking and not all(query.subscribers.values())
 
     @staticmethod
-    def _doing(query: Query, slots: int, now: float) -> tuple[str, str, WaitsFor | None]:
-        """What a query waits for whose slots all wait for the same, and what is to be said of some of them."""
+    def _doing(query: Query, now: float) -> tuple[Wait | None, Activity | None]:
+        """The server that slots of a query wait for; if they do not, what they begin with."""
         wait = query.activities.wait(query.ledger.leases, now)
-        if wait is not None:
-            return (wait.words(now), "", "server") if wait.slots >= slots else ("", wait.short(), None)
-        if query.ledger.reached:
-            return "", "", None
+        if wait is not None or query.ledger.reached:
+            return wait, None
         usual: Activity = "compiling" if query.submit.kind == "kernel" else "running"
         otherwise = usual if query.ledger.opened_files else "opening"
-        return "", query.activities.beginning(query.ledger.leases, otherwise), None
+        return None, query.activities.beginning(query.ledger.leases, otherwise)
 
-    def _waiting(self, query: Query) -> tuple[str, WaitsFor]:
+    def _waiting(self, query: Query) -> Wait:
         """What a query waits for of which nothing is at work."""
         if query.failure is not None:
-            return "an error has ended it; what was merged before is being taken", "merging"
+            return Wait("failure")
         if query.state == "merging":
-            return "all events are processed; what they gave is being merged", "merging"
+            return Wait("merging")
         if query.running and not query.ready:
-            return (
-                "credentials are not written down, and the master was started again: session.renew(...) brings them",
-                "credentials",
-            )
+            return Wait("credentials")
         if not self._workers:
-            return "no worker has joined yet: start one with `eventmill worker`", "workers"
-        if query.ledger.held:
-            return f"{query.trouble}; it will be tried again", "retry"
-        return "all slots are busy with other queries", "slots"
+            return Wait("workers")
+        return Wait("retry", reason=query.trouble) if query.ledger.held else Wait("slots")

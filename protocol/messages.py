@@ -26,9 +26,9 @@ State = Literal["running", "merging", "done", "stopped", "aborted", "failed"]
 """States of a query; all but the first two are final."""
 Activity = Literal["loading", "opening", "reading", "compiling", "running"]
 """What a slot can be doing: it loads the user's code, opens a file, waits for data, compiles, or runs the analysis."""
-WaitsFor = Literal["workers", "slots", "server", "retry", "credentials", "merging"]
+WaitsFor = Literal["workers", "slots", "server", "retry", "credentials", "merging", "failure"]
 """What a query can wait for: workers to join, slots that are busy with other queries, a file server, another try of what
-failed, credentials that a session has to bring, or what is being merged."""
+failed, credentials that a session has to bring, what is being merged, or what a query that failed has merged before."""
 FINAL: frozenset[str] = frozenset({"done", "stopped", "aborted", "failed"})
 
 
@@ -161,6 +161,18 @@ class Account(msgspec.Struct, frozen=True):
     notes: list[Words] = []
     lost: list[LostRange] = []
     kind: Literal["tree", "cycles", "items"] = "tree"
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """What a query waits for. For a file server: how many `slots` do, the `server` that one of them has waited for longest,
+    for so many `seconds`, with which `file`. Before another try: the `reason` why the last one failed."""
+
+    what: WaitsFor
+    slots: NonNegative = 0
+    server: Words = ""
+    file: Words = ""
+    seconds: Seconds = 0.0
+    reason: Words = ""
 
 
 class QueryInfo(msgspec.Struct, frozen=True):
@@ -359,8 +371,8 @@ class Workers(Message, frozen=True):
 class Progress(Message, frozen=True):
     """Where a query stands, several times a second. `reached` counts processed entries, committed or not yet.
 
-    `waiting` says in words what it waits for, while nothing of it can be at work, and `waits_for` of which kind that is;
-    `doing` says what its slots begin with, or which server some of them wait for.
+    `slots` are at work on it. `waits` says what it waits for while none is, or the server that some or all of them wait
+    for; `begins` what they do while nothing is reached.
     """
 
     query: Word
@@ -370,9 +382,8 @@ class Progress(Message, frozen=True):
     slots: NonNegative
     workers: NonNegative
     seconds: Seconds
-    waiting: Words = ""
-    doing: Words = ""
-    waits_for: WaitsFor | None = None
+    waits: Wait | None = None
+    begins: Activity | None = None
 
 
 class Snapshot(Message, frozen=True):

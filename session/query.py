@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..display.account_text import counted, describe_account, is_starting, waiting
+from ..display.account_text import counted, describe_account
 from ..display.progress_line import ProgressDisplay
 from ..display.report import Report
+from ..display.waits import is_starting, waiting
 from ..protocol import errors, messages
 from ..protocol.codec import Buffer
 from ..protocol.credentials import Credentials

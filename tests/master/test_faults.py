@@ -209,7 +209,7 @@ def test_the_query_says_what_it_waits_for_meanwhile() -> None:
     made.now += 0.3
     made.carry_out(made.core.expire(made.now))
     progress = [it for it in made.inbox[b"session"] if isinstance(it, m.Progress)][-1]
-    assert progress.waiting == "the server does not answer; it will be tried again"
+    assert progress.waits == m.Wait("retry", reason="the server does not answer")
 
 
 def test_another_slot_tries_first_and_another_replica() -> None:

@@ -272,7 +272,7 @@ def test_a_query_waits_for_its_credentials_when_the_master_was_started_again() -
     assert [kind for kind, _ in made.told] == [m.Welcome]
     said = [effect.message for effect in made.effects if isinstance(effect, Send) and effect.peer == b"s"]
     progress = next(message for message in said if isinstance(message, m.Progress))
-    assert "session.renew(...) brings them" in progress.waiting
+    assert progress.waits == m.Wait("credentials")
     made.do(lambda: made.master.receive(b"s", "session", m.Credentials("q1"), [SECRET], 3.0))
     assert made.told[1:4] == [(m.Setup, [b"code"]), (m.Credentials, [SECRET]), (m.Lease, [])]
 

@@ -230,7 +230,9 @@ def test_objects_are_merged_though_the_master_dies_while_they_are(
 
     with fleet.connect() as session:
         query = session.process(numbers, objects)
-        eventually(lambda: query.progress is not None and "being merged" in query.progress.waiting, "it is merging")
+        eventually(
+            lambda: query.progress is not None and query.progress.waits == messages.Wait("merging"), "it is merging"
+        )
         fleet.crash()
         fleet.start_master()
         gate.touch()

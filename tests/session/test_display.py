@@ -27,6 +27,7 @@ from eventmill.cli.main import main
 from eventmill.cli.sample import write_sample
 from eventmill.display.account_text import describe_account
 from eventmill.display.progress_line import Line, Meter, ProgressDisplay
+from eventmill.display.waits import waiting
 from eventmill.master.peers import unfit
 from eventmill.merge import encode
 from eventmill.protocol import messages
@@ -61,10 +62,16 @@ class FakeQuery:
         self.starts_workers = embedded
 
     def report(
-        self, reached: int, seconds: float, slots: int = 2, waiting: str = "", read: int = 0, doing: str = ""
+        self,
+        reached: int,
+        seconds: float,
+        slots: int = 2,
+        waits: messages.Wait | None = None,
+        read: int = 0,
+        begins: messages.Activity | None = None,
     ) -> None:
         account = Account(total=2_000_000, files=4, files_opened=4)
-        self.progress = Progress("q1", account, reached, read, slots, 1, seconds, waiting, doing)
+        self.progress = Progress("q1", account, reached, read, slots, 1, seconds, waits, begins)
 
 
 # --- progress -----------------------------------------------------------------------------------------------------------
@@ -75,7 +82,7 @@ def test_the_line_says_how_many_of_how_many_and_the_time_left_at_the_recent_rate
     query = FakeQuery()
     meter = Meter(query)
     for second in range(11):
-        query.report(0, second, doing="compiling")
+        query.report(0, second, begins="compiling")
         assert meter.line().words == ("compiling", f"{second} s", "2 slots")
     for second in range(11, 21):
         query.report(100_000 * (second - 10), second, read=50_000_000 * second)
@@ -133,7 +140,7 @@ def test_the_line_fits_the_terminal_and_keeps_what_matters(width: int) -> None:
 def test_a_session_with_workers_of_its_own_does_not_ask_for_any() -> None:
     """The master's words are for those who have to start workers."""
     told = nobody_works()
-    for embedded, expected in ((True, "starting the workers"), (False, told.waiting)):
+    for embedded, expected in ((True, "starting the workers"), (False, waiting(told))):
         query = FakeQuery(embedded)
         query.progress = told
         assert Meter(query).line().words[0] == expected
@@ -395,7 +402,7 @@ def test_the_messages_that_the_readme_explains_are_real(tmp_path: Path) -> None:
     provoked = [
         *refusals(tmp_path),
         unfit("worker", hello, "3.11"),
-        nobody_works().waiting,
+        waiting(nobody_works()),
         str(branch.value),
         describe_account(Account(files=2, lost=[lost])),
     ]
