@@ -94,18 +94,22 @@ class SlotProcess:
         """Say ready, then work on what comes, in the order in which it comes."""
         self.link.send(messages.Ready())
         while True:
-            match self.queue.next():
-                case messages.Lease() as lease:
-                    self._take_turn(lease.query)
-                    self.work(lease)
-                    self.handover.all_due()
-                case Compaction() as compaction:
-                    self._take_turn(compaction.query)
-                    self.compact(compaction)
-                case None:
-                    self.handover.all_due()
-            if self.status.retires or not (self.queue.queries or self._tidied_up()):
-                self.handover.retire()
+            self.step()
+
+    def step(self) -> None:
+        """Wait for something to do, and do it."""
+        match self.queue.next():
+            case messages.Lease() as lease:
+                self._take_turn(lease.query)
+                self.work(lease)
+                self.handover.all_due()
+            case Compaction() as compaction:
+                self._take_turn(compaction.query)
+                self.compact(compaction)
+            case None:
+                self.handover.all_due()
+        if self.status.retires or not (self.queue.queries or self._tidied_up()):
+            self.handover.retire()
 
     def work(self, lease: messages.Lease) -> None:
         """Work on one lease, and report."""
