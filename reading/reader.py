@@ -40,6 +40,7 @@ from .ttree.basket_layout import Branch, basket_edges
 from .ttree.baskets import Baskets, IrregularError
 from .ttree.branches import Named, by_name
 from .ttree.streamer_parser import Tree, order_of, parsed
+from .ttree.tree_index import TreeIndex
 
 MOST_CLUSTERS = 1000
 """A layout travels in a message: of more boundaries, evenly chosen ones are kept."""
@@ -252,6 +253,13 @@ class Reader:
         with read_errors(self.path, "cannot be read"):
             chunk, _ = self.directory.key(self.tree).get_uncompressed_chunk_cursor()
             return order_of(self._tree.member("@fBits"), b"TTreeIndex" in bytes(chunk.raw_data))  # uproot skips it
+
+    @lazy_property
+    def tree_index(self) -> TreeIndex:
+        """The index of a tree whose `order` is "indexed"."""
+        with read_errors(self.path, "cannot be read in the index of its tree"):
+            chunk, _ = self.directory.key(self.tree).get_uncompressed_chunk_cursor()
+            return TreeIndex.of(bytes(chunk.raw_data))
 
     @lazy_property
     def tree_aliases(self) -> dict[str, str]:

@@ -7,7 +7,6 @@ each other are read in one go; where none is listed for longer than a basket las
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import awkward as ak
 import numpy as np
@@ -16,28 +15,14 @@ from ..dataset.masks import Mask
 from ..packetizer.listed_entries import MOST_RUNS, Entries, EntryList
 from ..protocol.errors import DatasetError
 from .columns import Column, Flat, joined
+from .picks import Pick, picked
 from .reader import FileLayout
 from .storage.local import Range
 from .storage.sources import Traffic
 from .view import OpenFile
 
-LARGEST_READ = 500_000
-"""Entries of a file, listed or not, that are in memory at a time to take the listed ones out of them."""
 _MASKED = 5_000_000
 """Entries whose runs and sections are read at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """How some listed entries are read: the ranges of the file that hold them, and which they are in each range."""
-
-    ranges: list[Range]
-    inside: list[Entries]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all there is in one range is listed."""
-        return len(self.ranges) == 1 and len(self.inside[0]) == self.ranges[0][1] - self.ranges[0][0]
 
 
 class Selection:
@@ -146,17 +131,6 @@ class Selection:
                 del self._picks[next(iter(self._picks))]
             self._picks[start, stop] = picked(self.numbers(start, stop), self._stride)
         return self._picks[start, stop]
-
-
-def picked(entries: Entries, stride: int) -> Pick:
-    """How to read some entries: those with less than `stride` others between them are read in one go."""
-    if not len(entries):
-        return Pick([(0, 0)], [entries])
-    apart = np.diff(entries) > stride
-    apart |= np.diff((entries - entries[0]) // LARGEST_READ) > 0
-    inside = np.split(entries, np.flatnonzero(apart) + 1)
-    ranges = [(int(some[0]), int(some[-1]) + 1) for some in inside]
-    return Pick(ranges, [some - some[0] for some in inside])
 
 
 def listed(reader: OpenFile, runs: Sequence[int] | None, mask: Mask | None) -> EntryList | None:

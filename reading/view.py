@@ -23,6 +23,7 @@ from ..packetizer.listed_entries import Entries
 from ..protocol.errors import AnalysisError, DatasetError
 from ..protocol.messages import File
 from .columns import Column, Flat, Jagged, offsets_of
+from .indexed_friend import IndexedFriend
 from .lazy_events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed
 from .lazy_property import lazy_property
 from .read_errors import raised
@@ -31,10 +32,6 @@ from .storage.credentials import CredentialSet
 from .storage.local import Range
 from .storage.sources import Traffic
 
-_ORDERS = {
-    "reshuffled": "was written with its entries in any order (kEntriesReshuffled), so that they belong to others",
-    "indexed": "is to be joined by its index (TTree::BuildIndex), which is not supported",
-}
 MOST_VIEWS = 10
 """Views of a query that are kept: as many as files are kept open."""
 
@@ -50,6 +47,7 @@ class View:
     Attributes:
         aliases: all that can be evaluated, the tree's own among them, by name.
         defaults: what is filled in for branches that are missing here, by name.
+        opened: the friends as they are by themselves; `friends` have the entries of the file.
         touched: as `Reader.touched`.
 
     Raises:
@@ -63,11 +61,10 @@ class View:
 
     def __init__(self, reader: Reader, friends: Mapping[str, Reader], shared_inputs: SharedInputs) -> None:
         self.reader = reader
-        self.friends = dict(friends)
         self.path, self.tree, self.entries = reader.path, reader.tree, reader.entries
+        self.opened = dict(friends)
+        self.friends = {name: self._joined(name, friend) for name, friend in friends.items()}
         self.touched: set[str] = set()
-        for name, friend in self.friends.items():
-            self._check_friend(name, friend)
         self.defaults = {
             name: _Filling(default, self._lengths_of(name))
             for name, default in shared_inputs.defaults.items()
@@ -92,7 +89,7 @@ class View:
     @property
     def readers(self) -> list[Reader]:
         """All files that are read."""
-        return list(dict.fromkeys([self.reader, *self.friends.values()]))
+        return list(dict.fromkeys([self.reader, *self.opened.values()]))
 
     @property
     def bytes_read(self) -> int:
@@ -112,7 +109,7 @@ class View:
     @property
     def identity(self) -> str:
         """As `Reader.identity`, of all files."""
-        return joined_identity([reader.identity for reader in (self.reader, *self.friends.values())])
+        return joined_identity([reader.identity for reader in (self.reader, *self.opened.values())])
 
     def news(self) -> bytes:
         """As `Reader.news`, of the file itself."""
@@ -245,7 +242,7 @@ class View:
 
     # --- names --------------------------------------------------------------------------------------------------------
 
-    def _place(self, name: str) -> tuple[Reader, str] | None:
+    def _place(self, name: str) -> tuple[Reader | IndexedFriend, str] | None:
         """The file that has a column, and what it is called there; None for what none of them has, or several."""
         if name in self.reader.names:
             return self.reader, name
@@ -255,7 +252,7 @@ class View:
         having = [reader for reader in self.friends.values() if name in reader.names]
         return (having[0], name) if len(having) == 1 else None
 
-    def _found(self, name: str) -> tuple[Reader, str]:
+    def _found(self, name: str) -> tuple[Reader | IndexedFriend, str]:
         """As `_place`, for a name that somebody asked for."""
         place = self._place(name)
         if place is not None:
@@ -284,9 +281,10 @@ class View:
         parts = (self.aliases[name].reads if name in self.aliases else (name,) for name in branches)
         return list(dict.fromkeys(name for part in parts for name in part))
 
-    def _by_reader(self, branches: Iterable[str]) -> dict[Reader, list[str]]:
+    def _by_reader(self, branches: Iterable[str]) -> dict[Reader | IndexedFriend, list[str]]:
         """What is to be read of each file, for columns that are no aliases."""
-        found: dict[Reader, dict[str, None]] = {}
+        found: dict[Reader | IndexedFriend, dict[str, None]] = {}
+        reader: Reader | IndexedFriend
         for name in branches:
             if name in self.defaults:
                 reader, column = self.reader, self.defaults[name].like
@@ -310,19 +308,24 @@ class View:
 
     # --- what can be wrong --------------------------------------------------------------------------------------------
 
-    def _check_friend(self, name: str, friend: Reader) -> None:
+    def _joined(self, name: str, friend: Reader) -> Reader | IndexedFriend:
+        """A friend with the entries of the file, if it can be one."""
+        if name in self.reader.names:
+            raise DatasetError(f"{self.path} has a branch {name}: give its friend of this name another one")
+        if friend.order == "indexed":
+            return IndexedFriend(name, friend, friend.tree_index, self.reader)
         if friend.order:
             raise DatasetError(
-                f"{friend.tree} in {friend.path}, the friend {name} of {self.path}, {_ORDERS[friend.order]}: write it with "
-                "an entry for each of the file's, in their order"
+                f"{friend.tree} in {friend.path}, the friend {name} of {self.path}, was written with its entries in any "
+                "order (kEntriesReshuffled), so that they belong to others: write it with an entry for each of the file's, "
+                "in their order"
             )
         if friend.entries != self.entries:
             raise DatasetError(
                 f"{friend.path} has {friend.entries} entries in {friend.tree}, and {self.path}, whose friend {name} it is, "
                 f"has {self.entries} in {self.tree}: friends have one entry for each of the file's"
             )
-        if name in self.reader.names:
-            raise DatasetError(f"{self.path} has a branch {name}: give its friend of this name another one")
+        return friend
 
     def _check_alias(self, name: str) -> None:
         if name in self.reader.names:
@@ -488,7 +491,7 @@ class Views:
     def _view(self, file: File, reader: Reader, friends: Mapping[str, Reader]) -> View:
         key = (file.path, file.tree)
         view = self._views.pop(key, None)
-        if view is None or view.reader is not reader or view.friends != friends:
+        if view is None or view.reader is not reader or view.opened != friends:
             view = View(reader, friends, self._shared_inputs)
         while len(self._views) >= MOST_VIEWS:
             del self._views[next(iter(self._views))]

@@ -22,8 +22,9 @@ from eventmill.merge import Partial, encode
 from eventmill.packetizer.listed_entries import EntryList
 from eventmill.protocol import messages
 from eventmill.protocol.errors import DatasetError
+from eventmill.reading.picks import LARGEST_READ, picked
 from eventmill.reading.reader import Reader
-from eventmill.reading.selection import LARGEST_READ, Selection, listed, masked, picked
+from eventmill.reading.selection import Selection, listed, masked
 from eventmill.worker.slot.chunks import ChunkSizes
 from eventmill.worker.slot.modules import OwnModules
 from eventmill.worker.slot.seeding import Seed

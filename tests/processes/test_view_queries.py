@@ -173,3 +173,31 @@ def test_what_failed_is_submitted_again_with_the_same_columns(
     assert first.account.failed == 3
     rest = session.process(first.account.failed_dataset(data), columnar).result()
     assert first.merged(rest)["total"] == pytest.approx(total, rel=1e-4)
+
+
+@em.kernel(differences=np.zeros(2, np.int64))
+def paired_kernel(
+    differences: Any, run: Any, event: Any, bdt_run: Any, bdt_event: Any, bdt_pt: Any, bdt_n: Any
+) -> None:
+    differences[0] += abs(run - bdt_run) + abs(event - bdt_event) + abs(len(bdt_pt) - bdt_n)
+    differences[1] += 1
+
+
+def paired(events: ak.Array) -> dict[str, Any]:
+    wrong = (
+        abs(events.run - events.bdt.run)
+        + abs(events.event - events.bdt.event)
+        + abs(ak.num(events.bdt.pt) - events.bdt.n)
+    )
+    return {"differences": np.array([ak.sum(wrong), len(events)])}
+
+
+@pytest.mark.parametrize("analysis", [paired_kernel, paired])
+def test_a_query_over_a_friend_that_is_joined_by_its_index(session: em.Session, analysis: Any) -> None:
+    """By their numbers, 229 of its entries would belong to other events."""
+    file = str(Path(__file__).parents[1] / "data" / "indexed.root")
+    data = em.Dataset(file, tree="events", friends={"bdt": f"{file}:scores"})
+    assert session.process(data, analysis, chunk=(7, 30)).result(60)["differences"].tolist() == [0, 200]
+    lacking = em.Dataset(file, tree="events", friends={"bdt": f"{file}:short"})
+    with pytest.raises(DatasetError, match="has no entry with run 3 and event"):
+        session.process(lacking, lambda events: float(ak.sum(events.bdt.score))).result(60)

@@ -231,15 +231,20 @@ def test_a_branch_that_cannot_be_read_keeps_no_other_from_it() -> None:
 # --- friends ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("tree", "words"), [("reshuffled", "in any order"), ("by_event", "index"), ("by_run", "index")]
-)
-def test_a_friend_in_another_order_is_refused(tree: str, words: str) -> None:
+def test_a_friend_in_another_order_is_refused() -> None:
     """Paired by number, its entries would belong to other events; also where a slot was told the layout."""
-    events, friend = Reader(ODD, "events"), Reader(ODD, tree)
+    events, friend = Reader(ODD, "events"), Reader(ODD, "reshuffled")
     for each in (friend, Reader(ODD, layout=friend.news())):
-        with pytest.raises(DatasetError, match=f"{tree} in .*odd_trees.root, the friend bdt of .*{words}"):
+        with pytest.raises(DatasetError, match=r"reshuffled in .*odd_trees.root, the friend bdt of .*in any order"):
             View(events, {"bdt": each}, SharedInputs())
+
+
+@pytest.mark.parametrize("tree", ["by_event", "by_run"])
+def test_a_friend_with_an_index_is_joined_by_it(tree: str) -> None:
+    """Its events are in the opposite order; by the event alone, or by run and section."""
+    events = View(Reader(ODD, "events"), {"bdt": Reader(ODD, tree)}, SharedInputs()).events(0, 1000)
+    assert events.bdt.event.tolist() == events.event.tolist()
+    assert events.bdt.score.tolist() == [0.5 * event for event in events.event]
 
 
 def test_the_order_is_told_where_only_uproot_describes_a_tree() -> None:
