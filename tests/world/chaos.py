@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.master_kills is not None:
         name, report = "kills", kills.run(options.master_kills, options.first)
     else:
-        name, report = "processes", real_faults.run(options.faults, options.queries, options.first)
+        name, report = "processes", real_faults.run(options.faults, options.queries, options.first, pause=options.pause)
     print(report.text())
     if options.readme:
         put(f"chaos {name}", report.markdown())
@@ -54,6 +54,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument("--master-kills", type=int, nargs="?", const=KILLS, metavar="KILLS")
     parser.add_argument("--faults", type=int, default=FAULTS, help="real faults at least")
     parser.add_argument("--queries", type=int, default=QUERIES, help="queries during them at least")
+    parser.add_argument(
+        "--pause", type=float, default=real_faults.PAUSE, metavar="SECONDS",
+        help="between two real faults, on average; more where processes start slowly",
+    )  # fmt: skip
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the seed to begin with")
     return parser.parse_args(arguments)
 
