@@ -268,8 +268,8 @@ def _renew(parcel: _Parcel) -> None:
         if held.module in sys.modules:
             held.apply(sys.modules[held.module])
     names = {module.name for module in parcel.modules}
-    for module in [module for name, module in sys.modules.items() if top(name) in names]:
-        for value in vars(module).values():
+    for module in [module for name, module in sys.modules.copy().items() if top(name) in names]:
+        for value in vars(module).copy().values():
             if isinstance(value, CachedFunction):  # what it remembers is of an earlier query
                 value.cache_clear()
 
@@ -388,7 +388,7 @@ def _culprit(thing: object, pickled: Pickled) -> str | None:
                 _culprit(value, pickled) if isinstance(value, FunctionType | Kernel) and value not in function else None
             )
             return inner or f"the variable {name} ({type(value).__name__}), which {plain.__name__} uses,"
-    for name, value in getattr(thing, "__dict__", {}).items():
+    for name, value in getattr(thing, "__dict__", {}).copy().items():
         if not isinstance(thing, FunctionType | Kernel) and not _pickles(value, pickled):
             return f"its attribute {name} ({type(value).__name__})"
     return None
@@ -422,9 +422,9 @@ def _functions_of(thing: Any) -> list[FunctionType]:
     if isinstance(plain, FunctionType):
         return [plain]
     if isinstance(thing, ModuleType):
-        return [value for value in vars(thing).values() if isinstance(value, FunctionType)]
+        return [value for value in vars(thing).copy().values() if isinstance(value, FunctionType)]
     own = [base for base in (thing if isinstance(thing, type) else type(thing)).__mro__ if is_users(base.__module__)]
-    return [value for base in own for value in vars(base).values() if isinstance(value, FunctionType)]
+    return [value for base in own for value in vars(base).copy().values() if isinstance(value, FunctionType)]
 
 
 def _users_functions(thing: object) -> list[FunctionType]:

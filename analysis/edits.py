@@ -44,7 +44,7 @@ def warn_of_edits(modules: Iterable[str], travelling: Collection[str], functions
     """
     of_script = [function for function in functions if top(function.__module__ or "") not in travelling]
     used = [item for function in of_script for item in referenced(function).items() if not item[0].startswith("__")]
-    for module in map(sys.modules.__getitem__, modules):
+    for module in [sys.modules[name] for name in modules if name in sys.modules]:
         spec = module.__spec__
         if spec is None or spec.origin is None or not spec.has_location:
             continue
@@ -74,7 +74,7 @@ class _Uses:
         self._name, self._file = module.__name__, module.__file__
         self.code, self.values, self.left = set[str](), set[str](), set[str]()
         not_its_own = _imports(content)
-        defines = {name: value for name, value in vars(module).items() if name not in not_its_own}
+        defines = {name: value for name, value in vars(module).copy().items() if name not in not_its_own}
         held = _held.setdefault(module.__name__, {})
         for name, value in used:
             if (place := name_of(value, travelling)) is not None:

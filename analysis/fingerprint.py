@@ -313,7 +313,9 @@ class _CodeWalk(_Walk):
         """Of a module that is not only asked for an attribute, all that it says and all plain values in it."""
         if not self._is_to_follow(module.__name__) or is_users(module.__name__):
             return super()._module(module)
-        plain = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str | tuple)}
+        plain = {
+            name: value for name, value in vars(module).copy().items() if isinstance(value, int | float | str | tuple)
+        }
         return self._all("module", module.__name__, _source(module.__name__), _contents(plain))
 
     def _class(self, cls: type) -> bytes:
@@ -332,7 +334,7 @@ def _source(module: str | None) -> bytes:
 
 
 def _contents(namespace: Any) -> list[tuple[str, Any]]:
-    return sorted((name, value) for name, value in namespace.items() if name not in _NOT_CONTENT)
+    return sorted((name, value) for name, value in namespace.copy().items() if name not in _NOT_CONTENT)
 
 
 def _bytes_of(array: np.ndarray[Any, Any]) -> memoryview:

@@ -261,7 +261,7 @@ class _Look:
 
     def _held(self, namespace: Any, within: str) -> Iterator[tuple[str, Any]]:
         """What is not as the file defines it, with what classes and functions that are have for attributes."""
-        for name, value in list(namespace.items()):
+        for name, value in namespace.copy().items():
             path = f"{within}{name}"
             if isinstance(value, ModuleType) or (name.startswith("__") and name.endswith("__")):
                 continue

@@ -124,7 +124,7 @@ def collect(places: dict[str, Path], mentioned: Iterable[str]) -> list[OwnModule
 
 def loaded(names: Collection[str] = ()) -> list[str]:
     """The modules imported here that travel when an analysis needs them: the user's own, and those of packages named."""
-    return [name for name in list(sys.modules) if top(name) in names or travels(name)]
+    return [name for name in sys.modules.copy() if top(name) in names or travels(name)]
 
 
 def _find(named: Named) -> tuple[str, Path]:

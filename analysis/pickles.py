@@ -15,7 +15,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Protocol
 
@@ -235,13 +235,14 @@ def _own_modules_by_value(but: Collection[str]) -> Iterator[None]:
         taken = set(cloudpickle.list_registry_pickle_by_value())
         own = [
             module
-            for name, module in list(sys.modules.items())
+            for name, module in sys.modules.copy().items()
             if isinstance(module, ModuleType) and name == module.__name__ and name not in taken | {"__main__"}
             if top(name) not in but and is_users(name) and not travels(name)
         ]
         try:
             for module in own:
-                cloudpickle.register_pickle_by_value(module)
+                with suppress(ValueError):  # another thread has taken it out of `sys.modules` meanwhile
+                    cloudpickle.register_pickle_by_value(module)
             yield
         finally:
             for module in own:

@@ -96,7 +96,7 @@ def behaviors_of(registry: Mapping[Any, Any]) -> Behaviors:
 
 def _table_with(module: str, key: Any, value: Any, registry: Mapping[Any, Any]) -> str | None:
     """The name of the dict in a module that has this entry."""
-    for name, table in vars(sys.modules[module]).items():
+    for name, table in vars(sys.modules[module]).copy().items():
         if isinstance(table, dict) and table is not registry and table.get(key, table) is value:
             return name
     return None

@@ -124,11 +124,12 @@ class Fleet:
         found = []
         for log in sorted(self.folder.glob("*.log")):
             lines = log.read_text(errors="replace").splitlines()
+            said = ""
             for number, line in enumerate(lines):
-                before = lines[number - 1][-200:] if number else ""
-                if wrong.search(line) and "an error in " not in before:
-                    said = "\n    ".join([before, *lines[number : number + 40]])
-                    found.append(f"{log.name}:\n    {said}")
+                said = line if " eventmill." in line else said  # what the lines below it belong to
+                if wrong.search(line) and "an error in " not in said:
+                    below = "\n    ".join(lines[number : number + 40])
+                    found.append(f"{log.name}: {said[-200:]}\n    {below}")
         return found
 
     def _run(self, arguments: Sequence[str], log: Path) -> Command:

@@ -14,6 +14,7 @@ import signal
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -109,7 +110,7 @@ class User(threading.Thread):
                     number += 1
                     self._query(session, f"{self.name}.{number}", number)
         except Exception as error:
-            self._watch.problems.append(f"{self.name}: {error!r}")
+            self._watch.problems.append(f"{self.name}: {error!r}\n{traceback.format_exc()}")
 
     def _connected(self) -> em.Session:
         """The master may be away just now."""
