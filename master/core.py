@@ -225,7 +225,7 @@ class MasterCore:
     def crowded(self, number: str, frames: Sequence[Buffer], now: float) -> list[Effect]:
         """A query's total holds objects that only a slot can merge."""
         query = self.queries.get(number)
-        if query is not None and not query.over and query.failure is None:
+        if query is not None and not query.over and query.outcome.failure is None:
             self._compactor.set_aside(query, frames)
         return self._done(now)
 
@@ -329,7 +329,7 @@ class MasterCore:
         session = self.sessions.pop(identity, None)
         worker = self.workers.pop(identity, None)
         for query in self.queries.live.values():
-            query.subscribers.pop(identity, None)
+            query.audience.subscribers.pop(identity, None)
             query.set_up.pop(identity, None)
         if session is not None:
             log.info("session %s %s", session.name, how)
@@ -338,7 +338,7 @@ class MasterCore:
         self._compactor.lost(identity)
         log.info("worker %s %s with %d leases", worker.name, how, len(worker.leases))
         for number in dict.fromkeys(number for number, _ in worker.leases):
-            self.queries[number].workers_lost += not said_so
+            self.queries[number].counters.workers_lost += not said_so
         for lease in list(worker.leases):
             self._dispatcher.give_back(worker, lease, now)
         for slot in worker.slots:
@@ -369,7 +369,7 @@ class MasterCore:
             return
         self._counter += 1
         self.queries.add(query)
-        query.asked = (peer.identity, message.request)
+        query.audience.asked = (peer.identity, message.request)
         self._forget_old(now)
         log.info("query %s: %s over %d files for %s", number, message.name, len(query.files), peer.name)
         with Concerning(query):
@@ -382,8 +382,8 @@ class MasterCore:
         query = self.queries.submitted_with(message.token)
         if query is None:
             return False
-        if query.asked is not None:
-            query.asked = (peer.identity, message.request)
+        if query.audience.asked is not None:
+            query.audience.asked = (peer.identity, message.request)
         else:
             self._lifecycle.watch(query, peer.identity, message.request, now)
         return True
@@ -445,8 +445,8 @@ class MasterCore:
 
     def _seen(self, peer: Peer, message: messages.Seen, frames: Frames, now: float) -> None:
         query = self.queries.get(message.query)
-        if query is not None and peer.identity in query.subscribers:
-            query.subscribers[peer.identity] = False
+        if query is not None and peer.identity in query.audience.subscribers:
+            query.audience.subscribers[peer.identity] = False
 
     def _drain(self, peer: Peer, message: messages.Drain, frames: Frames, now: float) -> None:
         """Pass on that a worker is to leave."""

@@ -42,6 +42,7 @@ from .effects import (
 from .peers import Worker
 from .queries import Queries
 from .query import Query
+from .query_state import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -89,26 +90,26 @@ class Lifecycle:
         """A query was submitted, with attachments by their digests. Its session is told once it is written down: then it
         outlives a crash.
         """
-        query.next_checkpoint = now + CHECKPOINT_INTERVAL
+        query.journal.next_checkpoint = now + CHECKPOINT_INTERVAL
         if self.journaled:
-            query.saving = True
+            query.journal.saving = True
             self._do(SaveSubmission(query.number, query.submit, list(frames), attachments))
         else:
             self.accept(query, now)
 
     def accept(self, query: Query, now: float) -> None:
         """Answer who submitted a query, if that was not done before."""
-        if query.asked is not None:
-            identity, request = query.asked
-            query.asked = None
+        if query.audience.asked is not None:
+            identity, request = query.audience.asked
+            query.audience.asked = None
             self.watch(query, identity, request, now)
 
     def watch(self, query: Query, identity: bytes, request: int, now: float) -> None:
         """A session listens to a query from now on; if it is over, there is its end to tell."""
-        self._send(identity, messages.Accepted(request, query.number, query.trouble_saving), now=now)
-        query.subscribers[identity] = False
-        query.next_snapshot = now
-        query.merged = query.ledger.processed > 0
+        self._send(identity, messages.Accepted(request, query.number, query.journal.trouble), now=now)
+        query.audience.subscribers[identity] = False
+        query.audience.next_snapshot = now
+        query.audience.merged = query.ledger.processed > 0
         if query.over:
             self._tell_end(query, identity, now)
 
@@ -117,7 +118,7 @@ class Lifecycle:
     def merge(self, query: Query, frames: Frames, parts: Sequence[tuple[int, int, int]]) -> None:
         """A commit was accepted: it is that of these parts (file, start, stop)."""
         self._do(Merge(query.number, frames, parts))
-        query.merged = query.unsaved = True
+        query.audience.merged = query.journal.unsaved = True
 
     def opened(self, query: Query, file: int, listed: Sequence[int] | None) -> None:
         """A file was opened, and the ledger knows it."""
@@ -125,34 +126,35 @@ class Lifecycle:
             state = query.ledger.files[file]
             opened = OpenedFile(state.entries or 0, state.clusters, state.identity, listed)
             self._do(SaveOpened(query.number, file, opened))
-            query.unsaved = True
+            query.journal.unsaved = True
 
     def skip(self, query: Query, failure: Failure, frames: Frames) -> None:
         """A query passes over a failure; the first one is kept."""
-        if query.skipped is None:
-            query.skipped = (failure, list(frames))
+        if query.outcome.skipped is None:
+            query.outcome.skipped = (failure, list(frames))
             if self.journaled:
-                self._do(SaveSkipped(query.number, *query.skipped))
+                self._do(SaveSkipped(query.number, *query.outcome.skipped))
 
     def lost(self, query: Query) -> None:
         """The ledger may have more losses than before."""
-        if self.journaled and query.losses_saved < len(query.ledger.losses):
-            self._do(SaveLosses(query.number, query.ledger.losses[query.losses_saved :]))
-            query.losses_saved = len(query.ledger.losses)
-            query.unsaved = True
+        if self.journaled and query.journal.losses < len(query.ledger.losses):
+            self._do(SaveLosses(query.number, query.ledger.losses[query.journal.losses :]))
+            query.journal.losses = len(query.ledger.losses)
+            query.journal.unsaved = True
 
     def checkpoint(self, query: Query) -> None:
         """Have all that is merged written, with what belongs to it."""
-        if self.journaled and query.unsaved and not query.saving and not query.over:
-            query.saving, query.unsaved = True, False
+        if self.journaled and query.journal.wants_checkpoint and not query.over:
+            query.journal.saving, query.journal.unsaved = True, False
             self._do(Checkpoint(query.number, query.account(), query.report()))
 
     def written(self, query: Query, seconds: float, note: str, now: float) -> None:
         """The journal was written, in so many seconds, or could not be: then `note` says what that means."""
-        query.saving = False
-        query.next_checkpoint = now + max(CHECKPOINT_INTERVAL, CHECKPOINT_PAUSE * seconds * len(self._queries.live))
-        query.trouble_saving = note
-        query.unsaved = query.unsaved or bool(note)
+        query.journal.saving = False
+        pause = CHECKPOINT_PAUSE * seconds * len(self._queries.live)
+        query.journal.next_checkpoint = now + max(CHECKPOINT_INTERVAL, pause)
+        query.journal.trouble = note
+        query.journal.unsaved = query.journal.unsaved or bool(note)
         self.accept(query, now)
 
     # --- ending ---------------------------------------------------------------------------------------------------
@@ -161,9 +163,9 @@ class Lifecycle:
         stopped = query.stopping is not None and (not query.ledger.leases or now >= query.stopping)
         if not (query.running and (query.ledger.complete or stopped)):
             return
-        if query.ledger.complete and query.skipped is not None and query.ledger.processed == 0:
+        if query.ledger.complete and query.outcome.skipped is not None and query.ledger.processed == 0:
             # Nothing is left: what was skipped is no blemish of the data, it is the result.
-            self.fail(query, *query.skipped, now)
+            self.fail(query, *query.outcome.skipped, now)
         else:
             self._finish_merging(query, now)
 
@@ -172,7 +174,7 @@ class Lifecycle:
         if query.over:
             return False
         if not keep:
-            self.end(query, "aborted" if query.failure is None else "failed", now)
+            self.end(query, "aborted" if query.outcome.failure is None else "failed", now)
         elif query.running:
             query.stopping = now if query.stopping is not None else now + STOP_SECONDS
             self.end_if_complete(query, now)
@@ -198,8 +200,11 @@ class Lifecycle:
         """A query has failed. With `offer`, what is in its total is right all the same: it is given, and the rest listed."""
         if query.over:
             return
-        if query.failure is None or failure.kind == "count":  # the first error says what is wrong; a count, that we are
-            query.failure, query.failure_frames = failure, list(frames)
+        outcome = query.outcome
+        if (
+            outcome.failure is None or failure.kind == "count"
+        ):  # the first error says what is wrong; a count, that we are
+            outcome.failure, outcome.failure_frames = failure, list(frames)
             if offer and query.running and query.can_tell_rest:
                 self._offer(query, now)
                 return
@@ -207,16 +212,17 @@ class Lifecycle:
 
     def _offer(self, query: Query, now: float) -> None:
         """A query has failed: nothing more is committed, and its total is asked for, objects that nobody merged included."""
-        assert query.failure is not None
+        failure = query.outcome.failure
+        assert failure is not None
         self._release(query, now)
-        query.abandon(f"not processed when the query failed ({query.failure.error}: {query.failure.message})")
+        query.abandon(f"not processed when the query failed ({failure.error}: {failure.message})")
         query.state = "merging"
         self._do(Take(query.number, final=True, as_is=True))
 
     def give_up(self, query: Query, failure: Failure, now: float) -> None:
         """An error of ours came in the way of a query: of what was known of it, nothing can be relied on."""
         query.begin_anew(failure.message)
-        query.failure, query.failure_frames, query.result = failure, (), ()
+        query.outcome = Outcome(failure)
         self.accept(query, now)
         self.end(query, "failed", now)
 
@@ -232,11 +238,11 @@ class Lifecycle:
 
     def unsendable(self, query: Query, reason: str, now: float) -> None:
         """Something of a query cannot be sent: it has no result. What a failed one offers is not why it failed."""
-        offered = query.state == "failed" and bool(query.result or (query.stored and query.stored.result_frames))
-        query.result, query.stored = (), None
+        outcome, end = query.outcome, query.journal.end
+        offered = query.state == "failed" and bool(outcome.result or (end is not None and end.result_frames))
+        outcome.result, query.journal.end = (), None
         if not offered:
-            query.failure_frames = ()
-            query.failure = Failure("analysis", "QueryFailed", reason)
+            outcome.failure, outcome.failure_frames = Failure("analysis", "QueryFailed", reason), ()
         self.end(query, "failed", now)
 
     def end(self, query: Query, state: messages.State, now: float) -> None:
@@ -247,7 +253,7 @@ class Lifecycle:
         query.settle()
         self._do(Drop(query.number))
         ended, frames = query.end()
-        for peer in query.subscribers:
+        for peer in query.audience.subscribers:
             self._send(peer, ended, frames, now=now)
         if self.journaled:
             self._do(SaveEnd(query.number, ended, frames))
@@ -255,15 +261,15 @@ class Lifecycle:
         log.info("query %s %s after %.2f s", query.number, state, query.seconds(now))
 
     def _tell_end(self, query: Query, peer: bytes, now: float) -> None:
-        if query.stored is not None:
+        if query.journal.end is not None:
             self._do(Retrieve(query.number, peer))
         else:
             self._send(peer, *query.end(), now=now)
 
     def retrieved(self, query: Query, peer: bytes, frames: Frames, problem: str, now: float) -> None:
         """The end of a query has been read from the journal for a peer, or could not be."""
-        if query.stored is not None and not problem:
-            self._send(peer, query.stored, frames, now=now)
+        if query.journal.end is not None and not problem:
+            self._send(peer, query.journal.end, frames, now=now)
             return
         account, seconds = query.account(), query.seconds(now)
         failure = Failure("analysis", "QueryFailed", problem)
@@ -286,26 +292,26 @@ class Lifecycle:
 
     def deadline(self, query: Query) -> float:
         """When `expire` is to be called for a query at the latest."""
-        times = [query.next_progress]
-        if self._wants_snapshot(query):
-            times.append(query.next_snapshot)
+        times = [query.audience.next_progress]
+        if query.running and query.audience.wants_snapshot:
+            times.append(query.audience.next_snapshot)
         if query.retrying:
             times.append(query.retrying[0][0])
         if query.running and query.stopping is not None:
             times.append(query.stopping)
-        if self.journaled and query.unsaved and not query.saving:
-            times.append(query.next_checkpoint)
+        if self.journaled and query.journal.wants_checkpoint:
+            times.append(query.journal.next_checkpoint)
         return min(times)
 
     def expire(self, query: Query, now: float) -> None:
         """Do what is due for a query that is not over."""
-        if self._wants_snapshot(query) and now >= query.next_snapshot:
-            query.merged, query.taking = False, True
-            query.next_snapshot = now + SNAPSHOT_INTERVAL
+        if query.running and query.audience.wants_snapshot and now >= query.audience.next_snapshot:
+            query.audience.merged, query.audience.taking = False, True
+            query.audience.next_snapshot = now + SNAPSHOT_INTERVAL
             self._do(Take(query.number, final=False))
-        if now >= query.next_progress:
+        if now >= query.audience.next_progress:
             self._tell_progress(query, now)
-        if now >= query.next_checkpoint:
+        if now >= query.journal.next_checkpoint:
             self.checkpoint(query)
         if query.retrying:
             query.release_held(now)
@@ -316,54 +322,49 @@ class Lifecycle:
     def taken(self, query: Query, frames: Sequence[Buffer], final: bool, now: float) -> None:
         """The merger has taken a snapshot of the total: it is to count what the ledger has as processed, or had when a
         snapshot was asked for."""
-        query.taking = False
+        query.audience.taking = False
         if query.over or not (final or query.running):
             return
         counted, processed = entries_in(frames), query.ledger.processed
         if counted > processed or (final and counted < processed):
             self.fail_count(query, miscounted_total(counted, processed), now)
         elif final:
-            query.result = frames
+            query.outcome.result = frames
             complete: messages.State = "done" if query.ledger.complete else "stopped"
-            self.end(query, complete if query.failure is None else "failed", now)
+            self.end(query, complete if query.outcome.failure is None else "failed", now)
         else:
             account = msgspec.structs.replace(query.account(), processed=counted)
             snapshot = messages.Snapshot(query.number, account, query.seconds(now))
-            for peer, unseen in query.subscribers.items():
+            for peer, unseen in query.audience.subscribers.items():
                 if not unseen:
-                    query.subscribers[peer] = True
+                    query.audience.subscribers[peer] = True
                     self._send(peer, snapshot, frames, now=now)
 
     def _tell_progress(self, query: Query, now: float) -> None:
-        query.next_progress = now + PROGRESS_INTERVAL
+        query.audience.next_progress = now + PROGRESS_INTERVAL
         busy = [worker for worker in self._workers.values() if any(key[0] == query.number for key in worker.leases)]
         slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
         told = self._doing(query, now) if slots else (self._waiting(query), None)
         message = messages.Progress(
-            query.number, query.account(), query.ledger.reached, query.bytes_read, slots, len(busy), query.seconds(now),
-            *told,
+            query.number, query.account(), query.ledger.reached, query.counters.bytes_read, slots, len(busy),
+            query.seconds(now), *told,
         )  # fmt: skip
-        for peer in query.subscribers:
+        for peer in query.audience.subscribers:
             self._send(peer, message, now=now)
-
-    @staticmethod
-    def _wants_snapshot(query: Query) -> bool:
-        """Something new has been merged, and somebody has seen the last snapshot."""
-        return query.running and query.merged and not query.taking and not all(query.subscribers.values())
 
     @staticmethod
     def _doing(query: Query, now: float) -> tuple[Wait | None, Activity | None]:
         """The server that slots of a query wait for; if they do not, what they begin with."""
-        wait = query.activities.wait(query.ledger.leases, now)
+        wait = query.audience.activities.wait(query.ledger.leases, now)
         if wait is not None or query.ledger.reached:
             return wait, None
         usual: Activity = "compiling" if query.submit.kind == "kernel" else "running"
         otherwise = usual if query.ledger.opened_files else "opening"
-        return None, query.activities.beginning(query.ledger.leases, otherwise)
+        return None, query.audience.activities.beginning(query.ledger.leases, otherwise)
 
     def _waiting(self, query: Query) -> Wait:
         """What a query waits for of which nothing is at work."""
-        if query.failure is not None:
+        if query.outcome.failure is not None:
             return Wait("failure")
         if query.state == "merging":
             return Wait("merging")
@@ -371,4 +372,4 @@ class Lifecycle:
             return Wait("credentials")
         if not self._workers:
             return Wait("workers")
-        return Wait("retry", reason=query.trouble) if query.ledger.held else Wait("slots")
+        return Wait("retry", reason=query.counters.trouble) if query.ledger.held else Wait("slots")

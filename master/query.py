@@ -30,8 +30,8 @@ from ..protocol.messages import (
     Submit,
 )
 from ..protocol.usage import Usage, WorkerInfo
-from .activity import Activities
 from .learnt import Learnt, digest_of
+from .query_state import Audience, Counters, Journaled, Outcome
 from .saved import Saved
 
 MAX_KILLS = 3
@@ -103,26 +103,15 @@ class Query:
 
     Attributes:
         dataset: the digest of its files.
-        subscribers: sessions that listen, and whether one has a snapshot that it has not seen yet.
         set_up: workers that have the analysis.
         skipped: the first failure that `on_error="skip"` passed over.
         shared_inputs: what slots need besides the analysis: items, or a `SharedInputs`.
         credentials: what they show to file servers, if anything; never written down.
         types: the columns that are read, each as it was met first.
-        filled: branches that are missing in files, and in which, by number.
         begun: a slot is or was at work on it, or has been told to make way for it.
         listings: which entries are used of files of which not all are, by the number of the file.
         retrying: files that are to be tried again, and when; the earliest first.
-        trouble: what they are waiting for.
-        downfall: what the last slot that went down was at, how it went, and what is made of it.
-        asked: who submitted it and the number of that request, while that is not answered.
-        activities: what its slots do that takes long.
         stopping: it is being stopped, and this is when it ends at the latest.
-        unsaved: something is not in the journal that a checkpoint would write.
-        saving: the journal is being written; what is `unsaved` comes after.
-        losses_saved: how many of the ledger's losses the journal was told.
-        trouble_saving: why the journal cannot be written, and what that means.
-        stored: how the query ended, when the frames of that are in the journal.
         saved: what the journal has of it, when it was submitted to a master before this one.
     """
 
@@ -138,41 +127,19 @@ class Query:
     credentials: Buffer | None = field(default=None, repr=False)
     state: State = "running"
     ended: float | None = None
-    subscribers: dict[bytes, bool] = field(default_factory=dict)
+    audience: Audience = field(default_factory=Audience)
+    journal: Journaled = field(default_factory=Journaled)
+    counters: Counters = field(default_factory=Counters)
+    outcome: Outcome = field(default_factory=Outcome)
     set_up: dict[bytes, None] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)
     leases: int = 0
     begun: bool = False
-    bytes_read: int = 0
-    refused: int = 0
-    workers_lost: int = 0
-    retried: int = 0
     retrying: list[tuple[float, int]] = field(default_factory=list)
-    trouble: str = ""
-    downfall: str = ""
-    merged: bool = False
-    taking: bool = False
     compaction: Compaction | None = None
-    next_snapshot: float = 0.0
-    next_progress: float = 0.0
-    failure: Failure | None = None
-    failure_frames: Sequence[Buffer] = ()
-    skipped: tuple[Failure, Sequence[Buffer]] | None = None
-    result: Sequence[Buffer] = ()
-    final: Account | None = None
-    lost: bytes | None = None
     listings: dict[int, EntryList] = field(default_factory=dict)
     types: dict[str, ColumnType] = field(default_factory=dict)
-    filled: dict[str, set[int]] = field(default_factory=dict)
-    asked: tuple[bytes, int] | None = None
-    activities: Activities = field(default_factory=Activities)
     stopping: float | None = None
-    unsaved: bool = False
-    saving: bool = False
-    next_checkpoint: float = 0.0
-    losses_saved: int = 0
-    trouble_saving: str = ""
-    stored: Ended | None = None
     saved: InitVar[Saved | None] = None
     masked: bool = field(init=False)
     has_columns: bool = field(init=False)
@@ -214,7 +181,7 @@ class Query:
     @classmethod
     def _restored_end(cls, saved: Saved, ended: Ended, now: float) -> Query:
         query = cls(saved.number, saved.submit, b"", (), now - ended.seconds, state=ended.state, ended=now)
-        query.final, query.failure, query.stored = ended.account, ended.failure, ended
+        query.outcome.account, query.outcome.failure, query.journal.end = ended.account, ended.failure, ended
         query.shares = {info.worker: Share.of(info) for info in ended.report}
         return query
 
@@ -247,11 +214,12 @@ class Query:
             if opened.listed is not None:
                 self.listings[file] = EntryList(opened.listed)
         account = saved.account
-        self.ledger.redone, self.refused, self.workers_lost = account.redone, account.refused, account.workers_lost
+        self.ledger.redone = account.redone
+        self.counters = Counters(refused=account.refused, workers_lost=account.workers_lost)
         self.shares = {info.worker: Share.of(info) for info in saved.report}
-        self.skipped = saved.skipped
-        self.losses_saved = len(saved.losses)
-        self.merged = self.ledger.processed > 0
+        self.outcome.skipped = saved.skipped
+        self.journal.losses = len(saved.losses)
+        self.audience.merged = self.ledger.processed > 0
 
     @property
     def running(self) -> bool:
@@ -310,8 +278,8 @@ class Query:
 
     def account(self) -> Account:
         """What became of the entries, by the ledger; without the list of losses."""
-        if self.final is not None:
-            return self.final
+        if self.outcome.account is not None:
+            return self.outcome.account
         ledger = self.ledger
         return Account(
             total=ledger.total,
@@ -321,8 +289,8 @@ class Query:
             files=len(ledger.files),
             files_opened=ledger.opened_files,
             redone=ledger.redone,
-            refused=self.refused,
-            workers_lost=self.workers_lost,
+            refused=self.counters.refused,
+            workers_lost=self.counters.workers_lost,
             notes=self.notes(),
             kind=self.files[0].kind if self.files else "tree",
         )
@@ -330,7 +298,7 @@ class Query:
     def notes(self) -> list[str]:
         """What was not as it had been announced, and that the journal cannot be written."""
         surprises = self.ledger.surprises
-        notes = [self.trouble_saving] if self.trouble_saving else []
+        notes = [self.journal.trouble] if self.journal.trouble else []
         notes += [
             f"{public_path(self.files[it.file].path)} has {it.entries} entries, not {it.known} as announced"
             for it in surprises[:MOST_NOTES]
@@ -338,14 +306,14 @@ class Query:
         more = len(surprises) - MOST_NOTES
         if more > 0:
             notes.append(f"and {more} more files do not have the entries that were announced")
-        if self.retried:
-            times = "once" if self.retried == 1 else f"{self.retried} times"
-            notes.append(f"data had to be read again {times}, the last time because {self.trouble}")
-        if self.downfall:
+        if self.counters.retried:
+            times = "once" if self.counters.retried == 1 else f"{self.counters.retried} times"
+            notes.append(f"data had to be read again {times}, the last time because {self.counters.trouble}")
+        if self.counters.downfall:
             slots = self.packetizer.kills.total
             who = "a slot went down" if slots == 1 else f"{slots} slots went down, the last one"
-            notes.append(f"{who} at work on {self.downfall}")
-        for name, missing in self.filled.items():
+            notes.append(f"{who} at work on {self.counters.downfall}")
+        for name, missing in self.counters.filled.items():
             notes.append(f"{len(missing)} of {len(self.files)} files have no {name}: its default was taken")
         if self.masked and self.ledger.complete and self.ledger.opened_files and not self.ledger.opened_entries:
             notes.append("no entry of any file is within the mask")
@@ -353,8 +321,8 @@ class Query:
 
     def losses(self) -> bytes:
         """What is not in the result and why, as it travels: MessagePack of `list[LostRange]`."""
-        if self.lost is not None:
-            return self.lost
+        if self.outcome.lost is not None:
+            return self.outcome.lost
         lost = []
         for loss in joined(self.ledger.losses):
             file = self.files[loss.file]
@@ -409,8 +377,8 @@ class Query:
         pause = self.packetizer.retries.pause(file, self.at_fault(lease, failure), failure.transient, len(paths))
         if pause is None:
             return False
-        self.retried += 1
-        self.trouble = failure.message[:LONGEST_REASON]
+        self.counters.retried += 1
+        self.counters.trouble = failure.message[:LONGEST_REASON]
         tried = paths.index(replica) if replica in paths else 0
         others = SHUNNED if len(self.packetizer.throughputs) > 1 else 0.0
         until = now + pause + others
@@ -441,14 +409,14 @@ class Query:
     def begin_anew(self, reason: str) -> None:
         """Nothing that is known of it can be relied on: nothing is done of it, and nothing will be."""
         self.ledger = Ledger([None] * len(self.files))
-        self.retried, self.downfall, self.filled = 0, "", {}
+        self.counters = Counters()
         self.abandon(reason)
         self.packetizer = Packetizer(self.ledger, [])
 
     def settle(self) -> None:
         """The query is over: keep its account and result only."""
-        self.trouble_saving = ""
-        self.final, self.lost = self.account(), self.losses()
+        self.journal.trouble = ""
+        self.outcome.account, self.outcome.lost = self.account(), self.losses()
         self.ledger = Ledger([])
         self.packetizer = Packetizer(self.ledger, [])
         self.analysis, self.files, self.shared_inputs, self.credentials = b"", (), (), None
@@ -460,17 +428,21 @@ class Query:
         """The message, with its frames, that tells how the query ended."""
         assert self.ended is not None
         seconds, account = self.seconds(self.ended), self.account()
-        ended = Ended(self.number, self.state, account, seconds, self.report(), self.failure, len(self.result))
-        return ended, [*self.result, self.losses(), *self.failure_frames]
+        ended = Ended(
+            self.number, self.state, account, seconds, self.report(), self.outcome.failure, len(self.outcome.result)
+        )
+        return ended, [*self.outcome.result, self.losses(), *self.outcome.failure_frames]
 
     def store(self, ended: Ended) -> None:
         """The frames with which the query ended are in the journal: they need no memory here."""
-        self.stored, self.result, self.failure_frames, self.lost = ended, (), (), None
+        self.journal.end, self.outcome = ended, Outcome(self.outcome.failure, account=self.outcome.account)
 
     @property
     def kept_bytes(self) -> int:
         """Memory that the result of a query that is over takes."""
-        return sum(len(frame) for frame in (*self.result, *self.failure_frames, self.lost or b""))
+        return sum(
+            len(frame) for frame in (*self.outcome.result, *self.outcome.failure_frames, self.outcome.lost or b"")
+        )
 
     def report(self) -> list[WorkerInfo]:
         """What each worker did."""

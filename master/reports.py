@@ -122,7 +122,7 @@ class Reports:
             return
         lease = query.ledger.leases[message.lease]
         for name in message.filled:
-            query.filled.setdefault(name, set()).add(lease.file)
+            query.counters.filled.setdefault(name, set()).add(lease.file)
         changed = {name: query.types.setdefault(name, seen) for name, seen in message.types.items()}
         changed = {name: first for name, first in changed.items() if first.kind != message.types[name].kind}
         if not changed:
@@ -162,7 +162,7 @@ class Reports:
     def _doing(self, worker: Worker, message: messages.Doing, frames: Frames, now: float) -> None:
         query = self._holds(worker, message.lease, message.query)
         if query is not None:
-            query.activities.said(message, query.ledger.leases, now)
+            query.audience.activities.said(message, query.ledger.leases, now)
 
     def _truncated(self, worker: Worker, message: messages.Truncated, frames: Frames, now: float) -> None:
         query = self._holds(worker, message.lease, message.query)
@@ -193,7 +193,7 @@ class Reports:
         server = query.packetizer.server(slot, message.lease)
         query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now, message.calls)
         self._learnt.keep(query.submit.digest, query.dataset, query.packetizer.rate, query.packetizer.calls)
-        query.bytes_read += message.bytes_read
+        query.counters.bytes_read += message.bytes_read
         usage = Usage(
             1, entries, message.elapsed, message.cpu, message.waited, message.bytes_read, message.requests,
             message.latency, message.made, min(message.elapsed, message.made * query.packetizer.overhead),
@@ -235,7 +235,7 @@ class Reports:
                 for lost in duplicates:
                     self._dispatcher.revoke(query, lost, now)
         if reason and query is not None:
-            query.refused += 1
+            query.counters.refused += 1
             # The result cannot be taken apart: whatever else is in it is to do again.
             for part in message.parts if query.running else ():
                 if (query.number, part.lease) in worker.leases:
@@ -303,7 +303,7 @@ class Reports:
         single = stop == start + 1
         which = f"entry {start}" if single else f"entries {start} to {stop}"
         again = f"{'it is' if single else 'they are'} done again in small chunks" if culprit is None else "given up"
-        query.downfall = f"{which} of {public_path(file.path)}, {message.reason}: {again}"
+        query.counters.downfall = f"{which} of {public_path(file.path)}, {message.reason}: {again}"
         if culprit is None:
             return
         which = which if single else f"something in the {which}"

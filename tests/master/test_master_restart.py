@@ -183,7 +183,7 @@ def test_large_totals_are_written_less_often(tmp_path: Path) -> None:
     with world(tmp_path, [100]) as made:
         query = made.core.queries[made.submit()]
         made.carry_out(made.core.written(query.number, 3.0, "", made.now))
-        assert query.next_checkpoint == made.now + 3.0 * lifecycle.CHECKPOINT_PAUSE
+        assert query.journal.next_checkpoint == made.now + 3.0 * lifecycle.CHECKPOINT_PAUSE
 
 
 def test_a_master_that_ends_in_good_order_writes_down_what_is_merged(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_aborting_a_query_that_is_failing_does_not_hide_its_error() -> None:
     made = World([500] * 12)
     query = failing(made, steps=10)
     made.tell(b"session", "session", m.Stop(query, keep=False))
-    assert made.ended[query].state == "failed" and made.ended[query].failure == made.core.queries[query].failure
+    assert made.ended[query].state == "failed" and made.ended[query].failure == made.core.queries[query].outcome.failure
 
 
 @pytest.mark.parametrize("journaled", [False, True])
