@@ -10,6 +10,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from attached import store
 from eventmill.analysis import attachments
 from eventmill.analysis.analysis import Analysis, pack, unpack
 from eventmill.analysis.attachments import LEAST, MOST_PRIVATE
@@ -19,10 +20,7 @@ from eventmill.system.content_folder import ContentFolder, digest_of
 
 def arrived(analysis: Analysis, folder: Path) -> Any:
     """The analysis as a slot makes it, whose agent has stored its attachments."""
-    stored = ContentFolder(folder)
-    for digest, content in analysis.attachments.items():
-        stored.add(digest, content)
-    attachments.find_in(folder)
+    store(analysis, folder)
     return unpack(analysis.blob)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attached import store
 from eventmill.analysis.analysis import pack
 from eventmill.analysis.items import pack_items
 from eventmill.merge import decode
@@ -38,6 +39,7 @@ FILE = File("items", kind="items")
 def task_for(analysis: Any, cache: Path, seed: int = 0, modules: Sequence[str] = ()) -> Task:
     OwnModules({}).enter()  # the session has its modules, not those of a slot
     packed = pack(analysis, modules)
+    store(packed, cache / "attachments")
     task = load(Setup("q", packed.kind, packed.digest, seed=seed), packed.blob, cache, "items")
     task.turn_to("here")
     return task
