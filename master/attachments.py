@@ -7,13 +7,14 @@ with the same array sends nothing.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Submit
+from .calls import SendMessage
 from .peers import Worker
 
 MOST_UNUSED = 2**30
@@ -27,7 +28,7 @@ class Attachments:
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
     """
 
-    def __init__(self, send: Callable[..., None]) -> None:
+    def __init__(self, send: SendMessage) -> None:
         self._send = send
         self._contents: OrderedDict[str, Buffer] = OrderedDict()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from ..protocol import messages
 from ..protocol.codec import Buffer
 from .broken import Concerning
+from .calls import SendMessage
 from .peers import Worker
 from .queries import Queries
 from .query import MAX_KILLS, Compaction, Query
@@ -20,7 +21,7 @@ class Compactor:
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
     """
 
-    def __init__(self, queries: Queries, send: Callable[..., None]) -> None:
+    def __init__(self, queries: Queries, send: SendMessage) -> None:
         self._queries = queries
         self._send = send
 

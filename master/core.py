@@ -27,6 +27,7 @@ from ..protocol.messages import Failure, Message
 from ..protocol.values import some
 from .attachments import Attachments
 from .broken import Concerning, QueryBroken, failure_of
+from .calls import Handlers
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Exit, Merge, Remove, Send, Tidy
@@ -101,18 +102,16 @@ class MasterCore:
             self._send,
             self._do,
         )
-        self._handlers: dict[type[Message], Callable[..., None]] = {
-            messages.Submit: self._submit,
-            messages.Stop: self._stop,
-            messages.Credentials: self._credentials,
-            messages.Attach: self._attach,
-            messages.Seen: self._seen,
-            messages.Ask: self._ask,
-            messages.Remove: self._remove,
-            messages.Shutdown: self._shutdown,
-            messages.Drain: self._drain,
-            **self._reports.handlers,
-        }
+        self._handlers = Handlers[Peer]()
+        self._handlers.add(messages.Submit, self._submit)
+        self._handlers.add(messages.Stop, self._stop)
+        self._handlers.add(messages.Credentials, self._credentials)
+        self._handlers.add(messages.Attach, self._attach)
+        self._handlers.add(messages.Seen, self._seen)
+        self._handlers.add(messages.Ask, self._ask)
+        self._handlers.add(messages.Remove, self._remove)
+        self._handlers.add(messages.Shutdown, self._shutdown)
+        self._handlers.add(messages.Drain, self._drain)
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -126,7 +125,7 @@ class MasterCore:
         if isinstance(message, messages.Hello):
             self._hello(identity, role, message, now)
             return self._done(now)
-        peer = self.sessions.get(identity) or self.workers.get(identity)
+        peer = self.sessions.get(identity) if role == "session" else self.workers.get(identity)
         if peer is None:
             if not isinstance(message, messages.Bye):
                 self._send(identity, messages.Unknown(), now=now)
@@ -143,7 +142,10 @@ class MasterCore:
     def _handle(self, peer: Peer, message: Message, frames: Frames, now: float) -> None:
         """An error of ours costs the query that a message is about. A request that has changed nothing yet is refused."""
         try:
-            self._handlers[type(message)](peer, message, frames, now)
+            if isinstance(peer, Worker):
+                self._reports.handlers.handle(peer, message, frames, now)
+            else:
+                self._handlers.handle(peer, message, frames, now)
         except Exception as error:
             at, query = type(message).__name__, self.queries.get(getattr(message, "query", ""))
             if isinstance(error, QueryBroken) or (query is not None and not query.over):

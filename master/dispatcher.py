@@ -7,7 +7,7 @@ slots help those that would end last (`packetizer.Packetizer.help`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from typing import TypeGuard
 
@@ -16,6 +16,7 @@ from ..packetizer.packetizer import Packet, Recall, Truncation
 from ..protocol import messages
 from .attachments import Attachments
 from .broken import Concerning
+from .calls import SendMessage
 from .credit import FAR_OPENING, PACKET, Credit
 from .layouts import Layouts
 from .peers import Slot, Worker
@@ -38,7 +39,7 @@ class Dispatcher:
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
     """
 
-    def __init__(self, queries: Queries, layouts: Layouts, attachments: Attachments, send: Callable[..., None]) -> None:
+    def __init__(self, queries: Queries, layouts: Layouts, attachments: Attachments, send: SendMessage) -> None:
         self.credit = Credit()
         self.given_back: dict[str, None] = {}
         self.next_help = 0.0

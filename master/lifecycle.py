@@ -24,6 +24,7 @@ from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.messages import Activity, Failure, Wait
+from .calls import SendMessage
 from .credit import Credit
 from .effects import (
     Checkpoint,
@@ -73,7 +74,7 @@ class Lifecycle:
         queries: Queries,
         workers: dict[bytes, Worker],
         credit: Credit,
-        send: Callable[..., None],
+        send: SendMessage,
         do: Callable[[Effect], None],
         journaled: bool,
     ) -> None:

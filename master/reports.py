@@ -16,8 +16,9 @@ from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.column_types import changed_type
 from ..protocol.errors import CountError, RemoteProtocolError
-from ..protocol.messages import Failure, Message, Part
+from ..protocol.messages import Failure, Part
 from ..protocol.usage import Usage
+from .calls import Handlers, SendMessage
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Replace, Take
@@ -53,7 +54,7 @@ class Reports:
         compactor: Compactor,
         lifecycle: Lifecycle,
         layouts: Layouts,
-        send: Callable[..., None],
+        send: SendMessage,
         do: Callable[[Effect], None],
     ) -> None:
         self._queries = queries
@@ -64,22 +65,21 @@ class Reports:
         self._layouts = layouts
         self._send = send
         self._do = do
-        self.handlers: dict[type[Message], Callable[..., None]] = {
-            messages.Draining: self._draining,
-            messages.Opened: self._opened,
-            messages.Described: self._described,
-            messages.Columns: self._columns,
-            messages.Reached: self._reached,
-            messages.Doing: self._doing,
-            messages.Truncated: self._truncated,
-            messages.Finished: self._finished,
-            messages.Commit: self._commit,
-            messages.Failed: self._failed,
-            messages.Skipped: self._skipped,
-            messages.Compacted: self._compacted,
-            messages.SlotDown: self._slot_down,
-            messages.SlotUp: self._slot_up,
-        }
+        self.handlers = Handlers[Worker]()
+        self.handlers.add(messages.Draining, self._draining)
+        self.handlers.add(messages.Opened, self._opened)
+        self.handlers.add(messages.Described, self._described)
+        self.handlers.add(messages.Columns, self._columns)
+        self.handlers.add(messages.Reached, self._reached)
+        self.handlers.add(messages.Doing, self._doing)
+        self.handlers.add(messages.Truncated, self._truncated)
+        self.handlers.add(messages.Finished, self._finished)
+        self.handlers.add(messages.Commit, self._commit)
+        self.handlers.add(messages.Failed, self._failed)
+        self.handlers.add(messages.Skipped, self._skipped)
+        self.handlers.add(messages.Compacted, self._compacted)
+        self.handlers.add(messages.SlotDown, self._slot_down)
+        self.handlers.add(messages.SlotUp, self._slot_up)
 
     # --- leases ---------------------------------------------------------------------------------------------------
 

@@ -562,3 +562,22 @@ def test_a_refusal_names_some_of_many_queries() -> None:
     refused = made.inbox[b"session"][-1]
     assert isinstance(refused, m.Refused) and refused.request == 7
     assert refused.reason.count(", ") == 19 and f"{last} and 10 more" in refused.reason
+
+
+def test_whatever_a_peer_may_say_somebody_deals_with() -> None:
+    core = World([1]).core
+    everybody = {m.Hello, m.Heartbeat, m.Bye}
+    assert core._handlers._by_kind.keys() == set(m.FROM_SESSION) - everybody
+    assert core._reports.handlers._by_kind.keys() == set(m.FROM_WORKER) - everybody
+
+
+def test_a_session_under_the_name_of_a_worker_is_nobody() -> None:
+    """Identities are chosen by peers, roles are not: what it says is no more the worker's than its hello was."""
+    made = world([100])
+    query = made.submit()
+    leases = len(made.core.queries[query].ledger.leases)
+    made.tell(b"worker0", "session", m.Stop(query, keep=False))
+    assert isinstance(made.inbox[b"worker0"][-1], m.Unknown)
+    made.tell(b"session", "worker", m.SlotUp(0))
+    assert isinstance(made.inbox[b"session"][-1], m.Unknown)
+    assert made.core.queries[query].running and len(made.core.queries[query].ledger.leases) == leases
