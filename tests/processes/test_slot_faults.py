@@ -264,16 +264,16 @@ def test_a_damaged_basket_costs_little_more_than_its_entries(session: em.Session
 @pytest.mark.parametrize("how", ["replaced", "overwritten"])
 def test_a_file_that_is_replaced_while_it_is_read_is_not_mixed(session: em.Session, tmp_path: Path, how: str) -> None:
     """What was committed of the old file counts; the rest is listed, and nothing of the new one is in the result."""
-    write(tmp_path / "0.root", 0, 20 * EACH)
+    write(tmp_path / "0.root", 0, 10 * EACH)
+    write(tmp_path / "new", 10**6, 10 * EACH + 1000)
 
     def slowly(events: Any) -> dict[str, int]:
-        time.sleep(5e-5 * len(events))
+        time.sleep(1e-4 * len(events))
         return total(events)
 
     query = session.process(em.Dataset(str(tmp_path / "0.root"), tree="Events"), slowly, on_error="skip")
     while not (query.progress and query.progress.account.processed):
         time.sleep(0.01)
-    write(tmp_path / "new", 10**6, 20 * EACH + 1000)
     if how == "replaced":
         (tmp_path / "new").rename(tmp_path / "0.root")
     else:
@@ -281,5 +281,5 @@ def test_a_file_that_is_replaced_while_it_is_read_is_not_mixed(session: em.Sessi
     result = query.result(SECONDS)
     found = lost(result)
     assert found
-    assert_exact(result, found, 20 * EACH)
+    assert_exact(result, found, 10 * EACH)
     assert any("changed" in it.reason or "written to" in it.reason for it in result.account.lost)

@@ -7,11 +7,13 @@ journal is lost, and the next life goes on from what was.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from math import inf
+from pathlib import Path
 from random import Random
 
 from eventmill.master import effects
@@ -22,6 +24,7 @@ from eventmill.master.merger import Answer, Crowded, Merger, Taken, Unmergeable
 from eventmill.master.recorder import Recorder, Retrieved, Tidied, Written
 from eventmill.protocol import codec
 from eventmill.protocol.codec import Buffer
+from eventmill.system.content_folder import ContentFolder
 
 from .clock import Clock, Line, Stopped
 
@@ -49,6 +52,7 @@ class MemoryJournal(Journal):
         self.quota, self.age, self.full = journals.QUOTA, journals.AGE, False
         self.path = None  # type: ignore[assignment]
         self._waiting = {}
+        self._attachments, self._used = ContentFolder(Path(os.devnull)), None  # no analysis of this world has any
         if database is None:
             database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=_Memory)
             database.executescript(f"PRAGMA foreign_keys = ON; {journals._TABLES}")
