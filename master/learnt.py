@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from ..packetizer.call_costs import UNMEASURED, Call, Calls
+from ..packetizer.call_costs import UNMEASURED, Calls, Tried
 from ..protocol.codec import Buffer
 
 MOST_ANALYSES = 1000
@@ -26,12 +26,12 @@ class Learnt:
         >>> learnt = Learnt()
         >>> learnt.of("an analysis", "data")
         (0.0, ())
-        >>> learnt.keep("an analysis", "data", 1000.0, Calls([(100, 0.1)]))
-        >>> learnt.keep("an analysis", "signal", 10.0, Calls([(100, 10.0)]))
+        >>> learnt.keep("an analysis", "data", 1000.0, Calls([(100, 0.1, 1)]))
+        >>> learnt.keep("an analysis", "signal", 10.0, Calls([(100, 10.0, 1)]))
         >>> learnt.of("an analysis", "data")
-        (1000.0, [(100, 0.1)])
+        (1000.0, [(100, 0.1, 1)])
         >>> learnt.of("an analysis", "background")
-        (10.0, [(100, 10.0)])
+        (10.0, [(100, 10.0, 1)])
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Learnt:
             if self._last[oldest[0]] == oldest:
                 del self._last[oldest[0]]
 
-    def of(self, analysis: str, dataset: str) -> tuple[float, Sequence[Call]]:
+    def of(self, analysis: str, dataset: str) -> tuple[float, Sequence[Tried]]:
         """Entries a second of a slot, 0 where nothing is known, and some calls of every size.
 
         Of another dataset's calls no large ones: as many of these events may not fit into memory.

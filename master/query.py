@@ -10,7 +10,7 @@ import msgspec
 
 from ..dataset.shared_inputs import SharedInputs
 from ..packetizer import leases as ledgers
-from ..packetizer.call_costs import Call
+from ..packetizer.call_costs import Tried
 from ..packetizer.ledger import Ledger, Loss
 from ..packetizer.listed_entries import EntryList
 from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
@@ -122,7 +122,7 @@ class Query:
     started: float
     dataset: str = ""
     rate: float = 0.0
-    known: Sequence[Call] = ()
+    known: Sequence[Tried] = ()
     shared_inputs: Sequence[Buffer] = ()
     credentials: Buffer | None = field(default=None, repr=False)
     state: State = "running"

@@ -14,6 +14,7 @@ import numbers
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,13 @@ CHUNK_SECONDS = 0.1
 """What the entries of a call should take at least: long enough that what is done between two calls does not count."""
 SOON, LATE = 5.0, 30.0
 """Seconds that a call may take so that its fixed part is a tenth of it, or a fifth. It is never more than a half."""
-REMEMBERED = 6
-"""Calls of each size that are remembered; sizes are told apart by factors of the root of 2."""
+REMEMBERED, FITTED_TO = 24, 6
+"""Calls of each size that are remembered, and of these the last ones, which the law is fitted to; sizes are told apart by
+factors of the root of 2."""
 TOLD = 3
-"""Calls of each size that are told to others: of more, the quartiles."""
+"""Calls of each size that are told to others: more are put together, the cheapest, the middle and the dearest third."""
+MOST_TOGETHER = 16
+"""So many calls are told as one at most: what was long ago gives way to what is seen now."""
 MOST_TOLD = 200
 APART = 3.0
 """Calls whose sizes differ by less than this factor do not tell the fixed part from the rest."""
@@ -46,9 +50,13 @@ LOOKING, LEAP = tuple(2**power for power in range(4, 16)), 4
 """After so many calls, a size is tried that lies between others that differ by more than this factor."""
 FITTED, MOST_UNFITTED = 8, 32
 """The law is fitted anew when there is an eighth more calls than before, or so many more: that takes half a millisecond."""
-WORSE, ENOUGH = 0.25, 3
-"""A size at which an entry takes longer (by this logarithm) than at a smaller one is not used again, when so many calls of
-each show it: caches and memory have their limits."""
+WORSE, MUCH_WORSE, ENOUGH = 0.1, 0.25, 3
+"""A size at which an entry takes longer, by the first logarithm, than at a smaller one is not used again, when so many
+calls show it and the smaller ones have had as many entries as one of them: caches and memory have their limits. (Of few
+entries none may have been among those that are dear.) Nor is one at which it takes longer, by the second, than at a larger
+one."""
+BETWEEN = 0.001
+"""Seconds that a call takes beside what is seen of it: messages, and what is put back between calls."""
 
 LARGEST_CHUNK = 500_000
 """Entries of a call at most."""
@@ -59,6 +67,8 @@ MOST_ENTRIES = 10**18
 
 Call = tuple[int, float]
 """Entries, and seconds."""
+Tried = tuple[int, float, int]
+"""Entries and seconds of a call, on the average of so many calls."""
 
 _RATIOS: NDArray[np.float64] = np.concatenate([[0.0], 2.0 ** np.arange(0.0, 27.0), [np.inf]])
 """The fixed part of laws, in entries that take as long. With the last one, entries take nothing."""
@@ -116,43 +126,43 @@ class Calls:
         (True, True)
     """
 
-    def __init__(self, known: Iterable[Call] = (), one_by_one: bool = False) -> None:
+    def __init__(self, known: Iterable[Tried] = (), one_by_one: bool = False) -> None:
         self.count = 0
         self._one_by_one = one_by_one
-        self._sizes: dict[int, deque[Call]] = {}
-        self._quartiles: dict[int, list[Call]] = {}
-        self._told: Sequence[Call] = ()
+        self._sizes: dict[int, deque[Tried]] = {}
+        self._thirds: dict[int, list[Tried]] = {}
+        self._told: Sequence[Tried] = ()
         self._fit: tuple[Law, Law, Law] | None = None
         self._least, self._most = 1.0, math.inf
         self._new = 0
-        for entries, seconds in known:
-            self.add(entries, seconds)
+        for entries, seconds, number in known:
+            self.add(entries, seconds, number)
 
-    def add(self, entries: int, seconds: float) -> None:
-        """A call of so many entries took `seconds`."""
+    def add(self, entries: int, seconds: float, number: int = 1) -> None:
+        """A call of so many entries took `seconds`, or this `number` of calls did on the average."""
         if entries > 0:
             size = _size(entries)
-            self._sizes.setdefault(size, deque(maxlen=REMEMBERED)).append((entries, max(seconds, 1e-6)))
-            self._quartiles.pop(size, None)
+            self._sizes.setdefault(size, deque(maxlen=REMEMBERED)).append((entries, max(seconds, 1e-6), number))
+            self._thirds.pop(size, None)
             self.count += 1
             self._new += 1
 
-    def hear(self, calls: Sequence[Call]) -> None:
+    def hear(self, calls: Sequence[Tried]) -> None:
         """Others tell of their calls: all of them, in the place of what they told before."""
         if calls and calls != self._told:
             self._told = calls
             self._new = self.count + 1
 
-    def tell(self) -> list[Call]:
-        """What is to be told to others, so that they know as much: of each size a few quartiles.
+    def tell(self) -> list[Tried]:
+        """What is to be told to others, so that they know as much: of each size the thirds.
 
         It goes with every lease: of sizes that have had no new calls, what was told before is told again.
         """
         told = []
         for size in sorted(self._sizes):
-            if size not in self._quartiles:
-                self._quartiles[size] = _quartiles(self._sizes[size])
-            told += self._quartiles[size]
+            if size not in self._thirds:
+                self._thirds[size] = _thirds(self._sizes[size])
+            told += self._thirds[size]
         return told[:MOST_TOLD]
 
     @property
@@ -168,8 +178,8 @@ class Calls:
     @property
     def largest(self) -> int:
         """Entries of the largest call, 0 when there was none."""
-        own = max((entries for calls in self._sizes.values() for entries, _ in calls), default=0)
-        return max(own, max((entries for entries, _ in self._told), default=0))
+        own = max((entries for calls in self._sizes.values() for entries, *_ in calls), default=0)
+        return max(own, max((entries for entries, *_ in self._told), default=0))
 
     @property
     def wish(self) -> float:
@@ -177,6 +187,11 @@ class Calls:
         if self._laws is None:
             return float(GROWTH * self.largest)
         return max(self._least, min(self._laws[2].good_entries, self._most))
+
+    @property
+    def most(self) -> float:
+        """Entries from which on one was seen to cost more; infinite where none was."""
+        return self._most if self._laws is not None else math.inf
 
     @property
     def size(self) -> float:
@@ -191,6 +206,8 @@ class Calls:
         safe = best.entries(2 * max(best.good_seconds, expected))
         bold = worst.entries(max(BOLD, BOLD / 2 * expected, 2 * best.good_seconds))
         size = max(1.0, min(self.wish, safe, max(bold, FIRST_GROWTH), GROWTH * largest))
+        if size >= self._most and any(0 <= self.count - looking < ENOUGH for looking in LOOKING):
+            return max(1.0, size / 2)  # where a size is too large, a smaller one may be better still
         return self._between(size) if self.count in LOOKING else size
 
     def _between(self, size: float) -> float:
@@ -209,7 +226,20 @@ class Calls:
         return float(largest * (QUICK_GROWTH if seconds < CHUNK_SECONDS else FIRST_GROWTH))
 
     def _all(self) -> list[Call]:
-        return [call for calls in self._sizes.values() for call in calls] + list(self._told)
+        """The calls that the law is fitted to."""
+        own = [call[:2] for calls in self._sizes.values() for call in islice(reversed(calls), FITTED_TO)]
+        return own + [call[:2] for call in self._told]
+
+    def _tried(self) -> list[Iterable[Tried]]:
+        """The calls of each size, own or others', of which there are more."""
+        found: dict[int, Iterable[Tried]] = dict(self._sizes)
+        told: dict[int, list[Tried]] = {}
+        for call in self._told:
+            told.setdefault(_size(call[0]), []).append(call)
+        for size, calls in told.items():
+            if _number(calls) >= _number(found.get(size, ())):
+                found[size] = calls
+        return [found[size] for size in sorted(found)]
 
     @property
     def _laws(self) -> tuple[Law, Law, Law] | None:
@@ -221,7 +251,7 @@ class Calls:
                 self._fit = _laws(calls, _RATIOS[:1]) if calls else None
             else:
                 self._fit = _laws(calls, _RATIOS) if sizes and max(sizes) >= APART * min(sizes) else None
-            self._least, self._most = _range(calls) if len(sizes) > 1 else (1.0, math.inf)
+            self._least, self._most = _range(self._tried()) if len(sizes) > 1 else (1.0, math.inf)
             self._new = 0
         return self._fit
 
@@ -277,48 +307,76 @@ def _law(ratio: float, level: float) -> Law:
 
 
 @dataclass(frozen=True, slots=True)
-class _Calls:
-    """Calls of one size: entries of the cheapest, the median of the logarithms of seconds an entry, and how many calls."""
+class _Size:
+    """Calls of one size, and what an entry costs in them.
+
+    Attributes:
+        entries: of the cheapest call.
+        all_entries, count: of all calls, and how many these are.
+        seconds: what a call takes.
+        cost, mean: median of the logarithms of seconds an entry, and the logarithm of the mean. Where few entries are dear,
+            few small calls are: their median knows nothing of it, the mean does.
+        scatter: how far the logarithms are from the median.
+    """
 
     entries: int
-    cost: float
+    all_entries: int
     count: int
+    seconds: float
+    cost: float
+    mean: float
+    scatter: float
 
-    @property
-    def seconds(self) -> float:
-        return self.entries * math.exp(self.cost)
+    @classmethod
+    def of(cls, calls: Iterable[Tried]) -> _Size:
+        some = sorted((math.log((seconds + BETWEEN) / entries), entries, number) for entries, seconds, number in calls)
+        count, before, middle = sum(number for *_, number in some), 0, some[0]
+        for middle in some:
+            before += middle[2]
+            if 2 * before > count:
+                break
+        cost = middle[0]
+        all_entries = sum(entries * number for _, entries, number in some)
+        mean = math.log(sum(math.exp(it) * entries * number for it, entries, number in some) / all_entries)
+        scatter = SCATTER * BELIEVED + sum(abs(it - cost) * number for it, _, number in some)
+        entries = some[0][1]
+        return cls(entries, all_entries, count, entries * math.exp(cost), cost, mean, scatter / (BELIEVED + count))
+
+    def is_worse(self, other: _Size, cost: float, worse: float = WORSE) -> bool:
+        """Whether an entry costs more, by this logarithm, than in calls of another size, where it costs so much."""
+        apart = math.hypot(self.scatter * self.count**-0.5, other.scatter * other.count**-0.5)
+        return self.cost - cost > max(worse, DOUBT * apart)
 
 
-def _range(calls: Sequence[Call]) -> tuple[float, float]:
+def _range(tried: Iterable[Iterable[Tried]]) -> tuple[float, float]:
     """Between which sizes an entry costs least, by what was seen, whatever the law: at a size within them, calls are as
     cheap as at any other, and calls that are smaller or larger are not. The lower end is beyond the largest call when
     these are cheaper than all others.
     """
-    sizes: dict[int, list[Call]] = {}
-    for entries, seconds in calls:
-        sizes.setdefault(_size(entries), []).append((entries, math.log(seconds / entries)))
-    found, apart = [], SCATTER * BELIEVED
-    for _, some in sorted(sizes.items()):
-        some.sort(key=lambda call: call[1])
-        median = some[len(some) // 2][1]
-        apart += sum(abs(cost - median) for _, cost in some)
-        found.append(_Calls(some[0][0], median, len(some)))
-    scatter = apart / (BELIEVED + len(calls))
-
-    def is_worse(one: _Calls, other: _Calls) -> bool:
-        return one.cost - other.cost > max(WORSE, DOUBT * scatter * math.hypot(one.count**-0.5, other.count**-0.5))
-
-    best = found[0]
-    for one in found:
-        best = one if one.cost < best.cost else best
-    larger = [one for one in found if one.entries > best.entries and one.count >= ENOUGH]
-    most = best.entries if any(is_worse(one, best) for one in larger) else math.inf
-    smaller = [one for one in found if one.entries < best.entries and is_worse(one, best)]
+    found = [_Size.of(calls) for calls in tried]
+    most = _most(found)
+    best = min((size for size in found if size.entries <= most), key=lambda size: size.cost)
+    smaller = [size for size in found if size.entries < best.entries and size.is_worse(best, best.cost, MUCH_WORSE)]
     if not smaller or best.seconds > SOON:
-        return 1.0, float(most)
-    good = [one for one in found if one.entries > smaller[-1].entries]
+        return 1.0, most
+    good = [size for size in found if size.entries > smaller[-1].entries]
     least = good[0].entries
-    return float(2 * least if good[0] is found[-1] and best.seconds <= SOON / 2 else least), float(most)
+    if best is found[-1]:  # larger ones may be better still
+        least = max(least, min(2 * least, int(best.entries * SOON / best.seconds)))
+    return float(least), most
+
+
+def _most(found: Sequence[_Size]) -> float:
+    """The size from which on an entry costs more, infinite where none shows it: the cheapest one of those of which enough
+    was seen to be compared with a larger one, that is worse.
+    """
+    for size in sorted(found, key=lambda size: size.mean):
+        larger = [it for it in found if it.entries > size.entries]
+        if all(size.mean <= it.mean for it in larger) and any(
+            it.count >= ENOUGH and size.all_entries >= it.entries and it.is_worse(size, size.mean) for it in larger
+        ):
+            return float(size.entries)
+    return math.inf
 
 
 def _size(entries: int) -> int:
@@ -326,7 +384,22 @@ def _size(entries: int) -> int:
     return round(2 * math.log2(entries))
 
 
-def _quartiles(calls: Iterable[Call]) -> list[Call]:
-    """Three calls that stand for all."""
+def _number(calls: Iterable[Tried]) -> int:
+    return sum(number for *_, number in calls)
+
+
+def _thirds(calls: Iterable[Tried]) -> list[Tried]:
+    """Three calls that stand for all: they are as many, and take as long on the whole."""
     some = sorted(calls, key=lambda call: call[1] / call[0])
-    return some if len(some) <= TOLD else [some[len(some) * quarter // 4] for quarter in (1, 2, 3)]
+    if len(some) <= TOLD:
+        return some
+    edges = [len(some) * third // TOLD for third in range(TOLD + 1)]
+    return [_together(some[low:high]) for low, high in pairwise(edges)]
+
+
+def _together(calls: Sequence[Tried]) -> Tried:
+    """One call that stands for some of a size."""
+    number = _number(calls)
+    entries = sum(call[0] * call[2] for call in calls) / number
+    seconds = sum(call[1] * call[2] for call in calls) / number
+    return round(entries), seconds, min(number, MOST_TOGETHER)

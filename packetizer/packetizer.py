@@ -23,7 +23,7 @@ from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from .call_costs import Call, Calls, bounded
+from .call_costs import Call, Calls, Tried, bounded
 from .faults import NARROWING, Quarantine, Retries
 from .leases import Lease
 from .ledger import FileState, Ledger
@@ -118,7 +118,7 @@ class Packetizer:
         rate: float = 0.0,
         most_readers: int | None = None,
         first: int = FIRST_ENTRIES,
-        known: Sequence[Call] = (),
+        known: Sequence[Tried] = (),
         chunk: tuple[int, int] | None = None,
     ) -> None:
         self.ledger = ledger

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from .column_types import MOST_COLUMNS, ColumnType
 from .usage import WorkerInfo
-from .values import MOST, Calls, Chunk, Digest, Digests, NonNegative, Runs, Scalar, Seconds, Word, Words
+from .values import MOST, Calls, Chunk, Digest, Digests, NonNegative, Runs, Scalar, Seconds, TriedCalls, Word, Words
 
 PROTOCOL = 4
 """Version of this vocabulary; a peer with another one is refused in words."""
@@ -479,7 +479,7 @@ class Lease(Message, frozen=True):
     chunk: Annotated[int, Meta(ge=1, le=MOST)] | None = None
     last_try: bool = False
     other_replicas: bool = False
-    calls: Calls = []
+    calls: TriedCalls = []
 
 
 class Truncate(Message, frozen=True):

@@ -17,6 +17,8 @@ Words = Annotated[str, Meta(max_length=100_000)]
 Scalar = str | int | float | bool | None
 Calls = Annotated[list[tuple[NonNegative, Seconds]], Meta(max_length=256)]
 """Calls of an analysis: how many entries each had, and the seconds that it took."""
+TriedCalls = Annotated[list[tuple[NonNegative, Seconds, Annotated[int, Meta(ge=1, le=MOST)]]], Meta(max_length=256)]
+"""Calls that stand for some of about their size: entries and seconds on the average, and how many they were."""
 Chunk = tuple[Annotated[int, Meta(ge=1, le=MOST)], Annotated[int, Meta(ge=1, le=MOST)]]
 """The least and the most entries of a call."""
 Runs = list[NonNegative]

@@ -8,9 +8,10 @@ slot knows: how much memory the columns take.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from ...packetizer.call_costs import CHUNK_SECONDS, LARGEST_CHUNK, MOST_ENTRIES, UNMEASURED, Call, Calls, bounded
+from ...packetizer.call_costs import CHUNK_SECONDS, LARGEST_CHUNK, MOST_ENTRIES, UNMEASURED, Call, Calls, Tried, bounded
 
 FIRST_CHUNK = 100
 """Small, since an event may take 50 ms: until a call is over, nothing stops the slot but its end."""
@@ -82,8 +83,9 @@ class ChunkSizes:
         least, most = self._bounds or (1, left)
         if least == most or left <= size or left > MANY * size:
             return min(left, size)
-        number = max(1, round(left / size), -(-left // most))
-        return -(-left // number)
+        limit = max(size, min(most, self._calls.most))
+        number = max(1, round(left / size), math.ceil(left / limit))
+        return math.ceil(left / number)
 
     def learn(self, entries: int, seconds: float, size: int = 0, most: int | None = None) -> None:
         """The last chunk of `entries` took `seconds`, and its columns `size` bytes of memory.
@@ -96,7 +98,7 @@ class ChunkSizes:
         self._untold.append((entries, seconds))
         self._entry_bytes = size / entries if size else self._entry_bytes
 
-    def hear(self, calls: Sequence[Call]) -> None:
+    def hear(self, calls: Sequence[Tried]) -> None:
         """What other slots, or earlier queries, have learnt."""
         self._calls.hear(calls)
 
