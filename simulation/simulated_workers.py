@@ -1,9 +1,9 @@
 """Simulated machines: the workers of a simulation and their slots, in virtual time.
 
-They keep to the protocol as the real ones do (`worker.agent.core`, `worker.slot.process`): a slot works in chunks and looks
-at its messages between them, an agent commits what has been finished after an interval that doubles. A packet is not
-simulated chunk by chunk: its slot computes when it will be at the next entry where something happens, a *milestone*, and
-anything that changes its speed meanwhile makes it compute that anew.
+What an agent decides is decided by the real one's core (`worker.agent.core`); what the core wants to be done is done here,
+in virtual time. Slots keep to the protocol as the real ones do (`worker.slot.packet_run`): they work in chunks and look at
+their messages between them. A packet is not simulated chunk by chunk: its slot computes when it will be at the next entry
+where something happens, a *milestone*, and anything that changes its speed meanwhile makes it compute that anew.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ from collections.abc import Callable
 from math import ceil, inf
 from random import Random
 
+from ..merge import Partial
+from ..merge.nodes import Nothing
 from ..protocol import messages
+from ..protocol.codec import Frames
 from ..protocol.messages import Message, Part
+from ..worker.agent.core import AgentCore
+from ..worker.agent.effects import Effect, Fork, Kill, Leave, ToMaster, ToSlot
 from .environment import Clock, Record, SimulatedFile
 from .profiles import Group
 
@@ -23,10 +28,8 @@ PYTHON = "3.11"
 CHUNK_SECONDS = 0.1
 REPORT_INTERVAL = 0.25
 REPORTS = 8
-FIRST_INTERVAL = 0.02
-COMMIT_INTERVAL = 0.5
 RESTART_SECONDS = 0.3
-"""What a worker needs to replace its slots when the master no longer knows it."""
+"""What a worker needs to replace a slot."""
 FILES_OPEN = 10
 """Files that a slot keeps open. This and the figures above are the real worker's; a test compares them."""
 
@@ -69,7 +72,7 @@ class Slot:
             self._next()
 
     def tell(self, letter: Message) -> None:
-        """A `Truncate` or `Revoke` has come: the slot looks at it when its chunk is over."""
+        """A `Truncate`, `Revoke` or `Release` has come: the slot looks at it when its chunk is over."""
         self._letters.append(letter)
         if self.lease is None:
             self._read_letters()
@@ -107,6 +110,8 @@ class Slot:
             record.idle += now - self._idle_since
         self._packet += 1
         self._plan += 1
+        self.queue.clear()
+        self._letters.clear()
 
     # --- a packet -------------------------------------------------------------------------------------------------
 
@@ -140,7 +145,7 @@ class Slot:
         clock = worker.clock
         if lease.opening:
             self.stop = file.first_packet(lease.stop)
-            worker.tell(messages.Opened(lease.query, lease.lease, file.entries, self.stop, file.clusters()))
+            worker.hear(self, messages.Opened(lease.query, lease.lease, file.entries, self.stop, file.clusters()))
         self._rate = worker.rate(file)
         self._chunk = max(1, int(self._rate * CHUNK_SECONDS))
         self._began = self._anchor_time = clock.now
@@ -193,7 +198,7 @@ class Slot:
             chunks = self._chunks()
         entry = self.start + chunks * self._chunk
         if self.factor and entry < self.stop:
-            self.worker.tell(messages.Reached(lease.query, lease.lease, entry))
+            self.worker.hear(self, messages.Reached(lease.query, lease.lease, entry))
         self._plan_report(chunks)
 
     def _position(self) -> float:
@@ -258,8 +263,8 @@ class Slot:
         self._leave()
         if self._letters:
             self._read_letters()
-        worker.finished(lease, start, stop, seconds)
         self._after()
+        worker.finished(self, lease, start, stop, seconds)
 
     def _leave(self) -> None:
         """The packet is over, one way or another."""
@@ -270,6 +275,7 @@ class Slot:
             record.entries += int(self._anchor) - self.start
             self._demand(-self._rate * self.factor, -1)
         self._began, self._stalled, self.lease = None, None, None
+        self._idle_since = self.worker.clock.now
         self._packet += 1
         self._plan += 1
 
@@ -278,9 +284,7 @@ class Slot:
         if self.queue:
             self._next()
         else:
-            self._idle_since = self.worker.clock.now
-            self.worker.record.activity.append((self._idle_since, -1))
-        self.worker.commit_if_idle()
+            self.worker.record.activity.append((self.worker.clock.now, -1))
 
     def _demand(self, rate: float, readers: int = 0) -> None:
         if self._file is not None and self._file.server is not None:
@@ -295,15 +299,15 @@ class Slot:
         for letter in letters:
             if isinstance(letter, messages.Truncate):
                 self._truncate(letter)
-            elif isinstance(letter, messages.Revoke):
-                self._revoke(letter)
+            else:
+                self._drop(letter)
         return at_work and self.lease is None
 
     def _truncate(self, letter: messages.Truncate) -> None:
         lease = self.lease
         if lease is not None and lease.lease == letter.lease:
             self.stop = min(self.stop, max(letter.stop, self._milestone))
-            self.worker.tell(messages.Truncated(letter.query, letter.lease, self.stop))
+            self.worker.hear(self, messages.Truncated(letter.query, letter.lease, self.stop))
             return
         for index, waiting in enumerate(self.queue):
             if waiting.lease == letter.lease:
@@ -311,19 +315,23 @@ class Slot:
                 del self.queue[index]
                 if stop > waiting.start:
                     self.queue.insert(index, shortened(waiting, stop))
-                else:
-                    self.worker.held -= 1
-                self.worker.tell(messages.Truncated(letter.query, letter.lease, stop))
+                self.worker.hear(self, messages.Truncated(letter.query, letter.lease, stop))
                 return
 
-    def _revoke(self, letter: messages.Revoke) -> None:
-        if self.lease is not None and self.lease.lease == letter.lease:
+    def _drop(self, letter: Message) -> None:
+        """Drop a lease that is dead, or all of a query, and say so."""
+        dead = [lease for lease in (self.lease, *self.queue) if lease is not None and _is_about(letter, lease)]
+        self.queue = deque(lease for lease in self.queue if lease not in dead)
+        if self.lease in dead:
             self._leave()
-            self.worker.held -= 1
-            return
-        kept = deque(lease for lease in self.queue if lease.lease != letter.lease)
-        self.worker.held -= len(self.queue) - len(kept)
-        self.queue = kept
+        self.worker.hear(self, letter)
+
+
+def _is_about(letter: Message, lease: messages.Lease) -> bool:
+    """Whether a `Revoke` or `Release` is about a lease."""
+    if isinstance(letter, messages.Revoke):
+        return (letter.query, letter.lease) == (lease.query, lease.lease)
+    return isinstance(letter, messages.Release) and letter.query == lease.query
 
 
 def shortened(lease: messages.Lease, stop: int) -> messages.Lease:
@@ -336,16 +344,19 @@ def shortened(lease: messages.Lease, stop: int) -> messages.Lease:
 class Worker:
     """An agent with its slots, on one machine.
 
-    It leaves as the real one does: when its end is `grace` seconds away it drains, and says goodbye once everything is
-    committed and the master has answered (`left`), or at its end.
-
     Args:
         identity: under which the master knows it.
         group: its kind.
         speed: entries a second of one slot, when nothing slows it down.
         files: the dataset, by path.
-        send: takes each message for the master, with its size in bytes.
+        send: takes each message for the master, with its frames and its size in bytes.
+
+    Attributes:
+        left: it has left in good order, with empty hands.
     """
+
+    core: AgentCore
+    """Of the machine as it was booted last."""
 
     def __init__(
         self,
@@ -356,7 +367,7 @@ class Worker:
         clock: Clock,
         record: Record,
         random: Random,
-        send: Callable[[Worker, Message, float], None],
+        send: Callable[[Worker, Message, Frames, float], None],
     ) -> None:
         self.identity = identity
         self.group = group
@@ -369,182 +380,151 @@ class Worker:
         self.result_bytes = 0.0
         self.walltime = inf
         self.alive = False
-        self.incarnation = 0
         self.boots = 0
-        self.draining = False
         self.left = False
         self.link_free = 0.0
         self.slots: list[Slot] = []
         self.slots_before: list[Slot] = []
-        self.held = 0
-        self._known = False
-        self._welcome = False
         self._frozen = False
-        self._drains = self._end = inf
         self._factor = 1.0
-        self._waiting: list[Message] = []
-        self._parts: list[Part] = []
-        self._since = 0.0
-        self._interval = FIRST_INTERVAL
-        self._query = ""
-        self._commits = 0
-        self._unanswered: set[int] = set()
-        self._spoken = 0.0
+        self._waiting: list[Callable[[], None]] = []
+        self._starting: list[Slot] = []
+        self._due = inf
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     def boot(self) -> None:
-        """The machine is there, its slots are warm: say hello."""
+        """The machine is there, its slots are warm."""
         self.alive, self.left = True, False
         self.boots += 1
-        self._fork()
+        name, slots = self.identity.decode(), self.group.slots
+        hello = messages.Hello("worker", name, python=PYTHON, host=name, site=self.group.site, slots=slots)
+        self.core = AgentCore(hello, self.group.grace)
+        self.slots = [Slot(self, index) for index in range(slots)]
         self.record.capacity.append((self.clock.now, self._capacity))
-        self._hello(self.incarnation)
-        self.clock.at(self.clock.now + 1.0, self._heartbeat, self.incarnation)
+        for slot in self.slots:
+            self._ready((slot, self.boots))
 
     def die(self) -> None:
         """The machine is gone, with all that it has not committed."""
         if not self.alive:
             return
         self.record.capacity.append((self.clock.now, -self._capacity))
-        self.alive = self.draining = self._known = self._welcome = self._frozen = False
-        self._drains = self._end = inf
-        self._factor = 1.0
-        self._waiting.clear()
-        self._kill_slots()
+        self.alive = self._frozen = False
+        self._factor, self._due = 1.0, inf
+        self._waiting, self._starting = [], []
+        slots, self.slots = self.slots, []
+        for slot in slots:
+            slot.end()
+        self.slots_before += slots
 
     def slow_down(self, factor: float, frozen: bool = False) -> None:
         """Let all slots work at `factor` times the normal speed; a frozen machine does not even answer."""
         before = self._capacity
         self._factor = factor
         self.record.capacity.append((self.clock.now, self._capacity - before))
-        for slot in self.slots:
+        for slot in list(self.slots):
             slot.slow_down(factor)
         thawed = self._frozen and not frozen
         self._frozen = frozen
         if thawed:
             waiting, self._waiting = self._waiting, []
-            for message in waiting:
-                self.receive(message)
-            self._commit_due(self._commits)
-            self._drain_when_due(self.boots)
+            for act in waiting:
+                act()
+            self._expire(self.boots)
+        if factor and not frozen:
+            starting, self._starting = self._starting, []
+            for slot in starting:
+                self._ready((slot, self.boots))
 
     def drain(self, seconds: float) -> None:
-        """It has to be gone in `seconds`, and knows it now; of several ends the earliest counts."""
-        now = self.clock.now
-        if not self.alive or now + seconds >= self._end:
-            return
-        self._end = now + seconds
-        self.clock.at(self._end, self._leave_when_done, self.boots)
-        if not self.draining:
-            self._drains = now + max(0.0, seconds - self.group.grace)
-            self._say_when()
-            self.clock.at(self._drains, self._drain_when_due, self.boots)
-
-    def _say_when(self) -> None:
-        """Tell the master when this worker begins to leave."""
-        if self._welcome and self.clock.now < self._drains < inf:
-            self.tell(messages.Draining(self._drains - self.clock.now))
-
-    def _drain_when_due(self, boots: int) -> None:
-        """Take nothing more, and commit all that there is."""
-        if boots != self.boots or self._frozen or self.clock.now < self._drains:
-            return
-        self.draining, self._drains = True, inf
-        if self._welcome:
-            self.tell(messages.Draining(0.0))
-        self._commit()
-        self._leave_when_done(boots)
-
-    def _leave_when_done(self, boots: int) -> None:
-        """Go when everything is in the master's hands, or the time is over."""
-        if boots != self.boots or self._frozen or not self.draining:
-            return
-        done = not (self.held or self._unanswered)
-        if done or not self._welcome or self.clock.now >= self._end:
-            self.tell(messages.Bye())
-            self.left = done
-            self.die()
+        """It has to be gone in `seconds`, and is told so; a frozen machine hears it later."""
+        end = self.clock.now + seconds
+        self._when_it_answers(lambda: self._carry_out(self.core.drain(max(0.0, end - self.clock.now), self.clock.now)))
 
     @property
     def _capacity(self) -> float:
         return len(self.slots) * self.speed * self._factor
 
-    def _fork(self) -> None:
-        self.slots = [Slot(self, index) for index in range(self.group.slots)]
-        for slot in self.slots:
-            slot.factor = self._factor
-        self.held, self._parts, self._interval = 0, [], FIRST_INTERVAL
-        self._unanswered.clear()
+    def _ready(self, what: tuple[Slot, int]) -> None:
+        """A slot's process is up, unless it hangs as all on this machine do."""
+        slot, boots = what
+        if boots != self.boots or not self._has(slot):
+            return
+        if self._frozen or not self._factor:
+            self._starting.append(slot)
+        else:
+            self.hear(slot, messages.Ready())
 
-    def _kill_slots(self) -> None:
-        self.incarnation += 1
-        for slot in self.slots:
-            slot.end()
-        self.slots_before += self.slots
-        self.slots = []
+    def _replace(self, index: int) -> None:
+        """The process of a slot is gone: another one is to be forked in its place."""
+        old = self.slots[index]
+        old.end()
+        self.slots_before.append(old)
+        self.slots[index] = Slot(self, index)
+        self.slots[index].factor = self._factor
 
-    def _hello(self, incarnation: int) -> None:
-        if incarnation != self.incarnation or not self.alive:
-            return
-        if self._frozen:
-            self.clock.at(self.clock.now + RESTART_SECONDS, self._hello, incarnation)
-            return
-        self._known = True
-        name = self.identity.decode()
-        site, slots = self.group.site, self.group.slots
-        self.tell(messages.Hello("worker", name, python=PYTHON, host=name, site=site, slots=slots))
-
-    def _heartbeat(self, incarnation: int) -> None:
-        if incarnation != self.incarnation:
-            return
-        now = self.clock.now
-        if now >= self._spoken + 1.0 and self._known and not self._frozen:
-            self.tell(messages.Heartbeat())
-        self.clock.at(max(now + 0.1, self._spoken + 1.0), self._heartbeat, incarnation)
-
-    def _start_afresh(self) -> None:
-        """The master no longer knows this worker: replace the slots, say hello again."""
-        if not self._known:
-            return
-        self._known = self._welcome = False
-        if self.draining:
-            return
-        self._kill_slots()
-        self._fork()
-        self.clock.at(self.clock.now + RESTART_SECONDS, self._hello, self.incarnation)
-        self.clock.at(self.clock.now + 1.0, self._heartbeat, self.incarnation)
+    def _has(self, slot: Slot) -> bool:
+        """Whether a slot is one of this worker's, and not one that was replaced."""
+        return slot.index < len(self.slots) and self.slots[slot.index] is slot
 
     # --- messages -------------------------------------------------------------------------------------------------
 
-    def tell(self, message: Message, size: float = 0.0) -> None:
-        """Say something to the master."""
-        self._spoken = self.clock.now
-        self.send(self, message, size)
-
-    def receive(self, message: Message) -> None:
+    def receive(self, message: Message, frames: Frames) -> None:
         """The master has said something."""
+        self._when_it_answers(lambda: self._carry_out(self.core.from_master(message, frames, self.clock.now)))
+
+    def hear(self, slot: Slot, message: Message, frames: Frames = ()) -> None:
+        """A slot has said something; the last words of one that was replaced are lost."""
+        if self._has(slot):
+            self._carry_out(self.core.from_slot(slot.index, message, frames, self.clock.now))
+
+    def _when_it_answers(self, act: Callable[[], None]) -> None:
+        """Do this now, or once the machine is not frozen any more."""
         if self._frozen:
-            self._waiting.append(message)
-        elif isinstance(message, messages.Lease):
-            if self._known:
-                self._query = message.query
-                self.held += 1
-                self.slots[message.slot].take(message)
-        elif isinstance(message, messages.Truncate | messages.Revoke):
-            for slot in self.slots:
-                if (slot.lease is not None and slot.lease.lease == message.lease) or any(
-                    lease.lease == message.lease for lease in slot.queue
-                ):
-                    slot.tell(message)
-        elif isinstance(message, messages.Welcome):
-            self._welcome = True
-            self._say_when()
-        elif isinstance(message, messages.Committed):
-            self._unanswered.discard(message.commit)
-        elif isinstance(message, messages.Unknown):
-            self._start_afresh()
-        self._leave_when_done(self.boots)
+            self._waiting.append(act)
+        elif self.alive:
+            act()
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        """Do what the core wants, as the agent's loop does."""
+        for effect in effects:
+            match effect:
+                case ToMaster():
+                    size = self.result_bytes if isinstance(effect.message, messages.Commit) else 0.0
+                    self.send(self, effect.message, effect.frames, size)
+                case ToSlot():
+                    self._to_slot(self.slots[effect.slot], effect.message)
+                case Fork():
+                    slot = self.slots[effect.slot]
+                    self.clock.at(self.clock.now + RESTART_SECONDS, self._ready, (slot, self.boots))
+                case Kill():
+                    self._replace(effect.slot)
+                    self._carry_out(self.core.slot_exited(effect.slot, "killed by its worker", self.clock.now))
+                case Leave():
+                    self.left = self.core.is_done
+                    self.send(self, messages.Bye(), (), 0.0)
+                    self.die()
+            if not self.alive:
+                return
+        due = self.core.deadline()
+        if due < self._due:
+            self._due = due
+            self.clock.at(due, self._expire, self.boots)
+
+    @staticmethod
+    def _to_slot(slot: Slot, message: Message) -> None:
+        if isinstance(message, messages.Lease):
+            slot.take(message)
+        elif isinstance(message, messages.Truncate | messages.Revoke | messages.Release):
+            slot.tell(message)
+
+    def _expire(self, boots: int) -> None:
+        """Something is due; of a machine that is frozen, once it is not."""
+        if boots == self.boots and self.alive:
+            self._due = inf
+            if not self._frozen:
+                self._carry_out(self.core.expire(self.clock.now))
 
     # --- results --------------------------------------------------------------------------------------------------
 
@@ -558,39 +538,11 @@ class Worker:
             rate = min(rate, self.group.rate / len(self.slots) / file.bytes_per_entry)
         return rate
 
-    def finished(self, lease: messages.Lease, start: int, stop: int, seconds: float) -> None:
-        """A slot is through with a lease."""
-        self.held -= 1
+    def finished(self, slot: Slot, lease: messages.Lease, start: int, stop: int, seconds: float) -> None:
+        """A slot is through with a lease, and hands its result over."""
         self.record.packets += 1
-        size = self.files[lease.file.path].bytes_per_entry * (stop - start)
-        self.tell(messages.Finished(lease.query, lease.lease, stop, seconds, seconds, int(size)))
-        part = Part(lease.lease, start, stop)
-        if lease.apart:
-            self.record.apart += 1
-            self._tell_commit([part])
-            return
-        if not self._parts:
-            self._since = self.clock.now
-            self.clock.at(self._since + self._interval, self._commit_due, self._commits)
-        self._parts.append(part)
-
-    def commit_if_idle(self) -> None:
-        """Commit at once when there is nothing at work any more, or no time to wait."""
-        if self.held == 0 or self.draining:
-            self._commit()
-        self._leave_when_done(self.boots)
-
-    def _commit_due(self, commits: int) -> None:
-        if commits == self._commits and self.clock.now >= self._since + self._interval:
-            self._commit()
-
-    def _commit(self) -> None:
-        if self._parts and not self._frozen:
-            parts, self._parts = self._parts, []
-            self._interval = min(COMMIT_INTERVAL, 2 * self._interval)
-            self._tell_commit(parts)
-
-    def _tell_commit(self, parts: list[Part]) -> None:
-        self._commits += 1
-        self._unanswered.add(self._commits)
-        self.tell(messages.Commit(self._commits, self._query, parts), self.result_bytes)
+        self.record.apart += lease.apart
+        size = int(self.files[lease.file.path].bytes_per_entry * (stop - start))
+        self.hear(slot, messages.Finished(lease.query, lease.lease, stop, seconds, seconds, size))
+        result = Partial(Nothing(), stop - start).to_frames()
+        self.hear(slot, messages.Commit(0, lease.query, [Part(lease.lease, start, stop)]), result)

@@ -20,7 +20,6 @@ import msgspec
 from ..master import effects
 from ..master.core import MasterCore
 from ..merge import Partial, Total
-from ..merge.nodes import Nothing
 from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.errors import LocalProtocolError
@@ -34,8 +33,6 @@ SESSION = b"session"
 STALLED = 60.0
 """Seconds in which no slot works and nothing is due to happen, after which the query will never end."""
 MESSAGE_BYTES = 200.0
-ACTED_ON = (messages.Welcome, messages.Truncate, messages.Revoke, messages.Committed, messages.Unknown)
-"""What a simulated worker does something about, beside leases."""
 
 
 def simulate(profile: Profile, seed: int = 0, *, trace: bool = False, check: bool = False) -> Outcome:
@@ -151,7 +148,8 @@ class Simulation:
         if worker.walltime < inf:
             notice = worker.walltime if worker.group.notice is None else min(worker.group.notice, worker.walltime)
             end = self.clock.now + worker.walltime
-            self.clock.at(end - notice, self._give_notice, (worker, worker.boots, notice))
+            if notice > 0.0:
+                self.clock.at(end - notice, self._give_notice, (worker, worker.boots, notice))
             self.clock.at(end, self._end_walltime, (worker, worker.boots))
         churn = worker.group.churn
         if churn is not None:
@@ -217,19 +215,16 @@ class Simulation:
 
     # --- messages -------------------------------------------------------------------------------------------------
 
-    def _send(self, worker: Worker, message: Message, size: float) -> None:
+    def _send(self, worker: Worker, message: Message, frames: Frames, size: float) -> None:
         """A worker says something: it arrives at the master when the link has carried it, in the order it was said."""
         link, now = worker.group, self.clock.now
         if link.rate is not None:
             worker.link_free = max(worker.link_free, now) + (MESSAGE_BYTES + size) / link.rate
             now = worker.link_free
-        self.clock.at(now + link.latency, self._arrive, (worker.identity, message))
+        self.clock.at(now + link.latency, self._arrive, (worker.identity, message, frames))
 
-    def _arrive(self, what: tuple[bytes, Message]) -> None:
-        identity, message = what
-        frames: Frames = ()
-        if isinstance(message, messages.Commit):
-            frames = Partial(Nothing(), sum(part.stop - part.start for part in message.parts)).to_frames()
+    def _arrive(self, what: tuple[bytes, Message, Frames]) -> None:
+        identity, message, frames = what
         self._receive(identity, "worker", message, frames)
 
     def _receive(self, identity: bytes, role: str, message: Message, frames: Frames = ()) -> None:
@@ -245,7 +240,7 @@ class Simulation:
         """Do what the core asks for, as the master's loop does."""
         for effect in todo:
             if type(effect) is effects.Send:
-                self._say(effect.peer, effect.message)
+                self._say(effect.peer, effect.message, effect.frames)
             elif type(effect) is effects.Merge:
                 self._total.add(Partial.from_frames(effect.frames))
             elif type(effect) is effects.Take:
@@ -255,7 +250,7 @@ class Simulation:
         if self._check:
             self.core.check()
 
-    def _say(self, identity: bytes, message: Message) -> None:
+    def _say(self, identity: bytes, message: Message, frames: Frames) -> None:
         """The master says something."""
         self.messages += 1
         if self._trace is not None:
@@ -266,21 +261,20 @@ class Simulation:
             self.ended, self.over = message, True
         elif isinstance(message, messages.Fault):
             raise LocalProtocolError(f"the master refuses what a simulated peer said: {message.reason}")
-        elif not isinstance(message, ACTED_ON):
-            return  # nobody here would act on it
         worker = self._peers.get(identity)
         if worker is not None and worker.alive:
-            self.clock.at(self.clock.now + worker.group.latency, self._deliver, (worker, worker.incarnation, message))
+            arrival = self.clock.now + worker.group.latency
+            self.clock.at(arrival, self._deliver, (worker, worker.boots, message, frames))
 
     def _digest(self, identity: bytes, message: Message) -> None:
         if self._trace is not None:
             self._trace.update(msgspec.msgpack.encode((self.clock.now, identity, message)))
 
-    def _deliver(self, what: tuple[Worker, int, Message]) -> None:
+    def _deliver(self, what: tuple[Worker, int, Message, Frames]) -> None:
         """What was meant for a worker that has died since is lost with its connection."""
-        worker, incarnation, message = what
-        if worker.incarnation == incarnation:
-            worker.receive(message)
+        worker, boots, message, frames = what
+        if worker.alive and worker.boots == boots:
+            worker.receive(message, frames)
 
     # --- the outcome ----------------------------------------------------------------------------------------------
 

@@ -188,6 +188,12 @@ class AgentCore:
         return self._done(now)
 
     @property
+    def is_done(self) -> bool:
+        """Whether all that it was given is in the master's hands."""
+        working = any(slot.leases or slot.todo.keys() - slot.dropped for slot in self.state.slots)
+        return not working and self._commits.all_answered
+
+    @property
     def choked(self) -> bool:
         """Whether slots have to wait, because the master does not answer commits."""
         return self._commits.choked
@@ -196,7 +202,7 @@ class AgentCore:
         """When `expire` is to be called at the latest; infinity before the first hello, unless the worker's end is known."""
         state = self.state
         times = [query.due for query in state.queries.values()]
-        times += [slot.due for slot in state.slots if not self.choked]
+        times += [slot.due for slot in self._told_to_drop()]
         times.append(self.leaving.due)
         if state.welcome is not None:
             times.append(self._spoken + state.welcome.heartbeat)
@@ -210,12 +216,16 @@ class AgentCore:
         for query in state.queries.values():
             if now >= query.due:
                 self._commits.commit(query)
-        for slot in list(state.slots):
-            if now >= slot.due and not self.choked:
+        for slot in self._told_to_drop():
+            if now >= slot.due:
                 self._lives.replace(slot, f"it stayed {PATIENCE:g} s at work on what it was told to drop")
         if state.welcome is not None and now >= self._spoken + state.welcome.heartbeat and not self._outbox:
             self._outbox.tell(messages.Heartbeat())
         return self._done(now)
+
+    def _told_to_drop(self) -> list[SlotState]:
+        """Slots that have something before them that they are to drop; none while they cannot be heard."""
+        return [] if self.choked else [slot for slot in self.state.slots if slot.dropped]
 
     def check(self) -> None:
         """Assert the invariants."""
@@ -281,8 +291,7 @@ class AgentCore:
             return "it has nothing to hand on"
         if self.leaving.is_over(now):
             return "its time is over"
-        working = any(slot.leases or slot.todo.keys() - slot.dropped for slot in self.state.slots)
-        return "it has drained" if not working and self._commits.all_answered else ""
+        return "it has drained" if self.is_done else ""
 
     def _done(self, now: float) -> list[Effect]:
         if self.leaving.draining and (reason := self._reason_to_leave(now)):
