@@ -124,7 +124,9 @@ def collect(places: dict[str, Path], mentioned: Iterable[str]) -> list[OwnModule
 
 def loaded(names: Collection[str] = ()) -> list[str]:
     """The modules imported here that travel when an analysis needs them: the user's own, and those of packages named."""
-    return [name for name in sys.modules.copy() if top(name) in names or travels(name)]
+    modules = list(sys.modules.copy())
+    go = {name for name in set(map(top, modules)) if name in names or travels(name)}
+    return [name for name in modules if top(name) in go]
 
 
 def _find(named: Named) -> tuple[str, Path]:
