@@ -44,4 +44,5 @@ class Authenticator:
         self.socket.send_multipart([b"1.0", request, status, text, role.encode(), b""])
 
     def close(self) -> None:
+        """Close its socket: from now on nobody is let in."""
         self.socket.close()

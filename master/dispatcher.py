@@ -230,6 +230,7 @@ class Dispatcher:
         self.credit.count_anew(slots)
 
     def close_if_gone(self, worker: Worker, query: Query, lease: int, now: float) -> None:
+        """Forget a lease that its ledger has no more: its slot has credit for another."""
         if lease not in query.ledger.leases:
             key = (query.number, lease)
             slot = worker.leases.pop(key)

@@ -161,6 +161,7 @@ class Lifecycle:
     # --- ending ---------------------------------------------------------------------------------------------------
 
     def end_if_complete(self, query: Query, now: float) -> None:
+        """Take the result of a query of which nothing is left to do, or that was stopped and has nothing at work."""
         stopped = query.stopping is not None and (not query.ledger.leases or now >= query.stopping)
         if not (query.running and (query.ledger.complete or stopped)):
             return
@@ -191,7 +192,7 @@ class Lifecycle:
     def _finish_merging(self, query: Query, now: float) -> None:
         """Nothing more will be committed: take the result, once everything in it is merged."""
         self._release(query, now, merging=True)
-        query.state = "merging"
+        query.enter("merging")
         if query.compaction is None:
             self._do(Take(query.number, final=True))
 
@@ -217,7 +218,7 @@ class Lifecycle:
         assert failure is not None
         self._release(query, now)
         query.abandon(f"not processed when the query failed ({failure.error}: {failure.message})")
-        query.state = "merging"
+        query.enter("merging")
         self._do(Take(query.number, final=True, as_is=True))
 
     def give_up(self, query: Query, failure: Failure, now: float) -> None:
@@ -249,7 +250,8 @@ class Lifecycle:
     def end(self, query: Query, state: messages.State, now: float) -> None:
         """Enter a final state and tell everybody. With a journal, the result is there and not in memory."""
         self._release(query, now)
-        query.state, query.ended = state, now
+        query.enter(state)
+        query.ended = now
         self._queries.end(query)
         query.settle()
         self._do(Drop(query.number))

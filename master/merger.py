@@ -67,6 +67,7 @@ class Sum:
     aside: Partial | None = None
 
     def partial(self) -> Partial:
+        """All of it, the part that is set aside included."""
         if self.aside is None:
             return self.total.partial()
         whole = Total()

@@ -33,6 +33,7 @@ from ..protocol.usage import Usage, WorkerInfo
 from .learnt import Learnt, digest_of
 from .query_state import Audience, Counters, Journaled, Outcome
 from .saved import Saved
+from .transitions import may_follow
 
 MAX_KILLS = 3
 """Slots that may go down while they merge a query's objects."""
@@ -221,8 +222,14 @@ class Query:
         self.journal.losses = len(saved.losses)
         self.audience.merged = self.ledger.processed > 0
 
+    def enter(self, state: State) -> None:
+        """Get into another state, which is to be one that may follow (`transitions.TRANSITIONS`)."""
+        assert may_follow(state, after=self.state), (self.number, self.state, state)
+        self.state = state
+
     @property
     def running(self) -> bool:
+        """Whether entries may still be leased and committed."""
         return self.state == "running"
 
     @property
@@ -233,6 +240,7 @@ class Query:
 
     @property
     def over(self) -> bool:
+        """Whether its state is final."""
         return self.state in FINAL
 
     @property
@@ -274,6 +282,7 @@ class Query:
         return counted[1:] if nothing else counted
 
     def seconds(self, now: float) -> float:
+        """Since it began; until its end if it is over."""
         return max(0.0, (now if self.ended is None else self.ended) - self.started)
 
     def account(self) -> Account:
@@ -449,6 +458,7 @@ class Query:
         return [share.info(name) for name, share in self.shares.items()]
 
     def info(self, now: float) -> QueryInfo:
+        """Its line in the list of queries."""
         return QueryInfo(
             self.number, self.submit.name, self.submit.owner, self.state, self.account(), self.seconds(now)
         )

@@ -64,6 +64,7 @@ class Recorder:
         """When the total of a query was written last; None while not even its submission is."""
 
     def close(self) -> None:
+        """Close the journal."""
         if self._journal is not None:
             self._journal.close()
 

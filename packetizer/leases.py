@@ -76,8 +76,10 @@ class Lease:
 
     @property
     def opening(self) -> bool:
+        """Whether its file is still to be opened."""
         return self.stage is Stage.OPENING
 
     @property
     def finished(self) -> bool:
+        """Whether it is processed, and waits for the commit that carries it."""
         return self.stage is Stage.FINISHED

@@ -66,6 +66,7 @@ class LazyRecords(ak.contents.RecordArray):  # type: ignore[misc]
 
     @property
     def length(self) -> Any:
+        """Number of events; found out when it is asked for."""
         if self._length is UNKNOWN_LENGTH and self._length_generator is not None:
             self._length = self._length_generator()
         return self._length

@@ -1,0 +1,1 @@
+"""RNTuples: their envelopes, fields and pages, and how pages become columns."""

@@ -1,0 +1,1 @@
+"""Bytes of files, wherever they are: local disks, XRootD, http; and credentials for them."""

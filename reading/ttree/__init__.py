@@ -1,0 +1,1 @@
+"""TTrees: how baskets are laid out, and how they become columns."""

@@ -39,6 +39,7 @@ from .master_orders import MasterOrders
 from .outbox import Outbox, failure_of
 from .slot_lives import SlotLives
 from .slot_reports import SlotReports
+from .stages import WorkerStage, leads_to
 from .states import PATIENCE, SlotState, WorkerState
 from .watch import SlotWatch
 
@@ -69,6 +70,7 @@ class AgentCore:
         self.watch = SlotWatch(outbox, memory)
         self._lives = lives = SlotLives(state, outbox, commits)
         self._spoken = 0.0
+        self._checked: WorkerStage = "starting"
         orders, reports = MasterOrders(state, outbox, commits), SlotReports(state, outbox, commits, self.leaving)
         self._from_master: dict[type[Message], Callable[[Any, Frames, float], None]] = {
             messages.Welcome: self._welcome,
@@ -194,6 +196,13 @@ class AgentCore:
         return not working and self._commits.all_answered
 
     @property
+    def stage(self) -> WorkerStage:
+        """Where the worker is, of the table `stages.WORKER`."""
+        if self.leaving.draining:
+            return "draining"
+        return "working" if self.state.welcome is not None else "joining" if self.state.said_hello else "starting"
+
+    @property
     def choked(self) -> bool:
         """Whether slots have to wait, because the master does not answer commits."""
         return self._commits.choked
@@ -230,6 +239,8 @@ class AgentCore:
     def check(self) -> None:
         """Assert the invariants."""
         self.state.check()
+        assert leads_to(self._checked, self.stage), (self._checked, self.stage)
+        self._checked = self.stage
         assert not (self.leaving.draining and any(query.parts for query in self.state.queries.values()))
 
     # --- the worker itself ----------------------------------------------------------------------------------------

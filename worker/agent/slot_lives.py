@@ -13,6 +13,7 @@ from ..slot_status import AtWork
 from .commits import Commits
 from .effects import Fork, Kill, Leave
 from .outbox import Outbox
+from .stages import after
 from .states import SlotState, WorkerState
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class SlotLives:
     def ready(self, slot: SlotState, message: messages.Ready, frames: Frames, now: float) -> None:
         """A process is up; when all are, the worker says hello."""
         state = self._state
-        slot.stage = "up"
+        slot.stage = "up" if slot.stage == "up" else after(slot.stage, "ready")
         if state.said_hello:
             self._outbox.tell(messages.SlotUp(slot.index))
         elif all(slot.stage == "up" for slot in state.slots):
@@ -60,7 +61,7 @@ class SlotLives:
         """End a slot's process, at work on `chunk`; `exited` starts another."""
         log.warning("slot %d is replaced: %s", slot.index, reason)
         self._report_down(slot, reason, chunk, planned)
-        self._state.slots[slot.index] = SlotState(slot.index, "ending")
+        self._begin_anew(slot, "replaced")
         self._outbox.add(Kill(slot.index))
 
     def exited(self, index: int, reason: str, chunk: AtWork | None) -> None:
@@ -69,7 +70,7 @@ class SlotLives:
         if slot.stage != "ending":
             self._report_down(slot, reason, chunk)
         self._failed_starts = self._failed_starts + 1 if slot.stage == "starting" else 0
-        self._state.slots[index] = SlotState(index)
+        self._begin_anew(slot, "exited")
         if self._failed_starts < MAX_FAILED_STARTS:
             self._outbox.add(Fork(index))
         else:
@@ -77,10 +78,10 @@ class SlotLives:
 
     def all_ended(self, reason: str) -> None:
         """All processes were killed, and not by what they were at."""
-        for slot in self._state.slots:
+        for slot in list(self._state.slots):
             if slot.stage != "ending":
                 self._report_down(slot, reason, planned=True)
-            self._state.slots[slot.index] = SlotState(slot.index)
+            self._begin_anew(slot, "forkserver gone")
 
     def start_afresh(self) -> None:
         """All leases are dead: replace all slots, and be another worker to the master."""
@@ -88,9 +89,13 @@ class SlotLives:
         self._commits.forget()
         state.hello = msgspec.structs.replace(state.hello, incarnation=state.hello.incarnation + 1)
         state.queries.clear()
-        for index in range(len(state.slots)):
-            state.slots[index] = SlotState(index, "ending")
-            self._outbox.add(Kill(index))
+        for slot in list(state.slots):
+            self._begin_anew(slot, "master forgot")
+            self._outbox.add(Kill(slot.index))
+
+    def _begin_anew(self, slot: SlotState, event: str) -> None:
+        """Nothing that was known of a slot's process is true any more."""
+        self._state.slots[slot.index] = SlotState(slot.index, after(slot.stage, event))
 
     def _report_down(self, slot: SlotState, reason: str, chunk: AtWork | None = None, planned: bool = False) -> None:
         """A slot's process is gone, or will be: commit what it has handed over, and report what it has not."""

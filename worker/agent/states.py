@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ...merge import Total
 from ...protocol import messages
@@ -11,6 +10,7 @@ from ...protocol.codec import Frames
 from ...protocol.messages import LeaseKey, Part
 from ..slot_status import COMPACTING, AtWork
 from .effects import Order
+from .stages import SlotStage
 
 FIRST_INTERVAL = 0.02
 """The first commit of a query comes this soon: somebody may be watching. The next ones wait twice as long each time."""
@@ -39,7 +39,7 @@ class SlotState:
     """
 
     index: int
-    stage: Literal["starting", "up", "ending"] = "starting"
+    stage: SlotStage = "starting"
     leases: dict[tuple[str, int], messages.Lease] = field(default_factory=dict)
     finished: dict[tuple[str, int], int] = field(default_factory=dict)
     set_up: set[str] = field(default_factory=set)

@@ -1,0 +1,1 @@
+"""A slot: one process that reads, runs the user's code, and adds up results."""

@@ -93,6 +93,7 @@ class Reseeded:
     own: bytes
 
     def restore(self, copies: list[Any], seed: Seed) -> None:
+        """Let it begin anew, with numbers of this call's own."""
         words = seed.words(self.own)
         match self.target:
             case random.Random():

@@ -85,7 +85,8 @@ _WITH_CONTENT = (
 class Holder(Protocol):
     """Something that is put back in place; `copies` are the objects that cannot be, for this call."""
 
-    def restore(self, copies: list[Any], seed: Seed) -> None: ...
+    def restore(self, copies: list[Any], seed: Seed) -> None:
+        """Put it back."""
 
 
 class Snapshot:
