@@ -27,7 +27,8 @@ from .indexed_friend import IndexedFriend
 from .lazy_events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed
 from .lazy_property import lazy_property
 from .read_errors import raised
-from .reader import FileLayout, Place, Reader, ReaderCache, column_of
+from .reader import FileLayout, Reader, column_of
+from .reader_cache import Place, ReaderCache
 from .storage.credentials import CredentialSet
 from .storage.local import Range
 from .storage.sources import Traffic

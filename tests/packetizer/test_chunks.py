@@ -16,7 +16,7 @@ from eventmill.analysis.analysis import pack
 from eventmill.master.learnt import MOST_ANALYSES, Learnt
 from eventmill.packetizer.call_costs import LARGEST_CHUNK, UNMEASURED, Calls
 from eventmill.protocol.messages import File, Setup
-from eventmill.reading.reader import ReaderCache
+from eventmill.reading.reader_cache import ReaderCache
 from eventmill.worker.slot.chunks import LARGEST_SIZE, ChunkSizes
 from eventmill.worker.slot.tasks import load
 from hypothesis import given

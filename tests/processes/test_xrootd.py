@@ -18,7 +18,8 @@ import uproot
 from eventmill.protocol.connection import PROXY_PREFIX
 from eventmill.protocol.errors import DatasetError
 from eventmill.protocol.messages import File
-from eventmill.reading.reader import Reader, ReaderCache
+from eventmill.reading.reader import Reader
+from eventmill.reading.reader_cache import ReaderCache
 from eventmill.reading.storage import xrootd
 from eventmill.reading.storage.redirector import located
 from eventmill.reading.storage.sources import source_class

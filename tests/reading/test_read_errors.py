@@ -17,7 +17,8 @@ from eventmill.protocol.messages import File, Setup
 from eventmill.reading.lazy_events import LazyEvents
 from eventmill.reading.missing_fields import note_of_group
 from eventmill.reading.read_errors import raised, read_errors_within
-from eventmill.reading.reader import Reader, ReaderCache
+from eventmill.reading.reader import Reader
+from eventmill.reading.reader_cache import ReaderCache
 from eventmill.worker.slot.tasks import load
 
 NTUPLES = Path(__file__).parents[1] / "data" / "rntuples.root"

@@ -20,7 +20,8 @@ from eventmill.packetizer.listed_entries import EntryList
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.columns import Column, Flat, Jagged, Strings
 from eventmill.reading.read_errors import read_errors
-from eventmill.reading.reader import FileLayout, Reader, ReaderCache
+from eventmill.reading.reader import FileLayout, Reader
+from eventmill.reading.reader_cache import ReaderCache
 from eventmill.reading.selection import Selection
 from eventmill.reading.view import View
 from hypothesis import given

@@ -13,7 +13,8 @@ from eventmill.cli.sample import write_sample
 from eventmill.protocol import messages
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.lazy_events import layout_of
-from eventmill.reading.reader import Reader, ReaderCache
+from eventmill.reading.reader import Reader
+from eventmill.reading.reader_cache import ReaderCache
 from eventmill.reading.shared_layout import SharedLayout
 from hypothesis import given
 from hypothesis import strategies as st

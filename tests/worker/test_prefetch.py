@@ -18,7 +18,8 @@ from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.protocol import messages as m
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.prefetched_range import REMEMBERED, Names, PrefetchedRange, Touched
-from eventmill.reading.reader import Reader, ReaderCache
+from eventmill.reading.reader import Reader
+from eventmill.reading.reader_cache import ReaderCache
 from eventmill.reading.storage import sources
 from eventmill.reading.storage.sources import AHEAD_BYTES, ReadAhead
 from eventmill.reading.view import View

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from ...protocol.errors import AnalysisError, DatasetError
 from ...protocol.messages import Activity
 from ...reading.prefetched_range import Names, PrefetchedRange
-from ...reading.reader import Place, Reader, ReaderCache
+from ...reading.reader import Reader
+from ...reading.reader_cache import Place, ReaderCache
 from ...reading.source import Source
 from ...reading.view import OpenFile
 from .readahead_window import Key, ReadaheadWindow, Stretch

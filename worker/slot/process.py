@@ -17,7 +17,7 @@ from ...analysis import attachments
 from ...merge import Partial, compact
 from ...protocol import messages
 from ...protocol.messages import File
-from ...reading.reader import ReaderCache
+from ...reading.reader_cache import ReaderCache
 from ..agent.forkserver_client import attachments_beside, identity
 from ..allocation.cores import usable_cores
 from ..slot_status import COMPACTING, STATUS_BYTES, SlotStatus

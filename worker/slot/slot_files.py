@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from ...packetizer.listed_entries import EntryList
 from ...protocol import messages
 from ...reading.prefetched_range import Names, PrefetchedRange
-from ...reading.reader import Place, ReaderCache
+from ...reading.reader_cache import Place, ReaderCache
 from ...reading.selection import Selection
 from ...reading.source import Source
 from ...reading.storage.credentials import fits

@@ -14,7 +14,7 @@ import msgspec
 from ...protocol import messages
 from ...protocol.codec import Buffer
 from ...protocol.messages import Message
-from ...reading.reader import ReaderCache
+from ...reading.reader_cache import ReaderCache
 from .agent_link import AgentLink
 from .packets import Compaction, Packet, Todo, is_of
 from .query_state import Running
