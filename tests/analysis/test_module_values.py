@@ -291,7 +291,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     """Makes a folder that Python finds modules in, away from the script's."""
     (tmp_path / "script").mkdir()
     monkeypatch.chdir(tmp_path / "script")
-    before = set(sys.modules)
 
     def made(name: str) -> Path:
         folder = tmp_path / name
@@ -300,8 +299,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         return folder
 
     yield made
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    for name, module in sys.modules.copy().items():
+        if (getattr(module, "__file__", None) or "").startswith(f"{tmp_path}/"):
+            del sys.modules[name]
 
 
 def test_modules_elsewhere_on_the_path_travel_but_for_what_is_installed(elsewhere: Callable[[str], Path]) -> None:

@@ -35,10 +35,13 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder in which the user works: it is the current one, and Python finds modules there."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    before = set(sys.modules)
     yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    for (
+        name,
+        module,
+    ) in sys.modules.copy().items():  # not what was imported meanwhile from elsewhere: numba's registers things
+        if (getattr(module, "__file__", None) or "").startswith(f"{tmp_path}/"):
+            del sys.modules[name]
 
 
 def write(folder: Path, **files: str) -> None:
