@@ -2,7 +2,7 @@
 
 A session packs what the user hands over (a kernel, a columnar function or a coffea processor) into an `Analysis`: a
 digest and opaque bytes. A slot unpacks it. The user's own modules travel along as files (`analysis.modules`), and so does
-the source text of her functions, so that a traceback in a slot shows the user's own lines, those of a notebook too.
+the source text of the functions, so that a traceback in a slot shows the user's own lines, those of a notebook too.
 
 Example:
     >>> from hist import Hist

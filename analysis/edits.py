@@ -1,4 +1,4 @@
-"""Modules that the user edits while her session has them imported.
+"""Modules that the user edits while the session has them imported.
 
 Workers import them as the files are when a query starts: functions, classes, and what is looked up in a module
 (`cuts.LIMIT`) are the new ones. A value that was imported by name (`from cuts import LIMIT`) is the script's own from then

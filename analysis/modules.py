@@ -1,9 +1,9 @@
 """The user's own modules: what an analysis imports that is installed nowhere, and that travels with it as files.
 
-Modules and packages beside the user's script or notebook, or elsewhere on her path, are found by themselves, with those that
-they import in turn; others the user names. A package travels whole, with the data files in its folder; a module with those
-beside it that its text names (`Path(__file__).parent / "weights.json"`). Files are read when a query starts, so that what
-runs is what they say then.
+Modules and packages beside the user's script or notebook, or elsewhere on `sys.path` are found by themselves, with those
+that they import in turn; others the user names. A package travels whole, with the data files in its folder; a module with
+those beside it that its text names (`Path(__file__).parent / "weights.json"`). Files are read when a query starts, so that
+what runs is what they say then.
 
 A module travels as a file when Python found it as a plain file under its own name. The main program, modules that a tool
 made or changed on the way (pytest its tests), and folders without `__init__.py` travel by value, inside the analysis.
@@ -75,7 +75,7 @@ def travels(name: str) -> bool:
 
 
 def home(name: str) -> Path | None:
-    """The file of the user's module, or the folder of her package, of a name without dots; None if there is none."""
+    """The file of the user's module, or the folder of the package, of a name without dots; None if there is none."""
     if not name.isidentifier() or name == "__main__":
         return None
     module = sys.modules.get(name)

@@ -1,4 +1,4 @@
-"""Where the user's code is, as she knows it: `Cell In[4]`, where Python has it in a file `/tmp/ipykernel_7/123.py`."""
+"""Where the user's code is, as a notebook shows it: `Cell In[4]`, where Python has it in `/tmp/ipykernel_7/123.py`."""
 
 from __future__ import annotations
 

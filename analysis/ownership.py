@@ -1,8 +1,8 @@
-"""Whose a module is: the user's own travels with her analysis, all others are installed where workers run.
+"""Whose a module is: the user's own travels with the analysis, all others are installed where workers run.
 
-Her own is what she can edit: the main program, what is beside it or in the current folder, and what Python finds elsewhere
-on its path (`sys.path`, PYTHONPATH, `pip install -e`) but not among installed packages. And, in a slot, what came with an
-analysis.
+The user's own is what the user can edit: the main program, what is beside it or in the current folder, and what Python finds
+elsewhere on its path (`sys.path`, PYTHONPATH, `pip install -e`) but not among installed packages. And, in a slot, what came
+with an analysis.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the user's things are pickled: what her own modules define goes by its name, all else by its content.
+"""How the user's things are pickled: what the user's own modules define goes by its name, all else by its content.
 
 A module that travels as a file (`analysis.modules`) is imported anew in a slot. What it defines is looked up there:
 functions (compiled ones too), classes and kernels run as the file says when the query starts, also those that the session

@@ -19,7 +19,7 @@ FILES_OPEN = 10
 """Files that a slot keeps open (`reading.reader.ReaderCache`): the layouts of its last ones it needs not be told again."""
 
 Key = tuple[str, str, str]
-"""Owner of a query, path and tree: what workers of one user say is for her own queries."""
+"""Owner of a query, path and tree: what workers of one user say is for queries of the same user only."""
 
 
 class Layouts:

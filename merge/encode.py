@@ -71,7 +71,7 @@ def compact(partial: Partial) -> Partial:
 
 
 def detached(partial: Partial) -> Partial:
-    """The same result, with copies of the user's objects: what her code does to them later does not change it.
+    """The same result, with copies of the user's objects: what user code does to them later does not change it.
 
     Raises MergeError when one cannot be pickled.
     """

@@ -1,6 +1,6 @@
 """Objects that are merged by their own `merge(other)` or `+`. For slots and sessions only.
 
-Which objects these are is decided by who wrote the method. The user's own is what she means by merging. A library's
+Which objects these are is decided by who wrote the method. The user's own is what the user means by merging. A library's
 `merge` is, too, unless the library is one of tables, where it joins two. A library's `+` may mean anything (xarray adds up
 what has common labels and drops the rest, a datetime cannot be added at all): only what is known to mean the sum of two
 packets is taken as that, `SUMS`; the rest is refused when the first packet returns it.

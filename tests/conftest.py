@@ -46,8 +46,8 @@ LONGEST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One folder for what is compiled, shared by all processes of the run, and not that of the user: she may have in it
-    what an older version has made, and is to find nothing there of ours."""
+    """One folder for what is compiled, shared by all processes of the run, and not that of the user: it may have in it
+    what an older version has made, and is to get nothing of the tests."""
     if not hasattr(config, "workerinput"):  # those of pytest-xdist have this from the process that starts them
         os.environ[coffea_samples.FOLDER] = str(coffea_samples.samples_folder())
         cache = tempfile.TemporaryDirectory(prefix="cache-of-tests-", ignore_cleanup_errors=True)

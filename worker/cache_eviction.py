@@ -35,7 +35,7 @@ def tidy(
 
     Other processes may use the folder, or tidy it, at the same time: who has opened a file keeps it, and an entry that is
     missed is made again. Whatever else lies in the folder, a user's own files or a link to somewhere, is left alone: the
-    folder may be one that she has put her things in, or named in `XDG_CACHE_HOME`.
+    folder may be one that the user has put things in, or named in `XDG_CACHE_HOME`.
 
     Args:
         folder: the cache folder; nothing is done if it was tidied less than `often` seconds ago.

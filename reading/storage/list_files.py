@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 TIMEOUT = 10
 """Seconds that a server may take to list one folder."""
 _SILENT = 3.0
-"""Seconds of silence after which the user is told whom she is waiting for."""
+"""Seconds of silence after which the user is shown which server is waited for."""
 _MARGIN = 5.0
 """Seconds after its own time-out that the client is waited for."""
 _SETTINGS = {"TimeoutResolution": 1, "ConnectionWindow": 10, "ConnectionRetry": 1, "StreamErrorWindow": 0}

@@ -229,7 +229,7 @@ def test_an_attribute_of_a_processor_that_cannot_be_pickled_is_named() -> None:
 
 
 def test_modules_beside_the_script_go_along_and_change_the_digest(tmp_path: Path) -> None:
-    """A slot has neither the user's folder nor her modules."""
+    """A slot has neither the user's folder nor modules."""
     session, slot = tmp_path / "session", tmp_path / "slot"
     session.mkdir()
     slot.mkdir()

@@ -68,7 +68,7 @@ FILES = {
 
 
 class Script:
-    """What a user has written beside her modules."""
+    """What a user has written beside these modules."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self.names = folder, {"__name__": "__main__"}

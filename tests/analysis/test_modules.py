@@ -1,4 +1,4 @@
-"""The user's own modules travel with her analysis: found or named, packages with their data, in the version of the moment.
+"""The user's own modules travel with the analysis: found or named, packages with their data, in the version of the moment.
 
 A script of its own and a master and worker of a session's own; workers see neither the script's folder nor its path.
 """

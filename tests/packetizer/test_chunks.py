@@ -207,7 +207,7 @@ def test_the_bytes_that_a_processor_reads_are_counted(tmp_path: Path, monkeypatc
 
 
 def test_a_slot_need_not_be_as_careful_as_others_were() -> None:
-    """That chunks of 200,000 entries are done is known; what the user asks for, she has to know."""
+    """That chunks of 200,000 entries are done is known; what the user asks for is the user's to know."""
     chunks = ChunkSizes(most=UNMEASURED)
     chunks.hear([(200_000, 0.2, 1), (50_000, 0.2, 1)])
     assert chunks.size == 200_000

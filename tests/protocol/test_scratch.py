@@ -111,7 +111,7 @@ def test_a_folder_goes_with_its_maker_only(tmp_path: Path) -> None:
 
 
 def test_of_a_cache_only_what_was_made_there_is_tidied_away(tmp_path: Path) -> None:
-    """XDG_CACHE_HOME may be a folder of the user's, and "eventmill" in it her checkout."""
+    """XDG_CACHE_HOME may be a folder of the user's, and "eventmill" in it a checkout."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "data.root").touch()

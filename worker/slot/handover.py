@@ -72,5 +72,5 @@ class Handover:
 
 
 def cannot_be_sent(error: BaseException) -> BaseException:
-    """What the user is told of an error in sending a result: over the limits of the protocol is her result, not us."""
+    """What the user sees of an error in sending a result: it is the result that is over the limits of the protocol."""
     return MergeError(f"the result cannot be sent: {error}") if isinstance(error, LocalProtocolError) else error

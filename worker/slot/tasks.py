@@ -85,7 +85,7 @@ class Task(ABC):
     modules: OwnModules
     """The user's own modules."""
     behaviors: dict[Any, Any]
-    """What is in `awkward.behavior` in her session."""
+    """What is in `awkward.behavior` in the user's session."""
     seed: Seed
     """Of the random numbers of the file at work."""
     guard: AbstractContextManager[object] = nullcontext()
@@ -100,7 +100,7 @@ class Task(ABC):
     """Bytes of the columns that it has read by itself in the last `run`; 0 while unknown."""
 
     def enter(self) -> None:
-        """Be in her session's environment: before her code runs, or what she made is pickled."""
+        """Be in the environment of the user's session: before its code runs, or what it made is pickled."""
         self.modules.enter()
         behaviors.use(self.behaviors)
 
