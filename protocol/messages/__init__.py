@@ -1,0 +1,176 @@
+"""The messages that sessions, the master, agents and slots exchange.
+
+They are grouped by who speaks with whom: `peers`, `sessions`, `orders` and `reports`; `parts` is what they consist of.
+Every message is a frozen struct whose class name is its tag on the wire. Arrays and opaque bytes are never inside a
+message: they travel as the *frames* behind it (`protocol.codec`), and each docstring says which frames belong to it.
+The same `Lease`, `Opened`, `Finished`, `Commit` and `Failed` are spoken on both hops, master - agent and agent - slot.
+
+Units: entries are entry numbers of one tree, `stop` is exclusive, times are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from .orders import (
+    Attachment,
+    Committed,
+    Compact,
+    Detach,
+    Lease,
+    Release,
+    Revoke,
+    Setup,
+    Truncate,
+)
+from .parts import (
+    FINAL,
+    PROTOCOL,
+    Account,
+    Activity,
+    Failure,
+    File,
+    Friend,
+    Gap,
+    LeaseKey,
+    LostRange,
+    Message,
+    Part,
+    QueryInfo,
+    Role,
+    State,
+    Wait,
+    WaitsFor,
+)
+from .peers import (
+    Bye,
+    Fault,
+    Heartbeat,
+    Hello,
+    Unknown,
+    Welcome,
+)
+from .reports import (
+    LARGEST_LAYOUT,
+    Columns,
+    Commit,
+    Compacted,
+    Described,
+    Doing,
+    Draining,
+    Failed,
+    Finished,
+    Opened,
+    Reached,
+    Ready,
+    Skipped,
+    SlotDown,
+    SlotUp,
+    Truncated,
+)
+from .sessions import (
+    Accepted,
+    Ask,
+    Attach,
+    Credentials,
+    Drain,
+    Ended,
+    Lacking,
+    Progress,
+    Queries,
+    Refused,
+    Remove,
+    Seen,
+    Shutdown,
+    Snapshot,
+    Stop,
+    Submit,
+    Workers,
+)
+
+__all__ = [
+    "FINAL",
+    "FROM_SESSION",
+    "FROM_WORKER",
+    "LARGEST_LAYOUT",
+    "PROTOCOL",
+    "Accepted",
+    "Account",
+    "Activity",
+    "Any",
+    "Ask",
+    "Attach",
+    "Attachment",
+    "Bye",
+    "Columns",
+    "Commit",
+    "Committed",
+    "Compact",
+    "Compacted",
+    "Credentials",
+    "Described",
+    "Detach",
+    "Doing",
+    "Drain",
+    "Draining",
+    "Ended",
+    "Failed",
+    "Failure",
+    "Fault",
+    "File",
+    "Finished",
+    "Friend",
+    "Gap",
+    "Heartbeat",
+    "Hello",
+    "Lacking",
+    "Lease",
+    "LeaseKey",
+    "LostRange",
+    "Message",
+    "Opened",
+    "Part",
+    "Progress",
+    "Queries",
+    "QueryInfo",
+    "Reached",
+    "Ready",
+    "Refused",
+    "Release",
+    "Remove",
+    "Revoke",
+    "Role",
+    "Seen",
+    "Setup",
+    "Shutdown",
+    "Skipped",
+    "SlotDown",
+    "SlotUp",
+    "Snapshot",
+    "State",
+    "Stop",
+    "Submit",
+    "Truncate",
+    "Truncated",
+    "Unknown",
+    "Wait",
+    "WaitsFor",
+    "Welcome",
+    "Workers",
+]
+
+Any = (
+    Hello | Welcome | Heartbeat | Fault | Unknown | Bye
+    | Submit | Stop | Credentials | Remove | Attach | Seen | Ask | Shutdown | Drain
+    | Accepted | Lacking | Refused | Queries | Workers | Progress | Snapshot | Ended
+    | Setup | Attachment | Detach | Lease | Truncate | Revoke | Release | Committed | Compact
+    | Opened | Described | Columns | Reached | Doing | Truncated | Finished | Commit | Failed | Skipped | Compacted
+    | SlotDown | SlotUp | Draining | Ready
+)  # fmt: skip
+"""Every message there is."""
+
+FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Seen, Ask, Shutdown, Drain)
+"""What a peer with a session key may say."""
+FROM_WORKER = (
+    Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Doing, Truncated, Finished, Commit, Failed,
+    Skipped, Compacted, SlotDown, SlotUp,
+)  # fmt: skip
+"""What a peer with a worker key may say."""

@@ -1,0 +1,58 @@
+"""What any peer and the master say to each other: who they are, that they are there, and that they leave."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from ..values import NonNegative, Seconds, Word, Words
+from .parts import PROTOCOL, Message, Role
+
+
+class Hello(Message, frozen=True):
+    """First message of a peer. `protocol` and `python` must be the master's; slots are up and warm when a worker says it.
+
+    `incarnation` counts the hellos that this peer said before. The welcome repeats it: what comes before the welcome of
+    the latest hello is for what the peer was earlier.
+    """
+
+    role: Role
+    name: Word
+    protocol: int = PROTOCOL
+    version: Word = ""
+    python: Word = ""
+    host: Word = ""
+    site: Word = ""
+    pid: NonNegative = 0
+    slots: Annotated[int, Meta(ge=0, le=4096)] = 0
+    incarnation: NonNegative = 0
+
+
+class Welcome(Message, frozen=True):
+    """The master's answer to `Hello`: its view of the peer and how often it wants to hear from it."""
+
+    peer: Word
+    version: Word
+    heartbeat: Seconds
+    silence: Seconds
+    incarnation: NonNegative = 0
+
+
+class Heartbeat(Message, frozen=True):
+    """Sent when there was nothing else to say; any message counts as one."""
+
+
+class Fault(Message, frozen=True):
+    """The peer's message could not be accepted: why, in words. `fatal` ends the conversation."""
+
+    reason: Words
+    fatal: bool = False
+
+
+class Unknown(Message, frozen=True):
+    """The master does not know this peer (any more): say hello again, leases of before are dead."""
+
+
+class Bye(Message, frozen=True):
+    """The peer leaves in good order."""

@@ -1,0 +1,187 @@
+"""What sessions and the master say to each other."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from ..usage import WorkerInfo
+from ..values import Chunk, Digests, NonNegative, Seconds, Word, Words
+from .parts import Account, Activity, Failure, Message, QueryInfo, State, Wait
+
+# --- session to master ----------------------------------------------------------------------------------------------
+
+
+class Submit(Message, frozen=True):
+    """Start a query. Frames: the analysis (opaque), the files (MessagePack of `list[File]`), and the shared inputs, if any:
+    opaque bytes that go to every slot, the items of a dataset of items, or the `SharedInputs` of one of files. With
+    `credentials`, the last frame is what `Credentials` has; the query waits for them when a master that was started again
+    has none.
+
+    Of two queries of one owner, the one of higher `priority` is served first. `most_readers` slots at most read from one
+    file server at a time. A slot that is at work on the same few entries for longer than `timeout` is ended.
+    `seed` is of the random numbers that the analysis draws without one of its own. `chunk` bounds the entries of a call.
+    Of submissions with the same `token` (random, the session's) the first one starts a query, and the others find it.
+
+    `attachments` names large arrays of the analysis. The bytes of those that are `carried` are frames behind all others;
+    of the others, the master may have them. `Lacking` answers if it does not: then it is submitted again, with these.
+    """
+
+    request: NonNegative
+    name: Word
+    kind: Literal["kernel", "columnar", "processor"]
+    digest: Word
+    owner: Word = ""
+    branches: list[Word] | None = None
+    on_error: Literal["fail", "skip"] = "fail"
+    limit: NonNegative | None = None
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    most_readers: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+    timeout: Seconds = 600.0
+    credentials: bool = False
+    seed: NonNegative = 0
+    chunk: Chunk | None = None
+    token: Word = ""
+    attachments: Digests = []
+    carried: Digests = []
+
+
+class Stop(Message, frozen=True):
+    """End a query early: keep what is merged (`keep`), or drop it."""
+
+    query: Word
+    keep: bool
+
+
+class Credentials(Message, frozen=True):
+    """What the slots of a query show to file servers from now on. Frame: opaque bytes, of which nobody writes anything down.
+
+    A session says it to renew them; the master says it to workers behind `Setup`, and agents to slots.
+    """
+
+    query: Word
+
+
+class Remove(Message, frozen=True):
+    """Forget a query that is over, and its result."""
+
+    query: Word
+
+
+class Attach(Message, frozen=True):
+    """Receive the snapshots and the end of a query submitted earlier, by any session."""
+
+    request: NonNegative
+    query: Word
+
+
+class Seen(Message, frozen=True):
+    """A snapshot of a query has arrived."""
+
+    query: Word
+
+
+class Ask(Message, frozen=True):
+    """Ask for the list of queries or of workers."""
+
+    request: NonNegative
+    what: Literal["queries", "workers"]
+
+
+class Shutdown(Message, frozen=True):
+    """End the master, and with it its workers."""
+
+
+class Drain(Message, frozen=True):
+    """Let a worker leave in good order: it gets no more, hands on what it has not done, commits and goes.
+
+    A session says it to the master, with the worker's name; the master passes it on.
+    """
+
+    worker: Word
+
+
+# --- master to session ----------------------------------------------------------------------------------------------
+
+
+class Accepted(Message, frozen=True):
+    """A `Submit` or `Attach` succeeded. `unsaved` says why the query is not in the journal, if it should be."""
+
+    request: NonNegative
+    query: Word
+    unsaved: Words = ""
+
+
+class Lacking(Message, frozen=True):
+    """The answer to a `Submit` whose analysis has attachments that the master does not have: nothing was submitted."""
+
+    request: NonNegative
+    digests: Digests
+
+
+class Refused(Message, frozen=True):
+    """A request did not succeed: why, in words."""
+
+    request: NonNegative
+    reason: Words
+
+
+class Queries(Message, frozen=True):
+    """Answer to `Ask`."""
+
+    request: NonNegative
+    queries: list[QueryInfo]
+
+
+class Workers(Message, frozen=True):
+    """Answer to `Ask`."""
+
+    request: NonNegative
+    workers: list[WorkerInfo]
+
+
+class Progress(Message, frozen=True):
+    """Where a query stands, several times a second. `reached` counts processed entries, committed or not yet.
+
+    `slots` are at work on it. `waits` says what it waits for while none is, or the server that some or all of them wait
+    for; `begins` what they do while nothing is reached.
+    """
+
+    query: Word
+    account: Account
+    reached: NonNegative
+    bytes_read: NonNegative
+    slots: NonNegative
+    workers: NonNegative
+    seconds: Seconds
+    waits: Wait | None = None
+    begins: Activity | None = None
+
+
+class Snapshot(Message, frozen=True):
+    """The merged result so far, and the account that it covers. Frames: the partial result.
+
+    The session answers with `Seen`, and gets no other snapshot of the query before: a slow session falls behind, it does
+    not pile up messages.
+    """
+
+    query: Word
+    account: Account
+    seconds: Seconds
+
+
+class Ended(Message, frozen=True):
+    """A query reached a final state.
+
+    Frames: the partial result (`result_frames` of them, none after abort), the losses (MessagePack of `list[LostRange]`),
+    and the pickled exception, if any.
+    """
+
+    query: Word
+    state: State
+    account: Account
+    seconds: Seconds
+    report: list[WorkerInfo] = []
+    failure: Failure | None = None
+    result_frames: NonNegative = 0
