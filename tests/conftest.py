@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,11 @@ LONGEST = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """One folder for what is compiled, shared by all processes of the run, and not that of the user: it may have in it
-    what an older version has made, and is to get nothing of the tests."""
+    what an older version has made, and is to get nothing of the tests.
+
+    And Ctrl-C ends what tests start: who is started in the background (`make test &` of a script) ignores it, children too.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):  # those of pytest-xdist have this from the process that starts them
         os.environ[coffea_samples.FOLDER] = str(coffea_samples.samples_folder())
         cache = tempfile.TemporaryDirectory(prefix="cache-of-tests-", ignore_cleanup_errors=True)

@@ -108,7 +108,8 @@ def test_a_query_whose_array_is_lost_says_so_after_a_crash(tmp_path: Path) -> No
     (tmp_path / "journal.sqlite.attachments" / DIGESTS[0]).unlink()
     world.crash()
     query = world.core.queries[accepted.query]
-    assert query.state == "failed" and query.failure is not None and "submit it again" in query.failure.message
+    failure = query.outcome.failure
+    assert query.state == "failed" and failure is not None and "submit it again" in failure.message
     world.close()
 
 
