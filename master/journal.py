@@ -17,84 +17,32 @@ only, never by themselves.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import platform
 import sqlite3
 import zlib
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, chain, groupby
-from operator import itemgetter, sub
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from ..packetizer.ledger import Loss, OpenedFile
 from ..packetizer.ranges import Ranges
 from ..protocol.codec import Buffer, Frames
-from ..protocol.errors import ConnectionFailed, QueryFailed
+from ..protocol.errors import QueryFailed
 from ..protocol.messages import Account, Ended, Failure, Submit
 from ..protocol.usage import WorkerInfo
 from ..system.content_folder import ContentFolder
-from ..system.locks import lock
+from .journal_database import PAGE, damaged, lock_journal, open_database, transaction
+from .journal_tables import Checkpoint, Tables, Waiting
 from .saved import Saved
 
 QUOTA = 10 * 2**30
 """Bytes that results of queries that are over may take."""
 AGE = 30 * 86400.0
 """Seconds for which the result of a query that is over is kept."""
-PIECE = 64 * 2**20
-"""A frame is stored in pieces of this many bytes; SQLite has a limit, and copies each piece once."""
-SCHEMA = 2
-"""Since 2, a total counts the entries in it."""
 MOST_UNUSED = 2**30
 """Bytes of attachments that no running query has, and that are kept for one that may come."""
-APPLICATION = int.from_bytes(b"evml", "big")
-"""What SQLite's header says of whose database it is."""
-
-_PAGE = 16384
-_VACUUM_PAGES = 256 * 2**20 // _PAGE
-_WAL_KEPT = 64 * 2**20
-"""Bytes of the write-ahead log that stay allocated: room for the small transactions when the disk is full."""
-
-_TABLES = """
-CREATE TABLE queries (
-    number TEXT PRIMARY KEY, submit BLOB NOT NULL, started REAL NOT NULL,
-    account BLOB, report BLOB, skipped BLOB,
-    ended BLOB, ended_at REAL, bytes INTEGER
-);
-CREATE TABLE opened (
-    query TEXT NOT NULL REFERENCES queries ON DELETE CASCADE, file INTEGER NOT NULL,
-    entries INTEGER NOT NULL, clusters BLOB NOT NULL, identity TEXT NOT NULL, listed BLOB,
-    PRIMARY KEY (query, file)
-) WITHOUT ROWID;
-CREATE TABLE done (
-    query TEXT NOT NULL REFERENCES queries ON DELETE CASCADE, file INTEGER NOT NULL, ranges BLOB NOT NULL,
-    PRIMARY KEY (query, file)
-) WITHOUT ROWID;
-CREATE TABLE losses (
-    id INTEGER PRIMARY KEY, query TEXT NOT NULL REFERENCES queries ON DELETE CASCADE,
-    file INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER, reason TEXT NOT NULL
-);
-CREATE INDEX losses_of_query ON losses (query);
-CREATE TABLE frames (
-    id INTEGER PRIMARY KEY, query TEXT NOT NULL REFERENCES queries ON DELETE CASCADE,
-    role TEXT NOT NULL, frame INTEGER NOT NULL, data BLOB NOT NULL
-);
-CREATE INDEX frames_of_query ON frames (query, role);
-"""
-"""`role` of a frame: "submission", "total", "skipped" or "result"; pieces of one frame have the same number `frame`."""
-
-_encode = msgspec.msgpack.Encoder().encode
-_submit = msgspec.msgpack.Decoder(Submit)
-_account = msgspec.msgpack.Decoder(Account)
-_report = msgspec.msgpack.Decoder(list[WorkerInfo])
-_failure = msgspec.msgpack.Decoder(Failure)
-_ended = msgspec.msgpack.Decoder(Ended)
-_numbers = msgspec.msgpack.Decoder(list[int])
+_VACUUM_PAGES = 256 * 2**20 // PAGE
 
 
 class Unwritten(Exception):
@@ -102,28 +50,6 @@ class Unwritten(Exception):
 
     The text is a note for the user: what happened, where, and that the query goes on.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class _Checkpoint:
-    number: str
-    total: Frames
-    account: Account
-    report: Sequence[WorkerInfo]
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """What the journal was told of a query and has not written."""
-
-    submission: tuple[Submit, Frames, float] | None = None
-    attachments: Mapping[str, Buffer] = field(default_factory=dict)
-    opened: dict[int, OpenedFile] = field(default_factory=dict)
-    done: dict[int, Ranges] = field(default_factory=dict)
-    losses: list[Loss] = field(default_factory=list)
-    skipped: tuple[Failure, Frames] | None = None
-    ended: tuple[Ended, Frames, float] | None = None
-    removed: bool = False
 
 
 class Journal:
@@ -154,16 +80,16 @@ class Journal:
 
     def __init__(self, path: Path, quota: int = QUOTA, age: float = AGE, durable: bool = True) -> None:
         self.path, self.quota, self.age = path, quota, age
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[str, Waiting] = {}
         self._attachments = ContentFolder(path.with_name(f"{path.name}.attachments"), durable)
         self._used: dict[str, list[str]] | None = None
         """The attachments of running queries; None while nobody knows what is in the journal."""
         with contextlib.ExitStack() as stack:
-            stack.callback(os.close, _lock(path))
-            self._database = stack.enter_context(contextlib.closing(_connect(path, durable)))
+            stack.callback(os.close, lock_journal(path))
+            self._database = stack.enter_context(contextlib.closing(open_database(path, durable)))
             self._durable, self._synchronous = durable, "NORMAL" if durable else "OFF"
-            running = self._database.execute("SELECT number FROM queries WHERE ended_at IS NULL").fetchall()
-            self._running = {number for (number,) in running}
+            self._tables = Tables(self._database, self._attachments)
+            self._running = self._tables.running()
             self._stack = stack.pop_all()
 
     def reopened(self) -> Journal:
@@ -190,7 +116,7 @@ class Journal:
             Unwritten: see there; so for all methods that write.
         """
         self._running.add(number)
-        self._waiting[number] = _Waiting(submission=(submit, frames, started), attachments=attachments or {})
+        self._waiting[number] = Waiting(submission=(submit, frames, started), attachments=attachments or {})
         if self._used is not None:
             self._used[number] = submit.attachments
         self.flush()
@@ -221,7 +147,7 @@ class Journal:
             account: as it is with this total; so is `report`.
         """
         self._of(number)
-        self._write(_Checkpoint(number, total, account, report))
+        self._write(Checkpoint(number, total, account, report))
 
     def ended(self, number: str, ended: Ended, frames: Frames, now: float) -> None:
         """A query is over at `now` (seconds since 1970): keep its end with its frames, and nothing else. Written at once.
@@ -229,15 +155,15 @@ class Journal:
         A query that is over can end once more, when it turns out that its result cannot be sent: the last word counts.
         """
         again = number not in self._running and self._is_over(number)
-        waiting = self._waiting.get(number, _Waiting()) if again else self._of(number)
-        self._waiting[number] = _Waiting(submission=waiting.submission, ended=(ended, frames, now))
+        waiting = self._waiting.get(number, Waiting()) if again else self._of(number)
+        self._waiting[number] = Waiting(submission=waiting.submission, ended=(ended, frames, now))
         self._running.discard(number)
         self.flush()
 
     def remove(self, number: str) -> None:
         """Forget a query, if there is one of this number. Written at once; `shrink` gives the room back."""
         self._running.discard(number)
-        self._waiting[number] = _Waiting(removed=True)
+        self._waiting[number] = Waiting(removed=True)
         self.flush()
 
     def flush(self) -> None:
@@ -253,15 +179,12 @@ class Journal:
             The numbers of the queries removed.
         """
         over, kept = [], 0
-        query = (
-            "SELECT number, ended_at, bytes FROM queries WHERE ended_at IS NOT NULL ORDER BY ended_at DESC, rowid DESC"
-        )
         with self._writing():
-            for position, (number, ended_at, size) in enumerate(self._database.execute(query).fetchall()):
+            for position, (number, ended_at, size) in enumerate(self._tables.ends()):
                 kept += size
                 if now - ended_at > self.age or (kept > self.quota and position > 0):
                     over.append(number)
-            self._database.executemany("DELETE FROM queries WHERE number = ?", [(number,) for number in over])
+            self._tables.remove(over)
             if self._used is not None:
                 self._used = {number: used for number, used in self._used.items() if number in self._running}
                 self._attachments.trim({digest for used in self._used.values() for digest in used}, MOST_UNUSED)
@@ -281,13 +204,12 @@ class Journal:
         Raises:
             ConnectionFailed: something in it cannot be read.
         """
-        query = "SELECT number, submit, started, account, report, skipped, ended, ended_at FROM queries ORDER BY rowid"
         try:
-            found = [self._saved(row) for row in self._database.execute(query).fetchall()]
+            found = self._tables.load()
             self._used = {saved.number: saved.submit.attachments for saved in found if saved.ended is None}
             return found
         except (sqlite3.DatabaseError, msgspec.MsgspecError, zlib.error, ValueError) as error:
-            raise _damaged(self.path, error) from error
+            raise damaged(self.path, error) from error
 
     def result(self, number: str) -> list[Buffer]:
         """The frames with which a query ended, as `ended` was given them.
@@ -295,12 +217,12 @@ class Journal:
         Raises:
             QueryFailed: there is no such result, or it cannot be read.
         """
-        waiting = self._waiting.get(number, _Waiting())
+        waiting = self._waiting.get(number, Waiting())
         if waiting.ended is not None:
             return list(waiting.ended[1])
         try:
             if self._is_over(number):
-                return list(self._frames(number, "result"))
+                return list(self._tables.frames(number, "result"))
         except sqlite3.DatabaseError as error:
             raise QueryFailed(
                 f"the result of query {number} cannot be read from the journal {self.path}: {error}; submit it again"
@@ -309,19 +231,18 @@ class Journal:
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    def _of(self, number: str) -> _Waiting:
+    def _of(self, number: str) -> Waiting:
         """What waits of a running query. `KeyError` for any other: let it hurt its caller, not the next write of all."""
         if number not in self._running:
             raise KeyError(f"query {number} is not running in the journal {self.path}")
-        return self._waiting.setdefault(number, _Waiting())
+        return self._waiting.setdefault(number, Waiting())
 
     def _is_over(self, number: str) -> bool:
         """Whether the journal has the end of a query, or is to write it."""
-        waiting = self._waiting.get(number, _Waiting())
+        waiting = self._waiting.get(number, Waiting())
         if waiting.ended is not None or waiting.removed:
             return not waiting.removed
-        found = self._database.execute("SELECT 1 FROM queries WHERE number = ? AND ended_at IS NOT NULL", (number,))
-        return found.fetchone() is not None
+        return self._tables.is_over(number)
 
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -351,278 +272,19 @@ class Journal:
             if self._durable and self._synchronous != wanted:
                 self._database.execute(f"PRAGMA synchronous = {wanted}")
                 self._synchronous = wanted
-            with _transaction(self._database):
+            with transaction(self._database):
                 yield
 
-    def _write(self, checkpoint: _Checkpoint | None) -> None:
+    def _write(self, checkpoint: Checkpoint | None) -> None:
         number = None if checkpoint is None else checkpoint.number
         promised = any(it.submission is not None or it.ended is not None for it in self._waiting.values())
         with self._writing(at_once=promised):
             for other, waiting in self._waiting.items():
-                self._write_query(other, waiting)
+                self._tables.write(other, waiting)
             if checkpoint is not None:
-                self._write_checkpoint(checkpoint, self._of(checkpoint.number).done)
+                self._tables.checkpoint(checkpoint, self._of(checkpoint.number).done)
         self._waiting = {
-            other: _Waiting(done=waiting.done)
+            other: Waiting(done=waiting.done)
             for other, waiting in self._waiting.items()
             if waiting.done and other != number
         }
-
-    def _write_query(self, number: str, waiting: _Waiting) -> None:
-        execute = self._database.execute
-        if waiting.removed:
-            execute("DELETE FROM queries WHERE number = ?", (number,))
-            return
-        if waiting.submission is not None:
-            submit, frames, started = waiting.submission
-            for digest, content in waiting.attachments.items():
-                self._attachments.add(digest, content)
-            values = (number, _encode(submit), started)
-            execute("INSERT INTO queries (number, submit, started) VALUES (?, ?, ?)", values)
-            self._store(number, "submission", frames)
-        for file, it in waiting.opened.items():
-            listed = None if it.listed is None else _pack(it.listed)
-            row = (number, file, it.entries, _pack(it.clusters), it.identity, listed)
-            execute("INSERT OR REPLACE INTO opened VALUES (?, ?, ?, ?, ?, ?)", row)
-        self._database.executemany(
-            "INSERT INTO losses (query, file, start, stop, reason) VALUES (?, ?, ?, ?, ?)",
-            ((number, loss.file, loss.start, loss.stop, loss.reason) for loss in waiting.losses),
-        )
-        if waiting.skipped is not None:
-            failure, frames = waiting.skipped
-            execute("UPDATE queries SET skipped = ? WHERE number = ?", (_encode(failure), number))
-            self._store(number, "skipped", frames)
-        if waiting.ended is not None:
-            self._write_end(number, *waiting.ended)
-
-    def _write_checkpoint(self, checkpoint: _Checkpoint, done: Mapping[int, Ranges]) -> None:
-        number = checkpoint.number
-        self._store(number, "total", checkpoint.total)
-        self._database.executemany(
-            "INSERT OR REPLACE INTO done VALUES (?, ?, ?)",
-            [(number, file, _pack_ranges(self._with_written(number, file, new))) for file, new in done.items()],
-        )
-        self._database.execute(
-            "UPDATE queries SET account = ?, report = ? WHERE number = ?",
-            (_encode(checkpoint.account), _encode(list(checkpoint.report)), number),
-        )
-
-    def _with_written(self, number: str, file: int, new: Ranges) -> Ranges:
-        """The done ranges of a file: those in the database and the new ones."""
-        row = self._database.execute("SELECT ranges FROM done WHERE query = ? AND file = ?", (number, file)).fetchone()
-        return new if row is None else Ranges(chain(_unpack_ranges(row[0]), new))
-
-    def _write_end(self, number: str, ended: Ended, frames: Frames, now: float) -> None:
-        for table in ("opened", "done", "losses", "frames"):
-            self._database.execute(f"DELETE FROM {table} WHERE query = ?", (number,))  # noqa: S608 - names of ours
-        message = _encode(ended)
-        self._database.execute(
-            "UPDATE queries SET account = NULL, report = NULL, skipped = NULL, ended = ?, ended_at = ?, bytes = ? "
-            "WHERE number = ?",
-            (message, now, len(message) + sum(map(len, frames)), number),
-        )
-        self._store(number, "result", frames)
-
-    def _store(self, number: str, role: str, frames: Frames) -> None:
-        """Put frames in the place of those that the query has in this role."""
-        self._database.execute("DELETE FROM frames WHERE query = ? AND role = ?", (number, role))
-        self._database.executemany(
-            "INSERT INTO frames (query, role, frame, data) VALUES (?, ?, ?, ?)",
-            ((number, role, index, piece) for index, piece in _pieces(frames)),
-        )
-
-    # --- reading --------------------------------------------------------------------------------------------------
-
-    def _saved(self, row: tuple[Any, ...]) -> Saved:
-        number, submit, started, account, report, skipped, ended, ended_at = row
-        saved = Saved(number, _submit.decode(submit), started, ended_at=ended_at)
-        if ended is not None:
-            saved.ended = _ended.decode(ended)
-            return saved
-        select = self._database.execute
-        saved.frames, saved.total = self._frames(number, "submission"), self._frames(number, "total")
-        for digest in saved.submit.attachments:
-            with contextlib.suppress(OSError):  # what becomes of a query without one, the master decides
-                saved.attachments[digest] = self._attachments.content(digest)
-        saved.opened = {
-            file: OpenedFile(entries, _unpack(clusters), identity, None if listed is None else _unpack(listed))
-            for file, entries, clusters, identity, listed in select(
-                "SELECT file, entries, clusters, identity, listed FROM opened WHERE query = ?", (number,)
-            )
-        }
-        saved.done = {
-            file: Ranges(_unpack_ranges(ranges))
-            for file, ranges in select("SELECT file, ranges FROM done WHERE query = ?", (number,))
-        }
-        saved.losses = [
-            Loss(*row)
-            for row in select("SELECT file, start, stop, reason FROM losses WHERE query = ? ORDER BY id", (number,))
-        ]
-        if account is not None:
-            saved.account, saved.report = _account.decode(account), _report.decode(report)
-        if skipped is not None:
-            saved.skipped = _failure.decode(skipped), self._frames(number, "skipped")
-        return saved
-
-    def _frames(self, number: str, role: str) -> list[bytes]:
-        pieces = self._database.execute(
-            "SELECT frame, data FROM frames WHERE query = ? AND role = ? ORDER BY id", (number, role)
-        )
-        return [b"".join(data for _, data in group) for _, group in groupby(pieces, key=itemgetter(0))]
-
-
-# --- numbers and frames as they are stored ----------------------------------------------------------------------------
-
-
-def _pack(numbers: Sequence[int]) -> bytes:
-    """Numbers that mostly ascend: their differences, deflated. A thousand equal clusters take 30 bytes."""
-    return zlib.compress(_encode(list(map(sub, numbers, chain((0,), numbers)))), 1)
-
-
-def _unpack(packed: bytes) -> array[int]:
-    return array("q", accumulate(_numbers.decode(zlib.decompress(packed))))
-
-
-def _pack_ranges(ranges: Ranges) -> bytes:
-    return _pack(list(chain.from_iterable(ranges)))
-
-
-def _unpack_ranges(packed: bytes) -> Iterator[tuple[int, int]]:
-    numbers = _unpack(packed)
-    return zip(numbers[::2], numbers[1::2], strict=True)
-
-
-def _pieces(frames: Frames) -> Iterator[tuple[int, Buffer]]:
-    """The frames in pieces, each with the number of its frame; one without bytes is one piece."""
-    for index, frame in enumerate(frames):
-        view = memoryview(frame)
-        for start in range(0, max(1, len(view)), PIECE):
-            yield index, view[start : start + PIECE] or b""
-
-
-# --- the file -------------------------------------------------------------------------------------------------------
-
-
-def _lock(path: Path) -> int:
-    """Lock a journal for this process, until the descriptor is closed or the process ends, however it does."""
-    file = path.with_name(f"{path.name}.lock")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise _unusable(path, error) from None
-    try:
-        if not lock(descriptor):
-            holder = _holder(os.read(descriptor, 10_000))
-            os.close(descriptor)
-            raise ConnectionFailed(
-                f"another master uses the journal {path}: {holder}; stop that one, or give this one another name"
-            )
-        content = os.pread(descriptor, 10_000, 0)
-        if content and not content.startswith(b'{"host"'):
-            os.close(descriptor)
-            raise ConnectionFailed(f"{file} is not the lock of a journal: give the journal {path} another name")
-        os.ftruncate(
-            descriptor, os.write(descriptor, json.dumps({"host": platform.node(), "pid": os.getpid()}).encode())
-        )
-    except OSError as error:
-        os.close(descriptor)
-        raise _unusable(path, error) from None
-    return descriptor
-
-
-def _holder(content: bytes) -> str:
-    """Who holds a lock, by what stands in the lock's file."""
-    try:
-        holder = json.loads(content)
-        return f"process {holder['pid']} on {holder['host']}"
-    except (ValueError, LookupError, TypeError):
-        return "a process that has only just started"
-
-
-def _connect(path: Path, durable: bool) -> sqlite3.Connection:
-    """The database, checked, or made."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        mode = os.fstat(descriptor).st_mode
-        os.close(descriptor)
-    except OSError as error:
-        raise _unusable(path, error) from None
-    if mode & 0o077:
-        raise ConnectionFailed(
-            f"the journal {path} is open to others (mode {mode & 0o777:04o}), and what is in it is run by workers: "
-            f"move it away, or `chmod 600 {path}` if nobody can have changed it"
-        )
-    database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-    try:
-        _prepare(database, path)
-        database.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")
-    except sqlite3.DatabaseError as error:
-        database.close()
-        if type(error) is sqlite3.OperationalError:  # the disk's fault, not that of what is on it
-            raise _unusable(path, error) from error
-        raise _damaged(path, error) from error
-    except ConnectionFailed:
-        database.close()
-        raise
-    return database
-
-
-def _prepare(database: sqlite3.Connection, path: Path) -> None:
-    """Check whose database it is and that it is whole, and set it up. With an exclusive lock SQLite needs no memory that
-    processes share, which network file systems do not have."""
-
-    def pragma(text: str) -> Any:
-        return database.execute(f"PRAGMA {text}").fetchone()[0]
-
-    pragma("locking_mode = EXCLUSIVE")
-    new = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    application, schema = pragma("application_id"), pragma("user_version")
-    if application != APPLICATION and not (new and application == 0):
-        raise ConnectionFailed(f"{path} is a database of another program, no journal of eventmill: move it away")
-    if not new and schema != SCHEMA:
-        raise ConnectionFailed(
-            f"the journal {path} has layout {schema}, this version of eventmill reads layout {SCHEMA}: "
-            "use the version that wrote it, or move it away"
-        )
-    found = "ok" if new else pragma("quick_check(1)")
-    if found != "ok":
-        raise _damaged(path, " ".join(found.split()))
-    database.execute(f"PRAGMA page_size = {_PAGE}")
-    database.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    if pragma("journal_mode = WAL") != "wal":
-        raise ConnectionFailed(f"the file system of the journal {path} cannot hold it: choose a folder on a local disk")
-    database.execute("PRAGMA foreign_keys = ON")
-    pragma(f"journal_size_limit = {_WAL_KEPT}")
-    if new:
-        with _transaction(database):
-            for statement in _TABLES.split(";"):
-                database.execute(statement)
-            database.execute(f"PRAGMA application_id = {APPLICATION}")
-            database.execute(f"PRAGMA user_version = {SCHEMA}")
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    try:
-        database.execute("BEGIN IMMEDIATE")
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-
-
-def _unusable(path: Path, error: Exception) -> ConnectionFailed:
-    reason = error.strerror if isinstance(error, OSError) else error
-    return ConnectionFailed(
-        f"the journal {path} cannot be used: {reason}; mend that, or let the master have another folder"
-    )
-
-
-def _damaged(path: Path, what: object) -> ConnectionFailed:
-    return ConnectionFailed(
-        f"the journal {path} is damaged or no journal ({what}): move it and {path.name}-wal away and start the master "
-        "again, without the queries in it"
-    )

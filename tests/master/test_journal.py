@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eventmill.master import journal as module
-from eventmill.master.journal import APPLICATION, Journal, Unwritten
+from eventmill.master import journal_tables as module
+from eventmill.master.journal import Journal, Unwritten
+from eventmill.master.journal_database import APPLICATION
 from eventmill.master.saved import Saved
 from eventmill.packetizer.ledger import Loss, OpenedFile
 from eventmill.packetizer.ranges import Ranges

@@ -20,6 +20,8 @@ from eventmill.master import effects
 from eventmill.master import journal as journals
 from eventmill.master.core import MasterCore
 from eventmill.master.journal import Journal
+from eventmill.master.journal_database import TABLES
+from eventmill.master.journal_tables import Tables
 from eventmill.master.merger import Answer, Crowded, Merger, Taken, Unmergeable
 from eventmill.master.recorder import Recorder, Retrieved, Tidied, Written
 from eventmill.protocol import codec
@@ -55,10 +57,10 @@ class MemoryJournal(Journal):
         self._attachments, self._used = ContentFolder(Path(os.devnull)), None  # no analysis of this world has any
         if database is None:
             database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=_Memory)
-            database.executescript(f"PRAGMA foreign_keys = ON; {journals._TABLES}")
+            database.executescript(f"PRAGMA foreign_keys = ON; {TABLES}")
         self._database, self._durable = database, False
-        running = database.execute("SELECT number FROM queries WHERE ended_at IS NULL").fetchall()
-        self._running = {number for (number,) in running}
+        self._tables = Tables(database, self._attachments)
+        self._running = self._tables.running()
 
     def next(self) -> MemoryJournal:
         """What the next master finds: what was written, and nothing else."""
