@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+Part = tuple[int, int, int]
+"""Of a commit: a lease, and the entries `[start, stop)` of it."""
 
 
 class StaleLease(Exception):
@@ -83,3 +87,85 @@ class Lease:
     def finished(self) -> bool:
         """Whether it is processed, and waits for the commit that carries it."""
         return self.stage is Stage.FINISHED
+
+    def move(self, event: str, stage: Stage) -> None:
+        """Something happened to it that leads to a stage."""
+        assert stage in TRANSITIONS[self.stage, event], (self, event, stage)
+        self.stage = stage
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Entries of a lease that a commit does not hold, because they cannot be processed."""
+
+    lease: int
+    start: int
+    stop: int
+    reason: str
+
+
+class Leases(dict[int, Lease]):
+    """The leases that are live, by their numbers.
+
+    Example:
+        >>> leases = Leases()
+        >>> leases[7] = Lease(7, file=0, start=0, stop=10, holder="slot", stage=Stage.OPENING)
+        >>> leases.may(7, "commit")
+        Traceback (most recent call last):
+        eventmill.packetizer.leases.StaleLease: lease 7 is opening: no 'commit' for it
+    """
+
+    def live(self, number: int) -> Lease:
+        """A lease that somebody names. Raises `StaleLease` when it is not live."""
+        try:
+            return self[number]
+        except KeyError:
+            raise StaleLease(f"lease {number} is not live") from None
+
+    def may(self, number: int, event: str) -> Lease:
+        """The lease to which something happens. Raises `StaleLease` when it may not happen in its stage."""
+        lease = self.live(number)
+        if (lease.stage, event) not in TRANSITIONS:
+            raise StaleLease(f"lease {number} is {lease.stage.value}: no '{event}' for it")
+        return lease
+
+    def may_duplicate(self, number: int) -> Lease:
+        """The lease that a second holder gets, too. Raises `StaleLease` when it has two, or none of its own entries."""
+        lease = self.live(number)
+        if lease.opening or lease.duplicate is not None or lease.start == lease.stop:
+            raise StaleLease(f"lease {number} cannot be duplicated")
+        return lease
+
+    def may_commit(self, parts: Sequence[Part], gaps: Sequence[Gap]) -> dict[int, list[Gap]]:
+        """The gaps of each lease that has some. Raises `StaleLease` unless the parts are fronts of leases and name no entry
+        twice, and each gap is in one of them."""
+        ends: dict[int, tuple[int, int]] = {}
+        for number, start, stop in parts:
+            lease = self.may(number, "commit")
+            if start != lease.start or not start <= stop <= lease.stop:
+                raise StaleLease(f"[{start}, {stop}) is not the front of lease {number} [{lease.start}, {lease.stop})")
+            ends[number] = (start, stop)
+        if len(ends) != len(parts) or any(self[number].duplicate in ends for number in ends):
+            raise StaleLease("a commit names the same entries twice")
+        gaps_of: dict[int, list[Gap]] = {}
+        for gap in gaps:
+            start, stop = ends.get(gap.lease, (0, 0))
+            if not start <= gap.start < gap.stop <= stop:
+                raise StaleLease(f"the gap [{gap.start}, {gap.stop}) is not in a part of lease {gap.lease}")
+            ends[gap.lease] = (gap.stop, stop)
+            gaps_of.setdefault(gap.lease, []).append(gap)
+        return gaps_of
+
+    def ranges(self) -> dict[int, list[tuple[int, int]]]:
+        """What is leased of each file that is open, once; asserts that duplicates know each other."""
+        leased: dict[int, list[tuple[int, int]]] = {}
+        for number, lease in self.items():
+            assert number == lease.number
+            if lease.duplicate is not None:
+                duplicate = self[lease.duplicate]
+                assert (duplicate.duplicate, duplicate.file, duplicate.start) == (number, lease.file, lease.start)
+                if (lease.stop, number) < (duplicate.stop, duplicate.number):
+                    continue  # the longer one stands for both
+            if not lease.opening:
+                leased.setdefault(lease.file, []).append((lease.start, lease.stop))
+        return leased

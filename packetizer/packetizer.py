@@ -25,8 +25,9 @@ from dataclasses import dataclass
 
 from .call_costs import Call, Calls, Tried, bounded
 from .faults import NARROWING, Quarantine, Retries
+from .files import FileState
 from .leases import Lease
-from .ledger import FileState, Ledger
+from .ledger import Ledger
 from .placement import Place, Placement, domain, free_range
 from .throughput import Throughput
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from .ledger import FileState, Ledger
+from .files import FileState
+from .ledger import Ledger
 from .servers import Server, Servers
 from .throughput import Ratios, Throughput
 
@@ -99,7 +100,7 @@ class Placement:
             server.ready.pop(file, None)
             self._servers.changed(server)
         if file in self.ledger.ready or file in self.ledger.unopened:
-            self.ledger.returned.append(file)
+            self.ledger.files.returned.append(file)
         if throughput.file == file:
             self.leave(throughput)
 
@@ -117,7 +118,7 @@ class Placement:
 
     def _in_order(self, throughput: Throughput, now: float) -> Place | None:
         """With a limit on the dataset's entries, files are opened one after the other."""
-        opening = self.ledger.openable()
+        opening = self.ledger.files.openable()
         file = next(iter(self.ledger.ready), None) if opening is None else opening
         if file is None or self._is_shunned(file, throughput, now):
             return None
@@ -138,7 +139,7 @@ class Placement:
 
     def _take_returned(self) -> None:
         """Files that something was returned to can be leased from again."""
-        for file in self.ledger.returned:
+        for file in self.ledger.files.returned:
             for index, server in enumerate(self._homes[file]):
                 if (file, index) in self._bad:
                     continue
@@ -147,7 +148,7 @@ class Placement:
                 elif file in self.ledger.ready:
                     server.ready[file] = None
                 self._servers.changed(server)
-        self.ledger.returned.clear()
+        self.ledger.files.returned.clear()
 
     # --- who reads where ------------------------------------------------------------------------------------------
 

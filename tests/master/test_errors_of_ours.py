@@ -20,6 +20,7 @@ from eventmill.master.lifecycle import Lifecycle
 from eventmill.master.query import Query
 from eventmill.master.serve import Binding, Master
 from eventmill.merge import Total, encode
+from eventmill.packetizer.files import Files
 from eventmill.packetizer.ledger import Ledger
 from eventmill.packetizer.packetizer import Packetizer
 from eventmill.protocol import messages as m
@@ -118,7 +119,7 @@ def test_a_submission_that_cannot_be_taken_in_is_refused(monkeypatch: pytest.Mon
     made = World([30])
     made.hello(b"session", "session")
     made.errors = 1
-    Fault(monkeypatch, Ledger, "_drop_unneeded", 1, after=True)
+    Fault(monkeypatch, Files, "_drop_unneeded", 1, after=True)
     with pytest.raises(IndexError):  # not accepted
         made.submit()
     assert isinstance(made.inbox[b"session"][-1], m.Refused) and not made.core.queries

@@ -40,10 +40,10 @@ class LedgerMachine(RuleBasedStateMachine):
         leases = self.ledger.leases.values()
         return [x.number for x in leases if not x.opening and x.duplicate is None and x.start < x.stop]
 
-    @precondition(lambda self: self.ledger.openable() is not None)
+    @precondition(lambda self: self.ledger.files.openable() is not None)
     @rule(stop=st.integers(1, 50))
     def lease_opening(self, stop: int) -> None:
-        file = self.ledger.openable()
+        file = self.ledger.files.openable()
         assert file is not None
         if self.limit is not None:
             stop = min(stop, self.limit - self.ledger.opened_entries)
@@ -157,7 +157,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def say_something_of_a_dead_lease(self, data: st.DataObject) -> None:
         """Late and replayed reports change nothing."""
         number = data.draw(st.sampled_from(self.dead))
-        before = (self.ledger.todo, self.ledger.leased, self.ledger.processed, self.ledger.failed)
+        before = (self.ledger.files.todo, self.ledger.leased, self.ledger.processed, self.ledger.failed)
         for report in (
             lambda: self.ledger.finished(number, 0),
             lambda: self.ledger.commit([(number, 0, 1)]),
@@ -166,7 +166,7 @@ class LedgerMachine(RuleBasedStateMachine):
         ):
             with pytest.raises(StaleLease):
                 report()
-        assert before == (self.ledger.todo, self.ledger.leased, self.ledger.processed, self.ledger.failed)
+        assert before == (self.ledger.files.todo, self.ledger.leased, self.ledger.processed, self.ledger.failed)
 
     @rule(data=st.data())
     def restart(self, data: st.DataObject) -> None:
@@ -201,7 +201,7 @@ class LedgerMachine(RuleBasedStateMachine):
             ledger.give_back(number) if number in ledger.leases else None
         for file in list(ledger.held):
             ledger.release(file)
-        while (file := ledger.openable()) is not None:
+        while (file := ledger.files.openable()) is not None:
             lease = ledger.lease_opening(file, 10, "slot")
             ledger.opened(lease.number, self.lengths[file], 0)
             ledger.finished(lease.number, 0)
@@ -276,7 +276,7 @@ def test_an_unopenable_file_is_listed_as_lost() -> None:
     """A file that never opened has no known length: it is in the list of losses with an open end."""
     ledger = Ledger([None, 7, 5], listed={2})  # 7 was announced only, 5 are named by a list
     for _ in range(3):
-        file = ledger.openable()
+        file = ledger.files.openable()
         assert file is not None
         ledger.fail(ledger.lease_opening(file, 10, "a").number, "gone")
     assert ledger.complete and ledger.failed == ledger.total == 5
@@ -289,10 +289,10 @@ def test_with_a_limit_empty_files_that_are_given_back_are_opened_again() -> None
     ledger = Ledger([None] * 3, limit=100)
     numbers = []
     for _ in range(2):
-        file = ledger.openable()
+        file = ledger.files.openable()
         assert file is not None
         numbers.append(ledger.lease_opening(file, 100, "w").number)
         ledger.opened(numbers[-1], 0, 0)
     for number in numbers:
         ledger.give_back(number)
-    assert ledger.openable() == 0
+    assert ledger.files.openable() == 0
