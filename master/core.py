@@ -5,8 +5,8 @@ and answer with a list of effects (`master.effects`) in the order they must be c
 no socket, so that the same code runs under the poll loop (`master.serve`) and in a simulator. After an exception that leaves
 one of these methods the state is unknown: the core is not to be asked again (`master.broken`).
 
-Peers and their requests are dealt with here; `lifecycle` says how queries go on and end, `reports` what follows from what
-workers say, `dispatcher` who gets the next lease.
+What happens comes in here and goes to one of the parts: `roster` knows who is there, `requests` takes what sessions ask and
+`reports` what workers say, `lifecycle` says how queries go on and end, `dispatcher` who gets the next lease.
 """
 
 from __future__ import annotations
@@ -16,44 +16,30 @@ from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import ParamSpec
 
-import msgspec
-
 from ..merge import entries_in
-from ..packetizer.placement import domain
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.messages import Failure, Message
-from ..protocol.values import some
 from .attachments import Attachments
 from .broken import Concerning, QueryBroken, failure_of
-from .calls import Handlers
 from .compactor import Compactor
 from .dispatcher import Dispatcher
-from .effects import Effect, Exit, Merge, Remove, Send, Tidy
+from .effects import Effect, Merge, Send, Tidy
 from .layouts import Layouts
 from .learnt import Learnt
 from .lifecycle import Lifecycle
-from .peers import Peer, Slot, Worker, unfit
+from .peers import Peer, Worker
 from .queries import Queries
-from .query import Query, Share
+from .query import Query
 from .reports import Reports
+from .requests import Requests
+from .roster import HEARTBEAT, Numbering, Roster
 from .saved import Saved
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
-HEARTBEAT = 1.0
-SILENCE = 5.0
-SESSION_SILENCE = 60.0
-SUSPICION = 1.75
-"""Seconds of silence, heartbeats coming every second, after which a worker's leases are done by others, if they are idle."""
-KEPT_RESULTS = 100
-KEPT_BYTES = 2**30
-"""Results of queries that are over are kept for sessions that attach: the last ones, up to this much. A journal has limits
-of its own."""
-LONGEST_NAME = 200
-LARGEST_CREDENTIALS = 2**20
 TIDY_INTERVAL = 600.0
 """Results are looked through for those that are too old this often, and when a query ends."""
 RETRY_INTERVAL = 10.0
@@ -70,31 +56,31 @@ class MasterCore:
         journaled: there is a journal, for which effects are to be.
 
     Attributes:
+        queries: all of them, by number.
+        sessions: by identity; so `workers`.
         errors: errors of ours that queries have failed with.
     """
 
     def __init__(self, version: str, python: str, tag: str = "", journaled: bool = False) -> None:
-        self.version = version
-        self.python = python
-        self.tag = tag
-        self.sessions: dict[bytes, Peer] = {}
-        self.workers: dict[bytes, Worker] = {}
         self.queries = Queries()
         self.errors = 0
-        self._learnt = Learnt()
-        self._counter = 0
         self._next_check = 0.0
         self._next_tidy = 0.0 if journaled else inf
         self._effects: list[Effect] = []
-        layouts = Layouts()
+        self._numbering = Numbering()
+        layouts, learnt = Layouts(), Learnt()
         self._attachments = Attachments(self._send)
         self._dispatcher = Dispatcher(self.queries, layouts, self._attachments, self._send)
         self._compactor = Compactor(self.queries, self._send)
+        self._roster = Roster(
+            version, python, self._numbering, self.queries, self._dispatcher, self._compactor, self._send
+        )
+        self.sessions, self.workers = self._roster.sessions, self._roster.workers
         credit = self._dispatcher.credit
         self._lifecycle = Lifecycle(self.queries, self.workers, credit, self._send, self._do, journaled)
         self._reports = Reports(
             self.queries,
-            self._learnt,
+            learnt,
             self._dispatcher,
             self._compactor,
             self._lifecycle,
@@ -102,16 +88,18 @@ class MasterCore:
             self._send,
             self._do,
         )
-        self._handlers = Handlers[Peer]()
-        self._handlers.add(messages.Submit, self._submit)
-        self._handlers.add(messages.Stop, self._stop)
-        self._handlers.add(messages.Credentials, self._credentials)
-        self._handlers.add(messages.Attach, self._attach)
-        self._handlers.add(messages.Seen, self._seen)
-        self._handlers.add(messages.Ask, self._ask)
-        self._handlers.add(messages.Remove, self._remove)
-        self._handlers.add(messages.Shutdown, self._shutdown)
-        self._handlers.add(messages.Drain, self._drain)
+        self._requests = Requests(
+            tag,
+            self._numbering,
+            self.queries,
+            learnt,
+            self._attachments,
+            self._roster,
+            self._dispatcher,
+            self._lifecycle,
+            self._send,
+            self._do,
+        )
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -123,18 +111,16 @@ class MasterCore:
             self._send(identity, messages.Fault(f"a peer with a {role} key may not say {kind}"), now=now)
             return self._done(now)
         if isinstance(message, messages.Hello):
-            self._hello(identity, role, message, now)
+            self._roster.hello(identity, role, message, now)
             return self._done(now)
         peer = self.sessions.get(identity) if role == "session" else self.workers.get(identity)
         if peer is None:
             if not isinstance(message, messages.Bye):
                 self._send(identity, messages.Unknown(), now=now)
             return self._done(now)
-        if isinstance(peer, Worker) and now - peer.heard > SUSPICION:
-            self._suspect(peer, False)
-        peer.heard = now
+        self._roster.heard(peer, now)
         if isinstance(message, messages.Bye):
-            self._lose(identity, "left", now, said_so=True)
+            self._roster.lose(identity, "left", now, said_so=True)
         elif not isinstance(message, messages.Heartbeat):
             self._handle(peer, message, frames, now)
         return self._done(now)
@@ -145,7 +131,7 @@ class MasterCore:
             if isinstance(peer, Worker):
                 self._reports.handlers.handle(peer, message, frames, now)
             else:
-                self._handlers.handle(peer, message, frames, now)
+                self._requests.handlers.handle(peer, message, frames, now)
         except Exception as error:
             at, query = type(message).__name__, self.queries.get(getattr(message, "query", ""))
             if isinstance(error, QueryBroken) or (query is not None and not query.over):
@@ -162,7 +148,7 @@ class MasterCore:
 
     def disconnected(self, identity: bytes, now: float) -> list[Effect]:
         """The connection to a peer is gone."""
-        self._lose(identity, "lost its connection", now)
+        self._roster.lose(identity, "lost its connection", now)
         return self._done(now)
 
     def unsendable(self, number: str, reason: str, now: float) -> list[Effect]:
@@ -189,17 +175,7 @@ class MasterCore:
             self._do(Tidy())
         if now >= self._next_check:
             self._next_check = now + HEARTBEAT / 2
-            for worker in list(self.workers.values()):
-                if now - worker.heard > SILENCE:
-                    self._lose(worker.identity, f"was silent for {SILENCE:g} s", now)
-                elif now - worker.heard > SUSPICION:
-                    self._suspect(worker, True)
-            for session in list(self.sessions.values()):
-                if now - session.heard > SESSION_SILENCE:
-                    self._lose(session.identity, f"was silent for {SESSION_SILENCE:g} s", now)
-            for peer in (*self.sessions.values(), *self.workers.values()):
-                if now - peer.spoken >= HEARTBEAT:
-                    self._send(peer.identity, messages.Heartbeat(), now=now)
+            self._roster.expire(now)
         return self._done(now)
 
     def check(self) -> None:
@@ -278,8 +254,8 @@ class MasterCore:
             query = Query.restored(it, now, wall)
             self.queries.add(query)
             self._attachments.keep(it.attachments)
-            # Workers count on from those that are in a report: two of one name would be taken for one.
-            self._counter = max(self._counter, *(_number(name) for name in (it.number, *query.shares)))
+            for name in (it.number, *query.shares):
+                self._numbering.taken(name)
             if query.running and self._attachments.lacking(it.submit):
                 lost = "an array of its analysis is not in the journal's folder any more: submit it again"
                 self._lifecycle.fail(query, messages.Failure("slot", "QueryFailed", lost), (), now)
@@ -300,175 +276,10 @@ class MasterCore:
         effects, self._effects = self._effects, []
         return effects
 
-    # --- peers ----------------------------------------------------------------------------------------------------
-
-    def _hello(self, identity: bytes, role: str, hello: messages.Hello, now: float) -> None:
-        reason = unfit(role, hello, self.python)
-        if reason:
-            log.warning("refused %s %s: %s", hello.role, hello.name, reason)
-            self._send(identity, messages.Fault(reason, fatal=True), now=now)
-            return
-        self._lose(identity, "said hello again", now)
-        self._counter += 1
-        name = f"{(hello.name or hello.host or hello.role)[:LONGEST_NAME]}-{self._counter}"
-        if hello.role == "session":
-            self.sessions[identity] = Peer(identity, name, heard=now, spoken=now)
-        else:
-            share = Share(hello.host, hello.pid, hello.slots, site=hello.site or domain(hello.host))
-            worker = Worker(identity, name, now, now, host=hello.host, site=hello.site, pid=hello.pid, total=share)
-            worker.slots = [Slot(worker, index) for index in range(hello.slots)]
-            self.workers[identity] = worker
-            for slot in worker.slots:
-                self._dispatcher.credit.offer(slot)
-        log.info("%s %s joined from %s, pid %s", hello.role, name, hello.host, hello.pid)
-        self._send(identity, messages.Welcome(name, self.version, HEARTBEAT, SILENCE, hello.incarnation), now=now)
-
-    def _lose(self, identity: bytes, how: str, now: float, said_so: bool = False) -> None:
-        """A peer is gone. What a worker has not committed is to do again; a session's queries go on.
-
-        A worker that `said_so` is not counted as lost.
-        """
-        session = self.sessions.pop(identity, None)
-        worker = self.workers.pop(identity, None)
-        for query in self.queries.live.values():
-            query.audience.subscribers.pop(identity, None)
-            query.set_up.pop(identity, None)
-        if session is not None:
-            log.info("session %s %s", session.name, how)
-        if worker is None:
-            return
-        self._compactor.lost(identity)
-        log.info("worker %s %s with %d leases", worker.name, how, len(worker.leases))
-        for number in dict.fromkeys(number for number, _ in worker.leases):
-            self.queries[number].counters.workers_lost += not said_so
-        for lease in list(worker.leases):
-            self._dispatcher.give_back(worker, lease, now)
-        for slot in worker.slots:
-            self._dispatcher.credit.withdraw(slot)
-            for query in self.queries.live.values():
-                query.packetizer.forget(slot)
-
-    def _suspect(self, worker: Worker, suspected: bool) -> None:
-        """A worker is silent, or has been heard of again."""
-        for query in self.queries.live.values():
-            for slot in worker.slots if query.running else ():
-                query.packetizer.suspect(slot, suspected)
-
-    # --- sessions -------------------------------------------------------------------------------------------------
-
-    def _submit(self, peer: Peer, message: messages.Submit, frames: Frames, now: float) -> None:
-        if self._submitted_before(peer, message, now):
-            return
-        number = f"q{self.tag}{self._counter + 1}"
-        try:
-            message, frames = self._attachments.take(message, frames)
-            if lacking := self._attachments.lacking(message):
-                self._send(peer.identity, messages.Lacking(message.request, lacking), now=now)
-                return
-            query = Query.submitted(number, message, frames, now, self._learnt)
-        except (ValueError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
-            return
-        self._counter += 1
-        self.queries.add(query)
-        query.audience.asked = (peer.identity, message.request)
-        self._forget_old(now)
-        log.info("query %s: %s over %d files for %s", number, message.name, len(query.files), peer.name)
-        with Concerning(query):
-            kept = frames[:-1] if message.credentials else frames
-            self._lifecycle.begin(query, kept, self._attachments.of(message), now)
-            self._lifecycle.end_if_complete(query, now)
-
-    def _submitted_before(self, peer: Peer, message: messages.Submit, now: float) -> bool:
-        """Whether a session submits again, since it could not know that its query was taken: then it goes on with that."""
-        query = self.queries.submitted_with(message.token)
-        if query is None:
-            return False
-        if query.audience.asked is not None:
-            query.audience.asked = (peer.identity, message.request)
-        else:
-            self._lifecycle.watch(query, peer.identity, message.request, now)
-        return True
-
-    def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
-        query = self.queries.get(message.query)
-        if query is None:
-            reason = f"no query {message.query} on this master; there are: {some(self.queries)}"
-            self._send(peer.identity, messages.Refused(message.request, reason), now=now)
-            return
-        self._lifecycle.watch(query, peer.identity, message.request, now)
-
-    def _ask(self, peer: Peer, message: messages.Ask, frames: Frames, now: float) -> None:
-        answer: Message
-        if message.what == "queries":
-            answer = messages.Queries(message.request, [query.info(now) for query in self.queries.values()])
-        else:
-            answer = messages.Workers(message.request, [worker.info() for worker in self.workers.values()])
-        self._send(peer.identity, answer, now=now)
-
-    def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
-        query = self.queries.get(message.query)
-        if query is not None and self._lifecycle.stop(query, message.keep, now):
-            self._dispatcher.end_soon(query, now)
-
-    def _credentials(self, peer: Peer, message: messages.Credentials, frames: Frames, now: float) -> None:
-        query = self.queries.get(message.query)
-        if len(frames) != 1 or len(frames[0]) > LARGEST_CREDENTIALS:
-            reason = f"credentials are one frame of at most {LARGEST_CREDENTIALS} bytes"
-            self._send(peer.identity, messages.Fault(reason), now=now)
-        elif query is not None and query.running:
-            query.credentials = frames[0]
-            for identity in query.set_up:
-                self._send(identity, message, frames, now=now)
-
-    def _remove(self, peer: Peer, message: messages.Remove, frames: Frames, now: float) -> None:
-        """Forget a query and its result. One that runs on is to be stopped first."""
-        query = self.queries.get(message.query)
-        if query is None or not query.over:
-            log.warning("%s asks to remove query %s, which is not over", peer.name, message.query)
-            return
-        log.info("%s removes query %s", peer.name, query.number)
-        self.queries.remove(query.number)
-        if self._lifecycle.journaled:
-            self._do(Remove(query.number))
-
-    def _forget_old(self, now: float) -> None:
-        """Keep the results of the last queries only, where no journal keeps them, and the attachments used last."""
-        live = (query.submit for query in self.queries.live.values())
-        self._attachments.trim(live, list(self.workers.values()), now)
-        if self._lifecycle.journaled:
-            return
-        over = [number for number, query in self.queries.items() if query.over]
-        kept = sum(self.queries[number].kept_bytes for number in over)
-        while over and (len(over) > KEPT_RESULTS or kept > KEPT_BYTES):
-            number = over.pop(0)
-            kept -= self.queries[number].kept_bytes
-            self.queries.remove(number)
-
-    def _seen(self, peer: Peer, message: messages.Seen, frames: Frames, now: float) -> None:
-        query = self.queries.get(message.query)
-        if query is not None and peer.identity in query.audience.subscribers:
-            query.audience.subscribers[peer.identity] = False
-
-    def _drain(self, peer: Peer, message: messages.Drain, frames: Frames, now: float) -> None:
-        """Pass on that a worker is to leave."""
-        for worker in self.workers.values():
-            if worker.name == message.worker:
-                log.info("%s asks worker %s to leave", peer.name, worker.name)
-                self._send(worker.identity, message, now=now)
-
-    def _shutdown(self, peer: Peer, message: messages.Shutdown, frames: Frames, now: float) -> None:
-        log.info("%s asks the master to end", peer.name)
-        for worker in self.workers:
-            self._send(worker, messages.Bye(), now=now)
-        for session in self.sessions:
-            self._send(session, messages.Bye(), now=now)
-        self._effects.append(Exit())
-
     # --- out ------------------------------------------------------------------------------------------------------
 
     def _send(self, identity: bytes, message: Message, frames: Iterable[Buffer] = (), *, now: float) -> None:
-        peer = self.sessions.get(identity) or self.workers.get(identity)
+        peer = self._roster.find(identity)
         if peer is not None:
             peer.spoken = now
         self._effects.append(Send(identity, message, list(frames)))
@@ -515,14 +326,3 @@ class MasterCore:
         self.errors += 1
         self._lifecycle.give_up(query, failure_of(query.number, at, error), now)
         self._dispatcher.drop(query.number, self.workers.values())
-
-
-def _number(name: str) -> int:
-    """The number that a name ends with, 0 if with none.
-
-    Example:
-        >>> _number("node7.cern.ch-12"), _number("qab12-3"), _number("worker")
-        (12, 3, 0)
-    """
-    digits = name.rpartition("-")[2]
-    return int(digits) if digits.isdecimal() else 0

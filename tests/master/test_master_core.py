@@ -567,7 +567,7 @@ def test_a_refusal_names_some_of_many_queries() -> None:
 def test_whatever_a_peer_may_say_somebody_deals_with() -> None:
     core = World([1]).core
     everybody = {m.Hello, m.Heartbeat, m.Bye}
-    assert core._handlers._by_kind.keys() == set(m.FROM_SESSION) - everybody
+    assert core._requests.handlers._by_kind.keys() == set(m.FROM_SESSION) - everybody
     assert core._reports.handlers._by_kind.keys() == set(m.FROM_WORKER) - everybody
 
 

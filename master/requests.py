@@ -1,0 +1,191 @@
+"""What sessions ask of a master: to start, watch, stop and forget queries, what there is, and that workers or all leave."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from ..protocol import messages
+from ..protocol.codec import Frames
+from ..protocol.messages import Message
+from ..protocol.values import some
+from .attachments import Attachments
+from .broken import Concerning
+from .calls import Handlers, SendMessage
+from .dispatcher import Dispatcher
+from .effects import Effect, Exit, Remove
+from .learnt import Learnt
+from .lifecycle import Lifecycle
+from .peers import Peer
+from .queries import Queries
+from .query import Query
+from .roster import Numbering, Roster
+
+log = logging.getLogger(__name__)
+
+KEPT_RESULTS = 100
+KEPT_BYTES = 2**30
+"""Results of queries that are over are kept for sessions that attach: the last ones, up to this much. A journal has limits
+of its own."""
+LARGEST_CREDENTIALS = 2**20
+
+
+class Requests:
+    """Takes in what sessions say; `handlers` tells which message goes where.
+
+    Args:
+        tag: goes into the numbers of queries; `numbering` gives the rest.
+        queries: the master's queries, by number.
+        learnt: what is known of analyses.
+        attachments: large arrays that sessions send.
+        roster: who is there.
+        dispatcher: lets leases of a query that is stopped end.
+        lifecycle: begins and ends queries.
+        send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
+        do: has any other effect carried out.
+    """
+
+    def __init__(
+        self,
+        tag: str,
+        numbering: Numbering,
+        queries: Queries,
+        learnt: Learnt,
+        attachments: Attachments,
+        roster: Roster,
+        dispatcher: Dispatcher,
+        lifecycle: Lifecycle,
+        send: SendMessage,
+        do: Callable[[Effect], None],
+    ) -> None:
+        self._tag = tag
+        self._numbering = numbering
+        self._queries = queries
+        self._learnt = learnt
+        self._attachments = attachments
+        self._roster = roster
+        self._dispatcher = dispatcher
+        self._lifecycle = lifecycle
+        self._send = send
+        self._do = do
+        self.handlers = Handlers[Peer]()
+        self.handlers.add(messages.Submit, self._submit)
+        self.handlers.add(messages.Stop, self._stop)
+        self.handlers.add(messages.Credentials, self._credentials)
+        self.handlers.add(messages.Attach, self._attach)
+        self.handlers.add(messages.Seen, self._seen)
+        self.handlers.add(messages.Ask, self._ask)
+        self.handlers.add(messages.Remove, self._remove)
+        self.handlers.add(messages.Shutdown, self._shutdown)
+        self.handlers.add(messages.Drain, self._drain)
+
+    def _submit(self, peer: Peer, message: messages.Submit, frames: Frames, now: float) -> None:
+        if self._submitted_before(peer, message, now):
+            return
+        number = f"q{self._tag}{self._numbering.last + 1}"
+        try:
+            message, frames = self._attachments.take(message, frames)
+            if lacking := self._attachments.lacking(message):
+                self._send(peer.identity, messages.Lacking(message.request, lacking), now=now)
+                return
+            query = Query.submitted(number, message, frames, now, self._learnt)
+        except (ValueError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
+            return
+        self._numbering.next()
+        self._queries.add(query)
+        query.audience.asked = (peer.identity, message.request)
+        self._forget_old(now)
+        log.info("query %s: %s over %d files for %s", number, message.name, len(query.files), peer.name)
+        with Concerning(query):
+            kept = frames[:-1] if message.credentials else frames
+            self._lifecycle.begin(query, kept, self._attachments.of(message), now)
+            self._lifecycle.end_if_complete(query, now)
+
+    def _submitted_before(self, peer: Peer, message: messages.Submit, now: float) -> bool:
+        """Whether a session submits again, since it could not know that its query was taken: then it goes on with that."""
+        query = self._queries.submitted_with(message.token)
+        if query is None:
+            return False
+        if query.audience.asked is not None:
+            query.audience.asked = (peer.identity, message.request)
+        else:
+            self._lifecycle.watch(query, peer.identity, message.request, now)
+        return True
+
+    def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
+        query = self._queries.get(message.query)
+        if query is None:
+            reason = f"no query {message.query} on this master; there are: {some(self._queries)}"
+            self._send(peer.identity, messages.Refused(message.request, reason), now=now)
+            return
+        self._lifecycle.watch(query, peer.identity, message.request, now)
+
+    def _ask(self, peer: Peer, message: messages.Ask, frames: Frames, now: float) -> None:
+        answer: Message
+        if message.what == "queries":
+            answer = messages.Queries(message.request, [query.info(now) for query in self._queries.values()])
+        else:
+            answer = messages.Workers(message.request, [worker.info() for worker in self._roster.workers.values()])
+        self._send(peer.identity, answer, now=now)
+
+    def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
+        query = self._queries.get(message.query)
+        if query is not None and self._lifecycle.stop(query, message.keep, now):
+            self._dispatcher.end_soon(query, now)
+
+    def _credentials(self, peer: Peer, message: messages.Credentials, frames: Frames, now: float) -> None:
+        query = self._queries.get(message.query)
+        if len(frames) != 1 or len(frames[0]) > LARGEST_CREDENTIALS:
+            reason = f"credentials are one frame of at most {LARGEST_CREDENTIALS} bytes"
+            self._send(peer.identity, messages.Fault(reason), now=now)
+        elif query is not None and query.running:
+            query.credentials = frames[0]
+            for identity in query.set_up:
+                self._send(identity, message, frames, now=now)
+
+    def _remove(self, peer: Peer, message: messages.Remove, frames: Frames, now: float) -> None:
+        """Forget a query and its result. One that runs on is to be stopped first."""
+        query = self._queries.get(message.query)
+        if query is None or not query.over:
+            log.warning("%s asks to remove query %s, which is not over", peer.name, message.query)
+            return
+        log.info("%s removes query %s", peer.name, query.number)
+        self._queries.remove(query.number)
+        if self._lifecycle.journaled:
+            self._do(Remove(query.number))
+
+    def _forget_old(self, now: float) -> None:
+        """Keep the results of the last queries only, where no journal keeps them, and the attachments used last."""
+        live = (query.submit for query in self._queries.live.values())
+        self._attachments.trim(live, list(self._roster.workers.values()), now)
+        if self._lifecycle.journaled:
+            return
+        over = [number for number, query in self._queries.items() if query.over]
+        kept = sum(self._queries[number].kept_bytes for number in over)
+        while over and (len(over) > KEPT_RESULTS or kept > KEPT_BYTES):
+            number = over.pop(0)
+            kept -= self._queries[number].kept_bytes
+            self._queries.remove(number)
+
+    def _seen(self, peer: Peer, message: messages.Seen, frames: Frames, now: float) -> None:
+        query = self._queries.get(message.query)
+        if query is not None and peer.identity in query.audience.subscribers:
+            query.audience.subscribers[peer.identity] = False
+
+    def _drain(self, peer: Peer, message: messages.Drain, frames: Frames, now: float) -> None:
+        """Pass on that a worker is to leave."""
+        for worker in self._roster.workers.values():
+            if worker.name == message.worker:
+                log.info("%s asks worker %s to leave", peer.name, worker.name)
+                self._send(worker.identity, message, now=now)
+
+    def _shutdown(self, peer: Peer, message: messages.Shutdown, frames: Frames, now: float) -> None:
+        log.info("%s asks the master to end", peer.name)
+        for worker in self._roster.workers:
+            self._send(worker, messages.Bye(), now=now)
+        for session in self._roster.sessions:
+            self._send(session, messages.Bye(), now=now)
+        self._do(Exit())

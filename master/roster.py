@@ -1,0 +1,164 @@
+"""The sessions and workers that a master knows: they join, are heard of, fall silent, and are lost."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from ..packetizer.placement import domain
+from ..protocol import messages
+from .calls import SendMessage
+from .compactor import Compactor
+from .dispatcher import Dispatcher
+from .peers import Peer, Slot, Worker, unfit
+from .queries import Queries
+from .query import Share
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = 1.0
+SILENCE = 5.0
+SESSION_SILENCE = 60.0
+SUSPICION = 1.75
+"""Seconds of silence, heartbeats coming every second, after which a worker's leases are done by others, if they are idle."""
+LONGEST_NAME = 200
+
+
+@dataclass(slots=True)
+class Numbering:
+    """Numbers for the names of queries and peers; `last` is the last one given."""
+
+    last: int = 0
+
+    def next(self) -> int:
+        """One that nothing has had."""
+        self.last += 1
+        return self.last
+
+    def taken(self, name: str) -> None:
+        """An earlier master gave this name: two of one name would be taken for one."""
+        self.last = max(self.last, number_of(name))
+
+
+class Roster:
+    """Who is there.
+
+    Args:
+        version: version of eventmill here, told to peers.
+        python: "major.minor" here; peers must have the same, because analyses travel as bytecode.
+        numbering: for their names.
+        queries: the master's queries, by number.
+        dispatcher: has the credit of slots, and takes the leases of lost workers back.
+        compactor: hears of lost workers.
+        send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
+
+    Attributes:
+        sessions: by identity; so `workers`.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        python: str,
+        numbering: Numbering,
+        queries: Queries,
+        dispatcher: Dispatcher,
+        compactor: Compactor,
+        send: SendMessage,
+    ) -> None:
+        self.sessions: dict[bytes, Peer] = {}
+        self.workers: dict[bytes, Worker] = {}
+        self._version = version
+        self._python = python
+        self._numbering = numbering
+        self._queries = queries
+        self._dispatcher = dispatcher
+        self._compactor = compactor
+        self._send = send
+
+    def find(self, identity: bytes) -> Peer | None:
+        """The peer of this identity, if there is one."""
+        return self.sessions.get(identity) or self.workers.get(identity)
+
+    def hello(self, identity: bytes, role: str, hello: messages.Hello, now: float) -> None:
+        """A peer whose key has `role` wants to join, perhaps once more: then it is another one."""
+        reason = unfit(role, hello, self._python)
+        if reason:
+            log.warning("refused %s %s: %s", hello.role, hello.name, reason)
+            self._send(identity, messages.Fault(reason, fatal=True), now=now)
+            return
+        self.lose(identity, "said hello again", now)
+        name = f"{(hello.name or hello.host or hello.role)[:LONGEST_NAME]}-{self._numbering.next()}"
+        if hello.role == "session":
+            self.sessions[identity] = Peer(identity, name, heard=now, spoken=now)
+        else:
+            share = Share(hello.host, hello.pid, hello.slots, site=hello.site or domain(hello.host))
+            worker = Worker(identity, name, now, now, host=hello.host, site=hello.site, pid=hello.pid, total=share)
+            worker.slots = [Slot(worker, index) for index in range(hello.slots)]
+            self.workers[identity] = worker
+            for slot in worker.slots:
+                self._dispatcher.credit.offer(slot)
+        log.info("%s %s joined from %s, pid %s", hello.role, name, hello.host, hello.pid)
+        self._send(identity, messages.Welcome(name, self._version, HEARTBEAT, SILENCE, hello.incarnation), now=now)
+
+    def heard(self, peer: Peer, now: float) -> None:
+        """A peer has said something."""
+        if isinstance(peer, Worker) and now - peer.heard > SUSPICION:
+            self._suspect(peer, False)
+        peer.heard = now
+
+    def lose(self, identity: bytes, how: str, now: float, said_so: bool = False) -> None:
+        """A peer is gone. What a worker has not committed is to do again; a session's queries go on.
+
+        A worker that `said_so` is not counted as lost.
+        """
+        session = self.sessions.pop(identity, None)
+        worker = self.workers.pop(identity, None)
+        for query in self._queries.live.values():
+            query.audience.subscribers.pop(identity, None)
+            query.set_up.pop(identity, None)
+        if session is not None:
+            log.info("session %s %s", session.name, how)
+        if worker is None:
+            return
+        self._compactor.lost(identity)
+        log.info("worker %s %s with %d leases", worker.name, how, len(worker.leases))
+        for number in dict.fromkeys(number for number, _ in worker.leases):
+            self._queries[number].counters.workers_lost += not said_so
+        for lease in list(worker.leases):
+            self._dispatcher.give_back(worker, lease, now)
+        for slot in worker.slots:
+            self._dispatcher.credit.withdraw(slot)
+            for query in self._queries.live.values():
+                query.packetizer.forget(slot)
+
+    def expire(self, now: float) -> None:
+        """Lose peers that have been silent for too long, and let the others know that the master is there."""
+        for worker in list(self.workers.values()):
+            if now - worker.heard > SILENCE:
+                self.lose(worker.identity, f"was silent for {SILENCE:g} s", now)
+            elif now - worker.heard > SUSPICION:
+                self._suspect(worker, True)
+        for session in list(self.sessions.values()):
+            if now - session.heard > SESSION_SILENCE:
+                self.lose(session.identity, f"was silent for {SESSION_SILENCE:g} s", now)
+        for peer in (*self.sessions.values(), *self.workers.values()):
+            if now - peer.spoken >= HEARTBEAT:
+                self._send(peer.identity, messages.Heartbeat(), now=now)
+
+    def _suspect(self, worker: Worker, suspected: bool) -> None:
+        """A worker is silent, or has been heard of again."""
+        for query in self._queries.live.values():
+            for slot in worker.slots if query.running else ():
+                query.packetizer.suspect(slot, suspected)
+
+
+def number_of(name: str) -> int:
+    """The number that a name ends with, 0 if with none.
+
+    Example:
+        >>> number_of("node7.cern.ch-12"), number_of("qab12-3"), number_of("worker")
+        (12, 3, 0)
+    """
+    digits = name.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else 0
