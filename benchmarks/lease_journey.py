@@ -161,9 +161,8 @@ def drawn(journey: Journey) -> str:
     for (start, stop), functions in handed.items():
         lines.append(f'    {name[start]} -- "{", ".join(dict.fromkeys(functions))}" --> {name[stop]}')
     picture = "\n".join(["```mermaid", "flowchart LR", *lines, "```"])
-    return (
-        f"{picture}\n\nIt enters {len(journey.files)} files, and comes back to one of them {journey.returns} times.\n"
-    )
+    entered = f"The lease enters {len(journey.files)} files"
+    return f"{picture}\n\n{entered}, and is handed back {journey.returns} times to a file that it had left.\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

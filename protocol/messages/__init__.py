@@ -3,7 +3,8 @@
 They are grouped by who speaks with whom: `peers`, `sessions`, `orders` and `reports`; `parts` is what they consist of.
 Every message is a frozen struct whose class name is its tag on the wire. Arrays and opaque bytes are never inside a
 message: they travel as the *frames* behind it (`protocol.codec`), and each docstring says which frames belong to it.
-The same `Lease`, `Opened`, `Finished`, `Commit` and `Failed` are spoken on both hops, master - agent and agent - slot.
+Most orders and reports (`Lease`, `Setup`, `Opened`, `Commit`, ...) are spoken on both hops, master - agent and agent -
+slot.
 
 Units: entries are entry numbers of one tree, `stop` is exclusive, times are seconds, sizes are bytes.
 """
