@@ -96,7 +96,9 @@ class Files:
 
     Example:
         >>> files = Files([None, 7])
+        >>> files.begin(0)
         >>> files.open(0, 100)
+        100
         >>> files.put_back(0, 50, 100)
         >>> files.todo, list(files.ready), list(files.unopened)
         (50, [0], [1])
