@@ -154,6 +154,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
 
 @contextlib.contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All that is written meanwhile is written, or none of it when something is raised."""
     try:
         database.execute("BEGIN IMMEDIATE")
         yield
@@ -172,6 +173,7 @@ def _unusable(path: Path, error: Exception) -> ConnectionFailed:
 
 
 def damaged(path: Path, what: object) -> ConnectionFailed:
+    """The error that says what is wrong with a journal, and what to do."""
     return ConnectionFailed(
         f"the journal {path} is damaged or no journal ({what}): move it and {path.name}-wal away and start the master "
         "again, without the queries in it"
