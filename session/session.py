@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import logging
 import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -21,26 +20,24 @@ from ..dataset.generated import MOST_SEED, check_analysis
 from ..launch.local import Embedded
 from ..packetizer.call_costs import chunk_of
 from ..protocol import messages
-from ..protocol.codec import Buffer, Frames
 from ..protocol.connection import find_connection, find_file
 from ..protocol.credentials import Credentials
-from ..protocol.errors import ConnectionFailed, DatasetError, EventmillError, QueryFailed
+from ..protocol.errors import DatasetError, EventmillError, QueryFailed
 from ..protocol.messages import FINAL, File, Message, QueryInfo
 from ..protocol.usage import WorkerInfo
 from ..protocol.values import some
 from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
 from .connect import PATIENCE
-from .link import Answer, Interrupted, Lacks, Link
+from .link import Link
 from .query import Query
 from .submission import Submission
+from .watch import Watch
 
 if TYPE_CHECKING:
     from hist import Hist
 
     from .draw import Bins
-
-log = logging.getLogger(__name__)
 
 LONGEST_TIMEOUT = 1e9
 """Seconds, some thirty years: the most that a message can say."""
@@ -70,16 +67,16 @@ class Session:
     ) -> None:
         self._credentials = credentials
         self._embedded = master if isinstance(master, Embedded) else None
-        self._running: dict[str, Query] = {}  # changed in the link's thread only; what is over is the user's to keep
         file = None if isinstance(master, Embedded) else find_file(master)
         connection = master.connection if isinstance(master, Embedded) else find_connection(master)
         try:
             self._modules = listed(modules)
-            self._link = Link(connection, timeout, self, self._check_processes, file, patience)
+            self._watch = Watch(connection, timeout, partial(_check_processes, self._embedded), file, patience)
         except BaseException:
             if self._embedded is not None:
                 self._embedded.close()
             raise
+        self._link = self._watch.link
         self._end = weakref.finalize(self, _end, self._link, self._embedded)
 
     def process(
@@ -135,16 +132,7 @@ class Session:
         """
         if not isinstance(dataset, Dataset):
             dataset = Dataset(dataset)
-        if not isinstance(priority, int) or not -1000 <= priority <= 1000:
-            raise ValueError(f"priority={priority!r}: it must be a whole number from -1000 to 1000")
-        if most_readers is not None and (not isinstance(most_readers, int) or most_readers < 1):
-            raise ValueError(f"most_readers={most_readers!r}: it must be a whole number from 1 on")
-        if on_error not in ("fail", "skip"):
-            raise ValueError(f"on_error={on_error!r}: it must be 'fail' or 'skip'")
-        if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
-            raise ValueError(f"timeout={timeout}: it must be more than 0 and at most {LONGEST_TIMEOUT:g} s, or None")
-        if not isinstance(seed, int) or not 0 <= seed <= MOST_SEED:
-            raise ValueError(f"seed={seed!r}: it must be a whole number from 0 to 2**62")
+        _check_options(priority, most_readers, on_error, timeout, seed)
         bounds = dataset.chunk if chunk is None else chunk_of(chunk, ValueError)
         packed = pack(analysis, [*self._modules, *listed(modules)], dataset.shared_inputs)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
@@ -174,7 +162,7 @@ class Session:
             [packed.blob, files, *expanded.shared_inputs, *secrets],
             packed.attachments,
         )
-        return self._submit(submission, credentials)
+        return self._watch.submit(submission, credentials, partial(Query, self))
 
     def draw(
         self, dataset: Data, expression: str, where: str | None = None, *, bins: Bins | int | None = None
@@ -212,7 +200,7 @@ class Session:
             >>> query.result().state, query.id in [info.query for info in session.queries()]
             ('done', True)
         """
-        return self._request(lambda request: messages.Ask(request, "queries"), messages.Queries).queries
+        return self._watch.request(lambda request: messages.Ask(request, "queries"), messages.Queries).queries
 
     def workers(self) -> list[WorkerInfo]:
         """The workers that are there now, and what they have done: entries, bytes, seconds.
@@ -224,7 +212,7 @@ class Session:
             >>> [info.slots for info in session.workers()]
             [2]
         """
-        return self._request(lambda request: messages.Ask(request, "workers"), messages.Workers).workers
+        return self._watch.request(lambda request: messages.Ask(request, "workers"), messages.Workers).workers
 
     def attach(self, query: str) -> Query:
         """Watch a query that was started earlier, by this session or another.
@@ -237,7 +225,8 @@ class Session:
             10000.0
         """
         name = self._info(query).name
-        return self._watch(name, lambda request: messages.Attach(request, _clipped(query)))
+        attach = partial(messages.Attach, query=_clipped(query))
+        return self._watch.begin(attach, partial(Query, self, name=name))
 
     def stop(self, query: str, *, keep: bool = True) -> None:
         """End a query by its number, without watching it: keep what is merged for those who do, or drop it.
@@ -255,9 +244,7 @@ class Session:
         a session that is there all the time brings them by itself, one that attaches later does it with this.
         """
         self._credentials = credentials
-        for query in list(self._running.values()):
-            query._credentials = credentials
-            self._bring_credentials(query)
+        self._watch.renew(credentials)
 
     def remove(self, query: str) -> None:
         """Have the master forget a query that is over, by its number, and its result, for everybody.
@@ -340,133 +327,33 @@ class Session:
     def _send(self, message: Message) -> None:
         self._link.send(message)
 
-    def _request(
-        self,
-        make: Callable[[int], Message],
-        expect: type[Answer],
-        frames: Frames = (),
-        on_answer: Callable[[Answer], None] | None = None,
-    ) -> Answer:
-        self._check_not_forked()
-        self._check_processes()
-        try:
-            return self._link.request(make, expect, frames, on_answer)
-        except ConnectionFailed:
-            self._check_processes()  # their last words say more
-            raise
-
-    def _submit(self, submission: Submission, credentials: Credentials | None) -> Query:
-        """Start a query, also when the connection breaks meanwhile."""
-
-        def accepted(query: Query) -> None:
-            query._submission, query._credentials = submission, credentials
-
-        digests: Sequence[str] = ()
-        while True:
-            sent = submission.carrying(digests)
-            try:
-                return self._watch(submission.submit.name, sent.message, accepted, sent.frames)
-            except Lacks as lacks:
-                digests = lacks.digests
-            except Interrupted:
-                log.info("the connection broke while query %s was submitted: once more", submission.submit.name)
-
-    def _watch(
-        self,
-        name: str,
-        make: Callable[[int], Message],
-        accepted: Callable[[Query], None] | None = None,
-        frames: Frames = (),
-    ) -> Query:
-        """Submit or attach to a query. It is made in the link's thread, before more is heard of it."""
-        watched: list[Query] = []
-
-        def on_answer(answer: messages.Accepted) -> None:
-            query = self._running.setdefault(answer.query, Query(self, answer.query, name))
-            if accepted is not None:
-                accepted(query)
-            watched.append(query)
-
-        answer = self._request(make, messages.Accepted, frames, on_answer)
-        if answer.unsaved:
-            log.warning("query %s (%s): %s", answer.query, name, answer.unsaved)
-        return watched[0]
-
-    def _receive(self, message: Message, frames: list[Buffer]) -> None:
-        """Take in a message that is no answer; called in the link's thread."""
-        if not isinstance(message, messages.Progress | messages.Snapshot | messages.Ended):
-            return
-        if isinstance(message, messages.Snapshot):
-            self._send(messages.Seen(message.query))
-        query = self._running.get(message.query)
-        if query is not None:
-            query._receive(message, frames)
-            if isinstance(message, messages.Ended):
-                query._submission = None
-                del self._running[message.query]
-
-    def _rejoined(self) -> None:
-        """The connection broke and is there again: watch again what is not over; called in the link's thread."""
-        for query in list(self._running.values()):
-            self._link.ask(partial(messages.Attach, query=query.id), partial(self._attached_again, query))
-
-    def _attached_again(self, query: Query, answer: Message) -> None:
-        if isinstance(answer, messages.Accepted):
-            self._bring_credentials(query)
-        elif isinstance(answer, messages.Refused) and query._submission is not None:
-            self._submit_again(query, query._submission, ())
-        elif isinstance(answer, messages.Refused):
-            self._give_up(query, answer)
-
-    def _submit_again(self, query: Query, submission: Submission, digests: Sequence[str]) -> None:
-        try:
-            submission.check_unchanged(digests)
-            sent = submission.carrying(digests)
-        except QueryFailed as error:
-            self._running.pop(query.id, None)
-            query._lose(str(error))
-        else:
-            self._link.ask(sent.message, partial(self._submitted_again, query), sent.frames)
-
-    def _submitted_again(self, query: Query, answer: Message) -> None:
-        """The master had lost a query of this session; the answer is to its submission. Without one it is asked again."""
-        if isinstance(answer, messages.Accepted):
-            log.warning(
-                "the master was started again and had lost query %s: it begins anew as %s", query.id, answer.query
-            )
-            self._running.pop(query.id, None)
-            query.id = answer.query
-            self._running[query.id] = query
-            self._bring_credentials(query)
-        elif isinstance(answer, messages.Lacking) and query._submission is not None:
-            self._submit_again(query, query._submission, answer.digests)
-        elif isinstance(answer, messages.Refused):
-            self._give_up(query, answer)
-
-    def _give_up(self, query: Query, refused: messages.Refused) -> None:
-        self._running.pop(query.id, None)
-        query._lose(f"the master was started again and has forgotten query {query.name}: {refused.reason}")
-
-    def _bring_credentials(self, query: Query) -> None:
-        if query._credentials is not None:
-            self._link.send(messages.Credentials(query.id), [query._credentials.pack()])
-
     def _check(self) -> None:
         """Raise when the master is known to be gone: a wait for it would never end."""
-        if self._link.closed:
-            raise QueryFailed("the session was closed before the query was over")
-        self._check_processes()
-        if self._link.given_up:
-            raise QueryFailed(self._link.lost)
+        self._watch.check()
 
     def _check_not_forked(self) -> None:
         """Raise `EventmillError` in a fork of the session's process: nobody hears the master there."""
         self._link.check_not_forked()
 
-    def _check_processes(self) -> None:
-        """Raise `ConnectionFailed` when a process of this session's own has ended."""
-        if self._embedded is not None and not self._embedded.closed:
-            self._embedded.check()
+
+def _check_options(priority: int, most_readers: int | None, on_error: str, timeout: float | None, seed: int) -> None:
+    """Raise `ValueError` for an option of `Session.process` that is not within its bounds."""
+    if not isinstance(priority, int) or not -1000 <= priority <= 1000:
+        raise ValueError(f"priority={priority!r}: it must be a whole number from -1000 to 1000")
+    if most_readers is not None and (not isinstance(most_readers, int) or most_readers < 1):
+        raise ValueError(f"most_readers={most_readers!r}: it must be a whole number from 1 on")
+    if on_error not in ("fail", "skip"):
+        raise ValueError(f"on_error={on_error!r}: it must be 'fail' or 'skip'")
+    if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
+        raise ValueError(f"timeout={timeout}: it must be more than 0 and at most {LONGEST_TIMEOUT:g} s, or None")
+    if not isinstance(seed, int) or not 0 <= seed <= MOST_SEED:
+        raise ValueError(f"seed={seed!r}: it must be a whole number from 0 to 2**62")
+
+
+def _check_processes(embedded: Embedded | None) -> None:
+    """Raise `ConnectionFailed` when a process of a session's own has ended."""
+    if embedded is not None and not embedded.closed:
+        embedded.check()
 
 
 def _end(link: Link, embedded: Embedded | None) -> None:

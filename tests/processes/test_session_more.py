@@ -257,8 +257,8 @@ def test_results_are_remembered_as_long_as_their_user_does(session: em.Session, 
 def test_running_queries_are_remembered(session: em.Session, numbers: em.Dataset) -> None:
     number = session.process(numbers, endless).id
     gc.collect()
-    session._running[number].abort()
-    eventually(lambda: number not in session._running, "it is over")
+    session._watch.running[number].abort()
+    eventually(lambda: number not in session._watch.running, "it is over")
 
 
 # --- stopping ---------------------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_stop_of_the_command_line_does_not_fetch_the_result(standing: Standing, 
         eventually(lambda: query.account.processed > 0, "the worker commits")
         received: list[Any] = []
         with standing.connect() as other:
-            other._receive = lambda message, frames: received.append(message)  # type: ignore[method-assign]
+            other._watch._receive = lambda message, frames: received.append(message)  # type: ignore[method-assign]
             other.stop(query.id)
             assert query.result(SECONDS).state in ("stopped", "done")
             other.queries()

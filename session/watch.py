@@ -1,0 +1,188 @@
+"""The queries that a session watches: begun, heard of, and taken up again when the master was away."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..protocol import messages
+from ..protocol.codec import Buffer, Frames
+from ..protocol.connection import Connection
+from ..protocol.credentials import Credentials
+from ..protocol.errors import ConnectionFailed, QueryFailed
+from ..protocol.messages import Message
+from .link import Answer, Interrupted, Lacks, Link
+from .submission import Submission
+
+if TYPE_CHECKING:
+    from .query import Query
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """What a session waits for, over a link of its own.
+
+    It does not refer to its session, which is to end when nobody else does; the queries that are not over do.
+
+    Args:
+        connection: the master to call.
+        timeout: seconds until the master must have answered for the first time.
+        check: raises `ConnectionFailed` when a process of the session's own has ended.
+        file: where the connection is from.
+        patience: seconds to wait for a master that is gone to be there again.
+
+    Attributes:
+        link: the line to the master.
+        running: queries by their number, until they are over; changed in the link's thread only.
+
+    Raises:
+        ConnectionFailed: nobody answers, or the master refuses.
+    """
+
+    def __init__(
+        self, connection: Connection, timeout: float, check: Callable[[], None], file: Path | None, patience: float
+    ) -> None:
+        self.running: dict[str, Query] = {}
+        self._check_processes = check
+        self.link = Link(connection, timeout, self, check, file, patience)
+
+    def request(
+        self,
+        make: Callable[[int], Message],
+        expect: type[Answer],
+        frames: Frames = (),
+        on_answer: Callable[[Answer], None] | None = None,
+    ) -> Answer:
+        """As `Link.request`; what a process of the session's own said last says more than that nobody answers."""
+        self.link.check_not_forked()
+        self._check_processes()
+        try:
+            return self.link.request(make, expect, frames, on_answer)
+        except ConnectionFailed:
+            self._check_processes()
+            raise
+
+    def submit(
+        self, submission: Submission, credentials: Credentials | None, make_query: Callable[..., Query]
+    ) -> Query:
+        """Start a query, also when the connection breaks meanwhile."""
+        name = submission.submit.name
+
+        def accepted(query: Query) -> None:
+            query._submission, query._credentials = submission, credentials
+
+        digests: Sequence[str] = ()
+        while True:
+            sent = submission.carrying(digests)
+            try:
+                return self.begin(sent.message, partial(make_query, name=name), accepted, sent.frames)
+            except Lacks as lacks:
+                digests = lacks.digests
+            except Interrupted:
+                log.info("the connection broke while query %s was submitted: once more", name)
+
+    def begin(
+        self,
+        make: Callable[[int], Message],
+        make_query: Callable[[str], Query],
+        accepted: Callable[[Query], None] | None = None,
+        frames: Frames = (),
+    ) -> Query:
+        """Submit or attach to a query. It is made in the link's thread, before more is heard of it.
+
+        Args:
+            make: makes the message, given the number of the request; `frames` belong to it.
+            make_query: makes the query, given its number.
+            accepted: called with it before anything else.
+        """
+        watched: list[Query] = []
+
+        def on_answer(answer: messages.Accepted) -> None:
+            query = self.running.setdefault(answer.query, make_query(answer.query))
+            if accepted is not None:
+                accepted(query)
+            watched.append(query)
+
+        answer = self.request(make, messages.Accepted, frames, on_answer)
+        if answer.unsaved:
+            log.warning("query %s (%s): %s", answer.query, watched[0].name, answer.unsaved)
+        return watched[0]
+
+    def renew(self, credentials: Credentials) -> None:
+        """Running queries have other credentials from now on."""
+        for query in list(self.running.values()):
+            query._credentials = credentials
+            self._bring_credentials(query)
+
+    def check(self) -> None:
+        """Raise when the master is known to be gone: a wait for it would never end."""
+        if self.link.closed:
+            raise QueryFailed("the session was closed before the query was over")
+        self._check_processes()
+        if self.link.given_up:
+            raise QueryFailed(self.link.lost)
+
+    # --- in the link's thread ---------------------------------------------------------------------------------------
+
+    def _receive(self, message: Message, frames: list[Buffer]) -> None:
+        """Take in a message that is no answer; called in the link's thread."""
+        if not isinstance(message, messages.Progress | messages.Snapshot | messages.Ended):
+            return
+        if isinstance(message, messages.Snapshot):
+            self.link.send(messages.Seen(message.query))
+        query = self.running.get(message.query)
+        if query is not None:
+            query._receive(message, frames)
+            if isinstance(message, messages.Ended):
+                query._submission = None
+                del self.running[message.query]
+
+    def _rejoined(self) -> None:
+        """The connection broke and is there again: watch again what is not over; called in the link's thread."""
+        for query in list(self.running.values()):
+            self.link.ask(partial(messages.Attach, query=query.id), partial(self._attached_again, query))
+
+    def _attached_again(self, query: Query, answer: Message) -> None:
+        if isinstance(answer, messages.Accepted):
+            self._bring_credentials(query)
+        elif isinstance(answer, messages.Refused) and query._submission is not None:
+            self._submit_again(query, query._submission, ())
+        elif isinstance(answer, messages.Refused):
+            self._give_up(query, answer)
+
+    def _submit_again(self, query: Query, submission: Submission, digests: Sequence[str]) -> None:
+        try:
+            submission.check_unchanged(digests)
+            sent = submission.carrying(digests)
+        except QueryFailed as error:
+            self.running.pop(query.id, None)
+            query._lose(str(error))
+        else:
+            self.link.ask(sent.message, partial(self._submitted_again, query), sent.frames)
+
+    def _submitted_again(self, query: Query, answer: Message) -> None:
+        """The master had lost a query of this session; the answer is to its submission. Without one it is asked again."""
+        if isinstance(answer, messages.Accepted):
+            log.warning(
+                "the master was started again and had lost query %s: it begins anew as %s", query.id, answer.query
+            )
+            self.running.pop(query.id, None)
+            query.id = answer.query
+            self.running[query.id] = query
+            self._bring_credentials(query)
+        elif isinstance(answer, messages.Lacking) and query._submission is not None:
+            self._submit_again(query, query._submission, answer.digests)
+        elif isinstance(answer, messages.Refused):
+            self._give_up(query, answer)
+
+    def _give_up(self, query: Query, refused: messages.Refused) -> None:
+        self.running.pop(query.id, None)
+        query._lose(f"the master was started again and has forgotten query {query.name}: {refused.reason}")
+
+    def _bring_credentials(self, query: Query) -> None:
+        if query._credentials is not None:
+            self.link.send(messages.Credentials(query.id), [query._credentials.pack()])
