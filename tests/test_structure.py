@@ -16,6 +16,7 @@ STILL_FULL = {
     "master/lifecycle.py: Lifecycle",
     "master/query.py: Query",
     "master/reports.py: Reports",
+    "packetizer/files.py: Files",
     "packetizer/ledger.py",
     "packetizer/ledger.py: Ledger",
     "packetizer/packetizer.py: Packetizer",
