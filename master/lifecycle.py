@@ -23,7 +23,7 @@ from ..packetizer.ledger import OpenedFile
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
-from ..protocol.messages import Activity, Failure, Wait
+from ..protocol.messages import Failure
 from .calls import SendMessage
 from .credit import Credit
 from .effects import (
@@ -41,6 +41,7 @@ from .effects import (
     Take,
 )
 from .peers import Worker
+from .progress import progress
 from .queries import Queries
 from .query import Query
 from .query_state import Outcome
@@ -345,34 +346,6 @@ class Lifecycle:
 
     def _tell_progress(self, query: Query, now: float) -> None:
         query.audience.next_progress = now + PROGRESS_INTERVAL
-        busy = [worker for worker in self._workers.values() if any(key[0] == query.number for key in worker.leases)]
-        slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
-        told = self._doing(query, now) if slots else (self._waiting(query), None)
-        message = messages.Progress(
-            query.number, query.account(), query.ledger.reached, query.counters.bytes_read, slots, len(busy),
-            query.seconds(now), *told,
-        )  # fmt: skip
+        message = progress(query, self._workers.values(), now)
         for peer in query.audience.subscribers:
             self._send(peer, message, now=now)
-
-    @staticmethod
-    def _doing(query: Query, now: float) -> tuple[Wait | None, Activity | None]:
-        """The server that slots of a query wait for; if they do not, what they begin with."""
-        wait = query.audience.activities.wait(query.ledger.leases, now)
-        if wait is not None or query.ledger.reached:
-            return wait, None
-        usual: Activity = "compiling" if query.submit.kind == "kernel" else "running"
-        otherwise = usual if query.ledger.opened_files else "opening"
-        return None, query.audience.activities.beginning(query.ledger.leases, otherwise)
-
-    def _waiting(self, query: Query) -> Wait:
-        """What a query waits for of which nothing is at work."""
-        if query.outcome.failure is not None:
-            return Wait("failure")
-        if query.state == "merging":
-            return Wait("merging")
-        if query.running and not query.ready:
-            return Wait("credentials")
-        if not self._workers:
-            return Wait("workers")
-        return Wait("retry", reason=query.counters.trouble) if query.ledger.held else Wait("slots")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..protocol import codec, messages
 from ..protocol.usage import WorkerInfo
-from .query import Share
+from .shares import Share
 
 
 @dataclass(slots=True, eq=False)

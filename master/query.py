@@ -11,7 +11,7 @@ import msgspec
 from ..dataset.shared_inputs import SharedInputs
 from ..packetizer import leases as ledgers
 from ..packetizer.call_costs import Tried
-from ..packetizer.ledger import Ledger, Loss
+from ..packetizer.ledger import Ledger
 from ..packetizer.listed_entries import EntryList
 from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
 from ..protocol.codec import Buffer, Frames
@@ -23,70 +23,32 @@ from ..protocol.messages import (
     Failure,
     File,
     Lease,
-    LostRange,
     QueryInfo,
     Setup,
     State,
     Submit,
 )
-from ..protocol.usage import Usage, WorkerInfo
+from ..protocol.usage import WorkerInfo
 from .learnt import Learnt, digest_of
+from .listings import Listings
+from .query_account import LONGEST_REASON, lost_ranges, notes
 from .query_state import Audience, Counters, Journaled, Outcome
 from .saved import Saved
+from .shares import Share
 from .transitions import may_follow
 
 MAX_KILLS = 3
 """Slots that may go down while they merge a query's objects."""
-LONGEST_REASON = 500
 SHUNNED = 2.0
 """Seconds that a slot leaves what it has failed with to others, once it can be tried again."""
 LONGEST_TIME = 1e8
 """Seconds that a query can have run before a restart: a clock on the wall may say anything."""
 WHOLE = 2**62
 """Where a file of unknown length ends, for the entries that are at fault when it cannot be opened."""
-MOST_NOTES = 10
 FIRST = {"tree": FIRST_ENTRIES, "cycles": 1000, "items": 1}
 """Entries of a slot's first packet, by the kind of data: an item may take a minute."""
 _losses = msgspec.msgpack.Encoder()
 _files = msgspec.msgpack.Decoder(list[File])
-
-
-@dataclass(slots=True)
-class Share:
-    """What one worker did for a query, and what that cost, by its slots and by the file servers that it read from."""
-
-    host: str
-    pid: int
-    slots: int
-    packets: int = 0
-    entries: int = 0
-    seconds: float = 0.0
-    site: str = ""
-    by_slot: dict[int, Usage] = field(default_factory=dict)
-    by_server: dict[str, Usage] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, info: WorkerInfo) -> Share:
-        """The share that a report tells of."""
-        return cls(
-            info.host, info.pid, info.slots, info.packets, info.entries, info.seconds,
-            info.site, dict(info.by_slot), dict(info.by_server),
-        )  # fmt: skip
-
-    def add(self, usage: Usage, seconds: float, slot: int, server: str) -> None:
-        """One more packet."""
-        self.packets += usage.packets
-        self.entries += usage.entries
-        self.seconds += seconds
-        self.by_slot[slot] = self.by_slot.get(slot, Usage()) + usage
-        self.by_server[server] = self.by_server.get(server, Usage()) + usage
-
-    def info(self, name: str, busy: int = 0) -> WorkerInfo:
-        """What is told of it."""
-        return WorkerInfo(
-            name, self.host, self.pid, self.slots, busy, self.packets, self.entries, self.seconds,
-            self.site, dict(self.by_slot), dict(self.by_server),
-        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -138,7 +100,7 @@ class Query:
     begun: bool = False
     retrying: list[tuple[float, int]] = field(default_factory=list)
     compaction: Compaction | None = None
-    listings: dict[int, EntryList] = field(default_factory=dict)
+    listings: Listings = field(default_factory=Listings)
     types: dict[str, ColumnType] = field(default_factory=dict)
     stopping: float | None = None
     saved: InitVar[Saved | None] = None
@@ -188,7 +150,7 @@ class Query:
 
     def __post_init__(self, saved: Saved | None) -> None:
         files, submit = self.files, self.submit
-        self.listings = {index: EntryList(file.listed) for index, file in enumerate(files) if file.listed is not None}
+        self.listings = Listings.of(files)
         known = [file.entries if file.listed is None else len(self.listings[i]) for i, file in enumerate(files)]
         over_files = bool(files) and files[0].kind == "tree"
         supplied = [SharedInputs.unpack(packed) for packed in self.shared_inputs] if over_files else []
@@ -255,10 +217,8 @@ class Query:
     def lease(self, slot: int, packet: Packet) -> Lease:
         """The message that gives a packet to a slot."""
         lease = packet.lease
-        file, entry_list = self.files[lease.file], self.listings.get(lease.file)
-        runs = None
-        if entry_list is not None:
-            runs = entry_list.runs() if lease.opening else entry_list.runs(lease.start, lease.stop)
+        file = self.files[lease.file]
+        runs = self.listings.runs(lease.file, lease.start, None if lease.opening else lease.stop)
         if file.replicas or file.listed is not None:
             path = (file.path, *file.replicas)[packet.replica]
             file = msgspec.structs.replace(file, path=path, replicas=[], listed=None)
@@ -300,74 +260,15 @@ class Query:
             redone=ledger.redone,
             refused=self.counters.refused,
             workers_lost=self.counters.workers_lost,
-            notes=self.notes(),
+            notes=notes(self),
             kind=self.files[0].kind if self.files else "tree",
         )
-
-    def notes(self) -> list[str]:
-        """What was not as it had been announced, and that the journal cannot be written."""
-        surprises = self.ledger.surprises
-        notes = [self.journal.trouble] if self.journal.trouble else []
-        notes += [
-            f"{public_path(self.files[it.file].path)} has {it.entries} entries, not {it.known} as announced"
-            for it in surprises[:MOST_NOTES]
-        ]
-        more = len(surprises) - MOST_NOTES
-        if more > 0:
-            notes.append(f"and {more} more files do not have the entries that were announced")
-        if self.counters.retried:
-            times = "once" if self.counters.retried == 1 else f"{self.counters.retried} times"
-            notes.append(f"data had to be read again {times}, the last time because {self.counters.trouble}")
-        if self.counters.downfall:
-            slots = self.packetizer.kills.total
-            who = "a slot went down" if slots == 1 else f"{slots} slots went down, the last one"
-            notes.append(f"{who} at work on {self.counters.downfall}")
-        for name, missing in self.counters.filled.items():
-            notes.append(f"{len(missing)} of {len(self.files)} files have no {name}: its default was taken")
-        if self.masked and self.ledger.complete and self.ledger.opened_files and not self.ledger.opened_entries:
-            notes.append("no entry of any file is within the mask")
-        return notes
 
     def losses(self) -> bytes:
         """What is not in the result and why, as it travels: MessagePack of `list[LostRange]`."""
         if self.outcome.lost is not None:
             return self.outcome.lost
-        lost = []
-        for loss in joined(self.ledger.losses):
-            file = self.files[loss.file]
-            reason = loss.reason[:LONGEST_REASON]
-            start, stop = loss.start, loss.stop
-            if loss.file in self.listings and stop is not None and stop > start:
-                reason = f"{reason} ({stop - start} listed entries)"
-                start, stop = self.entries(loss.file, start, stop)
-            runs = None
-            if loss.file in self.listings:
-                entry_list = self.listings[loss.file]
-                runs = entry_list.runs() if loss.stop is None else entry_list.runs(loss.start, loss.stop)
-            path, unopened = public_path(file.path), loss.stop is None
-            supplied = file.kind == "tree" and (self.has_columns or (self.masked and unopened))
-            lost.append(
-                LostRange(
-                    path, file.tree, start, stop, reason, file.dataset, file.metadata, file.kind, runs, file.friends,
-                    supplied, limited=unopened and self.submit.limit is not None,
-                )
-            )  # fmt: skip
-        return _losses.encode(lost)
-
-    def entries(self, file: int, start: int, stop: int) -> tuple[int, int]:
-        """The entries from the first to the last of a range, which of a file with listed entries counts these only."""
-        entry_list = self.listings.get(file)
-        if entry_list is None:
-            return start, stop
-        stop = min(stop, len(entry_list))  # of a file that is not open yet, a lease may wish for more
-        if stop <= start:
-            return start, start
-        return entry_list.entry(start), entry_list.entry(stop - 1) + 1
-
-    def positions(self, file: int, start: int, stop: int) -> tuple[int, int]:
-        """A range of entries as the ledger numbers them; the opposite of `entries`."""
-        entry_list = self.listings.get(file)
-        return (start, stop) if entry_list is None else (entry_list.position(start), entry_list.position(stop))
+        return _losses.encode(lost_ranges(self))
 
     def at_fault(self, lease: ledgers.Lease, failure: Failure) -> tuple[int, int]:
         """The entries of a lease that an error came from, as the ledger numbers them: all of them where nobody knows."""
@@ -375,7 +276,7 @@ class Query:
             return 0, WHOLE
         if failure.start is None or failure.stop is None:
             return lease.start, lease.stop
-        start, stop = self.positions(lease.file, failure.start, failure.stop)
+        start, stop = self.listings.positions(lease.file, failure.start, failure.stop)
         start, stop = max(start, lease.start), min(stop, lease.stop)
         return (start, stop) if start < stop else (lease.start, lease.stop)
 
@@ -446,13 +347,6 @@ class Query:
         """The frames with which the query ended are in the journal: they need no memory here."""
         self.journal.end, self.outcome = ended, Outcome(self.outcome.failure, account=self.outcome.account)
 
-    @property
-    def kept_bytes(self) -> int:
-        """Memory that the result of a query that is over takes."""
-        return sum(
-            len(frame) for frame in (*self.outcome.result, *self.outcome.failure_frames, self.outcome.lost or b"")
-        )
-
     def report(self) -> list[WorkerInfo]:
         """What each worker did."""
         return [share.info(name) for name, share in self.shares.items()]
@@ -462,25 +356,3 @@ class Query:
         return QueryInfo(
             self.number, self.submit.name, self.submit.owner, self.state, self.account(), self.seconds(now)
         )
-
-
-def public_path(path: str) -> str:
-    """A path as others may see it: what follows a `?` may be a token."""
-    return path.partition("?")[0]
-
-
-def joined(losses: Sequence[Loss]) -> list[Loss]:
-    """Losses in the order of their files, with neighbours that were lost for the same reason as one.
-
-    Example:
-        >>> joined([Loss(0, 5, 9, "broken"), Loss(0, 0, 5, "broken"), Loss(0, 9, 10, "late")])
-        [Loss(file=0, start=0, stop=9, reason='broken'), Loss(file=0, start=9, stop=10, reason='late')]
-    """
-    found: list[Loss] = []
-    for loss in sorted(losses, key=lambda loss: (loss.file, loss.start)):
-        last = found[-1] if found else None
-        if last is not None and (last.file, last.stop, last.reason) == (loss.file, loss.start, loss.reason):
-            found[-1] = Loss(loss.file, last.start, loss.stop, loss.reason)
-        else:
-            found.append(loss)
-    return found

@@ -101,3 +101,8 @@ class Outcome:
     result: Sequence[Buffer] = ()
     account: Account | None = None
     lost: bytes | None = None
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that it takes."""
+        return sum(len(frame) for frame in (*self.result, *self.failure_frames, self.lost or b""))

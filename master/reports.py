@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
-
 from ..merge import entries_in
 from ..packetizer.leases import Lease, StaleLease
 from ..packetizer.ledger import Gap
@@ -21,13 +19,15 @@ from ..protocol.usage import Usage
 from .calls import Handlers, SendMessage
 from .compactor import Compactor
 from .dispatcher import Dispatcher
-from .effects import Effect, Replace, Take
+from .effects import Effect
 from .layouts import Layouts
 from .learnt import Learnt
 from .lifecycle import Lifecycle
 from .peers import Worker
 from .queries import Queries
-from .query import MAX_KILLS, Query, Share, public_path
+from .query import Query
+from .shares import Share
+from .slot_reports import SlotReports, blame, from_worker
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +77,7 @@ class Reports:
         self.handlers.add(messages.Commit, self._commit)
         self.handlers.add(messages.Failed, self._failed)
         self.handlers.add(messages.Skipped, self._skipped)
-        self.handlers.add(messages.Compacted, self._compacted)
-        self.handlers.add(messages.SlotDown, self._slot_down)
-        self.handlers.add(messages.SlotUp, self._slot_up)
+        SlotReports(queries, dispatcher, compactor, lifecycle, send, do).add_to(self.handlers)
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
@@ -130,7 +128,7 @@ class Reports:
         name, first = next(iter(changed.items()))
         file = query.files[lease.file]
         text = changed_type(name, first, message.types[name])
-        failure = self._from_worker(Failure("data", "DatasetError", text, path=file.path, tree=file.tree), worker)
+        failure = from_worker(Failure("data", "DatasetError", text, path=file.path, tree=file.tree), worker)
         if query.submit.on_error != "skip":
             self._lifecycle.fail(query, failure, (), now, offer=True)
             return
@@ -250,7 +248,7 @@ class Reports:
         if query is None:
             return
         lease = query.ledger.leases[message.lease]
-        failure = self._from_worker(message.failure, worker)
+        failure = from_worker(message.failure, worker)
         if failure.kind == "data" and query.try_again(lease, message.failure.path, failure, now):
             log.warning("query %s: %s; it will be tried again", query.number, failure.message)
             self._dispatcher.give_back(worker, (query.number, message.lease), now)
@@ -268,85 +266,7 @@ class Reports:
         """A slot has passed over an error for the first time: the entries are named in its commits."""
         query = self._queries.get(message.query)
         if query is not None and query.running:
-            self._lifecycle.skip(query, self._from_worker(message.failure, worker), frames)
-
-    # --- slots ----------------------------------------------------------------------------------------------------
-
-    def _slot_down(self, worker: Worker, message: messages.SlotDown, frames: Frames, now: float) -> None:
-        if message.slot >= len(worker.slots):
-            self._blame(worker, f"no slot {message.slot}", now)
-            return
-        slot = worker.slots[message.slot]
-        slot.up = False
-        self._compactor.lost(worker.identity, slot.index)
-        self._dispatcher.credit.withdraw(slot)
-        self._take_down_compaction(worker, message, now)
-        log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
-        lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
-        working = message.working
-        if working is not None and (working.query, working.lease) in worker.leases:
-            self._count_kill(worker, message, now)
-        for key in lost:
-            if key in worker.leases:
-                self._dispatcher.give_back(worker, key, now)
-
-    def _count_kill(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
-        """A slot went down while it worked on a lease: entries that this happens to again and again are the cause."""
-        assert message.working is not None
-        query = self._queries[message.working.query]
-        lease = query.ledger.leases[message.working.lease]
-        span = (lease.start, lease.stop)
-        if message.start is not None and message.stop is not None and lease.start <= message.start < message.stop:
-            span = (message.start, message.stop)
-        culprit = query.packetizer.kills.add(lease.file, span)
-        file, (start, stop) = query.files[lease.file], query.entries(lease.file, *span)
-        single = stop == start + 1
-        which = f"entry {start}" if single else f"entries {start} to {stop}"
-        again = f"{'it is' if single else 'they are'} done again in small chunks" if culprit is None else "given up"
-        query.counters.downfall = f"{which} of {public_path(file.path)}, {message.reason}: {again}"
-        if culprit is None:
-            return
-        which = which if single else f"something in the {which}"
-        text = f"{which} took down its slot again and again; the last time it was {message.reason}"
-        log.error("query %s: %s", query.number, text)
-        if query.submit.on_error == "skip":
-            query.ledger.fail(lease.number, text, *culprit)
-            self._lifecycle.lost(query)
-            self._dispatcher.close_if_gone(worker, query, lease.number, now)
-            self._lifecycle.end_if_complete(query, now)
-            return
-        failure = Failure(
-            "slot", "AnalysisError", text, path=file.path, tree=file.tree, start=start,
-            stop=None if lease.opening else stop,
-        )  # fmt: skip
-        self._lifecycle.fail(query, self._from_worker(failure, worker), (), now, offer=True)
-
-    def _take_down_compaction(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
-        """A slot may have gone down because of the objects that it merged."""
-        query = self._compactor.took_down(message.compacting)
-        if query is not None:
-            text = (
-                f"merging the objects that the analysis returned took down a slot {MAX_KILLS} times: {message.reason}"
-            )
-            self._lifecycle.fail(query, self._from_worker(Failure("slot", "AnalysisError", text), worker), (), now)
-
-    def _compacted(self, worker: Worker, message: messages.Compacted, frames: Frames, now: float) -> None:
-        query = self._compactor.done(message.query, worker.identity, message.slot)
-        if query is None:
-            return
-        if message.failure is not None:
-            self._lifecycle.fail(query, self._from_worker(message.failure, worker), frames, now)
-            return
-        self._do(Replace(query.number, frames))
-        if query.state == "merging":
-            self._do(Take(query.number, final=True))
-
-    def _slot_up(self, worker: Worker, message: messages.SlotUp, frames: Frames, now: float) -> None:
-        if message.slot < len(worker.slots):
-            slot = worker.slots[message.slot]
-            slot.up = True
-            slot.files.clear()
-            self._dispatcher.credit.offer(slot)
+            self._lifecycle.skip(query, from_worker(message.failure, worker), frames)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -359,13 +279,8 @@ class Reports:
             worker.name, Share(worker.host, worker.pid, len(worker.slots), site=worker.total.site)
         )
 
-    @staticmethod
-    def _from_worker(failure: Failure, worker: Worker) -> Failure:
-        return msgspec.structs.replace(failure, path=public_path(failure.path), worker=worker.name)
-
     def _blame(self, worker: Worker, reason: Any, now: float) -> None:
-        log.warning("protocol error of %s: %s", worker.name, reason)
-        self._send(worker.identity, messages.Fault(str(reason)), now=now)
+        blame(self._send, worker, reason, now)
 
 
 def _without_gaps(file: int, part: Part) -> Iterator[tuple[int, int, int]]:

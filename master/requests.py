@@ -164,10 +164,10 @@ class Requests:
         if self._lifecycle.journaled:
             return
         over = [number for number, query in self._queries.items() if query.over]
-        kept = sum(self._queries[number].kept_bytes for number in over)
+        kept = sum(self._queries[number].outcome.kept_bytes for number in over)
         while over and (len(over) > KEPT_RESULTS or kept > KEPT_BYTES):
             number = over.pop(0)
-            kept -= self._queries[number].kept_bytes
+            kept -= self._queries[number].outcome.kept_bytes
             self._queries.remove(number)
 
     def _seen(self, peer: Peer, message: messages.Seen, frames: Frames, now: float) -> None:

@@ -12,7 +12,7 @@ from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .peers import Peer, Slot, Worker, unfit
 from .queries import Queries
-from .query import Share
+from .shares import Share
 
 log = logging.getLogger(__name__)
 

@@ -132,7 +132,7 @@ def test_results_come_from_the_journal_until_they_are_removed(tmp_path: Path) ->
         first, second = queries
         for _ in range(2):
             made.ended.clear()
-            assert not any(query.kept_bytes for query in made.core.queries.values())
+            assert not any(query.outcome.kept_bytes for query in made.core.queries.values())
             for query in queries:
                 made.tell(b"session", "session", m.Attach(5, query))
             made.do_all()

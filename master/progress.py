@@ -1,0 +1,44 @@
+"""How far a query is: what its sessions are told between snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..protocol import messages
+from ..protocol.messages import Activity, Wait
+from .peers import Worker
+from .query import Query
+
+
+def progress(query: Query, workers: Collection[Worker], now: float) -> messages.Progress:
+    """What is told of a query now, on a master with these workers."""
+    busy = [worker for worker in workers if any(key[0] == query.number for key in worker.leases)]
+    slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
+    told = _doing(query, now) if slots else (_waiting(query, there=bool(workers)), None)
+    return messages.Progress(
+        query.number, query.account(), query.ledger.reached, query.counters.bytes_read, slots, len(busy),
+        query.seconds(now), *told,
+    )  # fmt: skip
+
+
+def _doing(query: Query, now: float) -> tuple[Wait | None, Activity | None]:
+    """The server that slots of a query wait for; if they do not, what they begin with."""
+    wait = query.audience.activities.wait(query.ledger.leases, now)
+    if wait is not None or query.ledger.reached:
+        return wait, None
+    usual: Activity = "compiling" if query.submit.kind == "kernel" else "running"
+    otherwise = usual if query.ledger.opened_files else "opening"
+    return None, query.audience.activities.beginning(query.ledger.leases, otherwise)
+
+
+def _waiting(query: Query, there: bool) -> Wait:
+    """What a query waits for of which nothing is at work; workers are there, or not."""
+    if query.outcome.failure is not None:
+        return Wait("failure")
+    if query.state == "merging":
+        return Wait("merging")
+    if query.running and not query.ready:
+        return Wait("credentials")
+    if not there:
+        return Wait("workers")
+    return Wait("retry", reason=query.counters.trouble) if query.ledger.held else Wait("slots")

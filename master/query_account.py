@@ -1,0 +1,84 @@
+"""What the account of a query tells beside its numbers: what is missing in the result and why, and what was unexpected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..packetizer.ledger import Loss
+from ..protocol.messages import LostRange
+
+if TYPE_CHECKING:
+    from .query import Query
+
+LONGEST_REASON = 500
+MOST_NOTES = 10
+
+
+def notes(query: Query) -> list[str]:
+    """What was not as it had been announced, and that the journal cannot be written."""
+    surprises = query.ledger.surprises
+    notes = [query.journal.trouble] if query.journal.trouble else []
+    notes += [
+        f"{public_path(query.files[it.file].path)} has {it.entries} entries, not {it.known} as announced"
+        for it in surprises[:MOST_NOTES]
+    ]
+    more = len(surprises) - MOST_NOTES
+    if more > 0:
+        notes.append(f"and {more} more files do not have the entries that were announced")
+    if query.counters.retried:
+        times = "once" if query.counters.retried == 1 else f"{query.counters.retried} times"
+        notes.append(f"data had to be read again {times}, the last time because {query.counters.trouble}")
+    if query.counters.downfall:
+        slots = query.packetizer.kills.total
+        who = "a slot went down" if slots == 1 else f"{slots} slots went down, the last one"
+        notes.append(f"{who} at work on {query.counters.downfall}")
+    for name, missing in query.counters.filled.items():
+        notes.append(f"{len(missing)} of {len(query.files)} files have no {name}: its default was taken")
+    if query.masked and query.ledger.complete and query.ledger.opened_files and not query.ledger.opened_entries:
+        notes.append("no entry of any file is within the mask")
+    return notes
+
+
+def lost_ranges(query: Query) -> list[LostRange]:
+    """What is not in the result and why."""
+    lost = []
+    for loss in joined(query.ledger.losses):
+        file = query.files[loss.file]
+        reason = loss.reason[:LONGEST_REASON]
+        start, stop = loss.start, loss.stop
+        if loss.file in query.listings and stop is not None and stop > start:
+            reason = f"{reason} ({stop - start} listed entries)"
+            start, stop = query.listings.entries(loss.file, start, stop)
+        runs = query.listings.runs(loss.file, loss.start, loss.stop)
+        path, unopened = public_path(file.path), loss.stop is None
+        supplied = file.kind == "tree" and (query.has_columns or (query.masked and unopened))
+        lost.append(
+            LostRange(
+                path, file.tree, start, stop, reason, file.dataset, file.metadata, file.kind, runs, file.friends,
+                supplied, limited=unopened and query.submit.limit is not None,
+            )
+        )  # fmt: skip
+    return lost
+
+
+def public_path(path: str) -> str:
+    """A path as others may see it: what follows a `?` may be a token."""
+    return path.partition("?")[0]
+
+
+def joined(losses: Sequence[Loss]) -> list[Loss]:
+    """Losses in the order of their files, with neighbours that were lost for the same reason as one.
+
+    Example:
+        >>> joined([Loss(0, 5, 9, "broken"), Loss(0, 0, 5, "broken"), Loss(0, 9, 10, "late")])
+        [Loss(file=0, start=0, stop=9, reason='broken'), Loss(file=0, start=9, stop=10, reason='late')]
+    """
+    found: list[Loss] = []
+    for loss in sorted(losses, key=lambda loss: (loss.file, loss.start)):
+        last = found[-1] if found else None
+        if last is not None and (last.file, last.stop, last.reason) == (loss.file, loss.start, loss.reason):
+            found[-1] = Loss(loss.file, last.start, loss.stop, loss.reason)
+        else:
+            found.append(loss)
+    return found
