@@ -290,7 +290,7 @@ def test_suspects_are_leased_by_the_chunk_and_what_they_take_is_no_measure_of_a_
 def test_who_helps_with_suspects_gets_whole_chunks() -> None:
     """An idle slot splits what would end last, again and again: of suspects it made ever smaller chunks."""
     packetizer = with_suspects(overhead=4.0, entries=24_000)
-    packetizer.bounds = (1000, 1000)  # small calls, of which a slot may have some ahead
+    packetizer.size.bounds = (1000, 1000)  # small calls, of which a slot may have some ahead
     packets = [next_packet(packetizer, "a", 0.0) for _ in range(3)]
     assert [(it.lease.start, it.lease.stop, it.lease.chunk) for it in packets] == [
         (start, start + 8000, 8000) for start in (0, 8000, 16_000)

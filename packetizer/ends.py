@@ -1,0 +1,124 @@
+"""When each slot will be through with what it has, and which of them cannot be counted on."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Generator, Hashable, Mapping
+
+from .leases import Lease
+from .ledger import Ledger
+from .packet_size import FIRST_SECONDS, PacketSize
+from .packets import Truncation
+from .placement import Place, Placement
+from .throughput import Throughput
+
+PATIENCE = 1.0
+"""Seconds that a slot may take to answer a truncation, or be late, before its leases are duplicated."""
+FIRST_PATIENCE = 30.0
+"""Seconds that a slot of which nothing is known yet may be late; one that is at its first item is never late."""
+
+
+class Ends:
+    """The queues of a query's slots, and when these are expected to be through with them.
+
+    Args:
+        ledger: the query's ledger: where the leases end.
+        placement: the file servers that slots read from.
+        throughputs: the slots, as they come and go.
+        size: what to expect of them.
+
+    Attributes:
+        asked: truncations that were asked for and not answered, by lease: when, and where it is to end.
+    """
+
+    def __init__(
+        self, ledger: Ledger, placement: Placement, throughputs: Mapping[Hashable, Throughput], size: PacketSize
+    ) -> None:
+        self._ledger = ledger
+        self._placement = placement
+        self._throughputs = throughputs
+        self._size = size
+        self.asked: dict[int, tuple[float, int]] = {}
+        self._heap: list[tuple[float, int, int, Hashable]] = []
+        self._pushes = 0
+
+    def take(self, slot: Hashable, throughput: Throughput, lease: Lease, place: Place, now: float) -> None:
+        """A lease goes to the end of a slot's queue."""
+        throughput.queue[lease.number] = self._placement.server(place)
+        if len(throughput.queue) == 1:
+            self.begin(throughput, lease.start, now)
+        self.expect(slot, throughput, now)
+
+    def begin(self, throughput: Throughput, entry: int, now: float) -> None:
+        """A slot begins with the first lease of its queue."""
+        before = throughput.rate
+        throughput.begin(entry, now, self._placement.ratios)
+        self._size.fleet += throughput.rate - before
+
+    def left(self, throughput: Throughput) -> list[tuple[Lease, int]]:
+        """The leases of a slot, and how many entries of each it has still to do, of what was known of it at
+        `throughput.at`."""
+        left = []
+        for position, number in enumerate(throughput.queue):
+            lease = self._ledger.leases.get(number)
+            if lease is not None:
+                stop = self.asked[number][1] if number in self.asked else lease.stop
+                left.append(
+                    (lease, max(0, stop - (max(lease.start, throughput.entry) if position == 0 else lease.start)))
+                )
+        return left
+
+    def expect(self, slot: Hashable, throughput: Throughput, now: float) -> None:
+        """Reckon anew when a slot will be through."""
+        self._pushes += 1
+        throughput.version = self._pushes
+        rate = self._size.rate_of(throughput)
+        if throughput.queue:
+            left = self.left(throughput)
+            throughput.end = throughput.at
+            throughput.end += (
+                sum(entries / self._size.slowed(rate, it.chunk) for it, entries in left) if rate else FIRST_SECONDS
+            )
+            heapq.heappush(self._heap, (-throughput.end, throughput.version, self._pushes, slot))
+
+    def stuck(self, throughput: Throughput, now: float) -> bool:
+        """Whether a slot cannot be counted on: silent, late, or deaf to what it was asked."""
+        if throughput.suspected or now - throughput.end > self._patience_with(throughput):
+            return True
+        return any(now - self.asked[number][0] > self._patience for number in throughput.queue if number in self.asked)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a slot may take to answer: it does so between two chunks, which take what they take."""
+        return PATIENCE + 2 * max(self._size.overhead, self._size.chunk_seconds)
+
+    def _patience_with(self, throughput: Throughput) -> float:
+        """Seconds that a slot may be late: items take what they take, and where nothing is known nobody is late soon."""
+        if self._size.first == 1:
+            return max(PATIENCE, throughput.end - throughput.at) if self._size.rate_of(throughput) else math.inf
+        return self._patience if self._size.rate_of(throughput) else FIRST_PATIENCE
+
+    def ask(self, victim: Hashable, other: Throughput, lease: Lease, stop: int, now: float) -> Truncation:
+        """A lease is to end at `stop`; its slot is expected to be through sooner from now on."""
+        self.asked[lease.number] = (now, stop)
+        self.expect(victim, other, now)
+        return Truncation(lease, stop)
+
+    def latest_first(self) -> Generator[tuple[float, Hashable, Throughput], None, None]:
+        """Slots that have something to do, those first that will be through last: when, which, and its throughput."""
+        passed_over = []
+        try:
+            while self._heap:
+                end, version, _, slot = item = heapq.heappop(self._heap)
+                throughput = self._throughputs.get(slot)
+                if throughput is not None and throughput.version == version and throughput.queue:
+                    passed_over.append(item)
+                    yield -end, slot, throughput
+        finally:
+            for item in passed_over:
+                heapq.heappush(self._heap, item)
+
+    def outstanding(self, now: float) -> int:
+        """Truncations that were asked for and may still be answered."""
+        return sum(now - when < self._patience for when, _ in self.asked.values())

@@ -1,0 +1,39 @@
+"""What the packetizer decides: a packet for a slot, a lease that is to end earlier, one that is to be taken back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .leases import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A lease with the time it may take, and the replica to read.
+
+    `apart` when its result may be refused, or never come: another slot works on the same entries, or they are suspected of
+    taking slots down; then they are to be taken in small chunks (`Lease.chunk`).
+    """
+
+    lease: Lease
+    seconds: float
+    replica: int = 0
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """A lease that is to end at `stop`, because somebody else has nothing to do."""
+
+    lease: Lease
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """A lease that is to be taken back, for somebody else to have it."""
+
+    lease: Lease
+
+
+Help = Truncation | Packet | Recall
