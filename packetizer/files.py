@@ -87,6 +87,7 @@ class Files:
         listed: the files of which a list names the entries: so many are wanted of them, whatever they have.
 
     Attributes:
+        states: what is known of each file.
         unopened: files that anybody may open, in the order in which they had best be opened.
         ready: opened files that have something to do.
         held: files of which nobody is to get anything for now.
@@ -105,30 +106,29 @@ class Files:
     """
 
     def __init__(self, known: Sequence[int | None], limit: int | None = None, listed: Container[int] = ()) -> None:
-        self._states = [FileState(known=entries) for entries in known]
+        self.states = [FileState(known=entries) for entries in known]
         self.limit = limit
         self.listed = listed
         self.losses: list[Loss] = []
         self.surprises: list[Surprise] = []
-        self.unopened: OrderedDict[int, None] = OrderedDict.fromkeys(range(len(self._states)))
+        self.unopened: OrderedDict[int, None] = OrderedDict.fromkeys(range(len(self.states)))
         self.ready: OrderedDict[int, None] = OrderedDict()
         self.held: dict[int, None] = {}
         self.returned: list[int] = []
-        self.todo = self.processed = self.failed = 0
-        self.opened = self.opened_entries = 0
+        self.todo = self.processed = self.failed = self.opened = self.opened_entries = 0
         self._in_order = 0
         self._known_unopened = sum(entries or 0 for entries in known)
         self._unknown_unopened = sum(entries is None for entries in known)
         self._drop_unneeded()
 
     def __len__(self) -> int:
-        return len(self._states)
+        return len(self.states)
 
     def __getitem__(self, file: int) -> FileState:
-        return self._states[file]
+        return self.states[file]
 
     def __iter__(self) -> Iterator[FileState]:
-        return iter(self._states)
+        return iter(self.states)
 
     # --- opening --------------------------------------------------------------------------------------------------
 
@@ -136,22 +136,21 @@ class Files:
         """A file that nobody has opened yet, or None. With a limit, files are opened one by one, in their order."""
         if self.limit is None:
             return next(iter(self.unopened), None)
-        while self._in_order < len(self._states) and self._settled(self._in_order):
+        while self._in_order < len(self.states) and self._settled(self._in_order):
             self._in_order += 1
         return self._in_order if self._in_order in self.unopened else None
 
     def _settled(self, file: int) -> bool:
-        state = self._states[file]
-        return state.entries is not None or state.given_up
+        return self.states[file].entries is not None or self.states[file].given_up
 
     def begin(self, file: int) -> None:
         """Somebody opens a file: nobody else gets any of it meanwhile."""
         del self.unopened[file]
-        self._states[file].opening = True
+        self.states[file].opening = True
 
     def open(self, file: int, entries: int, clusters: Sequence[int] = (), identity: str = "") -> int:
         """A file has been opened and has so many entries. Returns how many of them are used; none of these is to do yet."""
-        state = self._states[file]
+        state = self.states[file]
         state.opening, state.clusters, state.identity = False, clusters, identity
         usable = self._within_limit(entries)
         if state.known is not None and state.known != entries:
@@ -164,7 +163,7 @@ class Files:
     def count(self, file: int) -> None:
         """A file whose known number of entries is certain, and which nobody has to open: cycles and items."""
         del self.unopened[file]
-        self.put_back(file, 0, self.open(file, self._states[file].known or 0))
+        self.put_back(file, 0, self.open(file, self.states[file].known or 0))
 
     def _open(self, state: FileState, usable: int) -> None:
         """The number of a file's entries is known: from now on each of them is somewhere."""
@@ -174,7 +173,7 @@ class Files:
 
     def unopen(self, file: int) -> None:
         """Nobody opens a file any more: the next one who comes does."""
-        state = self._states[file]
+        state = self.states[file]
         state.opening = False
         if state.entries is not None:  # an empty one
             state.entries = None
@@ -192,7 +191,7 @@ class Files:
 
     def fail_to_open(self, file: int, reason: str) -> None:
         """A file cannot be opened: all of it is lost."""
-        state = self._states[file]
+        state = self.states[file]
         state.opening = False
         self._forget_estimate(state)
         # What was announced of a file that nobody has seen is no number of entries. What a list names, is.
@@ -219,7 +218,7 @@ class Files:
         """Entries that are to do are not any more: somebody has them."""
         if start == stop:
             return
-        state = self._states[file]
+        state = self.states[file]
         state.todo.remove(start, stop)
         self.todo -= stop - start
         if not state.todo:
@@ -228,7 +227,7 @@ class Files:
     def put_back(self, file: int, start: int, stop: int) -> None:
         """Entries are to do, and anybody may have them unless the file is held."""
         if stop > start:
-            self._states[file].todo.add(start, stop)
+            self.states[file].todo.add(start, stop)
             self.todo += stop - start
             if file not in self.held:
                 self.ready[file] = None
@@ -236,12 +235,12 @@ class Files:
 
     def done(self, file: int, start: int, stop: int) -> None:
         """Entries that somebody had are in the result."""
-        self._states[file].done.add(start, stop)
+        self.states[file].done.add(start, stop)
         self.processed += stop - start
 
     def lose(self, file: int, start: int, stop: int, reason: str) -> None:
         """Entries that somebody had will not be in the result."""
-        self._states[file].failed.add(start, stop)
+        self.states[file].failed.add(start, stop)
         self.failed += stop - start
         self.losses.append(Loss(file, start, stop, reason))
 
@@ -254,7 +253,7 @@ class Files:
     def release(self, file: int) -> None:
         """What is to do of a file is for anybody again."""
         self.held.pop(file, None)
-        state = self._states[file]
+        state = self.states[file]
         if state.todo:
             self.ready[file] = None
             self.returned.append(file)
@@ -264,7 +263,7 @@ class Files:
     def abandon(self, reason: str) -> None:
         """All that is to do is lost. Files that are not open are lost as a whole: what was announced of their length may be
         wrong."""
-        for file, state in enumerate(self._states):
+        for file, state in enumerate(self.states):
             for start, stop in list(state.todo):
                 self.take(file, start, stop)
                 self.lose(file, start, stop, reason)
@@ -284,7 +283,7 @@ class Files:
         for file, it in sorted(opened.items()):
             if it.entries == 0 and file not in done:
                 continue
-            state = self._states[file]
+            state = self.states[file]
             if state.known is not None and self._within_limit(state.known) != it.entries:
                 self.surprises.append(Surprise(file, state.known, it.entries))
             self._settle(file)
@@ -292,7 +291,7 @@ class Files:
             state.clusters, state.identity = it.clusters, it.identity
             self.put_back(file, 0, it.entries)
         for loss in losses:
-            state = self._states[loss.file]
+            state = self.states[loss.file]
             if state.entries is None:
                 self._settle(loss.file)
                 self._give_up(state, loss.stop)
@@ -313,7 +312,7 @@ class Files:
         if file not in self.unopened:
             raise ValueError(f"file {file} was opened twice")
         del self.unopened[file]
-        self._forget_estimate(self._states[file])
+        self._forget_estimate(self.states[file])
 
     # --- estimates and limits -------------------------------------------------------------------------------------
 
@@ -344,7 +343,7 @@ class Files:
         if self.limit is None or self.opened_entries < self.limit:
             return
         for file in (*self.unopened, *self.held):
-            state = self._states[file]
+            state = self.states[file]
             if state.entries is None and not (state.opening or state.given_up):
                 state.given_up = True
                 self._forget_estimate(state)
@@ -356,7 +355,7 @@ class Files:
     def check(self, leased: Mapping[int, Sequence[tuple[int, int]]]) -> int:
         """Assert that every entry is in one place, those `leased` of each file given. Returns how many are leased."""
         sums = [0, 0, 0, 0]
-        for index, state in enumerate(self._states):
+        for index, state in enumerate(self.states):
             assert (index in self.ready) == (bool(state.todo) and index not in self.held)
             if state.entries is None:
                 assert not (state.todo or state.done or state.failed or index in leased)

@@ -113,7 +113,7 @@ class Ledger:
         lease = Lease(self.next_lease, file, start, stop, holder, stage)
         self.next_lease += 1
         self.leases[lease.number] = lease
-        self.files[file].leases.add(lease.number)
+        self.files.states[file].leases.add(lease.number)
         return lease
 
     def duplicate(self, number: int, holder: Any) -> Lease:
@@ -334,4 +334,4 @@ class Ledger:
     def _close(self, lease: Lease, event: str) -> None:
         lease.move(event, Stage.OVER)
         del self.leases[lease.number]
-        self.files[lease.file].leases.discard(lease.number)
+        self.files.states[lease.file].leases.discard(lease.number)

@@ -80,7 +80,8 @@ class PacketSize:
         """T: a quarter of the time that is left, not too short for its overhead, nor too long for who is watching."""
         slots = max(1, len(self._throughputs))
         fleet = max(self.fleet, rate, 1e-9)
-        left = (self._ledger.total - self._ledger.processed - self._ledger.failed) / fleet
+        files = self._ledger.files
+        left = (files.total(self._ledger.leased) - files.processed - files.failed) / fleet
         longest = min(LONGEST, LONGEST_A_SLOT * slots)
         seconds = max(slots / PACKETS_A_SECOND, min(longest, max(SHORTEST, left / 4)))
         return max(seconds, self.chunk_seconds)

@@ -80,7 +80,8 @@ class Placement:
         ready = [file for file in known if not self._is_shunned(file, throughput, now)]
         if not ready:
             return None
-        file = max(ready, key=lambda file: self.ledger.files[file].todo.entries)
+        states = self.ledger.files.states
+        file = max(ready, key=lambda file: states[file].todo.entries)
         return Place(file, self._replica(file, server))
 
     def _is_shunned(self, file: int, throughput: Throughput, now: float) -> bool:
