@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import eventmill as em
+import msgspec
 import pytest
 from eventmill.master.core import MasterCore
 from eventmill.master.effects import SaveSubmission, Send
@@ -200,7 +201,7 @@ def test_credentials_that_are_not_there(tmp_path: Path, monkeypatch: pytest.Monk
 # --- on their way -----------------------------------------------------------------------------------------------------
 
 SECRET = b"the secret"
-FILES = m.msgspec.msgpack.encode([m.File("root://host//a.root", "Events")])
+FILES = msgspec.msgpack.encode([m.File("root://host//a.root", "Events")])
 SUBMIT = m.Submit(1, "name", "kernel", "digest", credentials=True)
 
 
