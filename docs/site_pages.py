@@ -27,8 +27,8 @@ OF_THE_ROOT = {
 RETURNED = {
     "account": "session.result.ResultAccount",
     "report": "display.report.Report",
-    "progress": "protocol.messages.Progress",
-    "worker": "protocol.messages.WorkerInfo",
+    "progress": "protocol.messages.sessions.Progress",
+    "worker": "protocol.usage.WorkerInfo",
 }
 """What users get from what they import: `result.account`, `query.report()` and so on."""
 
