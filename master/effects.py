@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..packetizer.ledger import Loss, OpenedFile
+from ..packetizer.files import Loss, OpenedFile
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Account, Ended, Failure, Message, Submit
 from ..protocol.usage import WorkerInfo

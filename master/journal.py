@@ -25,7 +25,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..packetizer.ledger import Loss, OpenedFile
+from ..packetizer.files import Loss, OpenedFile
 from ..packetizer.ranges import Ranges
 from ..protocol.codec import Buffer, Frames
 from ..protocol.errors import QueryFailed

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ..packetizer.ledger import Loss, OpenedFile
+from ..packetizer.files import Loss, OpenedFile
 from ..packetizer.ranges import Ranges
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Account, Ended, Failure, Submit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..packetizer.ledger import Loss
+from ..packetizer.files import Loss
 from ..protocol.messages import LostRange
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..merge import entries_in
-from ..packetizer.leases import Lease, StaleLease
-from ..packetizer.ledger import Gap
+from ..packetizer.leases import Gap, Lease, StaleLease
 from ..packetizer.listed_entries import EntryList
 from ..protocol import messages
 from ..protocol.codec import Frames

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..packetizer.ledger import Loss, OpenedFile
+from ..packetizer.files import Loss, OpenedFile
 from ..packetizer.ranges import Ranges
 from ..protocol.codec import Buffer
 from ..protocol.messages import Account, Ended, Failure, Submit

@@ -29,10 +29,8 @@ from typing import Any
 
 from ..protocol.counts import miscount
 from ..protocol.errors import CountError
-from .files import Files, FileState, Loss, OpenedFile, Surprise
+from .files import Files, Loss, OpenedFile
 from .leases import Gap, Lease, Leases, Part, Stage, StaleLease
-
-__all__ = ["FileState", "Files", "Gap", "Ledger", "Loss", "OpenedFile", "Surprise"]
 
 
 class Ledger:

@@ -40,10 +40,11 @@ ANSWER_SECONDS = 30.0
 _TICK = 0.1
 """How often a session that waits for its first welcome looks whether there is somebody to give it."""
 _CLOSE_SECONDS = 5.0
-_BROKEN = (
+_BROKEN = messages.Fault(
     "the connection to the master broke before its answer came, and nobody knows whether it took the request: "
     "session.queries() lists what is running"
 )
+"""The answer to all that is open when the connection breaks."""
 
 
 class Interrupted(ConnectionFailed):
@@ -200,7 +201,7 @@ class Link:
         if isinstance(answer, messages.Lacking):
             raise Lacks(answer.digests)
         if isinstance(answer, messages.Fault):
-            raise (Interrupted if answer.reason == _BROKEN else ConnectionFailed)(answer.reason)
+            raise (Interrupted if answer is _BROKEN else ConnectionFailed)(answer.reason)
         if not isinstance(answer, expect):
             raise RemoteProtocolError(f"the master answered {type(answer).__name__}, not {expect.__name__}")
         return answer
@@ -326,7 +327,7 @@ class Link:
         if self._joined:
             self._joined = False
             self._away_since = time.monotonic()
-            self._answer_all(messages.Fault(_BROKEN))
+            self._answer_all(_BROKEN)
 
     def _miss(self, seconds: float) -> None:
         """The master has been out of reach for so long."""

@@ -15,6 +15,7 @@ from random import Random
 
 from ..merge import Partial
 from ..merge.nodes import Nothing
+from ..packetizer.call_costs import CHUNK_SECONDS
 from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.messages import Message, Part
@@ -25,7 +26,6 @@ from .profiles import Group
 
 PYTHON = "3.11"
 """What simulated peers say they run; nothing depends on it."""
-CHUNK_SECONDS = 0.1
 REPORT_INTERVAL = 0.25
 REPORTS = 8
 RESTART_SECONDS = 0.3

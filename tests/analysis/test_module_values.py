@@ -27,6 +27,7 @@ from eventmill.analysis.pickles import pickling
 from eventmill.protocol.errors import AnalysisError
 from eventmill.worker.kernels.compile import CompiledKernel
 from eventmill.worker.slot.modules import OwnModules, own_modules
+from imported import forget_modules
 
 FILES = {
     "config": """
@@ -299,9 +300,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         return folder
 
     yield made
-    for name, module in sys.modules.copy().items():
-        if (getattr(module, "__file__", None) or "").startswith(f"{tmp_path}/"):
-            del sys.modules[name]
+    forget_modules(tmp_path)
 
 
 def test_modules_elsewhere_on_the_path_travel_but_for_what_is_installed(elsewhere: Callable[[str], Path]) -> None:

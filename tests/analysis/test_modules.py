@@ -28,6 +28,7 @@ from eventmill.worker.slot.failures import describe
 from eventmill.worker.slot.modules import OwnModules, as_in_session, own_modules
 from eventmill.worker.slot.packets import Compaction
 from eventmill.worker.slot.process import SlotProcess
+from imported import forget_modules
 
 
 @pytest.fixture
@@ -36,12 +37,7 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for (
-        name,
-        module,
-    ) in sys.modules.copy().items():  # not what was imported meanwhile from elsewhere: numba's registers things
-        if (getattr(module, "__file__", None) or "").startswith(f"{tmp_path}/"):
-            del sys.modules[name]
+    forget_modules(tmp_path)
 
 
 def write(folder: Path, **files: str) -> None:

@@ -25,7 +25,7 @@ from eventmill.master import journal_tables as module
 from eventmill.master.journal import Journal, Unwritten
 from eventmill.master.journal_database import APPLICATION
 from eventmill.master.saved import Saved
-from eventmill.packetizer.ledger import Loss, OpenedFile
+from eventmill.packetizer.files import Loss, OpenedFile
 from eventmill.packetizer.ranges import Ranges
 from eventmill.protocol.errors import ConnectionFailed, QueryFailed
 from eventmill.protocol.messages import Account, Ended, Failure, Submit

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from eventmill.packetizer.leases import StaleLease
-from eventmill.packetizer.ledger import Gap, Ledger, Loss, OpenedFile
+from eventmill.packetizer.files import Loss, OpenedFile
+from eventmill.packetizer.leases import Gap, StaleLease
+from eventmill.packetizer.ledger import Ledger
 from eventmill.packetizer.ranges import Ranges
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule

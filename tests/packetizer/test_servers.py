@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import pytest
-from eventmill.packetizer.ledger import Gap, Ledger
+from eventmill.packetizer.leases import Gap
+from eventmill.packetizer.ledger import Ledger
 from eventmill.packetizer.packetizer import Packetizer
 from eventmill.packetizer.servers import Server, Servers
 from hypothesis import given

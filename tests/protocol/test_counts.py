@@ -18,7 +18,8 @@ from eventmill.master import effects
 from eventmill.master.merger import Merger, Sum
 from eventmill.master.recorder import Recorder
 from eventmill.merge import Partial, Total, encode
-from eventmill.packetizer.ledger import Gap, Ledger
+from eventmill.packetizer.leases import Gap
+from eventmill.packetizer.ledger import Ledger
 from eventmill.protocol import messages as m
 from eventmill.protocol.errors import CountError
 from eventmill.reading.columns import Flat

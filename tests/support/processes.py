@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -209,14 +209,9 @@ class RawPeer:
         self._context.term()
 
 
-@contextlib.contextmanager
-def raw_peer(connection: Connection) -> Iterator[RawPeer]:
+def raw_peer(connection: Connection) -> contextlib.closing[RawPeer]:
     """A peer to be closed."""
-    peer = RawPeer(connection)
-    try:
-        yield peer
-    finally:
-        peer.close()
+    return contextlib.closing(RawPeer(connection))
 
 
 def hello(**changes: Any) -> messages.Hello:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
 
 HANDSHAKE, HEADER = 20, 24
 """Bytes that a client sends first, and of each of its requests before its own data, whose size is in the last four."""
@@ -96,11 +95,6 @@ class Between:
             client.shutdown(socket.SHUT_WR)
 
 
-@contextlib.contextmanager
-def between(port: int) -> Iterator[Between]:
+def between(port: int) -> contextlib.closing[Between]:
     """One that is closed in the end."""
-    made = Between(port)
-    try:
-        yield made
-    finally:
-        made.close()
+    return contextlib.closing(Between(port))

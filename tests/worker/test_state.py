@@ -31,6 +31,7 @@ from eventmill.worker.slot.seeding import Seed
 from eventmill.worker.slot.snapshot import MOST_COPIED, Snapshot, is_by_value
 from eventmill.worker.slot.tasks import Task, load
 from hist import Hist
+from imported import forget_modules
 
 CALLS = 3
 FILE = File("items", kind="items")
@@ -292,12 +293,7 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for (
-        name,
-        module,
-    ) in sys.modules.copy().items():  # not what was imported meanwhile from elsewhere: numba's registers things
-        if (getattr(module, "__file__", None) or "").startswith(f"{tmp_path}/"):
-            del sys.modules[name]
+    forget_modules(tmp_path)
 
 
 STORE = """

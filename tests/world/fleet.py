@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 START_SECONDS = 60.0
@@ -148,14 +148,9 @@ class Fleet:
         return (self.keys / "worker.json").exists()
 
 
-@contextlib.contextmanager
-def fleet(folder: Path) -> Iterator[Fleet]:
+def fleet(folder: Path) -> contextlib.closing[Fleet]:
     """A fleet to be closed."""
-    made = Fleet(folder)
-    try:
-        yield made
-    finally:
-        made.close()
+    return contextlib.closing(Fleet(folder))
 
 
 def family(pid: int) -> list[int]:
