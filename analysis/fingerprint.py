@@ -220,17 +220,7 @@ class _Walk:
         return self._object(value)
 
     def _code(self, code: CodeType) -> bytes:
-        return self._all(
-            "code",
-            code.co_code,
-            code.co_consts,
-            code.co_names,
-            code.co_varnames,
-            code.co_freevars,
-            code.co_cellvars,
-            (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags),
-            code.co_exceptiontable,
-        )
+        return _code_digest(code)
 
     def _function(self, function: FunctionType) -> bytes:
         if not self._is_to_follow(function.__module__):
@@ -331,6 +321,23 @@ def _source(module: str | None) -> bytes:
         return Path(file).read_bytes() if file is not None else b""
     except OSError:
         return b""
+
+
+@functools.lru_cache(maxsize=10_000)
+def _code_digest(code: CodeType) -> bytes:
+    """Code never changes, and two that are equal have equal constants, of the same types."""
+    walk = _Walk(())
+    parts = (
+        code.co_code,
+        code.co_consts,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags),
+        code.co_exceptiontable,
+    )
+    return _hash("code", *map(walk.digest, parts))
 
 
 def _contents(namespace: Any) -> list[tuple[str, Any]]:

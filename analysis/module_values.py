@@ -268,8 +268,13 @@ class _Look:
             if not self._is_defined(path, value):
                 if not within or not hasattr(type(value), "__set__"):  # properties and slots of a class
                     yield path, value
-            elif isinstance(value, FunctionType) or type(value) in (type, ABCMeta):
+            elif self._is_own(value):
                 yield from self._held(vars(value), f"{path}.")
+
+    def _is_own(self, value: Any) -> bool:
+        """Whether a value is a class or function of this module: what it imports is told with the module that defines it."""
+        kinds = isinstance(value, FunctionType) or type(value) in (type, ABCMeta)
+        return kinds and value.__module__ == self._module.__name__
 
     def _is_defined(self, path: str, value: Any) -> bool:
         """Whether a slot finds this by itself, having imported the file."""
@@ -374,13 +379,25 @@ def _is_large(content: bytes) -> bool:
     return len(content) > _COMPARED or bool(split(content)[0])
 
 
+_MOST_KNOWN = 10_000
+_known_digests: dict[bytes, str] = {}
+"""By the hash of how a value is pickled: one that is pickled as before has the content it had, and an analysis of many
+modules holds hundreds, each of them looked at for every query."""
+
+
 def _digest(value: object, content: bytes) -> str:
-    if not _is_large(content):
+    state = hashlib.sha256(content)
+    if _is_large(content):
+        return state.hexdigest()
+    key = state.digest()
+    if key not in _known_digests:
+        if len(_known_digests) >= _MOST_KNOWN:
+            _known_digests.clear()
         try:
-            return fingerprint(value)
+            _known_digests[key] = fingerprint(value)
         except Exception:  # what cannot be looked into
-            return hashlib.sha256(content).hexdigest()
-    return hashlib.sha256(content).hexdigest()
+            _known_digests[key] = state.hexdigest()
+    return _known_digests[key]
 
 
 def _is_same(value: object, other: object) -> bool:

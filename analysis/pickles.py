@@ -232,11 +232,11 @@ def _own_modules_by_value(but: Collection[str]) -> Iterator[None]:
     Not of those that travel as files, and of the packages that `but` names.
     """
     with _registering:
-        taken = set(cloudpickle.list_registry_pickle_by_value())
+        taken = {"__main__", *cloudpickle.list_registry_pickle_by_value()}
         own = [
             module
             for name, module in sys.modules.copy().items()
-            if isinstance(module, ModuleType) and name == module.__name__ and name not in taken | {"__main__"}
+            if isinstance(module, ModuleType) and name == module.__name__ and name not in taken
             if top(name) not in but and is_users(name) and not travels(name)
         ]
         try:

@@ -286,12 +286,16 @@ class ProcessorTask(ColumnarTask):
         with read_errors_within(_COFFEAS_READING, path, "cannot be read"):
             events, read = self._events(processor, source, file, start, stop)
             self.total.add(self._result(processor.process, events, file, len(events)))
-        self.size = sum(read.values())
+        self.size = sum(buffer.nbytes for buffer in read.values())
 
     def _events(
         self, processor: Any, source: Source, file: File, start: int, stop: int
-    ) -> tuple[Any, Mapping[str, int]]:
-        """Some entries as coffea hands them over, and the bytes of each buffer of them that has been touched."""
+    ) -> tuple[Any, Mapping[str, NDArray[Any]]]:
+        """Some entries as coffea hands them over, and their buffers that have been touched.
+
+        Where coffea is given a place for buffers, arrays keep none themselves: what that place forgets is read again for
+        every selection of it.
+        """
         from coffea.nanoevents import NanoAODSchema, NanoEventsFactory  # type: ignore[import-not-found,unused-ignore]
 
         schema = getattr(processor, "schema", NanoAODSchema)
@@ -300,7 +304,7 @@ class ProcessorTask(ColumnarTask):
             raise AnalysisError("a coffea processor needs events from files")
         chunk = {"treename": reader.tree, "entrystart": first, "entrystop": last, "fileuuid": reader.uuid}
         metadata = {**chunk, **file.metadata, "dataset": file.dataset, "filename": file.path}
-        read = _Sizes()
+        read: dict[str, NDArray[Any]] = {}
         events = NanoEventsFactory.from_root(
             reader.keeping, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
             mode="virtual", metadata=metadata, **({"buffer_cache": read} if _has_cache(NanoEventsFactory) else {}),
@@ -308,18 +312,7 @@ class ProcessorTask(ColumnarTask):
         numbers = source.numbers(start, stop)
         if numbers is not None:
             events = events[numbers - first]
-        return events, read.sizes
-
-
-class _Sizes(dict[str, Any]):
-    """A cache for the buffers of NanoEvents that keeps none, but how many bytes each has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes: dict[str, int] = {}
-
-    def __setitem__(self, key: str, buffer: Any) -> None:
-        self.sizes[key] = buffer.nbytes
+        return events, read
 
 
 @functools.cache
