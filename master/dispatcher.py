@@ -84,11 +84,7 @@ class Dispatcher:
 
     def _lease_to(self, slot: Slot, queries: list[Query], now: float) -> bool:
         """Lease a packet to a slot, of the query whose turn it is; false when no query has any work."""
-        owned: dict[str, int] = {}
-        for query in queries:
-            owned[query.submit.owner] = owned.get(query.submit.owner, 0) + query.leases
-        turns = sorted(queries, key=lambda it: (owned[it.submit.owner], -it.submit.priority, it.leases))
-        for query in turns:
+        for query in _turns(queries) if len(queries) > 1 else queries:
             with Concerning(query):
                 if slot not in query.packetizer.throughputs:
                     query.packetizer.join(slot, slot.worker.host, slot.worker.site)
@@ -237,6 +233,14 @@ class Dispatcher:
             query.packetizer.dropped(slot, lease, now)
             self.credit.free(slot, key)
             query.leases -= 1
+
+
+def _turns(queries: Iterable[Query]) -> list[Query]:
+    """Queries, those first whose turn it is: of owners that have the fewest leases, then by priority, then by leases."""
+    owned: dict[str, int] = {}
+    for query in queries:
+        owned[query.submit.owner] = owned.get(query.submit.owner, 0) + query.leases
+    return sorted(queries, key=lambda it: (owned[it.submit.owner], -it.submit.priority, it.leases))
 
 
 def _stays(slot: object) -> TypeGuard[Slot]:
