@@ -57,6 +57,8 @@ WORSE, MUCH_WORSE, ENOUGH = 0.1, 0.25, 3
 calls show it and the smaller ones have had as many entries as one of them: caches and memory have their limits. (Of few
 entries none may have been among those that are dear.) Nor is one at which it takes longer, by the second, than at a larger
 one."""
+BEYOND = 8
+"""So many times as large as the largest ones seen, calls are imagined before sizes are given up that are worse by now."""
 BETWEEN = 0.001
 """Seconds that a call takes beside what is seen of it: messages, and what is put back between calls."""
 
@@ -137,7 +139,7 @@ class Calls:
         self._told: Sequence[Tried] = ()
         self._largest, self._largest_told = 0, 0
         self._fit: tuple[Law, Law, Law] | None = None
-        self._least, self._most = 1.0, math.inf
+        self._wish, self._most = 1.0, math.inf
         self._new, self._due = 0, 1
         for entries, seconds, number in known:
             self.add(entries, seconds, number)
@@ -192,10 +194,7 @@ class Calls:
     @property
     def wish(self) -> float:
         """Entries that a good call has, whether or not one may be as large yet; infinite when nothing speaks against it."""
-        laws = self._laws
-        if laws is None:
-            return float(GROWTH * self.largest)
-        return max(self._least, min(laws[2].good_entries, self._most))
+        return float(GROWTH * self.largest) if self._laws is None else self._wish
 
     @property
     def most(self) -> float:
@@ -260,7 +259,11 @@ class Calls:
                 self._fit = _laws(calls, _RATIOS[:1]) if calls else None
             else:
                 self._fit = _laws(calls, _RATIOS) if sizes and max(sizes) >= APART * min(sizes) else None
-            self._least, self._most = _range(self._tried()) if len(sizes) > 1 else (1.0, math.inf)
+            found = [_Size.of(calls) for calls in self._tried()]
+            least, self._most = _range(found) if len(sizes) > 1 else (1.0, math.inf)
+            if self._fit is not None:
+                wish = _as_seen(max(least, min(self._fit[2].good_entries, self._most)), found)
+                self._wish = _farther(wish, found, self._fit[1]) if self._most == math.inf else wish
             self._new, self._due = 0, min(1 + self.count // FITTED, MOST_UNFITTED)
         return self._fit
 
@@ -362,13 +365,14 @@ class _Size:
         return self.cost - cost > max(worse, DOUBT * apart)
 
 
-def _range(tried: Iterable[Iterable[Tried]]) -> tuple[float, float]:
+def _range(found: Sequence[_Size]) -> tuple[float, float]:
     """Between which sizes an entry costs least, by what was seen, whatever the law: at a size within them, calls are as
     cheap as at any other, and calls that are smaller or larger are not. The lower end is beyond the largest call when
     these are cheaper than all others.
     """
-    found = [_Size.of(calls) for calls in tried]
-    most = _most(found)
+    beyond, most = _beyond(found)
+    if beyond:
+        return beyond, most
     best = min((size for size in found if size.entries <= most), key=lambda size: size.cost)
     smaller = [size for size in found if size.entries < best.entries and size.is_worse(best, best.cost, MUCH_WORSE)]
     if not smaller or best.seconds > SOON:
@@ -380,17 +384,57 @@ def _range(tried: Iterable[Iterable[Tried]]) -> tuple[float, float]:
     return float(least), most
 
 
-def _most(found: Sequence[_Size]) -> float:
-    """The size from which on an entry costs more, infinite where none shows it: the cheapest one of those of which enough
-    was seen to be compared with a larger one, that is worse.
+def _as_seen(size: float, found: Sequence[_Size]) -> float:
+    """A size, or one that has been seen to be better than the next smaller and the next larger one that were tried: calls
+    need not follow any law.
+    """
+    below = [it for it in found if it.entries <= size]
+    above = [it for it in found if it.entries >= size]
+    seen = [it for it in found if it.count >= ENOUGH and it.seconds < SOON]
+    if not (below and above and seen):
+        return size
+    best = min(seen, key=lambda it: it.mean)
+    worse = all(it.is_worse(best, best.cost, MUCH_WORSE) for it in (below[-1], above[0]))
+    return float(best.entries) if worse else size
+
+
+def _farther(size: float, found: Sequence[_Size], law: Law) -> float:
+    """A size, or a larger one that nothing speaks against: when it has been used for long, and nobody knows better."""
+    used = sum(it.count for it in found if size < 2 * it.entries < 4 * size)
+    if used < REMEMBERED or found[-1].entries >= LEAP * size:
+        return size
+    return max(size, min(2.0 * found[-1].entries, law.entries(SOON)))
+
+
+def _beyond(found: Sequence[_Size]) -> tuple[float, float]:
+    """A size beyond those at which an entry costs more than in smaller ones, where it may be expected to cost less than in
+    any, or 0; and the size from which on it costs more, infinite where nothing shows it.
+
+    The latter is the cheapest one of those of which enough was seen to be compared with a larger one, that is worse.
     """
     for size in sorted(found, key=lambda size: size.mean):
         larger = [it for it in found if it.entries > size.entries]
+        worse = [it for it in larger if it.is_worse(size, size.mean)]
         if all(size.mean <= it.mean for it in larger) and any(
-            it.count >= ENOUGH and size.all_entries >= it.entries and it.is_worse(size, size.mean) for it in larger
+            it.count >= ENOUGH and size.all_entries >= it.entries for it in worse
         ):
-            return float(size.entries)
-    return math.inf
+            last = worse[-1]
+            if last.seconds < SOON and _is_cheaper_beyond(size, worse):
+                return min(2.0, SOON / last.seconds) * last.entries, math.inf
+            return 0.0, float(size.entries)
+    return 0.0, math.inf
+
+
+def _is_cheaper_beyond(size: _Size, worse: Sequence[_Size]) -> bool:
+    """Whether an entry would cost less than in calls of this size if calls went on to grow as the larger, worse ones do:
+    where those that do more than others take longer by a constant, the largest are the best.
+    """
+    first, last = worse[0], worse[-1]
+    if first is last:
+        return False
+    each = max(0.0, (last.seconds - first.seconds) / (last.entries - first.entries))
+    entries = BEYOND * last.entries
+    return math.log((last.seconds + each * (entries - last.entries)) / entries) < size.mean - WORSE
 
 
 def _size(entries: int) -> int:
