@@ -124,6 +124,7 @@ class Session:
             DatasetError: there are no such files; with "skip", what is named without a pattern need not be there.
             AnalysisError: the analysis cannot travel to a worker, or is not for what the dataset is made of.
             ConnectionFailed: the master is out of reach, or got out of reach meanwhile.
+            QueryFailed: the master refuses it, or another thread has changed a large array of the analysis meanwhile.
             ValueError: a number is not within its bounds.
 
         Example:

@@ -35,17 +35,18 @@ class Submission:
         return cls(named, frames, attachments)
 
     def carrying(self, digests: Sequence[str]) -> Carrying:
-        """What is sent, with those of the attachments that the master does not have."""
-        copies = [bytes(self.attachments[digest]) for digest in digests]  # the array may change while it is sent
-        return Carrying(msgspec.structs.replace(self.submit, carried=list(digests)), [*self.frames, *copies])
+        """What is sent, with those of the attachments that the master does not have.
 
-    def check_unchanged(self, digests: Sequence[str]) -> None:
-        """Raise `QueryFailed` when one of these attachments is not any more what it was when this was submitted first."""
-        if any(digest_of(self.attachments[digest]) != digest for digest in digests):
+        Raises:
+            QueryFailed: one of these is not any more what it was when the analysis was packed.
+        """
+        copies = [bytes(self.attachments[digest]) for digest in digests]  # the array may change while it is sent
+        if any(digest_of(copy) != digest for copy, digest in zip(copies, digests, strict=True)):
             raise QueryFailed(
-                f"an array of the analysis {self.submit.name} was changed after it was submitted, and the master has lost "
-                "what it was: submit it again"
+                f"an array of the analysis {self.submit.name} was changed after it was submitted, and the master does not "
+                "have what it was: submit it again"
             )
+        return Carrying(msgspec.structs.replace(self.submit, carried=list(digests)), [*self.frames, *copies])
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,6 @@ class Watch:
 
     def _submit_again(self, query: Query, submission: Submission, digests: Sequence[str]) -> None:
         try:
-            submission.check_unchanged(digests)
             sent = submission.carrying(digests)
         except QueryFailed as error:
             self.running.pop(query.id, None)

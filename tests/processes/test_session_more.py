@@ -433,14 +433,37 @@ def test_a_large_array_is_sent_once_and_again_when_it_has_changed(
     assert sent == [0, 1, 0, 0, 1], "asked what the master lacks, sent it; known to it; another one"
 
 
-def test_a_master_that_has_lost_an_array_gets_it_again_unless_it_has_changed() -> None:
+def test_what_is_sent_as_an_array_is_the_array_that_was_submitted() -> None:
+    """Another content would be kept under its digest, for all queries to come, and give the numbers of no analysis."""
     table = np.zeros(2**18)
     packed = pack(lambda item: table[item])
     submission = Submission.new(messages.Submit(0, "mine", "columnar", "d"), [packed.blob], packed.attachments)
     (digest,) = submission.submit.attachments
-    submission.check_unchanged([digest])
     sent = submission.carrying([digest])
     assert sent.message(3).carried == [digest] and sent.frames == [packed.blob, table.tobytes()]
     table[0] = 1
     with pytest.raises(QueryFailed, match="mine was changed after it was submitted"):
-        submission.check_unchanged([digest])
+        submission.carrying([digest])
+    assert sent.frames[-1] == bytes(8 * 2**18), "what is on its way is no part of the array"
+
+
+def test_an_array_changed_while_it_is_submitted_gives_no_number(
+    session: em.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another thread, before the master has asked for it. Submitted again, the analysis has the new one."""
+    table = np.full(2**20, 7)
+
+    def look_up(item: int) -> int:
+        return int(table[item])
+
+    new = Submission.new
+
+    def changed_meanwhile(*arguments: Any) -> Submission:
+        table[1] += 1
+        return new(*arguments)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Submission, "new", changed_meanwhile)
+        with pytest.raises(QueryFailed, match=r"an array of the analysis look_up was changed .* submit it again"):
+            session.process(em.items([1, 2]), look_up)
+    assert session.process(em.items([1, 2]), look_up).result(SECONDS).value == 15

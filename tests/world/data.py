@@ -16,6 +16,7 @@ import numpy as np
 from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.packetizer.listed_entries import EntryList
 from eventmill.protocol import messages as m
+from eventmill.system.content_folder import digest_of
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
@@ -32,6 +33,16 @@ class Bag:
 
     def __add__(self, other: Bag) -> Bag:
         return Bag(self.entries + other.entries)
+
+
+def table_of(weight: int) -> bytes:
+    """A large array, as far as it matters here."""
+    return weight.to_bytes(100, "big")
+
+
+def weight_in(table: bytes) -> int:
+    """What is in it."""
+    return int.from_bytes(table, "big")
 
 
 def of_friend(numbers: Any) -> Any:
@@ -81,6 +92,7 @@ class Plan:
 
     Attributes:
         stops: seconds after which its session stops it, and whether to keep what is merged.
+        weight: of its entries in `more`, which is in an attachment of the analysis; 0 without one.
     """
 
     name: str
@@ -91,6 +103,7 @@ class Plan:
     objects: bool = False
     analysis: Literal["columnar", "item", "kernel", "processor"] = "columnar"
     over: Literal["tree", "cycles", "items"] = "tree"
+    weight: int = 0
     number: str | None = None
     ended: m.Ended | None = None
     frames: list[Any] = field(default_factory=list)
@@ -123,6 +136,17 @@ class Plan:
         ]  # fmt: skip
         shared_inputs = [MASK] if any(file.masked is not None for file in self.files) else []
         return [self.name.encode(), msgspec.msgpack.encode(files), *shared_inputs]
+
+    def attach(self, weight: int) -> None:
+        """Let the analysis have an attachment."""
+        self.weight = weight
+        self.submit = msgspec.structs.replace(self.submit, attachments=list(self.attachments))
+
+    @property
+    def attachments(self) -> dict[str, bytes]:
+        """The large arrays of the analysis, by their digests."""
+        content = table_of(self.weight)
+        return {digest_of(content): content} if self.weight else {}
 
     def numbers(self, lease: m.Lease, start: int, stop: int) -> Counts:
         """The numbers of the entries that `[start, stop)` of a lease stands for."""

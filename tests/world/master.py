@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from math import inf
 from pathlib import Path
 from random import Random
@@ -40,21 +40,45 @@ class _Memory(sqlite3.Connection):
         self.close()
 
 
+class MemoryFolder(ContentFolder):
+    """The folder of attachments beside a journal, in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(os.devnull))
+        self._contents: dict[str, bytes] = {}
+
+    def add(self, digest: str, content: bytes | memoryview) -> None:
+        self._contents[digest] = self._contents.pop(digest, None) or bytes(content)
+
+    def content(self, digest: str) -> memoryview:
+        if digest not in self._contents:
+            raise FileNotFoundError(digest)
+        return memoryview(self._contents[digest])
+
+    def trim(self, used: Collection[str], most: int) -> None:
+        """Those that were added last stay, as far as they have room."""
+        for digest in [digest for digest in reversed(self._contents) if digest not in used]:
+            most -= len(self._contents[digest])
+            if most < 0:
+                del self._contents[digest]
+
+
 class MemoryJournal(Journal):
     """A journal whose database is in memory, and outlives the masters that use it.
 
     Args:
         database: what an earlier one has left.
+        attachments: so it has, too.
 
     Attributes:
         full: so is its disk.
     """
 
-    def __init__(self, database: sqlite3.Connection | None = None) -> None:
+    def __init__(self, database: sqlite3.Connection | None = None, attachments: MemoryFolder | None = None) -> None:
         self.quota, self.age, self.full = journals.QUOTA, journals.AGE, False
         self.path = None  # type: ignore[assignment]
         self._waiting = {}
-        self._attachments, self._used = ContentFolder(Path(os.devnull)), None  # no analysis of this world has any
+        self._attachments, self._used = attachments or MemoryFolder(), None
         if database is None:
             database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=_Memory)
             database.executescript(f"PRAGMA foreign_keys = ON; {TABLES}")
@@ -64,7 +88,7 @@ class MemoryJournal(Journal):
 
     def next(self) -> MemoryJournal:
         """What the next master finds: what was written, and nothing else."""
-        return MemoryJournal(self._database)
+        return MemoryJournal(self._database, self._attachments)
 
     def shrink(self) -> None:
         """There is no file."""

@@ -14,6 +14,7 @@ import numpy as np
 from eventmill.merge import Partial, decode
 from eventmill.protocol import messages as m
 from eventmill.protocol.codec import Frames
+from eventmill.system.content_folder import digest_of
 from eventmill.worker.agent import effects
 from eventmill.worker.agent.core import AgentCore
 
@@ -56,6 +57,7 @@ class Agent:
         self.dial = Dial(clock, random, self, listener, same)
         self.slots: dict[int, Slot] = {}
         self.taken = 0
+        self.stored: dict[str, bytes] = {}
         self._speed = speed
         self._plans = plans
         self._clock = clock
@@ -145,6 +147,11 @@ class Agent:
                     slot = self.slots[effect.slot]
                     if slot.alive:
                         slot.tell(effect.message, effect.frames)
+                case effects.Store():
+                    assert digest_of(effect.content) == effect.digest
+                    self.stored[effect.digest] = bytes(effect.content)
+                case effects.Discard():
+                    self.stored.pop(effect.digest, None)
                 case effects.Fork():
                     self.slots[effect.slot] = Slot(
                         effect.slot, self._speed, self._plans, self._clock, self._random, self
@@ -235,9 +242,11 @@ class Session:
         self.dial.send(m.Hello("session", self.name, version="test", python=PYTHON, incarnation=self._hellos))
         self._hellos += 1
 
-    def _begin(self, plan: Plan) -> None:
+    def _begin(self, plan: Plan, carried: Sequence[str] = ()) -> None:
+        """Submit a query, with those of its attachments that the master has asked for."""
         if self._joined and plan.number is None:
-            self._request(plan, msgspec.structs.replace(plan.submit, request=next(self._numbers)), plan.submission())
+            submit = msgspec.structs.replace(plan.submit, request=next(self._numbers), carried=list(carried))
+            self._request(plan, submit, [*plan.submission(), *(plan.attachments[digest] for digest in carried)])
 
     def _stop(self, plan: Plan) -> None:
         if plan.number is None or not self._joined:
@@ -272,6 +281,10 @@ class Session:
                 plan = self._requests.pop(message.request, None)
                 if plan is not None:
                     plan.number = message.query
+            case m.Lacking():
+                plan = self._requests.pop(message.request, None)
+                if plan is not None:
+                    self._begin(plan, message.digests)
             case m.Refused():
                 plan = self._requests.pop(message.request, None)
                 if plan is not None:
@@ -306,8 +319,9 @@ def counted(plan: Plan, frames: Frames) -> Counts:
         return plan.used().astype("int64") * 0
     counts: Counts = value["counts"]
     assert not counts[plan.size :].any(), f"{plan.name}: entries that there are not"
-    more = (counts * of_friend(np.arange(len(counts)))).sum() if plan.has_friends else 0
-    assert np.sum(value["more"]) == more, f"{plan.name}: {value['more']} of friends, where {more} must be"
+    numbers = np.arange(len(counts))
+    more = (counts * (plan.weight + (of_friend(numbers) if plan.has_friends else 0))).sum()
+    assert np.sum(value["more"]) == more, f"{plan.name}: {value['more']} of friends and tables, where {more} must be"
     if plan.objects:
         assert isinstance(value["bag"], Bag) and value["bag"].entries == counts.sum()
     return counts[: plan.size]

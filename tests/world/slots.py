@@ -20,7 +20,7 @@ from eventmill.worker.slot.tasks import Task
 from eventmill.worker.slot_status import COMPACTING, AtWork
 
 from .clock import Clock
-from .data import Plan, SimulatedFile
+from .data import Plan, SimulatedFile, weight_in
 from .tasks import Analysed, task_of
 
 HAND_OVER = 0.25
@@ -28,7 +28,13 @@ HAND_OVER = 0.25
 
 
 class Owner(Protocol):
-    """The agent of a slot."""
+    """The agent of a slot.
+
+    Attributes:
+        stored: the attachments of analyses, where its slots find them.
+    """
+
+    stored: dict[str, bytes]
 
     def heard(self, slot: Slot, message: m.Message, frames: Frames) -> None:
         """A slot has said something."""
@@ -44,6 +50,7 @@ class Code:
     setup: m.Setup
     plan: Plan
     task: Task
+    weight: int
     passes_over: bool = False
     total: Total = field(default_factory=Total)
     parts: list[m.Part] = field(default_factory=list)
@@ -143,7 +150,8 @@ class Slot:
                     self._todo.append(message)
                 case m.Setup():
                     plan = self._plans(bytes(frames[0]))
-                    self._codes[message.query] = Code(message, plan, task_of(plan))
+                    found = [self._owner.stored[digest] for digest in plan.submit.attachments]
+                    self._codes[message.query] = Code(message, plan, task_of(plan), sum(map(weight_in, found)))
                 case m.Truncate():
                     self._truncate(message)
                 case m.Revoke():
@@ -225,7 +233,7 @@ class Slot:
         if todo.apart:
             self._hand_over(todo.query, code)
         file = code.plan.by_path[todo.file.path]
-        analysed = Analysed(code.plan, code.task, todo, Total() if code.passes_over else None)
+        analysed = Analysed(code.plan, code.task, todo, code.weight, Total() if code.passes_over else None)
         self._packet = Packet(todo, file, todo.stop, self._clock.now, todo.start, analysed)
         self.chunk = AtWork(todo.query, todo.lease, todo.start, todo.start, self._clock.now)
         self._later(self._random.uniform(0.001, 0.05), self._open)

@@ -30,21 +30,21 @@ COLUMNS = ("number", "bad", "more_of_friend")
 
 
 class MadeUp(Generated):
-    """A source of the entries that a lease stands for."""
+    """A source of the entries that a lease stands for, each of a weight."""
 
     traffic = Traffic()
 
-    def __init__(self, plan: Plan, lease: m.Lease) -> None:
-        self._plan, self._lease = plan, lease
+    def __init__(self, plan: Plan, lease: m.Lease, weight: int) -> None:
+        self._plan, self._lease, self._weight = plan, lease, weight
         self._file = plan.by_path[lease.file.path]
 
     def events(self, start: int, stop: int) -> np.ndarray[Any, Any]:
-        """A row an event: its number, whether it raises, and what a friend has for it (else 0)."""
+        """A row an event: its number, whether it raises, and its weight with what a friend has for it."""
         numbers = self._plan.numbers(self._lease, start, stop)
         friend = self._lease.file.friends.get("more")
         assert (friend.path if friend else "") == self._file.friend, f"{self._file} has another friend: {friend}"
         bad = np.isin(numbers - self._file.first, list(self._file.bad))
-        return np.stack([numbers, bad, of_friend(numbers) if friend else 0 * numbers], axis=1)
+        return np.stack([numbers, bad, self._weight + (of_friend(numbers) if friend else 0 * numbers)], axis=1)
 
     def read(self, branches: Any, start: int, stop: int) -> dict[str, Any]:
         """The same as columns."""
@@ -126,12 +126,13 @@ class Analysed:
     """The result of a packet at work, chunk by chunk, as `worker.slot.packet_run` has it.
 
     Args:
+        weight: what the attachment of the analysis says.
         aside: where the results of chunks are put, if the query has passed over an error before.
     """
 
-    def __init__(self, plan: Plan, task: Task, lease: m.Lease, aside: Total | None) -> None:
+    def __init__(self, plan: Plan, task: Task, lease: m.Lease, weight: int, aside: Total | None) -> None:
         self._skips, self._task, self._file = plan.skips, task, lease.file
-        self._source: Any = MadeUp(plan, lease)
+        self._source: Any = MadeUp(plan, lease, weight)
         self.aside = aside
 
     def chunk(self, start: int, stop: int) -> list[m.Gap] | None:

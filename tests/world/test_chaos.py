@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from eventmill.master.attachments import Attachments
 from eventmill.master.journal import Journal
 from eventmill.merge import Partial, Total, encode
 from eventmill.packetizer.ledger import Ledger
@@ -75,11 +76,12 @@ def _lose_now_and_then(whole: Callable[..., Any]) -> Callable[..., Any]:
         (Ledger, "_kill_duplicate", lambda *_: None, "Wrong|Error"),
         (Isolation, "_narrowed", _drop_what_is_before, "CountError"),
         (Total, "add", _lose_now_and_then(Total.add), "CountError"),
+        (Attachments, "give", lambda *_: None, "KeyError"),
         (chaos_slots, "compact", lambda partial: encode(None, partial.entries // 2), "CountError"),
     ],
     ids=[
         "journal without ranges", "duplicates that live on", "sound entries in front of a fault dropped",
-        "partial results lost on the way", "a compaction that loses a part",
+        "partial results lost on the way", "attachments that are not sent", "a compaction that loses a part",
     ],
 )  # fmt: skip
 def test_the_world_notices_when_something_is_broken(

@@ -13,9 +13,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from random import Random
+from unittest import mock
 
 import msgspec
 import numpy as np
+from eventmill.master import attachments
+from eventmill.master import journal as journals
 from eventmill.protocol import codec
 from eventmill.protocol import messages as m
 
@@ -68,6 +71,11 @@ class World:
         self.master = Master(self.clock, random, journaled, self._master_may_die)
         self.sessions = [self._draw_session(index) for index in range(random.choice((1, 1, 1, 2)))]
         self.plans = [plan for session in self.sessions for plan in session.plans]
+        tables = Random(f"tables of {seed}")  # of its own: most seeds are what they were without
+        for plan in self.plans:
+            if tables.random() < 0.2:
+                plan.attach(tables.choice((1000, 1000, 1001)))
+        self._kept = tables.choice((0, 0, 100, 1000))
         self._by_name = {plan.name.encode(): plan for plan in self.plans}
         self._agents = 0
         self.agents: list[Agent] = []
@@ -82,6 +90,13 @@ class World:
         Raises:
             Wrong: it is not.
         """
+        with (
+            mock.patch.object(attachments, "MOST_UNUSED", self._kept),
+            mock.patch.object(journals, "MOST_UNUSED", self._kept),
+        ):
+            return self._run()
+
+    def _run(self) -> World:
         try:
             self._until_ended()
             if self.journaled and self.random.random() < 0.2:
@@ -292,7 +307,9 @@ class World:
         if not self.agents:
             return False
         agent = self.random.choice(self.agents)
-        kinds = (m.Lease, m.Truncate, m.Revoke, m.Committed, m.Setup, m.Welcome, m.Unknown, m.Compact, m.Release)
+        kinds = (
+            m.Lease, m.Truncate, m.Revoke, m.Committed, m.Setup, m.Welcome, m.Unknown, m.Compact, m.Release, m.Attachment,
+        )  # fmt: skip
         taken = [frames for frames in agent.dial.taken[-60:] if isinstance(codec.decode(frames)[0], kinds)]
         if not taken:
             return False
