@@ -131,6 +131,7 @@ def _lzma(block: memoryview, size: int) -> Bytes:
 
 _DECOMPRESS: dict[bytes, tuple[str, Callable[[memoryview, int], Bytes], tuple[type[Exception], ...]]] = {
     b"ZS": ("zstd", _zstd, (zstandard.ZstdError, ValueError)),
+    b"CS": ("deflate", deflate.deflate_decompress, (deflate.DeflateError,)),  # of ROOT 3 and 4
     b"ZL": ("zlib", deflate.zlib_decompress, (deflate.DeflateError,)),
     b"L4": ("lz4", _lz4, (cramjam.DecompressionError, struct.error, ValueError)),
     b"XZ": ("lzma", _lzma, (lzma.LZMAError, EOFError)),

@@ -12,7 +12,7 @@ from .shared_layout import SharedLayout
 from .storage.credentials import CredentialSet
 from .storage.local import LocalSource
 from .storage.sources import Counts, HTTPAhead, source_class
-from .ttree import interpretations  # noqa: F401  # by which uproot reads what is opened here
+from .ttree import interpretations, old_blocks  # noqa: F401  # by which uproot reads what is opened here
 from .ttree.cpp_classes import FileOfItsOwnClasses
 from .ttree.streamer_parser import Tree
 

@@ -23,6 +23,7 @@ def lz4(plain: bytes) -> bytes:
 
 
 COMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"CS": lambda plain: zlib.compress(plain)[2:-4],
     b"ZS": zstandard.compress,
     b"ZL": zlib.compress,
     b"L4": lz4,
@@ -72,7 +73,7 @@ def test_damage_is_told_with_its_block(codec: bytes) -> None:
         (block(codec, content, 2001), 2001, r"block at byte 0 (is damaged|holds 2000 bytes, not 2001)"),
         (whole, 1000, "that hold 2000, where .* are left that hold 1000"),
         (whole, 3000, "its compressed blocks hold 2000 bytes, not 3000"),
-        (b"CS" + whole[2:], 2000, r"no header of a compressed block at byte 0, but b'CS"),
+        (b"CT" + whole[2:], 2000, r"no header of a compressed block at byte 0, but b'CT"),
     ):
         with pytest.raises(ValueError, match=words):
             decompressed(raw, size)
