@@ -45,8 +45,8 @@ class Dataset:
             - `{name: files}` with any of the above, for several datasets;
             - a coffea fileset, `{name: {"files": ..., "metadata": {...}}}`, whose files are a list, or `{path: tree}`,
               or `{path: {"object_path": tree, "num_entries": n, "steps": [[start, stop], ...]}}`.
-        tree: name of the tree where the file does not say; several names take every file once for each. Without any,
-            the only tree of a file is taken.
+        tree: name of the tree where the file does not say; several names take every file once for each. A name with `*`,
+            `DF_*/O2track`, takes all trees of a file that fit, as one tree. Without any, the only tree of a file is taken.
         metadata: numbers, words and flags that go with every file, for analyses to read; `{name: {...}}` for the files
             of one dataset.
         max_entries: use only the first entries of the whole dataset, in the order of its files.
@@ -59,7 +59,7 @@ class Dataset:
             `{"mu_pt": "Muon.pt", "ht": "ak.sum(Jet_pt, axis=1)"}`. They are used as branches are: in columnar functions,
             by kernels (`def f(h, mu_pt): ...`), in `session.draw`.
         friends: trees with more branches for the same entries, by name: `{"bdt": "scores.root:tree"}` for the only file,
-            `{"bdt": "{folder}/{stem}_scores.root:tree"}` for many (also `{name}` and `{dataset}`),
+            `{"bdt": "{folder}/{stem}_scores.root:tree"}` for many (also `{name}`, `{dataset}` and `{tree}`),
             `{"bdt": {path: path of its friend}}`, or a function of a path. A branch of theirs is `events.bdt.score`,
             `bdt_score` to kernels, and `score` where nothing else is called so.
         defaults: what branches hold in files that do not have them: `{"Jet_btag": 0.0}`, a number for each event, or for

@@ -18,8 +18,8 @@ from .paths import has_pattern, key, names, split_tree
 
 Rule = str | os.PathLike[str] | Mapping[Any, Any] | Callable[[str], Any]
 MOST_FRIENDS = 10
-PLACES = ("stem", "name", "folder", "dataset")
-"""What a rule can say of the file whose friend is meant: its name without and with ending, its folder, its dataset."""
+PLACES = ("stem", "name", "folder", "dataset", "tree")
+"""What a rule can say of the file whose friend is meant: its name without and with ending, its folder, dataset and tree."""
 
 
 class Friends:
@@ -116,7 +116,13 @@ def _finder(name: str, rule: Rule, known: Mapping[str, None], files: Sequence[Fi
 
 def _places(file: File) -> dict[str, str]:
     folder, _, name = file.path.rpartition("/")
-    return {"stem": name.removesuffix(".root"), "name": name, "folder": folder or ".", "dataset": file.dataset}
+    return {
+        "stem": name.removesuffix(".root"),
+        "name": name,
+        "folder": folder or ".",
+        "dataset": file.dataset,
+        "tree": file.tree,
+    }
 
 
 def _friend(name: str, found: Any, file: File) -> Friend:

@@ -12,9 +12,9 @@ from ..protocol.errors import DatasetError
 from .columns import Column, Flat, joined
 from .lazy_events import LazyEvents
 from .picks import picked
-from .reader import Reader
 from .storage.local import Range
 from .storage.sources import Traffic
+from .tree_series import TreeReader
 from .ttree.tree_index import Numbers, TreeIndex
 
 _KEPT = 4
@@ -34,7 +34,7 @@ class IndexedFriend:
         DatasetError: the file does not have these branches, or the index is not one of the friend's entries.
     """
 
-    def __init__(self, name: str, reader: Reader, index: TreeIndex, main: Reader) -> None:
+    def __init__(self, name: str, reader: TreeReader, index: TreeIndex, main: TreeReader) -> None:
         self.reader, self.path, self.tree = reader, reader.path, reader.tree
         self.names: Mapping[str, Any] = reader.names
         self._index = index

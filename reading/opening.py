@@ -18,6 +18,7 @@ from .ttree.streamer_parser import Tree
 
 log = logging.getLogger(__name__)
 
+TREES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 SMALLEST = 100
 """Bytes of the shortest header of a ROOT file; fewer cannot be mapped and read."""
 
@@ -39,6 +40,12 @@ def opened(path: str, timeout: float, credential_set: CredentialSet | None) -> A
     except BaseException:
         file.close()
         raise
+
+
+def trees_in(directory: Any) -> list[str]:
+    """The names of the trees in a file, with their folders, in its order."""
+    kinds = directory.classnames(recursive=True, cycle=False)
+    return [name for name, kind in kinds.items() if kind in TREES]
 
 
 def check_closed(directory: Any, path: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +21,12 @@ import uproot
 from uproot.exceptions import KeyInFileError
 
 from ..analysis.expressions import nearest
-from ..packetizer.listed_entries import Entries
 from ..protocol.errors import DatasetError
 from .awkward_forms import branch_form, field_forms, plain_form, type_text
 from .columns import Column, Flat, Jagged, Strings
-from .lazy_events import Columns, LazyEvents, layout_of
+from .lazy_events import LazyEvents, layout_of
 from .lazy_property import lazy_property
-from .opening import check_closed, opened, told
+from .opening import check_closed, opened, told, trees_in
 from .read_errors import read_errors
 from .rntuple.clusters import Clusters, read
 from .rntuple.ntuples import Ntuple
@@ -40,7 +40,9 @@ from .ttree.baskets import Baskets, IrregularError
 from .ttree.branches import Named, by_name
 from .ttree.streamer_parser import Tree, order_of, parsed
 from .ttree.tree_index import TreeIndex
+from .whole_file import WholeFile
 
+_SHOWN = 5
 MOST_CLUSTERS = 1000
 """A layout travels in a message: of more boundaries, evenly chosen ones are kept."""
 
@@ -62,7 +64,7 @@ class FileLayout:
     identity: str
 
 
-class Reader:
+class Reader(WholeFile):
     """A tree of a file, open for reading.
 
     Args:
@@ -71,6 +73,7 @@ class Reader:
         timeout: seconds that a remote file's server may take to answer one request.
         credential_set: what to show to servers; by default what is found in the environment.
         layout: what another slot has told of the file (`news`): its metadata are not read then.
+        directory: the file, if it is open already (`opening.opened`), for whoever reads several of its trees.
 
     Raises:
         DatasetError: there is no such file, it is not a whole ROOT file, or it has no such tree.
@@ -87,7 +90,10 @@ class Reader:
         timeout: float = 30.0,
         credential_set: CredentialSet | None = None,
         layout: bytes = b"",
+        directory: Any = None,
     ) -> None:
+        if directory is not None:
+            self.__dict__["directory"] = directory
         self.path = path.partition("?")[0] if "://" in path else path
         """As others may see it: what follows a `?` may be a token."""
         self.opened = time.monotonic()
@@ -125,11 +131,6 @@ class Reader:
     def _number_of_entries(self) -> int:
         return int(self._tree.num_entries) if self._described is None else self._described.entries
 
-    @property
-    def bytes_read(self) -> int:
-        """Bytes asked for from the file so far, compressed as they are."""
-        return self.traffic.bytes_read
-
     @lazy_property
     def directory(self) -> Any:
         """The file as uproot has it. Who was told its layout opens it only for what is not plain."""
@@ -149,36 +150,6 @@ class Reader:
             return SharedLayout.of(self.tree, self._described, self.identity, self.source.stamp).packed()
         except ValueError:  # too much to be told
             return b""
-
-    @property
-    def file(self) -> Reader:
-        """As `Source.file`: itself."""
-        return self
-
-    @property
-    def readers(self) -> list[Reader]:
-        """As `View.readers`: itself."""
-        return [self]
-
-    def filled(self, branches: Iterable[str]) -> list[str]:
-        """As `View.filled`: none."""
-        return []
-
-    def computes(self, branches: Iterable[str]) -> bool:
-        """As `View.computes`: never."""
-        return False
-
-    def read_from(self, source: Columns, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        """As `View.read_from`: what the source has."""
-        return dict(source.read(branches, start, stop))
-
-    def numbers(self, start: int, stop: int) -> Entries | None:
-        """As `Source.numbers`: all entries are used."""
-        return None
-
-    def covering(self, start: int, stop: int) -> Range:
-        """As `Source.covering`: themselves."""
-        return start, stop
 
     @property
     def is_far(self) -> bool:
@@ -312,9 +283,7 @@ class Reader:
         names = list(self.names) if branches is None else [self._known(name) for name in branches]
         with read_errors(self.path, "cannot be read"):
             edges = self.baskets.edges if isinstance(self.baskets, Pages) else self._common_edges(names)
-        if len(edges) > MOST_CLUSTERS:
-            edges = edges[np.linspace(0, len(edges) - 1, MOST_CLUSTERS).round().astype(np.int64)]
-        return FileLayout(self.entries, tuple(edges.tolist()), self.tree, self.identity)
+        return FileLayout(self.entries, few_edges(edges), self.tree, self.identity)
 
     def _common_edges(self, names: list[str]) -> Any:
         common = np.array([0, self.entries], dtype=np.int64)
@@ -352,13 +321,6 @@ class Reader:
                 self._weights[names] = self.baskets.weight(plain) if self.entries else 0.0
         return self._weights[names]
 
-    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
-        """Ask a remote file for what `read` of the same entries will need, and return at once.
-
-        Only for plain branches; for anything else, and for local files, it does nothing.
-        """
-        self.ranges_ahead(branches, [(start, stop)])
-
     def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
         """As `ahead`, for `read_ranges`."""
         with read_errors(self.path, "cannot be read"):
@@ -371,21 +333,6 @@ class Reader:
             self.source.forget()
 
     # --- the kernels' view --------------------------------------------------------------------------------------------
-
-    def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        """Columns of the entries `[start, stop)`, in native byte order.
-
-        Args:
-            branches: names. Numbers and fixed-size arrays of them become `Flat`, lists and vectors `Jagged`, texts
-                `Strings`.
-            start: first entry.
-            stop: entry after the last, at most the tree's entries.
-
-        Raises:
-            DatasetError: no such branch or entries, a type that kernels cannot take, or a file that cannot be read.
-        """
-        (columns,) = self.read_ranges(branches, [(start, stop)])
-        return columns
 
     def read_ranges(self, branches: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
         """As `read`, for each of some ranges of entries, ascending. What is far is fetched for all of them together."""
@@ -518,28 +465,42 @@ class Reader:
         return name
 
     def _only_tree(self) -> str:
-        trees = self._trees()
+        trees = trees_in(self.directory)
         if len(trees) != 1:
             check_closed(self.directory, self.path)
-            held = f"has {len(trees)} trees ({', '.join(trees)}): say which with tree=..." if trees else "has no tree"
-            raise DatasetError(f"{self.path} {held}")
+            raise DatasetError(f"{self.path} {_which_of(trees)}")
         return trees[0]
-
-    def _trees(self) -> list[str]:
-        names = self.directory.classnames(recursive=True, cycle=False)
-        return [name for name, kind in names.items() if kind in ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")]
 
     def _find_tree(self, name: str) -> Any:
         try:
             tree = self.directory[name]
         except KeyInFileError:
             check_closed(self.directory, self.path)
-            trees = self._trees()
+            trees = trees_in(self.directory)
             hint = f"; it has {', '.join(trees)}" if 0 < len(trees) <= 10 else nearest(name, trees)
             raise DatasetError(f"{self.path} has no tree {name}{hint}") from None
         if not isinstance(tree, uproot.TTree | uproot.behaviors.RNTuple.RNTuple):
             raise DatasetError(f"{name} in {self.path} is a {tree.classname}, not a tree")
         return tree
+
+
+def few_edges(edges: Any) -> tuple[int, ...]:
+    """The boundaries of baskets, of which there may not be too many, as they are told."""
+    some = np.asarray(edges, dtype=np.int64)
+    if len(some) > MOST_CLUSTERS:
+        some = some[np.linspace(0, len(some) - 1, MOST_CLUSTERS).round().astype(np.int64)]
+    return tuple(some.tolist())
+
+
+def _which_of(trees: Sequence[str]) -> str:
+    """What is wrong with a file that should have one tree."""
+    if not trees:
+        return "has no tree"
+    shown = ", ".join(trees[:_SHOWN]) + (", ..." if len(trees) > _SHOWN else "")
+    by_name = Counter(name.rpartition("/")[2] for name in trees if name.count("/") == 1)
+    table, number = next(iter(by_name.most_common(1)), ("", 0))
+    all_of_it = f", or tree='*/{table}' for all {number} of one table" if number > 1 else ""
+    return f"has {len(trees)} trees ({shown}): say which with tree=...{all_of_it}"
 
 
 def _identity(directory: Any) -> str:

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from ..protocol.errors import DatasetError
-from .reader import Reader
 from .storage.credentials import CredentialSet
+from .tree_series import TreeReader, open_tree
 
 Place = tuple[str, str, CredentialSet | None]
 """What tells an open file from others: its path, its tree, and what is shown to its server."""
@@ -24,7 +24,7 @@ class ReaderCache:
     def __init__(self, most: int = 10, timeout: float = 30.0) -> None:
         self._most = most
         self._timeout = timeout
-        self._readers: OrderedDict[Place, Reader] = OrderedDict()
+        self._readers: OrderedDict[Place, TreeReader] = OrderedDict()
         self._layouts: dict[tuple[str, str], bytes] = {}
         self._in_hand: set[Place] = set()
 
@@ -34,7 +34,7 @@ class ReaderCache:
 
     def get(
         self, path: str, tree: str, since: float = 0.0, identity: str = "", credential_set: CredentialSet | None = None
-    ) -> Reader:
+    ) -> TreeReader:
         """The reader of a tree in a file, opened if it is not open, or if another file is there by now.
 
         Args:
@@ -59,14 +59,14 @@ class ReaderCache:
             )
         return reader
 
-    def _open(self, path: str, tree: str, credential_set: CredentialSet | None) -> Reader:
+    def _open(self, path: str, tree: str, credential_set: CredentialSet | None) -> TreeReader:
         reader = self.new(path, tree, credential_set)
         self.adopt(reader, path, tree, credential_set)
         return reader
 
-    def new(self, path: str, tree: str, credential_set: CredentialSet | None = None) -> Reader:
+    def new(self, path: str, tree: str, credential_set: CredentialSet | None = None) -> TreeReader:
         """A reader that is not in the cache; may be called in any thread. Raises as `Reader`."""
-        return Reader(path, tree, self._timeout, credential_set, self._layouts.get((path, tree), b""))
+        return open_tree(path, tree, self._timeout, credential_set, self._layouts.get((path, tree), b""))
 
     def offer(self, path: str, tree: str, layout: bytes) -> None:
         """Take what was told of a file that is to be opened."""
@@ -74,7 +74,7 @@ class ReaderCache:
         while len(self._layouts) > self._most:
             del self._layouts[next(iter(self._layouts))]
 
-    def adopt(self, reader: Reader, path: str, tree: str, credential_set: CredentialSet | None = None) -> None:
+    def adopt(self, reader: TreeReader, path: str, tree: str, credential_set: CredentialSet | None = None) -> None:
         """Take a reader that was opened elsewhere into the cache."""
         self.drop(path, tree, credential_set)
         spare = [place for place in self._readers if place not in self._in_hand]
@@ -82,7 +82,7 @@ class ReaderCache:
             self.drop(*place)
         self._readers[path, tree, credential_set] = reader
 
-    def peek(self, path: str, tree: str, credential_set: CredentialSet | None = None) -> Reader | None:
+    def peek(self, path: str, tree: str, credential_set: CredentialSet | None = None) -> TreeReader | None:
         """The reader of a tree in a file if it is open, whether or not it still is the file that the path means."""
         return self._readers.get((path, tree, credential_set))
 

@@ -27,11 +27,12 @@ from .indexed_friend import IndexedFriend
 from .lazy_events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed
 from .lazy_property import lazy_property
 from .read_errors import raised
-from .reader import FileLayout, Reader, column_of
+from .reader import FileLayout, column_of
 from .reader_cache import Place, ReaderCache
 from .storage.credentials import CredentialSet
 from .storage.local import Range
 from .storage.sources import Traffic
+from .tree_series import TreeReader, TreeSeries
 
 MOST_VIEWS = 10
 """Views of a query that are kept: as many as files are kept open."""
@@ -60,7 +61,7 @@ class View:
         >>> view.read(["ht", "bdt_score"], 0, 1000)                                              # doctest: +SKIP
     """
 
-    def __init__(self, reader: Reader, friends: Mapping[str, Reader], shared_inputs: SharedInputs) -> None:
+    def __init__(self, reader: TreeReader, friends: Mapping[str, TreeReader], shared_inputs: SharedInputs) -> None:
         self.reader = reader
         self.path, self.tree, self.entries = reader.path, reader.tree, reader.entries
         self.opened = dict(friends)
@@ -88,7 +89,7 @@ class View:
         return self
 
     @property
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[TreeReader]:
         """All files that are read."""
         return list(dict.fromkeys([self.reader, *self.opened.values()]))
 
@@ -243,7 +244,7 @@ class View:
 
     # --- names --------------------------------------------------------------------------------------------------------
 
-    def _place(self, name: str) -> tuple[Reader | IndexedFriend, str] | None:
+    def _place(self, name: str) -> tuple[TreeReader | IndexedFriend, str] | None:
         """The file that has a column, and what it is called there; None for what none of them has, or several."""
         if name in self.reader.names:
             return self.reader, name
@@ -253,7 +254,7 @@ class View:
         having = [reader for reader in self.friends.values() if name in reader.names]
         return (having[0], name) if len(having) == 1 else None
 
-    def _found(self, name: str) -> tuple[Reader | IndexedFriend, str]:
+    def _found(self, name: str) -> tuple[TreeReader | IndexedFriend, str]:
         """As `_place`, for a name that somebody asked for."""
         place = self._place(name)
         if place is not None:
@@ -282,10 +283,10 @@ class View:
         parts = (self.aliases[name].reads if name in self.aliases else (name,) for name in branches)
         return list(dict.fromkeys(name for part in parts for name in part))
 
-    def _by_reader(self, branches: Iterable[str]) -> dict[Reader | IndexedFriend, list[str]]:
+    def _by_reader(self, branches: Iterable[str]) -> dict[TreeReader | IndexedFriend, list[str]]:
         """What is to be read of each file, for columns that are no aliases."""
-        found: dict[Reader | IndexedFriend, dict[str, None]] = {}
-        reader: Reader | IndexedFriend
+        found: dict[TreeReader | IndexedFriend, dict[str, None]] = {}
+        reader: TreeReader | IndexedFriend
         for name in branches:
             if name in self.defaults:
                 reader, column = self.reader, self.defaults[name].like
@@ -309,7 +310,7 @@ class View:
 
     # --- what can be wrong --------------------------------------------------------------------------------------------
 
-    def _joined(self, name: str, friend: Reader) -> Reader | IndexedFriend:
+    def _joined(self, name: str, friend: TreeReader) -> TreeReader | IndexedFriend:
         """A friend with the entries of the file, if it can be one."""
         if name in self.reader.names:
             raise DatasetError(f"{self.path} has a branch {name}: give its friend of this name another one")
@@ -326,6 +327,8 @@ class View:
                 f"{friend.path} has {friend.entries} entries in {friend.tree}, and {self.path}, whose friend {name} it is, "
                 f"has {self.entries} in {self.tree}: friends have one entry for each of the file's"
             )
+        if isinstance(self.reader, TreeSeries) and isinstance(friend, TreeSeries):
+            friend.check_befriends(name, self.reader)
         return friend
 
     def _check_alias(self, name: str) -> None:
@@ -358,7 +361,7 @@ class View:
         return found
 
 
-OpenFile: TypeAlias = Reader | View
+OpenFile: TypeAlias = TreeReader | View
 """A file as an analysis sees it."""
 
 
@@ -448,7 +451,7 @@ class Views:
         since: float = 0.0,
         identity: str = "",
         credential_set: CredentialSet | None = None,
-    ) -> Reader | View:
+    ) -> TreeReader | View:
         """The open file, or a view of it where there is more to see than its branches.
 
         Args:
@@ -472,7 +475,7 @@ class Views:
 
     def peek(
         self, readers: ReaderCache, file: File, credential_set: CredentialSet | None = None
-    ) -> Reader | View | None:
+    ) -> TreeReader | View | None:
         """As `get`, but None where anything is not open, or not as it should be: `get` says then what is wrong."""
         reader = readers.peek(file.path, file.tree, credential_set)
         if reader is None or self._is_plain(file, reader):
@@ -486,10 +489,10 @@ class Views:
         except DatasetError:
             return None
 
-    def _is_plain(self, file: File, reader: Reader) -> bool:
+    def _is_plain(self, file: File, reader: TreeReader) -> bool:
         return self._plain or not (file.friends or self._shared_inputs.is_about_columns or reader.tree_aliases)
 
-    def _view(self, file: File, reader: Reader, friends: Mapping[str, Reader]) -> View:
+    def _view(self, file: File, reader: TreeReader, friends: Mapping[str, TreeReader]) -> View:
         key = (file.path, file.tree)
         view = self._views.pop(key, None)
         if view is None or view.reader is not reader or view.opened != friends:

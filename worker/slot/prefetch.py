@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from ...protocol.errors import AnalysisError, DatasetError
 from ...protocol.messages import Activity
 from ...reading.prefetched_range import Names, PrefetchedRange
-from ...reading.reader import Reader
 from ...reading.reader_cache import Place, ReaderCache
 from ...reading.source import Source
+from ...reading.tree_series import TreeReader
 from ...reading.view import OpenFile
 from .readahead_window import Key, ReadaheadWindow, Stretch
 
@@ -189,8 +189,8 @@ class Openings:
 
     def __init__(self) -> None:
         self._threads: ThreadPoolExecutor | None = None
-        self._opening: dict[Place, Future[Reader]] = {}
-        self._checking: dict[Reader, Future[bool]] = {}
+        self._opening: dict[Place, Future[TreeReader]] = {}
+        self._checking: dict[TreeReader, Future[bool]] = {}
 
     def begin(self, readers: ReaderCache, files: Iterable[Place], since: float = 0.0) -> None:
         """Open what is not open. What was opened since the last call, or before, goes into the cache.
@@ -240,7 +240,7 @@ def _ask(pieces: Sequence[tuple[Plan, Stretch]]) -> None:
             plan.source.ahead(plan.names.columns, piece.start, piece.stop)
 
 
-def _close(opening: Future[Reader]) -> None:
+def _close(opening: Future[TreeReader]) -> None:
     if opening.exception() is None:
         opening.result().close()
 

@@ -27,6 +27,7 @@ from ...reading.missing_fields import check_readable, missing_field, note_of_gro
 from ...reading.read_errors import raised, read_errors_within
 from ...reading.reader import Reader
 from ...reading.source import Source
+from ...reading.tree_series import TreeSeries
 from ..kernels.compile import CompiledKernel
 from . import behaviors
 from .cycles import CycleSource
@@ -300,6 +301,11 @@ class ProcessorTask(ColumnarTask):
 
         schema = getattr(processor, "schema", NanoAODSchema)
         reader, (first, last) = source.file, source.covering(start, stop)
+        if isinstance(reader, TreeSeries):
+            raise AnalysisError(
+                f"a coffea processor reads one tree at a time, and {reader.tree} are {len(reader.trees)} in {reader.path}: "
+                f"list them, tree=[{reader.trees[0]!r}, ...], or write a function of events"
+            )
         if not isinstance(reader, Reader):  # what a processor sees are no views
             raise AnalysisError("a coffea processor needs events from files")
         chunk = {"treename": reader.tree, "entrystart": first, "entrystop": last, "fileuuid": reader.uuid}

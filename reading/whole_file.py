@@ -1,0 +1,86 @@
+"""What is the same for all files that an analysis sees as they are: they are sources of all their entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Self
+
+from ..packetizer.listed_entries import Entries
+from .columns import Column
+from .lazy_events import Columns
+from .storage.local import Range
+from .storage.sources import Traffic
+
+
+class WholeFile:
+    """A source that is a file itself, and no view of one or selection from it."""
+
+    @property
+    def file(self) -> Self:
+        """As `Source.file`: itself."""
+        return self
+
+    @property
+    def readers(self) -> list[Self]:
+        """As `View.readers`: itself."""
+        return [self]
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has been asked for so far, and how long it took."""
+        raise NotImplementedError
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes asked for from the file so far, compressed as they are."""
+        return self.traffic.bytes_read
+
+    def numbers(self, start: int, stop: int) -> Entries | None:
+        """As `Source.numbers`: all entries are used."""
+        return None
+
+    def covering(self, start: int, stop: int) -> Range:
+        """As `Source.covering`: themselves."""
+        return start, stop
+
+    def filled(self, branches: Iterable[str]) -> list[str]:
+        """As `View.filled`: none."""
+        return []
+
+    def computes(self, branches: Iterable[str]) -> bool:
+        """As `View.computes`: never."""
+        return False
+
+    def read_from(self, source: Columns, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+        """As `View.read_from`: what the source has."""
+        return dict(source.read(branches, start, stop))
+
+    def ahead(self, branches: Sequence[str], start: int, stop: int) -> None:
+        """Ask a remote file for what `read` of the same entries will need, and return at once.
+
+        Only for plain branches; for anything else, and for local files, it does nothing.
+        """
+        self.ranges_ahead(branches, [(start, stop)])
+
+    def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
+        """As `ahead`, for `read_ranges`."""
+        raise NotImplementedError
+
+    def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+        """Columns of the entries `[start, stop)`, in native byte order.
+
+        Args:
+            branches: names. Numbers and fixed-size arrays of them become `Flat`, lists and vectors `Jagged`, texts
+                `Strings`.
+            start: first entry.
+            stop: entry after the last, at most the tree's entries.
+
+        Raises:
+            DatasetError: no such branch or entries, a type that kernels cannot take, or a file that cannot be read.
+        """
+        (columns,) = self.read_ranges(branches, [(start, stop)])
+        return columns
+
+    def read_ranges(self, branches: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
+        """As `read`, for each of some ranges of entries, ascending. What is far is fetched for all of them together."""
+        raise NotImplementedError
