@@ -28,7 +28,7 @@ from .lazy_events import LazyEvents, layout_of
 from .lazy_property import lazy_property
 from .opening import check_closed, opened, told, trees_in
 from .read_errors import read_errors
-from .rntuple.clusters import Clusters, read
+from .rntuple.clusters import Clusters
 from .rntuple.ntuples import Ntuple
 from .rntuple.pages import Pages
 from .shared_layout import SharedLayout
@@ -40,6 +40,7 @@ from .ttree.baskets import Baskets, IrregularError
 from .ttree.branches import Named, by_name
 from .ttree.streamer_parser import Tree, order_of, parsed
 from .ttree.tree_index import TreeIndex
+from .ttree.whole_baskets import WholeBaskets
 from .whole_file import WholeFile
 
 _SHOWN = 5
@@ -329,6 +330,7 @@ class Reader(WholeFile):
     def forget_ahead(self) -> None:
         """Drop what was asked for ahead, and what is kept for a next read: nobody is going to read there."""
         self.baskets.forget()
+        self._whole_baskets.forget()
         if isinstance(self.source, ReadAhead):
             self.source.forget()
 
@@ -370,8 +372,7 @@ class Reader(WholeFile):
             if isinstance(self.baskets, Pages):
                 array = self._clusters.array(name, branch, start, stop)
             else:
-                end = max(stop, min(start + 1, self.entries))  # of no entries, uproot cannot make every type
-                array = read(branch, start, end)[: stop - start]
+                array = self._whole_baskets.array(name, branch, start, stop)
                 self._check_counts(name, branch, array, start)
         if len(array) != stop - start:
             raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.tree}")
@@ -381,6 +382,10 @@ class Reader(WholeFile):
     @lazy_property
     def _clusters(self) -> Clusters:
         return Clusters(self.baskets.edges if isinstance(self.baskets, Pages) else np.zeros(1, dtype=np.int64))
+
+    @lazy_property
+    def _whole_baskets(self) -> WholeBaskets:
+        return WholeBaskets()
 
     # --- the columnar functions' view ---------------------------------------------------------------------------------
 
