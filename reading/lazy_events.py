@@ -55,7 +55,8 @@ def nested(names: Sequence[str], counters: Mapping[str, str]) -> dict[str, Group
     """The groups that the names of columns tell of: those of `X_y` and `X.y`, called X, unless a column is called X.
 
     Where lists of a group share a counter, the group is a list of records of these, as is `Muon` in NanoAOD; elsewhere
-    it is one record, as is `MET`. Of several counters, one called nX is taken.
+    it is one record, as is `MET`. Of several counters, one called nX is taken. A column X that counts the lists of `X.y`
+    (a TClonesArray, as `Jet` in Delphes) is what stands for them in the file, and makes room for the group.
 
     Args:
         names: of all columns.
@@ -73,7 +74,7 @@ def nested(names: Sequence[str], counters: Mapping[str, str]) -> dict[str, Group
         prefix = group_of(name)
         if prefix:
             members.setdefault(prefix, {}).setdefault(name[len(prefix) + 1 :], name)
-    plain = set(names)
+    plain = set(names) - {counter for name, counter in counters.items() if name.startswith(f"{counter}.")}
     return {prefix: _group(prefix, fields, counters) for prefix, fields in members.items() if prefix not in plain}
 
 
@@ -100,7 +101,8 @@ def prefixed(group: Group, prefix: str) -> Group:
 def _group(prefix: str, columns: dict[str, str], counters: Mapping[str, str]) -> Group:
     """The group of these columns, each by the rest of its name."""
     found = {counters[name]: None for name in columns.values() if name in counters}
-    counter = next(iter(found)) if len(found) == 1 else f"n{prefix}" if f"n{prefix}" in found else ""
+    likely = [counter for counter in (prefix, f"n{prefix}") if counter in found]
+    counter = next(iter(found)) if len(found) == 1 else likely[0] if likely else ""
     if counter:
         columns = {rest: name for rest, name in columns.items() if counters.get(name) == counter}
     return Group(_members(columns), counter)

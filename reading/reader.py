@@ -37,7 +37,7 @@ from .storage.local import LocalSource, Range
 from .storage.sources import Counts, ReadAhead, Traffic, XRootDAhead
 from .ttree.basket_layout import Branch, basket_edges
 from .ttree.baskets import Baskets, IrregularError
-from .ttree.branches import Named, by_name
+from .ttree.branches import Named, Written, by_name, counts_of_clones
 from .ttree.streamer_parser import Tree, order_of, parsed
 from .ttree.tree_index import TreeIndex
 from .ttree.whole_baskets import WholeBaskets
@@ -167,12 +167,12 @@ class Reader(WholeFile):
 
     @lazy_property
     def names(self) -> Mapping[str, Any]:
-        """All branches (fields, in an RNTuple) by name, as `branches.by_name`."""
+        """All branches (fields, in an RNTuple) by name, as `branches.by_name` and `branches.Written`."""
         if isinstance(self._described, Ntuple):
             return Named(self._described.names, self.branch)
         if self._described is not None:
-            return Named(self._described.branches, self.branch)
-        return by_name(self._tree)
+            return Written(Named(self._described.branches, self.branch))
+        return Written(by_name(self._tree))
 
     @lazy_property
     def _tree(self) -> Any:
@@ -409,6 +409,11 @@ class Reader(WholeFile):
         with read_errors(self.path, "cannot be read"):
             plain = {name: self.baskets.branch(name) for name in self.names}
             counters = {name: branch.counter for name, branch in plain.items() if branch is not None and branch.counter}
+            if self._described is None:
+                clones = counts_of_clones(self.names).items()
+                counters |= {
+                    name: of for name, of in clones if (count := self._plain(of)) is not None and count.is_count
+                }
             return LazyEvents(self.forms(), counters, path=self.path)
 
     def forms(self) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+_CLONES = 3
+"""The type of a branch whose subbranches are the members of objects in a TClonesArray."""
+
 
 def by_name(tree: Any) -> dict[str, Any]:
     """The branches of a tree as uproot has it: each by its name or, where another one has that, by its path.
@@ -19,6 +22,20 @@ def by_name(tree: Any) -> dict[str, Any]:
         elif path not in names and path not in first:
             names[path] = branch
     return names
+
+
+def counts_of_clones(names: Mapping[str, Any]) -> dict[str, str]:
+    """For the members of objects in a split TClonesArray, as `Jet.PT`, the branch with their numbers, `Jet`.
+
+    (uproot takes another member for their counter.)
+    """
+    found = {}
+    for name, branch in names.items():
+        parent = branch.parent
+        is_member = name.startswith(f"{parent.name}.") and names.get(parent.name) is parent
+        if is_member and parent.member("fType", none_if_missing=True) == _CLONES:
+            found[name] = parent.name
+    return found
 
 
 class Named(Mapping[str, Any]):
@@ -41,3 +58,39 @@ class Named(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+class Written(Mapping[str, Any]):
+    """Branches by name, and those whose names are no identifiers as kernels write them, too: `Jet_PT` for `Jet.PT`,
+    `cov` for `cov[10]`. These are found, not listed; and not where two branches would have the same.
+
+    Example:
+        >>> names = Written({"Jet.PT": 1, "Jet_PT": 2, "MET.MET": 3, "A.b.c": 4, "A.b_c": 5})
+        >>> names["Jet_PT"], names["MET_MET"], "A_b_c" in names, len(names)
+        (2, 3, False, 5)
+    """
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self._names = names
+        self._as_written: dict[str, str] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        return self._names[name if name in self._names else self._original(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names or (isinstance(name, str) and self._original(name) != name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _original(self, name: str) -> str:
+        if self._as_written is None:
+            originals: dict[str, list[str]] = {}
+            for original in self._names:
+                if not original.isidentifier():
+                    originals.setdefault(original.partition("[")[0].replace(".", "_"), []).append(original)
+            self._as_written = {written: them[0] for written, them in originals.items() if len(them) == 1}
+        return self._as_written.get(name, name)
