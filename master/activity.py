@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..packetizer.leases import Lease
@@ -23,14 +24,14 @@ class Activities:
         self._said: dict[int, tuple[Doing, float]] = {}
         self._most = FEW
 
-    def said(self, message: Doing, leases: Mapping[int, Lease], now: float) -> None:
+    def said(self, message: Doing, leases: Mapping[int, Lease[Any]], now: float) -> None:
         """A slot says what it has been doing. What was said of leases that are not live is forgotten."""
         self._said[message.lease] = message, now - message.seconds
         if len(self._said) > self._most:
             self._said = {number: said for number, said in self._said.items() if number in leases}
             self._most = 2 * len(self._said) + FEW
 
-    def wait(self, leases: Mapping[int, Lease], now: float) -> Wait | None:
+    def wait(self, leases: Mapping[int, Lease[Any]], now: float) -> Wait | None:
         """The slots that wait for file servers, None when none does for longer than is usual."""
         waits = [
             (since, it) for it, since in self._live(leases)
@@ -43,10 +44,10 @@ class Activities:
         server, file = address.netloc.rpartition("@")[2], address.path.rpartition("/")[2]
         return Wait("server", len(waits), server, file, now - since)
 
-    def beginning(self, leases: Mapping[int, Lease], otherwise: Activity) -> Activity:
+    def beginning(self, leases: Mapping[int, Lease[Any]], otherwise: Activity) -> Activity:
         """What there is before the first result; `otherwise` is taken when nothing has been said."""
         said = {it.what for it, _ in self._live(leases)} or {otherwise}
         return next(what for what in _BEGINNINGS if what in said)
 
-    def _live(self, leases: Mapping[int, Lease]) -> Iterable[tuple[Doing, float]]:
+    def _live(self, leases: Mapping[int, Lease[Any]]) -> Iterable[tuple[Doing, float]]:
         return [said for number, said in self._said.items() if number in leases and not leases[number].finished]

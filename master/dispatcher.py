@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import TypeGuard
 
 from ..packetizer.leases import Lease
 from ..packetizer.packetizer import Packet, Recall, Truncation
@@ -94,7 +93,7 @@ class Dispatcher:
                     return True
         return False
 
-    def _send_lease(self, query: Query, slot: Slot, packet: Packet, now: float) -> None:
+    def _send_lease(self, query: Query, slot: Slot, packet: Packet[Slot], now: float) -> None:
         worker, lease = slot.worker, packet.lease
         if worker.identity not in query.set_up:
             query.set_up[worker.identity] = None
@@ -145,10 +144,9 @@ class Dispatcher:
     def end_soon(self, query: Query, now: float) -> None:
         """Have all leases of a query end after the chunk at hand."""
         for slot in query.packetizer.throughputs:
-            if isinstance(slot, Slot):
-                self.make_way(query, slot, now, now)
+            self.make_way(query, slot, now, now)
 
-    def _truncate(self, query: Query, truncation: Truncation, now: float) -> None:
+    def _truncate(self, query: Query, truncation: Truncation[Slot], now: float) -> None:
         lease = truncation.lease
         message = messages.Truncate(query.number, lease.number, truncation.stop)
         self._send(lease.holder.worker.identity, message, now=now)
@@ -194,13 +192,13 @@ class Dispatcher:
             else:
                 self._truncate(query, help_, now)
 
-    def recall(self, query: Query, lease: Lease, now: float) -> None:
+    def recall(self, query: Query, lease: Lease[Slot], now: float) -> None:
         """Take a lease back from its holder, which makes nothing of it, or nothing good."""
         worker: Worker = lease.holder.worker
         self._send(worker.identity, messages.Revoke(query.number, lease.number), now=now)
         self.give_back(worker, (query.number, lease.number), now)
 
-    def revoke(self, query: Query, lease: Lease, now: float) -> None:
+    def revoke(self, query: Query, lease: Lease[Slot], now: float) -> None:
         """A lease is dead because its duplicate was committed first: its holder is to drop it."""
         worker: Worker = lease.holder.worker
         self._send(worker.identity, messages.Revoke(query.number, lease.number), now=now)
@@ -243,6 +241,6 @@ def _turns(queries: Iterable[Query]) -> list[Query]:
     return sorted(queries, key=lambda it: (owned[it.submit.owner], -it.submit.priority, it.leases))
 
 
-def _stays(slot: object) -> TypeGuard[Slot]:
+def _stays(slot: Slot) -> bool:
     """Whether a slot is there, and will be."""
-    return isinstance(slot, Slot) and slot.up and not slot.leaving
+    return slot.up and not slot.leaving

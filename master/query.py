@@ -31,6 +31,7 @@ from ..protocol.messages import (
 from ..protocol.usage import WorkerInfo
 from .learnt import Learnt, digest_of
 from .listings import Listings
+from .peers import Slot
 from .query_account import LONGEST_REASON, lost_ranges, notes
 from .query_state import Audience, Counters, Journaled, Outcome
 from .saved import Saved
@@ -106,8 +107,8 @@ class Query:
     saved: InitVar[Saved | None] = None
     masked: bool = field(init=False)
     has_columns: bool = field(init=False)
-    ledger: Ledger = field(init=False)
-    packetizer: Packetizer = field(init=False)
+    ledger: Ledger[Slot] = field(init=False)
+    packetizer: Packetizer[Slot] = field(init=False)
 
     @classmethod
     def submitted(cls, number: str, submit: Submit, frames: Frames, now: float, learnt: Learnt | None = None) -> Query:
@@ -214,7 +215,7 @@ class Query:
             submit.seed, submit.chunk, submit.owner,
         )  # fmt: skip
 
-    def lease(self, slot: int, packet: Packet) -> Lease:
+    def lease(self, slot: int, packet: Packet[Slot]) -> Lease:
         """The message that gives a packet to a slot."""
         lease = packet.lease
         file = self.files[lease.file]
@@ -270,7 +271,7 @@ class Query:
             return self.outcome.lost
         return _losses.encode(lost_ranges(self))
 
-    def at_fault(self, lease: ledgers.Lease, failure: Failure) -> tuple[int, int]:
+    def at_fault(self, lease: ledgers.Lease[Slot], failure: Failure) -> tuple[int, int]:
         """The entries of a lease that an error came from, as the ledger numbers them: all of them where nobody knows."""
         if lease.opening:
             return 0, WHOLE
@@ -280,7 +281,7 @@ class Query:
         start, stop = max(start, lease.start), min(stop, lease.stop)
         return (start, stop) if start < stop else (lease.start, lease.stop)
 
-    def try_again(self, lease: ledgers.Lease, replica: str, failure: Failure, now: float) -> bool:
+    def try_again(self, lease: ledgers.Lease[Slot], replica: str, failure: Failure, now: float) -> bool:
         """Whether entries whose data could not be read are to be tried again; if so, the file is set aside until then."""
         file = lease.file
         paths = (self.files[file].path, *self.files[file].replicas)

@@ -22,7 +22,7 @@ from .effects import Effect
 from .layouts import Layouts
 from .learnt import Learnt
 from .lifecycle import Lifecycle
-from .peers import Worker
+from .peers import Slot, Worker
 from .queries import Queries
 from .query import Query
 from .shares import Share
@@ -137,7 +137,7 @@ class Reports:
         self._send(worker.identity, messages.Columns(query.number, message.lease, changed, slot=slot), now=now)
         self._lifecycle.end_if_complete(query, now)
 
-    def _give_up(self, worker: Worker, query: Query, lease: Lease, reason: str, now: float) -> None:
+    def _give_up(self, worker: Worker, query: Query, lease: Lease[Slot], reason: str, now: float) -> None:
         """A slot worked on a file that does not fit: what it has of it is lost, what it has of others is to do again."""
         for key in list(lease.holder.leases):
             if key[0] != query.number:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Generator, Hashable, Mapping
+from collections.abc import Generator, Mapping
+from typing import Generic
 
-from .leases import Lease
+from .leases import Holder, Lease
 from .ledger import Ledger
 from .packet_size import FIRST_SECONDS, PacketSize
 from .packets import Truncation
@@ -19,7 +20,7 @@ FIRST_PATIENCE = 30.0
 """Seconds that a slot of which nothing is known yet may be late; one that is at its first item is never late."""
 
 
-class Ends:
+class Ends(Generic[Holder]):
     """The queues of a query's slots, and when these are expected to be through with them.
 
     Args:
@@ -33,17 +34,17 @@ class Ends:
     """
 
     def __init__(
-        self, ledger: Ledger, placement: Placement, throughputs: Mapping[Hashable, Throughput], size: PacketSize
+        self, ledger: Ledger[Holder], placement: Placement, throughputs: Mapping[Holder, Throughput], size: PacketSize
     ) -> None:
         self._ledger = ledger
         self._placement = placement
         self._throughputs = throughputs
         self._size = size
         self.asked: dict[int, tuple[float, int]] = {}
-        self._heap: list[tuple[float, int, int, Hashable]] = []
+        self._heap: list[tuple[float, int, int, Holder]] = []
         self._pushes = 0
 
-    def take(self, slot: Hashable, throughput: Throughput, lease: Lease, place: Place, now: float) -> None:
+    def take(self, slot: Holder, throughput: Throughput, lease: Lease[Holder], place: Place, now: float) -> None:
         """A lease goes to the end of a slot's queue."""
         throughput.queue[lease.number] = self._placement.server(place)
         if len(throughput.queue) == 1:
@@ -56,7 +57,7 @@ class Ends:
         throughput.begin(entry, now, self._placement.ratios)
         self._size.fleet += throughput.rate - before
 
-    def left(self, throughput: Throughput) -> list[tuple[Lease, int]]:
+    def left(self, throughput: Throughput) -> list[tuple[Lease[Holder], int]]:
         """The leases of a slot, and how many entries of each it has still to do, of what was known of it at
         `throughput.at`."""
         left = []
@@ -69,7 +70,7 @@ class Ends:
                 )
         return left
 
-    def expect(self, slot: Hashable, throughput: Throughput, now: float) -> None:
+    def expect(self, slot: Holder, throughput: Throughput, now: float) -> None:
         """Reckon anew when a slot will be through."""
         self._pushes += 1
         throughput.version = self._pushes
@@ -99,13 +100,13 @@ class Ends:
             return max(PATIENCE, throughput.end - throughput.at) if self._size.rate_of(throughput) else math.inf
         return self._patience if self._size.rate_of(throughput) else FIRST_PATIENCE
 
-    def ask(self, victim: Hashable, other: Throughput, lease: Lease, stop: int, now: float) -> Truncation:
+    def ask(self, victim: Holder, other: Throughput, lease: Lease[Holder], stop: int, now: float) -> Truncation[Holder]:
         """A lease is to end at `stop`; its slot is expected to be through sooner from now on."""
         self.asked[lease.number] = (now, stop)
         self.expect(victim, other, now)
         return Truncation(lease, stop)
 
-    def latest_first(self) -> Generator[tuple[float, Hashable, Throughput], None, None]:
+    def latest_first(self) -> Generator[tuple[float, Holder, Throughput], None, None]:
         """Slots that have something to do, those first that will be through last: when, which, and its throughput."""
         passed_over = []
         try:

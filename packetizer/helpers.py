@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from contextlib import closing
+from typing import Generic
 
 from .ends import Ends
-from .leases import Lease
+from .leases import Holder, Lease
 from .ledger import Ledger
 from .packet_size import PacketSize, align
 from .packets import Help, Packet, Recall, Truncation
@@ -20,7 +20,7 @@ LEAST_HELP = 0.1
 UNLIMITED = 1e6
 
 
-class Helpers:
+class Helpers(Generic[Holder]):
     """Slots of a query that have nothing to do, while others have.
 
     Args:
@@ -30,17 +30,17 @@ class Helpers:
         ends: when the others will be through.
     """
 
-    def __init__(self, ledger: Ledger, placement: Placement, size: PacketSize, ends: Ends) -> None:
+    def __init__(self, ledger: Ledger[Holder], placement: Placement, size: PacketSize, ends: Ends[Holder]) -> None:
         self._ledger = ledger
         self._placement = placement
         self._size = size
         self._ends = ends
 
-    def help(self, slot: Hashable, throughput: Throughput, now: float) -> Help | None:
+    def help(self, slot: Holder, throughput: Throughput, now: float) -> Help[Holder] | None:
         """What an idle slot can do: have a lease of another shortened, work on the same one, or nothing."""
         with closing(self._ends.latest_first()) as latest:
             for end, victim, other in latest:
-                found: Help | None = None
+                found: Help[Holder] | None = None
                 if self._ends.stuck(other, now):
                     found = self._relieve(slot, throughput, other, now)
                 elif any(number in self._ends.asked for number in other.queue):
@@ -53,7 +53,9 @@ class Helpers:
                     return found
         return None
 
-    def _truncation(self, victim: Hashable, other: Throughput, throughput: Throughput, now: float) -> Truncation | None:
+    def _truncation(
+        self, victim: Holder, other: Throughput, throughput: Throughput, now: float
+    ) -> Truncation[Holder] | None:
         """Split what `other` has left so that both end together; the part that `throughput` gets is cut from the back.
 
         With W entries left, rates a and b: both end in W / (a + b), the helper does W b / (a + b) of them. Of suspects it
@@ -78,7 +80,7 @@ class Helpers:
         stop = align(self._ledger.files[lease.file], front, lease.stop, stop, share)
         return self._ends.ask(victim, other, lease, stop, now)
 
-    def _race(self, slot: Hashable, throughput: Throughput, other: Throughput, now: float) -> Packet | None:
+    def _race(self, slot: Holder, throughput: Throughput, other: Throughput, now: float) -> Packet[Holder] | None:
         """A last entry, or a few that cannot be split, are done a second time by a slot that would be through sooner.
 
         Suspects are not: they would take that one down, too.
@@ -96,7 +98,7 @@ class Helpers:
         sooner = now + self._size.overhead + (lease.stop - lease.start) / rate < other.end - LEAST_HELP
         return self._duplicate(slot, throughput, lease, now) if sooner else None
 
-    def _relieve(self, slot: Hashable, throughput: Throughput, other: Throughput, now: float) -> Help | None:
+    def _relieve(self, slot: Holder, throughput: Throughput, other: Throughput, now: float) -> Help[Holder] | None:
         """A slot is stuck: somebody else does what it has, one lease after the other."""
         for number in other.queue:
             lease = self._ledger.leases[number]
@@ -107,7 +109,7 @@ class Helpers:
                 return self._duplicate(slot, throughput, lease, now)
         return None
 
-    def _duplicate(self, slot: Hashable, throughput: Throughput, lease: Lease, now: float) -> Packet:
+    def _duplicate(self, slot: Holder, throughput: Throughput, lease: Lease[Holder], now: float) -> Packet[Holder]:
         duplicate = self._ledger.duplicate(lease.number, slot)
         place = Place(lease.file, self._placement.nearest_replica(throughput, lease.file))
         self._ends.take(slot, throughput, duplicate, place, now)

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Generic, TypeVar
 
+Holder = TypeVar("Holder", bound=Hashable)
+"""Who has leases: a slot, as somebody names it."""
 Part = tuple[int, int, int]
 """Of a commit: a lease, and the entries `[start, stop)` of it."""
 
@@ -59,7 +61,7 @@ def diagram() -> str:
 
 
 @dataclass(slots=True)
-class Lease:
+class Lease(Generic[Holder]):
     """The right of one holder to process entries `[start, stop)` of a file.
 
     An `opening` lease stands for a file whose length is not known: its `stop` is a wish until the file is opened.
@@ -72,7 +74,7 @@ class Lease:
     file: int
     start: int
     stop: int
-    holder: Any
+    holder: Holder
     stage: Stage = Stage.LEASED
     committed: bool = False
     duplicate: int | None = None
@@ -104,7 +106,7 @@ class Gap:
     reason: str
 
 
-class Leases(dict[int, Lease]):
+class Leases(dict[int, Lease[Holder]]):
     """The leases that are live, by their numbers.
 
     Example:
@@ -115,21 +117,21 @@ class Leases(dict[int, Lease]):
         eventmill.packetizer.leases.StaleLease: lease 7 is opening: no 'commit' for it
     """
 
-    def live(self, number: int) -> Lease:
+    def live(self, number: int) -> Lease[Holder]:
         """A lease that somebody names. Raises `StaleLease` when it is not live."""
         try:
             return self[number]
         except KeyError:
             raise StaleLease(f"lease {number} is not live") from None
 
-    def may(self, number: int, event: str) -> Lease:
+    def may(self, number: int, event: str) -> Lease[Holder]:
         """The lease to which something happens. Raises `StaleLease` when it may not happen in its stage."""
         lease = self.live(number)
         if (lease.stage, event) not in TRANSITIONS:
             raise StaleLease(f"lease {number} is {lease.stage.value}: no '{event}' for it")
         return lease
 
-    def may_duplicate(self, number: int) -> Lease:
+    def may_duplicate(self, number: int) -> Lease[Holder]:
         """The lease that a second holder gets, too. Raises `StaleLease` when it has two, or none of its own entries."""
         lease = self.live(number)
         if lease.opening or lease.duplicate is not None or lease.start == lease.stop:

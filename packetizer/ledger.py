@@ -25,15 +25,15 @@ event is counted exactly once. That the result of a commit holds these entries, 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Generic
 
 from ..protocol.counts import miscount
 from ..protocol.errors import CountError
 from .files import Files, Loss, OpenedFile
-from .leases import Gap, Lease, Leases, Part, Stage, StaleLease
+from .leases import Gap, Holder, Lease, Leases, Part, Stage, StaleLease
 
 
-class Ledger:
+class Ledger(Generic[Holder]):
     """Where every entry of a query is.
 
     Args:
@@ -58,7 +58,7 @@ class Ledger:
     def __init__(self, known: Sequence[int | None], limit: int | None = None, listed: Container[int] = ()) -> None:
         self.files = Files(known, limit, listed)
         self.limit = limit
-        self.leases: Leases = Leases()
+        self.leases: Leases[Holder] = Leases()
         self.losses, self.surprises = self.files.losses, self.files.surprises
         self.unopened, self.ready, self.held = self.files.unopened, self.files.ready, self.files.held
         self.leased = self.redone = 0
@@ -94,34 +94,34 @@ class Ledger:
 
     # --- leasing --------------------------------------------------------------------------------------------------
 
-    def lease_opening(self, file: int, stop: int, holder: Any) -> Lease:
+    def lease_opening(self, file: int, stop: int, holder: Holder) -> Lease[Holder]:
         """Lease the first entries of an unopened file, up to about `stop`; nobody else gets any of it meanwhile."""
         self.files.begin(file)
-        return self._new_lease(file, 0, stop, holder, Stage.OPENING)
+        return self._new(file, 0, stop, holder, Stage.OPENING)
 
-    def lease(self, file: int, start: int, stop: int, holder: Any) -> Lease:
+    def lease(self, file: int, start: int, stop: int, holder: Holder) -> Lease[Holder]:
         """Lease `[start, stop)` of an opened file, all of which must be to do."""
         if stop <= start:
             raise ValueError(f"a lease of no entries: [{start}, {stop})")
         self.files.take(file, start, stop)
         self.leased += stop - start
-        return self._new_lease(file, start, stop, holder)
+        return self._new(file, start, stop, holder)
 
-    def _new_lease(self, file: int, start: int, stop: int, holder: Any, stage: Stage = Stage.LEASED) -> Lease:
+    def _new(self, file: int, start: int, stop: int, holder: Holder, stage: Stage = Stage.LEASED) -> Lease[Holder]:
         lease = Lease(self.next_lease, file, start, stop, holder, stage)
         self.next_lease += 1
         self.leases[lease.number] = lease
         self.files.states[file].leases.add(lease.number)
         return lease
 
-    def duplicate(self, number: int, holder: Any) -> Lease:
+    def duplicate(self, number: int, holder: Holder) -> Lease[Holder]:
         """Lease the same entries to a second holder, because the first one does not answer.
 
         Raises:
             StaleLease: the lease is not live, has no entries of its own, or has a duplicate already.
         """
         lease = self.leases.may_duplicate(number)
-        duplicate = self._new_lease(lease.file, lease.start, lease.stop, holder)
+        duplicate = self._new(lease.file, lease.start, lease.stop, holder)
         duplicate.chunk = lease.chunk
         lease.duplicate, duplicate.duplicate = duplicate.number, lease.number
         return duplicate
@@ -308,7 +308,7 @@ class Ledger:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _shrink(self, lease: Lease, stop: int) -> None:
+    def _shrink(self, lease: Lease[Holder], stop: int) -> None:
         """End a lease at `stop`; what neither it nor a duplicate covers any more is to do."""
         beyond = stop if lease.duplicate is None else max(stop, self.leases[lease.duplicate].stop)
         if beyond < lease.stop:
@@ -316,7 +316,7 @@ class Ledger:
             self.files.put_back(lease.file, beyond, lease.stop)
         lease.stop = stop
 
-    def _leave_to_duplicate(self, lease: Lease, event: str) -> None:
+    def _leave_to_duplicate(self, lease: Lease[Holder], event: str) -> None:
         """A lease ends without result, its duplicate goes on."""
         assert lease.duplicate is not None
         duplicate = self.leases[lease.duplicate]
@@ -324,12 +324,12 @@ class Ledger:
         lease.duplicate = duplicate.duplicate = None
         self._close(lease, event)
 
-    def _kill_duplicate(self, lease: Lease) -> None:
+    def _kill_duplicate(self, lease: Lease[Holder]) -> None:
         """A lease is committed first: its duplicate is dead, with what it alone covered to do again."""
         assert lease.duplicate is not None
         self._leave_to_duplicate(self.leases[lease.duplicate], "duplicate committed")
 
-    def _close(self, lease: Lease, event: str) -> None:
+    def _close(self, lease: Lease[Holder], event: str) -> None:
         lease.move(event, Stage.OVER)
         del self.leases[lease.number]
         self.files.states[lease.file].leases.discard(lease.number)

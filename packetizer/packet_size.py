@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .call_costs import Calls, Tried, bounded
 from .files import FileState
@@ -49,8 +50,8 @@ class PacketSize:
 
     def __init__(
         self,
-        ledger: Ledger,
-        throughputs: Mapping[Hashable, Throughput],
+        ledger: Ledger[Any],
+        throughputs: Mapping[Any, Throughput],
         rate: float,
         first: int,
         known: Sequence[Tried],

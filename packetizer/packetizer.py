@@ -17,13 +17,14 @@ Every method that depends on time is told it. `docs/packetizer.md` has the formu
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
+from typing import Generic
 
 from .call_costs import Call, Tried
 from .ends import Ends
 from .faults import NARROWING, Quarantine, Retries
 from .helpers import Helpers
-from .leases import Lease
+from .leases import Holder, Lease
 from .ledger import Ledger
 from .packet_size import DEAR, FIRST_ENTRIES, FIRST_SECONDS, REST_IN_ONE, SHORTEST, PacketSize, cut
 from .packets import Help, Packet, Recall, Truncation
@@ -38,7 +39,7 @@ ROOM_AT_MOST = 0.9
 """The part of it after which the slot stops wherever it is, and hands on the rest."""
 
 
-class Packetizer:
+class Packetizer(Generic[Holder]):
     """Hands the entries of one query's ledger to slots.
 
     Args:
@@ -59,7 +60,7 @@ class Packetizer:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Ledger[Holder],
         replicas: Sequence[Sequence[str]],
         rate: float = 0.0,
         most_readers: int | None = None,
@@ -71,7 +72,7 @@ class Packetizer:
         self.placement = Placement(ledger, replicas, most_readers)
         self.retries = Retries()
         self.kills = Quarantine()
-        self.throughputs: dict[Hashable, Throughput] = {}
+        self.throughputs: dict[Holder, Throughput] = {}
         self.size = PacketSize(ledger, self.throughputs, rate, first, known, chunk)
         self.calls = self.size.calls
         self.ends = Ends(ledger, self.placement, self.throughputs, self.size)
@@ -89,11 +90,11 @@ class Packetizer:
 
     # --- slots ----------------------------------------------------------------------------------------------------
 
-    def join(self, slot: Hashable, host: str = "", site: str = "") -> None:
+    def join(self, slot: Holder, host: str = "", site: str = "") -> None:
         """Say where a slot is; without it, a slot is nowhere in particular."""
         self.throughputs[slot] = Throughput(host, site or domain(host))
 
-    def forget(self, slot: Hashable) -> None:
+    def forget(self, slot: Holder) -> None:
         """A slot is gone; its leases must have been given back."""
         throughput = self.throughputs.pop(slot, None)
         if throughput is not None:
@@ -102,7 +103,7 @@ class Packetizer:
 
     # --- leasing --------------------------------------------------------------------------------------------------
 
-    def next(self, slot: Hashable, now: float, until: float | None = None) -> Packet | None:
+    def next(self, slot: Holder, now: float, until: float | None = None) -> Packet[Holder] | None:
         """Lease the next packet to `slot`, or None when there is nothing to lease now.
 
         A slot that will be gone at `until` gets nothing that it is not expected to end before.
@@ -128,7 +129,7 @@ class Packetizer:
         self.ends.take(slot, throughput, lease, place, now)
         return Packet(lease, limit, place.replica, apart=lease.chunk is not None)
 
-    def make_way(self, slot: Hashable, now: float, until: float) -> list[Truncation]:
+    def make_way(self, slot: Holder, now: float, until: float) -> list[Truncation[Holder]]:
         """Have a slot's leases end by the time `until`, if they are not expected to do so anyway; by now at the earliest."""
         throughput = self.throughputs.get(slot)
         if throughput is None:
@@ -151,12 +152,12 @@ class Packetizer:
             done = 0
         return found
 
-    def help(self, slot: Hashable, now: float) -> Help | None:
+    def help(self, slot: Holder, now: float) -> Help[Holder] | None:
         """What an idle slot can do for those that would end last: have a lease shortened, or work on the same one."""
         throughput = self.throughputs.setdefault(slot, Throughput())
         return self._helpers.help(slot, throughput, now)
 
-    def suspect(self, slot: Hashable, suspected: bool) -> None:
+    def suspect(self, slot: Holder, suspected: bool) -> None:
         """A slot's worker has (or has no longer) been silent for longer than it should."""
         throughput = self.throughputs.get(slot)
         if throughput is not None:
@@ -181,14 +182,14 @@ class Packetizer:
 
     # --- reports --------------------------------------------------------------------------------------------------
 
-    def opened(self, slot: Hashable, number: int, now: float) -> None:
+    def opened(self, slot: Holder, number: int, now: float) -> None:
         """A file has been opened (and told to the ledger): the slot begins to read it."""
         throughput = self.throughputs[slot]
         if throughput.first == number:
             self.ends.begin(throughput, self.ledger.leases[number].start, now)
         self.ends.expect(slot, throughput, now)
 
-    def reached(self, slot: Hashable, number: int, entry: int, now: float) -> None:
+    def reached(self, slot: Holder, number: int, entry: int, now: float) -> None:
         """A slot says where it is in a lease."""
         throughput = self.throughputs[slot]
         if throughput.first == number:
@@ -199,7 +200,7 @@ class Packetizer:
 
     def finished(
         self,
-        slot: Hashable,
+        slot: Holder,
         number: int,
         start: int,
         stop: int,
@@ -219,12 +220,12 @@ class Packetizer:
         self.size.rate = throughput.rate or self.size.rate
         self.dropped(slot, number, now)
 
-    def server(self, slot: Hashable, number: int) -> str:
+    def server(self, slot: Holder, number: int) -> str:
         """The file server that a slot reads a lease from, "" for its own disk."""
         throughput = self.throughputs.get(slot)
         return "" if throughput is None else throughput.queue.get(number, "")
 
-    def truncated(self, slot: Hashable, number: int, now: float) -> None:
+    def truncated(self, slot: Holder, number: int, now: float) -> None:
         """A slot has answered a truncation (and the ledger knows)."""
         self.ends.asked.pop(number, None)
         if number in self.ledger.leases:
@@ -232,7 +233,7 @@ class Packetizer:
         else:
             self.dropped(slot, number, now)
 
-    def dropped(self, slot: Hashable, number: int, now: float) -> None:
+    def dropped(self, slot: Holder, number: int, now: float) -> None:
         """A slot no longer works on a lease."""
         self.ends.asked.pop(number, None)
         throughput = self.throughputs.get(slot)
@@ -247,7 +248,7 @@ class Packetizer:
             self.placement.rest(throughput)
         self.ends.expect(slot, throughput, now)
 
-    def worked(self, slot: Hashable, lease: Lease) -> int:
+    def worked(self, slot: Holder, lease: Lease[Holder]) -> int:
         """Entries of a lease that its slot is known to have processed."""
         if lease.finished:
             return lease.stop - lease.start
@@ -257,8 +258,8 @@ class Packetizer:
         )
 
     def _lease(
-        self, slot: Hashable, throughput: Throughput, place: Place, rate: float, seconds: float, entries: int
-    ) -> Lease:
+        self, slot: Holder, throughput: Throughput, place: Place, rate: float, seconds: float, entries: int
+    ) -> Lease[Holder]:
         """Lease about so many entries at a place to a slot, which is expected to do them in some seconds."""
         alone = throughput.file == place.file
         self.placement.enter(throughput, place)

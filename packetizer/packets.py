@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic
 
-from .leases import Lease
+from .leases import Holder, Lease
 
 
 @dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(Generic[Holder]):
     """A lease with the time it may take, and the replica to read.
 
     `apart` when its result may be refused, or never come: another slot works on the same entries, or they are suspected of
     taking slots down; then they are to be taken in small chunks (`Lease.chunk`).
     """
 
-    lease: Lease
+    lease: Lease[Holder]
     seconds: float
     replica: int = 0
     apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Truncation:
+class Truncation(Generic[Holder]):
     """A lease that is to end at `stop`, because somebody else has nothing to do."""
 
-    lease: Lease
+    lease: Lease[Holder]
     stop: int
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
+class Recall(Generic[Holder]):
     """A lease that is to be taken back, for somebody else to have it."""
 
-    lease: Lease
+    lease: Lease[Holder]
 
 
-Help = Truncation | Packet | Recall
+Help = Truncation[Holder] | Packet[Holder] | Recall[Holder]

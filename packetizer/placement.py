@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from .files import FileState
 from .ledger import Ledger
@@ -37,7 +38,7 @@ class Placement:
         most_readers: slots that may read from one server at the same time; None for any number.
     """
 
-    def __init__(self, ledger: Ledger, replicas: Sequence[Sequence[str]], most_readers: int | None = None) -> None:
+    def __init__(self, ledger: Ledger[Any], replicas: Sequence[Sequence[str]], most_readers: int | None = None) -> None:
         self.ledger = ledger
         self.ratios = Ratios()
         self._bad: dict[tuple[int, int], None] = {}
@@ -209,7 +210,7 @@ def _distance(throughput: Throughput, server: str) -> int:
     return 1 if throughput.site and server.endswith(f".{throughput.site}") else 2
 
 
-def free_range(ledger: Ledger, state: FileState, alone: bool) -> tuple[int, int]:
+def free_range(ledger: Ledger[Any], state: FileState, alone: bool) -> tuple[int, int]:
     """Where a slot begins in an opened file: at the front, or, when others are reading it, half-way into its longest free
     range, at a cluster.
     """
