@@ -33,6 +33,7 @@ from .storage.credentials import CredentialSet
 from .storage.local import Range
 from .storage.sources import Traffic
 from .tree_series import TreeReader, TreeSeries
+from .ttree.branches import is_listed
 
 MOST_VIEWS = 10
 """Views of a query that are kept: as many as files are kept open."""
@@ -246,12 +247,14 @@ class View:
 
     def _place(self, name: str) -> tuple[TreeReader | IndexedFriend, str] | None:
         """The file that has a column, and what it is called there; None for what none of them has, or several."""
-        if name in self.reader.names:
+        if is_listed(self.reader.names, name):
             return self.reader, name
         for friend, reader in self.friends.items():
             if name[: len(friend) + 1] in (f"{friend}_", f"{friend}.") and name[len(friend) + 1 :] in reader.names:
                 return reader, name[len(friend) + 1 :]
         having = [reader for reader in self.friends.values() if name in reader.names]
+        if not having and name in self.reader.names:  # as kernels write it: whatever is really called so comes first
+            return self.reader, name
         return (having[0], name) if len(having) == 1 else None
 
     def _found(self, name: str) -> tuple[TreeReader | IndexedFriend, str]:
@@ -312,7 +315,7 @@ class View:
 
     def _joined(self, name: str, friend: TreeReader) -> TreeReader | IndexedFriend:
         """A friend with the entries of the file, if it can be one."""
-        if name in self.reader.names:
+        if is_listed(self.reader.names, name):
             raise DatasetError(f"{self.path} has a branch {name}: give its friend of this name another one")
         if friend.order == "indexed":
             return IndexedFriend(name, friend, friend.tree_index, self.reader)
@@ -332,7 +335,7 @@ class View:
         return friend
 
     def _check_alias(self, name: str) -> None:
-        if name in self.reader.names:
+        if is_listed(self.reader.names, name):
             raise DatasetError(f"{self.path} has a branch {name}: give the alias of this name another one")
         for used in self.aliases[name].expression.names:
             if not self._knows(used):

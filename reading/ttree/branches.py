@@ -60,6 +60,11 @@ class Named(Mapping[str, Any]):
         return len(self._names)
 
 
+def is_listed(names: Mapping[str, Any], name: str) -> bool:
+    """Whether a branch is really called so, and not only as kernels write it (`Written`)."""
+    return name in names and (not isinstance(names, Written) or names.is_listed(name))
+
+
 class Written(Mapping[str, Any]):
     """Branches by name, and those whose names are no identifiers as kernels write them, too: `Jet_PT` for `Jet.PT`,
     `cov` for `cov[10]`. These are found, not listed; and not where two branches would have the same.
@@ -85,6 +90,10 @@ class Written(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def is_listed(self, name: str) -> bool:
+        """Whether a branch is really called so."""
+        return name in self._names
 
     def _original(self, name: str) -> str:
         if self._as_written is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 import pytest
+import uproot
 from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.packetizer.listed_entries import EntryList
 from eventmill.reading.columns import Flat, Jagged
@@ -54,6 +55,20 @@ def test_kernels_name_a_member_with_an_underscore(reader: Reader) -> None:
     assert isinstance(jets, Jagged) and isinstance(jets.content, Flat) and jets.content.values.sum() == 30125.0
     assert isinstance(number, Flat) and isinstance(size, Flat) and np.array_equal(number.values, size.values)
     assert list(reader.types(["Jet_fX"]).values()) == ["var * float64"]
+
+
+def test_what_is_really_called_so_comes_before_a_name_with_underscores(reader: Reader, tmp_path: Path) -> None:
+    """A friend's branch, and an alias: they are not to change their values because `Jet.fX` may be written so, too."""
+    with uproot.recreate(tmp_path / "more.root") as file:
+        file.mktree("more", {"Jet_fX": "int32"})
+        file["more"].extend({"Jet_fX": np.arange(200, dtype=np.int32)})
+    friend = Reader(str(tmp_path / "more.root"), "more")
+    of_friend = View(reader, {"more": friend}, SharedInputs()).read(["Jet_fX"], 0, 200)["Jet_fX"]
+    assert isinstance(of_friend, Flat) and of_friend.values.sum() == 19900
+    alias = View(reader, {}, SharedInputs(aliases={"Jet_fX": 'ak.num(events["Jet.fX"])'}))
+    of_alias = alias.read(["Jet_fX"], 0, 200)["Jet_fX"]
+    assert isinstance(of_alias, Flat) and of_alias.values.sum() == 300
+    friend.close()
 
 
 def test_a_name_that_two_branches_would_have_is_that_of_none() -> None:
