@@ -165,6 +165,8 @@ def _from_functools(thing: Any) -> tuple[Callable[..., Any], tuple[Any, ...]] | 
     """How what cloudpickle cannot send of the standard library's decorators is made again; None for all else."""
     if isinstance(thing, functools.cached_property):  # it has a lock before Python 3.12
         return _cached_property, (thing.func, thing.attrname)
+    if isinstance(thing, functools.singledispatchmethod):  # it has a cache of weak references from Python 3.13 on
+        return _dispatching_method, (thing.func, thing.dispatcher)
     if isinstance(thing, CachedFunction) and not _is_installed(thing):
         return _cached, (thing.__wrapped__, *thing.cache_parameters().values())
     if isinstance(thing, FunctionType) and thing.__code__ is DISPATCHING and not _is_installed(thing):
@@ -191,6 +193,12 @@ def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> A
 def _cached_property(function: Callable[[Any], Any], name: str | None) -> functools.cached_property[Any]:
     made = functools.cached_property(function)
     made.attrname = name
+    return made
+
+
+def _dispatching_method(function: Callable[..., Any], dispatcher: Any) -> functools.singledispatchmethod[Any]:
+    made = functools.singledispatchmethod(function)
+    made.dispatcher = dispatcher
     return made
 
 
