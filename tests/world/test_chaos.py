@@ -100,6 +100,6 @@ def test_real_faults_during_real_queries_change_no_bin() -> None:
 
 
 def test_a_master_killed_at_any_moment_of_a_query_costs_seconds() -> None:
-    """The query is complete after the restart, and no more than its intervals is worked on once more."""
+    """The query is complete after the restart, and nothing that its journal had is worked on once more."""
     report = chaos_kills.run(1, events=20_000)
     assert report.good, report.text()
