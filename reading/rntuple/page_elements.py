@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numba
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
+
+from ..compiled_loops import compiled
 
 Unsplit: TypeAlias = Callable[[NDArray[Any], NDArray[Any], bool, bool], None]
 """Takes bytes, the array of unsigned integers that they are to become, and whether to undo zigzag and delta coding."""
@@ -47,8 +49,8 @@ def unsplitter(width: int) -> Unsplit:
                 out[i] += out[i - 1]
 
     raw = types.Array(types.uint8, 1, "C", readonly=True)
-    compiled: Unsplit = _compiled(unsplit, types.void(raw, word[::1], types.boolean, types.boolean))
-    return compiled
+    joined: Unsplit = compiled(unsplit, types.void(raw, word[::1], types.boolean, types.boolean))
+    return joined
 
 
 @functools.cache
@@ -70,12 +72,5 @@ def shifter(width: int) -> Shifted:
         return not falls
 
     number = getattr(numba, f"int{8 * width}")
-    compiled: Shifted = _compiled(shift, types.boolean(number[::1], types.int64, types.int64[::1]))
-    return compiled
-
-
-def _compiled(function: Callable[..., Any], signature: Any) -> Any:
-    try:
-        return njit(signature, cache=True, nogil=True)(function)
-    except RuntimeError:  # no folder of this machine can be written to: each process compiles its own
-        return njit(signature, nogil=True)(function)
+    moved: Shifted = compiled(shift, types.boolean(number[::1], types.int64, types.int64[::1]))
+    return moved

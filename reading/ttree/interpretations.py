@@ -3,10 +3,12 @@
 uproot asks `Interpretations` first, through its registry of custom interpretations; so whatever reads a file that is open
 here has ROOT's values: columnar functions, kernels, and coffea's processors. What uproot (5.7) has wrong is
 
+- lists of lists and of strings that are longer or shorter than their entries;
 - strings without a byte, which ROOT writes for empty ones (`s/C`): those after them are shifted;
 - `Float16_t` and `Double32_t`: arrays of them, their ranges where the title has dimensions too, 15 bits and more;
 - tables of sizes in the place of offsets (`kGenerateOffsetMap`);
 - vectors of structures that are written member by member, which it takes for whole structures;
+- `TString` in split collections, of which it reads one an entry;
 - lists without a table whose counter has baskets of other entries.
 
 Whatever uproot raises for a branch is said of this branch, and does not keep others from being read.
@@ -14,18 +16,24 @@ Whatever uproot raises for a branch is said of this branch, and does not keep ot
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import uproot
 from numpy.typing import NDArray
+from uproot.containers import AsArray, AsString
 from uproot.interpretation.identify import UnknownInterpretation, interpretation_of
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
+from uproot.interpretation.objects import AsObjects
 from uproot.interpretation.strings import AsStrings, StringArray
 
 from .cpp_classes import FileOfItsOwnClasses
 from .memberwise import HEADER, by_elements
+from .nested_decoding import Shape, decoded, is_counted
+from .nested_shapes import layout_as, shape_of
 from .packed_floats import BRACKETS, Coding, coding
 
 _ORIGINAL = "eventmill: uproot's own"
@@ -57,7 +65,9 @@ class Interpretations:
             reason = "it has several leaves, which are lists"
             raise UnknownInterpretation(reason, branch.file.file_path, branch.object_path)
         try:
-            found = _small_floats(branch) or _texts(interpretation_of(branch, {**context, _ORIGINAL: True}, simplify))
+            found = _small_floats(branch) or _texts(
+                interpretation_of(branch, {**context, _ORIGINAL: True}, simplify), branch
+            )
         except UnknownInterpretation:
             raise
         except Exception as error:  # its own parsers' errors, of any kind
@@ -76,23 +86,37 @@ def _said(error: Exception) -> str:
 def _mend_baskets(kind: Any) -> None:
     """Have an interpretation look at the bytes of each basket before it takes them apart."""
     original = kind.basket_array
+    nested = shape_of(kind)
+    form = functools.cache(lambda: kind.awkward_form(None))
+    edges: list[int] = []  # uproot makes them of all baskets anew, each time
 
     def basket_array(data: Any, offsets: Any, basket: Any, branch: Any, *rest: Any) -> Any:
-        entries = _entries(basket, branch)
+        edges[:] = edges or branch.entry_offsets
+        entries = _entries(basket, branch, edges)
         if offsets is not None:
             offsets = _true_offsets(offsets, basket, entries)
             if type(kind) is AsJagged and kind.header_bytes == HEADER:
                 data, offsets = by_elements(data, offsets, kind.content)
         elif type(kind) is AsJagged and not kind.header_bytes:
             offsets = _counted_offsets(kind.content.itemsize, basket, branch)
+        if nested is not None and offsets is not None and is_counted(nested, data, offsets) and rest[2].name == "ak":
+            return _nested_array(nested, form(), data, offsets, basket, branch)
         return original(data, offsets, basket, branch, *rest)
 
     kind.basket_array = basket_array
 
 
-def _entries(basket: Any, branch: Any) -> int:
+def _nested_array(nested: Shape, form: Any, data: Any, offsets: Any, basket: Any, branch: Any) -> ak.Array:
+    """The lists of lists of a basket."""
+    try:
+        return ak.Array(layout_as(decoded(nested, data, offsets), form))
+    except ValueError as error:
+        raise ValueError(f"{_named(basket, branch)} is damaged: {error}") from error
+
+
+def _entries(basket: Any, branch: Any, edges: list[int]) -> int:
     """How many entries the basket has, by its own word and by the tree's."""
-    start, stop = branch.entry_offsets[basket.basket_num : basket.basket_num + 2]
+    start, stop = edges[basket.basket_num : basket.basket_num + 2]
     if basket.num_entries != stop - start:
         raise ValueError(f"{_named(basket, branch)} has {basket.num_entries} entries, and the tree says {stop - start}")
     return int(stop - start)
@@ -131,10 +155,12 @@ def _named(basket: Any, branch: Any) -> str:
 # --- strings ----------------------------------------------------------------------------------------------------------
 
 
-def _texts(kind: Any) -> Any:
+def _texts(kind: Any, branch: Any) -> Any:
     """The interpretation, or for strings one that knows empty ones."""
     if type(kind) is not AsStrings:
         return kind
+    if branch.count_branch is not None and getattr(branch.streamer, "classname", "") == "TStreamerString":
+        return AsObjects(AsArray(False, False, AsString(False)), branch)  # a TString of each element of a collection
     return Texts(kind.header_bytes, kind.length_bytes, kind.typename, kind.original)
 
 
