@@ -69,6 +69,10 @@ class IndexedFriend:
         """As `Reader.types`."""
         return self.reader.types(branches)
 
+    def has_member(self, name: str) -> bool:
+        """As `Reader.has_member`."""
+        return self.reader.has_member(name)
+
     def weight(self, branches: Iterable[str]) -> float:
         """As `Reader.weight`."""
         return self.reader.weight(branches)

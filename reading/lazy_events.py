@@ -12,7 +12,7 @@ Names that say so are nested: next to `events.Muon_pt` there is `events.Muon.pt`
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -23,6 +23,7 @@ import numpy as np
 from ..protocol.errors import DatasetError
 from .columns import Column, Flat, Jagged, offsets_of
 from .read_errors import read_errors
+from .record_forms import Part, SplitForm, buffers_of, keyed, sizes_of, split
 from .virtual_arrays import UNKNOWN_LENGTH, LazyRecords, Load, virtual
 
 
@@ -141,6 +142,7 @@ class LazyEvents:
         fields: what the names of the events' fields stand for; columns by their own names and `nested` ones by default.
         computed: columns that are not read but made of others.
         path: the file's, for errors.
+        has_member: whether members of records, and the lengths of lists of them, are columns by this name.
 
     Example:
         >>> lazy = LazyEvents(reader.forms(), reader.counters)                                    # doctest: +SKIP
@@ -154,14 +156,36 @@ class LazyEvents:
         fields: Mapping[str, Field] | None = None,
         computed: Mapping[str, Computed] | None = None,
         path: str = "",
+        has_member: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.computed = computed or {}
         self.path = path
-        self.forms = {name: form if _is_simple(form) else _keyed(form, name) for name, form in forms.items()}
+        self._split: dict[str, SplitForm] = {}
+        self.forms = {
+            name: form if _is_simple(form) else self._keyed(form, name, has_member) for name, form in forms.items()
+        }
         self.counters = {name: counter for name, counter in counters.items() if _is_simple(forms[name])}
         names = list(self.forms)
         plain: dict[str, Field] = {name: name for name in names}
         self.fields: Mapping[str, Field] = {**plain, **nested(names, self.counters)} if fields is None else fields
+
+    def _keyed(self, form: Any, name: str, has_member: Callable[[str], bool]) -> Any:
+        """The form of a column that goes through buffers."""
+        parts = split(form, name, has_member)
+        if parts is None:
+            return keyed(form, name)
+        self._split[name] = parts
+        return parts.form
+
+    def empty(self, name: str) -> ak.Array:
+        """A column of no entries; of a member of records, too."""
+        inside = (parts.forms[name] for parts in self._split.values() if name in parts.forms)
+        form = self.forms[name] if name in self.forms else next(inside)
+        return ak.Array(form.length_zero_array())
+
+    def part(self, name: str, form_key: str) -> Part:
+        """What a buffer of a column comes from; mostly the whole column."""
+        return self._split[name].parts[form_key] if name in self._split else Part(name)
 
     def array(self, columns: Columns, start: int, stop: int) -> ak.Array:
         """Entries `[start, stop)` of `columns`, nothing read yet."""
@@ -221,7 +245,7 @@ class LazyEvents:
         if name not in self.computed:
             return self.forms[name]
         form = self.computed[name].form
-        return form if _is_simple(form) else _keyed(form, name)
+        return form if _is_simple(form) else keyed(form, name)
 
 
 class AtWork:
@@ -239,6 +263,7 @@ class AtWork:
         self._columns: dict[str, tuple[Any, Any]] = {}
         self._buffers: dict[str, dict[str, Any]] = {}
         self._offsets: dict[str, Any] = {}
+        self._sizes: dict[str, Column] = {}
 
     def values(self, name: str) -> Load:
         """Loads a column's numbers."""
@@ -261,22 +286,33 @@ class AtWork:
     def buffer(self, name: str, key: str, dtype: Any) -> Load:
         """Loads one buffer of a column that is neither numbers nor lists of them; the first one loads all of them."""
 
+        part = self._lazy.part(name, key.rpartition("-")[0])
+
         def load() -> Any:
-            if name not in self._buffers:
-                self._buffers[name] = self._read_buffers(name)
-            with self._lazy.reading(name):
-                return _unwritable(np.asarray(self._buffers[name][key]).astype(dtype, copy=False))
+            with self._lazy.reading(part.column):
+                if part.is_sizes:
+                    return _unwritable(sizes_of(self._sizes_column(part.column), part.depth))
+                if part.column not in self._buffers:
+                    self._buffers[part.column] = self._read_buffers(part)
+                return _unwritable(np.asarray(self._buffers[part.column][key]).astype(dtype, copy=False))
 
         return load
 
-    def _read_buffers(self, name: str) -> dict[str, Any]:
-        with self._lazy.reading(name):
-            if name in self._lazy.computed:
-                array = ak.Array(layout_of(self._computed(name)))
-            else:
-                array = _all_regular(self._source.array(name, self._start, self._stop))
-            _, _, buffers = ak.to_buffers(array, form_key=_keys(name), buffer_key="{form_key}-{attribute}")
-            return dict(buffers)
+    def _sizes_column(self, name: str) -> Column:
+        """The lengths of lists of records."""
+        if name not in self._sizes:
+            self._sizes[name] = self._source.read([name], self._start, self._stop)[name]
+        return self._sizes[name]
+
+    def _read_buffers(self, part: Part) -> dict[str, Any]:
+        name = part.column
+        if name in self._lazy.computed:
+            array = ak.Array(layout_of(self._computed(name)))
+        elif part.is_plain:
+            array = ak.Array(layout_of(self._source.read([name], self._start, self._stop)[name]))
+        else:
+            array = self._source.array(name, self._start, self._stop)
+        return buffers_of(array, name, part.depth)
 
     def _column(self, name: str) -> tuple[Any, Any]:
         """A column's numbers and, where they are in lists, offsets from 0."""
@@ -329,21 +365,3 @@ def _is_simple(form: Any) -> bool:
 
 def _is_number(form: Any) -> bool:
     return form.parameter("__array__") is None and np.dtype(form.primitive).kind in "biuf"
-
-
-def _keyed(form: Any, name: str) -> Any:
-    """The form with keys that tell its nodes from those of other columns."""
-    keyed, _, _ = ak.to_buffers(_all_regular(form.length_zero_array()), form_key=_keys(name))
-    return keyed
-
-
-def _all_regular(array: ak.Array) -> ak.Array:
-    """The array with every dimension of fixed size a node of its own: awkward cannot give numbers of more than one a shape
-    whose number is not known before they are read.
-    """
-    return ak.transform(lambda _, **__: None, array, numpy_to_regular=True)
-
-
-def _keys(name: str) -> str:
-    """The form key of each node of a column that goes through buffers."""
-    return name + "/{id}"

@@ -28,7 +28,7 @@ from .lazy_events import LazyEvents, layout_of
 from .lazy_property import lazy_property
 from .opening import check_closed, opened, told, trees_in
 from .read_errors import read_errors
-from .rntuple.clusters import Clusters
+from .rntuple.clusters import Clusters, read
 from .rntuple.ntuples import Ntuple
 from .rntuple.pages import Pages
 from .shared_layout import SharedLayout
@@ -169,7 +169,7 @@ class Reader(WholeFile):
     def names(self) -> Mapping[str, Any]:
         """All branches (fields, in an RNTuple) by name, as `branches.by_name` and `branches.Written`."""
         if isinstance(self._described, Ntuple):
-            return Named(self._described.names, self.branch)
+            return Named(self._described.names, self.branch, self._described.schema.has_member)
         if self._described is not None:
             return Written(Named(self._described.branches, self.branch))
         return Written(by_name(self._tree))
@@ -192,7 +192,7 @@ class Reader(WholeFile):
         """A branch (a field, in an RNTuple) as uproot has it."""
         with read_errors(self.path, "cannot be read"):
             if isinstance(self._described, Ntuple):
-                return self._tree.all_fields[self._described.names[name]]
+                return self._tree.all_fields[self._described.schema.number(name)]
             return self._tree[name]
 
     def _description(self) -> Tree | Ntuple | None:
@@ -414,7 +414,11 @@ class Reader(WholeFile):
                 counters |= {
                     name: of for name, of in clones if (count := self._plain(of)) is not None and count.is_count
                 }
-            return LazyEvents(self.forms(), counters, path=self.path)
+            return LazyEvents(self.forms(), counters, path=self.path, has_member=self.has_member)
+
+    def has_member(self, name: str) -> bool:
+        """Whether this is a member of records, or the lengths of lists of them (see `rntuple.members`)."""
+        return isinstance(self._described, Ntuple) and self._described.schema.has_member(name)
 
     def forms(self) -> dict[str, Any]:
         """The awkward forms of all branches that have data of their own and that awkward arrays can hold, by name."""
@@ -426,7 +430,9 @@ class Reader(WholeFile):
             return {name: self._form(name) for name in names}
         [plain] = self.baskets.read([name for name in names if self.is_plain(name)], [(0, 0)])
         forms = {name: layout_of(column).form for name, column in plain.items()}
-        forms |= {name: self._described.schema.form(name) for name in names if name not in forms}
+        own = [name for name in names if name not in forms and not self.has_member(name)]
+        forms |= {name: self._described.schema.form(name) for name in own}
+        forms |= {name: read(self.names[name], 0, 0).layout.form for name in names if name not in forms}
         unknown = {name: self.names[name] for name in names if forms[name] is None}
         forms |= field_forms(self._tree, unknown) if unknown else {}
         return {name: forms[name] for name in names}

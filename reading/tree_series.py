@@ -138,6 +138,10 @@ class TreeSeries(WholeFile):
         """As `Reader.close`."""
         self._model.close()
 
+    def has_member(self, name: str) -> bool:
+        """As `Reader.has_member`."""
+        return self._model.has_member(name)
+
     def types(self, branches: Iterable[str]) -> dict[str, str]:
         """As `Reader.types`."""
         return self._model.types(branches)

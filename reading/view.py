@@ -33,7 +33,7 @@ from .storage.credentials import CredentialSet
 from .storage.local import Range
 from .storage.sources import Traffic
 from .tree_series import TreeReader, TreeSeries
-from .ttree.branches import is_listed
+from .ttree.branches import Named, is_listed
 
 MOST_VIEWS = 10
 """Views of a query that are kept: as many as files are kept open."""
@@ -79,10 +79,11 @@ class View:
             self._check_alias(alias)
 
     @lazy_property
-    def names(self) -> dict[str, None]:
-        """All that `read` takes."""
+    def names(self) -> Mapping[str, None]:
+        """All that `read` takes; members of records are found there, but not listed."""
         friends = dict.fromkeys(column for name, reader in self.friends.items() for column in reader.names)
-        return dict.fromkeys([*self.reader.names, *self.aliases, *self._qualified(), *friends, *self.defaults])
+        names = dict.fromkeys([*self.reader.names, *self.aliases, *self._qualified(), *friends, *self.defaults])
+        return Named(names, lambda _: None, lambda name: self._place(name) is not None)
 
     @property
     def file(self) -> View:
@@ -241,7 +242,12 @@ class View:
                 if self._place(name) == (reader, name):
                     fields.setdefault(name, f"{friend}.{name}")
         fields |= {name: name for name in self.aliases}
-        return LazyEvents(forms, counters, fields, self.aliases, self.path)
+        return LazyEvents(forms, counters, fields, self.aliases, self.path, self._has_member)
+
+    def _has_member(self, name: str) -> bool:
+        """As `Reader.has_member`; with the name of a friend before it."""
+        place = self._place(name)
+        return place is not None and place[0].has_member(place[1])
 
     # --- names --------------------------------------------------------------------------------------------------------
 
@@ -581,8 +587,8 @@ class _Nothing:
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
         self.asked |= dict.fromkeys(branches)
-        return {name: column_of(self._lazy.forms[name].length_zero_array(highlevel=False), name) for name in branches}
+        return {name: column_of(self._lazy.empty(name).layout, name) for name in branches}
 
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         self.asked[name] = None
-        return self._lazy.forms[name].length_zero_array()
+        return self._lazy.empty(name)

@@ -20,8 +20,8 @@ import numpy as np
 from uproot.const import RNTupleFieldFlags as Flags
 from uproot.const import RNTupleFieldRole as Role
 
-MOST_NESTED = 30
-"""Fields within fields; numpy's arrays have not many more dimensions."""
+from .members import MOST_NESTED, SIZES, Members, is_optional
+
 MOST_REPEATED = 1 << 31
 """Length of an array of fixed size."""
 
@@ -173,7 +173,7 @@ Tree: TypeAlias = Numbers | Counts | Texts | Lists
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A top-level field of plain values.
+    """A top-level field of plain values, or a member of the records of one.
 
     Attributes:
         name: what it is called.
@@ -212,13 +212,69 @@ class Schema:
         for number, record in enumerate(fields):
             if record.parent != number:
                 self._children[record.parent].append(number)
+        self._members = Members(fields, self._children, self.numbers)
+
+    def number(self, name: str) -> int | None:
+        """The number of a top-level field, or of a member of its records (see `members`); None if nothing is called so."""
+        way = self._members.way(name)
+        return way[-1] if way else None
+
+    def has_member(self, name: str) -> bool:
+        """Whether a member, or the lengths of lists of records, are called so."""
+        if name in self.numbers:
+            return False
+        return self.number(name) is not None or (name.endswith(SIZES) and self.field(name) is not None)
 
     def field(self, name: str) -> Field | None:
-        """A top-level field, or None if only uproot can read it."""
-        tree = self._tree(self.numbers[name], name, 1)
+        """A field, member or lengths, or None if only uproot can read it."""
+        sizes = name.endswith(SIZES) and name not in self.numbers
+        way = self._members.way(name.removesuffix(SIZES) if sizes else name)
+        tree = (self._sizes if sizes else self._within)(way, name, 1) if way else None
         if tree is None:
             return None
         return Field(name, tree, self._counters.get(tree.column.number, "") if isinstance(tree, Lists) else "")
+
+    def _within(self, way: Sequence[int], name: str, width: int | None) -> Tree | None:
+        """The last of some fields each of which lies in the one before."""
+        number, *inside = way
+        if not inside:
+            return self._tree(number, name, width)
+        record = self.fields[number]
+        if record.role == Role.RECORD:
+            return self._within(inside, name, width)
+        if record.role == Role.COLLECTION:
+            ends, content = self._ends(number, name, width), self._within(inside, name, None)
+            return None if ends is None or content is None else Lists(ends, content)
+        length = record.repetition
+        if not 0 < length <= MOST_REPEATED:
+            return None
+        inner = self._within(inside, name, None if width is None else length * width)
+        return Numbers(inner.column, (length, *inner.shape)) if isinstance(inner, Numbers) else None
+
+    def _sizes(self, way: Sequence[int], name: str, width: int | None) -> Tree | None:
+        """The lengths of the innermost lists that the last of some fields has of records."""
+        number, *inside = way
+        record, children = self.fields[number], self._children.get(number, ())
+        if record.role == Role.RECORD and inside:
+            return self._sizes(inside, name, width)
+        if record.role != Role.COLLECTION or is_optional(record) or len(children) != 1 or len(way) > MOST_NESTED:
+            return None
+        ends = self._ends(number, name, width)
+        if ends is None:
+            return None
+        inside = inside or children[:1]
+        if self.fields[children[0]].role == Role.RECORD and len(inside) == 1:
+            return Counts(ends)
+        content = self._sizes(inside, name, None)
+        return None if content is None else Lists(ends, content)
+
+    def _ends(self, number: int, name: str, width: int | None) -> Stored | None:
+        """The column of a collection."""
+        source = self.fields[number].source
+        columns = self._columns.get(number if source is None else source, ())
+        if len(columns) != 1 or columns[0][1].representation:
+            return None
+        return _stored(_INDICES, columns[0], name, width)
 
     def form(self, name: str) -> Any:
         """The awkward form of a top-level field of records or lists of records, of what this module knows otherwise; None
@@ -228,7 +284,7 @@ class Schema:
 
     def _form(self, number: int, name: str, depth: int) -> Any:
         record, children = self.fields[number], self._children.get(number, ())
-        if depth > MOST_NESTED or record.type_name.startswith("std::optional"):
+        if depth > MOST_NESTED or is_optional(record):
             return None
         if record.role == Role.COLLECTION and len(children) == 1:
             content = self._form(children[0], name, depth + 1)
@@ -263,8 +319,7 @@ class Schema:
             return None  # stored in another way in each cluster
         if record.role == Role.COLLECTION and len(columns) == len(children) == 1:
             ends, content = _stored(_INDICES, columns[0], name, width), self._tree(children[0], name, None, depth + 1)
-            is_option = record.type_name.startswith("std::optional")
-            return None if is_option or ends is None or content is None else Lists(ends, content)
+            return None if is_optional(record) or ends is None or content is None else Lists(ends, content)
         if record.role != Role.LEAF:
             return None
         if record.flags & Flags.REPETITIVE:

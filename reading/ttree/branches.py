@@ -39,18 +39,31 @@ def counts_of_clones(names: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Named(Mapping[str, Any]):
-    """Branches by name, each as uproot has it, once somebody asks for it."""
+    """Branches by name, each as uproot has it, once somebody asks for it.
 
-    def __init__(self, names: Collection[str], branch: Callable[[str], Any]) -> None:
+    Args:
+        names: of all branches.
+        branch: gives one of them.
+        has_more: whether there is something else of a name, which is found here but not listed.
+    """
+
+    def __init__(
+        self, names: Collection[str], branch: Callable[[str], Any], has_more: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._names = names
         self._branch = branch
+        self._has_more = has_more
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._names:
+        if name not in self:
             raise KeyError(name)
         return self._branch(name)
 
     def __contains__(self, name: object) -> bool:
+        return name in self._names or (isinstance(name, str) and self._has_more(name))
+
+    def is_listed(self, name: str) -> bool:
+        """Whether a branch is really called so."""
         return name in self._names
 
     def __iter__(self) -> Iterator[str]:
@@ -61,8 +74,8 @@ class Named(Mapping[str, Any]):
 
 
 def is_listed(names: Mapping[str, Any], name: str) -> bool:
-    """Whether a branch is really called so, and not only as kernels write it (`Written`)."""
-    return name in names and (not isinstance(names, Written) or names.is_listed(name))
+    """Whether a branch is really called so, and not only as kernels write it (`Written`), or in one (`Named`)."""
+    return name in names and (not isinstance(names, Written | Named) or names.is_listed(name))
 
 
 class Written(Mapping[str, Any]):
