@@ -160,28 +160,22 @@ class LazyEvents:
     ) -> None:
         self.computed = computed or {}
         self.path = path
+        self.forms = dict(forms)
+        self._has_member = has_member
+        self._keyed: dict[str, Any] = {}
         self._split: dict[str, SplitForm] = {}
-        self.forms = {
-            name: form if _is_simple(form) else self._keyed(form, name, has_member) for name, form in forms.items()
-        }
         self.counters = {name: counter for name, counter in counters.items() if _is_simple(forms[name])}
         names = list(self.forms)
         plain: dict[str, Field] = {name: name for name in names}
         self.fields: Mapping[str, Field] = {**plain, **nested(names, self.counters)} if fields is None else fields
 
-    def _keyed(self, form: Any, name: str, has_member: Callable[[str], bool]) -> Any:
-        """The form of a column that goes through buffers."""
-        parts = split(form, name, has_member)
-        if parts is None:
-            return keyed(form, name)
-        self._split[name] = parts
-        return parts.form
-
     def empty(self, name: str) -> ak.Array:
         """A column of no entries; of a member of records, too."""
-        inside = (parts.forms[name] for parts in self._split.values() if name in parts.forms)
-        form = self.forms[name] if name in self.forms else next(inside)
-        return ak.Array(form.length_zero_array())
+        if name in self.forms:
+            return ak.Array(self.forms[name].length_zero_array())
+        around = next(it for it in self.forms if name.startswith(f"{it}.") and self._has_member(name))
+        self._form(around)
+        return ak.Array(self._split[around].forms[name].length_zero_array())
 
     def part(self, name: str, form_key: str) -> Part:
         """What a buffer of a column comes from; mostly the whole column."""
@@ -242,10 +236,16 @@ class LazyEvents:
         )
 
     def _form(self, name: str) -> Any:
-        if name not in self.computed:
-            return self.forms[name]
-        form = self.computed[name].form
-        return form if _is_simple(form) else keyed(form, name)
+        if name in self.computed:
+            form = self.computed[name].form
+            return form if _is_simple(form) else keyed(form, name)
+        if name not in self._keyed:  # made when the column is touched: it takes some milliseconds
+            form = self.forms[name]
+            parts = None if _is_simple(form) else split(form, name, self._has_member)
+            if parts is not None:
+                self._split[name], form = parts, parts.form
+            self._keyed[name] = form if parts is not None or _is_simple(form) else keyed(form, name)
+        return self._keyed[name]
 
 
 class AtWork:
