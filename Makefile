@@ -74,7 +74,7 @@ types:
 	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p eventmill
 
 layers:
-	cd build && ../$(BIN)/lint-imports --config ../pyproject.toml --no-cache
+	cd build && ../$(BIN)/lint-imports --no-cache ../pyproject.toml
 
 # File by file on all cores, in the order of tests/conftest.py: long ones first.
 pytest:

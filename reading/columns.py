@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..protocol.errors import DatasetError
+
 Index: TypeAlias = NDArray[np.int64]
 """Numbers of entries of a column, counted from 0."""
 
@@ -111,3 +113,21 @@ def _taken(offsets: NDArray[np.int64], entries: Index) -> tuple[NDArray[np.int64
     lengths = offsets[entries + 1] - starts
     tight = offsets_of(lengths)
     return tight, np.arange(tight[-1]) + np.repeat(starts - tight[:-1], lengths)
+
+
+def column_of(layout: Any, where: str) -> Column:
+    """Take an awkward layout apart into a column.
+
+    Raises:
+        DatasetError: the type is none that a kernel can take.
+    """
+    layout = layout.to_packed()
+    if layout.is_regular or layout.is_list:
+        lists = layout.to_ListOffsetArray64(True)
+        offsets = lists.offsets.data
+        if layout.parameter("__array__") in ("string", "bytestring"):
+            return Strings(offsets, np.asarray(lists.content.data, dtype=np.uint8))
+        return Jagged(offsets, column_of(lists.content, where))
+    if layout.is_numpy and layout.data.dtype.kind in "biuf":
+        return Flat(layout.data.astype(layout.data.dtype.newbyteorder("="), copy=False))
+    raise DatasetError(f"{where} cannot be used in a kernel: use a columnar function for it")

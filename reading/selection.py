@@ -14,9 +14,9 @@ import numpy as np
 from ..dataset.masks import Mask
 from ..packetizer.listed_entries import MOST_RUNS, Entries, EntryList
 from ..protocol.errors import DatasetError
+from .clustering import FileLayout
 from .columns import Column, Flat, joined
 from .picks import Pick, picked
-from .reader import FileLayout
 from .storage.local import Range
 from .storage.sources import Traffic
 from .view import OpenFile

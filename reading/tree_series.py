@@ -13,11 +13,12 @@ import awkward as ak
 from ..analysis.expressions import nearest
 from ..dataset.paths import has_pattern
 from ..protocol.errors import DatasetError
+from .clustering import FileLayout, few_edges
 from .columns import Column, Flat, Jagged, Strings, joined
 from .lazy_events import LazyEvents
 from .opening import check_closed, opened, trees_in
 from .read_errors import read_errors
-from .reader import FileLayout, Reader, few_edges
+from .reader import Reader
 from .storage.credentials import CredentialSet
 from .storage.local import Range
 from .storage.sources import Traffic
@@ -93,23 +94,18 @@ class TreeSeries(WholeFile):
         return self._model.lazy
 
     @property
-    def uuid(self) -> str:
-        """As `Reader.uuid`."""
-        return self._model.uuid
-
-    @property
     def order(self) -> str:
-        """As `Reader.order`; an index of one tree says nothing of the others."""
+        """As `StoredTree.order`; an index of one tree says nothing of the others."""
         return "reshuffled" if any(part.order == "reshuffled" for part in self._parts) else ""
 
     @property
     def tree_index(self) -> TreeIndex:
-        """As `Reader.tree_index`: there is none."""
+        """As `StoredTree.tree_index`: there is none."""
         raise DatasetError(f"{self.tree} in {self.path} are several trees, which have no index together")
 
     @property
     def tree_aliases(self) -> dict[str, str]:
-        """As `Reader.tree_aliases`."""
+        """As `StoredTree.tree_aliases`."""
         return self._model.tree_aliases
 
     @property

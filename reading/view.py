@@ -10,29 +10,28 @@ evaluating it over no events; this also tells its type.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import awkward as ak
-import numpy as np
 
-from ..analysis.expressions import FUNCTIONS, Expression, nearest
-from ..dataset.shared_inputs import Default, SharedInputs
+from ..analysis.expressions import FUNCTIONS, Expression
+from ..dataset.shared_inputs import SharedInputs
 from ..packetizer.listed_entries import Entries
-from ..protocol.errors import AnalysisError, DatasetError
+from ..protocol.errors import DatasetError
 from ..protocol.messages import File
-from .columns import Column, Flat, Jagged, offsets_of
-from .indexed_friend import IndexedFriend
-from .lazy_events import Columns, Field, Group, LazyEvents, group_of, layout_of, nested, prefixed
+from .aliases import Alias, Given, tree_aliases
+from .clustering import FileLayout
+from .columns import Column
+from .defaults import Filling, lengths_of
+from .joined_files import Joined, JoinedFiles, identities
+from .lazy_events import Columns, Field, LazyEvents, group_of, layout_of, nested
 from .lazy_property import lazy_property
-from .read_errors import raised
-from .reader import FileLayout, column_of
 from .reader_cache import Place, ReaderCache
 from .storage.credentials import CredentialSet
 from .storage.local import Range
 from .storage.sources import Traffic
-from .tree_series import TreeReader, TreeSeries
+from .tree_series import TreeReader
 from .ttree.branches import Named, is_listed
 
 MOST_VIEWS = 10
@@ -50,7 +49,7 @@ class View:
     Attributes:
         aliases: all that can be evaluated, the tree's own among them, by name.
         defaults: what is filled in for branches that are missing here, by name.
-        opened: the friends as they are by themselves; `friends` have the entries of the file.
+        files: the file and its friends, as they are read.
         touched: as `Reader.touched`.
 
     Raises:
@@ -65,25 +64,25 @@ class View:
     def __init__(self, reader: TreeReader, friends: Mapping[str, TreeReader], shared_inputs: SharedInputs) -> None:
         self.reader = reader
         self.path, self.tree, self.entries = reader.path, reader.tree, reader.entries
-        self.opened = dict(friends)
-        self.friends = {name: self._joined(name, friend) for name, friend in friends.items()}
+        self.files = JoinedFiles(reader, friends)
         self.touched: set[str] = set()
         self.defaults = {
-            name: _Filling(default, self._lengths_of(name))
+            name: Filling(default, lengths_of(name, reader))
             for name, default in shared_inputs.defaults.items()
-            if self._place(name) is None
+            if self.files.place(name) is None
         }
         self.aliases = {name: Alias(name, Expression(text), self) for name, text in shared_inputs.aliases.items()}
         self.aliases = {**self._tree_aliases(), **self.aliases}
-        for alias in shared_inputs.aliases:
-            self._check_alias(alias)
+        for name in shared_inputs.aliases:
+            if is_listed(reader.names, name):
+                raise DatasetError(f"{self.path} has a branch {name}: give the alias of this name another one")
+            self.aliases[name].check()
 
     @lazy_property
     def names(self) -> Mapping[str, None]:
         """All that `read` takes; members of records are found there, but not listed."""
-        friends = dict.fromkeys(column for name, reader in self.friends.items() for column in reader.names)
-        names = dict.fromkeys([*self.reader.names, *self.aliases, *self._qualified(), *friends, *self.defaults])
-        return Named(names, lambda _: None, lambda name: self._place(name) is not None)
+        names = dict.fromkeys([*self.reader.names, *self.aliases, *self.files.names_of_friends, *self.defaults])
+        return Named(names, lambda _: None, lambda name: self.files.place(name) is not None)
 
     @property
     def file(self) -> View:
@@ -93,12 +92,7 @@ class View:
     @property
     def readers(self) -> list[TreeReader]:
         """All files that are read."""
-        return list(dict.fromkeys([self.reader, *self.opened.values()]))
-
-    @property
-    def bytes_read(self) -> int:
-        """As `Reader.bytes_read`, of all files."""
-        return self.traffic.bytes_read
+        return self.files.readers
 
     @property
     def is_far(self) -> bool:
@@ -113,7 +107,7 @@ class View:
     @property
     def identity(self) -> str:
         """As `Reader.identity`, of all files."""
-        return joined_identity([reader.identity for reader in (self.reader, *self.opened.values())])
+        return self.files.identity
 
     def news(self) -> bytes:
         """As `Reader.news`, of the file itself."""
@@ -141,7 +135,7 @@ class View:
         """As `Reader.types`; of branches that are filled in there is nothing to tell."""
         found: dict[str, str] = {}
         for name in branches:
-            place = self._place(name)
+            place = self.files.place(name)
             if name in self.aliases:
                 found[name] = str(self.aliases[name].form.type)
             elif place is not None:
@@ -190,12 +184,12 @@ class View:
             Exception: what an alias raises, with a note of its name.
         """
         columns = dict(source.read(self._stored(branches), start, stop))
-        events = self.lazy.array(_Given(columns, source), start, stop)
+        events = self.lazy.array(Given(columns, source), start, stop)
         return {name: self.aliases[name].column(events) if name in self.aliases else columns[name] for name in branches}
 
     def read_ranges(self, branches: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
         """As `Reader.read_ranges`, for all but aliases."""
-        places = {name: self._found(name) for name in branches if name not in self.defaults}
+        places = {name: self.files.found(name, self.names) for name in branches if name not in self.defaults}
         wanted = self._by_reader(branches)
         parts = [reader.read_ranges(names, ranges) for reader, names in wanted.items()]
         for (start, stop), *of_range in zip(ranges, *parts, strict=True):
@@ -211,7 +205,7 @@ class View:
         """As `Reader.array`."""
         if name in self.defaults or name in self.aliases:
             return ak.Array(layout_of(self.read([name], start, stop)[name]))
-        reader, column = self._found(name)
+        reader, column = self.files.found(name, self.names)
         self.touched.add(name)
         return reader.array(column, start, stop)
 
@@ -232,55 +226,11 @@ class View:
                 counters[name] = filling.like
         plain = list(forms)
         fields: dict[str, Field] = {**{name: name for name in plain}, **nested(plain, counters)}
-        for friend, reader in self.friends.items():
-            lazy = reader.lazy
-            forms |= {f"{friend}.{name}": form for name, form in lazy.forms.items()}
-            counters |= {f"{friend}.{name}": f"{friend}.{counter}" for name, counter in lazy.counters.items()}
-            fields[friend] = prefixed(Group(dict(lazy.fields)), f"{friend}.")
-            for name in lazy.forms:
-                fields.setdefault(f"{friend}_{name}", f"{friend}.{name}")
-                if self._place(name) == (reader, name):
-                    fields.setdefault(name, f"{friend}.{name}")
+        self.files.add_friends(forms, counters, fields)
         fields |= {name: name for name in self.aliases}
-        return LazyEvents(forms, counters, fields, self.aliases, self.path, self._has_member)
-
-    def _has_member(self, name: str) -> bool:
-        """As `Reader.has_member`; with the name of a friend before it."""
-        place = self._place(name)
-        return place is not None and place[0].has_member(place[1])
+        return LazyEvents(forms, counters, fields, self.aliases, self.path, self.files.has_member)
 
     # --- names --------------------------------------------------------------------------------------------------------
-
-    def _place(self, name: str) -> tuple[TreeReader | IndexedFriend, str] | None:
-        """The file that has a column, and what it is called there; None for what none of them has, or several."""
-        if is_listed(self.reader.names, name):
-            return self.reader, name
-        for friend, reader in self.friends.items():
-            if name[: len(friend) + 1] in (f"{friend}_", f"{friend}.") and name[len(friend) + 1 :] in reader.names:
-                return reader, name[len(friend) + 1 :]
-        having = [reader for reader in self.friends.values() if name in reader.names]
-        if not having and name in self.reader.names:  # as kernels write it: whatever is really called so comes first
-            return self.reader, name
-        return (having[0], name) if len(having) == 1 else None
-
-    def _found(self, name: str) -> tuple[TreeReader | IndexedFriend, str]:
-        """As `_place`, for a name that somebody asked for."""
-        place = self._place(name)
-        if place is not None:
-            return place
-        having = [friend for friend, reader in self.friends.items() if name in reader.names]
-        if having:
-            meant = " or ".join(f"{friend}_{name}" for friend in having)
-            raise DatasetError(f"{name} is in several friends of {self.path}: say which is meant, {meant}")
-        friends = f", nor have its friends {', '.join(self.friends)}" if self.friends else ""
-        raise DatasetError(
-            f"{self.path} has no branch {name} in its tree {self.tree}{friends}{nearest(name, self.names)}",
-            missing_column=name,
-        )
-
-    def _qualified(self) -> list[str]:
-        friends = self.friends.items()
-        return [f"{friend}{sign}{name}" for sign in "_." for friend, reader in friends for name in reader.names]
 
     def _own(self, branches: Sequence[str] | None) -> list[str] | None:
         """Those of the branches that are in the file itself; None, for all, if there are none."""
@@ -292,152 +242,32 @@ class View:
         parts = (self.aliases[name].reads if name in self.aliases else (name,) for name in branches)
         return list(dict.fromkeys(name for part in parts for name in part))
 
-    def _by_reader(self, branches: Iterable[str]) -> dict[TreeReader | IndexedFriend, list[str]]:
+    def _by_reader(self, branches: Iterable[str]) -> dict[Joined, list[str]]:
         """What is to be read of each file, for columns that are no aliases."""
-        found: dict[TreeReader | IndexedFriend, dict[str, None]] = {}
-        reader: TreeReader | IndexedFriend
+        found: dict[Joined, dict[str, None]] = {}
+        reader: Joined
         for name in branches:
             if name in self.defaults:
                 reader, column = self.reader, self.defaults[name].like
             else:
-                reader, column = self._found(name)
+                reader, column = self.files.found(name, self.names)
             if column:
                 found.setdefault(reader, {})[column] = None
         return {reader: list(names) for reader, names in found.items()}
 
-    def _lengths_of(self, name: str) -> str:
-        """The branch that tells how long the lists of a missing branch are; empty where nothing says that it has lists."""
-        group = group_of(name)
-        if not group:
-            return ""
-        if f"n{group}" in self.reader.names:
-            return f"n{group}"
-        others = (other for other in self.reader.names if group_of(other) == group)
-        lists = [other for other in others if self.reader.types([other])[other].startswith("var * ")]
-        counters = dict.fromkeys(self.reader.lazy.counters.get(other, "") for other in lists)
-        return lists[0] if lists and "" in counters else next(iter(counters), "")
+    def _tree_aliases(self) -> dict[str, Alias]:
+        said = {name: text for name, text in self.reader.tree_aliases.items() if name not in self.defaults}
+        return tree_aliases(said, self, lambda name: self.files.place(name) is not None)
 
-    # --- what can be wrong --------------------------------------------------------------------------------------------
-
-    def _joined(self, name: str, friend: TreeReader) -> TreeReader | IndexedFriend:
-        """A friend with the entries of the file, if it can be one."""
-        if is_listed(self.reader.names, name):
-            raise DatasetError(f"{self.path} has a branch {name}: give its friend of this name another one")
-        if friend.order == "indexed":
-            return IndexedFriend(name, friend, friend.tree_index, self.reader)
-        if friend.order:
-            raise DatasetError(
-                f"{friend.tree} in {friend.path}, the friend {name} of {self.path}, was written with its entries in any "
-                "order (kEntriesReshuffled), so that they belong to others: write it with an entry for each of the file's, "
-                "in their order"
-            )
-        if friend.entries != self.entries:
-            raise DatasetError(
-                f"{friend.path} has {friend.entries} entries in {friend.tree}, and {self.path}, whose friend {name} it is, "
-                f"has {self.entries} in {self.tree}: friends have one entry for each of the file's"
-            )
-        if isinstance(self.reader, TreeSeries) and isinstance(friend, TreeSeries):
-            friend.check_befriends(name, self.reader)
-        return friend
-
-    def _check_alias(self, name: str) -> None:
-        if is_listed(self.reader.names, name):
-            raise DatasetError(f"{self.path} has a branch {name}: give the alias of this name another one")
-        for used in self.aliases[name].expression.names:
-            if not self._knows(used):
-                raise DatasetError(
-                    f"the alias {name}, {self.aliases[name].expression.text!r}, names {used}, and nothing is called so in "
-                    f"{self.path}{nearest(used, self.names)}"
-                )
-
-    def _knows(self, name: str) -> bool:
+    def knows(self, name: str) -> bool:
         """Whether a name in an expression means something."""
-        if name in self.names or name in self.friends or name in FUNCTIONS:
+        if name in self.names or name in self.files.friends or name in FUNCTIONS:
             return True
         return any(group_of(other) == name for other in (*self.reader.names, *self.defaults))
-
-    def _tree_aliases(self) -> dict[str, Alias]:
-        """The aliases that the tree itself has, as far as they mean the same in Python and nothing is missing for them."""
-        found: dict[str, Alias] = {}
-        for name, text in self.reader.tree_aliases.items():
-            try:
-                expression = Expression(text)
-            except AnalysisError:
-                continue
-            known = all(self._place(used) is not None or used in FUNCTIONS for used in expression.names)
-            if expression.is_simple and known and self._place(name) is None and name not in self.defaults:
-                found[name] = Alias(name, expression, self)
-        return found
 
 
 OpenFile: TypeAlias = TreeReader | View
 """A file as an analysis sees it."""
-
-
-class Alias:
-    """An expression over the columns of a view; for `LazyEvents`, a column that is computed.
-
-    Args:
-        name: the alias.
-        expression: what it stands for.
-        view: whose columns.
-    """
-
-    def __init__(self, name: str, expression: Expression, view: View) -> None:
-        self.name = name
-        self.expression = expression
-        self._view = view
-
-    @property
-    def form(self) -> Any:
-        """The awkward form of its values."""
-        return self._tried[0]
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The columns that it reads, as far as evaluating it over no events tells."""
-        return self._tried[1]
-
-    @lazy_property
-    def _tried(self) -> tuple[Any, tuple[str, ...]]:
-        nothing = _Nothing(self._view.lazy)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of means of nothing, and the like
-            try:
-                column = self.column(self._view.lazy.array(nothing, 0, 0))
-            except DatasetError:
-                raise
-            except Exception as error:
-                raise AnalysisError(
-                    f"the alias {self.name}, {self.expression.text!r}, cannot be evaluated over {self._view.path}: "
-                    f"{type(error).__name__}: {error}"
-                ) from None
-        return layout_of(column).form, tuple(nothing.asked)
-
-    def column(self, events: ak.Array) -> Column:
-        """Its values for some events.
-
-        Raises:
-            DatasetError: they are neither numbers, flags or texts, nor lists of them, or not one for each event.
-            Exception: what the expression raises, with a note of its name.
-        """
-        where = f"the alias {self.name}, {self.expression.text!r},"
-        try:
-            value = self.expression.value(events)
-        except Exception as wrapped:
-            error = raised(wrapped)
-            error.add_note(f"in {where} over {self._view.path}")
-            raise error from None
-        layout = ak.to_layout(value, primitive_policy="pass-through", string_policy="pass-through")
-        if not isinstance(layout, ak.contents.Content) or len(layout) != len(events):
-            raise DatasetError(f"{where} does not give one value for each event: is axis=1 missing?")
-        try:
-            return column_of(layout, where)
-        except DatasetError:
-            raise DatasetError(
-                f"{where} gives {ak.type(value).content}: it must give a number, a flag or a text for each event, or lists "
-                "of them (ak.fill_none for values that may be missing; an alias for each field of a record)"
-            ) from None
 
 
 class Views:
@@ -504,7 +334,7 @@ class Views:
     def _view(self, file: File, reader: TreeReader, friends: Mapping[str, TreeReader]) -> View:
         key = (file.path, file.tree)
         view = self._views.pop(key, None)
-        if view is None or view.reader is not reader or view.opened != friends:
+        if view is None or view.reader is not reader or view.files.opened != friends:
             view = View(reader, friends, self._shared_inputs)
         while len(self._views) >= MOST_VIEWS:
             del self._views[next(iter(self._views))]
@@ -522,73 +352,3 @@ def drop(readers: ReaderCache, file: File, credential_set: CredentialSet | None 
     """Close the readers of a file and its friends, as `ReaderCache.drop`."""
     for place in places(file, credential_set):
         readers.drop(*place)
-
-
-def joined_identity(parts: Sequence[str]) -> str:
-    """The identity of a view, of those of its files, its own first.
-
-    Example:
-        >>> joined_identity(["a:1", "b:2"]), identities("a:1|b:2", 1), identities("", 1)
-        ('a:1|b:2', ['a:1', 'b:2'], ['', ''])
-    """
-    return "|".join(parts)
-
-
-def identities(joined: str, friends: int) -> list[str]:
-    """The identities of a file and its friends; empty ones where nothing is known."""
-    parts = joined.split("|") if joined else []
-    return parts if len(parts) == friends + 1 else [""] * (friends + 1)
-
-
-class _Filling:
-    """What stands for a branch that is missing: one value for each event, or for each element of lists like others."""
-
-    def __init__(self, default: Default, like: str) -> None:
-        self.like = like
-        self._value = np.dtype(default.kind).type(default.value)
-
-    def column(self, columns: Mapping[str, Column], entries: int) -> Column:
-        """The column of so many entries, given that of `like`."""
-        if not self.like:
-            return Flat(np.full(entries, self._value))
-        like = columns[self.like]
-        offsets = offsets_of(like.values) if isinstance(like, Flat) else like.offsets - like.offsets[0]
-        return Jagged(offsets, Flat(np.full(int(offsets[-1]), self._value)))
-
-    def empty(self) -> Column:
-        """The column of no entries."""
-        return self.column({self.like: Flat(np.zeros(0, np.int64))}, 0)
-
-
-class _Given:
-    """Columns that are at hand, and where to have others."""
-
-    def __init__(self, columns: Mapping[str, Column], source: Columns) -> None:
-        self._columns = columns
-        self._source = source
-
-    def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        new = [name for name in branches if name not in self._columns]
-        read = self._source.read(new, start, stop) if new else {}
-        return {name: self._columns[name] if name in self._columns else read[name] for name in branches}
-
-    def array(self, name: str, start: int, stop: int) -> ak.Array:
-        if name in self._columns:
-            return ak.Array(layout_of(self._columns[name]))
-        return self._source.array(name, start, stop)
-
-
-class _Nothing:
-    """Columns of no entries, and which of them were asked for."""
-
-    def __init__(self, lazy: LazyEvents) -> None:
-        self.asked: dict[str, None] = {}
-        self._lazy = lazy
-
-    def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        self.asked |= dict.fromkeys(branches)
-        return {name: column_of(self._lazy.empty(name).layout, name) for name in branches}
-
-    def array(self, name: str, start: int, stop: int) -> ak.Array:
-        self.asked[name] = None
-        return self._lazy.empty(name)

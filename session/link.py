@@ -8,19 +8,16 @@ waits on, since a master may be started again, until there is no hope (`given_up
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import logging
 import os
 import platform
 import queue
-import socket
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import zmq
 
@@ -28,35 +25,19 @@ from ..protocol import codec, messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.connection import Connection
 from ..protocol.dial import Dial
-from ..protocol.errors import ConnectionFailed, EventmillError, LocalProtocolError, QueryFailed, RemoteProtocolError
+from ..protocol.errors import ConnectionFailed, EventmillError, LocalProtocolError
 from ..protocol.messages import Message
 from ..protocol.version import __version__
 from .connect import PATIENCE
+from .outbox import Outbox
+from .requests import BROKEN, Answer, OpenRequests, checked
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer", bound=Message)
 ANSWER_SECONDS = 30.0
 _TICK = 0.1
 """How often a session that waits for its first welcome looks whether there is somebody to give it."""
 _CLOSE_SECONDS = 5.0
-_BROKEN = messages.Fault(
-    "the connection to the master broke before its answer came, and nobody knows whether it took the request: "
-    "session.queries() lists what is running"
-)
-"""The answer to all that is open when the connection breaks."""
-
-
-class Interrupted(ConnectionFailed):
-    """The connection broke before the answer to a request came: nobody knows whether the master took it."""
-
-
-class Lacks(EventmillError):
-    """The master does not have all attachments of an analysis: it is to be submitted again, with these."""
-
-    def __init__(self, digests: list[str]) -> None:
-        super().__init__(f"the master lacks {len(digests)} arrays of the analysis")
-        self.digests = digests
 
 
 class Receiver(Protocol):
@@ -67,6 +48,34 @@ class Receiver(Protocol):
 
     def _rejoined(self) -> None:
         """The connection broke and is there again: the master has to be told again what to send."""
+
+
+class FirstAnswer:
+    """The wait of a new session for its master's first answer: a welcome, or why there is none."""
+
+    def __init__(self) -> None:
+        self._came = threading.Event()
+        self._problem = ""
+
+    @property
+    def came(self) -> bool:
+        """Whether it is there."""
+        return self._came.is_set()
+
+    def take(self, problem: str) -> None:
+        """It is there: a welcome if `problem` is empty."""
+        self._problem = problem
+        self._came.set()
+
+    def wait(self, timeout: float, check: Callable[[], None], dial: Dial) -> None:
+        """Wait for so many seconds at most. Raises what `check` raises, and `ConnectionFailed` when there is no welcome."""
+        deadline = time.monotonic() + timeout
+        while not self._came.wait(max(0.0, min(_TICK, deadline - time.monotonic()))):
+            check()
+            if time.monotonic() >= deadline:
+                raise ConnectionFailed(dial.trouble())
+        if self._problem:
+            raise ConnectionFailed(self._problem)
 
 
 class Link:
@@ -101,12 +110,9 @@ class Link:
         self._pid = os.getpid()
         self._patience = patience
         self._receiver = weakref.ref(receiver)
-        self._requests = itertools.count(1)
-        self._answers: dict[int, Callable[[Message], None]] = {}
-        self._outgoing: queue.SimpleQueue[tuple[int | None, list[Buffer]] | None] = queue.SimpleQueue()
-        self._waker, self._woken = socket.socketpair()
-        self._welcome = threading.Event()
-        self._problem = ""
+        self._requests = OpenRequests()
+        self._outbox = Outbox()
+        self._first_answer = FirstAnswer()
         self._heartbeat = 1.0
         self._silence = timeout
         self._hellos = 0
@@ -121,19 +127,10 @@ class Link:
         self._thread = threading.Thread(target=self._run, name="eventmill link", daemon=True)
         self._thread.start()
         try:
-            self._await_welcome(timeout, check)
+            self._first_answer.wait(timeout, check, self._dial)
         except BaseException:
             self.close()
             raise
-
-    def _await_welcome(self, timeout: float, check: Callable[[], None]) -> None:
-        deadline = time.monotonic() + timeout
-        while not self._welcome.wait(max(0.0, min(_TICK, deadline - time.monotonic()))):
-            check()
-            if time.monotonic() >= deadline:
-                raise ConnectionFailed(self._dial.trouble())
-        if self._problem:
-            raise ConnectionFailed(self._problem)
 
     @property
     def forked(self) -> bool:
@@ -195,29 +192,19 @@ class Link:
         except queue.Empty:
             raise ConnectionFailed(self._dial.trouble()) from None
         finally:
-            self._answers.pop(number, None)
-        if isinstance(answer, messages.Refused):
-            raise QueryFailed(answer.reason)
-        if isinstance(answer, messages.Lacking):
-            raise Lacks(answer.digests)
-        if isinstance(answer, messages.Fault):
-            raise (Interrupted if answer is _BROKEN else ConnectionFailed)(answer.reason)
-        if not isinstance(answer, expect):
-            raise RemoteProtocolError(f"the master answered {type(answer).__name__}, not {expect.__name__}")
-        return answer
+            self._requests.withdraw(number)
+        return checked(answer, expect)
 
     def ask(self, make: Callable[[int], Message], answered: Callable[[Message], None], frames: Frames = ()) -> int:
         """Send a request and return its number at once; `answered` is called with the answer, in the link's thread."""
         self.check_not_forked()
         if self.lost:
             raise ConnectionFailed(self.lost)
-        number = next(self._requests)
-        message = make(number)
-        self._answers[number] = answered
+        number = self._requests.add(answered)
         try:
-            self._put(number, message, frames)
+            self._put(number, make(number), frames)
         except BaseException:
-            self._answers.pop(number, None)
+            self._requests.withdraw(number)
             raise
         return number
 
@@ -231,8 +218,7 @@ class Link:
         except LocalProtocolError as error:
             raise LocalProtocolError(f"the master would refuse this: {error}") from None
         if not own_thread:
-            self._outgoing.put((number, encoded))
-            self._wake()
+            self._outbox.put(number, encoded)
         elif self._joined:  # ahead of what waits: queries of before are attached to before new ones start
             self._dial.send(encoded)
 
@@ -241,16 +227,11 @@ class Link:
         if self.closed or self.forked:
             return
         self.closed = True
-        self._outgoing.put((None, codec.encode(messages.Bye())))
-        self._outgoing.put(None)
-        self._wake()
+        self._outbox.put(None, codec.encode(messages.Bye()))
+        self._outbox.end()
         if threading.current_thread() is not self._thread:
             # Not for ever: garbage collection may call this while it holds a lock that the thread waits for.
             self._thread.join(_CLOSE_SECONDS)
-
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # the thread has ended meanwhile
-            self._waker.send(b"\0")
 
     # --- the thread -----------------------------------------------------------------------------------------------
 
@@ -263,13 +244,12 @@ class Link:
             raise
         finally:
             self._dial.close()
-            self._waker.close()
-            self._woken.close()
+            self._outbox.close()
             self._context.term()
 
     def _serve(self) -> None:
         poller = zmq.Poller()
-        for item in (self._dial.socket, self._dial.monitor, self._woken):
+        for item in (self._dial.socket, self._dial.monitor, self._outbox.woken):
             poller.register(item, zmq.POLLIN)
         spoken = time.monotonic()
         running = True
@@ -278,8 +258,8 @@ class Link:
             ready = dict(poller.poll(int(max(0.0, wait) * 1000) + 1))
             if self._dial.monitor in ready:
                 self._take_events()
-            if self._woken.fileno() in ready:
-                self._woken.recv(4096)
+            if self._outbox.woken.fileno() in ready:
+                self._outbox.clear_wake()
             if self._dial.socket in ready:
                 self._receive()
             running = self._send_outgoing()
@@ -295,9 +275,8 @@ class Link:
     def _take_events(self) -> None:
         """Take in what has become of the connection, and say hello on a new one."""
         self._dial.take_events()
-        if self._dial.refused and not self._welcome.is_set():
-            self._problem = self._dial.refused
-            self._welcome.set()
+        if self._dial.refused and not self._first_answer.came:
+            self._first_answer.take(self._dial.refused)
         elif self._dial.refused:
             self._part()
             self._give_up(self._dial.refused)
@@ -310,15 +289,7 @@ class Link:
         """Say hello; nothing else is said before the answer."""
         self._part()
         self._greeted = self._dial.connections
-        hello = messages.Hello(
-            role="session",
-            name=platform.node(),
-            version=__version__,
-            python=".".join(platform.python_version_tuple()[:2]),
-            host=platform.node(),
-            pid=os.getpid(),
-            incarnation=self._hellos,
-        )
+        hello = _hello(self._hellos)
         self._hellos += 1
         self._dial.send(codec.encode(hello))
 
@@ -327,7 +298,7 @@ class Link:
         if self._joined:
             self._joined = False
             self._away_since = time.monotonic()
-            self._answer_all(_BROKEN)
+            self._requests.answer_all(BROKEN)
 
     def _miss(self, seconds: float) -> None:
         """The master has been out of reach for so long."""
@@ -344,8 +315,8 @@ class Link:
         if self.lost:
             log.warning("the master at %s is there again", self.address)
         self._joined, self._away_since, self.lost, self.given_up = True, None, "", False
-        if not self._welcome.is_set():
-            self._welcome.set()
+        if not self._first_answer.came:
+            self._first_answer.take("")
             return
         receiver = self._receiver()
         if receiver is not None:
@@ -353,13 +324,11 @@ class Link:
 
     def _send_outgoing(self) -> bool:
         """Send what waits, once the master has taken us in. False when it is time to end."""
-        while (self._joined or self.closed) and not self._outgoing.empty():
-            item = self._outgoing.get()
-            if item is None:
+        while (self._joined or self.closed) and not self._outbox.is_empty:
+            frames = self._outbox.take(self._requests)
+            if frames is None:
                 return False
-            number, frames = item
-            given_up = number is not None and number not in self._answers
-            if self._joined and not given_up:
+            if self._joined and frames:
                 self._dial.send(frames)
         return True
 
@@ -380,9 +349,7 @@ class Link:
             case (
                 messages.Accepted() | messages.Lacking() | messages.Refused() | messages.Queries() | messages.Workers()
             ):
-                answered = self._answers.pop(message.request, None)
-                if answered is not None:
-                    answered(message)
+                self._requests.answer(message.request, message)
             case messages.Fault():
                 self._take_fault(message)
             case messages.Bye():
@@ -395,26 +362,30 @@ class Link:
 
     def _take_fault(self, fault: messages.Fault) -> None:
         """The master refuses our hello, or something that we said. It does not tell what: it may be any open request."""
-        if not self._welcome.is_set():
-            self._problem = fault.reason
-            self._welcome.set()
+        if not self._first_answer.came:
+            self._first_answer.take(fault.reason)
         elif not self._joined:
             self._give_up(fault.reason)
         else:
             log.error("the master refuses what this session said: %s", fault.reason)
-            self._answer_all(fault)
+            self._requests.answer_all(fault)
 
     def _lose(self, reason: str) -> None:
         self.lost = reason
-        self._answer_all(messages.Fault(reason))
+        self._requests.answer_all(messages.Fault(reason))
 
     def _give_up(self, reason: str) -> None:
         self._lose(reason)
         self.given_up = True
 
-    def _answer_all(self, message: messages.Fault) -> None:
-        """No request of before will have another answer."""
-        for number in list(self._answers):
-            answered = self._answers.pop(number, None)
-            if answered is not None:
-                answered(message)
+
+def _hello(incarnation: int) -> messages.Hello:
+    return messages.Hello(
+        role="session",
+        name=platform.node(),
+        version=__version__,
+        python=".".join(platform.python_version_tuple()[:2]),
+        host=platform.node(),
+        pid=os.getpid(),
+        incarnation=incarnation,
+    )

@@ -211,6 +211,13 @@ class Query:
         """End the query and drop what is merged: `result()` raises `QueryFailed` then.
 
         Nothing happens to a query that is over.
+
+        Example:
+            >>> endless = session.process(em.cycles(10**12, seed=1), lambda cycles: {"n": len(cycles)}, name="endless")
+            >>> endless.abort()
+            >>> endless.result()
+            Traceback (most recent call last):
+            eventmill.protocol.errors.QueryFailed: query endless was aborted: there is no result
         """
         self._session._send(messages.Stop(self.id, keep=False))
 

@@ -239,6 +239,13 @@ class Result(Snapshot):
         Raises:
             DatasetError: `rest` is not about as many entries as are missing here.
             MergeError: the two do not fit together: they come of different analyses.
+
+        Example:
+            >>> part = session.process(["events.root", "late.root"], missing_energy, on_error="skip").result()
+            >>> _ = Path("late.root").write_bytes(Path("events.root").read_bytes())
+            >>> rest = session.process(part.account.failed_dataset(), missing_energy).result()
+            >>> part["met"].sum(), part.merged(rest)["met"].sum()
+            (10000.0, 20000.0)
         """
         mine, other = self.account, rest.account
         unknown = any(lost.stop is None for lost in mine.lost)

@@ -252,6 +252,13 @@ class Session:
 
         Raises:
             QueryFailed: the master knows no such query, or it is not over yet.
+
+        Example:
+            >>> done = session.process("events.root", missing_energy)
+            >>> _ = done.result()
+            >>> session.remove(done.id)
+            >>> done.id in [info.query for info in session.queries()]
+            False
         """
         state = self._info(query).state
         if state not in FINAL:
@@ -263,6 +270,11 @@ class Session:
 
         Raises:
             EventmillError: the master has no such worker, or it belongs to this session and goes with it.
+
+        Example:
+            >>> session.drain("a worker")
+            Traceback (most recent call last):
+            eventmill.protocol.errors.EventmillError: the worker of a session's own master leaves with it: close the session
         """
         if self._embedded is not None:
             raise EventmillError("the worker of a session's own master leaves with it: close the session")
@@ -272,7 +284,12 @@ class Session:
         self._send(messages.Drain(worker))
 
     def shutdown(self) -> None:
-        """End the master and all its workers."""
+        """End the master and all its workers.
+
+        Example:
+            >>> with em.connect(slots=1) as other:
+            ...     other.shutdown()
+        """
         self._send(messages.Shutdown())
 
     def close(self) -> None:
@@ -304,16 +321,7 @@ class Session:
 
     def __repr__(self) -> str:
         where = "an embedded master" if self._embedded is not None else f"the master at {self.address}"
-        ended = self._embedded.ended() if self._embedded is not None else ""
-        state = (
-            "of another process"
-            if self._link.forked
-            else "closed"
-            if self._link.closed
-            else f"its {ended} process has ended"
-            if ended
-            else ""
-        )
+        state = _state_of(self._link, self._embedded)
         return f"<Session of {where}{f', {state}' if state else ''}>"
 
     # --- inside ---------------------------------------------------------------------------------------------------
@@ -355,6 +363,16 @@ def _check_processes(embedded: Embedded | None) -> None:
     """Raise `ConnectionFailed` when a process of a session's own has ended."""
     if embedded is not None and not embedded.closed:
         embedded.check()
+
+
+def _state_of(link: Link, embedded: Embedded | None) -> str:
+    """What keeps a session from being used; nothing if it can be."""
+    if link.forked:
+        return "of another process"
+    if link.closed:
+        return "closed"
+    ended = embedded.ended() if embedded is not None else ""
+    return f"its {ended} process has ended" if ended else ""
 
 
 def _end(link: Link, embedded: Embedded | None) -> None:

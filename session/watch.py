@@ -14,7 +14,8 @@ from ..protocol.connection import Connection
 from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, QueryFailed
 from ..protocol.messages import Message
-from .link import Answer, Interrupted, Lacks, Link
+from .link import Link
+from .requests import Answer, Interrupted, Lacks
 from .submission import Submission
 
 if TYPE_CHECKING:

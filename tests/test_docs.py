@@ -57,7 +57,15 @@ def test_the_examples_of_sessions_run(
         return {"met": Hist.new.Reg(50, 0, 200).Double().fill(np.minimum(events.MET_pt, 199.0))}
 
     query = session.process("events.root", missing_energy)
-    given = {"em": em, "np": np, "Hist": Hist, "session": session, "missing_energy": missing_energy, "query": query}
+    given = {
+        "em": em,
+        "np": np,
+        "Hist": Hist,
+        "Path": Path,
+        "session": session,
+        "missing_energy": missing_energy,
+        "query": query,
+    }
     assert failed_examples(name, given) == 0
 
 

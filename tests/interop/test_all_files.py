@@ -138,8 +138,8 @@ def test_who_was_told_an_rntuple_needs_none_of_its_metadata(samples: Path, name:
     """Neither do columnar functions, to which every column is shown: uproot reads records, and need not describe them."""
     first = Reader(str(samples / f"{name}_rntuple.root"))
     told = Reader(first.path, layout=first.news())
-    assert told.events(0, 5).fields == first.events(0, 5).fields and len(told.forms()) == len(told.names)
-    assert told.bytes_read == 0 and "directory" not in vars(told)
+    assert told.events(0, 5).fields == first.events(0, 5).fields and len(told.columns.forms()) == len(told.names)
+    assert told.bytes_read == 0 and "directory" not in vars(told.stored)
     first.close()
     told.close()
 

@@ -129,7 +129,7 @@ def test_branches_of_all_kinds_of_listed_entries(name: str, tree: str) -> None:
     assert len(selection._pick(0, len(some)).ranges) > 1 or reader.entries < 10
     lazy = selection.events(0, len(some))
     compared = 0
-    for branch in list(reader.forms())[:60]:
+    for branch in list(reader.columns.forms())[:60]:
         try:
             expected = reader.names[branch].array(library="ak")[some]
         except (ValueError, NotImplementedError, IndexError):

@@ -119,7 +119,7 @@ def test_a_message_that_the_master_refuses_leaves_running_queries_alone(
     """It fails the requests that are open, since one of them may be meant, and no more."""
     query = session.process(numbers, slow)
     nonsense: list[codec.Buffer] = [codec.encode(messages.Ask(1, "queries"))[0].replace(b"queries", b"nothing")]
-    session._link._outgoing.put((None, nonsense))
+    session._link._outbox.put(None, nonsense)
     with pytest.raises(ConnectionFailed, match="Invalid enum value 'nothing'"):
         session._link.request(lambda number: messages.Heartbeat(), messages.Queries)
     assert query.result(SECONDS).value == SUM
@@ -151,7 +151,7 @@ def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_pa
             with concurrent.futures.ThreadPoolExecutor(4) as pool:
                 asked = [pool.submit(session.workers) for _ in range(3)]
                 submitted = pool.submit(session.process, numbers, total)
-                eventually(lambda: len(session._link._answers) == 4, "all ask")
+                eventually(lambda: len(session._link._requests) == 4, "all ask")
                 arguments = (standing.name, "--no-journal", "--host", "127.0.0.1")
                 again = Running("master", *arguments, "--interface", "127.0.0.1", state=standing.state)
                 standing.commands.append(again)
@@ -176,7 +176,7 @@ def test_what_was_sent_and_not_answered_when_the_connection_broke_fails(standing
         pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         # A heartbeat with the number of a request: the master takes it and has nothing to answer.
         waiting = pool.submit(session._link.request, lambda number: messages.Heartbeat(), messages.Queries)
-        eventually(lambda: bool(session._link._answers), "it waits")
+        eventually(lambda: bool(session._link._requests), "it waits")
         assert session.queries() is not None, "it has been sent"
         proxy.cut()
         with pytest.raises(ConnectionFailed, match="broke before its answer"):

@@ -93,14 +93,14 @@ def test_a_source_counts_what_it_cost_to_read(xrootd_server: XRootDServer, big: 
         far = Reader(f"root://127.0.0.1:{port}//counted.root", "events", timeout=10)
         near = Reader(str(big), "events")
         for reader in (far, near):
-            before = reader.source.requests, reader.source.bytes_read, reader.source.waited
+            before = reader.stored.source.requests, reader.stored.source.bytes_read, reader.stored.source.waited
             reader.read(["x"], 0, 200_000)
-            assert 1 <= reader.source.requests - before[0] <= (1 if reader is far else 2)
-            assert reader.source.bytes_read - before[1] == pytest.approx(200_000 * 8, rel=0.01)
-            assert reader.source.waited > before[2]
+            assert 1 <= reader.stored.source.requests - before[0] <= (1 if reader is far else 2)
+            assert reader.stored.source.bytes_read - before[1] == pytest.approx(200_000 * 8, rel=0.01)
+            assert reader.stored.source.waited > before[2]
             reader.close()
-        assert 0.05 <= far.source.latency < 1.0 and near.source.latency == 0.0
-        assert far.source.waited > 0.05
+        assert 0.05 <= far.stored.source.latency < 1.0 and near.stored.source.latency == 0.0
+        assert far.stored.source.waited > 0.05
 
 
 def test_a_far_file_is_opened_in_few_round_trips(xrootd_server: XRootDServer) -> None:
@@ -233,7 +233,7 @@ def test_a_redirector_leads_to_the_server_that_has_the_file(cluster: Cluster) ->
     for name, server in (("one", one), ("two", two)):
         reader = Reader(f"{cluster.url}/{name}.root", "events", timeout=30)
         assert len(reader.read(["MET_px"], 0, EVENTS)["MET_px"].values) == EVENTS  # type: ignore[union-attr]
-        assert reader.source.server.endswith(f":{server.port}"), "where it is, for whoever works on that host"
+        assert reader.stored.source.server.endswith(f":{server.port}"), "where it is, for whoever works on that host"
         reader.close()
     with pytest.raises(DatasetError, match=r"there is no file root://.*/none\.root"):
         Reader(f"{cluster.url}/none.root", "events", timeout=30)
@@ -264,7 +264,7 @@ def test_files_are_read_through_the_proxy_of_a_site(
         monkeypatch.setenv(PROXY_PREFIX, f"{proxy.url}/")
         reader = Reader(f"{xrootd_server.url}/proxied.root", "events", timeout=10)
         assert reader.path == f"{xrootd_server.url}/proxied.root"
-        assert reader.source.server == f"127.0.0.1:{proxy.port}"
+        assert reader.stored.source.server == f"127.0.0.1:{proxy.port}"
         assert len(reader.read(["MET_px"], 0, EVENTS)["MET_px"].values) == EVENTS  # type: ignore[union-attr]
         reader.close()
         both = rf"127\.0\.0\.1:{xrootd_server.port}//none\.root cannot be opened: .*the proxy 127\.0\.0\.1:{proxy.port}"
@@ -285,7 +285,7 @@ def test_what_fsspec_knows_can_be_read() -> None:
     reader = Reader("memory://shelf/hzz.root", "events", timeout=10)
     reader.ahead(["MET_px"], 0, EVENTS)
     assert len(reader.read(["MET_px"], 0, EVENTS)["MET_px"].values) == EVENTS  # type: ignore[union-attr]
-    assert reader.source.requests > 0 and reader.source.bytes_read > 0
+    assert reader.stored.source.requests > 0 and reader.stored.source.bytes_read > 0
     reader.close()
     with pytest.raises(DatasetError, match=r"there is no file memory://shelf/none\.root"):
         Reader("memory://shelf/none.root", "events")

@@ -273,7 +273,7 @@ def test_a_place_that_cannot_be_is_not_asked_for(span: tuple[int, int]) -> None:
     reader = Reader(data_path("uproot-HZZ-zstd.root"))
     branches = described(reader, ["MET_px"])
     wrong = replace(branches["MET_px"], spans=[span])
-    baskets = Baskets(reader.directory.file.source, {}, {"MET_px": wrong})
+    baskets = Baskets(reader.stored.directory.file.source, {}, {"MET_px": wrong})
     with pytest.raises(
         (ValueError, OSError), match=r"basket 0 of branch MET_px .* cannot be where|it ends before byte"
     ):
@@ -287,7 +287,7 @@ def test_described_branches_are_read_without_a_tree(codec: str) -> None:
     reader = Reader(data_path(f"uproot-HZZ-{codec}.root"))
     branches = described(reader, ["Muon_Px", "MET_px"])
     assert list(branches) == ["NMuon", "Muon_Px", "MET_px"]
-    baskets = Baskets(reader.directory.file.source, {}, branches)
+    baskets = Baskets(reader.stored.directory.file.source, {}, branches)
     assert baskets.branch("Muon_Py") is None
     for start, stop in ((0, 2421), (100, 2300), (2300, 2310), (0, 0)):
         [columns] = baskets.read(["Muon_Px", "MET_px"], [(start, stop)])

@@ -45,7 +45,7 @@ def test_each_event_has_the_entry_that_root_gives_it(main: Reader) -> None:
     events = joined.events(0, ENTRIES)
     assert numbered(events.bdt.score) == pytest.approx(BY_BOTH[0], rel=1e-14)
     assert ak.all(np.abs(events.bdt.score - events.run * 1000.0 - events.event) <= 0.23)
-    assert numbered(joined.friends["bdt"]._entries(0, ENTRIES)) == BY_BOTH[1]  # type: ignore[union-attr]
+    assert numbered(joined.files.friends["bdt"]._entries(0, ENTRIES)) == BY_BOTH[1]  # type: ignore[union-attr]
     assert int(ak.count(events.bdt.pt)) == BY_BOTH[2]
     assert float(events.bdt.pt[0, 0]) == pytest.approx(float(events.bdt.score[0]))
 
@@ -54,7 +54,7 @@ def test_of_entries_with_the_same_numbers_the_one_is_taken_that_root_takes(main:
     """The index is by one branch alone: its second number is 0."""
     joined = view(main, "twice")
     assert numbered(joined.read(["bdt_score"], 0, ENTRIES)["bdt_score"].values) == pytest.approx(BY_EVENT[0], rel=1e-14)
-    assert numbered(joined.friends["bdt"]._entries(0, ENTRIES)) == BY_EVENT[1]  # type: ignore[union-attr]
+    assert numbered(joined.files.friends["bdt"]._entries(0, ENTRIES)) == BY_EVENT[1]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kind", ["part", "selection", "prefetched", "cached"])
@@ -89,12 +89,14 @@ def test_an_event_that_the_friend_does_not_have_is_refused_by_name(main: Reader)
 
 
 def test_a_file_without_the_branches_of_the_index_is_refused(main: Reader) -> None:
-    index = Reader(FILE, "scores").tree_index
+    index = Reader(FILE, "scores").stored.tree_index
     other = Reader(FILE, "scores")
-    other.tree_index = TreeIndex("lumi", index.minor, index.majors, index.minors, index.entries)
+    other.stored.tree_index = TreeIndex("lumi", index.minor, index.majors, index.minors, index.entries)
     with pytest.raises(DatasetError, match="index of 'lumi' and 'event', and the file has no branch 'lumi'"):
         View(main, {"bdt": other}, SharedInputs())
-    other.tree_index = TreeIndex("run", "event", *(it[:-1] for it in (index.majors, index.minors, index.entries)))
+    other.stored.tree_index = TreeIndex(
+        "run", "event", *(it[:-1] for it in (index.majors, index.minors, index.entries))
+    )
     with pytest.raises(DatasetError, match="has an index of 229 entries and has 230: build it anew"):
         View(main, {"bdt": other}, SharedInputs())
 

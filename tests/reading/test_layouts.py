@@ -160,10 +160,10 @@ def equal(one: Column, other: Column) -> bool:
 def test_what_is_told_of_a_file_is_enough_to_read_it(name: str, tree: str, what: str) -> None:
     reader = Reader(data_path(name), tree)
     told = described(reader, reader.names)
-    baskets = Baskets(reader.directory.file.source, {}, unpacked(packed(told)))
+    baskets = Baskets(reader.stored.directory.file.source, {}, unpacked(packed(told)))
     start, stop = reader.entries // 3, reader.entries - reader.entries // 4
     for branch in told:
-        [ours], [expected] = (each.read([branch], [(start, stop)]) for each in (baskets, reader.baskets))
+        [ours], [expected] = (each.read([branch], [(start, stop)]) for each in (baskets, reader.columns.baskets))
         assert equal(ours[branch], expected[branch]), branch
     assert len(told) >= 1
     reader.close()

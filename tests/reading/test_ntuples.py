@@ -60,7 +60,7 @@ def sealed(envelope: bytes) -> bytes:
 
 def layout_of(envelopes: list[bytes], reader: Reader) -> bytes:
     packed = zstandard.compress(msgspec.msgpack.encode(envelopes))
-    stamp = reader.source.stamp
+    stamp = reader.stored.source.stamp
     assert stamp is not None
     return SharedLayout(reader.tree, reader.identity, stamp, SharedNtuple(packed)).packed()
 
@@ -108,12 +108,12 @@ def test_forms_of_records_are_known_without_uproot(tmp_path: Path) -> None:
         file.mkrntuple("Events", {"muons": muons, "first": muons[[0, 2], 0][[0, 1, 1]], "n": ak.num(muons)})
     reader = Reader(str(tmp_path / "records.root"))
     told = Reader(reader.path, layout=reader.news())
-    assert not told.is_plain("muons") and not told.is_plain("first")
+    assert not told.columns.is_plain("muons") and not told.columns.is_plain("first")
     events = told.events(0, 3)
-    assert events.fields == list(reader.names) and "directory" not in vars(told)
+    assert events.fields == list(reader.names) and "directory" not in vars(told.stored)
     for name in events.fields:
         assert ak.array_equal(ak.materialize(events[name]), reader.names[name].array()), name
-    assert "directory" not in vars(told)
+    assert "directory" not in vars(told.stored)
 
 
 @pytest.mark.parametrize(

@@ -250,5 +250,5 @@ def test_a_friend_with_an_index_is_joined_by_it(tree: str) -> None:
 def test_the_order_is_told_where_only_uproot_describes_a_tree() -> None:
     readers = [Reader(ODD, tree) for tree in ("reshuffled", "by_event", "events")]
     for reader in readers:
-        reader._described = None
-    assert [reader.order for reader in readers] == ["reshuffled", "indexed", ""]
+        reader.stored.described = None
+    assert [reader.stored.order for reader in readers] == ["reshuffled", "indexed", ""]

@@ -54,12 +54,12 @@ def agree(column: Column, expected: ak.Array) -> bool:
 
 def pages_of(reader: Reader, name: str) -> list[tuple[int, int, bytes]]:
     """Where the pages of a field's own column are: cluster, first byte, and its bytes."""
-    assert isinstance(reader.baskets, Pages)
-    field = reader.baskets.branch(name)
+    assert isinstance(reader.columns.baskets, Pages)
+    field = reader.columns.baskets.branch(name)
     assert field is not None
     found = []
-    for cluster in range(len(reader.baskets.edges) - 1):
-        located = reader.baskets._lists.located(field.tree.column, cluster)
+    for cluster in range(len(reader.columns.baskets.edges) - 1):
+        located = reader.columns.baskets._lists.located(field.tree.column, cluster)
         assert located is not None
         for start, size in zip(located.offsets, located.sizes, strict=True):
             found.append((cluster, start, Path(reader.path).read_bytes()[start : start + size]))
@@ -112,7 +112,7 @@ def path(by_uproot: dict[str, Path], tmp_path: Path) -> Path:
 def test_every_field_that_root_writes(codec: str) -> None:
     """All kinds and codings; what cannot be read here is known, and goes through uproot with the same result."""
     reader = Reader(str(BY_ROOT), codec)
-    assert {name for name in reader.names if not reader.is_plain(name)} == LEFT_TO_UPROOT
+    assert {name for name in reader.names if not reader.columns.is_plain(name)} == LEFT_TO_UPROOT
     for name, field in reader.names.items():
         expected = field.array()
         for start, stop in [(0, reader.entries), (17, 18), (29, 31), (35, 95), (50, 50)]:
@@ -128,8 +128,8 @@ def test_every_codec_and_field_that_uproot_writes(codec: str, by_uproot: dict[st
     reader = Reader(str(by_uproot[codec]), "Events")
     expected = uproot.open(by_uproot[codec])["Events"].arrays()
     names = [name for name in reader.names if name != "muons"]
-    assert all(reader.is_plain(name) for name in names)
-    assert not reader.is_plain("muons")
+    assert all(reader.columns.is_plain(name) for name in names)
+    assert not reader.columns.is_plain("muons")
     columns = reader.read(names, 700, 2300)
     for name in names:
         assert agree(columns[name], expected[name][700:2300]), name
@@ -139,7 +139,7 @@ def test_every_codec_and_field_that_uproot_writes(codec: str, by_uproot: dict[st
 @pytest.fixture(scope="session")
 def open_readers(by_uproot: dict[str, Path]) -> Iterator[list[tuple[Reader, ak.Array]]]:
     readers = [Reader(str(BY_ROOT), "zstd"), Reader(str(by_uproot["zstd"]), "Events")]
-    names = [[name for name in reader.names if reader.is_plain(name)] for reader in readers]
+    names = [[name for name in reader.names if reader.columns.is_plain(name)] for reader in readers]
     yield [
         (reader, {name: reader.names[name].array() for name in some})
         for reader, some in zip(readers, names, strict=True)
@@ -303,7 +303,7 @@ def far(xrootd_server: XRootDServer) -> Iterator[Reader]:
 
 
 def test_a_far_rntuple_is_read_with_one_request(far: Reader, xrootd_server: XRootDServer) -> None:
-    source = far.directory.file.source
+    source = far.stored.directory.file.source
     before = source.num_requests
     columns = far.read(["x", "pt"], 100, 17_000)
     assert source.num_requests - before == 1, "one vector read for the pages of all columns"
@@ -312,7 +312,7 @@ def test_a_far_rntuple_is_read_with_one_request(far: Reader, xrootd_server: XRoo
 
 
 def test_what_is_asked_for_ahead_is_all_that_a_read_needs(far: Reader) -> None:
-    source = far.directory.file.source
+    source = far.stored.directory.file.source
     far.ahead(["x", "pt"], 6000, 9000)
     before = source.num_requests
     far.read(["x", "pt"], 6000, 9000)

@@ -127,7 +127,7 @@ def _columns() -> ak.Array:
 
     class Columns:
         def read(self, branches: Any, start: int, stop: int) -> Any:
-            from eventmill.reading.reader import column_of
+            from eventmill.reading.columns import column_of
 
             return {name: column_of(array[name].layout, name) for name in branches}
 

@@ -18,9 +18,10 @@ import uproot
 from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.packetizer.listed_entries import EntryList
 from eventmill.protocol.errors import DatasetError
+from eventmill.reading.clustering import FileLayout
 from eventmill.reading.columns import Column, Flat, Jagged, Strings
 from eventmill.reading.read_errors import read_errors
-from eventmill.reading.reader import FileLayout, Reader
+from eventmill.reading.reader import Reader
 from eventmill.reading.reader_cache import ReaderCache
 from eventmill.reading.selection import Selection
 from eventmill.reading.view import View
@@ -89,7 +90,7 @@ def test_every_codec(codec: str) -> None:
     expected = uproot.open(path)["events"].arrays(MUONS)
     columns = reader.read(MUONS, 0, reader.entries)
     assert all(agree(columns[name], expected[name]) for name in MUONS)
-    assert all(reader.is_plain(name) for name in MUONS)
+    assert all(reader.columns.is_plain(name) for name in MUONS)
     reader.close()
 
 
@@ -130,7 +131,7 @@ def test_all_that_uproot_writes_to_trees(written: Path) -> None:
     expected = uproot.open(written)["Events"].arrays()
     for name in expected.fields:
         assert agree(reader.read([name], 0, 2000)[name], expected[name]), name
-        assert reader.is_plain(name)
+        assert reader.columns.is_plain(name)
     reader.close()
 
 
@@ -201,7 +202,7 @@ def test_what_an_entry_of_an_rntuple_weighs(written: Path) -> None:
     reader = Reader(str(written), "ntuple")
     before, names = reader.bytes_read, list(reader.names)
     weighed = reader.weight(names) * reader.entries
-    reader.read([name for name in names if reader.is_plain(name)], 0, reader.entries)
+    reader.read([name for name in names if reader.columns.is_plain(name)], 0, reader.entries)
     assert weighed == pytest.approx(reader.bytes_read - before, rel=0.1)
 
 
@@ -271,7 +272,7 @@ def test_events_are_what_uproot_reads(name: str, tree: str) -> None:
     reader = Reader(data_path(name), tree)
     start, stop = reader.entries // 3, reader.entries // 2 + 1
     events = reader.events(start, stop)
-    for field in reader.forms():
+    for field in reader.columns.forms():
         expected = reader.names[field].array(entry_start=start, entry_stop=stop, library="ak")
         assert ak.array_equal(ak.materialize(events[field]), expected, equal_nan=True), field
     reader.close()
@@ -317,7 +318,7 @@ def test_whatever_damaged_bytes_make_parsers_raise_names_the_file(kind: type[Exc
 def test_others_take_the_same_tree_again_and_again() -> None:
     """coffea asks for it for every chunk; with 1,500 branches it takes uproot a second to describe it."""
     reader = Reader(data_path(HZZ), "events")
-    assert reader.keeping[reader.tree] is reader.keeping[reader.tree]
+    assert reader.stored.keeping[reader.tree] is reader.stored.keeping[reader.tree]
 
 
 @pytest.mark.parametrize("tree", ["Events", ""])
@@ -425,7 +426,7 @@ def test_files_of_the_packet_in_hand_stay_open_whatever_else_is_opened(tmp_path:
     assert all(len(reader.read(["MET_px"], 0, 10)["MET_px"]) == 10 for reader in readers)
     cache.take_up([])
     cache.get(str(paths[4]), "events")
-    assert sum(not reader.source.closed for reader in readers) < 3, "nothing holds them any longer"
+    assert sum(not reader.stored.source.closed for reader in readers) < 3, "nothing holds them any longer"
     cache.close()
 
 

@@ -16,6 +16,7 @@ from eventmill.reading.lazy_events import layout_of
 from eventmill.reading.reader import Reader
 from eventmill.reading.reader_cache import ReaderCache
 from eventmill.reading.shared_layout import SharedLayout
+from eventmill.reading.stored_tree import StoredTree
 from hypothesis import given
 from hypothesis import strategies as st
 from skhep_testdata import data_path
@@ -64,9 +65,9 @@ def test_columns_and_layout_are_the_same_and_no_metadata_are_read(path: str) -> 
     assert (told.entries, told.identity, told.tree) == (first.entries, first.identity, "Events")
     assert told.layout(COLUMNS) == first.layout(COLUMNS) and told.stride(COLUMNS) == first.stride(COLUMNS)
     assert list(told.names) == list(first.names) and same(first, told, 5_000, 25_000)
-    assert told.forms() == first.forms() and not told.tree_aliases
+    assert told.columns.forms() == first.columns.forms() and not told.stored.tree_aliases
     assert told.events(5, 9).Muon_pt.to_list() == first.events(5, 9).Muon_pt.to_list()
-    assert "directory" not in vars(told), "uproot has not opened it"
+    assert "directory" not in vars(told.stored), "uproot has not opened it"
 
 
 def test_what_was_told_is_not_told_again_and_nothing_twice(path: str) -> None:
@@ -78,9 +79,9 @@ def test_what_was_told_is_not_told_again_and_nothing_twice(path: str) -> None:
 def test_what_is_not_plain_is_still_uproots(path: str) -> None:
     told = Reader(path, "Events", layout=Reader(path, "Events").news())
     first = Reader(path, "Events")
-    name = "Muons" if first.is_rntuple else "Muon_pt"
+    name = "Muons" if first.stored.is_rntuple else "Muon_pt"
     assert told.array(name, 10, 20).to_list() == first.array(name, 10, 20).to_list()
-    assert "directory" in vars(told) and told.directory.file.uuid
+    assert "directory" in vars(told.stored) and told.stored.directory.file.uuid
 
 
 def test_a_file_that_was_replaced_is_opened_anew(path: str, tmp_path: Path) -> None:
@@ -100,10 +101,10 @@ def test_what_uproot_cannot_open_later_names_the_file(path: str, monkeypatch: py
     def damaged(*_: object) -> None:
         raise ValueError("this makes no sense")
 
-    monkeypatch.setattr(Reader, "_find_tree", damaged)
-    monkeypatch.setattr(told.baskets, "branch", lambda name: None)
+    monkeypatch.setattr(StoredTree, "_find_tree", damaged)
+    monkeypatch.setattr(told.columns.baskets, "branch", lambda name: None)
     asks: list[Callable[[], object]] = [lambda: told.names["MET_pt"]]
-    for ask in asks if told.is_rntuple else [*asks, told.stride]:
+    for ask in asks if told.stored.is_rntuple else [*asks, told.stride]:
         with pytest.raises(DatasetError, match=r"\.root cannot be opened: this makes no sense"):
             ask()
 

@@ -76,7 +76,7 @@ def test_the_sample_is_read_in_one_pass(tmp_path: Path) -> None:
     reader = Reader(str(path))
     columns, expected = reader.read(["Muon_pt", "MET_pt"], 100, 2900), reader.array("Muon_pt", 100, 2900)
     assert ak.array_equal(layout_of(columns["Muon_pt"]), expected)
-    assert set(reader.forms()) == set(reader.names) == set(tree.branches)
+    assert set(reader.columns.forms()) == set(reader.names) == set(tree.branches)
 
 
 @functools.cache

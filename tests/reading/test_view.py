@@ -17,9 +17,9 @@ from eventmill.dataset.shared_inputs import SharedInputs, aliases_of, defaults_o
 from eventmill.packetizer.listed_entries import EntryList
 from eventmill.protocol.errors import AnalysisError, DatasetError
 from eventmill.reading.cached_range import CachedRange
-from eventmill.reading.columns import Flat, Jagged
+from eventmill.reading.columns import Flat, Jagged, column_of
 from eventmill.reading.lazy_events import AtWork, Group, nested
-from eventmill.reading.reader import Reader, column_of
+from eventmill.reading.reader import Reader
 from eventmill.reading.schema_check import SchemaCheck
 from eventmill.reading.selection import Selection
 from eventmill.reading.view import View
@@ -231,7 +231,7 @@ def test_the_aliases_of_the_tree_itself(path: Path) -> None:
         "both": "x>0 && n>0",
         "of": "gone+1",
     }
-    reader.__dict__["tree_aliases"] = said
+    reader.stored.__dict__["tree_aliases"] = said
     view = View(reader, {}, SharedInputs())
     assert set(view.aliases) == {"double", "root"}
     column = view.read(["double"], 0, 10)["double"]
@@ -332,7 +332,7 @@ def test_branches_of_friends(path: Path, friend: Path, expected: ak.Array) -> No
     assert same(columns["good"], (other.score * expected.x)[200:500])
     assert same(columns["shift"], (2 * other.score)[200:500])
     events = view.events(200, 500)
-    assert view.bytes_read > view.reader.bytes_read
+    assert view.traffic.bytes_read > view.reader.bytes_read
     for array in (events.bdt.score, events.score, events.bdt_score):
         assert ak.array_equal(array, other.score[200:500])
     assert ak.array_equal(events[events.bdt.score > 0.5].Jet.pt, expected.Jet_pt[200:500][other.score[200:500] > 0.5])
@@ -488,7 +488,7 @@ def test_the_read_is_cut_to_what_is_listed(tmp_path: Path) -> None:
         for read in (lambda s: s.read(["x"], 0, len(s.entry_list)), lambda s: s.read(["twice"], 0, len(s.entry_list))):
             selection = Selection(view, EntryList(listed), branches=["x"])
             view.layout(["x"])
-            before = view.bytes_read
+            before = view.traffic.bytes_read
             assert len(next(iter(read(selection).values()))) == len(selection.entry_list)
-            assert view.bytes_read - before <= whole * len(listed) / 2 / 100 * 1.1
+            assert view.traffic.bytes_read - before <= whole * len(listed) / 2 / 100 * 1.1
     assert column_of(ak.Array([1.0]).layout, "").values.tolist() == [1.0]  # type: ignore[union-attr]

@@ -134,7 +134,7 @@ def compare_file(path: Path, everything: bool, known: Container[tuple[str, str]]
 def _readers(path: str, tree: str) -> list[Reader]:
     """A reader; of an RNTuple another one, which was told what the first one has found and looks at no metadata."""
     reader = Reader(path, tree)
-    if not reader.is_rntuple:
+    if not reader.stored.is_rntuple:
         return [reader]
     told = Reader(path, tree, layout=reader.news())
     assert (told.traffic.requests, told.bytes_read) == (0, 0) and told.layout() == reader.layout()
@@ -162,7 +162,7 @@ class _TreeComparison:
         self.few = reader.entries if everything else min(reader.entries, FEW_ENTRIES)
         self.part = middle(self.few)
         self.events = [each.events(*self.part) for each in readers]
-        self.rounded = not reader.is_rntuple and any(
+        self.rounded = not reader.stored.is_rntuple and any(
             kind in str(branch.interpretation) for branch in tree.itervalues() for kind in ("Double32", "Float16")
         )
 
@@ -175,7 +175,7 @@ class _TreeComparison:
                 self.found.refused += 1
             elif self._is_worth_it(name, branch):
                 try:
-                    self._compare(name, branch, thorough=not reader.is_plain(name) or number % 8 == 0)
+                    self._compare(name, branch, thorough=not reader.columns.is_plain(name) or number % 8 == 0)
                 except AssertionError as difference:
                     self._problem(name, str(difference))
                 except Exception as error:  # the test wants to hear of every one of them
@@ -195,15 +195,15 @@ class _TreeComparison:
         return list(names.items())
 
     def _is_worth_it(self, name: str, branch: Any) -> bool:
-        if self.everything or (self.ours.is_plain(name) and not self.ours.is_rntuple):
+        if self.everything or (self.ours.columns.is_plain(name) and not self.ours.stored.is_rntuple):
             return True
-        is_group = not self.ours.is_rntuple and branch.branches
+        is_group = not self.ours.stored.is_rntuple and branch.branches
         kind = "group" if is_group else str(getattr(branch, "interpretation", None) or branch.typename)
         self.alike[kind] += 1
         return self.alike[kind] <= FEW_ALIKE
 
     def _compare(self, name: str, branch: Any, thorough: bool) -> None:
-        stop = self.ours.entries if self.ours.is_plain(name) else self.few
+        stop = self.ours.entries if self.ours.columns.is_plain(name) else self.few
         try:
             expected = branch.array(entry_start=0, entry_stop=stop, library="ak")
         except Exception as error:  # uproot's parsers raise nearly anything
@@ -238,7 +238,7 @@ class _TreeComparison:
     def _ranges(self, name: str, branch: Any, n: int, thorough: bool) -> list[Range]:
         """The middle, and all; of what eventmill decodes also across the first boundaries of baskets or clusters, and, to be
         thorough, a single entry and none. They are not in order."""
-        if not self.ours.is_plain(name):
+        if not self.ours.columns.is_plain(name):
             return [self.part, (0, n)]
         if isinstance(self.theirs, uproot.TTree):
             edges = list(branch.entry_offsets)

@@ -24,9 +24,9 @@ def flat(*values: Any, dtype: Any = "f8") -> Flat:
 
 def described(reader: Reader, names: Iterable[str]) -> dict[str, Branch]:
     """The plain ones among some branches of a tree, with the counters of their lists: what `layouts.packed` takes."""
-    assert isinstance(reader.baskets, Baskets)
+    assert isinstance(reader.columns.baskets, Baskets)
     branches: dict[str, Branch] = {}
-    for branch in filter(None, map(reader.baskets.branch, names)):
-        counter = reader.baskets.branch(branch.counter) if branch.counter else None
+    for branch in filter(None, map(reader.columns.baskets.branch, names)):
+        counter = reader.columns.baskets.branch(branch.counter) if branch.counter else None
         branches |= {known.name: known for known in (counter, branch) if known is not None}
     return branches

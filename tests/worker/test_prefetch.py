@@ -216,7 +216,7 @@ def far(xrootd_server: XRootDServer) -> Iterator[str]:
 def test_bytes_that_nobody_uses_are_bounded_and_can_be_dropped(far: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "AHEAD_BYTES", 4 * 8 * BASKET)
     reader = Reader(far, "Events")
-    source: Any = reader.source
+    source: Any = reader.stored.source
     assert isinstance(source, ReadAhead)
     for start in range(0, ENTRIES, BASKET):
         reader.ahead(["x"], start, start + BASKET)

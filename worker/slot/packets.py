@@ -10,8 +10,8 @@ from ...merge import Total
 from ...protocol import messages
 from ...protocol.codec import Buffer
 from ...protocol.messages import Gap
+from ...reading.clustering import FileLayout
 from ...reading.prefetched_range import PrefetchedRange
-from ...reading.reader import FileLayout
 from ...reading.selection import Selection
 from ...reading.source import Source
 from .query_state import Running

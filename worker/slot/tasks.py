@@ -308,11 +308,11 @@ class ProcessorTask(ColumnarTask):
             )
         if not isinstance(reader, Reader):  # what a processor sees are no views
             raise AnalysisError("a coffea processor needs events from files")
-        chunk = {"treename": reader.tree, "entrystart": first, "entrystop": last, "fileuuid": reader.uuid}
+        chunk = {"treename": reader.tree, "entrystart": first, "entrystop": last, "fileuuid": reader.stored.uuid}
         metadata = {**chunk, **file.metadata, "dataset": file.dataset, "filename": file.path}
         read: dict[str, NDArray[Any]] = {}
         events = NanoEventsFactory.from_root(
-            reader.keeping, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
+            reader.stored.keeping, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
             mode="virtual", metadata=metadata, **({"buffer_cache": read} if _has_cache(NanoEventsFactory) else {}),
         ).events()  # fmt: skip
         numbers = source.numbers(start, stop)

@@ -1,0 +1,147 @@
+"""A file and its friends as one table: which of them has a column, and what it is called there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from ..analysis.expressions import nearest
+from ..protocol.errors import DatasetError
+from .indexed_friend import IndexedFriend
+from .lazy_events import Field, Group, prefixed
+from .tree_series import TreeReader, TreeSeries
+from .ttree.branches import is_listed
+
+Joined: TypeAlias = TreeReader | IndexedFriend
+"""A file that has an entry for each of the main one's."""
+
+
+class JoinedFiles:
+    """A file and its friends.
+
+    Args:
+        reader: the file.
+        friends: its friends, by name.
+
+    Attributes:
+        opened: the friends as they are by themselves; `friends` have the entries of the file.
+
+    Raises:
+        DatasetError: a friend has another number of entries, or the name of a branch.
+
+    Example:
+        >>> files = JoinedFiles(reader, {"bdt": scores})                                          # doctest: +SKIP
+        >>> files.place("bdt_score")                                                              # doctest: +SKIP
+        (<Reader of scores.root>, 'score')
+    """
+
+    def __init__(self, reader: TreeReader, friends: Mapping[str, TreeReader]) -> None:
+        self.reader, self.path = reader, reader.path
+        self.opened = dict(friends)
+        self.friends = {name: self._joined(name, friend) for name, friend in friends.items()}
+
+    @property
+    def readers(self) -> list[TreeReader]:
+        """All files that are read."""
+        return list(dict.fromkeys([self.reader, *self.opened.values()]))
+
+    @property
+    def identity(self) -> str:
+        """As `Reader.identity`, of all files."""
+        return joined_identity([reader.identity for reader in (self.reader, *self.opened.values())])
+
+    @property
+    def names_of_friends(self) -> list[str]:
+        """What the columns of friends are called here: `friend_branch`, `friend.branch`, and as they are there."""
+        friends = self.friends.items()
+        qualified = [f"{friend}{sign}{name}" for sign in "_." for friend, reader in friends for name in reader.names]
+        return [*qualified, *(name for _, reader in friends for name in reader.names)]
+
+    def place(self, name: str) -> tuple[Joined, str] | None:
+        """The file that has a column, and what it is called there; None for what none of them has, or several."""
+        if is_listed(self.reader.names, name):
+            return self.reader, name
+        for friend, reader in self.friends.items():
+            if name[: len(friend) + 1] in (f"{friend}_", f"{friend}.") and name[len(friend) + 1 :] in reader.names:
+                return reader, name[len(friend) + 1 :]
+        having = [reader for reader in self.friends.values() if name in reader.names]
+        if not having and name in self.reader.names:  # as kernels write it: whatever is really called so comes first
+            return self.reader, name
+        return (having[0], name) if len(having) == 1 else None
+
+    def found(self, name: str, names: Iterable[str]) -> tuple[Joined, str]:
+        """As `place`, for a name that somebody asked for.
+
+        Args:
+            name: the column's.
+            names: of all columns that there are, for the error.
+
+        Raises:
+            DatasetError: nothing is called so, or more than one thing.
+        """
+        place = self.place(name)
+        if place is not None:
+            return place
+        having = [friend for friend, reader in self.friends.items() if name in reader.names]
+        if having:
+            meant = " or ".join(f"{friend}_{name}" for friend in having)
+            raise DatasetError(f"{name} is in several friends of {self.path}: say which is meant, {meant}")
+        friends = f", nor have its friends {', '.join(self.friends)}" if self.friends else ""
+        raise DatasetError(
+            f"{self.path} has no branch {name} in its tree {self.reader.tree}{friends}{nearest(name, names)}",
+            missing_column=name,
+        )
+
+    def has_member(self, name: str) -> bool:
+        """As `Reader.has_member`; with the name of a friend before it."""
+        place = self.place(name)
+        return place is not None and place[0].has_member(place[1])
+
+    def add_friends(self, forms: dict[str, Any], counters: dict[str, str], fields: dict[str, Field]) -> None:
+        """Add what `LazyEvents` is to know of the friends' columns."""
+        for friend, reader in self.friends.items():
+            lazy = reader.lazy
+            forms |= {f"{friend}.{name}": form for name, form in lazy.forms.items()}
+            counters |= {f"{friend}.{name}": f"{friend}.{counter}" for name, counter in lazy.counters.items()}
+            fields[friend] = prefixed(Group(dict(lazy.fields)), f"{friend}.")
+            for name in lazy.forms:
+                fields.setdefault(f"{friend}_{name}", f"{friend}.{name}")
+                if self.place(name) == (reader, name):
+                    fields.setdefault(name, f"{friend}.{name}")
+
+    def _joined(self, name: str, friend: TreeReader) -> Joined:
+        """A friend with the entries of the file, if it can be one."""
+        if is_listed(self.reader.names, name):
+            raise DatasetError(f"{self.path} has a branch {name}: give its friend of this name another one")
+        if friend.order == "indexed":
+            return IndexedFriend(name, friend, friend.tree_index, self.reader)
+        if friend.order:
+            raise DatasetError(
+                f"{friend.tree} in {friend.path}, the friend {name} of {self.path}, was written with its entries in any "
+                "order (kEntriesReshuffled), so that they belong to others: write it with an entry for each of the file's, "
+                "in their order"
+            )
+        if friend.entries != self.reader.entries:
+            raise DatasetError(
+                f"{friend.path} has {friend.entries} entries in {friend.tree}, and {self.path}, whose friend {name} it is, "
+                f"has {self.reader.entries} in {self.reader.tree}: friends have one entry for each of the file's"
+            )
+        if isinstance(self.reader, TreeSeries) and isinstance(friend, TreeSeries):
+            friend.check_befriends(name, self.reader)
+        return friend
+
+
+def joined_identity(parts: Sequence[str]) -> str:
+    """The identity of a view, of those of its files, its own first.
+
+    Example:
+        >>> joined_identity(["a:1", "b:2"]), identities("a:1|b:2", 1), identities("", 1)
+        ('a:1|b:2', ['a:1', 'b:2'], ['', ''])
+    """
+    return "|".join(parts)
+
+
+def identities(joined: str, friends: int) -> list[str]:
+    """The identities of a file and its friends; empty ones where nothing is known."""
+    parts = joined.split("|") if joined else []
+    return parts if len(parts) == friends + 1 else [""] * (friends + 1)

@@ -1,0 +1,255 @@
+"""A tree in an open file: the file's bytes, what the tree says of itself, and uproot's objects for what that does not say.
+
+A description is read by us where it is written in the usual way, or told by another slot; uproot's own takes ten times as
+long to make, so that it is made only when somebody asks for what is not plain.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import uproot
+from uproot.exceptions import KeyInFileError
+
+from ..analysis.expressions import nearest
+from ..protocol.errors import DatasetError
+from .lazy_property import lazy_property
+from .opening import check_closed, opened, told, trees_in
+from .read_errors import read_errors
+from .rntuple.ntuples import Ntuple
+from .shared_layout import SharedLayout
+from .storage.credentials import CredentialSet
+from .storage.local import LocalSource
+from .storage.sources import Counts, Traffic, XRootDAhead
+from .ttree.branches import Named, Written, by_name
+from .ttree.streamer_parser import Tree, order_of, parsed
+from .ttree.tree_index import TreeIndex
+
+_SHOWN = 5
+
+
+class StoredTree:
+    """A tree where it is stored.
+
+    Args:
+        path, tree, timeout, credential_set, layout, directory: as `Reader`'s.
+
+    Attributes:
+        path: as others may see it: what follows a `?` may be a token.
+        name: the tree's, with its folders.
+        identity: changes when the file is replaced by another one of the same name: its UUID and size.
+        source: the file's bytes.
+        described: what the tree says of itself; None where it says that in a way that only uproot knows.
+        opened: when the file was opened, or known last to be current (`time.monotonic()`).
+
+    Raises:
+        DatasetError: there is no such file, it is not a whole ROOT file, or it has no such tree.
+
+    Example:
+        >>> stored = StoredTree("run1.root", "Events")                                            # doctest: +SKIP
+        >>> stored.entries, list(stored.names)                                                    # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        path: str,
+        tree: str = "",
+        timeout: float = 30.0,
+        credential_set: CredentialSet | None = None,
+        layout: bytes = b"",
+        directory: Any = None,
+    ) -> None:
+        if directory is not None:
+            self.__dict__["directory"] = directory
+        self.path = path.partition("?")[0] if "://" in path else path
+        self.opened = time.monotonic()
+        self.identity = ""
+        self._opening = path, timeout, credential_set
+        try:
+            with read_errors(self.path, "cannot be opened"):
+                known = told(layout, *self._opening) if layout else None
+                if known is None:
+                    self.source: Counts | LocalSource = self.directory.file.source
+                    self.name = self._only_tree() if tree == "" else tree
+                    self.identity = _identity(self.directory)
+                    self.described = self._description()
+                else:
+                    self.source, shared, self.described = known
+                    self.name, self.identity = shared.tree, shared.identity
+                self._is_news = known is None
+                self.entries = int(self.tree.num_entries) if self.described is None else self.described.entries
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def is_rntuple(self) -> bool:
+        """Whether it is an RNTuple that describes itself, not a TTree."""
+        return isinstance(self.described, Ntuple)
+
+    @lazy_property
+    def directory(self) -> Any:
+        """The file as uproot has it. Who was told its layout opens it only for what is not plain."""
+        with read_errors(self.path, "cannot be opened"):
+            directory = opened(*self._opening)
+        if self.identity not in ("", _identity(directory)):
+            directory.close()
+            raise DatasetError(f"{self.path} has changed since it was opened: submit the query again")
+        return directory
+
+    @lazy_property
+    def tree(self) -> Any:
+        """The tree as uproot has it: only what is not plain needs that."""
+        with read_errors(self.path, "cannot be opened"):
+            return self._find_tree(self.name)
+
+    @lazy_property
+    def keeping(self) -> Any:
+        """The file's directory for others to take trees from, again and again: with 1,500 branches, each time takes a second
+        where none is kept.
+        """
+        self.directory.file.object_cache = {}
+        return self.directory
+
+    @lazy_property
+    def names(self) -> Mapping[str, Any]:
+        """All branches (fields, in an RNTuple) by name, as `branches.by_name` and `branches.Written`."""
+        if isinstance(self.described, Ntuple):
+            return Named(self.described.names, self.branch, self.described.schema.has_member)
+        if self.described is not None:
+            return Written(Named(self.described.branches, self.branch))
+        return Written(by_name(self.tree))
+
+    def branch(self, name: str) -> Any:
+        """A branch (a field, in an RNTuple) as uproot has it."""
+        with read_errors(self.path, "cannot be read"):
+            if isinstance(self.described, Ntuple):
+                return self.tree.all_fields[self.described.schema.number(name)]
+            return self.tree[name]
+
+    def _description(self) -> Tree | Ntuple | None:
+        """What the tree says of itself, if that is said in the usual way."""
+        try:
+            key = self.directory.key(self.name)
+        except KeyInFileError:
+            return None
+        if key.fClassName == "ROOT::RNTuple":
+            return Ntuple.read(self.source, self.tree.members)
+        if key.fClassName != "TTree":
+            return None
+        chunk, _ = key.get_uncompressed_chunk_cursor()
+        return parsed(bytes(chunk.raw_data), key.fKeylen)
+
+    def news(self) -> bytes:
+        """The file's layout, to be told to other slots, once; nothing if it came from them, or cannot be told."""
+        if not self._is_news or self.described is None or self.source.stamp is None:
+            return b""
+        self._is_news = False
+        try:
+            return SharedLayout.of(self.name, self.described, self.identity, self.source.stamp).packed()
+        except ValueError:  # too much to be told
+            return b""
+
+    @property
+    def uuid(self) -> str:
+        """The file's UUID, as it says of itself."""
+        return self.identity.partition(":")[0]
+
+    @lazy_property
+    def order(self) -> str:
+        """As `trees.Tree.order`."""
+        if self.described is not None:
+            return self.described.order if isinstance(self.described, Tree) else ""
+        with read_errors(self.path, "cannot be read"):
+            chunk, _ = self.directory.key(self.name).get_uncompressed_chunk_cursor()
+            return order_of(self.tree.member("@fBits"), b"TTreeIndex" in bytes(chunk.raw_data))  # uproot skips it
+
+    @lazy_property
+    def tree_index(self) -> TreeIndex:
+        """The index of a tree whose `order` is "indexed"."""
+        with read_errors(self.path, "cannot be read in the index of its tree"):
+            chunk, _ = self.directory.key(self.name).get_uncompressed_chunk_cursor()
+            return TreeIndex.of(bytes(chunk.raw_data))
+
+    @lazy_property
+    def tree_aliases(self) -> dict[str, str]:
+        """The aliases that the tree itself has (`TTree::SetAlias`), in the syntax of ROOT."""
+        described = self.described
+        has_none = isinstance(described, Ntuple) if not isinstance(described, Tree) else not described.has_aliases
+        with read_errors(self.path, "cannot be read"):
+            return {} if has_none else dict(self.tree.aliases)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has been asked for so far, and how long it took."""
+        sources = [self.source]
+        if "directory" in self.__dict__ and self.directory.file.source is not self.source:  # uproot had to open it, too
+            sources.append(self.directory.file.source)
+        return Traffic.of(Traffic(it.requests, it.bytes_read, it.waited, it.latency) for it in sources)
+
+    def is_current(self, since: float) -> bool:
+        """Whether the path still means the file that is open here, as far as its time and size tell.
+
+        A local file is looked at each time; a server is asked only if the file was opened before `since`
+        (`time.monotonic()`), and one that cannot be asked is taken to have another file by now.
+        """
+        source = self.source
+        asked = time.monotonic()
+        if not isinstance(source, LocalSource) and self.opened >= since:
+            return True
+        current = isinstance(source, LocalSource | XRootDAhead) and source.is_current()
+        if current:
+            self.opened = asked
+        return current
+
+    def check_unchanged(self) -> None:
+        """Raise `DatasetError` when somebody has written to the file since it was opened, as far as a local disk tells:
+        what was read meanwhile may be of the old file, the new one, or both.
+        """
+        source = self.source
+        if isinstance(source, LocalSource) and not source.is_unchanged():
+            raise DatasetError(f"{self.path} was written to while it was read: submit the query again")
+
+    def close(self) -> None:
+        """Close the file. What has been read stays valid; lazy columns not read by then do not."""
+        if "source" in self.__dict__:
+            self.source.__exit__(None, None, None)
+        if "directory" in self.__dict__:
+            self.directory.close()
+
+    def _only_tree(self) -> str:
+        trees = trees_in(self.directory)
+        if len(trees) != 1:
+            check_closed(self.directory, self.path)
+            raise DatasetError(f"{self.path} {_which_of(trees)}")
+        return trees[0]
+
+    def _find_tree(self, name: str) -> Any:
+        try:
+            tree = self.directory[name]
+        except KeyInFileError:
+            check_closed(self.directory, self.path)
+            trees = trees_in(self.directory)
+            hint = f"; it has {', '.join(trees)}" if 0 < len(trees) <= 10 else nearest(name, trees)
+            raise DatasetError(f"{self.path} has no tree {name}{hint}") from None
+        if not isinstance(tree, uproot.TTree | uproot.behaviors.RNTuple.RNTuple):
+            raise DatasetError(f"{name} in {self.path} is a {tree.classname}, not a tree")
+        return tree
+
+
+def _which_of(trees: Sequence[str]) -> str:
+    """What is wrong with a file that should have one tree."""
+    if not trees:
+        return "has no tree"
+    shown = ", ".join(trees[:_SHOWN]) + (", ..." if len(trees) > _SHOWN else "")
+    by_name = Counter(name.rpartition("/")[2] for name in trees if name.count("/") == 1)
+    table, number = next(iter(by_name.most_common(1)), ("", 0))
+    all_of_it = f", or tree='*/{table}' for all {number} of one table" if number > 1 else ""
+    return f"has {len(trees)} trees ({shown}): say which with tree=...{all_of_it}"
+
+
+def _identity(directory: Any) -> str:
+    return f"{directory.file.uuid}:{directory.file.fEND}"

@@ -1,0 +1,95 @@
+"""What a session has asked its master and has had no answer to."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..protocol import messages
+from ..protocol.errors import ConnectionFailed, EventmillError, QueryFailed, RemoteProtocolError
+from ..protocol.messages import Message
+
+Answer = TypeVar("Answer", bound=Message)
+BROKEN = messages.Fault(
+    "the connection to the master broke before its answer came, and nobody knows whether it took the request: "
+    "session.queries() lists what is running"
+)
+"""The answer to all that is open when the connection breaks."""
+
+
+class Interrupted(ConnectionFailed):
+    """The connection broke before the answer to a request came: nobody knows whether the master took it."""
+
+
+class Lacks(EventmillError):
+    """The master does not have all attachments of an analysis: it is to be submitted again, with these."""
+
+    def __init__(self, digests: list[str]) -> None:
+        super().__init__(f"the master lacks {len(digests)} arrays of the analysis")
+        self.digests = digests
+
+
+class OpenRequests:
+    """The requests without an answer, by number, and who waits for each.
+
+    Threads of the session add and withdraw; the link's thread answers. Each is answered once at most.
+
+    Example:
+        >>> requests, heard = OpenRequests(), []
+        >>> number = requests.add(heard.append)
+        >>> requests.answer(number, messages.Bye())
+        >>> heard, number in requests
+        ([Bye()], False)
+    """
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Callable[[Message], None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._waiting
+
+    def add(self, answered: Callable[[Message], None]) -> int:
+        """A new request's number; `answered` is called with its answer."""
+        number = next(self._numbers)
+        self._waiting[number] = answered
+        return number
+
+    def withdraw(self, number: int) -> None:
+        """Nobody waits for this answer any more."""
+        self._waiting.pop(number, None)
+
+    def answer(self, number: int, message: Message) -> None:
+        """Hand the answer to who waits for it, if somebody does."""
+        answered = self._waiting.pop(number, None)
+        if answered is not None:
+            answered(message)
+
+    def answer_all(self, message: messages.Fault) -> None:
+        """No request of before will have another answer."""
+        for number in list(self._waiting):
+            self.answer(number, message)
+
+
+def checked(answer: Message, expect: type[Answer]) -> Answer:
+    """The answer, if it is what was asked for.
+
+    Raises:
+        QueryFailed: the master refuses; the text says why.
+        Lacks: it does not have what belongs to a submission.
+        ConnectionFailed: the connection is lost; `Interrupted` when that was after the question.
+        RemoteProtocolError: it answers something else.
+    """
+    if isinstance(answer, messages.Refused):
+        raise QueryFailed(answer.reason)
+    if isinstance(answer, messages.Lacking):
+        raise Lacks(answer.digests)
+    if isinstance(answer, messages.Fault):
+        raise (Interrupted if answer is BROKEN else ConnectionFailed)(answer.reason)
+    if not isinstance(answer, expect):
+        raise RemoteProtocolError(f"the master answered {type(answer).__name__}, not {expect.__name__}")
+    return answer
