@@ -92,8 +92,8 @@ class Clustering:
         plain = self._columns.plain(name)
         if plain is not None:
             return plain.edges
-        branch = self._columns.names[name]
-        return None if branch.branches else basket_edges(branch)
+        branch = None if self._stored.is_group(name) else self._columns.names[name]
+        return None if branch is None or branch.branches else basket_edges(branch)
 
 
 def few_edges(edges: Any) -> tuple[int, ...]:

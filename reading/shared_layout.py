@@ -11,7 +11,8 @@ import msgspec
 
 from ..protocol.messages import LARGEST_LAYOUT
 from .rntuple.ntuples import Ntuple
-from .ttree.basket_layout import packed, unpacked
+from .ttree.basket_layout import Branch, packed, unpacked
+from .ttree.branch_kinds import Described, Group
 from .ttree.streamer_parser import Tree
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -27,6 +28,7 @@ class SharedTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         names: of all branches, in order.
         has_aliases: the tree names expressions of its own.
         order: as `Tree.order`.
+        groups: the names of those that have nothing of their own to read.
         branches: those of plain numbers, as `layouts.packed` makes bytes of them.
     """
 
@@ -34,20 +36,24 @@ class SharedTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     names: list[str]
     has_aliases: bool
     order: str
+    groups: list[str]
     branches: bytes
 
     @classmethod
     def of(cls, tree: Tree) -> SharedTree:
         """What there is to tell of a tree."""
-        plain = {name: branch for name, branch in tree.branches.items() if branch is not None}
-        return cls(tree.entries, list(tree.branches), tree.has_aliases, tree.order, packed(plain))
+        plain = {name: branch for name, branch in tree.branches.items() if isinstance(branch, Branch)}
+        groups = [name for name, branch in tree.branches.items() if isinstance(branch, Group)]
+        return cls(tree.entries, list(tree.branches), tree.has_aliases, tree.order, groups, packed(plain))
 
     def description(self) -> Tree:
         """The tree, as it describes itself; `ValueError` if that cannot be."""
         plain = unpacked(self.branches)
         if not plain.keys() <= set(self.names) or any(branch.edges[-1] != self.entries for branch in plain.values()):
             raise ValueError("a layout whose branches are not those of its tree")
-        return Tree(self.entries, {name: plain.get(name) for name in self.names}, self.has_aliases, self.order)
+        branches: dict[str, Described] = {name: plain.get(name) for name in self.names}
+        branches |= {name: Group() for name in self.groups if branches.get(name, ...) is None}
+        return Tree(self.entries, branches, self.has_aliases, self.order)
 
 
 class SharedNtuple(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ntuple"):

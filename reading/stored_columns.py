@@ -90,12 +90,15 @@ class StoredColumns:
         with read_errors(self.path, "cannot be read"):
             plain = {name: self.baskets.branch(name) for name in self.names}
             counters = {name: branch.counter for name, branch in plain.items() if branch is not None and branch.counter}
-            if self.stored.described is None:
-                clones = counts_of_clones(self.names).items()
+            forms = self.forms()
+            if not self.stored.is_described_wholly:
+                clones = counts_of_clones(self.stored.tbranches).items()
                 counters |= {
-                    name: of for name, of in clones if (count := self.plain(of)) is not None and count.is_count
+                    name: of
+                    for name, of in clones
+                    if name in forms and (count := self.plain(of)) is not None and count.is_count
                 }
-            return LazyEvents(self.forms(), counters, path=self.path, has_member=self.has_member)
+            return LazyEvents(forms, counters, path=self.path, has_member=self.has_member)
 
     def has_member(self, name: str) -> bool:
         """Whether this is a member of records, or the lengths of lists of them (see `rntuple.members`)."""
@@ -123,8 +126,8 @@ class StoredColumns:
         plain = self.plain(name)
         if plain is not None:
             return plain_form(plain.stored, plain.shape, plain.is_list, plain.header)
-        branch = self.names[name]
-        return None if branch.branches else branch_form(branch)
+        branch = None if self.stored.is_group(name) else self.names[name]
+        return None if branch is None or branch.branches else branch_form(branch)
 
     # --- values -------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from .shared_layout import SharedLayout
 from .storage.credentials import CredentialSet
 from .storage.local import LocalSource
 from .storage.sources import Counts, Traffic, XRootDAhead
+from .ttree.branch_kinds import Group
 from .ttree.branches import Named, Written, by_name
 from .ttree.streamer_parser import Tree, order_of, parsed
 from .ttree.tree_index import TreeIndex
@@ -121,14 +122,30 @@ class StoredTree:
             return Named(self.described.names, self.branch, self.described.schema.has_member)
         if self.described is not None:
             return Written(Named(self.described.branches, self.branch))
-        return Written(by_name(self.tree))
+        return Written(self.tbranches)
 
     def branch(self, name: str) -> Any:
         """A branch (a field, in an RNTuple) as uproot has it."""
         with read_errors(self.path, "cannot be read"):
             if isinstance(self.described, Ntuple):
                 return self.tree.all_fields[self.described.schema.number(name)]
-            return self.tree[name]
+            return self.tbranches[name]
+
+    @lazy_property
+    def tbranches(self) -> dict[str, Any]:
+        """The branches of a TTree as uproot has them, as `branches.by_name`."""
+        return by_name(self.tree)
+
+    def is_group(self, name: str) -> bool:
+        """Whether the tree says that a branch has nothing of its own to read."""
+        return isinstance(self.described, Tree) and isinstance(self.described.branches.get(name), Group)
+
+    @property
+    def is_described_wholly(self) -> bool:
+        """Whether uproot has to be asked of none of the branches."""
+        return isinstance(self.described, Ntuple) or (
+            isinstance(self.described, Tree) and None not in self.described.branches.values()
+        )
 
     def _description(self) -> Tree | Ntuple | None:
         """What the tree says of itself, if that is said in the usual way."""

@@ -19,6 +19,8 @@ from ..storage.local import LocalSource, Range
 from ..storage.sources import ReadAhead
 from .basket_decoding import Basket, IrregularError, Lists, Values, embedded, numbers, opened, tabled
 from .basket_layout import Branch, plain_branch
+from .branch_kinds import Described
+from .branches import Written
 
 __all__ = ["Baskets", "IrregularError"]
 
@@ -52,12 +54,14 @@ class Baskets:
     """
 
     def __init__(
-        self, source: Any, tbranches: Mapping[str, Any], known: Mapping[str, Branch | None] | None = None
+        self, source: Any, tbranches: Mapping[str, Any], known: Mapping[str, Described] | None = None
     ) -> None:
         self._source = source
         self._tbranches = tbranches
         self._branches: dict[str, Branch | None] = {
-            name: branch for name, branch in (known or {}).items() if branch is not None
+            name: branch if isinstance(branch, Branch) else None
+            for name, branch in (known or {}).items()
+            if branch is not None
         }
         self._held: dict[str, CachedRange] = {}
         self._lists: dict[Counted, Lists] = {}
@@ -68,6 +72,7 @@ class Baskets:
 
     def branch(self, name: str) -> Branch | None:
         """The branch as this module reads it, or None if only uproot can."""
+        name = self._tbranches.original(name) if isinstance(self._tbranches, Written) else name
         if name not in self._branches and name in self._tbranches:
             tbranch = self._tbranches[name]
             branch = self._branches[name] = plain_branch(name, tbranch, self._counter(tbranch))

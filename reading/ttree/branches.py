@@ -10,18 +10,26 @@ _CLONES = 3
 
 
 def by_name(tree: Any) -> dict[str, Any]:
-    """The branches of a tree as uproot has it: each by its name or, where another one has that, by its path.
+    """The branches of a tree, as uproot or `streamer_parser` has it: each by its name or, where another one has that, by its path.
 
     Of several with one name, the first at the lowest level has it, as in ROOT; another one at that level cannot be had.
     """
     first = {branch.name: branch for branch in reversed(tree.branches)}
     names: dict[str, Any] = {}
-    for path, branch in tree.iteritems(full_paths=True):
+    for path, branch in _below(tree, ""):
         if branch.name not in names and first.get(branch.name, branch) is branch:
             names[branch.name] = branch
         elif path not in names and path not in first:
             names[path] = branch
     return names
+
+
+def _below(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The branches of a tree or branch with their paths, each before its own ones."""
+    for branch in tree.branches:
+        path = prefix + branch.name
+        yield path, branch
+        yield from _below(branch, f"{path}/")
 
 
 def counts_of_clones(names: Mapping[str, Any]) -> dict[str, str]:
@@ -93,10 +101,10 @@ class Written(Mapping[str, Any]):
         self._as_written: dict[str, str] | None = None
 
     def __getitem__(self, name: str) -> Any:
-        return self._names[name if name in self._names else self._original(name)]
+        return self._names[self.original(name)]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names or (isinstance(name, str) and self._original(name) != name)
+        return name in self._names or (isinstance(name, str) and self.original(name) != name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -108,7 +116,10 @@ class Written(Mapping[str, Any]):
         """Whether a branch is really called so."""
         return name in self._names
 
-    def _original(self, name: str) -> str:
+    def original(self, name: str) -> str:
+        """The branch's own name for one that a kernel may write."""
+        if name in self._names:
+            return name
         if self._as_written is None:
             originals: dict[str, list[str]] = {}
             for original in self._names:

@@ -1,18 +1,16 @@
 """What a TTree says of itself, read in one pass: its branches of plain numbers, and where their baskets are.
 
 uproot makes a model of every object in a tree's description, which for the 2,656 branches of a NanoAOD file takes the better
-part of a second. Nearly all trees of numbers are written in one way only, and of that way all that matters is read here in
-some hundredths. Anything else (split objects, branches in branches, other versions) is left to uproot: `parsed` then returns
-None, and a branch that is not plain is only named.
+part of a second, and longer for split objects. Nearly all trees are written in one way only, and of that way all that matters
+is read here in some hundredths. A tree of other versions is left to uproot: `parsed` then returns None. Of a branch that is
+not plain only the name is told, and whether it has nothing to read of its own (`branch_kinds`).
 
-The format is that of ROOT's streamers for TTree (version 20), TBranch (13) and the TLeaf classes, see
+The format is that of ROOT's streamers for TTree (version 20), TBranch (13), TBranchElement (10) and the TLeaf classes, see
 https://root.cern/doc/master/classTBranch.html and `uproot.models`, which is the reference in the tests.
 """
 
 from __future__ import annotations
 
-import math
-import re
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .basket_layout import Branch
+from .branch_kinds import Described, FoundBranch, Leaf, described
+from .branches import by_name
 
 _COUNTED = 0x40000000
 _NEW_CLASS = 0xFFFFFFFF
@@ -31,19 +31,17 @@ _REFERENCED = 1 << 4
 _NUMBER, _VERSION = struct.Struct(">I"), struct.Struct(">H")
 _TREE = struct.Struct(">qqqqqdiiiiIqqqqqq")
 _CLUSTER_RANGES = 10
+_DEEPEST = 50
+"""Branches in branches."""
 _BITS = 12
 """Bytes from the beginning of a TNamed to the bits of its TObject."""
 _RESHUFFLED = 1 << 19
 _BRANCH = struct.Struct(">iiiiq")
 _BRANCH_AFTER = struct.Struct(">iIiqqqq")
 _LEAF = struct.Struct(">iii??")
-_VERSIONS = {"TTree": 20, "TBranch": 13}
-_TYPES = {
-    "TLeafO": "??", "TLeafB": "bB", "TLeafS": "hH", "TLeafI": "iI", "TLeafL": "qQ", "TLeafG": "qQ", "TLeafF": "ff",
-    "TLeafD": "dd",
-}  # fmt: skip
-"""The type of a leaf's values by its class, as signed and as unsigned."""
-_DIMENSION = re.compile(r"\[([^\[\]]+)\]")
+_ELEMENT = struct.Struct(">Ihiiii")
+_LEAF_ELEMENT = struct.Struct(">ii")
+_VERSIONS = {"TTree": 20, "TBranch": 13, "TBranchElement": 10}
 
 
 class UnusualError(Exception):
@@ -56,14 +54,14 @@ class Tree:
 
     Attributes:
         entries: how many.
-        branches: by name, in the order of the file; None for one that is not plain numbers, or not in a usual way.
+        branches: by name (`branches.by_name`), in the order of the file; None for one of which uproot has to be asked.
         has_aliases: the tree names expressions of its own.
         order: why its entries are not those of another tree by their numbers alone: "reshuffled", since they were written in
             any order, "indexed", since it has an index (`TTree::BuildIndex`) to be joined by; "" if nothing is said.
     """
 
     entries: int
-    branches: dict[str, Branch | None]
+    branches: dict[str, Described]
     has_aliases: bool
     order: str = ""
 
@@ -76,28 +74,6 @@ def order_of(bits: int, has_index: bool) -> str:
         ('reshuffled', 'indexed', '')
     """
     return "indexed" if has_index else "reshuffled" if bits & _RESHUFFLED else ""
-
-
-@dataclass(slots=True)
-class _Leaf:
-    kind: str
-    title: str
-    length: int
-    unsigned: bool
-    count: _Leaf | None
-    owner: str = ""
-
-
-@dataclass(slots=True)
-class _Found:
-    """A branch as it stands in the file."""
-
-    name: str
-    entries: int
-    leaves: list[_Leaf]
-    edges: NDArray[np.int64]
-    spans: list[tuple[int, int]]
-    usual: bool = True
 
 
 def parsed(data: bytes, offset: int) -> Tree | None:
@@ -122,7 +98,7 @@ class _Parser:
     offset: int
     at: int = 0
     classes: dict[int, str] = field(default_factory=dict)
-    leaves: dict[int, _Leaf] = field(default_factory=dict)
+    leaves: dict[int, Leaf] = field(default_factory=dict)
 
     # --- ROOT's ways --------------------------------------------------------------------------------------------------
 
@@ -229,13 +205,8 @@ class _Parser:
             size = width * self.number()
             self.at += size
         order = order_of(bits, self.number() != 0)
-        entries, first = int(members[0]), {branch.name: branch for branch in reversed(found)}
-        for branch in found:
-            if first[branch.name] is not branch:  # of two with one name the first counts, as in ROOT
-                for leaf in branch.leaves:
-                    leaf.owner = ""
-        plain = {branch.name: _plain(first[branch.name], entries) for branch in found}
-        return Tree(entries, {name: _counted(branch, plain) for name, branch in plain.items()}, aliases != 0, order)
+        entries = int(members[0])
+        return Tree(entries, described(by_name(_Top(found)), entries), aliases != 0, order)
 
     def features(self) -> None:
         """ROOT::TIOFeatures: bits in the last byte."""
@@ -243,21 +214,32 @@ class _Parser:
         if self.data[self.at - 1]:
             raise UnusualError
 
-    def branch(self) -> _Found:
+    def branch(self, depth: int = 0) -> FoundBranch:
         _, kind = self.object()
         stop, version = self.begin()
-        if kind != "TBranch" or version != _VERSIONS["TBranch"]:
+        if kind not in ("TBranch", "TBranchElement") or version != _VERSIONS[kind] or depth > _DEEPEST:
             raise UnusualError
+        if kind == "TBranch":
+            return self.simple_branch(stop, depth)
+        base_stop, version = self.begin()
+        if version != _VERSIONS["TBranch"]:
+            raise UnusualError
+        found = self.simple_branch(base_stop, depth)
+        found.class_name, found.parent_name, found.clones_name = self.text(), self.text(), self.text()
+        _, _, _, found.kind, found.streamer_type, _ = self.fields(_ELEMENT)
+        found.is_element = True
+        self.at = stop  # two branches of counts, which are those of the leaves
+        return found
+
+    def simple_branch(self, stop: int, depth: int) -> FoundBranch:
+        """What is in every TBranch, which ends at `stop`."""
         name, _ = self.named()
         self.skip()  # TAttFill
         _, _, _, write_basket, _ = self.fields(_BRANCH)
         self.features()
         _, most, _, entries, first, _, _ = self.fields(_BRANCH_AFTER)
-        if self.items():
-            raise UnusualError
+        inner = [self.branch(depth + 1) for _ in range(self.items())]
         leaves = [leaf for _ in range(self.items()) if (leaf := self.leaf()) is not None]
-        for leaf in leaves:
-            leaf.owner = name
         self.skip()  # baskets that are not written yet
         sizes, edges, seeks = self.array(">i4", most), self.array(">i8", most), self.array(">i8", most)
         elsewhere = self.text()
@@ -267,47 +249,28 @@ class _Parser:
         written = min(int(ends[0]) if len(ends) else most, write_basket if write_basket >= 0 else most)
         spans = list(zip(seeks[:written].tolist(), (seeks + sizes)[:written].tolist(), strict=True))
         usual = not elsewhere and first == 0 and written < most
-        return _Found(name, entries, leaves, edges[: written + 1], spans, usual)
+        found = FoundBranch(name, entries, leaves, edges[: written + 1], spans, usual, inner)
+        for leaf in leaves:
+            leaf.owner = found
+        return found
 
-    def leaf(self) -> _Leaf | None:
+    def leaf(self) -> Leaf | None:
         number, kind = self.object()
         if not kind:
             return self.leaves.get(number)
         stop, _ = self.begin()
-        self.begin()  # TLeaf itself
+        end, _ = self.begin()  # TLeaf itself
         _, title = self.named()
         length, _, _, _, unsigned = self.fields(_LEAF)
-        leaf = self.leaves[number] = _Leaf(kind, title, length, unsigned, None)
+        leaf = self.leaves[number] = Leaf(kind, title, length, unsigned, None)
         leaf.count = self.leaf()
+        if kind == "TLeafElement":
+            self.at = end
+            _, leaf.type = self.fields(_LEAF_ELEMENT)
         self.at = stop
         return leaf
 
 
-def _plain(found: _Found, entries: int) -> Branch | None:
-    """A branch of plain numbers, its counter still to be looked at."""
-    edges = found.edges
-    if not found.usual or len(found.leaves) != 1 or found.entries != entries or edges[0] != 0 or edges[-1] != entries:
-        return None
-    (leaf,) = found.leaves
-    types = _TYPES.get(leaf.kind)
-    dimensions = _DIMENSION.findall(leaf.title)
-    counter = "" if leaf.count is None else leaf.count.owner
-    if counter and dimensions[:1] == [counter]:
-        dimensions = dimensions[1:]
-    whole = [int(text) for text in dimensions if text.isdecimal() and int(text) > 0]
-    sound = len(whole) == len(dimensions) and math.prod(whole) == leaf.length
-    if types is None or not sound or (leaf.count is not None and not counter) or (np.diff(edges) < 0).any():
-        return None
-    native = np.dtype(types[leaf.unsigned])
-    return Branch(
-        name=found.name, stored=native.newbyteorder(">"), shape=tuple(whole), counter=counter,
-        table=False, header=0, edges=edges, spans=found.spans, embedded=(),
-    )  # fmt: skip
-
-
-def _counted(branch: Branch | None, plain: dict[str, Branch | None]) -> Branch | None:
-    """The branch, unless its counter is not one to rely on."""
-    if branch is None or not branch.counter:
-        return branch
-    counter = plain.get(branch.counter)
-    return branch if counter is not None and counter.is_count else None
+@dataclass(frozen=True, slots=True)
+class _Top:
+    branches: list[FoundBranch]

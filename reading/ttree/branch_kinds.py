@@ -1,0 +1,183 @@
+"""What the values of a branch are, by what a tree's description says of it.
+
+Only what is sure by the description alone is decided here, and as uproot decides it: numbers by the type of their leaf, and
+vectors of numbers by the name of their class. Of anything else uproot is to be asked.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .basket_layout import Branch
+
+_TYPES = {
+    "TLeafO": "??", "TLeafB": "bB", "TLeafS": "hH", "TLeafI": "iI", "TLeafL": "qQ", "TLeafG": "qQ", "TLeafF": "ff",
+    "TLeafD": "dd",
+}  # fmt: skip
+"""The type of a leaf's values by its class, as signed and as unsigned."""
+_MEMBERS = {
+    1: "b", 2: "h", 3: "i", 4: "q", 5: "f", 6: "I", 8: "d", 11: "B", 12: "H", 13: "I", 14: "Q", 15: "I", 16: "q", 17: "Q",
+    18: "?",
+}  # fmt: skip
+"""Of the values of a class's member by the number of its type (`TVirtualStreamerInfo::EReadWrite`)."""
+_ARRAY = 20
+"""What is added to that number for arrays of a fixed size."""
+_ELEMENTS = {
+    "bool": "?", "char": "b", "unsigned char": "B", "short": "h", "unsigned short": "H", "int": "i", "unsigned int": "I",
+    "long": "q", "unsigned long": "Q", "Long64_t": "q", "ULong64_t": "Q", "float": "f", "double": "d",
+}  # fmt: skip
+"""Of the values of a vector by the name of its class."""
+_VECTOR = re.compile(r"vector<(.*)>")
+_VECTOR_HEADER = 10
+"""Bytes before the values of a vector that is an entry: their number, the version of the class, how many values."""
+_CLONES = 3
+"""The type of a branch whose subbranches are the members of objects in a TClonesArray."""
+_DIMENSION = re.compile(r"\[([^\[\]]+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A branch with nothing to read but its subbranches."""
+
+
+Described: TypeAlias = Branch | Group | None
+"""A branch of plain numbers; one that has nothing of its own; None for one of which uproot has to be asked."""
+
+
+@dataclass(slots=True, eq=False)
+class Leaf:
+    """A leaf as it stands in the file; `type` is that of a class's member, -1 for other leaves."""
+
+    kind: str
+    title: str
+    length: int
+    unsigned: bool
+    count: Leaf | None
+    owner: FoundBranch | None = None
+    type: int = -1
+
+
+@dataclass(slots=True, eq=False)
+class FoundBranch:
+    """A branch as it stands in the file.
+
+    Attributes:
+        edges: the first entry of each basket that is written apart, and the entry after the last.
+        spans: where these baskets are.
+        usual: its baskets are in this file, from its first entry on.
+        kind: of an element of a class, `TBranchElement::fType`.
+    """
+
+    name: str
+    entries: int
+    leaves: list[Leaf]
+    edges: NDArray[np.int64]
+    spans: list[tuple[int, int]]
+    usual: bool = True
+    branches: list[FoundBranch] = field(default_factory=list)
+    is_element: bool = False
+    class_name: str = ""
+    parent_name: str = ""
+    clones_name: str = ""
+    kind: int = 0
+    streamer_type: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The type of a branch's values, and how lists of them are stored."""
+
+    type: str
+    shape: tuple[int, ...] = ()
+    is_list: bool = False
+    header: int = 0
+
+
+def described(found: Mapping[str, FoundBranch], entries: int) -> dict[str, Described]:
+    """What is known of branches.
+
+    Args:
+        found: all of a tree, by the names they are to be read by.
+        entries: of the tree.
+    """
+    kinds = {name: _values(branch) for name, branch in found.items()}
+    plain = {name: _plain(name, found, kind, entries) for name, kind in kinds.items()}
+    return {name: _counted(branch, plain) for name, branch in plain.items()}
+
+
+def _values(found: FoundBranch) -> _Values | Group | None:
+    if found.branches:
+        if found.kind == _CLONES or found.class_name == "TClonesArray":
+            return _Values("i") if found.class_name == "TClonesArray" and not found.parent_name else None
+        return Group() if found.is_element else None
+    if len(found.leaves) != 1:
+        return None
+    (leaf,) = found.leaves
+    if leaf.kind != "TLeafElement":
+        types = _TYPES.get(leaf.kind)
+        return None if types is None or found.is_element else _shaped(types[leaf.unsigned], leaf)
+    number = leaf.type - _ARRAY if _ARRAY < leaf.type < 2 * _ARRAY else leaf.type
+    if number in _MEMBERS:
+        return _shaped(_MEMBERS[number], leaf)
+    vector = _VECTOR.fullmatch(found.class_name)
+    is_vector = vector is not None and vector[1] in _ELEMENTS and not found.parent_name
+    if vector is None or not is_vector or leaf.count is not None or leaf.type != -1 or found.streamer_type != -1:
+        return None
+    return _Values(_ELEMENTS[vector[1]], is_list=True, header=_VECTOR_HEADER)
+
+
+def _shaped(type_: str, leaf: Leaf) -> _Values | None:
+    """Numbers, or arrays of a fixed size; lists where there is a counter, which the title may name."""
+    dimensions = _DIMENSION.findall(leaf.title)
+    owner = None if leaf.count is None else leaf.count.owner
+    if leaf.kind != "TLeafElement" and owner is not None and dimensions[1:] and dimensions[0] != owner.name:
+        return None
+    names = [text for text in dimensions if not text.isdecimal()]
+    shape = tuple(int(text) for text in dimensions if text.isdecimal() and int(text) > 0)
+    is_list = leaf.count is not None
+    if leaf.kind == "TLeafElement" and not shape and leaf.length > 1:  # its title has the counter alone
+        shape, dimensions = (leaf.length,), [*dimensions, str(leaf.length)]
+    if len(names) > is_list or len(shape) + len(names) != len(dimensions) or math.prod(shape) != leaf.length:
+        return None
+    return _Values(type_, shape, is_list)
+
+
+def _plain(
+    name: str, all_found: Mapping[str, FoundBranch], kind: _Values | Group | None, entries: int
+) -> Described:
+    """A branch of plain numbers, its counter still to be looked at."""
+    if not isinstance(kind, _Values):
+        return kind
+    found = all_found[name]
+    edges = found.edges
+    if not found.usual or found.entries != entries or len(edges) == 0 or edges[0] != 0 or edges[-1] != entries:
+        return None
+    if (np.diff(edges) < 0).any():
+        return None
+    counter, is_table = "", kind.header > 0
+    if kind.is_list and not is_table:
+        count = found.leaves[0].count
+        owner = None if count is None else count.owner
+        if owner is None or all_found.get(owner.name) is not owner:
+            return None
+        is_table = bool(owner.branches) and owner.kind != _CLONES
+        counter = "" if is_table else owner.name
+    return Branch(
+        name=name, stored=np.dtype(kind.type).newbyteorder(">"), shape=kind.shape, counter=counter,
+        table=is_table, header=kind.header, edges=edges, spans=found.spans, embedded=(),
+    )  # fmt: skip
+
+
+def _counted(branch: Described, plain: Mapping[str, Described]) -> Described:
+    """The branch, unless its counter is not one to rely on."""
+    if not isinstance(branch, Branch) or not branch.counter:
+        return branch
+    counter = plain.get(branch.counter)
+    return branch if isinstance(counter, Branch) and counter.is_count else None

@@ -1,0 +1,74 @@
+"""Trees of split objects are described without uproot: each branch as uproot has it, and the values are uproot's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pytest
+from eventmill.reading.lazy_events import layout_of
+from eventmill.reading.reader import Reader
+from eventmill.reading.ttree.basket_layout import Branch
+from eventmill.reading.ttree.baskets import Baskets
+from eventmill.reading.ttree.branch_kinds import Group
+from eventmill.reading.ttree.branches import by_name
+from eventmill.reading.ttree.streamer_parser import Tree
+from skhep_testdata import data_path
+
+CLONES = str(Path(__file__).parents[1] / "data" / "clones.root")
+TREES = {
+    "clones": (CLONES, "Delphes"),
+    "Delphes": (data_path("uproot-issue513.root"), "Delphes"),
+    "KM3NeT": (data_path("uproot-issue433-splitlevel2.root"), "E"),
+    "Geant4": (data_path("uproot-issue371.root"), "Beam"),
+    "TClonesArrays in objects": (data_path("uproot-issue213.root"), "T"),
+    "vectors": (data_path("uproot-HZZ-objects.root"), "events"),
+}
+
+
+@pytest.mark.parametrize("which", TREES)
+def test_each_branch_is_what_uproot_takes_it_for(which: str) -> None:
+    """Its name and place, type, shape and baskets; what the description does not surely tell is left open."""
+    reader = Reader(*TREES[which])
+    tree, branches = reader.stored.described, by_name(reader.stored.tree)
+    assert isinstance(tree, Tree) and list(tree.branches) == list(branches)
+    baskets = Baskets(reader.source, branches)
+    for name, described in tree.branches.items():
+        theirs = baskets.branch(name)
+        if isinstance(described, Group):
+            assert theirs is None and branches[name].branches
+        elif isinstance(described, Branch):
+            assert theirs is not None
+            for attribute in ("native", "shape", "header", "is_list", "spans"):
+                assert getattr(described, attribute) == getattr(theirs, attribute), name
+            assert np.array_equal(described.edges, theirs.edges)
+    reader.close()
+
+
+@pytest.mark.parametrize("which", TREES)
+@pytest.mark.parametrize("cut", [(0, 1.0), (0.3, 0.3), (0.3, 0.8)])
+def test_the_values_are_uproots_at_any_cut(which: str, cut: tuple[float, float]) -> None:
+    first = Reader(*TREES[which])
+    told = Reader(*TREES[which], layout=first.news())
+    assert isinstance(first.stored.described, Tree)
+    names = [name for name, branch in first.stored.described.branches.items() if isinstance(branch, Branch)]
+    start, stop = (round(first.entries * part) for part in cut)
+    ours, again = first.read(names, start, stop), told.read(names, start, stop)
+    assert "directory" not in vars(told.stored), "uproot has not opened it"
+    for name in names:
+        values = ak.Array(layout_of(ours[name]))
+        theirs = first.array(name, start, stop)
+        assert ak.array_equal(values, theirs, equal_nan=True, check_parameters=False), name
+        assert ak.array_equal(values, ak.Array(layout_of(again[name])), equal_nan=True)
+    first.close()
+    told.close()
+
+
+def test_a_tree_of_split_objects_is_told_with_its_groups() -> None:
+    """Neither names nor forms nor the boundaries of baskets have uproot open it, where all branches are described."""
+    first = Reader(CLONES, "Delphes")
+    told = Reader(CLONES, "Delphes", layout=first.news())
+    assert list(told.names) == list(first.names) and told.forms() == first.forms()
+    assert told.layout() == first.layout() and "directory" not in vars(told.stored)
+    assert told.events(0, 200).Jet.fX.to_list() == first.events(0, 200).Jet.fX.to_list()
