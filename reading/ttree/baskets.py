@@ -53,9 +53,7 @@ class Baskets:
         >>> columns["Muon_pt"].content.values, columns["MET_pt"].values                          # doctest: +SKIP
     """
 
-    def __init__(
-        self, source: Any, tbranches: Mapping[str, Any], known: Mapping[str, Described] | None = None
-    ) -> None:
+    def __init__(self, source: Any, tbranches: Mapping[str, Any], known: Mapping[str, Described] | None = None) -> None:
         self._source = source
         self._tbranches = tbranches
         self._branches: dict[str, Branch | None] = {

@@ -149,9 +149,7 @@ def _shaped(type_: str, leaf: Leaf) -> _Values | None:
     return _Values(type_, shape, is_list)
 
 
-def _plain(
-    name: str, all_found: Mapping[str, FoundBranch], kind: _Values | Group | None, entries: int
-) -> Described:
+def _plain(name: str, all_found: Mapping[str, FoundBranch], kind: _Values | Group | None, entries: int) -> Described:
     """A branch of plain numbers, its counter still to be looked at."""
     if not isinstance(kind, _Values):
         return kind

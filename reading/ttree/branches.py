@@ -10,7 +10,7 @@ _CLONES = 3
 
 
 def by_name(tree: Any) -> dict[str, Any]:
-    """The branches of a tree, as uproot or `streamer_parser` has it: each by its name or, where another one has that, by its path.
+    """The branches of a tree, as uproot or we have it: each by its name or, where another one has that, by its path.
 
     Of several with one name, the first at the lowest level has it, as in ROOT; another one at that level cannot be had.
     """

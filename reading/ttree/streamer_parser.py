@@ -1,8 +1,8 @@
 """What a TTree says of itself, read in one pass: its branches of plain numbers, and where their baskets are.
 
 uproot makes a model of every object in a tree's description, which for the 2,656 branches of a NanoAOD file takes the better
-part of a second, and longer for split objects. Nearly all trees are written in one way only, and of that way all that matters
-is read here in some hundredths. A tree of other versions is left to uproot: `parsed` then returns None. Of a branch that is
+part of a second, and longer for split objects. Nearly all trees are written in one way only, and of it all that matters is
+read here in some hundredths. A tree of other versions is left to uproot: `parsed` then returns None. Of a branch that is
 not plain only the name is told, and whether it has nothing to read of its own (`branch_kinds`).
 
 The format is that of ROOT's streamers for TTree (version 20), TBranch (13), TBranchElement (10) and the TLeaf classes, see
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .basket_layout import Branch
 from .branch_kinds import Described, FoundBranch, Leaf, described
 from .branches import by_name
 
