@@ -13,7 +13,10 @@ import uproot
 from eventmill.cli.sample import write_sample
 from eventmill.reading.lazy_events import layout_of
 from eventmill.reading.reader import Reader
+from eventmill.reading.ttree.basket_layout import Branch
 from eventmill.reading.ttree.baskets import Baskets
+from eventmill.reading.ttree.branch_kinds import Group
+from eventmill.reading.ttree.branches import by_name, counts_of_clones
 from eventmill.reading.ttree.streamer_parser import Tree, parsed
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -43,14 +46,21 @@ def check_like_uproot(path: str, name: str, tree: Tree) -> None:
     with uproot.open(path) as file:
         expected = file[name]
         assert tree.entries == expected.num_entries
-        assert list(tree.branches) == [branch.name for branch in expected.itervalues()]
+        branches = by_name(expected)
+        assert list(tree.branches) == list(branches)
         assert tree.has_aliases == bool(expected.aliases)
-        slow = Baskets(file.file.source, {branch.name: branch for branch in expected.itervalues()})
-        for branch in filter(None, tree.branches.values()):
-            other = slow.branch(branch.name)
+        slow = Baskets(file.file.source, branches)
+        clones = counts_of_clones(branches)
+        for branch_name, branch in tree.branches.items():
+            if isinstance(branch, Group):
+                assert branches[branch_name].branches
+            if not isinstance(branch, Branch):
+                continue
+            other = slow.branch(branch_name)
             assert other is not None
-            for field in ("stored", "native", "shape", "counter", "table", "header", "spans"):
-                assert getattr(branch, field) == getattr(other, field), (name, branch.name, field)
+            by_counter = () if branch.counter == clones.get(branch_name, "") != "" else ("counter", "table")
+            for field in ("native", "shape", "is_list", "header", "spans", *by_counter):
+                assert getattr(branch, field) == getattr(other, field), (name, branch_name, field)
             assert np.array_equal(branch.edges, other.edges) and not other.embedded
 
 
