@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dataset.shared_inputs import Default
 from .columns import Column, Flat, Jagged, offsets_of
-from .lazy_events import group_of
+from .groups import group_of
 from .tree_series import TreeReader
 
 

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 from ..analysis.expressions import nearest
 from ..protocol.errors import DatasetError
+from .groups import Field, Group, prefixed
 from .indexed_friend import IndexedFriend
-from .lazy_events import Field, Group, prefixed
 from .tree_series import TreeReader, TreeSeries
 from .ttree.branches import is_listed
 

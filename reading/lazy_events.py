@@ -6,7 +6,7 @@ asks for the column, read when somebody looks at its values. Columns of numbers 
 put together from their parts, which takes some microseconds each (`ak.from_buffers` takes a hundred). Lists with the same
 counter share their offsets, so that `ak.num(events.Muon_pt)` reads `nMuon` and no more.
 
-Names that say so are nested: next to `events.Muon_pt` there is `events.Muon.pt` (see `nested`).
+Names that say so are nested: next to `events.Muon_pt` there is `events.Muon.pt` (see `groups`).
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import awkward as ak
 import numpy as np
 
 from ..protocol.errors import DatasetError
 from .columns import Column, Flat, Jagged, offsets_of
+from .groups import Field, Group, nested
 from .read_errors import read_errors
 from .record_forms import Part, SplitForm, buffers_of, keyed, sizes_of, split
+from .record_lists import CommonLengths, RecordLists
 from .virtual_arrays import UNKNOWN_LENGTH, LazyRecords, Load, virtual
 
 
@@ -35,91 +36,6 @@ class Columns(Protocol):
 
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         """Any branch."""
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A record of columns: one record an event, or as many as the column `counter` says."""
-
-    fields: dict[str, Field]
-    counter: str = ""
-
-
-Field: TypeAlias = str | Group
-"""What a name stands for: the column of that name, or a group of columns."""
-
-
-def nested(names: Sequence[str], counters: Mapping[str, str]) -> dict[str, Group]:
-    """The groups that the names of columns tell of: those of `X_y` and `X.y`, called X, unless a column is called X.
-
-    Where lists of a group share a counter, the group is a list of records of these, as is `Muon` in NanoAOD; elsewhere
-    it is one record, as is `MET`. Of several counters, one called nX is taken. A column X that counts the lists of `X.y`
-    (a TClonesArray, as `Jet` in Delphes) is what stands for them in the file, and makes room for the group.
-
-    Args:
-        names: of all columns.
-        counters: the counter of each column that has lists with one.
-
-    Example:
-        >>> groups = nested(["nMuon", "Muon_pt", "Muon_eta", "MET_pt"], {"Muon_pt": "nMuon", "Muon_eta": "nMuon"})
-        >>> groups["Muon"]
-        Group(fields={'pt': 'Muon_pt', 'eta': 'Muon_eta'}, counter='nMuon')
-        >>> groups["MET"].fields
-        {'pt': 'MET_pt'}
-    """
-    members: dict[str, dict[str, str]] = {}
-    for name in names:
-        prefix = group_of(name)
-        if prefix:
-            members.setdefault(prefix, {}).setdefault(name[len(prefix) + 1 :], name)
-    plain = set(names) - {counter for name, counter in counters.items() if name.startswith(f"{counter}.")}
-    return {prefix: _group(prefix, fields, counters) for prefix, fields in members.items() if prefix not in plain}
-
-
-def group_of(name: str) -> str:
-    """The group that a column's name tells of; empty if it tells of none.
-
-    Example:
-        >>> group_of("Muon_pt"), group_of("Muon.pt"), group_of("nMuon")
-        ('Muon', 'Muon', '')
-    """
-    end = min((end for end in (name.find("_"), name.find(".")) if end > 0), default=-1)
-    return name[:end] if 0 < end < len(name) - 1 and name[:end].isidentifier() else ""
-
-
-def prefixed(group: Group, prefix: str) -> Group:
-    """The group with this before the names of its columns."""
-    fields = {
-        name: prefixed(field, prefix) if isinstance(field, Group) else prefix + field
-        for name, field in group.fields.items()
-    }
-    return Group(fields, prefix + group.counter if group.counter else "")
-
-
-def _group(prefix: str, columns: dict[str, str], counters: Mapping[str, str]) -> Group:
-    """The group of these columns, each by the rest of its name."""
-    found = {counters[name]: None for name in columns.values() if name in counters}
-    likely = [counter for counter in (prefix, f"n{prefix}") if counter in found]
-    counter = next(iter(found)) if len(found) == 1 else likely[0] if likely else ""
-    if counter:
-        columns = {rest: name for rest, name in columns.items() if counters.get(name) == counter}
-    return Group(_members(columns), counter)
-
-
-def _members(columns: Mapping[str, str]) -> dict[str, Field]:
-    """The fields of a group: its columns, and what their dotted names tell of; `momentum.x` is in a record `momentum`."""
-    inner: dict[str, dict[str, str]] = {}
-    for rest, name in columns.items():
-        first, _, last = rest.partition(".")
-        if last:
-            inner.setdefault(first, {})[last] = name
-    return {**{first: Group(_members(some)) for first, some in inner.items()}, **columns}
-
-
-# --- arrays -----------------------------------------------------------------------------------------------------------
 
 
 class Computed(Protocol):
@@ -167,14 +83,16 @@ class LazyEvents:
         self.counters = {name: counter for name, counter in counters.items() if _is_simple(forms[name])}
         names = list(self.forms)
         plain: dict[str, Field] = {name: name for name in names}
-        self.fields: Mapping[str, Field] = {**plain, **nested(names, self.counters)} if fields is None else fields
+        groups = nested(names, self.counters, lists_in(self.forms)) if fields is None else {}
+        self.fields: Mapping[str, Field] = {**plain, **groups} if fields is None else fields
+        self.agreed: set[tuple[str, ...]] = set()
 
     def empty(self, name: str) -> ak.Array:
         """A column of no entries; of a member of records, too."""
         if name in self.forms:
             return ak.Array(self.forms[name].length_zero_array())
         around = next(it for it in self.forms if name.startswith(f"{it}.") and self._has_member(name))
-        self._form(around)
+        self.form(around)
         return ak.Array(self._split[around].forms[name].length_zero_array())
 
     def part(self, name: str, form_key: str) -> Part:
@@ -187,42 +105,80 @@ class LazyEvents:
 
     def of(self, chunk: AtWork) -> ak.Array:
         """The entries of a chunk."""
-        return ak.Array(self._records(chunk, self.fields))
+        return ak.Array(self.records(chunk, self.fields))
 
-    def _records(self, chunk: AtWork, fields: Mapping[str, Field], counter: str = "") -> Any:
-        """One record an event, or as many as the counter says, all of them in one piece."""
+    def records(self, chunk: AtWork, fields: Mapping[str, Field]) -> Any:
+        """One record an event."""
+        chosen = list(fields.values())
+        return LazyRecords(lambda index: self.field(chunk, chosen[index]), list(fields), chunk.length)
+
+    def field(self, chunk: AtWork, field: Field, above: RecordLists | None = None) -> Any:
+        """A column or a group of them, one thing an event."""
+        if isinstance(field, str):
+            with self.reading(field):
+                return self._column(chunk, field)
+        if field.counter:
+            index, number = chunk.lists(field.counter, field.counter)
+            return ak.contents.ListOffsetArray(index, self._counted(chunk, field, number))
+        if field.lists:
+            return RecordLists(field, chunk.length, _Making(self, chunk), self.agreed, above).lists()
+        return self.records(chunk, field.fields)
+
+    def _counted(self, chunk: AtWork, group: Group, number: Load) -> Any:
+        """The records of all lists with a counter, one behind the other."""
+        chosen = list(group.fields.values())
+
+        def make(index: int) -> Any:
+            field = chosen[index]
+            if isinstance(field, Group):
+                return self._counted(chunk, field, number)
+            with self.reading(field):
+                return self._values(chunk, field)
+
+        return LazyRecords(make, list(group.fields), UNKNOWN_LENGTH, number)
+
+    def elements(self, chunk: AtWork, group: Group, lengths: CommonLengths) -> Any:
+        """The records of all lists without a counter, one behind the other, each column's of the same lengths."""
+        fields = group.elements
         chosen = list(fields.values())
 
         def make(index: int) -> Any:
             field = chosen[index]
-            if isinstance(field, str):
-                with self.reading(field):
-                    return self._values(chunk, field) if counter else self._column(chunk, field)
-            if field.counter and not counter:
-                index_, _ = chunk.lists(field.counter, field.counter)
-                return ak.contents.ListOffsetArray(index_, self._records(chunk, field.fields, field.counter))
-            return self._records(chunk, field.fields, counter)
+            if isinstance(field, Group):
+                return self.elements(chunk, field, lengths)
+            with self.reading(field):
+                form = self.form(field)
+                if not _is_simple(form):
+                    return self._through_buffers(chunk, field, lengths).content
+                values = virtual(
+                    (UNKNOWN_LENGTH,), form.content.primitive, lengths.same(field, chunk.values(field)), lengths.number
+                )
+                return ak.contents.NumpyArray(values, parameters=form.content.parameters)
 
-        if not counter:
-            return LazyRecords(make, list(fields), chunk.length)
-        _, number = chunk.lists(counter, counter)
-        return LazyRecords(make, list(fields), UNKNOWN_LENGTH, number)
+        return LazyRecords(make, list(fields), UNKNOWN_LENGTH, lengths.number)
 
     def _column(self, chunk: AtWork, name: str) -> Any:
         """A column, one thing an event."""
-        form = self._form(name)
+        form = self.form(name)
         if not _is_simple(form):
-            buffers = {key: chunk.buffer(name, key, dtype) for key, dtype in form.expected_from_buffers().items()}
-            return ak.from_buffers(form, chunk.length, buffers, buffer_key="{form_key}-{attribute}", highlevel=False)
+            return self._through_buffers(chunk, name)
         if form.is_numpy:
             values = virtual((chunk.length, *form.inner_shape), form.primitive, chunk.values(name))
             return ak.contents.NumpyArray(values, parameters=form.parameters)
         index, _ = chunk.lists(name, self.counters.get(name, ""))
         return ak.contents.ListOffsetArray(index, self._values(chunk, name), parameters=form.parameters)
 
+    def _through_buffers(self, chunk: AtWork, name: str, lengths: CommonLengths | None = None) -> Any:
+        """A column that is neither numbers nor lists of them; its lists are to have these lengths, if any."""
+        form = self.form(name)
+        buffers = {key: chunk.buffer(name, key, dtype) for key, dtype in form.expected_from_buffers().items()}
+        if lengths is not None:
+            buffers = {key: lengths.same(name, load) for key, load in buffers.items()}
+        return ak.from_buffers(form, chunk.length, buffers, buffer_key="{form_key}-{attribute}", highlevel=False)
+
     def _values(self, chunk: AtWork, name: str) -> Any:
         """The values of all lists of a column, one behind the other."""
-        form = self._form(name)
+        form = self.form(name)
         _, number = chunk.lists(name, self.counters.get(name, ""))
         values = virtual((UNKNOWN_LENGTH,), form.content.primitive, chunk.values(name), number)
         return ak.contents.NumpyArray(values, parameters=form.content.parameters)
@@ -235,7 +191,8 @@ class LazyEvents:
             nullcontext() if name in self.computed else read_errors(self.path, f"cannot be read in its branch {name}")
         )
 
-    def _form(self, name: str) -> Any:
+    def form(self, name: str) -> Any:
+        """The awkward form of a column, with keys where it goes through buffers."""
         if name in self.computed:
             form = self.computed[name].form
             return form if _is_simple(form) else keyed(form, name)
@@ -246,6 +203,30 @@ class LazyEvents:
                 self._split[name], form = parts, parts.form
             self._keyed[name] = form if parts is not None or _is_simple(form) else keyed(form, name)
         return self._keyed[name]
+
+
+class _Making:
+    """Makes lists of records of what is read of a chunk."""
+
+    def __init__(self, lazy: LazyEvents, chunk: AtWork) -> None:
+        self._lazy = lazy
+        self._chunk = chunk
+
+    def offsets(self, name: str) -> Any:
+        """As `Making.offsets`."""
+        return self._chunk.offsets(name)
+
+    def field(self, group: Group, name: str, above: RecordLists) -> Any:
+        """As `Making.field`."""
+        return self._lazy.field(self._chunk, group.fields[name], above)
+
+    def records(self, group: Group, lengths: CommonLengths) -> Any:
+        """As `Making.records`."""
+        return self._lazy.elements(self._chunk, group, lengths)
+
+    def each(self, group: Group) -> Any:
+        """As `Making.each`."""
+        return self._lazy.records(self._chunk, group.fields)
 
 
 class AtWork:
@@ -276,6 +257,13 @@ class AtWork:
         """
         load = functools.partial(self._lists, name, counter)
         return ak.index.Index64(virtual((self.length + 1,), "int64", load)), lambda: (int(load()[-1]),)
+
+    def offsets(self, name: str) -> Any:
+        """Where the lists of a column start, from 0: by itself if it has been read, by its counter if it has one."""
+        form = self._lazy.form(name)
+        if not _is_simple(form):
+            return self.buffer(name, f"{form.form_key}-offsets", np.int64)()
+        return self._lists(name, "" if name in self._columns else self._lazy.counters.get(name, ""))
 
     def _lists(self, name: str, counter: str) -> Any:
         key = counter or name
@@ -356,9 +344,18 @@ def layout_of(column: Column) -> Any:
     return ak.contents.ListOffsetArray(ak.index.Index64(column.offsets), characters, parameters={"__array__": "string"})
 
 
+def lists_in(forms: Mapping[str, Any]) -> set[str]:
+    """The columns with a list for each event."""
+    return {name for name, form in forms.items() if _is_list(form)}
+
+
+def _is_list(form: Any) -> bool:
+    return bool(form.is_list and not form.is_regular and form.parameter("__array__") is None)
+
+
 def _is_simple(form: Any) -> bool:
     """Numbers, fixed-size arrays of them, and lists of numbers."""
-    if form.is_list and not form.is_regular and form.parameter("__array__") is None:
+    if _is_list(form):
         return form.content.is_numpy and not form.content.inner_shape and _is_number(form.content)
     return form.is_numpy and _is_number(form)
 

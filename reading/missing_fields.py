@@ -10,7 +10,7 @@ import awkward as ak
 
 from ..analysis.expressions import nearest
 from ..protocol.errors import DatasetError
-from .lazy_events import group_of
+from .groups import group_of
 from .source import Source
 
 _NO_FIELD = re.compile(r"no field (?:named )?'([^']+)'")
@@ -55,9 +55,9 @@ def note_of_group(error: Exception, events: ak.Array) -> str:
                     shown = [f"{name}.{field}" for field in array.fields[:_MOST_SHOWN]]
                     return (
                         f"events.{name} is one record an event, whose fields are columns ({', '.join(shown)}...), and not a "
-                        "list of records: no counter of the file says that its lists belong together. Use its columns: "
-                        f"events.{name}.x[events.{name}.y > 20], ak.num(events.{name}.x), or make records of lists that "
-                        "belong together with ak.zip"
+                        "list of records: few of its columns are lists, and no counter says that these belong together. "
+                        f"Use its columns: events.{name}.x[events.{name}.y > 20], ak.num(events.{name}.x), or make records of "
+                        "lists that belong together with ak.zip"
                     )
     return ""
 

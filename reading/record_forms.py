@@ -147,6 +147,10 @@ def sizes_of(column: Column, depth: int) -> Any:
 def buffers_of(array: ak.Array, name: str, depth: int = 0) -> dict[str, Any]:
     """The buffers of what lies in so many lists of a column."""
     layout = all_regular(array).layout
+    if not depth and layout.is_list and not layout.is_regular:
+        # The elements of its lists are also put together with those of other columns: all of them, and no others.
+        layout = layout.to_ListOffsetArray64(True)
+        layout = layout.copy(content=layout.content[: layout.offsets[-1]])
     for _ in range(depth):
         if layout.is_regular:
             layout = layout.content[: len(layout) * layout.size]

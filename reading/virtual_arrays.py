@@ -7,7 +7,7 @@ named at once, not by an odd error in somebody's analysis.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import awkward as ak
 import numpy as np
@@ -76,6 +76,108 @@ class LazyRecords(ak.contents.RecordArray):  # type: ignore[misc]
         if length == self.length:
             return self
         return LazyRecords(lambda index: self._contents[index]._getitem_range(start, stop), self._fields, length)
+
+
+class ListFields(Protocol):
+    """What the fields of lists of records are by themselves."""
+
+    fields: list[str]
+
+    def field(self, name: str) -> Any:
+        """One of them, one thing an event."""
+
+    def some(self, names: Sequence[str]) -> Any:
+        """An array with some of them."""
+
+    def selectable(self) -> Any:
+        """The lists, for a mask, or indices, of theirs."""
+
+
+Cut = Callable[[Any], Any]
+
+
+class _ByField:
+    """What arrays of lists of records do whose lengths are found out when records are asked for, not when a field is."""
+
+    _source: ListFields
+    _cut: Cut
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of its fields; some may be of what is in no record."""
+        return self._source.fields
+
+    def _getitem_field(self, where: Any, only_fields: tuple[Any, ...] = ()) -> Any:
+        field = self._cut(self._source.field(where))
+        if not only_fields:
+            return field
+        first, *rest = only_fields
+        return getattr(field, "_getitem_field" if isinstance(first, str) else "_getitem_fields")(first, tuple(rest))
+
+    def _getitem_fields(self, where: list[Any], only_fields: tuple[Any, ...] = ()) -> Any:
+        some = self._cut(self._source.some(where))
+        return some if not only_fields else _plain(some)._getitem_fields(some.fields, only_fields)
+
+    def _getitem_next_jagged(self, slicestarts: Any, slicestops: Any, slicecontent: Any, tail: Any) -> Any:
+        lists = self._cut(self._source.selectable())
+        return lists._getitem_next_jagged(slicestarts, slicestops, slicecontent, tail)
+
+    def _carry(self, carry: Any, allow_lazy: Any) -> Any:
+        cut, lists, number = self._cut, _plain(self), (carry.length,)
+        chosen = ak.index.Index64(np.array(carry.data, copy=True))
+        found: list[Any] = []
+
+        def part(name: str) -> Any:
+            def load() -> Any:
+                if not found:
+                    found.append(lists._carry(chosen, False))
+                return np.asarray(getattr(found[0], name).data[:])
+
+            return ak.index.Index64(virtual(number, "int64", load))
+
+        taken = _CarriedRecordLists(part("starts"), part("stops"), lists.content)
+        taken._source, taken._cut = self._source, lambda whole: cut(whole)._carry(chosen, False)
+        return taken
+
+
+class LazyRecordLists(_ByField, ak.contents.ListOffsetArray):  # type: ignore[misc]
+    """Lists of records whose lengths are found out when records are asked for, not when a field is.
+
+    Its fields may also be what is in no record. Ranges and choices of events keep it so; other copies that awkward makes
+    are plain lists.
+
+    Args:
+        offsets: where the lists start.
+        content: the records.
+        source: tells what a field is.
+        cut: takes from a field, or lists, of the source those of the events that are in here.
+    """
+
+    def __init__(self, offsets: Any, content: Any, source: ListFields, cut: Cut = lambda whole: whole) -> None:
+        super().__init__(offsets, content)
+        self._source = source
+        self._cut = cut
+
+    def _getitem_range(self, start: Any, stop: Any) -> Any:
+        start, stop, _, length = self._backend.nplike.derive_slice_for_length(slice(start, stop), self.length)
+        if length == self.length:
+            return self
+        cut = self._cut
+        offsets = self._offsets[start : start + length + 1]
+        return LazyRecordLists(
+            offsets, self._content, self._source, lambda whole: cut(whole)._getitem_range(start, start + length)
+        )
+
+
+class _CarriedRecordLists(_ByField, ak.contents.ListArray):  # type: ignore[misc]
+    """As `LazyRecordLists`, of chosen events."""
+
+
+def _plain(lists: Any) -> Any:
+    """The same lists, as awkward has them."""
+    if isinstance(lists, ak.contents.ListArray):
+        return ak.contents.ListArray(lists.starts, lists.stops, lists.content)
+    return ak.contents.ListOffsetArray(lists.offsets, lists.content) if lists.is_list else lists
 
 
 class _Contents(Sequence[Any]):

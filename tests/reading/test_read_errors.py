@@ -120,9 +120,14 @@ def test_what_the_users_code_raises_stays_as_it_is() -> None:
 
 
 def _columns() -> ak.Array:
-    """As of a file whose lists have no counter: `lep` cannot be told to be a list of records."""
+    """As of a file whose lists have no counter, and of whose columns few are lists: `lep` is no list of records."""
     lists = ak.Array([[30.0, 10.0], [], [50.0]])
-    array = {"lep_n": ak.Array([2, 0, 1]), "lep_pt": lists, "lep_eta": lists / 10}
+    array = {
+        "lep_n": ak.Array([2, 0, 1]),
+        "lep_ht": ak.Array([40.0, 0.0, 50.0]),
+        "lep_pt": lists,
+        "lep_eta": lists / 10,
+    }
     forms = {name: values.layout.form for name, values in array.items()}
 
     class Columns:
@@ -145,7 +150,7 @@ def test_a_group_that_is_no_list_of_records_is_explained() -> None:
         events.lep[events.lep.pt > 20]
     said = note_of_group(caught.value, events)
     assert "events.lep is one record an event" in said
-    assert "lep.n, lep.pt, lep.eta" in said
+    assert "lep.n, lep.ht, lep.pt" in said
     with pytest.raises(TypeError) as counted:
         ak.sum(ak.num(events.lep[["pt", "eta"]]))
     assert note_of_group(counted.value, events) == "", "of records that the user has made, nothing is known"

@@ -18,7 +18,8 @@ from eventmill.packetizer.listed_entries import EntryList
 from eventmill.protocol.errors import AnalysisError, DatasetError
 from eventmill.reading.cached_range import CachedRange
 from eventmill.reading.columns import Flat, Jagged, column_of
-from eventmill.reading.lazy_events import AtWork, Group, nested
+from eventmill.reading.groups import Group, nested
+from eventmill.reading.lazy_events import AtWork
 from eventmill.reading.reader import Reader
 from eventmill.reading.schema_check import SchemaCheck
 from eventmill.reading.selection import Selection
