@@ -56,8 +56,8 @@ def note_of_group(error: Exception, events: ak.Array) -> str:
                     return (
                         f"events.{name} is one record an event, whose fields are columns ({', '.join(shown)}...), and not a "
                         "list of records: few of its columns are lists, and no counter says that these belong together. "
-                        f"Use its columns: events.{name}.x[events.{name}.y > 20], ak.num(events.{name}.x), or make records of "
-                        "lists that belong together with ak.zip"
+                        f"Use its columns: events.{name}.x[events.{name}.y > 20], ak.num(events.{name}.x), or make records "
+                        "of lists that belong together with ak.zip"
                     )
     return ""
 
