@@ -7,7 +7,7 @@ import struct
 import sys
 import traceback
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,14 +19,16 @@ from uproot.interpretation.objects import CannotBeAwkward
 from ..protocol.errors import DatasetError, EventmillError
 from .storage.xrootd import ServerError
 
+_OF_TYPES = (UnknownInterpretation, CannotBeAwkward, NotImplementedError)
+"""What uproot raises for a type that it does not know: that will be so the next time, too."""
 _READING_ERRORS = (
+    *_OF_TYPES,
     OSError,
     ValueError,
     struct.error,
     zlib.error,
     cramjam.DecompressionError,
     DeserializationError,
-    NotImplementedError,
     AssertionError,
     IndexError,
     KeyError,
@@ -38,17 +40,25 @@ _READING_ERRORS = (
     MemoryError,
 )
 """What uproot raises for bytes that it cannot make sense of: by its parsers' nature, nearly anything."""
+_OF_CODE = (LookupError, AttributeError, NameError, TypeError)
+"""What says little without its name."""
+_INSTEAD = (
+    ". Other branches can be read; to use this one, write what is needed of it as numbers, texts or lists of them "
+    "(RDataFrame's Define and Snapshot)"
+)
+"""What to do about a type that cannot be read."""
 _PERMANENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 """Errors of the operating system that will be the same the next time."""
 
 
 @contextmanager
-def read_errors(path: str, what: str) -> Iterator[None]:
+def read_errors(path: str, what: str, kind: Callable[[], str] | None = None) -> Iterator[None]:
     """Turn what reading raises, uproot's ways of raising included, into a `DatasetError`.
 
     Args:
         path: the file's.
         what: what cannot be done: "cannot be opened".
+        kind: tells the type of what is read, as it was written, where that may be why.
     """
     try:
         yield
@@ -59,11 +69,15 @@ def read_errors(path: str, what: str) -> Iterator[None]:
     except TimeoutError as error:
         text = f"{path} {what}: the server does not answer ({_brief(error)})"
         raise DatasetError(text, transient=True) from error
-    except (UnknownInterpretation, CannotBeAwkward) as error:
-        reason = error.reason if isinstance(error, UnknownInterpretation) else _brief(error)
-        raise DatasetError(f"{path} {what}: uproot does not know a type in it ({reason})") from error
     except (*_READING_ERRORS, *_http_errors()) as error:
-        raise DatasetError(f"{path} {what}: {_brief(error)}", transient=_may_pass(path, error)) from error
+        if isinstance(error.__cause__, CannotBeAwkward):  # as uproot's branches say it
+            error = error.__cause__
+        said = f"{path} {what}: {_reason(error)}"
+        if kind is not None and not isinstance(error, OSError):
+            said += f"; it is of type {kind()}"
+        if isinstance(error, _OF_TYPES):
+            raise DatasetError(said if kind is None else said + _INSTEAD) from error
+        raise DatasetError(said, transient=_may_pass(path, error)) from error
 
 
 @contextmanager
@@ -104,7 +118,7 @@ def _may_pass(path: str, error: BaseException) -> bool:
     """
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno not in _PERMANENT
-    return "://" in path and not isinstance(error, NotImplementedError)
+    return "://" in path
 
 
 def _http_errors() -> tuple[type[Exception], ...]:
@@ -113,7 +127,19 @@ def _http_errors() -> tuple[type[Exception], ...]:
     return () if client is None else (client.ClientError,)
 
 
+def _reason(error: BaseException) -> str:
+    """Why something cannot be read."""
+    if isinstance(error, UnknownInterpretation):
+        return f"uproot does not know a type in it ({error.reason})"
+    if isinstance(error, CannotBeAwkward):
+        return f"uproot does not know a type in it ({error.because} makes no awkward array)"
+    if isinstance(error, DeserializationError):
+        return " ".join(str(error.message).split())
+    return _brief(error)
+
+
 def _brief(error: BaseException) -> str:
-    """The first line that an error says: uproot's messages go on with advice for its own callers."""
+    """The first line that an error says: uproot's messages go on with advice for its own callers, and what it has read."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    said = lines[0].partition(" MetaData(")[0].removesuffix(".") if lines else ""
+    return f"{type(error).__name__}: {said}".removesuffix(": ") if isinstance(error, _OF_CODE) or not said else said

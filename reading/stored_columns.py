@@ -27,7 +27,7 @@ from .storage.sources import ReadAhead
 from .stored_tree import StoredTree
 from .ttree.basket_layout import Branch
 from .ttree.baskets import Baskets, IrregularError
-from .ttree.branches import counts_of_clones
+from .ttree.branches import counts_of_clones, written_type
 from .ttree.whole_baskets import WholeBaskets
 
 
@@ -174,7 +174,7 @@ class StoredColumns:
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
         branch = self.names[self.known(name)]
-        with read_errors(self.path, f"cannot be read in its branch {name}"):
+        with read_errors(self.path, f"cannot be read in its branch {name}", lambda: written_type(branch)):
             if isinstance(self.baskets, Pages):
                 array = self._clusters.array(name, branch, start, stop)
             else:

@@ -46,6 +46,22 @@ def counts_of_clones(names: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def written_type(branch: Any) -> str:
+    """The type of a branch (or of a field of an RNTuple) as it was written, for errors.
+
+    Args:
+        branch: as uproot has it.
+    """
+    if not hasattr(branch, "streamer"):
+        return str(branch.typename)
+    if branch.streamer is not None and branch.streamer.typename:
+        return str(branch.streamer.typename)
+    for said in ("fClassName", "fTitle"):
+        if branch.has_member(said) and branch.member(said):
+            return str(branch.member(said))
+    return "unknown"
+
+
 class Named(Mapping[str, Any]):
     """Branches by name, each as uproot has it, once somebody asks for it.
 

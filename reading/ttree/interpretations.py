@@ -9,7 +9,8 @@ here has ROOT's values: columnar functions, kernels, and coffea's processors. Wh
 - tables of sizes in the place of offsets (`kGenerateOffsetMap`);
 - vectors of structures that are written member by member, which it takes for whole structures;
 - `TString` in split collections, of which it reads one an entry;
-- lists without a table whose counter has baskets of other entries.
+- lists without a table whose counter has baskets of other entries;
+- structures in a row up to the end of a basket, for which it asks for the next basket, too.
 
 Whatever uproot raises for a branch is said of this branch, and does not keep others from being read.
 """
@@ -17,6 +18,7 @@ Whatever uproot raises for a branch is said of this branch, and does not keep ot
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left
 from typing import Any
 
 import awkward as ak
@@ -27,7 +29,7 @@ from uproot.containers import AsArray, AsString
 from uproot.interpretation.identify import UnknownInterpretation, interpretation_of
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
-from uproot.interpretation.objects import AsObjects
+from uproot.interpretation.objects import AsObjects, AsStridedObjects
 from uproot.interpretation.strings import AsStrings, StringArray
 
 from .cpp_classes import FileOfItsOwnClasses
@@ -73,6 +75,8 @@ class Interpretations:
         except Exception as error:  # its own parsers' errors, of any kind
             raise UnknownInterpretation(_said(error), branch.file.file_path, branch.object_path) from error
         _mend_baskets(found)
+        if isinstance(found, AsStridedObjects):
+            _mend_end(found)
         return found
 
 
@@ -104,6 +108,16 @@ def _mend_baskets(kind: Any) -> None:
         return original(data, offsets, basket, branch, *rest)
 
     kind.basket_array = basket_array
+
+
+def _mend_end(kind: AsStridedObjects) -> None:
+    """Have an interpretation put arrays together of no basket that begins where they end: it has not been read."""
+    original = kind.final_array
+
+    def final_array(baskets: Any, start: int, stop: int, offsets: Any, *rest: Any) -> Any:
+        return original(baskets, start, stop, offsets[: bisect_left(offsets, stop) + 1], *rest)
+
+    kind.final_array = final_array
 
 
 def _nested_array(nested: Shape, form: Any, data: Any, offsets: Any, basket: Any, branch: Any) -> ak.Array:

@@ -55,7 +55,7 @@ def test_whatever_is_raised_while_a_touched_column_is_read_names_the_file_and_th
 ) -> None:
     array = ak.Array({"number": [1.0], "list": [[1.0]], "text": ["a"]})
     lazy = LazyEvents({field: array[field].layout.form for field in array.fields}, {}, path="run1.root")
-    with pytest.raises(DatasetError, match=f"run1.root cannot be read in its branch {name}: '?x"):
+    with pytest.raises(DatasetError, match=rf"run1.root cannot be read in its branch {name}: (\w+: )?'?x"):
         ak.to_list(lazy.array(_Broken(error("x")), 0, 1)[name])
 
 
@@ -70,7 +70,7 @@ def test_a_form_that_awkward_cannot_make_is_the_columns_fault(monkeypatch: pytes
     with pytest.raises(AttributeError) as caught:
         lazy.array(_Broken(ValueError()), 0, 1).text  # noqa: B018 - awkward makes an AttributeError of all that this raises
     assert isinstance(raised(caught.value), DatasetError)
-    assert "run1.root cannot be read in its branch text: cannot compare" in str(raised(caught.value))
+    assert "run1.root cannot be read in its branch text: TypeError: cannot compare" in str(raised(caught.value))
 
 
 def _damaged(path: Path) -> Path:

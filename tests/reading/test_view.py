@@ -311,7 +311,7 @@ def test_what_was_read_goes_with_the_last_array(path: Path) -> None:
         events = view.events(0, ENTRIES)
         kept = [events.Jet_pt, events.Jet.eta, events.ht, events[events.MET.pt > 20].Jet.btag]
         assert all(ak.sum(array) > 0 for array in kept)
-        chunks = [it for it in gc.get_objects() if type(it) is AtWork]
+        chunks = [it for it in gc.get_objects() if type(it) is AtWork and it._lazy is view.lazy]
         assert len(chunks) == 1
         alive = weakref.ref(chunks.pop())
         del events, kept
