@@ -67,8 +67,8 @@ class CommonLengths:
         event = int((ours != its).argmax())
         raise AnalysisError(
             f"{self._name} and {name} are no fields of one list of records: their lists differ in length, {ours[event]} "
-            f"elements and {its[event]} in one event. Use each by itself, and masks made of it: "
-            f'events["{name}"][events["{name}"] > 0], or make records of columns that belong together with ak.zip'
+            f"elements and {its[event]} in one event. Take the fields that belong together, as events.X[['a', 'b']], or "
+            f'use each by itself, with masks made of it: events["{name}"][events["{name}"] > 0]'
         )
 
 

@@ -9,9 +9,11 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.protocol.errors import AnalysisError
 from eventmill.reading.groups import Group, nested
 from eventmill.reading.reader import Reader
+from eventmill.reading.view import View
 
 EVENTS = 200
 rng = np.random.default_rng(5)
@@ -115,8 +117,43 @@ def test_a_selection_works_among_columns_that_agree(path: Path) -> None:
     events = reader(path).events(0, EVENTS)
     good = events.jet[events.jet.pt > 20]
     assert ak.to_list(good.eta) == ak.to_list(COLUMNS["jet_eta"][COLUMNS["jet_pt"] > 20])
-    with pytest.raises(AnalysisError, match=r'jet_pt and jet_trk_pt .*Use each by itself.*events\["jet_trk_pt"\]'):
+    with pytest.raises(AnalysisError, match=r'jet_pt and jet_trk_pt .*use each by itself.*events\["jet_trk_pt"\]'):
         ak.sum(good.trk_pt)
+
+
+def test_the_fields_that_agree_are_records_of_their_own(path: Path) -> None:
+    jets = reader(path).events(0, EVENTS).jet[["pt", "eta"]]
+    assert ak.to_list(ak.num(jets)) == COUNTS.tolist()
+    assert ak.to_list(jets[jets.pt > 20].eta) == ak.to_list(COLUMNS["jet_eta"][COLUMNS["jet_pt"] > 20])
+
+
+def test_an_alias_reads_what_it_names(path: Path) -> None:
+    opened = reader(path)
+    view = View(opened, {"bdt": opened}, SharedInputs(aliases={"s": "ak.sum(lep[lep.pt > 20].eta, axis=1)"}))
+    right = ak.sum(COLUMNS["lep_eta"][COLUMNS["lep_pt"] > 20], axis=1)
+    assert np.allclose(view.read(["s"], 0, EVENTS)["s"].values, right)
+    assert {name for name in view.aliases["s"].reads if not name.startswith("n")} == {"lep_pt", "lep_eta"}
+    lep = view.events(0, EVENTS).bdt.lep
+    assert ak.to_list(lep[lep.pt > 20].eta) == ak.to_list(COLUMNS["lep_eta"][COLUMNS["lep_pt"] > 20]), "of a friend"
+
+
+def test_lists_of_lists_are_fields_of_records_too(tmp_path: Path) -> None:
+    """And a list that lacks one element in one event is never taken for the others."""
+    hits = ak.unflatten(lists(np.full(COUNTS.sum(), 2)), COUNTS)
+    short = COUNTS.copy()
+    short[EVENTS - 1 - int((COUNTS[::-1] > 0).argmax())] -= 1
+    made = tmp_path / "nested.root"
+    with uproot.recreate(made) as file:
+        file.mkrntuple("t", {"trk_pt": COLUMNS["lep_pt"], "trk_hits": hits, "trk_bad": lists(short)})
+    opened = reader(made)
+    trk = opened.events(0, EVENTS).trk
+    good = trk[trk.pt > 20]
+    assert ak.to_list(good.hits) == ak.to_list(hits[COLUMNS["lep_pt"] > 20])
+    assert opened.touched == {"trk_pt", "trk_hits"}
+    with pytest.raises(AnalysisError, match="trk_pt and trk_bad"):
+        ak.sum(good.bad)
+    half = opened.events(20, 100).trk
+    assert ak.to_list(half[half.pt > 20].hits) == ak.to_list(hits[20:100][COLUMNS["lep_pt"][20:100] > 20])
 
 
 def test_agreement_is_looked_for_once_a_file(path: Path) -> None:
