@@ -75,8 +75,8 @@ def read_errors(path: str, what: str, kind: Callable[[], str] | None = None) -> 
         said = f"{path} {what}: {_reason(error)}"
         if kind is not None and not isinstance(error, OSError):
             said += f"; it is of type {kind()}"
-        if isinstance(error, _OF_TYPES):
-            raise DatasetError(said if kind is None else said + _INSTEAD) from error
+        if isinstance(error, _OF_TYPES) and kind is not None:
+            said += _INSTEAD
         raise DatasetError(said, transient=_may_pass(path, error)) from error
 
 
@@ -118,7 +118,7 @@ def _may_pass(path: str, error: BaseException) -> bool:
     """
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno not in _PERMANENT
-    return "://" in path
+    return "://" in path and not isinstance(error, _OF_TYPES)
 
 
 def _http_errors() -> tuple[type[Exception], ...]:
