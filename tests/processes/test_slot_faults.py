@@ -15,6 +15,7 @@ import pytest
 import uproot
 from eventmill.protocol.errors import AnalysisError, DatasetError
 from hist import Hist
+from processes import eventually
 
 SECONDS = 60
 FILES, EACH, BASKET = 4, 5000, 500
@@ -272,8 +273,8 @@ def test_a_file_that_is_replaced_while_it_is_read_is_not_mixed(session: em.Sessi
         return total(events)
 
     query = session.process(em.Dataset(str(tmp_path / "0.root"), tree="Events"), slowly, on_error="skip")
-    while not (query.progress and query.progress.account.processed):
-        time.sleep(0.01)
+    eventually(lambda: query.account.processed > 0 or query.state != "running", f"something is committed of {query}")
+    assert query.state == "running", query.account
     if how == "replaced":
         (tmp_path / "new").rename(tmp_path / "0.root")
     else:
