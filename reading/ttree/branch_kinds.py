@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .basket_layout import Branch
+from .branches import CLONES
 
 _TYPES = {
     "TLeafO": "??", "TLeafB": "bB", "TLeafS": "hH", "TLeafI": "iI", "TLeafL": "qQ", "TLeafG": "qQ", "TLeafF": "ff",
@@ -37,8 +38,6 @@ _ELEMENTS = {
 _VECTOR = re.compile(r"vector<(.*)>")
 _VECTOR_HEADER = 10
 """Bytes before the values of a vector that is an entry: their number, the version of the class, how many values."""
-_CLONES = 3
-"""The type of a branch whose subbranches are the members of objects in a TClonesArray."""
 _DIMENSION = re.compile(r"\[([^\[\]]+)\]")
 
 
@@ -114,7 +113,7 @@ def described(found: Mapping[str, FoundBranch], entries: int) -> dict[str, Descr
 
 def _values(found: FoundBranch) -> _Values | Group | None:
     if found.branches:
-        if found.kind == _CLONES or found.class_name == "TClonesArray":
+        if found.kind == CLONES or found.class_name == "TClonesArray":
             return _Values("i") if found.class_name == "TClonesArray" and not found.parent_name else None
         return Group() if found.is_element else None
     if len(found.leaves) != 1:
@@ -165,7 +164,7 @@ def _plain(name: str, all_found: Mapping[str, FoundBranch], kind: _Values | Grou
         owner = None if count is None else count.owner
         if owner is None or all_found.get(owner.name) is not owner:
             return None
-        is_table = bool(owner.branches) and owner.kind != _CLONES
+        is_table = bool(owner.branches) and owner.kind != CLONES
         counter = "" if is_table else owner.name
     return Branch(
         name=name, stored=np.dtype(kind.type).newbyteorder(">"), shape=kind.shape, counter=counter,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-_CLONES = 3
+CLONES = 3
 """The type of a branch whose subbranches are the members of objects in a TClonesArray."""
 
 
@@ -41,7 +41,7 @@ def counts_of_clones(names: Mapping[str, Any]) -> dict[str, str]:
     for name, branch in names.items():
         parent = branch.parent
         is_member = name.startswith(f"{parent.name}.") and names.get(parent.name) is parent
-        if is_member and parent.member("fType", none_if_missing=True) == _CLONES:
+        if is_member and parent.member("fType", none_if_missing=True) == CLONES:
             found[name] = parent.name
     return found
 
@@ -99,10 +99,10 @@ class Named(Mapping[str, Any]):
 
 def is_listed(names: Mapping[str, Any], name: str) -> bool:
     """Whether a branch is really called so, and not only as kernels write it (`Written`), or in one (`Named`)."""
-    return name in names and (not isinstance(names, Written | Named) or names.is_listed(name))
+    return name in names and (not isinstance(names, Named) or names.is_listed(name))
 
 
-class Written(Mapping[str, Any]):
+class Written(Named):
     """Branches by name, and those whose names are no identifiers as kernels write them, too: `Jet_PT` for `Jet.PT`,
     `cov` for `cov[10]`. These are found, not listed; and not where two branches would have the same.
 
@@ -113,24 +113,8 @@ class Written(Mapping[str, Any]):
     """
 
     def __init__(self, names: Mapping[str, Any]) -> None:
-        self._names = names
+        super().__init__(names, lambda name: names[self.original(name)], lambda name: self.original(name) != name)
         self._as_written: dict[str, str] | None = None
-
-    def __getitem__(self, name: str) -> Any:
-        return self._names[self.original(name)]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names or (isinstance(name, str) and self.original(name) != name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def is_listed(self, name: str) -> bool:
-        """Whether a branch is really called so."""
-        return name in self._names
 
     def original(self, name: str) -> str:
         """The branch's own name for one that a kernel may write."""

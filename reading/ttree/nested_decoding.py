@@ -170,6 +170,8 @@ def walker() -> Walk:
                         level = -1
                     continue
                 left[level] -= 1
+                if is_open and level == 1:
+                    totals[0] += 1
                 if level == depth:  # a string; or, in an open list, a number
                     length: Any = width
                     if width == -1:
@@ -182,35 +184,20 @@ def walker() -> Walk:
                             return entry
                         length = _number(data, at)
                         at += 4
-                    if length > end - at:
+                else:
+                    if at + 4 > end:
                         return entry
+                    number = _number(data, at)
+                    at += 4
+                    counts[level] += 1
+                    totals[level] += number
                     if fill:
-                        for k in range(length):
-                            content[counts[levels] + k] = data[at + k]
-                    at += length
-                    counts[levels] += length
-                    if width < 0:
-                        counts[level] += 1
-                        if fill:
-                            ends[level, counts[level]] = counts[levels]
-                    if is_open and level == 1:
-                        totals[0] += 1
-                    continue
-                if at + 4 > end:
-                    return entry
-                number = _number(data, at)
-                at += 4
-                if is_open and level == 1:
-                    totals[0] += 1
-                counts[level] += 1
-                totals[level] += number
-                if fill:
-                    ends[level, counts[level]] = totals[level]
-                if level < depth - 1 or width < 0:
-                    level += 1
-                    left[level] = number
-                    continue
-                length = number * width
+                        ends[level, counts[level]] = totals[level]
+                    if level < depth - 1 or width < 0:
+                        level += 1
+                        left[level] = number
+                        continue
+                    length = number * width
                 if length > end - at:
                     return entry
                 if fill:
@@ -218,6 +205,10 @@ def walker() -> Walk:
                         content[counts[levels] + k] = data[at + k]
                 at += length
                 counts[levels] += length
+                if level == depth and width < 0:
+                    counts[level] += 1
+                    if fill:
+                        ends[level, counts[level]] = counts[levels]
             if at != end:
                 return entry
             if is_open:
