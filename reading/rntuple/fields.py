@@ -317,8 +317,8 @@ class Schema:
         columns = self._columns.get(number if record.source is None else record.source, ())
         if any(column.representation for _, column in columns):
             return None  # stored in another way in each cluster
-        if record.role == Role.COLLECTION and len(columns) == len(children) == 1:
-            ends, content = _stored(_INDICES, columns[0], name, width), self._tree(children[0], name, None, depth + 1)
+        if record.role == Role.COLLECTION and len(children) == 1:
+            ends, content = self._ends(number, name, width), self._tree(children[0], name, None, depth + 1)
             return None if is_optional(record) or ends is None or content is None else Lists(ends, content)
         if record.role != Role.LEAF:
             return None
