@@ -21,9 +21,19 @@ def split_tree(path: str) -> tuple[str, str]:
     return path, ""
 
 
+def shown(path: str) -> str:
+    """A path as others may see it: what follows the `?` of a URL may be a token.
+
+    Example:
+        >>> shown("https://host/a.root?authz=secret"), shown("what?.root")
+        ('https://host/a.root', 'what?.root')
+    """
+    return path.partition("?")[0] if "://" in path else path
+
+
 def has_pattern(path: str) -> bool:
     """Whether a path has `*`, `?` or `[`. What follows the `?` of a URL does not count."""
-    return any(sign in (path.partition("?")[0] if "://" in path else path) for sign in "*[?")
+    return any(sign in shown(path) for sign in "*[?")
 
 
 def is_one_file(path: str) -> bool:

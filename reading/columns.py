@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,17 +84,29 @@ Column: TypeAlias = Flat | Jagged | Strings
 
 
 def joined(columns: Sequence[Column]) -> Column:
-    """One column of the entries of some that `take` has made, one after the other; at least one, all of one structure."""
+    """One column of the entries of some, one after the other; at least one, all of one structure."""
     first = columns[0]
     if len(columns) == 1:
         return first
     if isinstance(first, Flat):
         return Flat(np.concatenate([column.values for column in columns if isinstance(column, Flat)]))
-    lists = [column for column in columns if not isinstance(column, Flat)]
+    lists = [tight(column) for column in columns if not isinstance(column, Flat)]
     offsets = offsets_of(np.concatenate([np.diff(column.offsets) for column in lists]))
     if isinstance(first, Strings):
         return Strings(offsets, np.concatenate([column.characters for column in lists if isinstance(column, Strings)]))
     return Jagged(offsets, joined([column.content for column in lists if isinstance(column, Jagged)]))
+
+
+@overload
+def tight(column: Jagged) -> Jagged: ...
+@overload
+def tight(column: Strings) -> Strings: ...
+def tight(column: Jagged | Strings) -> Jagged | Strings:
+    """The column with offsets from 0 on, and of its content what its own entries hold; a slice has that of all."""
+    low, high = int(column.offsets[0]), int(column.offsets[-1])
+    if isinstance(column, Strings):
+        return Strings(column.offsets - low, column.characters[low:high])
+    return Jagged(column.offsets - low, column.content.slice(low, high))
 
 
 def offsets_of(lengths: NDArray[Any]) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ..dataset.paths import shown
 from ..protocol.errors import DatasetError
 from .rntuple.ntuples import Ntuple
 from .shared_layout import SharedLayout
@@ -80,7 +81,7 @@ def told(
         shared = SharedLayout.unpacked(layout)
         described = shared.description()
     except ValueError as error:
-        log.warning("the layout that came for %s is of no use: %s", path.partition("?")[0], error)
+        log.warning("the layout that came for %s is of no use: %s", shown(path), error)
         return None
     handler = source_class(path)
     path, options = _options(path, timeout, credential_set)

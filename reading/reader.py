@@ -15,7 +15,6 @@ import awkward as ak
 from .clustering import Clustering, FileLayout
 from .columns import Column
 from .lazy_events import LazyEvents
-from .read_errors import read_errors
 from .storage.credentials import CredentialSet
 from .storage.local import LocalSource, Range
 from .storage.sources import Traffic
@@ -155,22 +154,6 @@ class Reader(WholeFile):
         array = self.columns.array(name, start, stop)
         self.touched.add(name)
         return array
-
-    # --- the columnar functions' view ---------------------------------------------------------------------------------
-
-    def events(self, start: int, stop: int) -> ak.Array:
-        """Events `[start, stop)` as an awkward array of records, whose columns are read when they are touched.
-
-        The columns touched since the last call are asked for ahead, in one request, where the file is far.
-
-        Raises:
-            DatasetError: no such entries. Touching a column raises it when the file cannot be read.
-        """
-        self.columns.check_entries(start, stop)
-        self.ahead(sorted(self.touched), start, stop)
-        self.touched = set()
-        with read_errors(self.path, "cannot be read"):
-            return self.lazy.array(self, start, stop)
 
     def has_member(self, name: str) -> bool:
         """As `StoredColumns.has_member`."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import awkward as ak
 
-from .columns import Column, Flat, Jagged, offsets_of
+from .columns import Column, Flat, Jagged, offsets_of, tight
 from .rntuple.members import SIZES
 
 
@@ -138,7 +138,7 @@ def sizes_of(column: Column, depth: int) -> Any:
     """The offsets of the lists in a column of lengths that lie in so many lists."""
     for _ in range(depth):
         assert isinstance(column, Jagged)
-        column = column.content.slice(int(column.offsets[0]), int(column.offsets[-1]))
+        column = tight(column).content
     if isinstance(column, Flat):
         return offsets_of(column.values)
     return column.offsets - column.offsets[0]

@@ -29,6 +29,7 @@ from .ttree.basket_layout import Branch
 from .ttree.baskets import Baskets, IrregularError
 from .ttree.branches import counts_of_clones, written_type
 from .ttree.whole_baskets import WholeBaskets
+from .whole_file import check_entries
 
 
 class StoredColumns:
@@ -146,7 +147,7 @@ class StoredColumns:
     def read_ranges(self, branches: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
         """As `read`, for each of some ranges of entries, ascending. What is far is fetched for all of them together."""
         for start, stop in ranges:
-            self.check_entries(start, stop)
+            check_entries(self.path, self.stored.name, self.entries, start, stop)
         plain = self._read_plain([self.known(name) for name in branches], ranges)
         for start, stop in ranges:
             with read_errors(self.path, "cannot be read"):
@@ -209,8 +210,3 @@ class StoredColumns:
                 f"its list of entry {start + entry} has {lengths[entry]} elements, and its counter {count.name} says "
                 f"{counts.values[entry]}: one of the two is damaged"
             )
-
-    def check_entries(self, start: int, stop: int) -> None:
-        """Raise `DatasetError` unless the tree has these."""
-        if not 0 <= start <= stop <= self.entries:
-            raise DatasetError(f"{self.path} has {self.entries} entries in {self.stored.name}, not [{start}, {stop})")

@@ -15,6 +15,7 @@ import uproot
 from uproot.exceptions import KeyInFileError
 
 from ..analysis.expressions import nearest
+from ..dataset.paths import shown
 from ..protocol.errors import DatasetError
 from .lazy_property import lazy_property
 from .opening import check_closed, opened, told, trees_in
@@ -65,7 +66,7 @@ class StoredTree:
     ) -> None:
         if directory is not None:
             self.__dict__["directory"] = directory
-        self.path = path.partition("?")[0] if "://" in path else path
+        self.path = shown(path)
         self.opened = time.monotonic()
         self.identity = ""
         self._opening = path, timeout, credential_set
@@ -157,8 +158,12 @@ class StoredTree:
             return Ntuple.read(self.source, self.tree.members)
         if key.fClassName != "TTree":
             return None
-        chunk, _ = key.get_uncompressed_chunk_cursor()
-        return parsed(bytes(chunk.raw_data), key.fKeylen)
+        return parsed(self._streamed(), key.fKeylen)
+
+    def _streamed(self) -> bytes:
+        """What the tree says of itself, as it is written."""
+        chunk, _ = self.directory.key(self.name).get_uncompressed_chunk_cursor()
+        return bytes(chunk.raw_data)
 
     def news(self) -> bytes:
         """The file's layout, to be told to other slots, once; nothing if it came from them, or cannot be told."""
@@ -181,15 +186,13 @@ class StoredTree:
         if self.described is not None:
             return self.described.order if isinstance(self.described, Tree) else ""
         with read_errors(self.path, "cannot be read"):
-            chunk, _ = self.directory.key(self.name).get_uncompressed_chunk_cursor()
-            return order_of(self.tree.member("@fBits"), b"TTreeIndex" in bytes(chunk.raw_data))  # uproot skips it
+            return order_of(self.tree.member("@fBits"), b"TTreeIndex" in self._streamed())  # uproot skips it
 
     @lazy_property
     def tree_index(self) -> TreeIndex:
         """The index of a tree whose `order` is "indexed"."""
         with read_errors(self.path, "cannot be read in the index of its tree"):
-            chunk, _ = self.directory.key(self.name).get_uncompressed_chunk_cursor()
-            return TreeIndex.of(bytes(chunk.raw_data))
+            return TreeIndex.of(self._streamed())
 
     @lazy_property
     def tree_aliases(self) -> dict[str, str]:

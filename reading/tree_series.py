@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain
 from typing import Any, TypeAlias
 
 import awkward as ak
 
 from ..analysis.expressions import nearest
-from ..dataset.paths import has_pattern
+from ..dataset.paths import has_pattern, shown
 from ..protocol.errors import DatasetError
 from .clustering import FileLayout, few_edges
-from .columns import Column, Flat, Jagged, Strings, joined
+from .columns import Column, joined
 from .lazy_events import LazyEvents
 from .opening import check_closed, opened, trees_in
 from .read_errors import read_errors
@@ -23,7 +23,7 @@ from .storage.credentials import CredentialSet
 from .storage.local import Range
 from .storage.sources import Traffic
 from .ttree.tree_index import TreeIndex
-from .whole_file import WholeFile
+from .whole_file import WholeFile, check_entries
 
 
 class TreeSeries(WholeFile):
@@ -52,7 +52,7 @@ class TreeSeries(WholeFile):
     def __init__(
         self, path: str, pattern: str, timeout: float = 30.0, credential_set: CredentialSet | None = None
     ) -> None:
-        self.path = path.partition("?")[0] if "://" in path else path
+        self.path = shown(path)
         self.tree = pattern
         self.touched: set[str] = set()
         with read_errors(self.path, "cannot be opened"):
@@ -67,7 +67,7 @@ class TreeSeries(WholeFile):
         except BaseException:
             directory.close()
             raise
-        self.identity, self.opened = self._parts[0].identity, self._parts[0].opened
+        self.identity = self._parts[0].identity
         self.bounds = [0, *accumulate(part.entries for part in self._parts)]
         self.entries = self.bounds[-1]
         self._model = next((part for part in self._parts if part.entries), self._parts[0])
@@ -82,6 +82,11 @@ class TreeSeries(WholeFile):
                     f"{other} in {self.path} has {sizes[1]} entries, and {tree} in {main.path}, whose friend {name} it is, "
                     f"has {sizes[0]}: friends have one entry for each of the file's"
                 )
+
+    @property
+    def opened(self) -> float:
+        """As `Reader.opened`."""
+        return self._model.opened
 
     @property
     def names(self) -> Mapping[str, Any]:
@@ -148,7 +153,8 @@ class TreeSeries(WholeFile):
         """As `Reader.layout`: reading is best cut where trees begin, and where they themselves are."""
         edges = {0}
         for part, begin in zip(self._parts, self.bounds, strict=False):
-            edges |= {begin + edge for edge in part.layout(branches if part.entries else None).clusters}
+            if part.entries:
+                edges |= {begin + edge for edge in part.layout(branches).clusters}
         return FileLayout(self.entries, few_edges(sorted(edges)), self.tree, self.identity)
 
     def stride(self, branches: Sequence[str] | None = None) -> int:
@@ -162,8 +168,8 @@ class TreeSeries(WholeFile):
 
     def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
         """As `Reader.ranges_ahead`."""
-        for part, some in self._by_part(ranges):
-            part.ranges_ahead(branches, some)
+        for number, spans in _by_part(self._pieces(start, stop) for start, stop in ranges).items():
+            self._parts[number].ranges_ahead(branches, spans)
 
     def forget_ahead(self) -> None:
         """As `Reader.forget_ahead`."""
@@ -175,37 +181,28 @@ class TreeSeries(WholeFile):
     def read_ranges(self, branches: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
         """As `Reader.read_ranges`."""
         pieces = [self._pieces(start, stop) for start, stop in ranges]
-        self._check_types(branches, {number for some in pieces for number, _ in some})
-        readers = {}
-        for number in dict.fromkeys(number for some in pieces for number, _ in some):
-            spans = [span for some in pieces for at, span in some if at == number]
-            readers[number] = self._parts[number].read_ranges(branches, spans)
+        by_part = _by_part(pieces)
+        self._check_types(branches, by_part)
+        readers = {number: self._parts[number].read_ranges(branches, spans) for number, spans in by_part.items()}
         for some in pieces:
             found = [next(readers[number]) for number, _ in some]
             if len(found) == 1:
                 yield found[0]
             else:
-                yield {name: joined([tight(columns[name]) for columns in found]) for name in branches}
+                yield {name: joined([columns[name] for columns in found]) for name in branches}
         self.touched.update(branches)
 
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         """As `Reader.array`."""
         pieces = self._pieces(start, stop)
-        self._check_types([name], {number for number, _ in pieces})
+        self._check_types([name], _by_part([pieces]))
         arrays = [self._parts[number].array(name, *span) for number, span in pieces]
         self.touched.add(name)
         return arrays[0] if len(arrays) == 1 else ak.concatenate(arrays)
 
-    def events(self, start: int, stop: int) -> ak.Array:
-        """As `Reader.events`."""
-        self._check_entries(start, stop)
-        self.ahead(sorted(self.touched), start, stop)
-        self.touched = set()
-        return self.lazy.array(self, start, stop)
-
-    def _pieces(self, start: int, stop: int) -> list[tuple[int, Range]]:
+    def _pieces(self, start: int, stop: int) -> list[Piece]:
         """In which trees entries are, and which they are there; at least one, of none where there are none."""
-        self._check_entries(start, stop)
+        check_entries(self.path, self.tree, self.entries, start, stop)
         first = min(bisect_right(self.bounds, start), len(self._parts)) - 1
         found = []
         for number in range(first, len(self._parts)):
@@ -216,41 +213,34 @@ class TreeSeries(WholeFile):
                 found.append((number, (low - begin, high - begin)))
         return found or [(self._parts.index(self._model), (0, 0))]
 
-    def _by_part(self, ranges: Sequence[Range]) -> Iterator[tuple[Reader, list[Range]]]:
-        found: dict[int, list[Range]] = {}
-        for start, stop in ranges:
-            for number, span in self._pieces(start, stop):
-                found.setdefault(number, []).append(span)
-        return ((self._parts[number], spans) for number, spans in found.items())
-
-    def _check_entries(self, start: int, stop: int) -> None:
-        if not 0 <= start <= stop <= self.entries:
-            raise DatasetError(f"{self.path} has {self.entries} entries in {self.tree}, not [{start}, {stop})")
-
-    def _check_types(self, branches: Iterable[str], numbers: Iterable[int]) -> None:
+    def _check_types(self, branches: Iterable[str], numbers: Collection[int]) -> None:
         """Raise `DatasetError` unless branches have the same types in these trees as in the one that stands for all."""
         for name in branches:
+            usual = self._type(self._parts.index(self._model), name)
             for number in numbers:
-                if (number, name) not in self._types:
-                    self._types[number, name] = self._parts[number].types([name])[name]
-            usual = self.types([name])[name]
-            for number in numbers:
-                if self._types[number, name] != usual:
+                if (its := self._type(number, name)) != usual:
                     raise DatasetError(
-                        f"branch {name} of {self.path} is of type {self._types[number, name]} in its tree "
-                        f"{self.trees[number]}, and of type {usual} in {self._model.tree}: they are no parts of one table"
+                        f"branch {name} of {self.path} is of type {its} in its tree {self.trees[number]}, and of type "
+                        f"{usual} in {self._model.tree}: they are no parts of one table"
                     )
 
+    def _type(self, number: int, name: str) -> str:
+        """The type of a branch in one of the trees, found out once."""
+        if (number, name) not in self._types:
+            self._types[number, name] = self._parts[number].types([name])[name]
+        return self._types[number, name]
 
-def tight(column: Column) -> Column:
-    """A column whose lists begin at the first value that it holds, and end at the last."""
-    if isinstance(column, Flat):
-        return column
-    low, high = int(column.offsets[0]), int(column.offsets[-1])
-    offsets = column.offsets - low
-    if isinstance(column, Strings):
-        return Strings(offsets, column.characters[low:high])
-    return Jagged(offsets, tight(column.content.slice(low, high)))
+
+Piece: TypeAlias = tuple[int, Range]
+"""The number of a tree, and entries of it."""
+
+
+def _by_part(pieces: Iterable[Iterable[Piece]]) -> dict[int, list[Range]]:
+    """What is read of each tree, in order."""
+    found: dict[int, list[Range]] = {}
+    for number, span in chain.from_iterable(pieces):
+        found.setdefault(number, []).append(span)
+    return found
 
 
 def fits(name: str, pattern: str) -> bool:

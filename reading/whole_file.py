@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
+import awkward as ak
+
 from ..packetizer.listed_entries import Entries
+from ..protocol.errors import DatasetError
 from .columns import Column
-from .lazy_events import Columns
+from .lazy_events import Columns, LazyEvents
+from .read_errors import read_errors
 from .storage.local import Range
 from .storage.sources import Traffic
 
 
 class WholeFile:
-    """A source that is a file itself, and no view of one or selection from it."""
+    """A source that is a file itself, and no view of one or selection from it.
+
+    Attributes:
+        path, tree, entries: as `StoredTree` has them.
+        touched: names of the branches that have been read since the last call of `events`.
+    """
+
+    path: str
+    tree: str
+    entries: int
+    touched: set[str]
 
     @property
     def file(self) -> Self:
@@ -84,3 +98,32 @@ class WholeFile:
     def read_ranges(self, branches: Sequence[str], ranges: Sequence[Range]) -> Iterator[dict[str, Column]]:
         """As `read`, for each of some ranges of entries, ascending. What is far is fetched for all of them together."""
         raise NotImplementedError
+
+    def array(self, name: str, start: int, stop: int) -> ak.Array:
+        """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
+        raise NotImplementedError
+
+    @property
+    def lazy(self) -> LazyEvents:
+        """Makes arrays of events whose columns are read when they are touched."""
+        raise NotImplementedError
+
+    def events(self, start: int, stop: int) -> ak.Array:
+        """Events `[start, stop)` as an awkward array of records, whose columns are read when they are touched.
+
+        The columns touched since the last call are asked for ahead, in one request, where the file is far.
+
+        Raises:
+            DatasetError: no such entries. Touching a column raises it when the file cannot be read.
+        """
+        check_entries(self.path, self.tree, self.entries, start, stop)
+        self.ahead(sorted(self.touched), start, stop)
+        self.touched = set()
+        with read_errors(self.path, "cannot be read"):
+            return self.lazy.array(self, start, stop)
+
+
+def check_entries(path: str, tree: str, entries: int, start: int, stop: int) -> None:
+    """Raise `DatasetError` unless a tree of so many entries has these."""
+    if not 0 <= start <= stop <= entries:
+        raise DatasetError(f"{path} has {entries} entries in {tree}, not [{start}, {stop})")
