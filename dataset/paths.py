@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 
 from ..protocol.messages import File
 
+_BEHIND_ROOT = re.compile(r"(.*\.root(?:\.\d+)?):(.+)", re.DOTALL)
+_BEHIND_PATTERN = re.compile(r"(.*\*):(.+)", re.DOTALL)
+
 
 def split_tree(path: str) -> tuple[str, str]:
-    """Split `path:Tree` as uproot does; a colon counts only behind `.root`, or a pattern, of the last path component.
+    """Split `path:Tree` as uproot does; a colon counts only behind `.root`, `.root.1` and the like (as ATLAS's grid names
+    files), or a pattern, of the last path component.
 
     Example:
         >>> split_tree("root://host:1094//a.root:dir/Events"), split_tree("a.root"), split_tree("x/*.root:Events")
         (('root://host:1094//a.root', 'dir/Events'), ('a.root', ''), ('x/*.root', 'Events'))
     """
-    for ending in (".root:", "*:"):
-        before, found, tree = path.rpartition(ending)
-        if found and tree and not tree.startswith("/") and ".root" not in tree:
-            return before + ending[:-1], tree
+    for found in (_BEHIND_ROOT.fullmatch(path), _BEHIND_PATTERN.fullmatch(path)):
+        if found is not None and not found[2].startswith("/") and ".root" not in found[2]:
+            return found[1], found[2]
     return path, ""
 
 

@@ -8,6 +8,7 @@ import glob
 import importlib
 import logging
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,15 @@ _NOT_FOUND = 3011
 _SOCKETS, _EXPIRED = range(101, 110), 206
 """Codes of the client's `XRootDStatus`: there is no connection, and no answer in time."""
 
+_ROOT = re.compile(r"\.root(\.\d+)?$")
+"""How names of files end; on ATLAS's grid with the number of a try."""
+
 
 def list_files(pattern: str, timeout: float = TIMEOUT, *, keep_missing: bool = False) -> list[str]:
     """The files that a path or pattern stands for, sorted.
 
-    Local paths come out absolute; a folder stands for the `*.root` files in it. On root:// addresses, `*`, `[...]` and
-    (but for what follows a `?`) may be in any part of the path; the server is asked only if they are.
+    Local paths come out absolute; a folder stands for the `*.root` files in it (and `*.root.1`). On root:// addresses, `*`,
+    `[...]` and (but for what follows a `?`) may be in any part of the path; the server is asked only if they are.
 
     Args:
         pattern: a local path with `*`, `?`, `[...]`, `**` and `~`, or an address: root://, http(s)://, s3://, ...
@@ -70,7 +74,7 @@ def _list_local(pattern: str, keep_missing: bool) -> list[str]:
     if path.is_file():
         return [str(path)]
     if path.is_dir():
-        inside = sorted(str(file) for file in path.glob("*.root"))
+        inside = sorted(str(file) for file in path.iterdir() if _ROOT.search(file.name))
         if not inside:
             raise DatasetError(f"the folder {path} has no *.root files; for those of its folders say {path}/**/*.root")
         return inside

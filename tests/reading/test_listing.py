@@ -8,6 +8,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from eventmill.dataset.paths import split_tree
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.storage import list_files as listing
 from eventmill.reading.storage.list_files import list_files
@@ -146,3 +147,13 @@ def test_who_waits_for_a_list_is_told_for_whom_and_can_leave(
             list_files(f"{url}//store/*.root", timeout=600)
         with pytest.raises(DatasetError, match=f"{url} does not answer: it did not list /store within 2 s"):
             list_files(f"{url}//store/*.root", timeout=2)
+
+
+def test_files_of_the_grid_end_with_the_number_of_a_try(tmp_path: Path) -> None:
+    """ATLAS's files are `DAOD.pool.root.1`: a folder has them, and a tree is named behind them as behind others."""
+    for name in ("a.pool.root.1", "b.pool.root.12", "c.root", "d.root.part", "e.root.1.log"):
+        (tmp_path / name).touch()
+    assert [Path(path).name for path in list_files(str(tmp_path))] == ["a.pool.root.1", "b.pool.root.12", "c.root"]
+    assert split_tree("/x/a.pool.root.1:CollectionTree") == ("/x/a.pool.root.1", "CollectionTree")
+    assert split_tree("root://host:1094//a.root.1:dir/Tree") == ("root://host:1094//a.root.1", "dir/Tree")
+    assert split_tree("root://host:1094//a.root.1") == ("root://host:1094//a.root.1", "")
