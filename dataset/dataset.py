@@ -23,7 +23,7 @@ from ..protocol.values import Scalar
 from .entry_lists import entry_list_of, runs_of, shown
 from .friends import Friends
 from .masks import BRANCHES, Mask
-from .paths import has_pattern, is_one_file, key, names, split_tree
+from .paths import is_one_file, key, names, names_several, split_tree
 from .shared_inputs import SharedInputs, aliases_of, defaults_of
 
 MOST_ENTRIES = 10**18
@@ -277,7 +277,7 @@ def _check_replicas(path: str, tree: str, others: Sequence[tuple[str, str]]) -> 
         if its_tree != tree:
             raise DatasetError(f"{path} and its replica {other} name different trees: say tree=... instead")
     for each in (path, *(other for other, _ in others)) if others else ():
-        if has_pattern(each):
+        if names_several(each):
             raise DatasetError(
                 f"{each} is a pattern: each replica of a file must be named, since it stands for one file"
             )

@@ -14,7 +14,7 @@ import msgspec
 from ..analysis.expressions import LIBRARIES
 from ..protocol.errors import DatasetError
 from ..protocol.messages import File, Friend
-from .paths import has_pattern, key, names, split_tree
+from .paths import key, names, names_several, split_tree
 
 Rule = str | os.PathLike[str] | Mapping[Any, Any] | Callable[[str], Any]
 MOST_FRIENDS = 10
@@ -130,6 +130,6 @@ def _friend(name: str, found: Any, file: File) -> Friend:
         none = found is None
         raise DatasetError(f"{file.path} has no friend {name}" + ("" if none else f": {found!r} is no path"))
     path, tree = split_tree(os.fspath(found))
-    if has_pattern(path):
+    if names_several(path):
         raise DatasetError(f"the friend {name} of {file.path} is in {path}: a pattern is no file")
     return Friend(key(path), tree)

@@ -36,8 +36,16 @@ def shown(path: str) -> str:
 
 
 def has_pattern(path: str) -> bool:
-    """Whether a path has `*`, `?` or `[`. What follows the `?` of a URL does not count."""
+    """Whether a path may be a pattern: it has `*`, `?` or `[`. What follows the `?` of a URL does not count.
+
+    Only who can look knows it: a folder that is called `run[1]` is meant by this name.
+    """
     return any(sign in shown(path) for sign in "*[?")
+
+
+def names_several(path: str) -> bool:
+    """Whether a path that is to be of one file has `*` or `?`; `[` may well be in its name."""
+    return any(sign in shown(path) for sign in "*?")
 
 
 def is_one_file(path: str) -> bool:

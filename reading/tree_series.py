@@ -34,7 +34,8 @@ class TreeSeries(WholeFile):
 
     Args:
         path: as `Reader`'s.
-        pattern: names of trees with their folders, with `*`, `?` or `[...]`; `*` stands for no part of a folder's name.
+        pattern: names of trees with their folders, with `*`, `?` or `[...]`; `*` stands for part of a folder's name, or of the
+            tree's. A tree that is called just so is meant alone.
         timeout, credential_set: as `Reader`'s.
 
     Attributes:
@@ -59,7 +60,7 @@ class TreeSeries(WholeFile):
             directory = opened(path, timeout, credential_set)
         try:
             known = trees_in(directory)
-            self.trees = [name for name in known if fits(name, pattern)]
+            self.trees = [pattern] if pattern in known else [name for name in known if fits(name, pattern)]
             if not self.trees:
                 check_closed(directory, self.path)
                 raise DatasetError(f"{self.path} has no tree whose name fits {pattern}{nearest(pattern, known)}")

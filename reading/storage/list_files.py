@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ _ROOT = re.compile(r"\.root(\.\d+)?$")
 def list_files(pattern: str, timeout: float = TIMEOUT, *, keep_missing: bool = False) -> list[str]:
     """The files that a path or pattern stands for, sorted.
 
-    Local paths come out absolute; a folder stands for the `*.root` files in it (and `*.root.1`). On root:// addresses, `*`,
-    `[...]` and (but for what follows a `?`) may be in any part of the path; the server is asked only if they are.
+    Local paths come out absolute; a folder stands for the `*.root` files in it (and `*.root.1`). On root:// addresses, `*`
+    and `[...]` (but for what follows a `?`) may be in any part of the path; the server is asked only if they are. A file or
+    folder that is called just so, as `run[1]`, is meant by that name, and not what the name fits as a pattern.
 
     Args:
         pattern: a local path with `*`, `?`, `[...]`, `**` and `~`, or an address: root://, http(s)://, s3://, ...
@@ -78,14 +80,44 @@ def _list_local(pattern: str, keep_missing: bool) -> list[str]:
         if not inside:
             raise DatasetError(f"the folder {path} has no *.root files; for those of its folders say {path}/**/*.root")
         return inside
-    if not glob.has_magic(pattern):
+    if not any(glob.has_magic(part) and not _is_there(parent, part) for parent, part in _parts(path)):
         if keep_missing and not path.exists():
             return [str(path)]
         raise DatasetError(f"there is no file {path}{_nearest(path)}")
-    found = sorted(file for file in glob.glob(str(path), recursive=True) if Path(file).is_file())  # noqa: PTH207
+    found = sorted(file for file in _fitting(path) if Path(file).is_file())
     if not found:
         raise DatasetError(f"no file fits {path}{_nearest(path)}")
     return found
+
+
+def _parts(path: Path) -> list[tuple[Path, str]]:
+    """The parts of an absolute path, each with the folder that it is looked for in."""
+    return [(folder.parent, folder.name) for folder in (*reversed(path.parents), path) if folder.name]
+
+
+def _fitting(path: Path) -> list[str]:
+    """What a pattern stands for."""
+    found = [path.anchor]
+    parts = [part for _, part in _parts(path)]
+    for number, part in enumerate(parts):
+        if part == "**":
+            rest = os.path.join(*parts[number:])  # noqa: PTH118
+            return [file for folder in found for file in _globbed(folder, rest)]
+        found = [
+            name
+            for folder in found
+            for name in ([os.path.join(folder, part)] if _is_there(folder, part) else _globbed(folder, part))  # noqa: PTH118
+        ]
+    return found
+
+
+def _globbed(folder: str, pattern: str) -> list[str]:
+    return glob.glob(os.path.join(glob.escape(folder), pattern), recursive=True)  # noqa: PTH118, PTH207
+
+
+def _is_there(folder: str | Path, name: str) -> bool:
+    """Whether something is called so, although the name may be a pattern."""
+    return "*" not in name and Path(folder, name).exists()
 
 
 def _nearest(path: Path) -> str:
@@ -118,12 +150,22 @@ def _list_store(url: str, scheme: str) -> list[str]:
         return [url]
     try:
         store, path = fsspec.core.url_to_fs(url)
-        found = [store.unstrip_protocol(name) for name in store.glob(path)]
+        found = [store.unstrip_protocol(name) for name in store.glob(_taken_by_name(path, store.exists))]
     except (ImportError, OSError) as error:
         raise DatasetError(f"{url} cannot be listed: {error}") from error
     if not found:
         raise DatasetError(f"no file fits {url}")
     return sorted(found)
+
+
+def _taken_by_name(path: str, exists: Callable[[str], bool]) -> str:
+    """A pattern with what exists of it, from its beginning on, marked to be taken by its name."""
+    parts, taken = path.split("/"), list[str]()
+    for number, part in enumerate(parts):
+        if glob.has_magic(part) and ("*" in part or not exists("/".join(parts[: number + 1]))):
+            break
+        taken.append(glob.escape(part))
+    return "/".join(taken + parts[len(taken) :])
 
 
 # --- XRootD -----------------------------------------------------------------------------------------------------------
@@ -163,11 +205,11 @@ class _Server:
         self._flags = client.flags
 
     def matches(self, folder: str, pattern: str, folders: bool) -> list[str]:
-        """Paths in a folder whose names fit the pattern: folders, or anything else."""
-        listing = self._list(folder)
+        """Paths in a folder whose names fit the pattern, or that of what is called just so: folders, or anything else."""
+        listing = list(self._list(folder) or ())
         found = []
-        for entry in listing or ():
-            if not fnmatch.fnmatchcase(entry.name, pattern):
+        for entry in [entry for entry in listing if entry.name == pattern] or listing:
+            if entry.name != pattern and not fnmatch.fnmatchcase(entry.name, pattern):
                 continue
             is_folder = entry.statinfo is not None and bool(entry.statinfo.flags & self._flags.StatInfoFlags.IS_DIR)
             if entry.statinfo is None or is_folder == folders:

@@ -6,8 +6,11 @@ import socket
 import threading
 from pathlib import Path
 
+import awkward as ak
+import eventmill as em
 import fsspec
 import pytest
+import uproot
 from eventmill.dataset.paths import split_tree
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.storage import list_files as listing
@@ -60,6 +63,38 @@ def test_a_file_whose_name_looks_like_a_pattern_is_taken_for_itself(tree: Path) 
     assert list_files(str(odd)) == [str(odd)]
 
 
+def test_a_folder_whose_name_looks_like_a_pattern_is_taken_by_its_name(tree: Path) -> None:
+    """`run[1]` fits the folder run1, too, whose files would be read without a word."""
+    odd = tree / "more" / "run[1]" / "a.root"
+    odd.parent.mkdir(parents=True)
+    odd.touch()
+    (tree / "more" / "run1").mkdir()
+    (tree / "more" / "run1" / "b.root").touch()
+    for path in ("more/run[1]", "more/run[1]/a.root", "more/run[1]/*.root", "m*/run[1]/?.root", "more/run[1]/**/*.root"):
+        assert list_files(f"{tree}/{path}") == [str(odd)], path
+    assert names(list_files(f"{tree}/more/run[1-2]/*.root"), tree) == ["more/run1/b.root"], "where nothing is called so"
+    missing = f"{tree}/more/run[1]/c.root"
+    assert list_files(missing, keep_missing=True) == [missing]
+    with pytest.raises(DatasetError, match=r"there is no file .*run\[1\]/c.root: there is no c.root in"):
+        list_files(missing)
+
+
+def test_files_in_such_a_folder_are_read_with_replicas_and_friends(tree: Path) -> None:
+    odd, other = tree / "run[1]" / "a.root", tree / "run[2]" / "a.root"
+    for path in (odd, other):
+        path.parent.mkdir()
+        with uproot.recreate(path) as file:
+            for name, values in (("t", [1, 2, 3]), ("f", [10, 20, 30])):
+                file.mktree(name, {name + "x": "int64"})
+                file[name].extend({name + "x": values})
+    data = em.Dataset([(odd, other)], tree="t", friends={"f": "{folder}/{name}:f"}).expanded(list_files)
+    (file,) = data.files
+    assert (file.path, file.replicas, file.friends["f"].path) == (str(odd), [str(other)], str(odd))
+    with em.connect(slots=1) as session:
+        total = session.process(data, lambda events: {"sum": ak.sum(events.tx * events.fx)}).result()["sum"]
+    assert total == 140
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [
@@ -76,6 +111,8 @@ def test_what_is_missing_is_told_with_the_nearest_names(tree: Path, path: str, w
 
 def test_stores_that_fsspec_knows_are_listed_by_it() -> None:
     fsspec.filesystem("memory").pipe({"/listed/b.root": b"", "/listed/a.root": b"", "/listed/c.txt": b""})
+    fsspec.filesystem("memory").pipe({"/listed/run[1]/b.root": b"", "/listed/run1/a.root": b""})
+    assert list_files("memory://listed/run[1]/*.root") == ["memory:///listed/run[1]/b.root"]
     assert list_files("memory://listed/*.root") == ["memory:///listed/a.root", "memory:///listed/b.root"]
     assert list_files("memory://listed/c.txt") == ["memory://listed/c.txt"]
 
@@ -109,6 +146,8 @@ def test_wildcards_on_a_server_may_be_in_any_part(xrootd_server: XRootDServer) -
         "listing/r2/a.root",
         "listing/r2/deep/a.root",
         "listing/a.root",
+        "listing/odd/r[1]/c.root",
+        "listing/odd/r1/d.root",
     ):
         file = xrootd_server.folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +156,8 @@ def test_wildcards_on_a_server_may_be_in_any_part(xrootd_server: XRootDServer) -
     assert list_files(f"{base}/*/a.root") == [f"{base}/r1/a.root", f"{base}/r2/a.root"]
     assert list_files(f"{base}/r[12]/*.root") == [f"{base}/r1/a.root", f"{base}/r1/b.root", f"{base}/r2/a.root"]
     assert list_files(f"{base}/*/*/a.root?x=1") == [f"{base}/r2/deep/a.root?x=1"]
+    for path in ("odd/r[1]/*.root", "o*/r[1]/c.root"):
+        assert list_files(f"{base}/{path}") == [f"{base}/odd/r[1]/c.root"], "a folder that is called so goes first"
     with pytest.raises(DatasetError, match=r"no file fits .*z\*"):
         list_files(f"{base}/r1/z*.root")
     with pytest.raises(DatasetError, match=f"127.0.0.1:{xrootd_server.port} has no folder /nope"):
