@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import ast
 import copy
-import difflib
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import CodeType
 from typing import Any, cast
 
-from ..protocol.errors import AnalysisError
+from ..protocol.errors import AnalysisError, nearest
 from .syntax import parsed_expression
 
 LIBRARIES = ("np", "ak", "events")
@@ -98,21 +97,6 @@ class Expression:
             else:
                 raise AnalysisError(f"{self.text!r} names {name}, and no column is called so{nearest(name, known)}")
         return eval(_compiled(self.text), names)  # noqa: S307  (in a slot, as all code of the user)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not known: those that are most like it.
-
-    Example:
-        >>> nearest("Muon_PT", ["Muon_pt", "nMuon"])
-        '; the nearest names are Muon_pt, nMuon'
-    """
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if not near:
-        lower = {other.lower(): other for other in names}
-        near = [lower[other] for other in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
-    return f"; the nearest names are {', '.join(near)}" if near else ""
 
 
 @functools.lru_cache(maxsize=1000)

@@ -6,7 +6,6 @@ Whoever can look at a disk or a server gives `Dataset.expanded` a function that 
 from __future__ import annotations
 
 import copy
-import difflib
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ import msgspec
 
 from ..packetizer.call_costs import chunk_of
 from ..packetizer.listed_entries import EntryList
-from ..protocol.errors import DatasetError
+from ..protocol.errors import DatasetError, nearest
 from ..protocol.messages import File
 from ..protocol.values import Scalar
 from .entry_lists import entry_list_of, runs_of, shown
@@ -373,8 +372,8 @@ def _with_lists(lists: Mapping[str, EntryList | None], files: Sequence[File]) ->
     known = set().union(*called)
     for path in lists:
         if key(path) not in known:
-            near = difflib.get_close_matches(key(path), [file.path for file in files], n=1, cutoff=0.0)
-            raise DatasetError(f"the entry list is of {path}, which is not in the dataset; the nearest is {near[0]}")
+            near = nearest(key(path), [file.path for file in files])
+            raise DatasetError(f"the entry list is of {path}, which is not in the dataset{near}")
     return tuple(_with_list(file, by_key, its_names) for file, its_names in zip(files, called, strict=True))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import keyword
 import os
 import string
@@ -12,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ..analysis.expressions import LIBRARIES
-from ..protocol.errors import DatasetError
+from ..protocol.errors import DatasetError, nearest
 from ..protocol.messages import File, Friend
 from .paths import key, names, names_several, split_tree
 
@@ -96,10 +95,7 @@ def _finder(name: str, rule: Rule, known: Mapping[str, None], files: Sequence[Fi
         by_key = {key(os.fspath(path)): friend for path, friend in rule.items()}
         for path in by_key:
             if path not in known:
-                [near] = difflib.get_close_matches(path, list(known), n=1, cutoff=0.0)
-                raise DatasetError(
-                    f"the friend {name} is of {path}, which is not in the dataset; the nearest is {near}"
-                )
+                raise DatasetError(f"the friend {name} is of {path}, which is not in the dataset{nearest(path, known)}")
         return lambda file: next((by_key[path] for path in names(file) if path in by_key), None)
     if callable(rule):
         return lambda file: rule(file.path)

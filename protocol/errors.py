@@ -6,6 +6,9 @@ exception's own type. Messages are for physicists: what is wrong, where, and wha
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class EventmillError(Exception):
     """Base of every error that eventmill raises."""
@@ -55,3 +58,25 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """A peer sent something that the protocol forbids; the peer is told, and the loop goes on."""
+
+
+def nearest(name: str, known: Iterable[str], few: int = 0) -> str:
+    """The end of a message about a name that is not known: those that are most like it, never thousands.
+
+    Args:
+        name: as somebody wrote it.
+        known: all names that there are.
+        few: if there are no more than these, all are told.
+
+    Example:
+        >>> nearest("Muon_PT", ["Muon_pt", "nMuon"]), nearest("Jets", ["events"], few=10)
+        ('; the nearest names are Muon_pt, nMuon', '; it has events')
+    """
+    names = list(known)
+    if 0 < len(names) <= few:
+        return f"; it has {', '.join(names)}"
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if not near:
+        lower = {other.lower(): other for other in names}
+        near = [lower[other] for other in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
+    return f"; the nearest names are {', '.join(near)}" if near else ""

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 import awkward as ak
 
-from ..analysis.expressions import FUNCTIONS, Expression, nearest
-from ..protocol.errors import AnalysisError, DatasetError
+from ..analysis.expressions import FUNCTIONS, Expression
+from ..protocol.errors import AnalysisError, DatasetError, nearest
 from .columns import Column, column_of
 from .lazy_events import Columns, LazyEvents, layout_of
 from .lazy_property import lazy_property
+from .missing_fields import missing_field
 from .read_errors import raised
 
 
@@ -69,13 +70,15 @@ class Alias:
     @lazy_property
     def _tried(self) -> tuple[Any, tuple[str, ...]]:
         nothing = _Nothing(self._table.lazy)
+        events = self._table.lazy.array(nothing, 0, 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of means of nothing, and the like
             try:
-                column = self.column(self._table.lazy.array(nothing, 0, 0))
+                column = self.column(events)
             except DatasetError:
                 raise
-            except Exception as error:
+            except Exception as wrapped:
+                error = missing_field(wrapped, events) or wrapped
                 raise AnalysisError(
                     f"the alias {self.name}, {self.expression.text!r}, cannot be evaluated over {self._table.path}: "
                     f"{type(error).__name__}: {error}"

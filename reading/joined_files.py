@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ..analysis.expressions import nearest
-from ..protocol.errors import DatasetError
+from ..protocol.errors import DatasetError, nearest
 from .groups import Field, Group, prefixed
 from .indexed_friend import IndexedFriend
 from .tree_series import TreeReader, TreeSeries

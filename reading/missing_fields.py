@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 
-from ..analysis.expressions import nearest
-from ..protocol.errors import DatasetError
+from ..protocol.errors import DatasetError, nearest
 from .groups import group_of
-from .source import Source
+
+if TYPE_CHECKING:
+    from .source import Source
 
 _NO_FIELD = re.compile(r"no field (?:named )?'([^']+)'")
 """How awkward says so."""
@@ -88,9 +89,7 @@ def _text(name: str, array: ak.Array, events: ak.Array) -> str:
         return f"an array of {ak.type(array).content} has no {name}"
     if array.fields == events.fields:
         return f"the events have no {name}{nearest(name, events.fields)}"
-    few = len(array.fields) <= _MOST_NAMED
-    its = f"; it has {', '.join(array.fields)}" if few else nearest(name, array.fields)
-    return f"{_group(array.fields, events.fields)} has no {name}{its}"
+    return f"{_group(array.fields, events.fields)} has no {name}{nearest(name, array.fields, few=_MOST_NAMED)}"
 
 
 def _group(fields: list[str], names: list[str]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..dataset.masks import Mask
 from ..packetizer.listed_entries import MOST_RUNS, Entries, EntryList
-from ..protocol.errors import DatasetError
+from ..protocol.errors import DatasetError, nearest
 from .clustering import FileLayout
 from .columns import Column, Flat, joined
 from .picks import Pick, picked
@@ -167,7 +167,7 @@ def masked(reader: OpenFile, mask: Mask) -> EntryList:
         if name not in reader.names:
             raise DatasetError(
                 f"{reader.path} has no branch {name}, which the mask needs: name the branches that have an event's run "
-                "and luminosity section with mask_branches=(..., ...)"
+                f"and luminosity section with mask_branches=(..., ...){nearest(name, reader.names)}"
             )
     touched, runs = set(reader.touched), list[int]()
     for start in range(0, reader.entries, _MASKED):

@@ -12,8 +12,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
-from ..analysis.expressions import nearest
-from ..protocol.errors import DatasetError
+from ..protocol.errors import DatasetError, nearest
 from .awkward_forms import branch_form, field_forms, plain_form, type_text
 from .columns import Column, Flat, column_of
 from .lazy_events import LazyEvents, layout_of

@@ -14,9 +14,8 @@ from typing import Any
 import uproot
 from uproot.exceptions import KeyInFileError
 
-from ..analysis.expressions import nearest
 from ..dataset.paths import shown
-from ..protocol.errors import DatasetError
+from ..protocol.errors import DatasetError, nearest
 from .lazy_property import lazy_property
 from .opening import check_closed, opened, told, trees_in
 from .read_errors import read_errors
@@ -31,6 +30,8 @@ from .ttree.streamer_parser import Tree, order_of, parsed
 from .ttree.tree_index import TreeIndex
 
 _SHOWN = 5
+_MOST_NAMED = 10
+"""Trees of a file that are named all where the one asked for is not there."""
 
 
 class StoredTree:
@@ -252,9 +253,9 @@ class StoredTree:
             tree = self.directory[name]
         except KeyInFileError:
             check_closed(self.directory, self.path)
-            trees = trees_in(self.directory)
-            hint = f"; it has {', '.join(trees)}" if 0 < len(trees) <= 10 else nearest(name, trees)
-            raise DatasetError(f"{self.path} has no tree {name}{hint}") from None
+            raise DatasetError(
+                f"{self.path} has no tree {name}{nearest(name, trees_in(self.directory), few=_MOST_NAMED)}"
+            ) from None
         if not isinstance(tree, uproot.TTree | uproot.behaviors.RNTuple.RNTuple):
             raise DatasetError(f"{name} in {self.path} is a {tree.classname}, not a tree")
         return tree

@@ -10,9 +10,8 @@ from typing import Any, TypeAlias
 
 import awkward as ak
 
-from ..analysis.expressions import nearest
 from ..dataset.paths import has_pattern, shown
-from ..protocol.errors import DatasetError
+from ..protocol.errors import DatasetError, nearest
 from .clustering import FileLayout, few_edges
 from .columns import Column, joined
 from .lazy_events import LazyEvents
@@ -34,8 +33,8 @@ class TreeSeries(WholeFile):
 
     Args:
         path: as `Reader`'s.
-        pattern: names of trees with their folders, with `*`, `?` or `[...]`; `*` stands for part of a folder's name, or of the
-            tree's. A tree that is called just so is meant alone.
+        pattern: names of trees with their folders, with `*`, `?` or `[...]`; `*` stands for part of a folder's name,
+            or of the tree's. A tree that is called just so is meant alone.
         timeout, credential_set: as `Reader`'s.
 
     Attributes:

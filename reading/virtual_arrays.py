@@ -108,6 +108,8 @@ class _ByField:
         return self._source.fields
 
     def _getitem_field(self, where: Any, only_fields: tuple[Any, ...] = ()) -> Any:
+        if where not in self.fields:
+            raise ak.errors.FieldNotFoundError(f"no field {where!r} in record with {len(self.fields)} fields")
         field = self._cut(self._source.field(where))
         if not only_fields:
             return field

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import glob
 import importlib
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...protocol.errors import DatasetError
+from ...protocol.errors import DatasetError, nearest
 
 log = logging.getLogger(__name__)
 
@@ -130,9 +129,7 @@ def _nearest(path: Path) -> str:
             names = sorted(entry.name for entry in folder.iterdir())
         except OSError as error:
             return f"; {folder} cannot be read ({error.strerror})"
-        near = difflib.get_close_matches(missing.name, names, n=3, cutoff=0.6)
-        hint = f"; it has {', '.join(near)}" if near else ""
-        return f": there is no {missing.name} in {folder}{hint}"
+        return f": there is no {missing.name} in {folder}{nearest(missing.name, names)}"
     return ""
 
 

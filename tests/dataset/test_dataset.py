@@ -308,7 +308,9 @@ def test_entry_lists_of_files_that_a_pattern_stands_for() -> None:
     assert Dataset("/d/one", entries=[3]).expanded(names.__getitem__).files[0].listed == [3, 4]
     with pytest.raises(DatasetError, match="the entry list is of one file, and the dataset has 2"):
         Dataset("/d/*.root", entries=[3]).expanded(names.__getitem__)
-    with pytest.raises(DatasetError, match=r"of /d/bb.root, which is not in the dataset; the nearest is /d/b.root"):
+    with pytest.raises(
+        DatasetError, match=r"of /d/bb.root, which is not in the dataset; the nearest names are /d/b.root"
+    ):
         Dataset("/d/*.root", entries={"/d/bb.root": [5]}).expanded(names.__getitem__)
     about = {"steps": [[0, 5]], "num_entries": 10}
     with pytest.raises(DatasetError, match=r"/d/\*.root has the entry list of one file, and stands for 2"):

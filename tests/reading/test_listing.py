@@ -70,7 +70,13 @@ def test_a_folder_whose_name_looks_like_a_pattern_is_taken_by_its_name(tree: Pat
     odd.touch()
     (tree / "more" / "run1").mkdir()
     (tree / "more" / "run1" / "b.root").touch()
-    for path in ("more/run[1]", "more/run[1]/a.root", "more/run[1]/*.root", "m*/run[1]/?.root", "more/run[1]/**/*.root"):
+    for path in (
+        "more/run[1]",
+        "more/run[1]/a.root",
+        "more/run[1]/*.root",
+        "m*/run[1]/?.root",
+        "more/run[1]/**/*.root",
+    ):
         assert list_files(f"{tree}/{path}") == [str(odd)], path
     assert names(list_files(f"{tree}/more/run[1-2]/*.root"), tree) == ["more/run1/b.root"], "where nothing is called so"
     missing = f"{tree}/more/run[1]/c.root"
@@ -98,8 +104,8 @@ def test_files_in_such_a_folder_are_read_with_replicas_and_friends(tree: Path) -
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("run1/c.root", r"there is no c\.root in .*run1; it has .*\.root"),
-        ("rum1/a.root", r"there is no rum1 in .*; it has run1"),
+        ("run1/c.root", r"there is no c\.root in .*run1; the nearest names are .*\.root"),
+        ("rum1/a.root", r"there is no rum1 in .*; the nearest names are run"),
         ("rum1/*.root", r"no file fits .*there is no rum1"),
         ("run1/z*.root", r"no file fits .*z\*\.root"),
     ],

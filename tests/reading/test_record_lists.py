@@ -173,3 +173,10 @@ def test_what_says_that_columns_are_lists_of_records() -> None:
     assert group.own_lists == ["X.a"], "what is called X_1 and X_0 may be collections of their own"
     assert "n" not in group.elements and group.only(["n", "a"]) == Group({"n": "X_n", "a": "X.a"})
     assert nested(["E_a", "E_b", "E_c"], {}, {"E_a"})["E"].lists == (), "few of them are"
+
+
+def test_a_field_that_is_not_there_is_missed_as_in_other_arrays(path: Path) -> None:
+    """As `KeyError` it went past what names the nearest ones."""
+    events = reader(path).events(0, EVENTS)
+    with pytest.raises(ak.errors.FieldNotFoundError, match="no field 'nope' in record with"):
+        events["lep"]["nope"]

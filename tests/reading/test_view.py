@@ -276,7 +276,7 @@ def test_aliases_that_do_not_fit_a_file_are_told_when_it_is_opened(path: Path, a
         (
             "Jet.pT",
             AnalysisError,
-            "the alias a, 'Jet.pT', cannot be evaluated over .*events.root: AttributeError: no field",
+            "the alias a, 'Jet.pT', cannot be evaluated over .*events.root: AttributeError: Jet has no pT; it has ",
         ),
         ("ak.sum(Jet_pt)", DatasetError, "does not give one value for each event: is axis=1 missing"),
         ("ak.max(Jet_pt, axis=1)", DatasetError, r"gives \?float64: .*ak.fill_none"),
@@ -392,7 +392,10 @@ def test_names_that_two_friends_have(path: Path, friend: Path) -> None:
         ({"bdt": "{stem.root"}, "cannot be read"),
         ({"b d": "one.root"}, "a name that Python can read"),
         ({"bdt": {"a.root": "x.root"}}, "b.root has no friend bdt"),
-        ({"bdt": {"a.root": "x.root", "c.root": "y.root"}}, "which is not in the dataset; the nearest is"),
+        (
+            {"bdt": {"a.root": "x.root", "c.root": "y.root"}},
+            "which is not in the dataset; the nearest names are .*a.root",
+        ),
         ({"bdt": lambda path: None}, "has no friend bdt"),
         ({"bdt": lambda path: "*.root"}, "a pattern is no file"),
         ({"bdt": 3}, "must be a path, a dict of paths, or a function"),
