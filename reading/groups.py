@@ -92,6 +92,28 @@ def nested(names: Sequence[str], counters: Mapping[str, str], lists: Collection[
     }
 
 
+def fields_of(names: Sequence[str], counters: Mapping[str, str], lists: Collection[str] = ()) -> dict[str, Field]:
+    """What all names of the events' fields stand for: the columns, those with a size in their names also without it, and
+    groups; as `nested` has them.
+
+    Example:
+        >>> fields_of(["run", "cov[10]"], {})
+        {'run': 'run', 'cov[10]': 'cov[10]', 'cov': 'cov[10]'}
+    """
+    plain: dict[str, Field] = {name: name for name in names}
+    return {**plain, **_without_sizes(plain), **nested(names, counters, lists)}
+
+
+def without_size(name: str) -> str:
+    """The name of a member in C++, of that of its branch, which ends with its size.
+
+    Example:
+        >>> without_size("Tracks.fP[5]")
+        'Tracks.fP'
+    """
+    return name.partition("[")[0]
+
+
 def group_of(name: str) -> str:
     """The group that a column's name tells of; empty if it tells of none.
 
@@ -138,7 +160,16 @@ def _fields(columns: Mapping[str, str], lists: Collection[str] = ()) -> dict[str
         first, _, last = rest.partition(".")
         if last:
             inner.setdefault(first, {})[last] = name
-    return {**{first: _without_counter(some, lists) for first, some in inner.items()}, **columns}
+    own: dict[str, Field] = {**columns, **_without_sizes(columns)}
+    return {**{first: _without_counter(some, lists) for first, some in inner.items()}, **own}
+
+
+def _without_sizes(columns: Mapping[str, Field]) -> dict[str, Field]:
+    """Those of the columns with a size in their names, by what is before it; none where two would have the same name."""
+    found: dict[str, list[Field]] = {}
+    for name, column in columns.items():
+        found.setdefault(without_size(name), []).append(column)
+    return {name: them[0] for name, them in found.items() if name and name not in columns and len(them) == 1}
 
 
 def _columns(*fields: Field) -> set[str]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..protocol.errors import DatasetError
 from .columns import Column, Flat, Jagged, offsets_of
-from .groups import Field, Group, nested
+from .groups import Field, Group, fields_of
 from .read_errors import read_errors
 from .record_forms import Part, SplitForm, buffers_of, keyed, sizes_of, split
 from .record_lists import CommonLengths, RecordLists
@@ -80,11 +80,9 @@ class LazyEvents:
         self._has_member = has_member
         self._keyed: dict[str, Any] = {}
         self._split: dict[str, SplitForm] = {}
-        self.counters = {name: counter for name, counter in counters.items() if _is_simple(forms[name])}
-        names = list(self.forms)
-        plain: dict[str, Field] = {name: name for name in names}
-        groups = nested(names, self.counters, lists_in(self.forms)) if fields is None else {}
-        self.fields: Mapping[str, Field] = {**plain, **groups} if fields is None else fields
+        lists = lists_in(self.forms)
+        self.counters = {name: counter for name, counter in counters.items() if name in lists}
+        self.fields = fields_of(list(self.forms), self.counters, lists) if fields is None else fields
         self.agreed: set[tuple[str, ...]] = set()
 
     def empty(self, name: str) -> ak.Array:
@@ -133,7 +131,10 @@ class LazyEvents:
             if isinstance(field, Group):
                 return self._counted(chunk, field, number)
             with self.reading(field):
-                return self._values(chunk, field)
+                if _is_simple(self.form(field)):
+                    return self._values(chunk, field)
+                lengths = CommonLengths(lambda: group.counter, chunk.offsets_by(group.counter))
+                return self._through_buffers(chunk, field, lengths).content
 
         return LazyRecords(make, list(group.fields), UNKNOWN_LENGTH, number)
 
@@ -264,6 +265,10 @@ class AtWork:
         if not _is_simple(form):
             return self.buffer(name, f"{form.form_key}-offsets", np.int64)()
         return self._lists(name, "" if name in self._columns else self._lazy.counters.get(name, ""))
+
+    def offsets_by(self, counter: str) -> Callable[[str], Any]:
+        """Tells where the lists of a column start, from 0; of the counter, those that it counts."""
+        return lambda name: self._lists(counter, counter) if name == counter else self.offsets(name)
 
     def _lists(self, name: str, counter: str) -> Any:
         key = counter or name

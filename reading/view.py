@@ -24,7 +24,7 @@ from .aliases import Alias, Given, tree_aliases
 from .clustering import FileLayout
 from .columns import Column
 from .defaults import Filling, lengths_of
-from .groups import Field, group_of, nested
+from .groups import fields_of, group_of
 from .joined_files import Joined, JoinedFiles, identities
 from .lazy_events import Columns, LazyEvents, layout_of, lists_in
 from .lazy_property import lazy_property
@@ -225,8 +225,7 @@ class View:
             forms[name] = layout_of(filling.empty()).form
             if filling.like in counters.values():
                 counters[name] = filling.like
-        plain = list(forms)
-        fields: dict[str, Field] = {**{name: name for name in plain}, **nested(plain, counters, lists_in(forms))}
+        fields = fields_of(list(forms), counters, lists_in(forms))
         self.files.add_friends(forms, counters, fields)
         fields |= {name: name for name in self.aliases}
         return LazyEvents(forms, counters, fields, self.aliases, self.path, self.files.has_member)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
+
+from ..groups import without_size
 
 CLONES = 3
 """The type of a branch whose subbranches are the members of objects in a TClonesArray."""
@@ -104,7 +107,8 @@ def is_listed(names: Mapping[str, Any], name: str) -> bool:
 
 class Written(Named):
     """Branches by name, and those whose names are no identifiers as kernels write them, too: `Jet_PT` for `Jet.PT`,
-    `cov` for `cov[10]`. These are found, not listed; and not where two branches would have the same.
+    `Muon_0_index` for `Muon#0.index`, `cov` for `cov[10]`. These are found, not listed; and not where two branches would
+    have the same.
 
     Example:
         >>> names = Written({"Jet.PT": 1, "Jet_PT": 2, "MET.MET": 3, "A.b.c": 4, "A.b_c": 5})
@@ -124,6 +128,6 @@ class Written(Named):
             originals: dict[str, list[str]] = {}
             for original in self._names:
                 if not original.isidentifier():
-                    originals.setdefault(original.partition("[")[0].replace(".", "_"), []).append(original)
+                    originals.setdefault(re.sub(r"\W", "_", without_size(original)), []).append(original)
             self._as_written = {written: them[0] for written, them in originals.items() if len(them) == 1}
         return self._as_written.get(name, name)
