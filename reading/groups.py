@@ -83,8 +83,7 @@ def nested(names: Sequence[str], counters: Mapping[str, str], lists: Collection[
     """
     members: dict[str, dict[str, str]] = {}
     for name in names:
-        prefix = group_of(name)
-        if prefix:
+        for prefix in groups_of(name):
             members.setdefault(prefix, {}).setdefault(name[len(prefix) + 1 :], name)
     plain = set(names) - {counter for name, counter in counters.items() if name.startswith(f"{counter}.")}
     return {
@@ -115,14 +114,27 @@ def without_size(name: str) -> str:
 
 
 def group_of(name: str) -> str:
-    """The group that a column's name tells of; empty if it tells of none.
+    """The group that a column's name tells of, the larger one of two; empty if it tells of none.
 
     Example:
         >>> group_of("Muon_pt"), group_of("Muon.pt"), group_of("nMuon")
         ('Muon', 'Muon', '')
     """
-    end = min((end for end in (name.find("_"), name.find(".")) if end > 0), default=-1)
-    return name[:end] if 0 < end < len(name) - 1 and name[:end].isidentifier() else ""
+    return next(iter(groups_of(name)), "")
+
+
+def groups_of(name: str) -> list[str]:
+    """The groups that a column's name tells of: what is before its first underscore, and before its first dot.
+
+    Example:
+        >>> groups_of("mc_trks.E"), groups_of("Muon#0.index"), groups_of("trks.E"), groups_of("run")
+        (['mc', 'mc_trks'], ['Muon#0'], ['trks'], [])
+    """
+    dot, underscore = name.find("."), name.find("_")
+    ends = [underscore] if underscore > 0 and name[:underscore].isidentifier() else []
+    if dot > 0 and not {*"/["}.intersection(name[:dot]):
+        ends = [end for end in ends if end < dot] + [dot]
+    return [name[:end] for end in ends if end < len(name) - 1]
 
 
 def prefixed(group: Group, prefix: str) -> Group:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 
 from ..protocol.errors import DatasetError, nearest
-from .groups import group_of
+from .groups import groups_of
 
 if TYPE_CHECKING:
     from .source import Source
@@ -46,7 +46,7 @@ def note_of_group(error: Exception, events: ak.Array) -> str:
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not frames or not str(frames[-1].f_globals.get("__name__")).startswith("awkward"):
         return ""
-    groups = {group_of(name) for name in events.fields} - {""}
+    groups = {group for name in events.fields for group in groups_of(name)}
     for frame in frames:
         for array in (frame.f_locals.get("self"), frame.f_locals.get("array")):
             if not isinstance(array, ak.Array) or not array.layout.is_record or array.fields == events.fields:

@@ -24,7 +24,7 @@ from .aliases import Alias, Given, tree_aliases
 from .clustering import FileLayout
 from .columns import Column
 from .defaults import Filling, lengths_of
-from .groups import fields_of, group_of
+from .groups import fields_of, groups_of
 from .joined_files import Joined, JoinedFiles, identities
 from .lazy_events import Columns, LazyEvents, layout_of, lists_in
 from .lazy_property import lazy_property
@@ -263,7 +263,7 @@ class View:
         """Whether a name in an expression means something."""
         if name in self.names or name in self.files.friends or name in FUNCTIONS:
             return True
-        return any(group_of(other) == name for other in (*self.reader.names, *self.defaults))
+        return any(name in groups_of(other) for other in (*self.reader.names, *self.defaults))
 
 
 OpenFile: TypeAlias = TreeReader | View

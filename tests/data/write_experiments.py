@@ -133,10 +133,13 @@ void writeBelle(const char *path) {
   tree.Branch("__candidate__", &candidate), tree.Branch("__ncandidates__", &candidates);
   tree.Branch("__weight__", &weight);
   for (auto *name : {"Mbc", "deltaE", "M", "isSignal", "R2", "Kp_p", "Kp_kaonID", "Kp_charge", "D0_M",
-                     "extraInfo__boFBDT_output__bc"})
+                     "extraInfo__boFBDT_output__bc", "extraInfo__boFBDT_rank__bc"})
     tree.Branch(name, &numbers[name]);
   for (event = 1; event <= 400; ++event) {
     candidates = 1 + generator.Poisson(0.3);
+    double outputs[20];
+    for (candidate = 0; candidate < candidates; ++candidate)
+      outputs[candidate] = std::pow(generator.Uniform(), candidate ? 2 : 0.5);
     for (candidate = 0; candidate < candidates; ++candidate) {
       bool signal = candidate == 0 && generator.Uniform() < 0.4;
       numbers["isSignal"] = generator.Uniform() < 0.02 ? NAN : signal;
@@ -145,7 +148,9 @@ void writeBelle(const char *path) {
       numbers["M"] = numbers["Mbc"] + numbers["deltaE"], numbers["R2"] = generator.Uniform(0, signal ? 0.4 : 0.9);
       numbers["Kp_p"] = generator.Uniform(1.5, 3), numbers["Kp_kaonID"] = signal ? 0.9 : generator.Uniform();
       numbers["Kp_charge"] = generator.Integer(2) ? 1 : -1, numbers["D0_M"] = generator.Gaus(1.8648, 0.005);
-      numbers["extraInfo__boFBDT_output__bc"] = std::pow(generator.Uniform(), signal ? 0.3 : 2);
+      numbers["extraInfo__boFBDT_output__bc"] = outputs[candidate];
+      numbers["extraInfo__boFBDT_rank__bc"] =
+          1 + std::count_if(outputs, outputs + candidates, [&](double other) { return other > outputs[candidate]; });
       tree.Fill();
     }
   }

@@ -134,6 +134,13 @@ def test_dotted_names_are_records_in_records() -> None:
     assert group.fields["momentum"] == Group({"x": "P.momentum.x", "y": "P.momentum.y"})
 
 
+def test_a_dotted_name_is_a_field_of_all_that_is_before_the_dot() -> None:
+    """`events.mc_trks.E` (KM3NeT) and `events.MET_Core_AnalysisMETAuxDyn.mpx` (ATLAS) were errors: there was `mc` only."""
+    groups = nested(["mc_trks.E", "mc_trks.dir.z", "mc_id", "Muon#0.index"], {}, ["mc_trks.E", "mc_trks.dir.z"])
+    assert groups["mc_trks"].fields["E"] == "mc_trks.E" and groups["mc_trks"].lists == ("mc_trks.E", "mc_trks.dir.z")
+    assert groups["mc"].fields["id"] == "mc_id" and groups["Muon#0"].fields == {"index": "Muon#0.index"}
+
+
 @given(st.lists(st.text("ab_.", min_size=1, max_size=6), unique=True, max_size=12), st.data())
 def test_every_field_of_a_group_is_a_column_of_its_name(names: list[str], data: st.DataObject) -> None:
     counters = {name: data.draw(st.sampled_from(["n1", "n2", "na"])) for name in names if data.draw(st.booleans())}
