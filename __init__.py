@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analysis.analysis import Kernel, kernel
     from .dataset.dataset import Dataset
+    from .dataset.friends import Friend
     from .dataset.generated import cycles, items
     from .protocol import errors
     from .protocol.credentials import Credentials
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Credentials": "protocol.credentials",
     "Dataset": "dataset.dataset",
+    "Friend": "dataset.friends",
     "Kernel": "analysis.analysis",
     "Query": "session.query",
     "Result": "session.result",
@@ -44,6 +46,7 @@ _HOMES = {
 __all__ = [
     "Credentials",
     "Dataset",
+    "Friend",
     "Kernel",
     "Query",
     "Result",

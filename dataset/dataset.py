@@ -60,7 +60,8 @@ class Dataset:
         friends: trees with more branches for the same entries, by name: `{"bdt": "scores.root:tree"}` for the only file,
             `{"bdt": "{folder}/{stem}_scores.root:tree"}` for many (also `{name}`, `{dataset}` and `{tree}`),
             `{"bdt": {path: path of its friend}}`, or a function of a path. A branch of theirs is `events.bdt.score`,
-            `bdt_score` to kernels, and `score` where nothing else is called so.
+            `bdt_score` to kernels, and `score` where nothing else is called so. Its entries are those of the same numbers,
+            or found by columns: `{"bdt": em.Friend("scores.root:tree", by=("run", "event"))}` (see `em.Friend`).
         defaults: what branches hold in files that do not have them: `{"Jet_btag": 0.0}`, a number for each event, or for
             each element of its lists where `nJet`, or what other branches Jet_* have for it, tells how many there are.
         chunk: entries that one call of an analysis gets, a number, or the least and the most; by default eventmill finds it.

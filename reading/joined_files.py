@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ..protocol.errors import DatasetError, nearest
+from ..protocol.messages import FriendTree
 from .groups import Field, Group, prefixed
-from .indexed_friend import IndexedFriend
+from .joined_friend import JoinedFriend
+from .joins import ByColumns, ByNumber, ByTreeIndex
 from .tree_series import TreeReader, TreeSeries
 from .ttree.branches import is_listed
 
-Joined: TypeAlias = TreeReader | IndexedFriend
+Joined: TypeAlias = TreeReader | JoinedFriend
 """A file that has an entry for each of the main one's."""
 
 
@@ -21,6 +23,7 @@ class JoinedFiles:
     Args:
         reader: the file.
         friends: its friends, by name.
+        told: what is said of some of them, as how they are joined.
 
     Attributes:
         opened: the friends as they are by themselves; `friends` have the entries of the file.
@@ -34,9 +37,12 @@ class JoinedFiles:
         (<Reader of scores.root>, 'score')
     """
 
-    def __init__(self, reader: TreeReader, friends: Mapping[str, TreeReader]) -> None:
+    def __init__(
+        self, reader: TreeReader, friends: Mapping[str, TreeReader], told: Mapping[str, FriendTree] | None = None
+    ) -> None:
         self.reader, self.path = reader, reader.path
         self.opened = dict(friends)
+        self._told = told or {}
         self.friends = {name: self._joined(name, friend) for name, friend in friends.items()}
 
     @property
@@ -91,6 +97,11 @@ class JoinedFiles:
             missing_column=name,
         )
 
+    def with_keys(self, wanted: dict[Joined, list[str]]) -> dict[Joined, list[str]]:
+        """What is to be read of each file, with the columns by which friends are joined."""
+        keys = [key for reader in wanted if isinstance(reader, JoinedFriend) for key in reader.keys]
+        return {**wanted, self.reader: list(dict.fromkeys([*wanted.get(self.reader, ()), *keys]))} if keys else wanted
+
     def has_member(self, name: str) -> bool:
         """As `Reader.has_member`; with the name of a friend before it."""
         place = self.place(name)
@@ -102,7 +113,8 @@ class JoinedFiles:
             lazy = reader.lazy
             forms |= {f"{friend}.{name}": form for name, form in lazy.forms.items()}
             counters |= {f"{friend}.{name}": f"{friend}.{counter}" for name, counter in lazy.counters.items()}
-            fields[friend] = prefixed(Group(dict(lazy.fields)), f"{friend}.")
+            own = reader.fields if isinstance(reader, JoinedFriend) else Group(dict(lazy.fields))
+            fields[friend] = prefixed(own, f"{friend}.")
             for name in lazy.forms:
                 fields.setdefault(f"{friend}_{name}", f"{friend}.{name}")
                 if self.place(name) == (reader, name):
@@ -112,18 +124,25 @@ class JoinedFiles:
         """A friend with the entries of the file, if it can be one."""
         if is_listed(self.reader.names, name):
             raise DatasetError(f"{self.path} has a branch {name}: give its friend of this name another one")
+        told = self._told.get(name, FriendTree(friend.path))
+        its = f"{friend.tree} in {friend.path}, the friend {name} of {self.path},"
+        if told.index:
+            return JoinedFriend(name, friend, ByNumber(told.index, friend, self.reader, its), told.missing)
+        if told.by:
+            return JoinedFriend(name, friend, ByColumns(told.by, friend, self.reader, its), told.missing)
         if friend.order == "indexed":
-            return IndexedFriend(name, friend, friend.tree_index, self.reader)
+            return JoinedFriend(name, friend, ByTreeIndex(friend.tree_index, friend, self.reader, its), told.missing)
         if friend.order:
             raise DatasetError(
-                f"{friend.tree} in {friend.path}, the friend {name} of {self.path}, was written with its entries in any "
-                "order (kEntriesReshuffled), so that they belong to others: write it with an entry for each of the file's, "
-                "in their order"
+                f"{its} was written with its entries in any order (kEntriesReshuffled), so that they belong to others: "
+                "write it with an entry for each of the file's, in their order, or name columns that tell which belong: "
+                'em.Friend(..., by=("run", "event"))'
             )
         if friend.entries != self.reader.entries:
             raise DatasetError(
                 f"{friend.path} has {friend.entries} entries in {friend.tree}, and {self.path}, whose friend {name} it is, "
-                f"has {self.reader.entries} in {self.reader.tree}: friends have one entry for each of the file's"
+                f"has {self.reader.entries} in {self.reader.tree}: friends have one entry for each of the file's, or are "
+                'joined by columns, em.Friend(..., by=("run", "event"))'
             )
         if isinstance(self.reader, TreeSeries) and isinstance(friend, TreeSeries):
             friend.check_befriends(name, self.reader)

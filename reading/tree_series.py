@@ -258,6 +258,13 @@ TreeReader: TypeAlias = Reader | TreeSeries
 """A tree of a file that is open, or several that are one."""
 
 
+def parts_of(reader: TreeReader) -> list[tuple[str, int, int]]:
+    """The trees that are read as one, each with the entries at which it begins and ends."""
+    if isinstance(reader, TreeSeries):
+        return list(zip(reader.trees, reader.bounds, reader.bounds[1:], strict=False))
+    return [(reader.tree, 0, reader.entries)]
+
+
 def open_tree(
     path: str, tree: str, timeout: float = 30.0, credential_set: CredentialSet | None = None, layout: bytes = b""
 ) -> TreeReader:

@@ -19,7 +19,7 @@ from ..analysis.expressions import FUNCTIONS, Expression
 from ..dataset.shared_inputs import SharedInputs
 from ..packetizer.listed_entries import Entries
 from ..protocol.errors import DatasetError
-from ..protocol.messages import File
+from ..protocol.messages import File, FriendTree
 from .aliases import Alias, Given, tree_aliases
 from .clustering import FileLayout
 from .columns import Column
@@ -46,6 +46,7 @@ class View:
         reader: the file.
         friends: its friends, by name.
         shared_inputs: the aliases and defaults of the dataset.
+        told: what is said of friends, as how they are joined.
 
     Attributes:
         aliases: all that can be evaluated, the tree's own among them, by name.
@@ -62,10 +63,16 @@ class View:
         >>> view.read(["ht", "bdt_score"], 0, 1000)                                              # doctest: +SKIP
     """
 
-    def __init__(self, reader: TreeReader, friends: Mapping[str, TreeReader], shared_inputs: SharedInputs) -> None:
+    def __init__(
+        self,
+        reader: TreeReader,
+        friends: Mapping[str, TreeReader],
+        shared_inputs: SharedInputs,
+        told: Mapping[str, FriendTree] | None = None,
+    ) -> None:
         self.reader = reader
         self.path, self.tree, self.entries = reader.path, reader.tree, reader.entries
-        self.files = JoinedFiles(reader, friends)
+        self.files = JoinedFiles(reader, friends, told)
         self.touched: set[str] = set()
         self.defaults = {
             name: Filling(default, lengths_of(name, reader))
@@ -130,7 +137,8 @@ class View:
 
     def weight(self, branches: Iterable[str]) -> float:
         """As `Reader.weight`, in all files."""
-        return sum(reader.weight(names) for reader, names in self._by_reader(self._stored(branches)).items())
+        wanted = self.files.with_keys(self._by_reader(self._stored(branches)))
+        return sum(reader.weight(names) for reader, names in wanted.items())
 
     def types(self, branches: Iterable[str]) -> dict[str, str]:
         """As `Reader.types`; of branches that are filled in there is nothing to tell."""
@@ -163,7 +171,7 @@ class View:
 
     def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
         """As `Reader.ranges_ahead`."""
-        for reader, names in self._by_reader(self._stored(branches)).items():
+        for reader, names in self.files.with_keys(self._by_reader(self._stored(branches))).items():
             reader.ranges_ahead(names, ranges)
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Column]:
@@ -335,7 +343,7 @@ class Views:
         key = (file.path, file.tree)
         view = self._views.pop(key, None)
         if view is None or view.reader is not reader or view.files.opened != friends:
-            view = View(reader, friends, self._shared_inputs)
+            view = View(reader, friends, self._shared_inputs, file.friends)
         while len(self._views) >= MOST_VIEWS:
             del self._views[next(iter(self._views))]
         self._views[key] = view

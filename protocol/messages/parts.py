@@ -8,7 +8,7 @@ import msgspec
 
 from ..values import NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker"]
@@ -26,11 +26,18 @@ class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
     """Base of all messages."""
 
 
-class Friend(msgspec.Struct, frozen=True, array_like=True):
-    """A tree whose branches belong to the same entries as those of a file."""
+class FriendTree(msgspec.Struct, frozen=True, array_like=True):
+    """A tree whose branches belong to the entries of a file.
+
+    They are those of the same numbers, unless the file's column `index` has their numbers, or they are found `by` columns of
+    the file, each with the friend's. `missing` stands for those that the friend does not have: "none", "error", or a number.
+    """
 
     path: Words
     tree: Word = ""
+    index: Word = ""
+    by: dict[Word, Word] = {}
+    missing: bool | int | float | Literal["none", "error"] = "error"
 
 
 class File(msgspec.Struct, frozen=True):
@@ -51,7 +58,7 @@ class File(msgspec.Struct, frozen=True):
     seed: NonNegative = 0
     replicas: list[Words] = []
     listed: Runs | None = None
-    friends: dict[Word, Friend] = {}
+    friends: dict[Word, FriendTree] = {}
 
 
 class Gap(msgspec.Struct, frozen=True, array_like=True):
@@ -124,7 +131,7 @@ class LostRange(msgspec.Struct, frozen=True):
     metadata: dict[Word, Scalar] = {}
     kind: Literal["tree", "cycles", "items"] = "tree"
     runs: Runs | None = None
-    friends: dict[Word, Friend] = {}
+    friends: dict[Word, FriendTree] = {}
     supplied: bool = False
     limited: bool = False
 

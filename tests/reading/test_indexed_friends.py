@@ -45,7 +45,7 @@ def test_each_event_has_the_entry_that_root_gives_it(main: Reader) -> None:
     events = joined.events(0, ENTRIES)
     assert numbered(events.bdt.score) == pytest.approx(BY_BOTH[0], rel=1e-14)
     assert ak.all(np.abs(events.bdt.score - events.run * 1000.0 - events.event) <= 0.23)
-    assert numbered(joined.files.friends["bdt"]._entries(0, ENTRIES)) == BY_BOTH[1]  # type: ignore[union-attr]
+    assert numbered(joined.files.friends["bdt"]._join.entries(0, ENTRIES)[1]) == BY_BOTH[1]  # type: ignore[union-attr]
     assert int(ak.count(events.bdt.pt)) == BY_BOTH[2]
     assert float(events.bdt.pt[0, 0]) == pytest.approx(float(events.bdt.score[0]))
 
@@ -54,7 +54,7 @@ def test_of_entries_with_the_same_numbers_the_one_is_taken_that_root_takes(main:
     """The index is by one branch alone: its second number is 0."""
     joined = view(main, "twice")
     assert numbered(joined.read(["bdt_score"], 0, ENTRIES)["bdt_score"].values) == pytest.approx(BY_EVENT[0], rel=1e-14)
-    assert numbered(joined.files.friends["bdt"]._entries(0, ENTRIES)) == BY_EVENT[1]  # type: ignore[union-attr]
+    assert numbered(joined.files.friends["bdt"]._join.entries(0, ENTRIES)[1]) == BY_EVENT[1]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kind", ["part", "selection", "prefetched", "cached"])
