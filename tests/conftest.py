@@ -28,6 +28,7 @@ LONGEST = (
     "test_chaos.py",
     "test_standing_master.py",
     "test_docs.py",
+    "test_experiments.py",
     "test_kernel_widths.py",
     "test_restart.py",
     "test_xrootd.py",
