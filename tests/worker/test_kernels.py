@@ -24,6 +24,7 @@ from eventmill.worker.kernels.compile import CompiledKernel
 from hist import Hist
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 from property_tests import examples
 
@@ -407,6 +408,17 @@ def test_what_does_not_compile_is_told_in_a_line_with_the_users_line(
     message = str(caught.value)
     assert len(message.splitlines()) == (2 if line else 1)
     assert line is None or f"dimuon.py:{line}: {body.splitlines()[-1]}" in message
+
+
+def test_colours_of_numbas_messages_do_not_hide_the_reason(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba has them wherever colorama is installed, in terminals and in files."""
+
+    def highlighted(self: NumbaError) -> str:
+        return "\x1b[1m\x1b[1mFailed in nopython mode pipeline (step: nopython frontend)\n\x1b[1mno such thing\x1b[0m"
+
+    monkeypatch.setattr(NumbaError, "__str__", highlighted)
+    with pytest.raises(AnalysisError, match=r"does not compile: no such thing$"):
+        CompiledKernel(failing("h.fil(1)"), cache).run(COLUMNS, 0)
 
 
 @pytest.mark.parametrize(

@@ -400,6 +400,7 @@ class _OwnCode:
 
     def explained(self, message: str, kernel: str) -> str:
         """Numba's message in short, with the user's file, line and source line."""
+        message = _HIGHLIGHT.sub("", message)
         found = [(name, int(line)) for name, line in _PLACE.findall(message) if name in self._places]
         places = [self._place(name, line) for name, line in found or self._lines_with(message)]
         return f"the kernel {kernel} does not compile: {_reason(message)}" + (f"\n  {places[0]}" if places else "")
@@ -501,6 +502,7 @@ def _own_sources() -> str:
 
 # --- numba's messages ---------------------------------------------------------------------------------------
 
+_HIGHLIGHT = re.compile(r"\x1b\[[0-9;]*m")  # numba's, wherever colorama is installed
 _PLACE = re.compile(r'(?:File "|\bat |\bfrom )(<[^">]+>)"?(?:, line | \()(\d+)')
 _UNKNOWN = re.compile(r"has no attribute '(\w+)'|name '(\w+)' is not defined")
 _REASONS = (
