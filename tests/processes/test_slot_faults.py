@@ -220,7 +220,7 @@ def test_a_local_file_that_is_not_there_is_listed_and_can_be_done_later(session:
     write(paths[0], 0)
     write(paths[2], 2 * EACH)
     numbers = [*range(EACH), *range(2 * EACH, 3 * EACH)]
-    with pytest.raises(DatasetError, match=r"there is no 1\.root in .*; it has"):
+    with pytest.raises(DatasetError, match=r"there is no 1\.root in "):
         session.process(paths, total)
     first = session.process(paths, total, on_error="skip").result(SECONDS)
     assert (first["n"], first["added"]) == (len(numbers), sum(numbers))
