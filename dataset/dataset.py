@@ -23,7 +23,7 @@ from .entry_lists import entry_list_of, runs_of, shown
 from .friends import Friends
 from .masks import BRANCHES, Mask
 from .paths import is_one_file, key, names, names_several, split_tree
-from .shared_inputs import SharedInputs, aliases_of, defaults_of
+from .shared_inputs import SharedInputs, aliases_of, defaults_of, interpretations_of
 
 MOST_ENTRIES = 10**18
 
@@ -64,6 +64,8 @@ class Dataset:
             or found by columns: `{"bdt": em.Friend("scores.root:tree", by=("run", "event"))}` (see `em.Friend`).
         defaults: what branches hold in files that do not have them: `{"Jet_btag": 0.0}`, a number for each event, or for
             each element of its lists where `nJet`, or what other branches Jet_* have for it, tells how many there are.
+        interpretations: how branches are to be read, as uproot's `array` takes it: `{"snapshotHits":
+            uproot.AsJagged(uproot.AsDtype(...), header_bytes=10)}`; or a class that makes it for a branch.
         chunk: entries that one call of an analysis gets, a number, or the least and the most; by default eventmill finds it.
 
     Raises:
@@ -97,6 +99,7 @@ class Dataset:
         aliases: Mapping[str, str] | None = None,
         friends: Mapping[str, Any] | None = None,
         defaults: Mapping[str, Any] | None = None,
+        interpretations: Mapping[str, Any] | None = None,
         chunk: int | tuple[int, int] | None = None,
     ) -> None:
         self.chunk = None if chunk is None else chunk_of(chunk, DatasetError)
@@ -108,7 +111,9 @@ class Dataset:
         self.files: tuple[File, ...] = _checked(found)
         self.max_entries = None if max_entries is None else _count(max_entries, "max_entries")
         packed = b"" if mask is None else _mask(mask, mask_branches).pack()
-        shared_inputs = SharedInputs(packed, aliases_of(aliases), defaults_of(defaults))
+        shared_inputs = SharedInputs(
+            packed, aliases_of(aliases), defaults_of(defaults), interpretations_of(interpretations)
+        )
         _check_columns(shared_inputs, friends or {})
         self.shared_inputs: tuple[bytes, ...] = shared_inputs.packed()
         if friends:

@@ -98,8 +98,8 @@ def check_analysis(dataset: Dataset, kind: str, name: str, branches: Sequence[st
     if made_of == "tree":
         if kind == "processor" and dataset.has_columns:
             raise AnalysisError(
-                f"{name} is a coffea processor, which reads files by itself: it cannot have the dataset's aliases, friends "
-                "and defaults; write a function of events, or a kernel"
+                f"{name} is a coffea processor, which reads files by itself: it cannot have the dataset's aliases, friends, "
+                "defaults and interpretations; write a function of events, or a kernel"
             )
         return
     if kind == "processor":

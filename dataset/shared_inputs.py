@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from ..analysis.expressions import Expression
+from ..analysis.pickles import pickling
 from ..protocol.codec import Buffer
 from ..protocol.errors import AnalysisError, DatasetError
 from ..protocol.values import Word, Words
@@ -33,6 +34,7 @@ class SharedInputs(msgspec.Struct, frozen=True):
         mask: as `Mask.pack` packs it; empty for none.
         aliases: names for expressions of columns.
         defaults: what the branches that some files do not have hold there.
+        interpretations: how branches are to be read, pickled: uproot's interpretations, by name.
 
     Example:
         >>> packed = SharedInputs(aliases=aliases_of({"ht": "ak.sum(Jet_pt, axis=1)"})).packed()
@@ -45,6 +47,7 @@ class SharedInputs(msgspec.Struct, frozen=True):
     mask: bytes = b""
     aliases: dict[Word, Words] = {}
     defaults: dict[Word, Default] = {}
+    interpretations: dict[Word, bytes] = {}
 
     @classmethod
     def unpack(cls, packed: Buffer) -> SharedInputs:
@@ -57,8 +60,8 @@ class SharedInputs(msgspec.Struct, frozen=True):
 
     @property
     def is_about_columns(self) -> bool:
-        """Whether it makes columns that the files do not have."""
-        return bool(self.aliases or self.defaults)
+        """Whether it makes columns that the files do not have, or not so."""
+        return bool(self.aliases or self.defaults or self.interpretations)
 
 
 _decoder = msgspec.msgpack.Decoder(SharedInputs)
@@ -98,6 +101,33 @@ def defaults_of(defaults: Any) -> dict[str, Default]:
     """
     names = _named(defaults, "defaults", '{"Jet_btag": 0.0}')
     return {name: _default(name, value) for name, value in names.items()}
+
+
+def interpretations_of(interpretations: Any) -> dict[str, bytes]:
+    """How branches are to be read, as it travels.
+
+    Raises:
+        DatasetError: one of them is no interpretation, or cannot be pickled.
+    """
+    names = _named(
+        interpretations, "interpretations", '{"hits": uproot.AsJagged(uproot.AsDtype(">f4"), header_bytes=10)}'
+    )
+    packed: dict[str, bytes] = {}
+    with pickling() as pickled:
+        for name, kind in names.items():
+            if not all(hasattr(kind, part) for part in ("basket_array", "final_array")):
+                raise DatasetError(
+                    f"the interpretation of {name} is {kind!r:.200}: it must be one of uproot's, as "
+                    "uproot.AsJagged(...), or a class that makes one for a branch (uproot's CustomInterpretation)"
+                )
+            try:
+                packed[name] = pickled(kind)
+            except Exception as error:  # whatever an object raises that cannot be pickled
+                raise DatasetError(
+                    f"the interpretation of {name} cannot be sent to the workers: {error}; if it is one that a branch has, "
+                    "made with its file, make it anew: uproot.AsJagged(uproot.AsDtype(...), header_bytes=10)"
+                ) from error
+    return packed
 
 
 def _named(given: Any, what: str, example: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import awkward as ak
@@ -32,6 +32,9 @@ class Table(Protocol):
 
     def knows(self, name: str) -> bool:
         """Whether a name in an expression means something."""
+
+    def array(self, name: str, start: int, stop: int) -> ak.Array:
+        """As `Reader.array`."""
 
 
 class Alias:
@@ -64,7 +67,7 @@ class Alias:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns that it reads, as far as evaluating it over no events tells."""
+        """What it reads as columns, not as arrays, as far as evaluating it over no events tells."""
         return self._tried[1]
 
     @lazy_property
@@ -78,12 +81,19 @@ class Alias:
             except DatasetError:
                 raise
             except Exception as wrapped:
+                self._check_readable(events.fields)
                 error = missing_field(wrapped, events) or wrapped
                 raise AnalysisError(
                     f"the alias {self.name}, {self.expression.text!r}, cannot be evaluated over {self._table.path}: "
                     f"{type(error).__name__}: {error}"
                 ) from None
         return layout_of(column).form, tuple(nothing.asked)
+
+    def _check_readable(self, fields: Collection[str]) -> None:
+        """Raise the `DatasetError` that says why a column has no field, if one that the expression names has none."""
+        for used in self.expression.names:
+            if used not in fields and used in self._table.names:
+                self._table.array(used, 0, 0)
 
     def column(self, events: ak.Array) -> Column:
         """Its values for some events.
@@ -152,7 +162,7 @@ class Given:
 
 
 class _Nothing:
-    """Columns of no entries, and which of them were asked for."""
+    """Columns of no entries, and which of them were asked for as columns."""
 
     def __init__(self, lazy: LazyEvents) -> None:
         self.asked: dict[str, None] = {}
@@ -163,5 +173,4 @@ class _Nothing:
         return {name: column_of(self._lazy.empty(name).layout, name) for name in branches}
 
     def array(self, name: str, start: int, stop: int) -> ak.Array:
-        self.asked[name] = None
         return self._lazy.empty(name)

@@ -59,9 +59,9 @@ def _ordered(form: Any) -> Any:
     return form.copy(content=_ordered(form.content)) if hasattr(form, "content") and not form.is_numpy else form
 
 
-def branch_form(tbranch: Any) -> Any:
-    """The awkward form of a branch of a TTree; None if it has none."""
-    kind = tbranch.interpretation
+def branch_form(tbranch: Any, kind: Any = None) -> Any:
+    """The awkward form of a branch of a TTree, read by an interpretation or by its own; None if it has none."""
+    kind = tbranch.interpretation if kind is None else kind
     is_strided = isinstance(kind.content if isinstance(kind, AsJagged) else kind, AsStridedObjects)
     try:
         form = kind.awkward_form(tbranch.file)

@@ -8,13 +8,16 @@ from typing import Any, TypeAlias
 from ..protocol.errors import DatasetError, nearest
 from ..protocol.messages import FriendTree
 from .groups import Field, Group, prefixed
+from .interpreted import Interpreted, InterpretedBranches
 from .joined_friend import JoinedFriend
 from .joins import ByColumns, ByNumber, ByTreeIndex
 from .tree_series import TreeReader, TreeSeries
-from .ttree.branches import is_listed
+from .ttree.branches import is_listed, original
 
-Joined: TypeAlias = TreeReader | JoinedFriend
-"""A file that has an entry for each of the main one's."""
+Befriended: TypeAlias = TreeReader | JoinedFriend
+"""A friend that has an entry for each of the file's."""
+Joined: TypeAlias = Befriended | InterpretedBranches
+"""What columns are read from: the file, its friends, and what is read of the file in another way."""
 
 
 class JoinedFiles:
@@ -24,6 +27,7 @@ class JoinedFiles:
         reader: the file.
         friends: its friends, by name.
         told: what is said of some of them, as how they are joined.
+        kinds: how some branches of the file are to be read.
 
     Attributes:
         opened: the friends as they are by themselves; `friends` have the entries of the file.
@@ -38,11 +42,16 @@ class JoinedFiles:
     """
 
     def __init__(
-        self, reader: TreeReader, friends: Mapping[str, TreeReader], told: Mapping[str, FriendTree] | None = None
+        self,
+        reader: TreeReader,
+        friends: Mapping[str, TreeReader],
+        told: Mapping[str, FriendTree] | None = None,
+        kinds: Interpreted | None = None,
     ) -> None:
         self.reader, self.path = reader, reader.path
         self.opened = dict(friends)
         self._told = told or {}
+        self._interpreted = InterpretedBranches(reader, kinds or {})
         self.friends = {name: self._joined(name, friend) for name, friend in friends.items()}
 
     @property
@@ -65,14 +74,18 @@ class JoinedFiles:
     def place(self, name: str) -> tuple[Joined, str] | None:
         """The file that has a column, and what it is called there; None for what none of them has, or several."""
         if is_listed(self.reader.names, name):
-            return self.reader, name
+            return self._own(name)
         for friend, reader in self.friends.items():
             if name[: len(friend) + 1] in (f"{friend}_", f"{friend}.") and name[len(friend) + 1 :] in reader.names:
                 return reader, name[len(friend) + 1 :]
         having = [reader for reader in self.friends.values() if name in reader.names]
         if not having and name in self.reader.names:  # as kernels write it: whatever is really called so comes first
-            return self.reader, name
+            return self._own(name)
         return (having[0], name) if len(having) == 1 else None
+
+    def _own(self, name: str) -> tuple[Joined, str]:
+        its = original(self.reader.names, name)
+        return (self._interpreted, its) if its in self._interpreted.names else (self.reader, name)
 
     def found(self, name: str, names: Iterable[str]) -> tuple[Joined, str]:
         """As `place`, for a name that somebody asked for.
@@ -107,6 +120,14 @@ class JoinedFiles:
         place = self.place(name)
         return place is not None and place[0].has_member(place[1])
 
+    def interpret(self, forms: dict[str, Any], counters: dict[str, str]) -> None:
+        """Change what `LazyEvents` is to know of the branches that are read in another way."""
+        for name in self._interpreted.names:
+            forms.pop(name, None)
+            counters.pop(name, None)
+            if (form := self._interpreted.form(name)) is not None:
+                forms[name] = form
+
     def add_friends(self, forms: dict[str, Any], counters: dict[str, str], fields: dict[str, Field]) -> None:
         """Add what `LazyEvents` is to know of the friends' columns."""
         for friend, reader in self.friends.items():
@@ -120,7 +141,7 @@ class JoinedFiles:
                 if self.place(name) == (reader, name):
                     fields.setdefault(name, f"{friend}.{name}")
 
-    def _joined(self, name: str, friend: TreeReader) -> Joined:
+    def _joined(self, name: str, friend: TreeReader) -> Befriended:
         """A friend with the entries of the file, if it can be one."""
         if is_listed(self.reader.names, name):
             raise DatasetError(f"{self.path} has a branch {name}: give its friend of this name another one")

@@ -43,8 +43,8 @@ _READING_ERRORS = (
 _OF_CODE = (LookupError, AttributeError, NameError, TypeError)
 """What says little without its name."""
 _INSTEAD = (
-    ". Other branches can be read; to use this one, write what is needed of it as numbers, texts or lists of them "
-    "(RDataFrame's Define and Snapshot)"
+    ". Other branches can be read; to use this one, say how it is to be read (em.Dataset(..., interpretations=)), or write "
+    "what is needed of it as numbers, texts or lists of them (RDataFrame's Define and Snapshot)"
 )
 """What to do about a type that cannot be read."""
 _PERMANENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}

@@ -21,6 +21,7 @@ from .storage.sources import Traffic
 from .stored_columns import StoredColumns
 from .stored_tree import StoredTree
 from .ttree.tree_index import TreeIndex
+from .ttree.whole_baskets import Interpretation
 from .whole_file import WholeFile
 
 
@@ -149,9 +150,13 @@ class Reader(WholeFile):
         yield from self.columns.read_ranges(branches, ranges)
         self.touched.update(branches)
 
-    def array(self, name: str, start: int, stop: int) -> ak.Array:
-        """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
-        array = self.columns.array(name, start, stop)
+    def form_as(self, name: str, kind: Interpretation) -> Any:
+        """As `StoredColumns.form_as`."""
+        return self.columns.form_as(name, kind)
+
+    def array(self, name: str, start: int, stop: int, kind: Interpretation | None = None) -> ak.Array:
+        """As `StoredColumns.array`."""
+        array = self.columns.array(name, start, stop, kind)
         self.touched.add(name)
         return array
 

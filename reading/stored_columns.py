@@ -6,8 +6,10 @@ uproot, whose awkward arrays are taken apart into columns here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import awkward as ak
 import numpy as np
@@ -27,7 +29,7 @@ from .stored_tree import StoredTree
 from .ttree.basket_layout import Branch
 from .ttree.baskets import Baskets, IrregularError
 from .ttree.branches import counts_of_clones, written_type
-from .ttree.whole_baskets import WholeBaskets
+from .ttree.whole_baskets import Interpretation, WholeBaskets
 from .whole_file import check_entries
 
 
@@ -139,7 +141,8 @@ class StoredColumns:
     def forget_ahead(self) -> None:
         """Drop what was asked for ahead, and what is kept for a next read: nobody is going to read there."""
         self.baskets.forget()
-        self._whole_baskets.forget()
+        for baskets in (self._whole_baskets, *self._interpreted.values()):
+            baskets.forget()
         if isinstance(self.stored.source, ReadAhead):
             self.stored.source.forget()
 
@@ -171,11 +174,25 @@ class StoredColumns:
             except IrregularError as irregular:
                 self.baskets.leave(str(irregular))
 
-    def array(self, name: str, start: int, stop: int) -> ak.Array:
-        """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
+    def form_as(self, name: str, kind: Interpretation) -> Any:
+        """The awkward form of a branch that is read by an interpretation; None if only `array` can tell what is wrong."""
+        branch = self.names[self.known(name)]
+        with suppress(Exception):  # of the user's own code
+            form = branch_form(branch, kind.of(branch))
+            if form is not None:
+                form.length_zero_array()
+                return form
+        with suppress(DatasetError):
+            return ak.to_packed(self.array(name, 0, min(1, self.entries), kind)).layout.form
+        return None
+
+    def array(self, name: str, start: int, stop: int, kind: Interpretation | None = None) -> ak.Array:
+        """One branch as uproot reads it, whatever its type, or by an interpretation. Raises as `read` does."""
         branch = self.names[self.known(name)]
         with read_errors(self.path, f"cannot be read in its branch {name}", lambda: written_type(branch)):
-            if isinstance(self.baskets, Pages):
+            if kind is not None:
+                array = self._read_as(kind, name, branch, start, stop)
+            elif isinstance(self.baskets, Pages):
                 array = self._clusters.array(name, branch, start, stop)
             else:
                 array = self._whole_baskets.array(name, branch, start, stop)
@@ -183,6 +200,17 @@ class StoredColumns:
         if len(array) != stop - start:
             raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.stored.name}")
         return array
+
+    def _read_as(self, kind: Interpretation, name: str, branch: Any, start: int, stop: int) -> ak.Array:
+        if isinstance(self.baskets, Pages):
+            raise ValueError("it is in an RNTuple, and interpretations are of the branches of TTrees")
+        baskets = self._interpreted.setdefault(kind, WholeBaskets(kind))
+        return baskets.array(name, branch, start, stop)
+
+    @lazy_property
+    def _interpreted(self) -> MutableMapping[Interpretation, WholeBaskets]:
+        """What is kept of branches that queries read in ways of their own, as long as these are in use."""
+        return WeakKeyDictionary()
 
     @lazy_property
     def _clusters(self) -> Clusters:

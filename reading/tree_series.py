@@ -22,6 +22,7 @@ from .storage.credentials import CredentialSet
 from .storage.local import Range
 from .storage.sources import Traffic
 from .ttree.tree_index import TreeIndex
+from .ttree.whole_baskets import Interpretation
 from .whole_file import WholeFile, check_entries
 
 
@@ -192,11 +193,16 @@ class TreeSeries(WholeFile):
                 yield {name: joined([columns[name] for columns in found]) for name in branches}
         self.touched.update(branches)
 
-    def array(self, name: str, start: int, stop: int) -> ak.Array:
+    def form_as(self, name: str, kind: Interpretation) -> Any:
+        """As `Reader.form_as`."""
+        return self._model.form_as(name, kind)
+
+    def array(self, name: str, start: int, stop: int, kind: Interpretation | None = None) -> ak.Array:
         """As `Reader.array`."""
         pieces = self._pieces(start, stop)
-        self._check_types([name], _by_part([pieces]))
-        arrays = [self._parts[number].array(name, *span) for number, span in pieces]
+        if kind is None:
+            self._check_types([name], _by_part([pieces]))
+        arrays = [self._parts[number].array(name, *span, kind) for number, span in pieces]
         self.touched.add(name)
         return arrays[0] if len(arrays) == 1 else ak.concatenate(arrays)
 

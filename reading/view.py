@@ -25,6 +25,7 @@ from .clustering import FileLayout
 from .columns import Column
 from .defaults import Filling, lengths_of
 from .groups import fields_of, groups_of
+from .interpreted import Interpreted, unpacked
 from .joined_files import Joined, JoinedFiles, identities
 from .lazy_events import Columns, LazyEvents, layout_of, lists_in
 from .lazy_property import lazy_property
@@ -47,6 +48,7 @@ class View:
         friends: its friends, by name.
         shared_inputs: the aliases and defaults of the dataset.
         told: what is said of friends, as how they are joined.
+        kinds: how some branches of the file are to be read.
 
     Attributes:
         aliases: all that can be evaluated, the tree's own among them, by name.
@@ -69,10 +71,11 @@ class View:
         friends: Mapping[str, TreeReader],
         shared_inputs: SharedInputs,
         told: Mapping[str, FriendTree] | None = None,
+        kinds: Interpreted | None = None,
     ) -> None:
         self.reader = reader
         self.path, self.tree, self.entries = reader.path, reader.tree, reader.entries
-        self.files = JoinedFiles(reader, friends, told)
+        self.files = JoinedFiles(reader, friends, told, kinds)
         self.touched: set[str] = set()
         self.defaults = {
             name: Filling(default, lengths_of(name, reader))
@@ -229,6 +232,7 @@ class View:
         """As `Reader.lazy`."""
         own = self.reader.lazy
         forms, counters = dict(own.forms), dict(own.counters)
+        self.files.interpret(forms, counters)
         for name, filling in self.defaults.items():
             forms[name] = layout_of(filling.empty()).form
             if filling.like in counters.values():
@@ -291,6 +295,11 @@ class Views:
         self._plain = plain
         self._views: dict[tuple[str, str], View] = {}
 
+    @lazy_property
+    def _kinds(self) -> Interpreted:
+        """How branches are read; made when the analysis is there, with modules that this may need."""
+        return unpacked(self._shared_inputs.interpretations)
+
     def get(
         self,
         readers: ReaderCache,
@@ -343,7 +352,7 @@ class Views:
         key = (file.path, file.tree)
         view = self._views.pop(key, None)
         if view is None or view.reader is not reader or view.files.opened != friends:
-            view = View(reader, friends, self._shared_inputs, file.friends)
+            view = View(reader, friends, self._shared_inputs, file.friends, self._kinds)
         while len(self._views) >= MOST_VIEWS:
             del self._views[next(iter(self._views))]
         self._views[key] = view

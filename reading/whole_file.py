@@ -14,6 +14,7 @@ from .lazy_events import Columns, LazyEvents
 from .read_errors import read_errors
 from .storage.local import Range
 from .storage.sources import Traffic
+from .ttree.whole_baskets import Interpretation
 
 
 class WholeFile:
@@ -99,7 +100,7 @@ class WholeFile:
         """As `read`, for each of some ranges of entries, ascending. What is far is fetched for all of them together."""
         raise NotImplementedError
 
-    def array(self, name: str, start: int, stop: int) -> ak.Array:
+    def array(self, name: str, start: int, stop: int, kind: Interpretation | None = None) -> ak.Array:
         """One branch as uproot reads it, whatever its type. Raises `DatasetError` as `read` does."""
         raise NotImplementedError
 

@@ -131,3 +131,8 @@ class Written(Named):
                     originals.setdefault(re.sub(r"\W", "_", without_size(original)), []).append(original)
             self._as_written = {written: them[0] for written, them in originals.items() if len(them) == 1}
         return self._as_written.get(name, name)
+
+
+def original(names: Mapping[str, Any], name: str) -> str:
+    """A branch's own name, for one that somebody may write (`Written`)."""
+    return names.original(name) if isinstance(names, Written) else name

@@ -8,6 +8,7 @@ still. So the last basket of each branch is kept, and a chunk that starts within
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import awkward as ak
@@ -18,14 +19,31 @@ KEPT_BYTES = 256 << 20
 """Of all arrays that are kept; the last one is kept whatever its size. A cluster of ROOT's holds up to 30 MB, compressed."""
 
 
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Interpretation:
+    """How a branch is to be read, as uproot's interpretations: one of these, or a class that makes one for a branch."""
+
+    given: Any
+
+    def of(self, tbranch: Any) -> Any:
+        """uproot's interpretation, for a branch."""
+        return self.given(tbranch, {}, True) if isinstance(self.given, type) else self.given
+
+
 class WholeBaskets:
     """Reads the branches of one open TTree by whole baskets, and keeps the last one of each.
+
+    Args:
+        kind: how they are read; by default as they say themselves.
 
     Example:
         >>> WholeBaskets().array("hits", tree["hits"], 100, 200)  # doctest: +SKIP
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Interpretation | None = None) -> None:
+        self._kind = (
+            None if kind is None else kind.given
+        )  # without what holds it, which tells whether it is still in use
         self._kept: OrderedDict[str, tuple[int, ak.Array]] = OrderedDict()
         self._edges: dict[str, Numbers | None] = {}
 
@@ -33,7 +51,7 @@ class WholeBaskets:
         """The entries `[start, stop)` of uproot's `tbranch`, called `name` here; fewer where it has fewer."""
         edges = self._edges_of(name, tbranch)
         if edges is None or stop > edges[-1]:
-            return tbranch.array(entry_start=start, entry_stop=stop, library="ak")
+            return self._read(tbranch, start, stop)
         last = max(1, int(edges.searchsorted(stop, "left")))
         low, middle, high = int(edges[edges.searchsorted(start, "right") - 1]), int(edges[last - 1]), int(edges[last])
         if start == stop:  # of no entries, uproot cannot make every type
@@ -43,7 +61,7 @@ class WholeBaskets:
             first, array = low, None
         end = low if array is None else first + len(array)
         if high > end or array is None:
-            more = tbranch.array(entry_start=end, entry_stop=high, library="ak")
+            more = self._read(tbranch, end, high)
             array = more if array is None else ak.concatenate([array, more], mergebool=False)
         self._keep(name, first, array, middle)
         return array[start - first : stop - first]
@@ -51,6 +69,10 @@ class WholeBaskets:
     def forget(self) -> None:
         """Drop what is kept: nobody is going to read there."""
         self._kept.clear()
+
+    def _read(self, tbranch: Any, start: int, stop: int) -> ak.Array:
+        kind = {} if self._kind is None else {"interpretation": Interpretation(self._kind).of(tbranch)}
+        return tbranch.array(entry_start=start, entry_stop=stop, library="ak", **kind)
 
     def _edges_of(self, name: str, tbranch: Any) -> Numbers | None:
         """Where the branch's baskets begin; None if it has none of its own, or none that one can rely on."""
