@@ -11,6 +11,8 @@ import struct
 
 import xxhash
 
+from ..codecs import Bytes
+
 HEADER, FOOTER, PAGE_LIST = 1, 2, 3
 """Kinds of envelopes."""
 CHECKSUM = 8
@@ -56,3 +58,9 @@ def after(envelope: bytes, position: int) -> int:
     if abs(size) < FRAME.size:
         raise ValueError("a frame that is shorter than what says so")
     return int(position + abs(size))
+
+
+def check_page(raw: Bytes) -> None:
+    """Raise `ValueError` when a page is not what the checksum behind it says."""
+    if xxhash.xxh3_64_intdigest(raw[:-CHECKSUM]) != int.from_bytes(raw[-CHECKSUM:].tobytes(), "little"):
+        raise ValueError("the checksum is wrong")

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from ..codecs import Bytes, decompress, decompressed
@@ -28,7 +27,7 @@ from ..columns import Column, Flat, Jagged, Strings
 from ..storage.local import Range
 from ..storage.sources import ReadAhead
 from ..ttree.basket_decoding import IrregularError
-from .envelopes import CHECKSUM
+from .envelopes import check_page
 from .fields import Counts, Field, Lists, Numbers, Stored, Texts, Tree
 from .ntuples import Ntuple
 from .page_elements import shifter, unsplitter
@@ -313,7 +312,7 @@ def _decode(column: Stored, cluster: int, page: int, located: Located, raw: Byte
     content, coding, width = raw[: located.sizes[page]], column.coding, column.native.itemsize
     try:
         if located.checked[page]:
-            _check(raw)
+            check_page(raw)
         if not (coding.split or coding.bits):
             decompress(content, out.view(np.uint8))
             return
@@ -335,9 +334,3 @@ def _guessed(low: int, high: int, lists: int, inside: Located, width: int) -> tu
     more = values // (4 * max(1, len(inside.sizes)))
     begin = max(0, low * values // lists - more) if low else 0
     return begin, min(values, high * values // lists + more) if high < lists else values
-
-
-def _check(raw: Bytes) -> None:
-    """Compare a page with the checksum behind it."""
-    if xxhash.xxh3_64_intdigest(raw[:-CHECKSUM]) != int.from_bytes(raw[-CHECKSUM:].tobytes(), "little"):
-        raise ValueError("the checksum is wrong")

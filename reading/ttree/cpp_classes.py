@@ -13,6 +13,7 @@ import uproot
 from uproot.model import DispatchByVersion, classname_regularize, unknown_class
 from uproot.streamers import Model_TStreamerInfo
 
+from ..rntuple.checked_pages import CheckedNtuple
 from .packed_floats import coding
 
 
@@ -28,7 +29,8 @@ class FileOfItsOwnClasses(uproot.ReadOnlyFile):  # type: ignore[misc]
     def __init__(self, path: str, **options: Any) -> None:
         self.descriptions: dict[tuple[str, int], set[tuple[Any, ...]]] = {}
         """The members of each class and version, as the file describes them; in several ways if it was merged of others."""
-        super().__init__(path, custom_classes={**written_classes(), "TStreamerInfo": Description}, **options)
+        classes = {**written_classes(), "TStreamerInfo": Description, "ROOT::RNTuple": CheckedNtuple}
+        super().__init__(path, custom_classes=classes, **options)
 
     def class_named(self, classname: str, version: int | str | None = None) -> Any:
         """As uproot's, which asks all files' classes for one that this file does not describe."""

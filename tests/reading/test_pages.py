@@ -408,3 +408,32 @@ def test_shifting_sees_what_falls(numbers: list[int], by: int, width: int) -> No
     out = np.empty(len(numbers), np.int64)
     assert shifter(width)(np.array(numbers, f"i{width}"), by, out) == (numbers == sorted(numbers))
     assert out.tolist() == [number + by for number in numbers]
+
+
+@pytest.mark.parametrize("name", ["vectors", "option", "pair", "half", "truncated", "quantized"])
+@pytest.mark.parametrize("codec", ["zstd", "lz4", "none"])
+def test_a_damaged_page_of_what_only_uproot_reads_is_named(codec: str, name: str, tmp_path: Path) -> None:
+    """uproot itself looks at no checksum: the byte would be another number."""
+    content = bytearray(BY_ROOT.read_bytes())
+    ntuple = uproot.open(BY_ROOT)[codec]
+    column = next(number for number, it in enumerate(ntuple.column_records) if _is_within(ntuple, it.field_id, name))
+    page = ntuple.page_link_list[2][column].pages[-1]
+    assert page.has_checksum
+    content[page.locator.offset + page.locator.num_bytes - 1] ^= 1
+    path = tmp_path / "damaged.root"
+    path.write_bytes(content)
+    reader = Reader(str(path), codec)
+    with pytest.raises(
+        DatasetError, match=rf"branch {name}: page \d+ of field {name}\S* in cluster 2: the checksum is wrong"
+    ):
+        reader.array(name, 60, 90)
+    first = reader.array(name, 0, 30).tolist()
+    assert first == ntuple[name].array(entry_stop=30).tolist()
+    reader.close()
+
+
+def _is_within(ntuple: Any, number: int, name: str) -> bool:
+    record = ntuple.field_records[number]
+    return bool(record.field_name == name) or (
+        record.parent_field_id != number and _is_within(ntuple, record.parent_field_id, name)
+    )
