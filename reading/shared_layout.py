@@ -13,6 +13,7 @@ from ..protocol.messages import LARGEST_LAYOUT
 from .rntuple.ntuples import Ntuple
 from .ttree.basket_layout import Branch, packed, unpacked
 from .ttree.branch_kinds import Described, Group
+from .ttree.odd_forms import OddForms
 from .ttree.streamer_parser import Tree
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -29,7 +30,9 @@ class SharedTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         has_aliases: the tree names expressions of its own.
         order: as `Tree.order`.
         groups: the names of those that have nothing of their own to read.
-        branches: those of plain numbers, as `layouts.packed` makes bytes of them.
+        branches: those of plain numbers, as `basket_layout.packed` makes bytes of them.
+        structure: as `Tree.structure`.
+        odd: what uproot says of the other branches, once it was asked.
     """
 
     entries: _Count
@@ -38,28 +41,38 @@ class SharedTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     order: str
     groups: list[str]
     branches: bytes
+    structure: str
+    odd: OddForms | None = None
 
     @classmethod
-    def of(cls, tree: Tree) -> SharedTree:
+    def of(cls, tree: Tree, odd: OddForms | None = None) -> SharedTree:
         """What there is to tell of a tree."""
         plain = {name: branch for name, branch in tree.branches.items() if isinstance(branch, Branch)}
         groups = [name for name, branch in tree.branches.items() if isinstance(branch, Group)]
-        return cls(tree.entries, list(tree.branches), tree.has_aliases, tree.order, groups, packed(plain))
+        names = list(tree.branches)
+        return cls(tree.entries, names, tree.has_aliases, tree.order, groups, packed(plain), tree.structure, odd)
 
     def description(self) -> Tree:
         """The tree, as it describes itself; `ValueError` if that cannot be."""
         plain = unpacked(self.branches)
         if not plain.keys() <= set(self.names) or any(branch.edges[-1] != self.entries for branch in plain.values()):
             raise ValueError("a layout whose branches are not those of its tree")
+        if self.odd is not None and not self.odd.forms().keys() <= set(self.names):
+            raise ValueError("a layout with forms of branches that its tree does not have")
         branches: dict[str, Described] = {name: plain.get(name) for name in self.names}
         branches |= {name: Group() for name in self.groups if branches.get(name, ...) is None}
-        return Tree(self.entries, branches, self.has_aliases, self.order)
+        return Tree(self.entries, branches, self.has_aliases, self.order, self.structure)
 
 
 class SharedNtuple(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ntuple"):
     """An RNTuple: its envelopes, as `Ntuple.packed` makes bytes of them."""
 
     envelopes: bytes
+
+    @property
+    def odd(self) -> None:
+        """There are no branches of which uproot has to be asked before they are read."""
+        return None
 
     def description(self) -> Ntuple:
         """The RNTuple, as it describes itself; `ValueError` if that cannot be."""
@@ -82,13 +95,15 @@ class SharedLayout(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     told: SharedTree | SharedNtuple
 
     @classmethod
-    def of(cls, name: str, described: Tree | Ntuple, identity: str, stamp: Stamp) -> SharedLayout:
+    def of(
+        cls, name: str, described: Tree | Ntuple, identity: str, stamp: Stamp, odd: OddForms | None = None
+    ) -> SharedLayout:
         """What there is to tell of a tree.
 
         Raises:
             ValueError: that would be too much.
         """
-        told = SharedTree.of(described) if isinstance(described, Tree) else SharedNtuple(described.packed())
+        told = SharedTree.of(described, odd) if isinstance(described, Tree) else SharedNtuple(described.packed())
         return cls(name, identity, stamp, told)
 
     @classmethod

@@ -90,17 +90,28 @@ class StoredColumns:
     def lazy(self) -> LazyEvents:
         """Makes arrays of events whose columns are read when they are touched."""
         with read_errors(self.path, "cannot be read"):
-            plain = {name: self.baskets.branch(name) for name in self.names}
-            counters = {name: branch.counter for name, branch in plain.items() if branch is not None and branch.counter}
-            forms = self.forms()
-            if not self.stored.is_described_wholly:
-                clones = counts_of_clones(self.stored.tbranches).items()
-                counters |= {
-                    name: of
-                    for name, of in clones
-                    if name in forms and (count := self.plain(of)) is not None and count.is_count
-                }
+            forms, counters = self._described()
             return LazyEvents(forms, counters, path=self.path, has_member=self.has_member)
+
+    def _described(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """The forms of all branches, and which have the lengths of the lists of which. uproot is asked only of what neither
+        the tree nor a file of its kind has said.
+        """
+        odd = self.stored.odd_forms()
+        names = [name for name in self.names if name not in odd.numbers]
+        plain = {name: self.baskets.branch(name) for name in names}
+        counters = {name: branch.counter for name, branch in plain.items() if branch is not None and branch.counter}
+        forms = self._forms(names)
+        if not odd.numbers and not self.stored.is_described_wholly:
+            clones = counts_of_clones(self.stored.tbranches).items()
+            counters |= {
+                name: of
+                for name, of in clones
+                if forms.get(name) is not None and (count := self.plain(of)) is not None and count.is_count
+            }
+            self.stored.learn({name: (form, counters.get(name, "")) for name, form in forms.items()})
+        forms |= odd.forms()
+        return {name: form for name in self.names if (form := forms[name]) is not None}, counters | odd.counters
 
     def has_member(self, name: str) -> bool:
         """Whether this is a member of records, or the lengths of lists of them (see `rntuple.members`)."""

@@ -24,8 +24,11 @@ from .shared_layout import SharedLayout
 from .storage.credentials import CredentialSet
 from .storage.local import LocalSource
 from .storage.sources import Counts, Traffic, XRootDAhead
-from .ttree.branch_kinds import Group
+from .ttree.basket_layout import Branch
+from .ttree.branch_kinds import Described, Group
 from .ttree.branches import Named, Written, by_name
+from .ttree.cpp_classes import are_uproots
+from .ttree.odd_forms import KNOWN, OddForms, kind_of
 from .ttree.streamer_parser import Tree, order_of, parsed
 from .ttree.tree_index import TreeIndex
 
@@ -71,6 +74,7 @@ class StoredTree:
         self.opened = time.monotonic()
         self.identity = ""
         self._opening = path, timeout, credential_set
+        self._odd: OddForms | None = None
         try:
             with read_errors(self.path, "cannot be opened"):
                 known = told(layout, *self._opening) if layout else None
@@ -81,6 +85,7 @@ class StoredTree:
                     self.described = self._description()
                 else:
                     self.source, shared, self.described = known
+                    self._odd = shared.told.odd if are_uproots() else None
                     self.name, self.identity = shared.tree, shared.identity
                 self._is_news = known is None
                 self.entries = int(self.tree.num_entries) if self.described is None else self.described.entries
@@ -149,6 +154,32 @@ class StoredTree:
             isinstance(self.described, Tree) and None not in self.described.branches.values()
         )
 
+    def odd_forms(self) -> OddForms:
+        """What is known of branches of which the tree does not say enough, from another slot or a file of that kind."""
+        if self._odd is None and self._kind is not None and (known := KNOWN.get(self._kind)) is not None:
+            self._odd, self._is_news = known, True
+        return self._odd or OddForms()
+
+    def learn(self, told: Mapping[str, tuple[Any, str]]) -> None:
+        """Keep what uproot said of such branches, for other files of that kind and for other slots.
+
+        Args:
+            told: of all branches by name, the form (None: it has none), and the branch that has the lengths of its lists.
+        """
+        if isinstance(self.described, Tree) and self._kind is not None:
+            branches = self.described.branches
+            forms = {name: told[name][0] for name, branch in branches.items() if branch is None}
+            counters = {name: counter for name, (_, counter) in told.items() if counter != _counter(branches[name])}
+            self._odd, self._is_news = OddForms.of(forms, counters), True
+            KNOWN.add(self._kind, self._odd)
+
+    @lazy_property
+    def _kind(self) -> str | None:
+        """As `odd_forms.kind_of`; None where it does not matter, or says too little."""
+        if not isinstance(self.described, Tree) or not self.described.structure or not are_uproots():
+            return None
+        return kind_of(self.directory.file, self.described.structure)
+
     def _description(self) -> Tree | Ntuple | None:
         """What the tree says of itself, if that is said in the usual way."""
         try:
@@ -167,12 +198,14 @@ class StoredTree:
         return bytes(chunk.raw_data)
 
     def news(self) -> bytes:
-        """The file's layout, to be told to other slots, once; nothing if it came from them, or cannot be told."""
+        """The file's layout, to be told to other slots, once, and again when more is known; nothing if it came from them,
+        or cannot be told.
+        """
         if not self._is_news or self.described is None or self.source.stamp is None:
             return b""
         self._is_news = False
         try:
-            return SharedLayout.of(self.name, self.described, self.identity, self.source.stamp).packed()
+            return SharedLayout.of(self.name, self.described, self.identity, self.source.stamp, self._odd).packed()
         except ValueError:  # too much to be told
             return b""
 
@@ -274,3 +307,7 @@ def _which_of(trees: Sequence[str]) -> str:
 
 def _identity(directory: Any) -> str:
     return f"{directory.file.uuid}:{directory.file.fEND}"
+
+
+def _counter(branch: Described) -> str:
+    return branch.counter if isinstance(branch, Branch) else ""

@@ -6,6 +6,7 @@ vectors of numbers by the name of their class. Of anything else uproot is to be 
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -55,6 +56,7 @@ class Leaf:
     """A leaf as it stands in the file; `type` is that of a class's member, -1 for other leaves."""
 
     kind: str
+    name: str
     title: str
     length: int
     unsigned: bool
@@ -71,10 +73,12 @@ class FoundBranch:
         edges: the first entry of each basket that is written apart, and the entry after the last.
         spans: where these baskets are.
         usual: its baskets are in this file, from its first entry on.
+        class_of: version and checksum of the class that an element is of, and which member it is.
         kind: of an element of a class, `TBranchElement::fType`.
     """
 
     name: str
+    title: str
     entries: int
     leaves: list[Leaf]
     edges: NDArray[np.int64]
@@ -85,6 +89,7 @@ class FoundBranch:
     class_name: str = ""
     parent_name: str = ""
     clones_name: str = ""
+    class_of: tuple[int, ...] = ()
     kind: int = 0
     streamer_type: int = 0
 
@@ -109,6 +114,28 @@ def described(found: Mapping[str, FoundBranch], entries: int) -> dict[str, Descr
     kinds = {name: _values(branch) for name, branch in found.items()}
     plain = {name: _plain(name, found, kind, entries) for name, kind in kinds.items()}
     return {name: _counted(branch, plain) for name, branch in plain.items()}
+
+
+def structure(found: Mapping[str, FoundBranch]) -> str:
+    """A short name for all that is said of some branches but for their entries: equal where uproot has the same to say of
+    them, if the classes of the two files are the same, too.
+
+    Example:
+        >>> structure({}) == structure({})
+        True
+    """
+    digest = hashlib.sha256()
+    for name, branch in found.items():
+        leaves = [(it.kind, it.name, it.title, it.length, it.unsigned, it.type, _counter(it)) for it in branch.leaves]
+        classes = branch.class_name, branch.parent_name, branch.clones_name, branch.class_of
+        below = [it.name for it in branch.branches]
+        told = name, branch.title, branch.is_element, classes, branch.kind, branch.streamer_type, below, leaves
+        digest.update(repr(told).encode())
+    return digest.hexdigest()
+
+
+def _counter(leaf: Leaf) -> str:
+    return "" if leaf.count is None or leaf.count.owner is None else leaf.count.owner.name
 
 
 def _values(found: FoundBranch) -> _Values | Group | None:

@@ -81,6 +81,15 @@ def written_classes() -> dict[str, Any]:
     return {name: _apart(model) for name, model in uproot.classes.items() if not _is_of_a_file(model)}
 
 
+def are_uproots() -> bool:
+    """Whether nobody has told uproot of a class of her own: all processes read a file alike then."""
+    return _all_written() == _UPROOTS
+
+
+def _all_written() -> dict[str, Any]:
+    return {name: model for name, model in uproot.classes.items() if not _is_of_a_file(model)}
+
+
 def _apart(model: Any) -> Any:
     """The model, without versions from files, and so that new ones are not kept for all."""
     if not issubclass(model, DispatchByVersion):
@@ -92,3 +101,6 @@ def _apart(model: Any) -> Any:
 def _is_of_a_file(model: Any) -> bool:
     """Whether uproot has made the class of a file's description."""
     return bool(model.__module__ == "uproot.dynamic")
+
+
+_UPROOTS = _all_written()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .branch_kinds import Described, FoundBranch, Leaf, described
+from .branch_kinds import Described, FoundBranch, Leaf, described, structure
 from .branches import by_name
 
 _COUNTED = 0x40000000
@@ -57,12 +57,14 @@ class Tree:
         has_aliases: the tree names expressions of its own.
         order: why its entries are not those of another tree by their numbers alone: "reshuffled", since they were written in
             any order, "indexed", since it has an index (`TTree::BuildIndex`) to be joined by; "" if nothing is said.
+        structure: as `branch_kinds.structure`, where uproot has to be asked of branches; "" where of none.
     """
 
     entries: int
     branches: dict[str, Described]
     has_aliases: bool
     order: str = ""
+    structure: str = ""
 
 
 def order_of(bits: int, has_index: bool) -> str:
@@ -205,7 +207,9 @@ class _Parser:
             self.at += size
         order = order_of(bits, self.number() != 0)
         entries = int(members[0])
-        return Tree(entries, described(by_name(_Top(found)), entries), aliases != 0, order)
+        names = by_name(_Top(found))
+        branches = described(names, entries)
+        return Tree(entries, branches, aliases != 0, order, structure(names) if None in branches.values() else "")
 
     def features(self) -> None:
         """ROOT::TIOFeatures: bits in the last byte."""
@@ -225,14 +229,15 @@ class _Parser:
             raise UnusualError
         found = self.simple_branch(base_stop, depth)
         found.class_name, found.parent_name, found.clones_name = self.text(), self.text(), self.text()
-        _, _, _, found.kind, found.streamer_type, _ = self.fields(_ELEMENT)
+        checksum, version, member, found.kind, found.streamer_type, _ = self.fields(_ELEMENT)
+        found.class_of = checksum, version, member
         found.is_element = True
         self.at = stop  # two branches of counts, which are those of the leaves
         return found
 
     def simple_branch(self, stop: int, depth: int) -> FoundBranch:
         """What is in every TBranch, which ends at `stop`."""
-        name, _ = self.named()
+        name, title = self.named()
         self.skip()  # TAttFill
         _, _, _, write_basket, _ = self.fields(_BRANCH)
         self.features()
@@ -248,7 +253,7 @@ class _Parser:
         written = min(int(ends[0]) if len(ends) else most, write_basket if write_basket >= 0 else most)
         spans = list(zip(seeks[:written].tolist(), (seeks + sizes)[:written].tolist(), strict=True))
         usual = not elsewhere and first == 0 and written < most
-        found = FoundBranch(name, entries, leaves, edges[: written + 1], spans, usual, inner)
+        found = FoundBranch(name, title, entries, leaves, edges[: written + 1], spans, usual, inner)
         for leaf in leaves:
             leaf.owner = found
         return found
@@ -259,9 +264,9 @@ class _Parser:
             return self.leaves.get(number)
         stop, _ = self.begin()
         end, _ = self.begin()  # TLeaf itself
-        _, title = self.named()
+        name, title = self.named()
         length, _, _, _, unsigned = self.fields(_LEAF)
-        leaf = self.leaves[number] = Leaf(kind, title, length, unsigned, None)
+        leaf = self.leaves[number] = Leaf(kind, name, title, length, unsigned, None)
         leaf.count = self.leaf()
         if kind == "TLeafElement":
             self.at = end

@@ -157,10 +157,14 @@ class PacketRun:
         self._prefetch.opened(file, began)
         news = file.news()
         packet.source = self._selected(file)
-        if news:
-            self._link.send(messages.Described(lease.query, lease.lease, lease.file.path), [news])
+        self._tell(news)
         self._check_columns(file, self._task.branches or ())
         return file
+
+    def _tell(self, news: bytes) -> None:
+        """Have the master hand on what is known of the file to the next slots that open it."""
+        if news:
+            self._link.send(messages.Described(self.lease.query, self.lease.lease, self.lease.file.path), [news])
 
     def _selected(self, file: OpenFile) -> Source:
         """What of a file the packet is about: all, or its listed entries. Who opens the file tells the master of it."""
@@ -332,6 +336,8 @@ class PacketRun:
         elapsed, cpu = meter.times()
         file = packet.source.file
         requests, size, latency = meter.read([packet.source] if file is None else file.readers)
+        if file is not None:
+            self._tell(file.news())
         figures = seconds, cpu, size, elapsed, waited, requests, latency, running.chunks.untold(), packet.chunks
         self._link.send(messages.Finished(lease.query, lease.lease, packet.position, *figures))
         if file is not None:
