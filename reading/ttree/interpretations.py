@@ -7,7 +7,8 @@ here has ROOT's values: columnar functions, kernels, and coffea's processors. Wh
 - strings without a byte, which ROOT writes for empty ones (`s/C`): those after them are shifted;
 - `Float16_t` and `Double32_t`: arrays of them, their ranges where the title has dimensions too, 15 bits and more;
 - tables of sizes in the place of offsets (`kGenerateOffsetMap`);
-- vectors of structures that are written member by member, which it takes for whole structures;
+- records in what is not split (`record_branches`): it takes those that are written member by member for whole ones, refuses
+  what is nested, and goes on for gigabytes in maps that are not written as it thinks;
 - `TString` in split collections, of which it reads one an entry;
 - lists without a table whose counter has baskets of other entries;
 - structures in a row up to the end of a basket, for which it asks for the next basket, too.
@@ -33,10 +34,11 @@ from uproot.interpretation.objects import AsObjects, AsStridedObjects
 from uproot.interpretation.strings import AsStrings, StringArray
 
 from .cpp_classes import FileOfItsOwnClasses
-from .memberwise import HEADER, by_elements
+from .memberwise import HEADER, check_vectors
 from .nested_decoding import Shape, decoded, is_counted
 from .nested_shapes import layout_as, shape_of
 from .packed_floats import BRACKETS, Coding, coding
+from .record_branches import AsRecords, is_for_records, programs_of
 
 _ORIGINAL = "eventmill: uproot's own"
 """What is in uproot's context when its own interpretation is asked for."""
@@ -70,10 +72,15 @@ class Interpretations:
             found = _small_floats(branch) or _texts(
                 interpretation_of(branch, {**context, _ORIGINAL: True}, simplify), branch
             )
-        except UnknownInterpretation:
-            raise
         except Exception as error:  # its own parsers' errors, of any kind
-            raise UnknownInterpretation(_said(error), branch.file.file_path, branch.object_path) from error
+            if programs := programs_of(branch):
+                found = AsRecords(branch, programs, None)
+            elif isinstance(error, UnknownInterpretation):
+                raise
+            else:
+                raise UnknownInterpretation(_said(error), branch.file.file_path, branch.object_path) from error
+        if is_for_records(found) and (programs := programs_of(branch)):
+            found = AsRecords(branch, programs, found)
         _mend_baskets(found)
         if isinstance(found, AsStridedObjects):
             _mend_end(found)
@@ -100,7 +107,7 @@ def _mend_baskets(kind: Any) -> None:
         if offsets is not None:
             offsets = _true_offsets(offsets, basket, entries)
             if type(kind) is AsJagged and kind.header_bytes == HEADER:
-                data, offsets = by_elements(data, offsets, kind.content)
+                check_vectors(data, offsets, kind.content.from_dtype.itemsize)
         elif type(kind) is AsJagged and not kind.header_bytes:
             offsets = _counted_offsets(kind.content.itemsize, basket, branch)
         if nested is not None and offsets is not None and is_counted(nested, data, offsets) and rest[2].name == "ak":

@@ -28,7 +28,6 @@ REFUSED = {
         "lists": r"branch lists: .*\(it has several leaves, which are lists\); it is of type a\[n\]/F:b\[n\]/I\. .*Define",
         "array": r"branch array: .*\(TObjArray makes no awkward array\); it is of type TObjArray\. .*Snapshot",
         "histogram": r"branch histogram: .*\(TList makes no awkward array\); it is of type TH1F\. .*Snapshot",
-        "bits": r"branch bits: attempting to get bytes .*outside expected range .*; it is of type TBits",
         "empty": r"branch empty of .* has fewer entries than its tree objects",
     },
     "ntuple": {
@@ -102,16 +101,24 @@ def test_whatever_uproot_raises_for_a_branch_is_said_of_this_branch(
     original = interpretations.interpretation_of
 
     def raising(branch: Any, *rest: Any) -> Any:
-        if branch.name == "named":
+        if branch.name == "histogram":
             raise error
         return original(branch, *rest)
 
     monkeypatch.setattr(interpretations, "interpretation_of", raising)
     reader = Reader(PATH, "objects")
     events = reader.events(0, EVENTS)
-    assert len(events) == EVENTS and "named" not in events.fields and events.x.tolist() == X
-    with pytest.raises(DatasetError, match=r"branch named: uproot does not know a type in it .*; it is of type TNamed"):
-        reader.array("named", 0, 1)
+    assert len(events) == EVENTS and "histogram" not in events.fields and events.x.tolist() == X
+    with pytest.raises(
+        DatasetError, match=r"branch histogram: uproot does not know a type in it .*; it is of type TH1F"
+    ):
+        reader.array("histogram", 0, 1)
+    assert reader.array("named", 0, 1).fields == ["fName", "fTitle"], "it is read without uproot"
+
+
+def test_objects_that_uproot_could_not_read_are_read() -> None:
+    reader = Reader(PATH, "objects")
+    assert reader.array("bits", 0, EVENTS).fAllBits.tolist() == [[min(2 ** (i + 1) - 1, 255)] for i in range(EVENTS)]
 
 
 # --- structures in a row ----------------------------------------------------------------------------------------------

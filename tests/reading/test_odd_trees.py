@@ -190,11 +190,13 @@ def test_ranges_as_root_reads_them() -> None:
     assert coding("[0,0,6]", False).bits == 6
 
 
-def test_what_only_objects_hold_is_refused_in_words() -> None:
-    """uproot takes members with a range for floats; in objects as a whole, other members are behind them."""
-    reader = Reader(ODD, "members")
-    with pytest.raises(DatasetError, match=r"odd_trees.root .* branch HitUnsplit: .* class Hit .* member fR .*split"):
-        reader.array("HitUnsplit", 0, 10)
+def test_objects_as_a_whole_have_what_split_ones_have() -> None:
+    """uproot takes members with a range for floats, and reads what is behind them at another place."""
+    whole = Reader(ODD, "members").array("HitUnsplit", 0, 100)
+    split = Reader(ODD, "members").events(0, 100)
+    for name in ("fR", "fF", "fD", "fG"):
+        kept = split["Hit." + name + {"fR": "[5]", "fF": "[2]"}.get(name, "")]
+        assert whole[name].to_list() == kept.to_list(), name
 
 
 # --- branches by name -------------------------------------------------------------------------------------------------

@@ -1,0 +1,232 @@
+"""What values of a class are made of, as the file itself describes its classes: for `record_programs`.
+
+uproot has the descriptions (`TStreamerInfo`). Of a class, the members of its base classes come first; where two members have
+one name, the last one has it, as in uproot's arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import uproot
+
+from .cpp_types import Class, CppType, Many, Number, Pair, String, parsed
+from .packed_floats import Coding, coding
+
+_ARRAY, _COUNTED = 20, 40
+"""What ROOT adds to the number of a type for arrays of fixed size, and for those with a counter."""
+_BASE, _CHARS, _FLOATS = 0, 7, {9: "f8", 19: "f4"}
+_OBJECT, _ANY, _TOBJECT, _TNAMED, _TSTRING = 61, 62, 66, 67, 65
+_BASIC = {
+    1: "i1", 2: "i2", 3: "i4", 4: "i8", 5: "f4", 6: "i4", 8: "f8", 11: "u1", 12: "u2", 13: "u4", 14: "u8", 16: "i8",
+    17: "u8", 18: "?",
+}  # fmt: skip
+"""Numbers by the number of their type (`TVirtualStreamerInfo::EReadWrite`). `kBits`, 15, is of TObject alone."""
+_STL = {300, 365, 500}
+_KNOWN = {*_BASIC, *_FLOATS, _OBJECT, _ANY, _TSTRING, *_STL}
+_BY_HAND = {"TObject", "TNamed", "TVector2", "TVector3", "TLorentzVector", "TRotation"}
+"""Classes of which uproot has a model of its own, though their bytes are as the file says."""
+
+
+class Unreadable(Exception):
+    """Why values of a class cannot be read here."""
+
+
+@dataclass(eq=False, slots=True)
+class Numbers:
+    """Numbers, or arrays of fixed size of them."""
+
+    stored: np.dtype[Any]
+    shape: tuple[int, ...] = ()
+    coding: Coding | None = None
+    native: str = ""
+
+
+@dataclass(eq=False, slots=True)
+class Counted:
+    """A list of numbers whose length is another member's."""
+
+    item: Numbers
+    counter: Numbers
+
+
+@dataclass(eq=False, slots=True)
+class Text:
+    """A text. `headed`: with a header before all of them, where it is a member; `is_long`: its length has four bytes."""
+
+    headed: bool = False
+    is_long: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Lists:
+    """A collection of `item`; `kind` as in `cpp_types.Many`."""
+
+    item: Shape
+    kind: str = ""
+
+
+@dataclass(eq=False, slots=True)
+class Fixed:
+    """An array of fixed size of what is no number."""
+
+    item: Shape
+    shape: tuple[int, ...]
+
+
+@dataclass(eq=False, slots=True)
+class TObject:
+    """What classes have of ROOT's `TObject`, which is passed over."""
+
+
+@dataclass(eq=False, slots=True)
+class Records:
+    """Objects of a class, or pairs.
+
+    Attributes:
+        name: of the class; empty for the pairs of a map, which have no header in a collection.
+        members: with their names; base classes have none.
+        version, checksum: of the class as it is described, -1 where that is not known.
+    """
+
+    name: str
+    members: list[tuple[str, Shape]] = field(default_factory=list)
+    version: int = -1
+    checksum: int = -1
+
+    def named(self) -> dict[str, Shape]:
+        """All members by name, those of base classes among them."""
+        found: dict[str, Shape] = {}
+        for name, member in self.members:
+            if isinstance(member, Records) and not name:
+                found |= member.named()
+            elif name:
+                found[name] = member
+        return found
+
+
+Shape: TypeAlias = Numbers | Counted | Text | Lists | Fixed | TObject | Records
+
+
+class Shapes:
+    """Finds out what the values of a file's types are made of.
+
+    Args:
+        file: as uproot has it.
+
+    Example:
+        >>> Shapes(file).of(parsed("vector<TLorentzVector>"))                                     # doctest: +SKIP
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._within: list[str] = []
+
+    def of(self, kind: CppType | None) -> Shape:
+        """The shape of a type.
+
+        Raises:
+            Unreadable: some part of it cannot be read.
+        """
+        if kind is None:
+            raise Unreadable("it has pointers")
+        if isinstance(kind, Number):
+            return Numbers(kind.stored)
+        if isinstance(kind, String):
+            return Text(kind.is_std)
+        if isinstance(kind, Many):
+            return Lists(self.of(kind.item), kind.kind)
+        if isinstance(kind, Pair):
+            names = ("first", "second") if kind.name else ("0", "1")
+            return Records(kind.name, list(zip(names, (self.of(kind.first), self.of(kind.second)), strict=True)))
+        return self.of_class(kind.name)
+
+    def of_class(self, name: str) -> Records:
+        """The shape of a class. Raises as `of`."""
+        versions = self._file.streamers_named(name)
+        own_model = uproot.classes.get(name)
+        if own_model is not None and own_model.__module__ != "uproot.dynamic" and name not in _BY_HAND:
+            raise Unreadable(f"{name} has bytes of its own kind")
+        if len(versions) != 1:
+            raise Unreadable(
+                f"the file describes {len(versions)} versions of {name}" if versions else f"no description of {name}"
+            )
+        if name in self._within:
+            raise Unreadable(f"{name} may hold others of itself")
+        (info,) = versions
+        self._check_once(info)
+        self._within.append(name)
+        try:
+            made = Records(name, [], info.class_version, info.member("fCheckSum") & 0xFFFFFFFF)
+            for element in info.elements:
+                title = str(element.title)
+                if title.startswith("!"):
+                    continue
+                made.members.append(self._element(element, title, made.named()))
+        finally:
+            self._within.pop()
+        return made
+
+    def _check_once(self, info: Any) -> None:
+        described = getattr(self._file, "descriptions", {})
+        if len(described.get((info.name, info.class_version), ())) > 1:
+            raise Unreadable(f"the file describes its class {info.name} in two ways: it was merged of unlike files")
+
+    def element(self, element: Any) -> Shape:
+        """The shape of a member by itself. Raises as `of`."""
+        return self._element(element, str(element.title), {})[1]
+
+    def _element(self, element: Any, title: str, before: Mapping[str, Shape]) -> tuple[str, Shape]:
+        name, number = str(element.name), int(element.member("fType"))
+        if number == _TOBJECT or (number == _BASE and name == "TObject"):
+            return "", TObject()
+        if number == _TNAMED:
+            return "", Records("TNamed", [("", TObject()), ("fName", Text()), ("fTitle", Text())])
+        if number == _BASE:
+            return "", self.of_class(name)
+        if _COUNTED < number < _COUNTED + _ARRAY:
+            counter = before.get(str(element.member("fCountName")))
+            if number - _COUNTED not in _BASIC or not isinstance(counter, Numbers) or counter.shape:
+                raise Unreadable(f"its member {name} is a pointer")
+            return name, Counted(_numbers(number - _COUNTED, "", ()), counter)
+        length = int(element.member("fArrayLength"))
+        shape = tuple(int(size) for size in element.member("fMaxIndex") if size > 0) if length else ()
+        if length and int(np.prod(shape)) != length:
+            raise Unreadable(f"its member {name} is an array of an odd size")
+        if number not in _KNOWN and number - _ARRAY in _KNOWN:
+            number -= _ARRAY
+        if number in _FLOATS or number in _BASIC:
+            return name, _numbers(number, title, shape)
+        return name, self._structured(element, number, shape)
+
+    def _structured(self, element: Any, inner: int, shape: tuple[int, ...]) -> Shape:
+        """The shape of a member that is no number."""
+        typename = str(element.typename)
+        if inner == _CHARS and not shape:
+            return Text(is_long=True)
+        if inner == _TSTRING:
+            item: Shape = Text()
+        elif inner in (_OBJECT, _ANY):
+            kind = parsed(typename)
+            if isinstance(kind, Pair):
+                item = self.of(kind)
+            elif isinstance(kind, Class):
+                item = self.of_class(typename)
+            else:
+                raise Unreadable(f"its member {element.name} is of type {typename}")
+        elif inner in _STL:
+            item = self.of(parsed(typename))
+        else:
+            raise Unreadable(f"its member {element.name} is of type {typename}")
+        return Fixed(item, shape) if shape else item
+
+
+def _numbers(number: int, title: str, shape: tuple[int, ...]) -> Numbers:
+    if number in _FLOATS:
+        how = coding(title, number != 9)
+        return Numbers(how.stored, shape, how, _FLOATS[number])
+    stored = np.dtype(_BASIC[number])
+    return Numbers(stored if stored.itemsize == 1 else stored.newbyteorder(">"), shape)
