@@ -28,7 +28,8 @@ from .storage.sources import ReadAhead
 from .stored_tree import StoredTree
 from .ttree.basket_layout import Branch
 from .ttree.baskets import Baskets, IrregularError
-from .ttree.branches import counts_of_clones, written_type
+from .ttree.branches import Written, counts_of_clones, written_type
+from .ttree.record_members import Member
 from .ttree.whole_baskets import Interpretation, WholeBaskets
 from .whole_file import check_entries
 
@@ -135,7 +136,13 @@ class StoredColumns:
         forms |= field_forms(self.stored.tree, unknown) if unknown else {}
         return {name: forms[name] for name in names}
 
+    def _member(self, name: str) -> Member | None:
+        """The member of records in a TTree that is called so."""
+        return self.names.member(name) if isinstance(self.names, Written) else None
+
     def _form(self, name: str) -> Any:
+        if (member := self._member(name)) is not None:
+            return member.form(self._form(member.branch))
         plain = self.plain(name)
         if plain is not None:
             return plain_form(plain.stored, plain.shape, plain.is_list, plain.header)
@@ -199,6 +206,8 @@ class StoredColumns:
 
     def array(self, name: str, start: int, stop: int, kind: Interpretation | None = None) -> ak.Array:
         """One branch as uproot reads it, whatever its type, or by an interpretation. Raises as `read` does."""
+        if kind is None and (member := self._member(name)) is not None:
+            return member.of(self.array(member.branch, start, stop))
         branch = self.names[self.known(name)]
         with read_errors(self.path, f"cannot be read in its branch {name}", lambda: written_type(branch)):
             if kind is not None:

@@ -16,6 +16,7 @@ from uproot.exceptions import KeyInFileError
 
 from ..dataset.paths import shown
 from ..protocol.errors import DatasetError, nearest
+from .awkward_forms import branch_form
 from .lazy_property import lazy_property
 from .opening import check_closed, opened, told, trees_in
 from .read_errors import read_errors
@@ -128,8 +129,17 @@ class StoredTree:
         if isinstance(self.described, Ntuple):
             return Named(self.described.names, self.branch, self.described.schema.has_member)
         if self.described is not None:
-            return Written(Named(self.described.branches, self.branch))
-        return Written(self.tbranches)
+            return Written(Named(self.described.branches, self.branch), self._form_of_records)
+        return Written(self.tbranches, self._form_of_records)
+
+    def _form_of_records(self, name: str) -> Any:
+        """The awkward form of a branch of a TTree whose records may have members; None for plain ones and unknown ones."""
+        described = self.described.branches if isinstance(self.described, Tree) else self.tbranches
+        if name not in described or (isinstance(self.described, Tree) and self.described.branches[name] is not None):
+            return None
+        branch = self.tbranches[name]
+        with read_errors(self.path, f"cannot be read in its branch {name}"):
+            return None if branch.branches else branch_form(branch)
 
     def branch(self, name: str) -> Any:
         """A branch (a field, in an RNTuple) as uproot has it."""

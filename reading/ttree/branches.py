@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from ..groups import without_size
+from .record_members import Member, RecordMembers
 
 CLONES = 3
 """The type of a branch whose subbranches are the members of objects in a TClonesArray."""
@@ -108,7 +109,11 @@ def is_listed(names: Mapping[str, Any], name: str) -> bool:
 class Written(Named):
     """Branches by name, and those whose names are no identifiers as kernels write them, too: `Jet_PT` for `Jet.PT`,
     `Muon_0_index` for `Muon#0.index`, `cov` for `cov[10]`. These are found, not listed; and not where two branches would
-    have the same.
+    have the same. So are members of records (`record_members`), for which their branch stands.
+
+    Args:
+        names: the branches.
+        form: of a branch that may have records, by its own name; None of others.
 
     Example:
         >>> names = Written({"Jet.PT": 1, "Jet_PT": 2, "MET.MET": 3, "A.b.c": 4, "A.b_c": 5})
@@ -116,9 +121,19 @@ class Written(Named):
         (2, 3, False, 5)
     """
 
-    def __init__(self, names: Mapping[str, Any]) -> None:
-        super().__init__(names, lambda name: names[self.original(name)], lambda name: self.original(name) != name)
+    def __init__(self, names: Mapping[str, Any], form: Callable[[str], Any] = lambda _: None) -> None:
+        super().__init__(names, self._branch_of, lambda name: self.original(name) != name or bool(self.member(name)))
+        self._all = names
+        self._members = RecordMembers(lambda name: form(self.original(name)))
         self._as_written: dict[str, str] | None = None
+
+    def member(self, name: str) -> Member | None:
+        """The member of records that is called so, if it is no branch."""
+        return None if self.original(name) in self._all else self._members.find(name)
+
+    def _branch_of(self, name: str) -> Any:
+        member = self.member(name)
+        return self._all[self.original(name if member is None else member.branch)]
 
     def original(self, name: str) -> str:
         """The branch's own name for one that a kernel may write."""

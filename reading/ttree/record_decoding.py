@@ -1,8 +1,9 @@
 """Decodes records in the baskets of a TTree: objects, collections of them, maps, to any depth.
 
 Where a value begins is known only when those before have been read. So one compiled loop (`record_walk`) goes through the
-bytes, by the steps that `record_programs` has made of the file's description of the classes: once to count what there is and
-to see that it fits, once to copy it.
+bytes, by the steps that `record_programs` has made of the file's description of the classes, and copies what it finds. Each
+list and text takes a byte at least, so that there is room for all of them where each kind has as much as all bytes: memory
+that nothing is written to is none. Where that is too much even to ask for, the loop counts first.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from .record_programs import Program
 from .record_shapes import Counted, Fixed, Lists, Numbers, Records, Shape, Text, TObject
 from .record_walk import DAMAGED, FITS, OTHER_VERSION, UNUSUAL, walker
 
+_ROOM = 256 << 20
+"""Bytes that may be asked for without counting first."""
 _SAID = {
     OTHER_VERSION: "it has objects of another version of their class than the file describes",
     UNUSUAL: "it is written in a way that this version cannot read",
@@ -43,21 +46,14 @@ def decoded(program: Program, data: NDArray[np.uint8], begins: NDArray[Any]) -> 
     data = np.ascontiguousarray(data)
     if len(begins) < 1 or begins[0] < 0 or begins[-1] > len(data) or (np.diff(begins) < 0).any():
         raise ValueError("its entries are not within its bytes")
-    steps = program.steps
-    ends, contents = np.zeros(program.ends, np.int64), np.zeros(program.contents, np.int64)
-    none = np.zeros(0, np.int64)
-    state = np.zeros(2, np.int64)
-    walk = walker()
-    walk(steps, data, begins, program.is_open, False, ends, contents, none, none, none, np.zeros(0, np.uint8), state)
-    if state[0] == DAMAGED:
-        raise ValueError(
-            f"entry {state[1]} of it is not as long as its values say: it is damaged, or written by code of its class"
-        )
-    if state[0] != FITS:
-        raise OtherVersionError(_SAID[int(state[0])])
+    ends, contents = np.full(program.ends, len(data) + len(begins)), np.full(program.contents, len(data))
+    if (8 * program.ends + program.contents) * len(data) > _ROOM:
+        none = np.zeros(0, np.int64)
+        _walk(program, data, begins, False, ends, contents, none, none, none, np.zeros(0, np.uint8))
     first_end, first_byte = _places(ends + 1), _places(contents)
-    all_ends, all_bytes = np.zeros(first_end[-1], np.int64), np.empty(first_byte[-1], np.uint8)
-    walk(steps, data, begins, program.is_open, True, ends, contents, first_end, first_byte, all_ends, all_bytes, state)
+    all_ends, all_bytes = np.empty(first_end[-1], np.int64), np.empty(first_byte[-1], np.uint8)
+    all_ends[first_end[:-1]] = 0
+    _walk(program, data, begins, True, ends, contents, first_end, first_byte, all_ends, all_bytes)
     found = _Found(
         program,
         [all_ends[low : low + number + 1] for low, number in zip(first_end[:-1], ends, strict=True)],
@@ -74,6 +70,18 @@ def form_of(program: Program) -> Any:
     found = _Found(program, [np.zeros(1, np.int64)] * program.ends, [np.zeros(0, np.uint8)] * program.contents)
     form = found.layout(program.shape, 0).form
     return ak.forms.ListOffsetForm("i64", form) if program.is_open else form
+
+
+def _walk(program: Program, data: NDArray[np.uint8], begins: NDArray[np.int64], fill: bool, *places: Any) -> None:
+    """Go through the entries. Raises as `decoded`."""
+    state = np.zeros(2, np.int64)
+    walker()(program.steps, data, begins, program.is_open, fill, *places, state)
+    if state[0] == DAMAGED:
+        raise ValueError(
+            f"entry {state[1]} of it is not as long as its values say: it is damaged, or written by code of its class"
+        )
+    if state[0] != FITS:
+        raise OtherVersionError(_SAID[int(state[0])])
 
 
 def _places(sizes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -34,17 +34,25 @@ def _number(data: Any, at: Any, size: int) -> Any:
     return number
 
 
+def _two(data: Any, at: Any) -> Any:
+    return np.int64(data[at]) << 8 | np.int64(data[at + 1])
+
+
+def _four(data: Any, at: Any) -> Any:
+    return _two(data, at) << 16 | _two(data, at + 2)
+
+
 def _header(data: Any, at: Any, limit: Any) -> tuple[Any, Any]:
     """Where an object or collection ends that has a header here, and its version; minus a code if it has none."""
     if at + 6 > limit:
         return -DAMAGED, 0
-    size = _number(data, at, 4)
+    size = _four(data, at)
     if size & 0x40000000 == 0:
         return -UNUSUAL, 0
     size ^= 0x40000000
     if size < 2 or size + 4 > limit - at:
         return -DAMAGED, 0
-    return at + 4 + size, _number(data, at + 4, 2)
+    return at + 4 + size, _two(data, at + 4)
 
 
 def _checked(data: Any, at: Any, limit: Any, version: Any, known: Any, checksum: Any) -> Any:
@@ -53,7 +61,7 @@ def _checked(data: Any, at: Any, limit: Any, version: Any, known: Any, checksum:
         return at if known < 0 or version == known else -OTHER_VERSION
     if at + 4 > limit:
         return -DAMAGED
-    return at + 4 if checksum < 0 or _number(data, at, 4) == checksum else -OTHER_VERSION
+    return at + 4 if checksum < 0 or _four(data, at) == checksum else -OTHER_VERSION
 
 
 def _text(data: Any, at: Any, limit: Any, is_long: Any) -> tuple[Any, Any]:
@@ -67,7 +75,7 @@ def _text(data: Any, at: Any, limit: Any, is_long: Any) -> tuple[Any, Any]:
     if is_long == 1 or size == 255:
         if at + 4 > limit:
             return -DAMAGED, 0
-        size = _number(data, at, 4)
+        size = _four(data, at)
         at += 4
     return (at, size) if size <= limit - at else (-DAMAGED, 0)
 
@@ -86,8 +94,19 @@ def _after_tobjects(data: Any, at: Any, limit: Any, n: Any) -> Any:
 
 
 def _copy(data: Any, at: Any, size: Any, target: Any, place: Any) -> None:
-    for k in range(size):
-        target[place + k] = data[at + k]
+    if size == 8:  # without a loop that is made for many
+        _copy_four(data, at, target, place)
+        _copy_four(data, at + 4, target, place + 4)
+    elif size == 4:
+        _copy_four(data, at, target, place)
+    else:
+        for k in range(size):
+            target[place + k] = data[at + k]
+
+
+def _copy_four(data: Any, at: Any, target: Any, place: Any) -> None:
+    target[place], target[place + 1] = data[at], data[at + 1]
+    target[place + 2], target[place + 3] = data[at + 2], data[at + 3]
 
 
 @functools.cache
@@ -97,7 +116,7 @@ def walker() -> Walk:
     `ends` and `contents` become the numbers of ends and bytes in each place; in `first_end` and `first_byte` is where each
     place begins in `all_ends` and `all_bytes`. `state` becomes what is wrong, and in which entry.
     """
-    for helper in (_number, _header, _checked, _text, _after_tobjects, _copy):
+    for helper in (_number, _two, _four, _header, _checked, _text, _after_tobjects, _copy_four, _copy):
         register_jitable(helper)
     copy, text, each, next_, count, times, back, header, object_, end, jump, tobject, rest, more, pointed = (
         int(step)
@@ -178,7 +197,7 @@ def walker() -> Walk:
                 elif kind == count:
                     numbers[deep] = n
                     deep += 1
-                    n = _number(data, at, 4) if at + 4 <= limit else np.int64(_MANY)
+                    n = _four(data, at) if at + 4 <= limit else np.int64(_MANY)
                     at += 4
                     if n >= _MANY or n * b > limit - at:
                         at = np.int64(-DAMAGED)
@@ -206,7 +225,7 @@ def walker() -> Walk:
                         at = _checked(data, at, limit, version, a, b)
                     elif kind == header and version & 0x4000:
                         pc = a
-                        version = _number(data, at, 2) if at + 2 <= limit else np.int64(0)
+                        version = _two(data, at) if at + 2 <= limit else np.int64(0)
                         at = _checked(data, at + 2, limit, version, b, c)
                 elif kind == end:
                     headers -= 1

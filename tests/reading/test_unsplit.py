@@ -13,11 +13,15 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from eventmill import kernel
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.awkward_forms import type_text
+from eventmill.reading.lazy_events import layout_of
 from eventmill.reading.reader import Reader
+from eventmill.reading.ttree import record_decoding
 from eventmill.reading.ttree.record_branches import AsRecords, programs_of
 from eventmill.reading.ttree.record_decoding import OtherVersionError, decoded
+from eventmill.worker.kernels.compile import CompiledKernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -166,6 +170,59 @@ def test_what_has_pointers_is_refused_in_words(readers: dict[str, Reader]) -> No
         readers["by_members"].array("holders", 0, ENTRIES)
 
 
+# --- members in kernels -----------------------------------------------------------------------------------------------
+
+MEMBERS: dict[str, Callable[[Any], Any]] = {
+    "lorentz_fE": lambda it: it["fE"],
+    "lorentz.fP.fX": lambda it: it["fP"]["fX"],
+    "nested_fP_fZ": lambda it: [each["fP"]["fZ"] for each in it],
+    "particles_id": lambda it: it["id"],
+    "particles_ends_index": lambda it: [each["index"] for each in it["ends"]],
+    "particles_numbers": lambda it: it["numbers"],
+    "particles_parents_1_key": lambda it: [each["key"] for _, each in it["parents"]],
+    "weights_0": lambda it: it[0],
+    "hits_1": lambda it: it[1],
+    "linked_1_index": lambda it: [each["index"] for each in it[1]],
+}
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_members_are_columns(readers: dict[str, Reader], name: str) -> None:
+    """By the names that members of records in RNTuples have; also where the layout comes from another slot."""
+    branch = name.replace(".", "_").partition("_")[0]
+    written = [[MEMBERS[name](it) for it in entry(branch, i)] for i in range(ENTRIES)]
+    told = Reader(FILE, "by_members", layout=Reader(FILE, "by_members").news())
+    for reader in (*readers.values(), told):
+        for start, stop in [(0, ENTRIES), (6, 8), (3, 3), (20, ENTRIES)]:
+            array = ak.Array(layout_of(reader.read([name], start, stop)[name]))
+            assert array.to_list() == written[start:stop]
+            assert reader.types([name]) == {name: str(reader.array(name, start, stop).type).split(" * ", 1)[1]}
+    told.close()
+
+
+def test_a_kernel_over_members(readers: dict[str, Reader], tmp_path: Path) -> None:
+    @kernel(found=np.zeros(2))
+    def count(found, lorentz_fE, lorentz_fP_fX, hits_1):  # type: ignore[no-untyped-def]
+        for i in range(len(lorentz_fE)):
+            found[0] += lorentz_fE[i] - lorentz_fP_fX[i]
+        for i in range(len(hits_1)):
+            found[1] += len(hits_1[i])
+
+    compiled = CompiledKernel(count, tmp_path)
+    for cut in [(0, 11), (11, ENTRIES)]:
+        compiled.run(readers["by_members"].read(list(count.branches), *cut), cut[0])
+    expected = [100 * sum(i % 4 for i in range(ENTRIES)), sum(k for i in range(ENTRIES) for k in range(i % 4))]
+    assert compiled.take()[0]["found"].tolist() == expected  # type: ignore[attr-defined]
+
+
+def test_what_is_no_member_is_no_column(readers: dict[str, Reader]) -> None:
+    for name in ("lorentz_fQ", "lorentz_fP_fX_y", "lorentz_", "split_id_x"):
+        with pytest.raises(DatasetError, match=f"has no branch {name}"):
+            readers["by_members"].read([name], 0, 1)
+        assert name not in readers["by_members"].names
+    assert "lorentz_fE" in readers["by_members"].names and "lorentz_fE" not in list(readers["by_members"].names)
+
+
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
@@ -191,6 +248,20 @@ def test_any_damaged_byte_is_an_error_or_another_value(readers: dict[str, Reader
     for size in range(0, len(data), 7):
         with pytest.raises(ValueError, match=r"as long as|within"):
             decoded(program, data[:size], np.minimum(begins, size))
+
+
+def test_without_room_for_all_that_could_be_it_is_counted_first(
+    readers: dict[str, Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_decoding, "_ROOM", 0)
+    for name in ("particles", "split.links", "weights"):
+        array = Reader(FILE, "by_members").array(name, 0, ENTRIES)
+        assert shown(name, array) == [entry(name, i) for i in range(ENTRIES)]
+
+
+def test_entries_without_a_byte_are_empty_lists(readers: dict[str, Reader]) -> None:
+    (program,) = programs_of(readers["by_members"].names["split.links"])
+    assert decoded(program, np.zeros(0, np.uint8), np.zeros(1001, np.int64)).to_list() == [[]] * 1000
 
 
 def test_bytes_of_another_version_are_refused(readers: dict[str, Reader]) -> None:
