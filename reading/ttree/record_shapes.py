@@ -21,7 +21,7 @@ _ARRAY, _COUNTED = 20, 40
 _BASE, _CHARS, _FLOATS = 0, 7, {9: "f8", 19: "f4"}
 _OBJECT, _ANY, _TOBJECT, _TNAMED, _TSTRING = 61, 62, 66, 67, 65
 _BASIC = {
-    1: "i1", 2: "i2", 3: "i4", 4: "i8", 5: "f4", 6: "i4", 8: "f8", 11: "u1", 12: "u2", 13: "u4", 14: "u8", 16: "i8",
+    1: "i1", 2: "i2", 3: "i4", 4: "i8", 5: "f4", 6: "u4", 8: "f8", 11: "u1", 12: "u2", 13: "u4", 14: "u8", 16: "i8",
     17: "u8", 18: "?",
 }  # fmt: skip
 """Numbers by the number of their type (`TVirtualStreamerInfo::EReadWrite`). `kBits`, 15, is of TObject alone."""

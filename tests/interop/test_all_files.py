@@ -46,6 +46,10 @@ KINDS = (
 """What is compared every time."""
 SAMPLES = ("treemaker", "treemaker_rntuple")
 NOT_TRIED = {
+    # uproot takes the checksum of the class for its first member: 1561916699 is the second of the run, in 2019
+    ("uproot-issue433-splitlevel2.root", "KM3NETDAQ::JDAQTimesliceHeader"),
+    ("uproot-issue433-splitlevel2.root", "KM3NETDAQ::JDAQHeader"),
+    ("uproot-issue433-splitlevel2.root", "timeslice_start"),
     # uproot takes four bytes of an object for the length of a list, and asks for gigabytes of memory before it refuses
     ("uproot-issue510b.root", "SegmentDetectors"),
     # what uproot refuses and eventmill reads: see `test_lists_whose_offsets_were_not_written`

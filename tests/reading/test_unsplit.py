@@ -24,6 +24,7 @@ from eventmill.reading.ttree.record_decoding import OtherVersionError, decoded
 from eventmill.worker.kernels.compile import CompiledKernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skhep_testdata import data_path
 
 FILE = str(Path(__file__).parents[1] / "data" / "unsplit.root")
 ENTRIES = 25
@@ -163,6 +164,33 @@ def test_objects_that_are_referred_to_are_as_long_as_they_are(readers: dict[str,
     with uproot.open(FILE) as file, pytest.raises(ValueError, match="bytes"):
         file["by_elements/tagged"].array()
     assert readers["by_elements"].array("tagged", 0, ENTRIES).tag[3].to_list() == [30, 31, 32]
+
+
+def test_a_class_without_a_version_has_its_checksum_first() -> None:
+    """uproot took it for the first member of a KM3NeT time slice, and the second one's bytes for the next."""
+    reader = Reader(data_path("uproot-issue433-splitlevel2.root"), "KM3NET_TIMESLICE_L0")
+    starts = reader.array("timeslice_start", 0, 3)
+    assert starts.UTC_seconds.to_list() == [1561916699, 1561916700, 1561916701], "in 2019, a second apart"
+    assert starts.UTC_16nanosecondcycles.to_list() == [31250000] * 3
+    reader.close()
+
+
+def test_collections_that_uproot_refuses_in_real_files() -> None:
+    """DUNE's simulation: members of split collections, member by member, and a map that uproot asks for gigabytes for."""
+    reader = Reader(data_path("uproot-issue510b.root"), "EDepSimEvents")
+    events = reader.events(0, reader.entries)
+    particles = events["Primaries.Particles"]
+    momentum = particles.Momentum
+    squared = momentum.fE**2 - momentum.fP.fX**2 - momentum.fP.fY**2 - momentum.fP.fZ**2
+    for name, code, mass in (("mu-", 13, 105.66), ("proton", 2212, 938.27), ("pi0", 111, 134.98), ("nu_mu", 14, 0)):
+        those = particles.Name == name
+        assert ak.all(particles.PDGCode[those] == code, axis=None) and ak.any(those, axis=None)
+        masses = np.sqrt(np.maximum(ak.flatten(squared[those], axis=None).to_numpy(), 0))
+        assert masses == pytest.approx(mass, abs=0.01), "in MeV"
+    hits = events.SegmentDetectors
+    assert set(ak.flatten(hits["0"]).to_list()) == {"ArgonCube"}
+    assert ak.all(hits["1"].EnergyDeposit >= 0, axis=None) and ak.all(hits["1"].TrackLength >= 0, axis=None)
+    reader.close()
 
 
 def test_what_has_pointers_is_refused_in_words(readers: dict[str, Reader]) -> None:

@@ -14,6 +14,7 @@ import uproot
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.columns import Column, Flat, Jagged
 from eventmill.reading.reader import Reader
+from eventmill.reading.ttree.record_branches import AsRecords
 
 TREES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 FOR_NO_KERNEL = "cannot be used in a kernel", "uproot does not know a type in it"
@@ -100,12 +101,14 @@ class Comparison:
     Attributes:
         equal: branches that both read, with the same result.
         refused: branches that neither reads, or that are known to be readable by nobody.
+        alone: branches of records that only eventmill decodes.
         omitted: branches that were not looked at, because others of their type in the same tree were.
         problems: the rest, in words.
     """
 
     equal: int = 0
     refused: int = 0
+    alone: int = 0
     omitted: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -249,6 +252,9 @@ class _TreeComparison:
         return [middle(n), *reversed(across), (0, n), *short]
 
     def _must_refuse(self, name: str, n: int, reason: Exception) -> None:
+        if isinstance(self.ours.names[name].interpretation, AsRecords):  # ROOT's answers to these are in test_unsplit
+            self.found.alone += 1
+            return
         calls: list[tuple[str, Callable[[], Any]]] = [
             ("array", lambda: self.ours.array(name, 0, n)),
             ("read", lambda: self.ours.read([name], 0, n)),
