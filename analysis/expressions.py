@@ -94,7 +94,9 @@ class Expression:
                 names[name] = events[name]
             elif name in FUNCTIONS:
                 names[name] = getattr(np, FUNCTIONS[name])
-            else:
+            elif (
+                name.isidentifier()
+            ):  # others are asked of the events, which may know them by more names than they list
                 raise AnalysisError(f"{self.text!r} names {name}, and no column is called so{nearest(name, known)}")
         return eval(_compiled(self.text), names)  # noqa: S307  (in a slot, as all code of the user)
 

@@ -83,8 +83,12 @@ class JoinedFiles:
             return self._own(name)
         return (having[0], name) if len(having) == 1 else None
 
+    def original(self, name: str) -> str:
+        """The own name of a branch of the file, for one that somebody may write."""
+        return original(self.reader.names, name)
+
     def _own(self, name: str) -> tuple[Joined, str]:
-        its = original(self.reader.names, name)
+        its = self.original(name)
         return (self._interpreted, its) if its in self._interpreted.names else (self.reader, name)
 
     def found(self, name: str, names: Iterable[str]) -> tuple[Joined, str]:

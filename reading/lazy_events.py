@@ -59,6 +59,7 @@ class LazyEvents:
         computed: columns that are not read but made of others.
         path: the file's, for errors.
         has_member: whether members of records, and the lengths of lists of them, are columns by this name.
+        original: gives the column's own name for others that it is found by: its path, `Jet/Jet.PT`.
 
     Example:
         >>> lazy = LazyEvents(reader.forms(), reader.counters)                                    # doctest: +SKIP
@@ -73,11 +74,13 @@ class LazyEvents:
         computed: Mapping[str, Computed] | None = None,
         path: str = "",
         has_member: Callable[[str], bool] = lambda _: False,
+        original: Callable[[str], str] = str,
     ) -> None:
         self.computed = computed or {}
         self.path = path
         self.forms = dict(forms)
         self._has_member = has_member
+        self._original = original
         self._keyed: dict[str, Any] = {}
         self._split: dict[str, SplitForm] = {}
         lists = lists_in(self.forms)
@@ -103,7 +106,19 @@ class LazyEvents:
 
     def of(self, chunk: AtWork) -> ak.Array:
         """The entries of a chunk."""
-        return ak.Array(self.records(chunk, self.fields))
+        chosen = list(self.fields.values())
+        return ak.Array(
+            LazyRecords(
+                lambda index: self.field(chunk, chosen[index]),
+                list(self.fields),
+                chunk.length,
+                original=self._its_field,
+            )
+        )
+
+    def _its_field(self, name: str) -> str:
+        """The field that is meant by a name."""
+        return name if name in self.fields else self._original(name)
 
     def records(self, chunk: AtWork, fields: Mapping[str, Field]) -> Any:
         """One record an event."""

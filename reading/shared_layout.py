@@ -13,10 +13,12 @@ from ..protocol.messages import LARGEST_LAYOUT
 from .rntuple.ntuples import Ntuple
 from .ttree.basket_layout import Branch, packed, unpacked
 from .ttree.branch_kinds import Described, Group
+from .ttree.branches import UNKNOWN
 from .ttree.odd_forms import OddForms
 from .ttree.streamer_parser import Tree
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_Place = Annotated[int, msgspec.Meta(ge=UNKNOWN, le=2**31)]
 Stamp = tuple[_Count, _Count]
 """Size and time of last change of a file."""
 
@@ -31,6 +33,7 @@ class SharedTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         order: as `Tree.order`.
         groups: the names of those that have nothing of their own to read.
         branches: those of plain numbers, as `basket_layout.packed` makes bytes of them.
+        parents: as `Tree.parents`.
         structure: as `Tree.structure`.
         odd: what uproot says of the other branches, once it was asked.
     """
@@ -41,6 +44,7 @@ class SharedTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     order: str
     groups: list[str]
     branches: bytes
+    parents: list[_Place]
     structure: str
     odd: OddForms | None = None
 
@@ -49,19 +53,23 @@ class SharedTree(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         """What there is to tell of a tree."""
         plain = {name: branch for name, branch in tree.branches.items() if isinstance(branch, Branch)}
         groups = [name for name, branch in tree.branches.items() if isinstance(branch, Group)]
-        names = list(tree.branches)
-        return cls(tree.entries, names, tree.has_aliases, tree.order, groups, packed(plain), tree.structure, odd)
+        names, parents = list(tree.branches), list(tree.parents)
+        return cls(
+            tree.entries, names, tree.has_aliases, tree.order, groups, packed(plain), parents, tree.structure, odd
+        )
 
     def description(self) -> Tree:
         """The tree, as it describes itself; `ValueError` if that cannot be."""
         plain = unpacked(self.branches)
         if not plain.keys() <= set(self.names) or any(branch.edges[-1] != self.entries for branch in plain.values()):
             raise ValueError("a layout whose branches are not those of its tree")
+        if len(self.parents) != len(self.names) or any(place >= at for at, place in enumerate(self.parents)):
+            raise ValueError("a layout whose branches are in none of its branches")
         if self.odd is not None and not self.odd.forms().keys() <= set(self.names):
             raise ValueError("a layout with forms of branches that its tree does not have")
         branches: dict[str, Described] = {name: plain.get(name) for name in self.names}
         branches |= {name: Group() for name in self.groups if branches.get(name, ...) is None}
-        return Tree(self.entries, branches, self.has_aliases, self.order, self.structure)
+        return Tree(self.entries, branches, self.has_aliases, self.order, self.parents, self.structure)
 
 
 class SharedNtuple(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ntuple"):

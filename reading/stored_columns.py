@@ -28,7 +28,7 @@ from .storage.sources import ReadAhead
 from .stored_tree import StoredTree
 from .ttree.basket_layout import Branch
 from .ttree.baskets import Baskets, IrregularError
-from .ttree.branches import Written, counts_of_clones, written_type
+from .ttree.branches import Written, counts_of_clones, original, written_type
 from .ttree.record_members import Member
 from .ttree.whole_baskets import Interpretation, WholeBaskets
 from .whole_file import check_entries
@@ -92,7 +92,10 @@ class StoredColumns:
         """Makes arrays of events whose columns are read when they are touched."""
         with read_errors(self.path, "cannot be read"):
             forms, counters = self._described()
-            return LazyEvents(forms, counters, path=self.path, has_member=self.has_member)
+            return LazyEvents(forms, counters, path=self.path, has_member=self.has_member, original=self._original)
+
+    def _original(self, name: str) -> str:
+        return original(self.names, name)
 
     def _described(self) -> tuple[dict[str, Any], dict[str, str]]:
         """The forms of all branches, and which have the lengths of the lists of which. uproot is asked only of what neither

@@ -27,7 +27,7 @@ from .storage.local import LocalSource
 from .storage.sources import Counts, Traffic, XRootDAhead
 from .ttree.basket_layout import Branch
 from .ttree.branch_kinds import Described, Group
-from .ttree.branches import Named, Written, by_name
+from .ttree.branches import Named, Written, by_name, parents_of, paths_of
 from .ttree.cpp_classes import are_uproots
 from .ttree.odd_forms import KNOWN, OddForms, kind_of
 from .ttree.streamer_parser import Tree, order_of, parsed
@@ -129,8 +129,13 @@ class StoredTree:
         if isinstance(self.described, Ntuple):
             return Named(self.described.names, self.branch, self.described.schema.has_member)
         if self.described is not None:
-            return Written(Named(self.described.branches, self.branch), self._form_of_records)
-        return Written(self.tbranches, self._form_of_records)
+            return Written(Named(self.described.branches, self.branch), self._form_of_records, self._paths)
+        return Written(self.tbranches, self._form_of_records, self._paths)
+
+    def _paths(self) -> dict[str, str]:
+        if isinstance(self.described, Tree):
+            return paths_of(self.described.branches, self.described.parents)
+        return paths_of(self.tbranches, parents_of(self.tree, self.tbranches))
 
     def _form_of_records(self, name: str) -> Any:
         """The awkward form of a branch of a TTree whose records may have members; None for plain ones and unknown ones."""

@@ -240,7 +240,7 @@ class View:
         fields = fields_of(list(forms), counters, lists_in(forms))
         self.files.add_friends(forms, counters, fields)
         fields |= {name: name for name in self.aliases}
-        return LazyEvents(forms, counters, fields, self.aliases, self.path, self.files.has_member)
+        return LazyEvents(forms, counters, fields, self.aliases, self.path, self.files.has_member, self.files.original)
 
     # --- names --------------------------------------------------------------------------------------------------------
 

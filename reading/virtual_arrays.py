@@ -53,13 +53,20 @@ class LazyRecords(ak.contents.RecordArray):  # type: ignore[misc]
         make: makes a content, by its number.
         fields: their names.
         length: number of records; `UNKNOWN_LENGTH` where `length_of` is to tell.
+        original: gives the name of a field for others that it is found by, and is not listed by.
     """
 
     def __init__(
-        self, make: Callable[[int], Any], fields: list[str], length: Any, length_of: Load | None = None
+        self,
+        make: Callable[[int], Any],
+        fields: list[str],
+        length: Any,
+        length_of: Load | None = None,
+        original: Callable[[str], str] = str,
     ) -> None:
         self._contents = _Contents(make, len(fields))
         self._fields = fields
+        self._original = original
         self._length = length
         self._length_generator = None if length_of is None else lambda: length_of()[0]
         self._init(None, NumpyBackend.instance())
@@ -71,11 +78,17 @@ class LazyRecords(ak.contents.RecordArray):  # type: ignore[misc]
             self._length = self._length_generator()
         return self._length
 
+    def _getitem_field(self, where: Any, only_fields: tuple[Any, ...] = ()) -> Any:
+        return super()._getitem_field(self._original(where) if isinstance(where, str) else where, only_fields)
+
     def _getitem_range(self, start: Any, stop: Any) -> Any:
         start, stop, _, length = self._backend.nplike.derive_slice_for_length(slice(start, stop), self.length)
         if length == self.length:
             return self
-        return LazyRecords(lambda index: self._contents[index]._getitem_range(start, stop), self._fields, length)
+        contents = self._contents
+        return LazyRecords(
+            lambda index: contents[index]._getitem_range(start, stop), self._fields, length, original=self._original
+        )
 
 
 class ListFields(Protocol):

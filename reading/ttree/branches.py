@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..groups import without_size
 from .record_members import Member, RecordMembers
 
+UNKNOWN = -2
+"""In the place of the place of a branch that has no name."""
 CLONES = 3
 """The type of a branch whose subbranches are the members of objects in a TClonesArray."""
 
@@ -17,14 +20,17 @@ def by_name(tree: Any) -> dict[str, Any]:
     """The branches of a tree, as uproot or we have it: each by its name or, where another one has that, by its path.
 
     Of several with one name, the first at the lowest level has it, as in ROOT; another one at that level cannot be had.
+    So it is with those of one path.
     """
     first = {branch.name: branch for branch in reversed(tree.branches)}
     names: dict[str, Any] = {}
+    paths: set[str] = set()
     for path, branch in _below(tree, ""):
         if branch.name not in names and first.get(branch.name, branch) is branch:
             names[branch.name] = branch
-        elif path not in names and path not in first:
+        elif path not in names and path not in first and path not in paths:
             names[path] = branch
+        paths.add(path)
     return names
 
 
@@ -34,6 +40,44 @@ def _below(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         path = prefix + branch.name
         yield path, branch
         yield from _below(branch, f"{path}/")
+
+
+def parents_of(tree: Any, names: Mapping[str, Any]) -> list[int]:
+    """For each of the branches that `by_name` found, the place among them of the one that it is in: -1 for those at the top,
+    `UNKNOWN` where that one has no name.
+    """
+    places = {id(branch): place for place, branch in enumerate(names.values())}
+    parents = [UNKNOWN] * len(names)
+
+    def walk(around: Any, parent: int) -> None:
+        for branch in around.branches:
+            place = places.get(id(branch), UNKNOWN)
+            if place != UNKNOWN:
+                parents[place] = parent
+            walk(branch, place)
+
+    walk(tree, -1)
+    return parents
+
+
+def paths_of(names: Collection[str], parents: Sequence[int]) -> dict[str, str]:
+    """The names of branches by their paths, as uproot has them: `Jet/Jet.PT`.
+
+    Example:
+        >>> paths_of(["Jet", "Jet.PT", "TObject", "Jet/TObject"], [-1, 0, -1, 0])
+        {'Jet/Jet.PT': 'Jet.PT', 'Jet/TObject': 'Jet/TObject'}
+    """
+    listed = list(names)
+
+    @functools.cache
+    def path(place: int) -> str:
+        name, parent = listed[place], parents[place]
+        if parent < 0:
+            return "" if parent == UNKNOWN else name
+        around = path(parent)
+        return name if not around or name.startswith(f"{around}/") else f"{around}/{name}"
+
+    return {path(place): listed[place] for place, parent in enumerate(parents) if parent >= 0 and path(parent)}
 
 
 def counts_of_clones(names: Mapping[str, Any]) -> dict[str, str]:
@@ -107,13 +151,15 @@ def is_listed(names: Mapping[str, Any], name: str) -> bool:
 
 
 class Written(Named):
-    """Branches by name, and those whose names are no identifiers as kernels write them, too: `Jet_PT` for `Jet.PT`,
-    `Muon_0_index` for `Muon#0.index`, `cov` for `cov[10]`. These are found, not listed; and not where two branches would
-    have the same. So are members of records (`record_members`), for which their branch stands.
+    """Branches by name; by their paths, too, as uproot has them, `Jet/Jet.PT`; and those whose names are no identifiers as
+    kernels write them: `Jet_PT` for `Jet.PT`, `Muon_0_index` for `Muon#0.index`, `cov` for `cov[10]`. These are found, not
+    listed; and not where two branches would have the same. So are members of records (`record_members`), for which their
+    branch stands.
 
     Args:
         names: the branches.
         form: of a branch that may have records, by its own name; None of others.
+        paths: gives their names by their paths, once somebody asks for one.
 
     Example:
         >>> names = Written({"Jet.PT": 1, "Jet_PT": 2, "MET.MET": 3, "A.b.c": 4, "A.b_c": 5})
@@ -121,11 +167,17 @@ class Written(Named):
         (2, 3, False, 5)
     """
 
-    def __init__(self, names: Mapping[str, Any], form: Callable[[str], Any] = lambda _: None) -> None:
+    def __init__(
+        self,
+        names: Mapping[str, Any],
+        form: Callable[[str], Any] = lambda _: None,
+        paths: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         super().__init__(names, self._branch_of, lambda name: self.original(name) != name or bool(self.member(name)))
         self._all = names
         self._members = RecordMembers(lambda name: form(self.original(name)))
         self._as_written: dict[str, str] | None = None
+        self._paths = functools.cache(paths)
 
     def member(self, name: str) -> Member | None:
         """The member of records that is called so, if it is no branch."""
@@ -136,9 +188,11 @@ class Written(Named):
         return self._all[self.original(name if member is None else member.branch)]
 
     def original(self, name: str) -> str:
-        """The branch's own name for one that a kernel may write."""
+        """The branch's own name for its path, or one that a kernel may write."""
         if name in self._names:
             return name
+        if "/" in name:
+            return self._paths().get(name, name)
         if self._as_written is None:
             originals: dict[str, list[str]] = {}
             for original in self._names:

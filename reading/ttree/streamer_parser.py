@@ -12,6 +12,7 @@ https://root.cern/doc/master/classTBranch.html and `uproot.models`, which is the
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .branch_kinds import Described, FoundBranch, Leaf, described, structure
-from .branches import by_name
+from .branches import by_name, parents_of
 
 _COUNTED = 0x40000000
 _NEW_CLASS = 0xFFFFFFFF
@@ -57,6 +58,7 @@ class Tree:
         has_aliases: the tree names expressions of its own.
         order: why its entries are not those of another tree by their numbers alone: "reshuffled", since they were written in
             any order, "indexed", since it has an index (`TTree::BuildIndex`) to be joined by; "" if nothing is said.
+        parents: of the branches, as `branches.parents_of`.
         structure: as `branch_kinds.structure`, where uproot has to be asked of branches; "" where of none.
     """
 
@@ -64,6 +66,7 @@ class Tree:
     branches: dict[str, Described]
     has_aliases: bool
     order: str = ""
+    parents: Sequence[int] = ()
     structure: str = ""
 
 
@@ -207,9 +210,12 @@ class _Parser:
             self.at += size
         order = order_of(bits, self.number() != 0)
         entries = int(members[0])
-        names = by_name(_Top(found))
-        branches = described(names, entries)
-        return Tree(entries, branches, aliases != 0, order, structure(names) if None in branches.values() else "")
+        top = _Top(found)
+        names = by_name(top)
+        branches, parents = described(names, entries), parents_of(top, names)
+        return Tree(
+            entries, branches, aliases != 0, order, parents, structure(names) if None in branches.values() else ""
+        )
 
     def features(self) -> None:
         """ROOT::TIOFeatures: bits in the last byte."""
