@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import boost_histogram as bh
 import hist
 import numba
@@ -20,6 +21,7 @@ from eventmill.analysis.analysis import Kernel, kernel, pack, unpack
 from eventmill.merge.histograms import FilledHistogram
 from eventmill.protocol.errors import AnalysisError
 from eventmill.reading.columns import Column, Flat, Jagged, Strings
+from eventmill.reading.lazy_events import layout_of
 from eventmill.worker.kernels.compile import CompiledKernel
 from hist import Hist
 from hypothesis import HealthCheck, given
@@ -285,6 +287,59 @@ def test_every_structure_of_columns_is_read(cache: Path) -> None:
     }
     last_two = {name: column.slice(1, 3) for name, column in columns.items()}
     assert run(read, cache, **last_two)["out"].tolist() == [3, 1, 4 + 7, 3, 15, 3, 6, ord("a") + ord("c")]
+
+
+def test_loops_over_nested_columns_and_arrays_of_fixed_size(cache: Path) -> None:
+    """`for t in nested` to any depth, within each other and left early; `m[n][3]` as rows, by one index and by two."""
+
+    @kernel(out=np.zeros(7))
+    def read(out, nested, deep, rows, words):
+        for inner in nested:
+            out[0] += len(inner)
+            for value in inner:
+                out[1] += value
+        for number, outer in enumerate(deep):
+            for inner in outer:
+                for again in outer:
+                    out[2] += (number + 1) * len(inner) * len(again)
+        for inner in nested:
+            if len(inner) > 1:
+                out[3] += inner[-1]
+                break
+        for row in rows:
+            out[4] += row[2]
+        for i in range(len(rows)):
+            out[5] += rows[i][1] * rows[i, 0]
+        for word in words:
+            out[6] += len(word)
+
+    nested = Jagged(np.array([0, 1, 4, 4]), jagged([8], [1, 2], [], [3, 4, 5]))
+    deep = Jagged(np.array([0, 1, 2, 4]), Jagged(np.array([0, 1, 1, 3, 4]), jagged([8], [1], [2, 3], [6])))
+    columns: dict[str, Column] = {
+        "nested": nested,
+        "deep": deep,
+        "rows": Jagged(np.array([0, 2, 2, 5]), Flat(np.arange(15, dtype="f4").reshape(5, 3))),
+        "words": Jagged(np.array([0, 2, 2, 3]), Strings(np.array([0, 1, 3, 6]), np.frombuffer(b"xabcde", np.uint8))),
+    }
+    for start, stop in [(0, 3), (1, 3), (2, 3)]:
+        some = {name: column.slice(start, stop) for name, column in columns.items()}
+        lists = {name: ak.Array(layout_of(column)).to_list() for name, column in some.items() if name != "words"}
+        expected = [
+            sum(len(inner) for event in lists["nested"] for inner in event),
+            sum(value for event in lists["nested"] for inner in event for value in inner),
+            sum(
+                (number + 1) * len(inner) * len(again)
+                for event in lists["deep"]
+                for number, outer in enumerate(event)
+                for inner in outer
+                for again in outer
+            ),
+            sum(next((inner[-1] for inner in event if len(inner) > 1), 0) for event in lists["nested"]),
+            sum(row[2] for event in lists["rows"] for row in event),
+            sum(row[1] * row[0] for event in lists["rows"] for row in event),
+            sum(len(word) for event in [["x", "ab"], [], ["cde"]][start:stop] for word in event),
+        ]
+        assert run(read, cache, **some)["out"].tolist() == expected
 
 
 def test_take_returns_what_came_since_the_last_take_and_never_changes_it(cache: Path) -> None:

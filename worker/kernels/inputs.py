@@ -47,7 +47,7 @@ def structure(name: str, column: Readable) -> str:
 def arguments(column: Readable) -> list[Any]:
     """The arrays of a column, see `_arrays`, and room for a block of its values in 64 bits where they are narrower."""
     arrays = _arrays(column)
-    if isinstance(column, Streams | Strings) or (isinstance(column, Flat) and column.values.ndim == 1):
+    if isinstance(_innermost(column), Streams | Strings) or (isinstance(column, Flat) and column.values.ndim == 1):
         return arrays
     *lists, values = arrays
     wide = WIDE.get(values.dtype.str[1:])
@@ -60,6 +60,10 @@ def arguments(column: Readable) -> list[Any]:
     if lengths.min(initial=0) < 0:
         raise ValueError("offsets of a column that fall")
     return [*arrays, np.empty((max(1, lengths.max(initial=0)), *values.shape[1:]), wide)]
+
+
+def _innermost(column: Readable) -> Readable:
+    return _innermost(column.content) if isinstance(column, Jagged) else column
 
 
 def _arrays(column: Readable) -> list[Any]:

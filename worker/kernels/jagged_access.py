@@ -12,8 +12,8 @@ from typing import Any
 
 from numba import extending, njit, types
 from numba.core import cgutils
-from numba.core.imputils import impl_ret_borrowed
-from numba.extending import models, overload, register_model
+from numba.core.imputils import RefType, impl_ret_borrowed, iternext_impl
+from numba.extending import lower_builtin, models, overload, register_model
 from numba.np.arrayobj import make_array, populate_array
 
 intrinsic: Any = extending.intrinsic  # numba's annotation takes what it makes for a function of no arguments
@@ -63,18 +63,42 @@ def widened(values, room, start, stop):
     return _numbered(room, start, stop)
 
 
-class NestedType(types.Type):
+class NestedType(types.IterableType):
     """An array of arrays of different lengths: what an event holds of a vector of vectors."""
 
     def __init__(self, offsets: types.Array, content: types.Type) -> None:
         self.offsets, self.content = offsets, content
         super().__init__(name=f"Nested({offsets}, {content})")
 
+    @property
+    def iterator_type(self) -> NestedIteratorType:
+        """What `for` goes by."""
+        return NestedIteratorType(self)
+
+
+class NestedIteratorType(types.IteratorType):
+    """The place in a loop over such an array."""
+
+    def __init__(self, over: NestedType) -> None:
+        self.over = over
+        super().__init__(f"iter({over})")
+
+    @property
+    def yield_type(self) -> types.Type:
+        """An array in it is of the type of all its content."""
+        return self.over.content
+
 
 @register_model(NestedType)
 class _NestedModel(models.StructModel):
     def __init__(self, manager: Any, kind: NestedType) -> None:
         super().__init__(manager, kind, [("offsets", kind.offsets), ("content", kind.content)])
+
+
+@register_model(NestedIteratorType)
+class _IteratorModel(models.StructModel):
+    def __init__(self, manager: Any, kind: NestedIteratorType) -> None:
+        super().__init__(manager, kind, [("at", types.EphemeralPointer(types.intp)), ("over", kind.over)])
 
 
 @intrinsic
@@ -126,6 +150,37 @@ def _nested_getitem(value, index):
         return nested(window(_offsets(inner), _offsets(value)[at], _offsets(value)[at + 1] + 1), _content(inner))
 
     return get_nested if isinstance(value.content, NestedType) else get_array
+
+
+def _size(value):
+    return len(value)
+
+
+def _element(value, index):
+    return value[index]
+
+
+@lower_builtin("getiter", NestedType)
+def _begin(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+    iterator = context.make_helper(builder, sig.return_type)
+    iterator.over = arguments[0]
+    iterator.at = cgutils.alloca_once_value(builder, context.get_constant(types.intp, 0))
+    return impl_ret_borrowed(context, builder, sig.return_type, iterator._getvalue())
+
+
+@lower_builtin("iternext", NestedIteratorType)
+@iternext_impl(RefType.BORROWED)
+def _next(context: Any, builder: Any, sig: Any, arguments: Any, result: Any) -> None:
+    kind = sig.args[0]
+    iterator = context.make_helper(builder, kind, value=arguments[0])
+    at = builder.load(iterator.at)
+    size = context.compile_internal(builder, _size, types.intp(kind.over), [iterator.over])
+    is_valid = builder.icmp_signed("<", at, size)
+    result.set_valid(is_valid)
+    with builder.if_then(is_valid):
+        one = context.compile_internal(builder, _element, kind.yield_type(kind.over, types.intp), [iterator.over, at])
+        result.yield_(one)
+        builder.store(builder.add(at, context.get_constant(types.intp, 1)), iterator.at)
 
 
 @njit
