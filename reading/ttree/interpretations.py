@@ -34,9 +34,10 @@ from uproot.interpretation.objects import AsObjects, AsStridedObjects
 from uproot.interpretation.strings import AsStrings, StringArray
 
 from .cpp_classes import FileOfItsOwnClasses
+from .joined_baskets import NestedLists, RawBasket
 from .memberwise import HEADER, check_vectors
-from .nested_decoding import Shape, decoded, is_counted
-from .nested_shapes import layout_as, shape_of
+from .nested_decoding import Shape, is_counted
+from .nested_shapes import shape_of
 from .packed_floats import BRACKETS, Coding, coding
 from .record_branches import AsRecords, is_for_records, programs_of
 
@@ -98,7 +99,6 @@ def _mend_baskets(kind: Any) -> None:
     """Have an interpretation look at the bytes of each basket before it takes them apart."""
     original = kind.basket_array
     nested = shape_of(kind)
-    form = functools.cache(lambda: kind.awkward_form(None))
     edges: list[int] = []  # uproot makes them of all baskets anew, each time
 
     def basket_array(data: Any, offsets: Any, basket: Any, branch: Any, *rest: Any) -> Any:
@@ -111,10 +111,30 @@ def _mend_baskets(kind: Any) -> None:
         elif type(kind) is AsJagged and not kind.header_bytes:
             offsets = _counted_offsets(kind.content.itemsize, basket, branch)
         if nested is not None and offsets is not None and is_counted(nested, data, offsets) and rest[2].name == "ak":
-            return _nested_array(nested, form(), data, offsets, basket, branch)
+            return RawBasket(data, offsets, _named(basket, branch))
         return original(data, offsets, basket, branch, *rest)
 
     kind.basket_array = basket_array
+    if nested is not None:
+        _mend_lists(kind, nested)
+
+
+def _mend_lists(kind: Any, nested: Shape) -> None:
+    """Have an interpretation decode its baskets once it has them all."""
+    original = kind.final_array
+    form = functools.cache(lambda: kind.awkward_form(None))
+
+    def final_array(
+        baskets: Any, start: int, stop: int, edges: Any, library: Any, branch: Any, options: Any
+    ) -> ak.Array:
+        raw = {number: basket for number, basket in baskets.items() if isinstance(basket, RawBasket)}
+        lists = NestedLists(nested, form()) if raw else None
+        if lists is not None and len(raw) == len(baskets):
+            return library.finalize(lists.entries(raw, start, stop, edges).layout, branch, kind, start, stop, options)
+        some = baskets if lists is None else {**baskets, **{number: lists.array([it]) for number, it in raw.items()}}
+        return original(some, start, stop, edges, library, branch, options)
+
+    kind.final_array = final_array
 
 
 def _mend_end(kind: AsStridedObjects) -> None:
@@ -125,14 +145,6 @@ def _mend_end(kind: AsStridedObjects) -> None:
         return original(baskets, start, stop, offsets[: bisect_left(offsets, stop) + 1], *rest)
 
     kind.final_array = final_array
-
-
-def _nested_array(nested: Shape, form: Any, data: Any, offsets: Any, basket: Any, branch: Any) -> ak.Array:
-    """The lists of lists of a basket."""
-    try:
-        return ak.Array(layout_as(decoded(nested, data, offsets), form))
-    except ValueError as error:
-        raise ValueError(f"{_named(basket, branch)} is damaged: {error}") from error
 
 
 def _entries(basket: Any, branch: Any, edges: list[int]) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import numpy as np
 import pytest
 import uproot
 from eventmill.protocol.errors import DatasetError
-from eventmill.reading.columns import Column, Flat, Strings
+from eventmill.reading.columns import Column, Flat, Strings, column_of
 from eventmill.reading.lazy_events import layout_of
 from eventmill.reading.reader import Reader
+from eventmill.reading.ttree.joined_baskets import NestedLists, RawBasket
 from eventmill.reading.ttree.nested_decoding import Shape, decoded
 from eventmill.reading.ttree.nested_shapes import shape_of
 from hypothesis import given
@@ -155,6 +157,25 @@ def test_what_is_stored_is_what_is_read(case: tuple[Shape, list[Any]]) -> None:
     parts = [stored(shape, each) for each in entries]
     begins = np.cumsum([0, *map(len, parts)])
     assert held_in(decoded(shape, np.frombuffer(b"".join(parts), np.uint8), begins)) == entries
+
+
+@given(SHAPES.flatmap(lambda shape: st.tuples(st.just(shape), st.lists(entries_of(shape), max_size=4))), st.data())
+def test_baskets_are_joined_before_they_are_decoded(case: tuple[Shape, list[list[Any]]], data: st.DataObject) -> None:
+    """Empty ones, and those with a table behind their values, are among them."""
+    shape, baskets = case
+    entries = [entry for basket in baskets for entry in basket]
+    edges = list(accumulate(map(len, baskets), initial=0))
+    raw = {}
+    for number, basket in enumerate(baskets):
+        parts = [stored(shape, each) for each in basket]
+        behind = data.draw(st.binary(max_size=3))
+        content = np.frombuffer(b"".join(parts) + behind, np.uint8)
+        raw[number] = RawBasket(content, np.cumsum([0, *map(len, parts)]).astype(np.int32), f"basket {number}")
+    start = data.draw(st.integers(0, len(entries)))
+    stop = data.draw(st.integers(start, len(entries)))
+    column = decoded(shape, np.zeros(0, np.uint8), np.zeros(1, np.int64))
+    read = NestedLists(shape, layout_of(column).form).entries(raw, start, stop, edges)
+    assert held_in(column_of(read.layout, "")) == entries[start:stop]
 
 
 @given(SHAPES.flatmap(lambda shape: st.tuples(st.just(shape), entries_of(shape))), st.data())
