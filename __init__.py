@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .protocol import errors
     from .protocol.credentials import Credentials
     from .protocol.version import __version__
+    from .reading.links import follow, ranges
     from .session.connect import connect
     from .session.query import Query
     from .session.result import Result, Snapshot
@@ -39,8 +40,10 @@ _HOMES = {
     "__version__": "protocol.version",
     "connect": "session.connect",
     "cycles": "dataset.generated",
+    "follow": "reading.links",
     "items": "dataset.generated",
     "kernel": "analysis.analysis",
+    "ranges": "reading.links",
 }
 
 __all__ = [
@@ -56,8 +59,10 @@ __all__ = [
     "connect",
     "cycles",
     "errors",
+    "follow",
     "items",
     "kernel",
+    "ranges",
 ]
 
 

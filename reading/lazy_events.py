@@ -232,6 +232,11 @@ class _Making:
         """As `Making.offsets`."""
         return self._chunk.offsets(name)
 
+    def cheapest(self, names: Sequence[str]) -> str:
+        """As `Making.cheapest`: one that has been read, or at least lists of numbers."""
+        plain = [name for name in names if _is_simple(self._lazy.form(name))] or list(names)
+        return next(filter(self._chunk.has_read, plain), plain[0])
+
     def field(self, group: Group, name: str, above: RecordLists) -> Any:
         """As `Making.field`."""
         return self._lazy.field(self._chunk, group.fields[name], above)
@@ -284,6 +289,10 @@ class AtWork:
     def offsets_by(self, counter: str) -> Callable[[str], Any]:
         """Tells where the lists of a column start, from 0; of the counter, those that it counts."""
         return lambda name: self._lists(counter, counter) if name == counter else self.offsets(name)
+
+    def has_read(self, name: str) -> bool:
+        """Whether a column of lists of numbers has been read."""
+        return name in self._columns
 
     def _lists(self, name: str, counter: str) -> Any:
         key = counter or name

@@ -78,6 +78,9 @@ class Making(Protocol):
     def offsets(self, name: str) -> Any:
         """Where the lists of a column start, from 0."""
 
+    def cheapest(self, names: Sequence[str]) -> str:
+        """Of some columns the one whose lists cost least."""
+
     def field(self, group: Group, name: str, above: RecordLists) -> Any:
         """A field as it is by itself, one thing an event."""
 
@@ -118,6 +121,11 @@ class RecordLists:
         """As `lists`, by the column that was asked for last: what can be wrong with it is seen when others are touched."""
         asked = self._asked
         return ak.contents.ListOffsetArray(*self._parts((lambda: asked) if asked else self._compared))
+
+    def countable(self) -> Any:
+        """As `lists`, by the lengths of one column alone."""
+        column = self._asked or self._making.cheapest(self._group.own_lists)
+        return ak.contents.ListOffsetArray(*self._parts(lambda: column))
 
     def field(self, name: str) -> Any:
         """A field as it is by itself."""

@@ -105,6 +105,9 @@ class ListFields(Protocol):
     def selectable(self) -> Any:
         """The lists, for a mask, or indices, of theirs."""
 
+    def countable(self) -> Any:
+        """The lists, with the lengths of one column."""
+
 
 Cut = Callable[[Any], Any]
 
@@ -186,6 +189,11 @@ class LazyRecordLists(_ByField, ak.contents.ListOffsetArray):  # type: ignore[mi
 
 class _CarriedRecordLists(_ByField, ak.contents.ListArray):  # type: ignore[misc]
     """As `LazyRecordLists`, of chosen events."""
+
+
+def countable(lists: Any) -> Any:
+    """The same lists, of which as little as possible is read to tell where they begin and end."""
+    return lists._cut(lists._source.countable()) if isinstance(lists, _ByField) else lists
 
 
 def _plain(lists: Any) -> Any:
