@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .protocol import errors
     from .protocol.credentials import Credentials
     from .protocol.version import __version__
+    from .reading.branch_list import branches
     from .reading.links import follow, ranges
     from .session.connect import connect
     from .session.query import Query
@@ -38,6 +39,7 @@ _HOMES = {
     "Session": "session.session",
     "Snapshot": "session.result",
     "__version__": "protocol.version",
+    "branches": "reading.branch_list",
     "connect": "session.connect",
     "cycles": "dataset.generated",
     "follow": "reading.links",
@@ -56,6 +58,7 @@ __all__ = [
     "Session",
     "Snapshot",
     "__version__",
+    "branches",
     "connect",
     "cycles",
     "errors",

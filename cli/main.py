@@ -233,6 +233,16 @@ def worker(
 
 
 @main.command()
+@click.argument("file")
+@click.option("--tree", default=None, help="The tree; behind a colon in FILE, too. By default the only one.")
+def branches(file: str, tree: str | None) -> None:
+    """List the branches of FILE (run1.root:Events) with their types and names in kernels, and why some cannot be read."""
+    from ..reading.branch_list import branches as listed
+
+    click.echo(repr(listed(file, tree)))
+
+
+@main.command()
 @click.argument("target", default="default")
 def status(target: str) -> None:
     """Show the workers and queries of a master. TARGET is its name, client.json or address."""

@@ -225,7 +225,8 @@ def skims(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     again = np.concatenate([np.arange(EVENTS + 50), [int(np.flatnonzero(order == 9)[0])]])
     words = [f"w{i}" for i in order]
     with uproot.recreate(folder / "friend.root") as file:
-        file["all"] = every
+        file.mktree("all", {name: values.dtype for name, values in every.items()})
+        file["all"].extend(every)
         file["part"] = {name: values[part] for name, values in every.items()}
         file["twice"] = {name: values[again] for name, values in every.items()}
         file.mkrntuple("words", every | {"word": ak.Array(words), "lists": ak.Array([[i] * (i % 3) for i in order])})
