@@ -75,8 +75,8 @@ class Clustering:
         """Bytes in the file of an entry of the branches, compressed as they are, on average; only plain ones count."""
         names = tuple(branches)
         if names not in self._weights:
-            plain = [name for name in names if self._columns.is_plain(self._columns.known(name))]
             with read_errors(self._stored.path, "cannot be read"):
+                plain = [name for name in names if self._columns.is_plain(self._columns.known(name))]
                 self._weights[names] = self._baskets.weight(plain) if self._stored.entries else 0.0
         return self._weights[names]
 

@@ -74,7 +74,7 @@ def read_errors(path: str, what: str, kind: Callable[[], str] | None = None) -> 
             error = error.__cause__
         said = f"{path} {what}: {_reason(error)}"
         if kind is not None and not isinstance(error, OSError):
-            said += f"; it is of type {kind()}"
+            said += _of_type(kind)
         if isinstance(error, _OF_TYPES) and kind is not None:
             said += _INSTEAD
         raise DatasetError(said, transient=_may_pass(path, error)) from error
@@ -105,6 +105,14 @@ def raised(error: BaseException) -> BaseException:
     while isinstance(error, AttributeError) and error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def _of_type(kind: Callable[[], str]) -> str:
+    """The type of what is read; nothing where the file's description of its types is damaged as well."""
+    try:
+        return f"; it is of type {kind()}"
+    except _READING_ERRORS:
+        return ""
 
 
 def _is_in(frame: FrameType, module: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+import skhep_testdata
 import uproot
 from eventmill.analysis.analysis import pack
 from eventmill.protocol.errors import DatasetError
@@ -112,6 +113,25 @@ def test_what_a_processor_cannot_read_is_an_error_of_the_data(tmp_path: Path) ->
     with pytest.raises(DatasetError, match=r"damaged.root cannot be read: .*decompress") as caught:
         task.run(reader, file, 2000, 3000)
     assert "process" in [frame.name for frame in caught.traceback], "the line that asked for the column is shown, too"
+
+
+def test_damage_in_the_description_of_classes_is_told_as_any_other(tmp_path: Path) -> None:
+    """Why a branch cannot be read was to be told with its type, which stands in what is damaged: that raised anew."""
+    content = bytearray(Path(skhep_testdata.data_path("uproot-small-evnt-tree-nosplit.root")).read_bytes())
+    with uproot.open(skhep_testdata.data_path("uproot-small-evnt-tree-nosplit.root")) as file:
+        content[file.file.fSeekInfo + 200] ^= 0xFF
+    path = tmp_path / "damaged.root"
+    path.write_bytes(content)
+    reader = Reader(str(path), "tree")
+    refused = 0
+    for name in reader.names:
+        for call in (lambda name=name: reader.array(name, 0, 5), lambda name=name: reader.weight([name])):
+            try:
+                call()
+            except DatasetError as error:
+                refused += 1
+                assert "damaged.root cannot be read" in str(error)
+    assert refused
 
 
 def test_what_the_users_code_raises_stays_as_it_is() -> None:
