@@ -78,7 +78,7 @@ class CheckedNtuple(Model_ROOT_3a3a_RNTuple):  # type: ignore[misc]
         bits = np.unpackbits(np.asarray(raw.raw_data, np.uint8), count=elements * column.nbits, bitorder="little")
         steps = bits.reshape(elements, column.nbits) @ (1 << np.arange(column.nbits, dtype=np.int64))
         scale = (column.max_value - column.min_value) / ((1 << column.nbits) - 1)
-        return np.minimum(steps * scale + column.min_value, column.max_value)
+        return np.asarray(np.minimum(steps * scale + column.min_value, column.max_value))
 
     def _name(self, number: int) -> str:
         """A field's, behind those of the fields that it lies in."""
