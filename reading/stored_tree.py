@@ -113,6 +113,7 @@ class StoredTree:
     def tree(self) -> Any:
         """The tree as uproot has it: only what is not plain needs that."""
         with read_errors(self.path, "cannot be opened"):
+            self.directory.file.share_classes()
             return self._find_tree(self.name)
 
     @lazy_property

@@ -2,11 +2,15 @@
 
 A file describes the classes of its objects, and uproot makes Python classes of the descriptions. It keeps these by name
 and version, for all files of the process: another production's `struct Pt`, with its members in another order and the
-same version, would be read with the members of the first. Here each file has its own.
+same version, would be read with the members of the first. Here each file has its own, which those files share that describe
+all their classes by the same bytes, as files of one production do.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import Any
 
 import uproot
@@ -15,6 +19,26 @@ from uproot.streamers import Model_TStreamerInfo
 
 from ..rntuple.checked_pages import CheckedNtuple
 from .packed_floats import coding
+
+MOST_KEPT = 32
+"""Descriptions of classes whose classes are kept; those unused for longest are dropped."""
+_KEY_BYTES = slice(14, 16)
+"""Where a key says how long it is, https://root.cern/doc/master/classTKey.html."""
+
+
+@dataclass(eq=False)
+class Classes:
+    """What uproot has made of a file's description of C++ classes.
+
+    Attributes:
+        models: its classes by their names, also those of its own.
+        members: those of each class and version, as the file describes them; in several ways if it was merged of others.
+        streamers: the description itself, once somebody has asked.
+    """
+
+    models: dict[str, Any]
+    members: dict[tuple[str, int], set[tuple[Any, ...]]] = field(default_factory=dict)
+    streamers: Any = None
 
 
 class FileOfItsOwnClasses(uproot.ReadOnlyFile):  # type: ignore[misc]
@@ -27,13 +51,35 @@ class FileOfItsOwnClasses(uproot.ReadOnlyFile):  # type: ignore[misc]
     """
 
     def __init__(self, path: str, **options: Any) -> None:
-        self.descriptions: dict[tuple[str, int], set[tuple[Any, ...]]] = {}
-        """The members of each class and version, as the file describes them; in several ways if it was merged of others."""
-        classes = {**written_classes(), "TStreamerInfo": Description, "ROOT::RNTuple": CheckedNtuple}
-        super().__init__(path, custom_classes=classes, **options)
+        own = {**written_classes(), "TStreamerInfo": Description, "ROOT::RNTuple": CheckedNtuple}
+        self.classes = Classes(own)
+        super().__init__(path, custom_classes=own, **options)
+
+    def share_classes(self) -> None:
+        """Take the classes that were made for another file with the same description of them, or let others take these.
+
+        For who is going to read objects: uproot takes milliseconds to make a class.
+        """
+        if not are_uproots():
+            return
+        same = hashlib.sha256(class_descriptions(self)).digest()
+        self.classes = _KEPT.setdefault(same, self.classes)
+        _KEPT.move_to_end(same)
+        while len(_KEPT) > MOST_KEPT:
+            _KEPT.popitem(last=False)
+        self._custom_classes = self.classes.models
+        self._streamers = self.classes.streamers
+
+    @property
+    def streamers(self) -> Any:
+        """As uproot's."""
+        self.classes.streamers = super().streamers
+        return self.classes.streamers
 
     def class_named(self, classname: str, version: int | str | None = None) -> Any:
         """As uproot's, which asks all files' classes for one that this file does not describe."""
+        if classname in self.custom_classes:  # asked for thousands of times a tree
+            return super().class_named(classname, version)
         name = classname_regularize(classname)
         elsewhere = uproot.classes.get(name)
         is_foreign = name not in self.custom_classes and elsewhere is not None and _is_of_a_file(elsewhere)
@@ -48,7 +94,7 @@ class Description(Model_TStreamerInfo):  # type: ignore[misc]
     def postprocess(self, chunk: Any, cursor: Any, context: Any, file: Any) -> Any:
         """Keep the description beside those of other classes."""
         members = tuple((member.name, member.typename, str(member.title)) for member in self.elements)
-        file.descriptions.setdefault((self.name, self.class_version), set()).add(members)
+        file.classes.members.setdefault((self.name, self.class_version), set()).add(members)
         return super().postprocess(chunk, cursor, context, file)
 
     def new_class(self, file: Any) -> Any:
@@ -58,7 +104,7 @@ class Description(Model_TStreamerInfo):  # type: ignore[misc]
             NotImplementedError: objects of the class have members that uproot cannot read, or the file describes it in two
                 ways.
         """
-        if len(file.descriptions[self.name, self.class_version]) > 1:
+        if len(file.classes.members[self.name, self.class_version]) > 1:
             raise NotImplementedError(
                 f"the file describes its class {self.name} in two ways: it was merged of unlike files"
             )
@@ -74,6 +120,21 @@ class Description(Model_TStreamerInfo):  # type: ignore[misc]
 
 
 Description.__name__ = Model_TStreamerInfo.__name__  # uproot goes by it
+
+
+_KEPT: OrderedDict[bytes, Classes] = OrderedDict()
+
+
+def class_descriptions(file: Any) -> bytes:
+    """How a file describes C++ classes, as it is written; nothing if it describes none.
+
+    Args:
+        file: as uproot has it open.
+    """
+    if not file.fSeekInfo or not file.fNbytesInfo:
+        return b""
+    key = bytes(file.chunk(file.fSeekInfo, file.fSeekInfo + file.fNbytesInfo).raw_data)
+    return key[int.from_bytes(key[_KEY_BYTES], "big") :]  # what is before has the time of writing in it
 
 
 def written_classes() -> dict[str, Any]:

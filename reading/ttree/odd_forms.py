@@ -15,6 +15,8 @@ from typing import Any
 import awkward as ak
 import msgspec
 
+from .cpp_classes import class_descriptions
+
 MOST_KINDS = 32
 """Of files, whose forms are kept; those unused for longest are dropped."""
 
@@ -86,12 +88,4 @@ def kind_of(file: Any, structure: str) -> str:
         file: as uproot has it open.
         structure: of the tree's branches, as `branch_kinds.structure`.
     """
-    classes = b""
-    if file.fSeekInfo and file.fNbytesInfo:
-        chunk = bytes(file.chunk(file.fSeekInfo, file.fSeekInfo + file.fNbytesInfo).raw_data)
-        classes = chunk[int.from_bytes(chunk[_KEY_BYTES], "big") :]  # what is before has the time of writing in it
-    return f"{hashlib.sha256(classes).hexdigest()}:{structure}"
-
-
-_KEY_BYTES = slice(14, 16)
-"""Where a key says how long it is, https://root.cern/doc/master/classTKey.html."""
+    return f"{hashlib.sha256(class_descriptions(file)).hexdigest()}:{structure}"

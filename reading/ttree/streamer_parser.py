@@ -5,8 +5,8 @@ part of a second, and longer for split objects. Nearly all trees are written in 
 read here in some hundredths. A tree of other versions is left to uproot: `parsed` then returns None. Of a branch that is
 not plain only the name is told, and whether it has nothing to read of its own (`branch_kinds`).
 
-The format is that of ROOT's streamers for TTree (version 20), TBranch (13), TBranchElement (10) and the TLeaf classes, see
-https://root.cern/doc/master/classTBranch.html and `uproot.models`, which is the reference in the tests.
+The format is that of ROOT's streamers for TTree (versions 16 to 20), TBranch (10 to 13), TBranchElement (8 to 10) and the
+TLeaf classes, see https://root.cern/doc/master/classTBranch.html and `uproot.models`, which is the reference in the tests.
 """
 
 from __future__ import annotations
@@ -29,19 +29,31 @@ _COUNTED_VERSION = 0x4000
 _MAP_OFFSET = 2
 _REFERENCED = 1 << 4
 _NUMBER, _VERSION = struct.Struct(">I"), struct.Struct(">H")
-_TREE = struct.Struct(">qqqqqdiiiiIqqqqqq")
+_TREES = {
+    16: struct.Struct(">qqqqdiiiqqqqq"),
+    17: struct.Struct(">qqqqdiiiiqqqqq"),
+    18: struct.Struct(">qqqqqdiiiiqqqqqq"),
+    19: struct.Struct(">qqqqqdiiiiIqqqqqq"),
+    20: struct.Struct(">qqqqqdiiiiIqqqqqq"),
+}
+"""What is in a tree of a version before its branches: ROOT 5.00 to 5.18 wrote 16, 5.34 and 6 before 6.12 wrote 19."""
 _CLUSTER_RANGES = 10
+_WITH_CLUSTERS, _WITH_FEATURES = 19, 20
+"""The versions from which on a tree has ranges of clusters, and features."""
 _DEEPEST = 50
 """Branches in branches."""
 _BITS = 12
 """Bytes from the beginning of a TNamed to the bits of its TObject."""
 _RESHUFFLED = 1 << 19
 _BRANCH = struct.Struct(">iiiiq")
-_BRANCH_AFTER = struct.Struct(">iIiqqqq")
+_BRANCH_AFTER = {10: struct.Struct(">iIiqqq"), **dict.fromkeys((11, 12, 13), struct.Struct(">iIiqqqq"))}
+"""By version."""
+_BRANCH_WITH_FIRST, _BRANCH_WITH_FEATURES = 11, 13
+"""The versions from which on a branch says which is its first entry, and has features, between the two."""
 _LEAF = struct.Struct(">iii??")
-_ELEMENT = struct.Struct(">Ihiiii")
+_ELEMENT = {**dict.fromkeys((8, 9), struct.Struct(">Iiiiii")), 10: struct.Struct(">Ihiiii")}
 _LEAF_ELEMENT = struct.Struct(">ii")
-_VERSIONS = {"TTree": 20, "TBranch": 13, "TBranchElement": 10}
+_VERSIONS = {"TTree": _TREES, "TBranch": _BRANCH_AFTER, "TBranchElement": _ELEMENT}
 
 
 class UnusualError(Exception):
@@ -192,15 +204,16 @@ class _Parser:
 
     def tree(self) -> Tree:
         _, version = self.begin()
-        if version != _VERSIONS["TTree"]:
+        if version not in _TREES:
             raise UnusualError
         (bits,) = _NUMBER.unpack_from(self.data, self.at + _BITS)
         for _ in range(4):  # TNamed, TAttLine, TAttFill, TAttMarker
             self.skip()
-        members = self.fields(_TREE)
-        for _ in range(2):
+        members = self.fields(_TREES[version])
+        for _ in range(2 if version >= _WITH_CLUSTERS else 0):
             self.array(">i8", members[_CLUSTER_RANGES])
-        self.features()
+        if version >= _WITH_FEATURES:
+            self.features()
         found = [self.branch() for _ in range(self.items())]
         self.skip()  # the leaves again, by reference
         aliases = self.number()
@@ -226,28 +239,31 @@ class _Parser:
     def branch(self, depth: int = 0) -> FoundBranch:
         _, kind = self.object()
         stop, version = self.begin()
-        if kind not in ("TBranch", "TBranchElement") or version != _VERSIONS[kind] or depth > _DEEPEST:
+        if kind not in ("TBranch", "TBranchElement") or version not in _VERSIONS[kind] or depth > _DEEPEST:
             raise UnusualError
         if kind == "TBranch":
-            return self.simple_branch(stop, depth)
-        base_stop, version = self.begin()
-        if version != _VERSIONS["TBranch"]:
+            return self.simple_branch(stop, version, depth)
+        base_stop, base_version = self.begin()
+        if base_version not in _BRANCH_AFTER:
             raise UnusualError
-        found = self.simple_branch(base_stop, depth)
+        found = self.simple_branch(base_stop, base_version, depth)
         found.class_name, found.parent_name, found.clones_name = self.text(), self.text(), self.text()
-        checksum, version, member, found.kind, found.streamer_type, _ = self.fields(_ELEMENT)
-        found.class_of = checksum, version, member
+        checksum, class_version, member, found.kind, found.streamer_type, _ = self.fields(_ELEMENT[version])
+        found.class_of = checksum, class_version, member
         found.is_element = True
         self.at = stop  # two branches of counts, which are those of the leaves
         return found
 
-    def simple_branch(self, stop: int, depth: int) -> FoundBranch:
+    def simple_branch(self, stop: int, version: int, depth: int) -> FoundBranch:
         """What is in every TBranch, which ends at `stop`."""
         name, title = self.named()
         self.skip()  # TAttFill
         _, _, _, write_basket, _ = self.fields(_BRANCH)
-        self.features()
-        _, most, _, entries, first, _, _ = self.fields(_BRANCH_AFTER)
+        if version >= _BRANCH_WITH_FEATURES:
+            self.features()
+        _, most, _, entries, first, *_ = self.fields(_BRANCH_AFTER[version])
+        if version < _BRANCH_WITH_FIRST:
+            first = 0
         inner = [self.branch(depth + 1) for _ in range(self.items())]
         leaves = [leaf for _ in range(self.items()) if (leaf := self.leaf()) is not None]
         self.skip()  # baskets that are not written yet

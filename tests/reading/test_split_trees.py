@@ -25,6 +25,11 @@ TREES = {
     "Geant4": (data_path("uproot-issue371.root"), "Beam"),
     "TClonesArrays in objects": (data_path("uproot-issue213.root"), "T"),
     "vectors": (data_path("uproot-HZZ-objects.root"), "events"),
+    "ROOT 5.23": (data_path("uproot-sample-5.23.02-zlib.root"), "sample"),
+    "ROOT 5.25": (data_path("uproot-sample-5.25.02-zlib.root"), "sample"),
+    "ROOT 5.28": (data_path("uproot-issue64.root"), "events/events"),
+    "ROOT 5.34": (data_path("uproot-issue431.root"), "E"),
+    "ROOT 6.10": (data_path("uproot-issue187.root"), "fTreeV0"),
 }
 
 REFERENCED = [f"{kind}.fBits" for kind in ("Particle", "Track", "EFlowTrack", "EFlowPhoton", "EFlowNeutralHadron")]

@@ -1,0 +1,66 @@
+"""Classes that uproot has made for a file serve others that describe all theirs by the same bytes, and no other ones."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+from eventmill.reading.reader import Reader
+from eventmill.reading.ttree import cpp_classes
+from skhep_testdata import data_path
+
+DATA = Path(__file__).parents[1] / "data"
+OLD = data_path("uproot-from-geant4.root")
+"""Of ROOT 4.00, whose TTree uproot does not know, so that it makes a class of the file's description."""
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The classes that are made of descriptions; as in a process that has read no file."""
+    names: list[str] = []
+
+    def noted(description: Any, file: Any) -> Any:
+        names.append(description.name)
+        return make(description, file)
+
+    make = cpp_classes.Description.new_class
+    monkeypatch.setattr(cpp_classes.Description, "new_class", noted)
+    monkeypatch.setattr(cpp_classes, "_KEPT", type(cpp_classes._KEPT)())
+    return names
+
+
+def test_a_second_file_has_none_made(made: list[str], tmp_path: Path) -> None:
+    """Opening took ten times as long as with uproot, for each file."""
+    first = Reader(OLD, "HitStrips")
+    assert made
+    expected = first.read(["Energy"], 0, 100)["Energy"]
+    made.clear()
+    again = Reader(str(shutil.copy(OLD, tmp_path / "again.root")), "HitStrips")
+    assert np.array_equal(again.read(["Energy"], 0, 100)["Energy"].values, expected.values)
+    assert made == []
+
+
+def test_a_file_that_describes_a_class_otherwise_has_its_own(made: list[str]) -> None:
+    one, another = (Reader(str(DATA / f"{name}_production.root"), "t") for name in ("one", "another"))
+    for reader in (one, another, one):
+        assert reader.events(0, 20).to_list()
+    assert one.stored.directory.file.classes is not another.stored.directory.file.classes
+
+
+def test_what_somebody_has_written_since_counts(made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Reader(OLD, "HitStrips")
+    own = type("Pt", (uproot.model.Model,), {"__module__": "mine"})
+    monkeypatch.setitem(uproot.classes, "Pt", own)
+    file = Reader(OLD, "HitStrips").stored.directory.file
+    assert file.classes is not first.stored.directory.file.classes and file.custom_classes["Pt"] is own
+
+
+def test_those_unused_for_longest_are_dropped(made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpp_classes, "MOST_KEPT", 1)
+    for path, tree in ((OLD, "HitStrips"), (str(DATA / "one_production.root"), "t")):
+        assert Reader(path, tree).stored.tree is not None
+    assert len(cpp_classes._KEPT) == 1
