@@ -164,7 +164,7 @@ class JoinedFriend:
         if kind.kind in "biu" and value.item() != self._missing:
             raise DatasetError(
                 f"{self._missing} cannot stand for what is missing in the branch {name} of {self.path}, the friend "
-                f"{self.name}, which is of type {kind}: give another number (missing=)"
+                f"{self.name}, which is of type {kind}: give a number that it can hold, as missing=0"
             )
         return Flat(np.full((1, *column.values.shape[1:]), value, kind))
 
@@ -200,7 +200,7 @@ class JoinedFriend:
         if self._missing == "none":
             return (
                 "In columnar functions this is None; for a kernel, say which number stands for it: "
-                "em.Friend(..., missing=-999.0)"
+                "em.Friend(..., missing=0)"
             )
         return (
             "Write a friend that has all, use those entries only that it has (entries=), or say what stands for the others: "

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -101,7 +102,7 @@ class ByTreeIndex:
 class ByColumns:
     """By columns of whole numbers that the file and the friend have, as a run's and an event's number.
 
-    All of the friend's columns are read once, when they are needed first.
+    All of the friend's columns are read once, when they are needed first, also where it is the friend of many files.
 
     Args:
         columns: of the file, with those of the friend.
@@ -116,7 +117,6 @@ class ByColumns:
     def __init__(self, columns: Mapping[str, str], friend: TreeReader, main: TreeReader, joined: str) -> None:
         self.keys, self._theirs = tuple(columns), tuple(columns.values())
         self._friend, self._main, self._joined = friend, main, joined
-        self._table: KeyTable | None = None
         for reader, names in ((main, self.keys), (friend, self._theirs)):
             for name in names:
                 if name not in reader.names:
@@ -131,9 +131,10 @@ class ByColumns:
         Raises:
             DatasetError: the friend has several entries with the numbers of one, or columns are no whole numbers.
         """
-        if self._table is None:
-            self._table = KeyTable(self._values(self._friend, self._theirs, 0, self._friend.entries))
-        found, seconds = self._table.find(self._values(self._main, self.keys, start, stop))
+        tables = _TABLES.setdefault(self._friend, {})
+        if self._theirs not in tables:
+            tables[self._theirs] = KeyTable(self._values(self._friend, self._theirs, 0, self._friend.entries))
+        found, seconds = tables[self._theirs].find(self._values(self._main, self.keys, start, stop))
         if (seconds >= 0).any():
             place = int((seconds >= 0).argmax())
             raise DatasetError(
@@ -260,6 +261,10 @@ class KeyTable:
             np.where(is_there, self._order[first], missing),
             np.where(is_there & (last > first + 1), self._order[second], missing),
         )
+
+
+_TABLES: WeakKeyDictionary[TreeReader, dict[tuple[str, ...], KeyTable]] = WeakKeyDictionary()
+"""Of the friends that are open, by the columns that join them."""
 
 
 def _place(known: Numbers, numbers: Numbers) -> tuple[Numbers, Numbers]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import eventmill as em
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def ran(session: em.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(em, "connect", lambda: session)
 
     def run(title: str) -> dict[str, Any]:
-        for path in re.findall(r'"([\w-]+\.root)"', SECTIONS[title]):
+        for path in set(re.findall(r'"([\w-]+\.root)"', SECTIONS[title])):
             Path(path).symlink_to(real_file(path))
         variables: dict[str, Any] = {"__name__": "__main__"}
         for number, block in enumerate(code(TEXT.partition("\n## ")[0]) + code(SECTIONS[title])):
@@ -172,7 +173,7 @@ def test_lhcb(ran: Ran) -> None:
 
 def test_alice_ao2d(ran: Ran) -> None:
     variables = ran("ALICE, Run 3: AO2D")
-    transverse, momenta, signals = [], [], []
+    transverse, momenta, signals, positions = [], [], [], []
     with uproot.open(WRITTEN / "AO2D.root") as file:
         folders = [key for key in file.keys(cycle=False) if key.endswith("/O2track_iu")]
     assert len(folders) == 3
@@ -185,8 +186,14 @@ def test_alice_ao2d(ran: Ran) -> None:
                 transverse.append(1 / abs(float(inverse)))
                 momenta.append(transverse[-1] * np.sqrt(1 + float(slope) ** 2))
                 signals.append(signal)
+        collisions = list(columns("AO2D.root", folder.replace("O2track_iu", "O2collision_001"), "fPosZ", "fNumContrib"))
+        rows = [collision for (collision,) in columns("AO2D.root", folder, "fIndexCollisions")]
+        assert -1 in rows
+        positions += [collisions[row][0] for row in rows if row >= 0 and collisions[row][1] >= 2]
     both_have(variables, "pt", binned(transverse, 50, 0, 5))
     both_have(variables, "signal", np.histogram2d(momenta, signals, (20, 50), ((0, 5), (0, 120)))[0])
+    for name in ("z_in_kernel", "z_in_columns"):
+        assert np.array_equal(variables[name].values(), binned(positions, 40, -20, 20)) and len(positions) > 100
 
 
 def test_alice_esd(ran: Ran) -> None:
@@ -305,6 +312,10 @@ def test_km3net(ran: Ran) -> None:
     both_have(variables, "zenith", binned(zenith, 20, -1, 1))
     both_have(variables, "energy", binned(energy, 40, 0, 8))
     both_have(variables, "thresholds", binned(thresholds, 64, 0, 256))
+    with uproot.open(real_file("uproot-issue434.root")) as file:
+        tots = ak.flatten(file["KM3NET_EVENT"]["snapshotHits"].array(variables["hits"]).tot)
+    for name in ("tots_in_kernel", "tots_in_columns"):
+        assert np.array_equal(variables[name].values(), binned(tots, 64, 0, 256)) and len(tots) > 100
 
 
 def as_written_today(content: bytes) -> bytes:

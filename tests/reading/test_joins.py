@@ -169,7 +169,7 @@ def test_queries_join_in_columns_and_kernels(tables: Path, expected: dict[str, l
         assert filled["z"].tolist() == [right - 0.5 * none], "the number that was given stands for each"
         assert filled["hits"].tolist() == [2 * right], "lists of what is missing are empty"
         assert filled["mothers"].tolist() == [found["mothers"]]
-        with pytest.raises(DatasetError, match=r"whose fIndexCollisions is -1\. .*missing=-999"):
+        with pytest.raises(DatasetError, match=r"whose fIndexCollisions is -1\. .*missing=0"):
             result(summed, **friends)
 
 
@@ -271,6 +271,34 @@ def test_an_event_that_is_missing_is_named_or_stood_for(skims: tuple[Path, Path]
         DatasetError, match=r"nan cannot stand for what is missing in the branch event of .*of type int64"
     ):
         view_of(main, "t", bdt=em.Friend(f"{other}:part", by=BY, missing=float("nan"))).read(["bdt_event"], 0, 10)
+
+
+def test_a_friend_of_many_files_is_looked_through_once(skims: tuple[Path, Path]) -> None:
+    """Its columns of numbers may be longer than what is read of each file."""
+    main, other = skims
+    (file,) = Friends({"bdt": em.Friend(f"{other}:all", by=BY)}).given_to([File(str(main), "t")])
+    friend = open_tree(str(other), "all")
+    for read in ({"score", *BY.values()}, {"score"}):
+        friend.touched = set()
+        view = View(open_tree(str(main), "t"), {"bdt": friend}, SharedInputs(), file.friends)
+        assert ak.to_list(view.events(0, 3).bdt.score) == [0, 1, 2]
+        assert friend.touched == read
+
+
+def test_ranges_far_apart_are_read_side_by_side(tables: Path, expected: dict[str, list[Any]]) -> None:
+    """The file is read for its own columns, for what joins its friends, and as a friend of itself, all at once."""
+    view = view_of(
+        tables, collision=em.Friend(tree="DF_*/O2collision", index="fIndexCollisions", missing=-1), mother=MOTHERS
+    )
+    ranges = [(0, 2), (10, 15), (30, 34), (60, TRACKS)]
+    pieces = list(view.read_ranges(["fPx", "collision_fPosZ", "mother_fPx"], ranges))
+    whole = view.read(["fPx"], 0, TRACKS)["fPx"]
+    for (start, stop), columns in zip(ranges, pieces, strict=True):
+        px, z, mother = columns["fPx"], columns["collision_fPosZ"], columns["mother_fPx"]
+        assert isinstance(px, Flat) and isinstance(z, Flat) and isinstance(mother, Jagged) and isinstance(whole, Flat)
+        assert px.values.tolist() == whole.values[start:stop].tolist()
+        assert z.values.tolist() == [-1 if it is None else it for it in expected["z"][start:stop]]
+        assert np.diff(mother.offsets).tolist() == list(map(len, expected["mothers"][start:stop]))
 
 
 def test_of_two_entries_with_the_same_numbers_none_is_taken(skims: tuple[Path, Path]) -> None:
