@@ -41,12 +41,12 @@ void atlas() {
   tree.SetAutoFlush(7);
   for (unsigned i = 0; i < 20; ++i) {
     energy.clear(), z0.clear(), d0.clear(), truth.clear(), links.clear();
-    for (unsigned k = 0; k < (i + 1) % 3; ++k) z0.push_back(10 * i + k), d0.push_back(-1. * k);
+    for (unsigned k = 0; k < (7 * i + 1) % 4; ++k) z0.push_back(10 * i + k), d0.push_back(-1. * k);
     for (unsigned k = 0; k < i % 4; ++k) {
       energy.push_back(100 * i + k);
       truth.push_back({k % 2 ? 77u : 0u, 0u});
       links.push_back({});
-      for (unsigned j = 0; j < k; ++j) links.back().push_back({j % 2 ? 5u : 77u, (i + j) % 4});
+      for (unsigned j = 0; j <= k; ++j) links.back().push_back({j % 2 ? 5u : 77u, (i + j + k) % 4});
     }
     tree.Fill();
   }
@@ -62,10 +62,10 @@ void podioLike() {
   tree.SetAutoFlush(7);
   for (unsigned i = 0; i < 20; ++i) {
     recos.clear(), relations.clear(), first.clear(), tracks.clear();
-    for (unsigned k = 0; k < (i + 1) % 3; ++k) tracks.push_back({10.f * i + k, int(k)});
+    for (unsigned k = 0; k < (7 * i + 1) % 4; ++k) tracks.push_back({10.f * i + k, int(k)});
     for (unsigned k = 0; k < i % 4; ++k) {
       unsigned begin = relations.size();
-      for (unsigned j = 0; j < k; ++j) relations.push_back({int((i + j) % 4) - 1, j % 2 ? 5u : 77u});
+      for (unsigned j = 0; j <= k; ++j) relations.push_back({int((i + j + k) % 4) - 1, j % 2 ? 5u : 77u});
       recos.push_back({100.f * i + k, begin, unsigned(relations.size())});
       first.push_back({int(k), 77u});
     }

@@ -29,28 +29,35 @@ TRACKS, OTHERS = 77, 5
 
 
 def tracks(i: int) -> list[dict[str, float]]:
-    return [{"z0": 10 * i + k, "d0": -k} for k in range((i + 1) % 3)]
+    return [{"z0": 10 * i + k, "d0": -k} for k in range((7 * i + 1) % 4)]
 
 
 def linked(i: int, column: str) -> list[list[float | None]]:
     """Of each electron's links those that point to a track of the event."""
     found = tracks(i)
 
-    def meant(j: int) -> float | None:
-        index = (i + j) % 4
+    def meant(k: int, j: int) -> float | None:
+        index = (i + j + k) % 4
         return found[index][column] if j % 2 == 0 and index < len(found) else None
 
-    return [[meant(j) for j in range(k)] for k in range(i % 4)]
+    return [[meant(k, j) for j in range(k + 1)] for k in range(i % 4)]
 
 
 def related(i: int) -> list[list[float | None]]:
     """Of each reconstructed particle the chi2 of its tracks, by relations with an index one lower."""
 
-    def meant(j: int) -> float | None:
-        index = (i + j) % 4 - 1
-        return 10 * i + index if j % 2 == 0 and 0 <= index < (i + 1) % 3 else None
+    def meant(k: int, j: int) -> float | None:
+        index = (i + j + k) % 4 - 1
+        return 10 * i + index if j % 2 == 0 and 0 <= index < len(tracks(i)) else None
 
-    return [[meant(j) for j in range(k)] for k in range(i % 4)]
+    return [[meant(k, j) for j in range(k + 1)] for k in range(i % 4)]
+
+
+def test_links_of_all_kinds_were_written() -> None:
+    """That the tests below look at something."""
+    for events in (map(linked, range(ENTRIES), ["z0"] * ENTRIES), map(related, range(ENTRIES))):
+        links = [link for event in events for links in event for link in links]
+        assert len(links) > 40 and 10 < links.count(None) < len(links) - 10
 
 
 @pytest.fixture
@@ -80,7 +87,7 @@ def test_element_links_are_followed(atlas: Reader, cut: tuple[int, int]) -> None
     assert em.follow(events.ElectronsAuxDyn.trackLinks, events.TracksAuxDyn.d0, key=TRACKS).to_list() == [
         linked(i, "d0") for i in range(*cut)
     ]
-    assert ak.num(found, axis=2).to_list() == [list(range(i % 4)) for i in range(*cut)]
+    assert ak.num(found, axis=2).to_list() == [list(range(1, i % 4 + 1)) for i in range(*cut)]
 
 
 def test_links_that_are_split_are_followed(atlas: Reader) -> None:
@@ -128,10 +135,10 @@ def test_links_without_their_key_are_an_error(atlas: Reader) -> None:
 def test_relations_of_podio_are_followed(podio: Reader, cut: tuple[int, int]) -> None:
     events = podio.events(*cut)
     relations = em.ranges(events._Recos_tracks, events.Recos.tracks_begin, events.Recos.tracks_end)
-    assert ak.num(relations, axis=2).to_list() == [list(range(i % 4)) for i in range(*cut)]
+    assert ak.num(relations, axis=2).to_list() == [list(range(1, i % 4 + 1)) for i in range(*cut)]
     assert em.follow(relations, events.Tracks, key=TRACKS).chi2.to_list() == [related(i) for i in range(*cut)]
     for i, found in zip(range(*cut), em.follow(events._Recos_first, events.Tracks, key=TRACKS).ndf, strict=True):
-        assert found.to_list() == [k if k < (i + 1) % 3 else None for k in range(i % 4)], "written member by member"
+        assert found.to_list() == [k if k < len(tracks(i)) else None for k in range(i % 4)], "written member by member"
 
 
 def test_only_what_is_touched_is_read_of_relations(podio: Reader) -> None:
@@ -160,7 +167,7 @@ def test_references_are_columns_of_kernels(podio: Reader, tmp_path: Path) -> Non
         compiled.run(podio.read(list(count.branches), *cut), cut[0])
     every = [(i, k) for i in range(ENTRIES) for k in range(i % 4)]
     expected = [
-        sum((i + j) % 4 - 1 for i, k in every for j in range(0, k, 2)),
+        sum((i + j + k) % 4 - 1 for i, k in every for j in range(0, k + 1, 2)),
         sum(k for _, k in every),
         77 * len(every),
     ]
