@@ -91,11 +91,14 @@ def opened(branch: Branch, i: int, raw: memoryview) -> Basket:
 
     Raises:
         ValueError: its key does not agree with the tree.
+        IrregularError: it has bits of objects that are referred to.
     """
     stored, _, size, _, key, _ = _KEY.unpack_from(raw) if len(raw) >= _KEY.size else (0,) * 6
     if stored != len(raw) or not _KEY.size + _LAST.size < key <= stored or size < 0:
         raise ValueError(f"{branch.basket(i)} is not where the tree says: what is there has another key")
     last = _LAST.unpack_from(raw, key - _LAST.size - 1)[0] - key
+    if 0 <= last <= size and branch.is_bits and not _fits(branch, i, last):
+        raise IrregularError(branch.name)
     if not 0 <= last <= size or not _fits(branch, i, last):
         raise ValueError(f"{branch.basket(i)} is not what the tree says: its key speaks of {last} bytes of {size}")
     return Basket(i, raw[key:], size, last, key)
@@ -105,6 +108,8 @@ def embedded(branch: Branch, i: int, data: Embedded) -> Values:
     """The values of a basket that was never written apart. Raises `ValueError` if they are too few or too many."""
     content, offsets = data
     if not _fits(branch, i, len(content)):
+        if branch.is_bits:
+            raise IrregularError(branch.name)
         raise ValueError(f"{branch.basket(i)} is not what the tree says: it has {len(content)} bytes")
     return _stripped(branch, i, content, offsets)
 
@@ -180,6 +185,8 @@ def _check_sizes(branch: Branch, baskets: range, sizes: list[int], lists: Lists)
     wrong = np.flatnonzero(counted != sizes)
     if len(wrong):
         i = int(wrong[0])
+        if branch.is_bits:
+            raise IrregularError(branch.name)
         raise ValueError(
             f"{branch.basket(baskets[i])} has {sizes[i]} numbers in its lists, where its counter {branch.counter} says "
             f"{counted[i]}: one of the two is damaged"

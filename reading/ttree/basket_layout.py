@@ -71,6 +71,11 @@ class Branch:
         """Whether it may have the lengths of lists."""
         return not self.is_list and not self.shape and self.stored.kind in "iu"
 
+    @property
+    def is_bits(self) -> bool:
+        """Whether it has the bits of objects, which have more bytes where these are referred to (`object_bits`)."""
+        return self.name.rpartition(".")[2].rpartition("/")[2] == "fBits"
+
     def entries(self, i: int) -> int:
         """How many entries a basket has."""
         return int(self.edges[i + 1] - self.edges[i])

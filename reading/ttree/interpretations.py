@@ -10,6 +10,7 @@ here has ROOT's values: columnar functions, kernels, and coffea's processors. Wh
 - records in what is not split (`record_branches`): it takes those that are written member by member for whole ones, refuses
   what is nested, and goes on for gigabytes in maps that are not written as it thinks;
 - `TString` in split collections, of which it reads one an entry;
+- bits of objects that are referred to (`object_bits`);
 - lists without a table whose counter has baskets of other entries;
 - structures in a row up to the end of a basket, for which it asks for the next basket, too.
 
@@ -38,6 +39,7 @@ from .joined_baskets import NestedLists, RawBasket
 from .memberwise import HEADER, check_vectors
 from .nested_decoding import Shape, is_counted
 from .nested_shapes import shape_of
+from .object_bits import is_bits, without_processes
 from .packed_floats import BRACKETS, Coding, coding
 from .record_branches import AsRecords, is_for_records, programs_of
 
@@ -82,7 +84,7 @@ class Interpretations:
                 raise UnknownInterpretation(_said(error), branch.file.file_path, branch.object_path) from error
         if is_for_records(found) and (programs := programs_of(branch)):
             found = AsRecords(branch, programs, found)
-        _mend_baskets(found)
+        _mend_baskets(found, is_bits(branch))
         if isinstance(found, AsStridedObjects):
             _mend_end(found)
         return found
@@ -95,8 +97,8 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, NotImplementedError) and str(error) else f"{type(error).__name__}: {error}"
 
 
-def _mend_baskets(kind: Any) -> None:
-    """Have an interpretation look at the bytes of each basket before it takes them apart."""
+def _mend_baskets(kind: Any, has_bits: bool) -> None:
+    """Have an interpretation look at the bytes of each basket before it takes them apart; those of objects' bits, if so."""
     original = kind.basket_array
     nested = shape_of(kind)
     edges: list[int] = []  # uproot makes them of all baskets anew, each time
@@ -106,10 +108,13 @@ def _mend_baskets(kind: Any) -> None:
         entries = _entries(basket, branch, edges)
         if offsets is not None:
             offsets = _true_offsets(offsets, basket, entries)
+        if has_bits:
+            data, offsets = without_processes(data, offsets)
+        if offsets is not None:
             if type(kind) is AsJagged and kind.header_bytes == HEADER:
                 check_vectors(data, offsets, kind.content.from_dtype.itemsize)
         elif type(kind) is AsJagged and not kind.header_bytes:
-            offsets = _counted_offsets(kind.content.itemsize, basket, branch)
+            offsets = _counted_offsets(kind.content.itemsize, len(data), basket, branch)
         if nested is not None and offsets is not None and is_counted(nested, data, offsets) and rest[2].name == "ak":
             return RawBasket(data, offsets, _named(basket, branch))
         return original(data, offsets, basket, branch, *rest)
@@ -165,7 +170,7 @@ def _true_offsets(offsets: NDArray[np.int32], basket: Any, entries: int) -> NDAr
     return offsets
 
 
-def _counted_offsets(width: int, basket: Any, branch: Any) -> NDArray[np.int32] | None:
+def _counted_offsets(width: int, size: int, basket: Any, branch: Any) -> NDArray[np.int32] | None:
     """Where each entry of lists without a table begins, by their counter; None if they have none."""
     counter = branch.count_branch
     if counter is None:
@@ -173,7 +178,7 @@ def _counted_offsets(width: int, basket: Any, branch: Any) -> NDArray[np.int32] 
     start, stop = branch.entry_offsets[basket.basket_num : basket.basket_num + 2]
     counts = counter.array(entry_start=start, entry_stop=stop, library="np").astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(counts * width)])
-    if (counts < 0).any() or offsets[-1] != basket.border:
+    if (counts < 0).any() or offsets[-1] != size:
         raise ValueError(
             f"{_named(basket, branch)} has other lists than its counter {counter.name} says: one of the two is damaged"
         )

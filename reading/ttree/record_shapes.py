@@ -141,7 +141,10 @@ class Shapes:
             return Lists(self.of(kind.item), kind.kind)
         if isinstance(kind, Pair):
             names = ("first", "second") if kind.name else ("0", "1")
-            return Records(kind.name, list(zip(names, (self.of(kind.first), self.of(kind.second)), strict=True)))
+            return Records(
+                uproot.model.classname_regularize(kind.name),
+                list(zip(names, (self.of(kind.first), self.of(kind.second)), strict=True)),
+            )
         return self.of_class(kind.name)
 
     def of_class(self, name: str) -> Records:
@@ -160,7 +163,7 @@ class Shapes:
         self._check_once(info)
         self._within.append(name)
         try:
-            made = Records(name, [], info.class_version, info.member("fCheckSum") & 0xFFFFFFFF)
+            made = Records(info.name, [], info.class_version, info.member("fCheckSum") & 0xFFFFFFFF)
             for element in info.elements:
                 title = str(element.title)
                 if title.startswith("!"):

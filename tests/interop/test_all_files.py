@@ -46,9 +46,18 @@ KINDS = (
 """What is compared every time."""
 SAMPLES = ("treemaker", "treemaker_rntuple")
 NOT_TRIED = {
+    # objects that are referred to have more bytes than uproot takes: see `test_bits_of_objects_that_are_referred_to`
+    *(
+        (file, f"{kind}.fBits")
+        for file in ("uproot-issue513.root", "delphes.root")
+        for kind in ("Particle", "Track", "Tower", "EFlowTrack", "EFlowPhoton", "EFlowNeutralHadron")
+    ),
+    # uproot takes links that are written member by member for whole ones
+    ("PHYSLITE_example.root", "METAssoc_AnalysisMETAux.jetLink"),
     # uproot takes the checksum of the class for its first member: 1561916699 is the second of the run, in 2019
     ("uproot-issue433-splitlevel2.root", "KM3NETDAQ::JDAQTimesliceHeader"),
     ("uproot-issue433-splitlevel2.root", "KM3NETDAQ::JDAQHeader"),
+    ("uproot-issue433-splitlevel2.root", "KM3NETDAQ::JDAQChronometer"),
     ("uproot-issue433-splitlevel2.root", "timeslice_start"),
     # uproot takes four bytes of an object for the length of a list, and asks for gigabytes of memory before it refuses
     ("uproot-issue510b.root", "SegmentDetectors"),

@@ -7,7 +7,6 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 import pytest
-from eventmill.protocol.errors import DatasetError
 from eventmill.reading.lazy_events import layout_of
 from eventmill.reading.reader import Reader
 from eventmill.reading.ttree.basket_layout import Branch
@@ -85,9 +84,19 @@ def test_a_tree_of_split_objects_is_told_with_its_groups() -> None:
 
 
 @pytest.mark.parametrize("name", REFERENCED)
-def test_bits_of_objects_that_are_referred_to_are_refused(name: str) -> None:
-    """Two such objects have the bytes of three numbers: by their counter that is seen."""
+def test_bits_of_objects_that_are_referred_to(name: str) -> None:
+    """Each such object has two bytes more, and an identifier; uproot takes all bytes for bits."""
     reader = Reader(*TREES["Delphes"])
-    with pytest.raises(DatasetError, match=f"branch {name} .*(not what the tree says|one of the two)"):
-        reader.read([name], 0, reader.entries)
+    identifiers = reader.events(0, reader.entries)[name.replace("fBits", "fUniqueID")]
+    for start, stop in [(0, reader.entries), (2, 5), (4, 4)]:
+        bits = ak.Array(layout_of(reader.read([name], start, stop)[name]))
+        assert ak.num(bits).to_list() == ak.num(identifiers[start:stop]).to_list()
+        assert ((bits & 0x10) > 0).to_list() == (identifiers[start:stop] > 0).to_list(), "kIsReferenced"
+        assert ak.all(bits & 0x02000000, axis=None), "kNotDeleted"
+        assert reader.events(start, stop)[name].to_list() == bits.to_list()
+    assert ak.any(bits_of(reader, name) & 0x10, axis=None)
     reader.close()
+
+
+def bits_of(reader: Reader, name: str) -> ak.Array:
+    return reader.events(0, reader.entries)[name]

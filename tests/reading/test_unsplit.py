@@ -166,6 +166,15 @@ def test_objects_that_are_referred_to_are_as_long_as_they_are(readers: dict[str,
     assert readers["by_elements"].array("tagged", 0, ENTRIES).tag[3].to_list() == [30, 31, 32]
 
 
+def test_bits_of_split_objects_are_those_of_the_objects(readers: dict[str, Reader]) -> None:
+    """The second of each event is referred to."""
+    for reader in readers.values():
+        for start, stop in [(0, ENTRIES), (6, 8), (9, 9)]:
+            for bits in (reader.array("splittagged.fBits", start, stop), reader.events(start, stop).splittagged.fBits):
+                referred = [[k == 1 for k in range(i % 4)] for i in range(start, stop)]
+                assert ((bits & 0x10) > 0).to_list() == referred
+
+
 def test_a_class_without_a_version_has_its_checksum_first() -> None:
     """uproot took it for the first member of a KM3NeT time slice, and the second one's bytes for the next."""
     reader = Reader(data_path("uproot-issue433-splitlevel2.root"), "KM3NET_TIMESLICE_L0")
