@@ -131,6 +131,9 @@ class JoinedFiles:
             counters.pop(name, None)
             if (form := self._interpreted.form(name)) is not None:
                 forms[name] = form
+        for name, counter in list(counters.items()):
+            if counter in self._interpreted.names:  # it may be anything now
+                del counters[name]
 
     def add_friends(self, forms: dict[str, Any], counters: dict[str, str], fields: dict[str, Field]) -> None:
         """Add what `LazyEvents` is to know of the friends' columns."""

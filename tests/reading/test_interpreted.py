@@ -146,6 +146,17 @@ def test_trees_that_are_one_table_are_read_so_too(tmp_path: Path) -> None:
     assert ak.to_list(view.events(1, 4).x) == [[0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 1, 0]]
 
 
+def test_lists_do_not_take_their_lengths_from_a_counter_that_is_read_in_another_way(tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "c.root") as file:
+        file.mktree("t", {"x": "var * float64"})
+        file["t"].extend({"x": ak.Array([[1.0, 2.0], [], [3.0]])})
+    view = view_of(str(tmp_path / "c.root"), "t", nx=AsDtype(">f4"))
+    events = view.events(0, 3)
+    assert events.x.to_list() == [[1, 2], [], [3]] and ak.num(events.x).to_list() == [2, 0, 1]
+    assert str(events.nx.type) == "3 * float32" and events.nx[1] == 0
+    assert np.diff(view.read(["x"], 0, 3)["x"].offsets).tolist() == [2, 0, 1]  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("kinds", "words"),
     [
