@@ -130,6 +130,18 @@ def test_atlas_physlite(ran: Ran) -> None:
     both_have(variables, "mass", binned(masses, 30, 0, 150))
     both_have(variables, "jets", binned(jets, 40, 0, 400))
 
+    found = []
+    with uproot.open(real_file("PHYSLITE_example.root")) as file:
+        names = ("trackParticleLinks", "DFCommonElectronsLHLoose")
+        branches = [*(f"AnalysisElectronsAuxDyn.{name}" for name in names), "GSFTrackParticlesAuxDyn.d0"]
+        arrays = file["CollectionTree"].arrays(branches).to_list()
+    for event in arrays:
+        tracks, loose, impact = (event[name] for name in branches)
+        for links, good in zip(tracks, loose, strict=True):
+            if good and links and links[0]["m_persKey"] == 776133387:
+                found.append(impact[links[0]["m_persIndex"]])
+    assert len(found) > 50 and np.array_equal(variables["d0"].values(), binned(found, 40, -0.1, 0.1))
+
 
 def test_atlas_open_data(ran: Ran) -> None:
     variables = ran("ATLAS Open Data")
