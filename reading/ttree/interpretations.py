@@ -35,10 +35,10 @@ from uproot.interpretation.objects import AsObjects, AsStridedObjects
 from uproot.interpretation.strings import AsStrings, StringArray
 
 from .cpp_classes import FileOfItsOwnClasses
-from .joined_baskets import NestedLists, RawBasket
+from .joined_baskets import JoinedBaskets, RawBasket, named
 from .memberwise import HEADER, check_vectors
-from .nested_decoding import Shape, is_counted
-from .nested_shapes import shape_of
+from .nested_decoding import Shape, decoded, is_counted
+from .nested_shapes import layout_as, shape_of
 from .object_bits import is_bits, without_processes
 from .packed_floats import BRACKETS, Coding, coding
 from .record_branches import AsRecords, is_for_records, programs_of
@@ -116,7 +116,7 @@ def _mend_baskets(kind: Any, has_bits: bool) -> None:
         elif type(kind) is AsJagged and not kind.header_bytes:
             offsets = _counted_offsets(kind.content.itemsize, len(data), basket, branch)
         if nested is not None and offsets is not None and is_counted(nested, data, offsets) and rest[2].name == "ak":
-            return RawBasket(data, offsets, _named(basket, branch))
+            return RawBasket(data, offsets, named(basket, branch))
         return original(data, offsets, basket, branch, *rest)
 
     kind.basket_array = basket_array
@@ -133,7 +133,7 @@ def _mend_lists(kind: Any, nested: Shape) -> None:
         baskets: Any, start: int, stop: int, edges: Any, library: Any, branch: Any, options: Any
     ) -> ak.Array:
         raw = {number: basket for number, basket in baskets.items() if isinstance(basket, RawBasket)}
-        lists = NestedLists(nested, form()) if raw else None
+        lists = JoinedBaskets(lambda *bytes_: layout_as(decoded(nested, *bytes_), form()), form()) if raw else None
         if lists is not None and len(raw) == len(baskets):
             return library.finalize(lists.entries(raw, start, stop, edges).layout, branch, kind, start, stop, options)
         some = baskets if lists is None else {**baskets, **{number: lists.array([it]) for number, it in raw.items()}}
@@ -156,7 +156,7 @@ def _entries(basket: Any, branch: Any, edges: list[int]) -> int:
     """How many entries the basket has, by its own word and by the tree's."""
     start, stop = edges[basket.basket_num : basket.basket_num + 2]
     if basket.num_entries != stop - start:
-        raise ValueError(f"{_named(basket, branch)} has {basket.num_entries} entries, and the tree says {stop - start}")
+        raise ValueError(f"{named(basket, branch)} has {basket.num_entries} entries, and the tree says {stop - start}")
     return int(stop - start)
 
 
@@ -166,7 +166,7 @@ def _true_offsets(offsets: NDArray[np.int32], basket: Any, entries: int) -> NDAr
         offsets = np.cumsum(offsets + basket.member("fKeylen"), dtype=np.int32)
         offsets[-1] = basket.border
     if len(offsets) != entries + 1 or offsets[0] != 0 or (np.diff(offsets) < 0).any():
-        raise ValueError(f"{_named(basket, basket.parent)} has a table that is not that of its entries: it is damaged")
+        raise ValueError(f"{named(basket, basket.parent)} has a table that is not that of its entries: it is damaged")
     return offsets
 
 
@@ -180,14 +180,9 @@ def _counted_offsets(width: int, size: int, basket: Any, branch: Any) -> NDArray
     offsets = np.concatenate([[0], np.cumsum(counts * width)])
     if (counts < 0).any() or offsets[-1] != size:
         raise ValueError(
-            f"{_named(basket, branch)} has other lists than its counter {counter.name} says: one of the two is damaged"
+            f"{named(basket, branch)} has other lists than its counter {counter.name} says: one of the two is damaged"
         )
     return offsets.astype(np.int32)
-
-
-def _named(basket: Any, branch: Any) -> str:
-    start, stop = branch.entry_offsets[basket.basket_num : basket.basket_num + 2]
-    return f"basket {basket.basket_num} of branch {branch.name} (entries [{start}, {stop}))"
 
 
 # --- strings ----------------------------------------------------------------------------------------------------------
@@ -211,7 +206,7 @@ class Texts(AsStrings):  # type: ignore[misc]
             return super().basket_array(data, byte_offsets, basket, branch, *rest)
         offsets, characters = texts(data, byte_offsets.astype(np.int64), self.header_bytes, self.length_bytes == "1-5")
         if offsets is None:
-            raise ValueError(f"{_named(basket, branch)} has a string of another length than its entry")
+            raise ValueError(f"{named(basket, branch)} has a string of another length than its entry")
         return StringArray(offsets, characters.tobytes())
 
 
@@ -293,9 +288,7 @@ class SmallFloats(AsDtype):  # type: ignore[misc]
         """The numbers of a basket."""
         width = self.from_dtype.itemsize
         if len(data) % width:
-            raise ValueError(
-                f"{_named(basket, branch)} has {len(data)} bytes, no multiple of the {width} of its values"
-            )
+            raise ValueError(f"{named(basket, branch)} has {len(data)} bytes, no multiple of the {width} of its values")
         return self._coding.values(data.view(self._coding.stored)).astype(self.to_dtype.base).reshape(-1, *self._shape)
 
     @property

@@ -1,19 +1,15 @@
-"""Baskets of lists of lists that are decoded all at once: what awkward and uproot do for each basket takes longer than the
-values of a small one."""
+"""Baskets that are decoded all at once: what awkward and uproot do for each takes longer than the values of a small one."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
-
-from .nested_decoding import Shape, decoded
-from .nested_shapes import layout_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +31,16 @@ class RawBasket:
 
 
 @dataclass(frozen=True, slots=True)
-class NestedLists:
-    """How lists of lists are written, and what their arrays are.
+class JoinedBaskets:
+    """How the entries of baskets are decoded, all at once where they are alike.
 
     Attributes:
-        shape: what an entry holds.
-        form: of the arrays.
+        decode: makes a layout of the bytes of entries and of where each begins. Raises ValueError for what is damaged, and
+            NotImplementedError for what this version cannot read.
+        form: of the layouts.
     """
 
-    shape: Shape
+    decode: Callable[[NDArray[np.uint8], NDArray[Any]], Any]
     form: Any
 
     def array(self, baskets: Sequence[RawBasket]) -> ak.Array:
@@ -51,14 +48,16 @@ class NestedLists:
 
         Raises:
             ValueError: a basket is damaged; the text begins with its name.
-            NotImplementedError: an entry was written member by member.
+            NotImplementedError: its entries are written in a way that this version cannot read.
         """
         try:
-            return ak.Array(layout_as(decoded(self.shape, *_joined(baskets)), self.form))
-        except ValueError:
-            for basket in baskets:
-                self._check(basket)
-            raise
+            return ak.Array(self.decode(*_joined(baskets)))
+        except (ValueError, NotImplementedError) as error:
+            if len(baskets) > 1:  # they may be written in different ways
+                return ak.concatenate([self.array([basket]) for basket in baskets], mergebool=False)
+            if isinstance(error, NotImplementedError):
+                raise
+            raise ValueError(f"{baskets[0].name} is damaged: {error}") from error
 
     def entries(self, baskets: Mapping[int, RawBasket], start: int, stop: int, edges: Sequence[int]) -> ak.Array:
         """The entries [start, stop).
@@ -75,12 +74,6 @@ class NestedLists:
         first = edges[numbers[0]]
         return self.array([baskets[number] for number in numbers])[start - first : stop - first]
 
-    def _check(self, basket: RawBasket) -> None:
-        try:
-            decoded(self.shape, basket.data, basket.begins)
-        except ValueError as error:
-            raise ValueError(f"{basket.name} is damaged: {error}") from error
-
 
 def _joined(baskets: Sequence[RawBasket]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """The bytes of the entries of some baskets as those of one."""
@@ -90,3 +83,9 @@ def _joined(baskets: Sequence[RawBasket]) -> tuple[NDArray[np.uint8], NDArray[An
     firsts = itertools.accumulate((len(each) for each in data), initial=0)
     begins = [basket.begins[:-1].astype(np.int64) + first for basket, first in zip(baskets, firsts, strict=False)]
     return np.concatenate(data), np.concatenate([*begins, [sum(len(each) for each in data)]])
+
+
+def named(basket: Any, branch: Any) -> str:
+    """What an error calls a basket of a branch, both as uproot has them."""
+    start, stop = branch.entry_offsets[basket.basket_num : basket.basket_num + 2]
+    return f"basket {basket.basket_num} of branch {branch.name} (entries [{start}, {stop}))"

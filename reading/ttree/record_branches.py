@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
-import awkward as ak
 import numpy as np
 import uproot
 from uproot.interpretation import Interpretation
@@ -13,6 +11,7 @@ from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.objects import AsObjects, AsStridedObjects
 
 from .cpp_types import parsed
+from .joined_baskets import JoinedBaskets, RawBasket, named
 from .nested_shapes import shape_of
 from .record_decoding import OtherVersionError, decoded, form_of
 from .record_programs import Program
@@ -68,7 +67,7 @@ class AsRecords(Interpretation):  # type: ignore[misc]
         return self._known
 
     def basket_array(self, data: Any, byte_offsets: Any, basket: Any, branch: Any, *rest: Any) -> Any:
-        """The values of a basket."""
+        """The values of a basket, still to be decoded."""
         library = rest[2]
         if not isinstance(library, uproot.interpretation.library.Awkward):
             return self._by_uproot().basket_array(data, byte_offsets, basket, branch, *rest)
@@ -78,12 +77,7 @@ class AsRecords(Interpretation):  # type: ignore[misc]
             if width * entries != len(data):
                 raise ValueError(f"it has {len(data)} bytes for {entries} entries")
             byte_offsets = np.arange(entries + 1, dtype=np.int64) * width
-        for program in self._programs[:-1]:
-            try:
-                return ak.Array(decoded(program, data, byte_offsets))
-            except (ValueError, OtherVersionError):
-                pass  # the next way may fit
-        return ak.Array(decoded(self._programs[-1], data, byte_offsets))
+        return RawBasket(data, byte_offsets, named(basket, branch))
 
     def final_array(
         self, basket_arrays: Any, start: int, stop: int, offsets: Any, library: Any, branch: Any, options: Any
@@ -91,14 +85,17 @@ class AsRecords(Interpretation):  # type: ignore[misc]
         """The values of the entries [start, stop)."""
         if not isinstance(library, uproot.interpretation.library.Awkward):
             return self._by_uproot().final_array(basket_arrays, start, stop, offsets, library, branch, options)
-        parts = [
-            basket_arrays[number][max(0, start - low) : stop - low]
-            for number, (low, high) in enumerate(itertools.pairwise(offsets))
-            if low < stop and high > start
-        ]
-        empty = ak.Array(self._known.length_zero_array(highlevel=False))
-        array = ak.concatenate(parts, mergebool=False) if parts else empty
+        array = JoinedBaskets(self._decoded, self._known).entries(basket_arrays, start, stop, offsets)
         return library.finalize(array.layout, branch, self, start, stop, options)
+
+    def _decoded(self, data: Any, begins: Any) -> Any:
+        """The layout of entries, which are all written in one of the ways."""
+        for program in self._programs[:-1]:
+            try:
+                return decoded(program, data, begins)
+            except (ValueError, OtherVersionError):
+                pass  # the next way may fit
+        return decoded(self._programs[-1], data, begins)
 
     def _by_uproot(self) -> Any:
         if self._original is None:

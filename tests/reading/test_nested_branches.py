@@ -19,9 +19,9 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.reading.columns import Column, Flat, Strings, column_of
 from eventmill.reading.lazy_events import layout_of
 from eventmill.reading.reader import Reader
-from eventmill.reading.ttree.joined_baskets import NestedLists, RawBasket
+from eventmill.reading.ttree.joined_baskets import JoinedBaskets, RawBasket
 from eventmill.reading.ttree.nested_decoding import Shape, decoded
-from eventmill.reading.ttree.nested_shapes import shape_of
+from eventmill.reading.ttree.nested_shapes import layout_as, shape_of
 from hypothesis import given
 from hypothesis import strategies as st
 from skhep_testdata import data_path
@@ -173,8 +173,9 @@ def test_baskets_are_joined_before_they_are_decoded(case: tuple[Shape, list[list
         raw[number] = RawBasket(content, np.cumsum([0, *map(len, parts)]).astype(np.int32), f"basket {number}")
     start = data.draw(st.integers(0, len(entries)))
     stop = data.draw(st.integers(start, len(entries)))
-    column = decoded(shape, np.zeros(0, np.uint8), np.zeros(1, np.int64))
-    read = NestedLists(shape, layout_of(column).form).entries(raw, start, stop, edges)
+    form = layout_of(decoded(shape, np.zeros(0, np.uint8), np.zeros(1, np.int64))).form
+    joined = JoinedBaskets(lambda *bytes_: layout_as(decoded(shape, *bytes_), form), form)
+    read = joined.entries(raw, start, stop, edges)
     assert held_in(column_of(read.layout, "")) == entries[start:stop]
 
 
