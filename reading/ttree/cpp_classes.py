@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import uproot
-from uproot.model import DispatchByVersion, classname_regularize, unknown_class
+from uproot.model import DispatchByVersion, classname_regularize, never_from_streamers, unknown_class
 from uproot.streamers import Model_TStreamerInfo
 
 from ..rntuple.checked_pages import CheckedNtuple
@@ -78,8 +78,12 @@ class FileOfItsOwnClasses(uproot.ReadOnlyFile):  # type: ignore[misc]
 
     def class_named(self, classname: str, version: int | str | None = None) -> Any:
         """As uproot's, which asks all files' classes for one that this file does not describe."""
-        if classname in self.custom_classes:  # asked for thousands of times a tree
-            return super().class_named(classname, version)
+        known = None if classname in never_from_streamers else self.classes.models.get(classname)
+        if known is not None:  # uproot goes to lengths over the name, thousands of times a tree
+            if version is None or not issubclass(known, DispatchByVersion):
+                return known
+            if (of_version := known.class_of_version(version)) is not None:
+                return of_version
         name = classname_regularize(classname)
         elsewhere = uproot.classes.get(name)
         is_foreign = name not in self.custom_classes and elsewhere is not None and _is_of_a_file(elsewhere)
