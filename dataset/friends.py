@@ -36,7 +36,8 @@ class Friend:
         by: columns of whole numbers that tell which entries belong together, as `("run", "event")`; with other names in the
             friend, `{"run": "runNumber"}`.
         missing: what stands for an entry that the friend does not have: "error"; "none", which is None in columnar functions
-            and an error for kernels; or a number, with empty lists for lists. By default "none" with `index`, else "error".
+            and an error for kernels; or a number, with empty lists for lists; also `{"fPosZ": -999.0, "fNumContrib": 0}`,
+            for columns by name. By default "none" with `index`, else "error".
 
     Raises:
         DatasetError: one of these is none.
@@ -62,8 +63,11 @@ class Friend:
         if by and self.index:
             raise DatasetError(f"a friend is joined either by {' and '.join(by)}, or by the numbers in {self.index}")
         missing = ("none" if self.index else "error") if self.missing is None else self.missing
-        if missing not in ("none", "error") and not isinstance(missing, bool | int | float):
-            raise DatasetError(f'missing is {missing!r}: it must be "none", "error" or a number')
+        numbers = dict(missing) if isinstance(missing, Mapping) else {"": missing}
+        if missing not in ("none", "error") and not all(isinstance(it, bool | int | float) for it in numbers.values()):
+            raise DatasetError(f'missing is {missing!r}: it must be "none", "error", a number, or numbers by columns')
+        if isinstance(missing, Mapping):
+            missing = {str(name): number for name, number in numbers.items()}
         object.__setattr__(self, "by", by)
         object.__setattr__(self, "missing", missing)
 

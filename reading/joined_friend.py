@@ -24,8 +24,8 @@ from .ttree.tree_index import Numbers
 _KEPT = 4
 """Ranges whose entries in the friend are kept: each column of a chunk asks for them."""
 
-Missing = str | bool | int | float
-"""What stands for an entry that the friend does not have: "none", "error", or a number."""
+Missing = str | bool | int | float | Mapping[str, bool | int | float]
+"""What stands for an entry that the friend does not have: "none", "error", a number, or numbers by columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +130,7 @@ class JoinedFriend:
             some = ak.contents.IndexedOptionArray.simplified(ak.index.Index64(rows.order), array.layout)
             return ak.to_packed(ak.Array(_in_lists(some, rows.offsets)))
         if (rows.order < 0).any():
-            column = column_of(
-                array.layout, f"branch {name} of {self.path}, where {self._missing} is to stand for some,"
-            )
+            column = column_of(array.layout, f"branch {name} of {self.path}, where something is to stand for some,")
             return ak.Array(layout_of(self._column(name, column, rows, start)))
         return ak.to_packed(ak.Array(_in_lists(array[rows.order].layout, rows.offsets)))
 
@@ -159,11 +157,17 @@ class JoinedFriend:
         if isinstance(column, Strings):
             return Strings(np.zeros(2, np.int64), column.characters[:0])
         kind = column.values.dtype
-        with np.errstate(all="ignore"):
-            value = np.array(self._missing).astype(kind)
-        if kind.kind in "biu" and value.item() != self._missing:
+        number = self._missing.get(name) if isinstance(self._missing, Mapping) else self._missing
+        if number is None:
             raise DatasetError(
-                f"{self._missing} cannot stand for what is missing in the branch {name} of {self.path}, the friend "
+                f"there are entries that the friend {self.name} does not have, and missing= says nothing of its branch "
+                f"{name}: add it, as {{{name!r}: 0}}"
+            )
+        with np.errstate(all="ignore"):
+            value = np.array(number).astype(kind)
+        if kind.kind in "biu" and value.item() != number:
+            raise DatasetError(
+                f"{number} cannot stand for what is missing in the branch {name} of {self.path}, the friend "
                 f"{self.name}, which is of type {kind}: give a number that it can hold, as missing=0"
             )
         return Flat(np.full((1, *column.values.shape[1:]), value, kind))

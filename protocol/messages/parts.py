@@ -30,14 +30,15 @@ class FriendTree(msgspec.Struct, frozen=True, array_like=True):
     """A tree whose branches belong to the entries of a file.
 
     They are those of the same numbers, unless the file's column `index` has their numbers, or they are found `by` columns of
-    the file, each with the friend's. `missing` stands for those that the friend does not have: "none", "error", or a number.
+    the file, each with the friend's. `missing` stands for those that the friend does not have: "none", "error", a number, or
+    a number for each of some columns.
     """
 
     path: Words
     tree: Word = ""
     index: Word = ""
     by: dict[Word, Word] = {}
-    missing: bool | int | float | Literal["none", "error"] = "error"
+    missing: bool | int | float | Literal["none", "error"] | dict[Word, bool | int | float] = "error"
 
 
 class File(msgspec.Struct, frozen=True):

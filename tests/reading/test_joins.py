@@ -267,6 +267,13 @@ def test_an_event_that_is_missing_is_named_or_stood_for(skims: tuple[Path, Path]
     filled = view_of(main, "t", bdt=em.Friend(f"{other}:part", by=BY, missing=-7))
     values = filled.read(["bdt_score"], 0, EVENTS)["bdt_score"].values  # type: ignore[union-attr]
     assert np.flatnonzero(values == -7).tolist() == [5, 200] and ak.to_list(filled.events(5, 7).bdt.score) == [-7, 6]
+    named = view_of(main, "t", bdt=em.Friend(f"{other}:part", by=BY, missing={"score": -7, "event": 0}))
+    assert named.read(["bdt_score", "bdt_event"], 5, 6)["bdt_score"].values.tolist() == [-7]  # type: ignore[union-attr]
+    assert ak.to_list(named.events(4, 6).bdt.event) == [11, 0]
+    with pytest.raises(
+        DatasetError, match=r"missing= says nothing of its branch runNumber: add it, as {'runNumber': 0}"
+    ):
+        named.read(["bdt_runNumber"], 0, 10)
     with pytest.raises(
         DatasetError, match=r"nan cannot stand for what is missing in the branch event of .*of type int64"
     ):
@@ -338,7 +345,8 @@ def test_one_friend_may_be_of_all_files_where_columns_join_it() -> None:
         ({"by": (1, 2)}, r"by is \(1, 2\): it must be names of columns"),
         ({"by": "run", "index": "i"}, "joined either by run, or by the numbers in i"),
         ({"index": 3}, "has the index 3"),
-        ({"missing": "nothing"}, 'missing is \'nothing\': it must be "none", "error" or a number'),
+        ({"missing": "nothing"}, 'missing is \'nothing\': it must be "none", "error", a number'),
+        ({"missing": {"score": "x"}}, "missing is .*or numbers by columns"),
     ],
 )
 def test_what_is_no_friend_is_refused(arguments: Any, words: str) -> None:
