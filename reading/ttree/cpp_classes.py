@@ -53,6 +53,8 @@ class FileOfItsOwnClasses(uproot.ReadOnlyFile):  # type: ignore[misc]
     def __init__(self, path: str, **options: Any) -> None:
         own = {**written_classes(), "TStreamerInfo": Description, "ROOT::RNTuple": CheckedNtuple}
         self.classes = Classes(own)
+        self.programs: dict[Any, Any] = {}
+        """How the bytes of records are gone through, by their class or member (`record_branches`)."""
         super().__init__(path, custom_classes=own, **options)
 
     def share_classes(self) -> None:

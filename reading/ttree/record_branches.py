@@ -32,21 +32,25 @@ def programs_of(branch: Any) -> list[Program]:
 
     That an object has a header depends on its class: on whether somebody has written a `Streamer` for it.
     """
-    if branch.branches or not branch.has_member("fType"):
+    if branch.branches or not branch.has_member("fType") or not (branch.top_level or branch.streamer is not None):
         return []
-    shapes = Shapes(branch.file)
     is_open = branch.member("fType") in _IN_COLLECTIONS
+    what = branch.member("fClassName") if branch.top_level else branch.streamer
+    known: dict[Any, list[Program]] = branch.file.programs
+    if (what, is_open) not in known:  # a file may have a thousand branches of one class
+        known[what, is_open] = _programs(branch.file, what, is_open)
+    return known[what, is_open]
+
+
+def _programs(file: Any, what: Any, is_open: bool) -> list[Program]:
+    """The ways in which values of a class, by its name, or of a member of one may be written."""
+    shapes = Shapes(file)
     try:
-        if branch.top_level:
-            shape = shapes.of(parsed(branch.member("fClassName")))
-        elif branch.streamer is not None:
-            shape = shapes.element(branch.streamer)
-        else:
-            return []
-        ways = ("item", "bare") if isinstance(shape, Records) else ("member",)
-        return [Program(shape, way, is_open) for way in ways]
+        shape = shapes.of(parsed(what)) if isinstance(what, str) else shapes.element(what)
     except Unreadable:
         return []
+    ways = ("item", "bare") if isinstance(shape, Records) else ("member",)
+    return [Program(shape, way, is_open) for way in ways]
 
 
 class AsRecords(Interpretation):  # type: ignore[misc]

@@ -8,6 +8,7 @@ that nothing is written to is none. Where that is too much even to ask for, the 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import awkward as ak
@@ -65,6 +66,7 @@ def decoded(program: Program, data: NDArray[np.uint8], begins: NDArray[Any]) -> 
     return ak.contents.ListOffsetArray(ak.index.Index64(offsets), found.layout(program.shape, int(offsets[-1])))
 
 
+@functools.lru_cache(maxsize=1000)
 def form_of(program: Program) -> Any:
     """The awkward form of the values."""
     found = _Found(program, [np.zeros(1, np.int64)] * program.ends, [np.zeros(0, np.uint8)] * program.contents)

@@ -70,6 +70,7 @@ class Program:
         shape: of the values.
         is_open: an entry has as many values as there are up to its end; otherwise one.
         slots: for each shape with values of its own, the number of its ends and of its bytes.
+        steps: each step, and its operands a, b and c.
 
     Args:
         way: how an entry is written: "member", "item" or "bare" (an object without a header).
@@ -89,11 +90,7 @@ class Program:
             self._loop(start, Step.MORE)
         else:
             self._entry(shape, way)
-
-    @property
-    def steps(self) -> NDArray[np.int64]:
-        """Each step, and its operands a, b and c."""
-        return np.array(self._steps, np.int64).reshape(-1, 4)
+        self.steps: NDArray[np.int64] = np.array(self._steps, np.int64).reshape(-1, 4)
 
     def _entry(self, shape: Shape, way: str) -> None:
         if way == "member":
