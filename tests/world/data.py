@@ -130,7 +130,7 @@ class Plan:
         files = [
             m.File(
                 file.path, entries=file.known, listed=file.listed, kind=self.over,
-                friends={"more": m.Friend(file.friend, "More")} if file.friend else {},
+                friends={"more": m.FriendTree(file.friend, "More")} if file.friend else {},
             )
             for file in self.files
         ]  # fmt: skip
