@@ -236,7 +236,10 @@ def worker(
 @click.argument("file")
 @click.option("--tree", default=None, help="The tree; behind a colon in FILE, too. By default the only one.")
 def branches(file: str, tree: str | None) -> None:
-    """List the branches of FILE (run1.root:Events) with their types and names in kernels, and why some cannot be read."""
+    """List the branches of FILE and their types.
+
+    With the name of each in kernels, and why some cannot be read. A tree may follow a colon: run1.root:Events.
+    """
     from ..reading.branch_list import branches as listed
 
     click.echo(repr(listed(file, tree)))

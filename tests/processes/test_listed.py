@@ -414,7 +414,7 @@ def test_a_file_that_is_cut_off_while_it_is_read_is_an_error_and_kills_nobody(tm
     os.truncate(path, 20_000)
     with pytest.raises(DatasetError, match=r"a\.root cannot be read: it ends before byte"):
         reader.read(["x"], 0, ENTRIES)
-    with pytest.raises(DatasetError, match=r"a\.root cannot be read"):
+    with pytest.raises(DatasetError, match=r"a\.root cannot be (read|opened)"):
         reader.array("x", 0, ENTRIES)
     reader.close()
 

@@ -29,6 +29,7 @@ from eventmill.worker.agent import forkserver_client
 from eventmill.worker.slot.chunks import FIRST_CHUNK, ChunkSizes
 from eventmill.worker.slot.failures import describe
 from eventmill.worker.slot.packets import Compaction
+from processes import eventually
 from skhep_testdata import data_path
 
 SECONDS = 60
@@ -189,11 +190,12 @@ def test_a_release_drops_all_there_is_of_a_query_but_a_compaction_while_it_is_me
 def test_a_forkserver_that_is_killed_is_started_again(tmp_path: Path) -> None:
     made = forkserver_client.ForkserverClient(tmp_path)
     try:
-        (forkserver,) = (
-            child for child in psutil.Process().children() if "eventmill.worker.forkserver" in child.cmdline()
-            if made.endpoint in child.cmdline()
-        )  # fmt: skip
-        forkserver.kill()
+
+        def forkservers() -> list[psutil.Process]:
+            return [child for child in psutil.Process().children() if made.endpoint in child.cmdline()]
+
+        eventually(lambda: bool(forkservers()), "a forkserver, which has no command line for a moment when it starts")
+        forkservers()[0].kill()
         assert made.receive() == ["ended"]
         made.fork(0)  # nobody hears it, and the agent is told by `receive`
         made.start_again()

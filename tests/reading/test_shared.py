@@ -141,8 +141,8 @@ def test_a_cache_opens_with_what_it_was_offered(path: str) -> None:
     assert cache.get(path, "Events").bytes_read == 0
 
 
-def test_a_tree_of_objects_is_not_told() -> None:
-    assert Reader(data_path("uproot-small-evnt-tree-fullsplit.root")).news() == b""
+def test_a_tree_that_only_uproot_can_describe_is_not_told() -> None:
+    assert Reader(data_path("uproot-from-geant4.root"), "Details").news() == b""
 
 
 def test_a_layout_that_is_too_large_is_not_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

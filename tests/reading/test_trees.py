@@ -116,9 +116,12 @@ def test_a_dimension_of_any_size_is_an_unusual_branch_at_most(tmp_path: Path) ->
     assert tree is not None and tree.branches[name] is None and tree.branches["y"] is not None
 
 
-def test_a_tree_with_split_objects_is_left_to_uproot() -> None:
-    assert trees(data_path("uproot-small-evnt-tree-fullsplit.root")) == []
-    assert len(Reader(data_path("uproot-small-evnt-tree-fullsplit.root")).names) > 10
+def test_a_tree_of_another_version_is_left_to_uproot() -> None:
+    """One of ROOT 3."""
+    path = data_path("uproot-from-geant4.root")
+    assert trees(path) == []
+    reader = Reader(path, "TrackedRays")
+    assert reader.stored.described is None and reader.entries == 224 and len(reader.names) == 5
 
 
 @pytest.mark.parametrize("name", ["nothing", "Events;7"])

@@ -199,12 +199,16 @@ class _TreeComparison:
             each.close()
 
     def _their_branches(self) -> list[tuple[str, Any]]:
-        """Each once that has a name of its own. One of the same name as another is called by its path."""
+        """Each once that has a name of its own. One of the same name as another is called by its path; of two with one path
+        the first counts, as in ROOT."""
         if not isinstance(self.theirs, uproot.TTree):
             return [(field.name, field) for field in self.theirs.fields]
         names: dict[str, Any] = {}
+        paths = set()
         for path, branch in self.theirs.iteritems(full_paths=True):
-            names.setdefault(path if branch.name in names else branch.name, branch)  # of two the first, as in ROOT
+            if path not in paths:
+                names.setdefault(path if branch.name in names else branch.name, branch)
+            paths.add(path)
         return list(names.items())
 
     def _is_worth_it(self, name: str, branch: Any) -> bool:
