@@ -40,6 +40,10 @@ class Classes:
     members: dict[tuple[str, int], set[tuple[Any, ...]]] = field(default_factory=dict)
     streamers: Any = None
 
+    def are_ambiguous(self, name: str, version: int) -> bool:
+        """Whether the file describes a version of a class in two ways."""
+        return len(self.members.get((name, version), ())) > 1
+
 
 class FileOfItsOwnClasses(uproot.ReadOnlyFile):  # type: ignore[misc]
     """As uproot's, but what it knows of a class is from this file, from uproot's own models or from the user's, never from
@@ -110,7 +114,7 @@ class Description(Model_TStreamerInfo):  # type: ignore[misc]
             NotImplementedError: objects of the class have members that uproot cannot read, or the file describes it in two
                 ways.
         """
-        if len(file.classes.members[self.name, self.class_version]) > 1:
+        if file.classes.are_ambiguous(self.name, self.class_version):
             raise NotImplementedError(
                 f"the file describes its class {self.name} in two ways: it was merged of unlike files"
             )

@@ -174,8 +174,7 @@ class Shapes:
         return made
 
     def _check_once(self, info: Any) -> None:
-        described = getattr(self._file, "descriptions", {})
-        if len(described.get((info.name, info.class_version), ())) > 1:
+        if self._file.classes.are_ambiguous(info.name, info.class_version):
             raise Unreadable(f"the file describes its class {info.name} in two ways: it was merged of unlike files")
 
     def element(self, element: Any) -> Shape:

@@ -11,6 +11,7 @@ import pytest
 import uproot
 from eventmill.reading.reader import Reader
 from eventmill.reading.ttree import cpp_classes
+from eventmill.reading.ttree.record_shapes import Shapes, Unreadable
 from skhep_testdata import data_path
 
 DATA = Path(__file__).parents[1] / "data"
@@ -64,3 +65,14 @@ def test_those_unused_for_longest_are_dropped(made: list[str], monkeypatch: pyte
     for path, tree in ((OLD, "HitStrips"), (str(DATA / "one_production.root"), "t")):
         assert Reader(path, tree).stored.tree is not None
     assert len(cpp_classes._KEPT) == 1
+
+
+def test_records_of_a_class_that_is_described_in_two_ways_are_not_decoded() -> None:
+    """As hadd leaves it for files of two productions: nobody knows which of them wrote an object."""
+    file = Reader(str(DATA / "unsplit.root"), "by_members").stored.directory.file
+    shapes = Shapes(file)
+    [info] = file.streamers_named("TLorentzVector")
+    assert shapes.of_class("TLorentzVector").version == info.class_version
+    file.classes.members[info.name, info.class_version].add((("fOther", "int", ""),))
+    with pytest.raises(Unreadable, match="in two ways"):
+        shapes.of_class("TLorentzVector")
