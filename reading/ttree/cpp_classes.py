@@ -8,6 +8,7 @@ all their classes by the same bytes, as files of one production do.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -61,6 +62,11 @@ class FileOfItsOwnClasses(uproot.ReadOnlyFile):  # type: ignore[misc]
         """How the bytes of records are gone through, by their class or member (`record_branches`)."""
         super().__init__(path, custom_classes=own, **options)
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """A name for how the file describes C++ classes, equal for files that do it by the same bytes."""
+        return hashlib.sha256(class_descriptions(self)).hexdigest()
+
     def share_classes(self) -> None:
         """Take the classes that were made for another file with the same description of them, or let others take these.
 
@@ -68,9 +74,8 @@ class FileOfItsOwnClasses(uproot.ReadOnlyFile):  # type: ignore[misc]
         """
         if not are_uproots():
             return
-        same = hashlib.sha256(class_descriptions(self)).digest()
-        self.classes = _KEPT.setdefault(same, self.classes)
-        _KEPT.move_to_end(same)
+        self.classes = _KEPT.setdefault(self.digest, self.classes)
+        _KEPT.move_to_end(self.digest)
         while len(_KEPT) > MOST_KEPT:
             _KEPT.popitem(last=False)
         self._custom_classes = self.classes.models
@@ -132,7 +137,7 @@ class Description(Model_TStreamerInfo):  # type: ignore[misc]
 Description.__name__ = Model_TStreamerInfo.__name__  # uproot goes by it
 
 
-_KEPT: OrderedDict[bytes, Classes] = OrderedDict()
+_KEPT: OrderedDict[str, Classes] = OrderedDict()
 
 
 def class_descriptions(file: Any) -> bytes:
@@ -149,7 +154,7 @@ def class_descriptions(file: Any) -> bytes:
 
 def written_classes() -> dict[str, Any]:
     """uproot's models of classes that somebody has written, without those that were made of files' descriptions."""
-    return {name: _apart(model) for name, model in uproot.classes.items() if not _is_of_a_file(model)}
+    return {name: _apart(model) for name, model in _all_written().items()}
 
 
 def are_uproots() -> bool:

@@ -7,7 +7,7 @@ these, and told to other slots.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import awkward as ak
 import msgspec
 
-from .cpp_classes import class_descriptions
+from .cpp_classes import FileOfItsOwnClasses
 
 MOST_KINDS = 32
 """Of files, whose forms are kept; those unused for longest are dropped."""
@@ -53,10 +53,17 @@ class OddForms(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
             ValueError: they are none; they may have come from anywhere.
         """
         try:
-            forms = [ak.forms.from_json(text) if text else None for text in self.texts]
+            forms = [_form(text) for text in self.texts]
             return {name: forms[place] for name, place in self.numbers.items()}
         except Exception as error:  # whatever awkward's parser raises
             raise ValueError(f"a layout with forms that are none: {error!r}") from error
+
+
+@functools.lru_cache(maxsize=1000)
+def _form(text: str) -> Any:
+    """A form by its text: files of one production have the same few, and are looked at when they are told and when they
+    are used."""
+    return ak.forms.from_json(text) if text else None
 
 
 class KnownForms:
@@ -81,11 +88,11 @@ class KnownForms:
 KNOWN = KnownForms()
 
 
-def kind_of(file: Any, structure: str) -> str:
+def kind_of(file: FileOfItsOwnClasses, structure: str) -> str:
     """A name that files have in common of which uproot says the same, since their classes and branches are the same.
 
     Args:
         file: as uproot has it open.
         structure: of the tree's branches, as `branch_kinds.structure`.
     """
-    return f"{hashlib.sha256(class_descriptions(file)).hexdigest()}:{structure}"
+    return f"{file.digest}:{structure}"
