@@ -5,15 +5,15 @@ over a background each.
 """
 
 import os
-import re
-import zlib
+import sys
 from pathlib import Path
 
 import ROOT
 
 HERE = Path(__file__).resolve().parent / "experiments"
-_NOTHING = bytes([2, 0, 0, 0, 255, 255])
-"""Two empty blocks of deflate: as long as the header and checksum of zlib, so that all stays at its place in the file."""
+sys.path.append(str(HERE.parents[1] / "support"))
+
+from old_blocks import as_root_3_wrote  # noqa: E402
 
 for library in ("libPhysics", "libTree", "libROOTNTuple", "libMathCore"):
     ROOT.gSystem.Load(library)
@@ -329,22 +329,6 @@ void writeBabar(const char *path) {
   tree.Write();
 }
 """)
-
-
-def as_root_3_wrote(path: Path) -> None:
-    """Turn a file's zlib blocks into those of ROOT 3 and 4, "CS" with raw deflate, in place."""
-    content = bytearray(path.read_bytes())
-    for found in re.finditer(rb"ZL\x08", bytes(content)):
-        start = found.start() + 9
-        stop = start + int.from_bytes(content[start - 6 : start - 3], "little")
-        try:
-            zlib.decompress(content[start:stop])
-        except zlib.error:  # these letters in the data
-            continue
-        content[found.start() : stop] = (
-            b"CS\x08" + content[start - 6 : start] + _NOTHING + content[start + 2 : stop - 4]
-        )
-    path.write_bytes(content)
 
 
 os.chdir(HERE)

@@ -13,6 +13,9 @@ import sys
 from pathlib import Path
 
 import ROOT
+from root_macros import compile_beside
+
+SCRIPT = Path(__file__).resolve()
 
 NAMES = ["early", "encoded", "projected", "attributes", "empty", "groups", "parallel", "wide"]
 
@@ -34,12 +37,7 @@ def merged(path: str) -> None:
 
 def main() -> None:
     os.chdir(sys.argv[1])
-    code = Path(__file__).with_suffix(".cxx")
-    ROOT.gSystem.SetFlagsDebug(
-        "-O0"
-    )  # ROOT's interpreter takes too long for so many templates, and so does an optimizer
-    ROOT.gSystem.SetBuildDir(".", True)
-    assert ROOT.gSystem.CompileMacro(str(code), "gs", code.stem)
+    compile_beside(SCRIPT)
     file = ROOT.TFile.Open("ntuples.root", "RECREATE")
     for name in NAMES:
         getattr(ROOT, name)(file)

@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 
 import ROOT
+from root_macros import compile_beside
+
+SCRIPT = Path(__file__).resolve()
 
 TREES = [
     *("numbers", "numbers_zlib", "numbers_lzma", "numbers_old", "numbers_lz4", "numbers_none", "flushed", "rounded"),
@@ -21,12 +24,7 @@ TREES = [
 
 def main() -> None:
     os.chdir(sys.argv[1])
-    code = Path(__file__).with_suffix(".cxx")
-    ROOT.gSystem.SetFlagsDebug(
-        "-O0"
-    )  # ROOT's interpreter takes too long for so many templates, and so does an optimizer
-    ROOT.gSystem.SetBuildDir(".", True)
-    assert ROOT.gSystem.CompileMacro(str(code), "gs", code.stem)
+    compile_beside(SCRIPT)
     answers = {}
     file = ROOT.TFile.Open("trees.root", "RECREATE")
     for name in TREES:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import re
-import zlib
 from pathlib import Path
 
 import awkward as ak
@@ -16,27 +14,7 @@ import uproot
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.columns import Flat, Jagged
 from eventmill.reading.reader import Reader
-
-_NOTHING = bytes([2, 0, 0, 0, 255, 255])
-"""Two empty blocks of deflate: as long as the header and checksum of zlib, so that all stays at its place in the file."""
-
-
-def as_root_3_wrote(path: Path) -> int:
-    """Turn a file's zlib blocks into old ones, in place; returns how many there were."""
-    content, turned = bytearray(path.read_bytes()), 0
-    for found in re.finditer(rb"ZL\x08", bytes(content)):
-        start = found.start() + 9
-        stop = start + int.from_bytes(content[start - 6 : start - 3], "little")
-        try:
-            zlib.decompress(content[start:stop])
-        except zlib.error:  # these letters in the data
-            continue
-        content[found.start() : stop] = (
-            b"CS\x08" + content[start - 6 : start] + _NOTHING + content[start + 2 : stop - 4]
-        )
-        turned += 1
-    path.write_bytes(content)
-    return turned
+from old_blocks import NOTHING, as_root_3_wrote
 
 
 @pytest.fixture
@@ -71,7 +49,7 @@ def test_blocks_of_root_3_are_read_in_columns_and_arrays(path: Path) -> None:
 def test_a_damaged_old_block_is_told(path: Path) -> None:
     as_root_3_wrote(path)
     content = path.read_bytes()
-    first = content.index(b"CS\x08") + 9 + len(_NOTHING)
+    first = content.index(b"CS\x08") + 9 + len(NOTHING)
     path.write_bytes(content[:first] + b"\xff" * 40 + content[first + 40 :])
     with pytest.raises(DatasetError, match="deflate block at byte 0 is damaged"):
         Reader(str(path), "Events").read(["number", "jet"], 0, 1000)
