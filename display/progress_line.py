@@ -6,7 +6,6 @@ import html
 import importlib
 import math
 import threading
-from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
@@ -15,14 +14,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..protocol.messages import Account, Progress, State
 from .account_text import counted, losses
-from .waits import doing, waiting
+from .query_view import QueryView
 
-_RECENT_SECONDS = 3.0
-"""The rate is that of so many last seconds, because the first ones go into compiling and opening files."""
-_SHORTEST_SECONDS = 1.0
-"""It takes so many to say a rate: what is done within moments of the first entries says nothing of the others."""
 _REDRAWS_PER_SECOND = 8
 _BAR = 8
 """Columns that the bar takes, or two or three times as many: with any other number it would jitter with the words."""
@@ -31,48 +25,12 @@ _LONGEST_NAME = 16
 _GAP = "  "
 
 
-class Merged(Protocol):
-    """What is merged of a query: what of it is shown."""
-
-    @property
-    def account(self) -> Account:
-        """What became of the entries so far."""
-
-    @property
-    def seconds(self) -> float:
-        """Since the query began."""
-
-    @property
-    def state(self) -> State:
-        """Of the query."""
-
-    @property
-    def fraction(self) -> float:
-        """Of the entries, from 0 to 1."""
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing more will come."""
-
-
 class Watched(Protocol):
     """A query whose progress is shown."""
 
     @property
-    def name(self) -> str:
-        """What it is called in displays."""
-
-    @property
-    def progress(self) -> Progress | None:
-        """What the master said last."""
-
-    @property
-    def snapshot(self) -> Merged | None:
-        """What is merged so far."""
-
-    @property
-    def starts_workers(self) -> bool:
-        """Whether its workers start by themselves: there are none that the user should start."""
+    def view(self) -> QueryView:
+        """Where it stands."""
 
 
 class ProgressDisplay:
@@ -85,14 +43,13 @@ class ProgressDisplay:
 
     def __init__(self, query: Watched, wanted: bool | None) -> None:
         console = Console(stderr=True, highlight=False)
-        over = query.snapshot is not None and query.snapshot.final
         self._view: _Terminal | _Notebook | None = None
-        if over or wanted is False:
+        if query.view.final or wanted is False:
             return
         if console.is_jupyter:
-            self._view = _Notebook(Meter(query))
+            self._view = _Notebook(query)
         elif wanted or console.is_terminal:
-            self._view = _Terminal(Meter(query), console)
+            self._view = _Terminal(query, console)
 
     @property
     def shown(self) -> bool:
@@ -154,79 +111,56 @@ def _bar(fraction: float, columns: int) -> str:
     return "━" * done + "─" * (columns - done)
 
 
-class Meter:
-    """Makes the line from the reports that a query gets."""
+def line_of(view: QueryView) -> Line:
+    """What is to be shown of a query."""
+    if view.final:
+        return _last_line(view)
+    if not view.heard:
+        return Line(view.name, None, ("submitted",))
+    account, seconds = view.account, f"{view.seconds:.0f} s"
+    if view.wait:
+        return Line(view.name, view.fraction, (view.wait, seconds))
+    slots = f"{view.slots} slot{'' if view.slots == 1 else 's'}"
+    if not view.reached:
+        return Line(view.name, None, (view.doing or "opening files", seconds, slots))
+    words = [f"{view.reached:,} of {'~' if account.estimated else ''}{account.total:,} {counted(account)}"]
+    if account.failed:
+        words.append(losses(account))
+    if view.seconds_left is not None:
+        words += [f"{duration(view.seconds_left)} left", per_second(view.rate)]
+    words.append(slots)
+    if view.bytes_rate >= 1e6:
+        words.append(f"{view.bytes_rate / 1e6:,.0f} MB/s")
+    if view.doing:
+        words.append(view.doing)
+    return Line(view.name, view.fraction, tuple(words))
 
-    def __init__(self, query: Watched) -> None:
-        self._query = query
-        self._marks: deque[tuple[float, int, int]] = deque()  # seconds, entries reached, bytes read
 
-    def line(self) -> Line:
-        """What is to be shown now."""
-        snapshot, report = self._query.snapshot, self._query.progress
-        if snapshot is not None and snapshot.final:
-            return self._last(snapshot)
-        if report is None:
-            return Line(self._query.name, None, ("submitted",))
-        total = report.account.total
-        reached = min(report.reached, total)
-        fraction = reached / total if total else None
-        wait = waiting(report, self._query.starts_workers)
-        if wait:
-            return Line(self._query.name, fraction, (wait, f"{report.seconds:.0f} s"))
-        slots = f"{report.slots} slot{'' if report.slots == 1 else 's'}"
-        if not reached:
-            return Line(self._query.name, None, (doing(report) or "opening files", f"{report.seconds:.0f} s", slots))
-        words = [f"{reached:,} of {'~' if report.account.estimated else ''}{total:,} {counted(report.account)}"]
-        if report.account.failed:
-            words.append(losses(report.account))
-        rate, bytes_rate = self._recent(report)
-        if rate:
-            words += [f"{_duration((total - reached) / rate)} left", _per_second(rate)]
-        words.append(slots)
-        if bytes_rate >= 1e6:
-            words.append(f"{bytes_rate / 1e6:,.0f} MB/s")
-        if doing(report):
-            words.append(doing(report))
-        return Line(self._query.name, fraction, tuple(words))
-
-    def _recent(self, report: Progress) -> tuple[float, float]:
-        """Entries and bytes a second, of late."""
-        if report.reached and (not self._marks or report.seconds > self._marks[-1][0]):
-            self._marks.append((report.seconds, report.reached, report.bytes_read))
-        while len(self._marks) > 2 and self._marks[1][0] < report.seconds - _RECENT_SECONDS:
-            self._marks.popleft()
-        if not self._marks:
-            return 0.0, 0.0
-        (begin, entries, size), (now, more_entries, more_size) = self._marks[0], self._marks[-1]
-        if now - begin < _SHORTEST_SECONDS:
-            return 0.0, 0.0
-        return max(0, more_entries - entries) / (now - begin), max(0, more_size - size) / (now - begin)
-
-    def _last(self, result: Merged) -> Line:
-        account, seconds = result.account, result.seconds
+def _last_line(view: QueryView) -> Line:
+    account, done = view.account, view.state == "done"
+    words: list[str] = [] if done else [view.state]
+    known = bool(account.total or done)
+    if known:
         about = "~" if account.estimated else ""
-        done = result.state == "done"
-        words: list[str] = [] if done else [result.state]
-        if account.total or done:
-            words.append(f"{account.processed:,} of {about}{account.total:,} {counted(account)}")
-        if lost := losses(account):
-            words.append(lost)
-        words.append(f"{seconds:,.1f} s")
-        if account.processed and seconds:
-            words.append(_per_second(account.processed / seconds))
-        return Line(self._query.name, result.fraction if account.total or done else None, tuple(words))
+        words.append(f"{account.processed:,} of {about}{account.total:,} {counted(account)}")
+    if lost := losses(account):
+        words.append(lost)
+    words.append(f"{view.seconds:,.1f} s")
+    if account.processed and view.seconds:
+        words.append(per_second(view.rate))
+    return Line(view.name, (view.fraction or 0.0) if known else None, tuple(words))
 
 
-def _per_second(rate: float) -> str:
+def per_second(rate: float) -> str:
     """A rate with two digits that mean something: more of them would only flicker."""
     return f"{float(f'{rate:.2g}'):,.0f}/s"
 
 
-def _duration(seconds: float) -> str:
-    """
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
     Example:
-        >>> _duration(0.4), _duration(75), _duration(4000)
+        >>> duration(0.4), duration(75), duration(4000)
         ('1 s', '1 min 15 s', '1 h 06 min')
     """
     whole = math.ceil(seconds)
@@ -241,8 +175,8 @@ def _duration(seconds: float) -> str:
 
 
 class _Terminal:
-    def __init__(self, meter: Meter, console: Console) -> None:
-        self._meter = meter
+    def __init__(self, query: Watched, console: Console) -> None:
+        self._query = query
         self._console = console
         self._live = Live(
             get_renderable=self._text, console=console, refresh_per_second=_REDRAWS_PER_SECOND, transient=True
@@ -259,14 +193,14 @@ class _Terminal:
 
     def _text(self) -> Text:
         # The last column stays free: some terminals wrap when it is written.
-        return Text(self._meter.line().fitted(self._console.width - 1), no_wrap=True, overflow="crop")
+        return Text(line_of(self._query.view).fitted(self._console.width - 1), no_wrap=True, overflow="crop")
 
 
 class _Notebook:
     """A line of HTML that is updated in place. It needs nothing but IPython, which is there in a notebook."""
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
+    def __init__(self, query: Watched) -> None:
+        self._query = query
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="eventmill progress", daemon=True)
         self._handle: Any = None
@@ -295,5 +229,5 @@ class _Notebook:
             self._shown = content
 
     def _content(self) -> dict[str, str]:
-        line = self._meter.line()
+        line = line_of(self._query.view)
         return {"text/plain": line.fitted(_NOTEBOOK_COLUMNS), "text/html": line.html()}

@@ -16,6 +16,7 @@ import msgspec
 
 from ..display.account_text import counted, describe_account
 from ..display.progress_line import ProgressDisplay
+from ..display.query_view import QueryHistory, QueryView
 from ..display.report import Report
 from ..display.waits import is_starting, waiting
 from ..protocol import errors, messages
@@ -63,6 +64,7 @@ class Query:
         self._exception: bytes = b""
         self._report = Report()
         self._lost = ""
+        self._history = QueryHistory(name, session.starts_workers)
         self._waiting_since: float | None = None
         self._told_waiting = False
         self._credentials: Credentials | None = None
@@ -95,9 +97,15 @@ class Query:
         return self._result or self._snapshot
 
     @property
-    def starts_workers(self) -> bool:
-        """Whether its workers are the session's own, which start by themselves."""
-        return self._session.starts_workers
+    def view(self) -> QueryView:
+        """Where it stands, as displays show it: rates, the time left, what it waits for, its past.
+
+        Example:
+            >>> query.view.state, query.view.fraction
+            ('done', 1.0)
+        """
+        with self._changed:
+            return self._history.view()
 
     def report(self) -> Report:
         """What each worker did and what it cost, a table when it is shown; there once the query is over.
@@ -234,6 +242,7 @@ class Query:
             match message:
                 case messages.Progress():
                     self._progress = message
+                    self._history.heard(message)
                 case messages.Snapshot():
                     self._snapshot = Snapshot(frames, message.account, message.seconds, "running")
                     self._snapshots += 1
@@ -245,6 +254,7 @@ class Query:
                     self._failure = message.failure
                     self._exception = b"".join(bytes(frame) for frame in frames[split + 1 :])
                     self._report = Report(message.report)
+                    self._history.ended(self._result)
                     self._snapshots += 1
             self._changed.notify_all()
 
@@ -279,7 +289,7 @@ class Query:
     def _tell_waiting(self) -> None:
         """Say once what the query has been waiting for, where no progress is shown: a script's output."""
         wait = self._waits_for()
-        starting = self._progress is not None and is_starting(self._progress, self.starts_workers)
+        starting = self._progress is not None and is_starting(self._progress, self._session.starts_workers)
         patience = _STARTING if starting else _SILENT
         now = time.monotonic()
         self._waiting_since = (self._waiting_since or now) if wait else None
@@ -288,7 +298,7 @@ class Query:
             log.warning("query %s is waiting: %s", self.name, wait)
 
     def _waits_for(self) -> str:
-        return "" if self._progress is None else waiting(self._progress, self.starts_workers)
+        return "" if self._progress is None else waiting(self._progress, self._session.starts_workers)
 
     def _stop_on_interrupt(self) -> None:
         """The first Ctrl-C: stop the query and wait for what is done. A second one goes through to the user's script."""

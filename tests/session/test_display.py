@@ -13,10 +13,9 @@ import types
 from io import StringIO
 from itertools import pairwise, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import eventmill as em
-import msgspec
 import numpy as np
 import pytest
 import zmq
@@ -26,7 +25,8 @@ from eventmill.cli import main as cli
 from eventmill.cli.main import main
 from eventmill.cli.sample import write_sample
 from eventmill.display.account_text import describe_account
-from eventmill.display.progress_line import Line, Meter, ProgressDisplay
+from eventmill.display.progress_line import Line, ProgressDisplay, line_of
+from eventmill.display.query_view import MOST_SAMPLES, QueryHistory, QueryView
 from eventmill.display.waits import waiting
 from eventmill.master.peers import unfit
 from eventmill.merge import encode
@@ -36,7 +36,7 @@ from eventmill.protocol.messages import Account, LostRange, Progress
 from eventmill.protocol.usage import WorkerInfo
 from eventmill.reading.reader import Reader
 from eventmill.session.query import Query
-from eventmill.session.result import Result, Snapshot
+from eventmill.session.result import Result
 from fleet import World
 from hist import Hist
 from rich.console import Console
@@ -56,10 +56,11 @@ class FakeQuery:
     """What the progress line looks at."""
 
     def __init__(self, embedded: bool = True) -> None:
-        self.name = "missing_momentum"
-        self.progress: Progress | None = None
-        self.snapshot: Snapshot | None = None
-        self.starts_workers = embedded
+        self.history = QueryHistory("missing_momentum", embedded)
+
+    @property
+    def view(self) -> QueryView:
+        return self.history.view()
 
     def report(
         self,
@@ -69,9 +70,13 @@ class FakeQuery:
         waits: messages.Wait | None = None,
         read: int = 0,
         begins: messages.Activity | None = None,
+        kind: Literal["tree", "items"] = "tree",
     ) -> None:
-        account = Account(total=2_000_000, files=4, files_opened=4)
-        self.progress = Progress("q1", account, reached, read, slots, 1, seconds, waits, begins)
+        account = Account(total=2_000_000, files=4, files_opened=4, kind=kind)
+        self.history.heard(Progress("q1", account, reached, read, slots, 1, seconds, waits, begins))
+
+    def line(self) -> Line:
+        return line_of(self.view)
 
 
 # --- progress -----------------------------------------------------------------------------------------------------------
@@ -80,29 +85,27 @@ class FakeQuery:
 def test_the_line_says_how_many_of_how_many_and_the_time_left_at_the_recent_rate() -> None:
     """Ten seconds of compiling are no part of the rate, and neither is what was faster a minute ago."""
     query = FakeQuery()
-    meter = Meter(query)
     for second in range(11):
         query.report(0, second, begins="compiling")
-        assert meter.line().words == ("compiling", f"{second} s", "2 slots")
+        assert query.line().words == ("compiling", f"{second} s", "2 slots")
     for second in range(11, 21):
         query.report(100_000 * (second - 10), second, read=50_000_000 * second)
-        line = meter.line()
+        line = query.line()
     assert line.words == ("1,000,000 of 2,000,000 entries", "10 s left", "100,000/s", "2 slots", "50 MB/s")
     assert line.fraction == 0.5
     for second in range(21, 30):
         query.report(1_000_000, second, read=1_000_000_000)
-        line = meter.line()
+        line = query.line()
     assert line.words == ("1,000,000 of 2,000,000 entries", "2 slots"), "no rate of 0, no 0 MB/s"
 
 
 def test_the_first_moments_after_compiling_tell_no_time_left() -> None:
     """A slot begins with few entries: hours were announced for a query of seconds."""
     query = FakeQuery()
-    meter = Meter(query)
     said = []
     for seconds, reached in ((0.5, 0), (1.0, 25), (1.5, 400), (2.0, 100_000), (2.5, 300_000), (3.0, 500_000)):
         query.report(reached, seconds)
-        said += [word for word in meter.line().words if word.endswith("left")]
+        said += [word for word in query.line().words if word.endswith("left")]
     assert said == ["20 s left", "9 s left", "7 s left"]
 
 
@@ -110,14 +113,14 @@ def test_the_last_line_says_what_is_lost_and_what_failed_before_it_began() -> No
     """A full bar is for what is done and whole."""
     query = FakeQuery()
     lost = [LostRange("b.root", "Events", 0, None, "truncated")]
-    query.snapshot = result_of(1, Account(total=1000, processed=998, failed=2, files=2, files_opened=1, lost=lost))
-    line = Meter(query).line()
+    query.history.ended(result_of(1, Account(total=1000, processed=998, failed=2, files=2, files_opened=1, lost=lost)))
+    line = query.line()
     assert line.words[:2] == ("998 of 1,000 entries", "2 entries and 1 file lost") and "1 file lost" in line.html()
-    query.snapshot = Result([], Account(estimated=True, files=2), 1.5, "failed")
-    line = Meter(query).line()
-    assert (line.fraction, line.words) == (None, ("failed", "1.5 s")) and query.snapshot.fraction == 0.0
-    query.snapshot = Result([], NOTHING, 1.5, "failed")
-    line = Meter(query).line()
+    query.history.ended(Result([], Account(estimated=True, files=2), 1.5, "failed"))
+    line = query.line()
+    assert (line.fraction, line.words) == (None, ("failed", "1.5 s"))
+    query.history.ended(Result([], NOTHING, 1.5, "failed"))
+    line = query.line()
     assert (line.fraction, line.words[:2]) == (0.0, ("failed", "0 of ~1,000 entries"))
 
 
@@ -142,8 +145,8 @@ def test_a_session_with_workers_of_its_own_does_not_ask_for_any() -> None:
     told = nobody_works()
     for embedded, expected in ((True, "starting the workers"), (False, waiting(told))):
         query = FakeQuery(embedded)
-        query.progress = told
-        assert Meter(query).line().words[0] == expected
+        query.history.heard(told)
+        assert query.line().words[0] == expected
 
 
 def nobody_works() -> Progress:
@@ -184,7 +187,7 @@ def test_a_terminal_keeps_one_last_line_and_nothing_after_ctrl_c(monkeypatch: py
         raise KeyboardInterrupt
     assert "140,000 of 2,000,000 entries" in terminal.getvalue() and terminal.left().strip() == ""
     with ProgressDisplay(query, None):
-        query.snapshot = result_of(1)
+        query.history.ended(result_of(1))
     assert terminal.left().strip() == "missing_… ━━━━━━━━ 100%  1,000 of 1,000 entries  1.5 s"
 
 
@@ -193,7 +196,7 @@ def test_nothing_is_drawn_for_a_query_that_is_over_or_where_nobody_looks(
 ) -> None:
     terminal = sit_down_at(monkeypatch)
     query = FakeQuery()
-    query.snapshot = result_of(1)
+    query.history.ended(result_of(1))
     with ProgressDisplay(query, None), ProgressDisplay(query, True):
         pass
     assert terminal.getvalue() == ""
@@ -221,9 +224,22 @@ def test_a_notebook_gets_one_line_that_is_updated_and_needs_no_widgets(monkeypat
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     query = FakeQuery()
     with ProgressDisplay(query, None):
-        query.snapshot = result_of(1)
+        query.history.ended(result_of(1))
     assert "submitted" in shown[0]["text/plain"] and "100%" in shown[-1]["text/html"]
     assert all(before != after for before, after in pairwise(shown))
+
+
+@pytest.mark.parametrize("messages_heard", [MOST_SAMPLES, 10 * MOST_SAMPLES, 10 * MOST_SAMPLES + 77])
+def test_the_past_of_a_query_is_bounded_even_and_ends_now(messages_heard: int) -> None:
+    """A query of a week has no more samples than one of an hour, as far apart from each other."""
+    query = FakeQuery()
+    for second in range(messages_heard):
+        query.report(second, float(second))
+    past = query.view.past
+    assert MOST_SAMPLES // 2 <= len(past) <= MOST_SAMPLES
+    assert (past[0].seconds, past[-1].seconds) == (0.0, messages_heard - 1) and past[-1].reached == messages_heard - 1
+    steps = {after.seconds - before.seconds for before, after in pairwise(past[:-1])}
+    assert len(steps) == 1
 
 
 # --- commands -----------------------------------------------------------------------------------------------------------
@@ -287,7 +303,7 @@ def test_a_result_without_anything_says_so() -> None:
 
 def test_an_analysis_that_returned_none_is_asked_about_a_return_when_its_result_comes() -> None:
     """Most users look for what is in a result only after they have taken it for done."""
-    query = Query(types.SimpleNamespace(), "1", "forgetful")  # type: ignore[arg-type]
+    query = Query(types.SimpleNamespace(starts_workers=True), "1", "forgetful")  # type: ignore[arg-type]
     query._result, query._snapshots, result = result_of(None), 1, result_of(None)
     for waits in (lambda: query.result(), lambda: list(query.stream())):
         with pytest.warns(UserWarning, match="is a return missing") as caught:
@@ -308,10 +324,8 @@ def test_cycles_and_items_are_counted_in_their_own_words() -> None:
         and "entries" not in result_of(1, account)._repr_html_()
     )
     query = FakeQuery()
-    query.report(500, 3.0)
-    assert query.progress is not None
-    query.progress = msgspec.structs.replace(query.progress, account=msgspec.structs.replace(account, kind="items"))
-    assert Meter(query).line().words[0] == "500 of 1,000 items"
+    query.report(500, 3.0, kind="items")
+    assert query.line().words[0] == "500 of 2,000,000 items"
 
 
 def test_a_result_says_where_its_contents_are() -> None:
