@@ -75,15 +75,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def session() -> Iterator[em.Session]:
-    """A session whose worker has two slots. All files share it (to start one takes three seconds of a core): those whose
-    tests kill its processes, or change what processes start with, have one of their own."""
+    """A session whose worker has two slots. All files share it (to start one takes three seconds of a core), also those
+    whose tests take slots down; those that kill other processes of it, or change what these start with, have their own."""
     with em.connect(slots=2) as made:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
-    """A master with one worker of one slot."""
+    """A master with one worker of one slot. All files share it, as they do `session`."""
     made = Standing(tmp_path_factory.mktemp("state"))
     made.worker()
     yield made

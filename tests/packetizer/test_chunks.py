@@ -21,6 +21,7 @@ from eventmill.worker.slot.chunks import LARGEST_SIZE, ChunkSizes
 from eventmill.worker.slot.tasks import load
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import Standing
 
 from benchmarks.chunks import ALLOWED, LAWS, Query, compare, constant, linear, once_selected, scattered
 
@@ -297,14 +298,16 @@ def test_a_dataset_keeps_its_chunk() -> None:
     assert data.chunk == (1000, 1000)
 
 
-def test_a_real_query_has_the_chunks_that_were_asked_for_and_says_that_its_calls_are_dear(numbers: em.Dataset) -> None:
+def test_a_real_query_has_the_chunks_that_were_asked_for_and_says_that_its_calls_are_dear(
+    standing: Standing, numbers: em.Dataset
+) -> None:
     def slow(events):
         import time
 
         time.sleep(0.1)
         return {"entries": len(events), "calls": [len(events)]}
 
-    with em.connect(slots=1) as session:
+    with standing.connect() as session:
         with pytest.raises(ValueError, match="chunk="):
             session.process(numbers, slow, chunk=0)
         query = session.process(em.Dataset(numbers.files[0].path, max_entries=500), slow, chunk=(40, 50))

@@ -16,16 +16,27 @@ import pytest
 from eventmill.protocol.errors import ConnectionFailed
 from eventmill.system.logs import keep_within, last_lines, older
 from eventmill.system.restarts import MOST, Restarts
+from eventmill.worker.agent.forkserver_client import LONGEST_PATH
 from processes import SECONDS, Standing, eventually
 
 CYCLES = 20_000
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[em.Session]:
-    """Of these tests alone, which kill its processes."""
-    with em.connect(slots=2) as made:
-        yield made
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[em.Session]:
+    """Of these tests alone, which kill its processes. The folder for temporary files is as batch systems give them."""
+    long = tmp_path_factory.mktemp("x" * 120)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TMPDIR", str(long))
+        with em.connect(slots=2) as made:
+            yield made
+
+
+def test_a_long_temporary_folder_does_not_keep_a_worker_from_starting(session: em.Session) -> None:
+    """Batch systems give jobs folders with long names; the path of a Unix socket has 107 bytes."""
+    worker = process_of(session, "agent")
+    assert len(worker.environ()["TMPDIR"]) > LONGEST_PATH
+    assert session.process(em.items([1, 2, 3]), lambda item: item).result(SECONDS).value == 6
 
 
 def slow(gate: Path) -> Callable[[Any], dict[str, int]]:
@@ -76,6 +87,7 @@ def test_a_query_goes_on_when_a_process_of_its_session_is_killed(
     assert session.process(em.items([1, 2]), lambda item: item).result(SECONDS).value == 3
 
 
+@pytest.mark.nightly  # each by itself is tried above, and another forkserver takes three seconds of a core
 def test_master_and_worker_are_killed_together(session: em.Session, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     query = session.process(em.cycles(CYCLES, seed=1), slow(gate))
@@ -131,21 +143,18 @@ def test_restarts_have_a_limit() -> None:
 # --- a standing worker ----------------------------------------------------------------------------------------------------
 
 
-def test_a_standing_worker_starts_another_forkserver(tmp_path: Path) -> None:
-    standing = Standing(tmp_path / "state")
-    try:
-        worker = standing.worker(slots=1)
-        with standing.connect() as session:
-            query = session.process(em.cycles(CYCLES, seed=1), slow(tmp_path / "gate"))
-            eventually(lambda: processed(query) > 0 or query.state != "running", "something is committed")
-            (forkserver,) = psutil.Process(worker.pid).children()
-            forkserver.send_signal(signal.SIGKILL)
-            (tmp_path / "gate").touch()
-            result = query.result(SECONDS)
-            assert (result["n"], result["added"]) == (CYCLES, sum(range(CYCLES)))
-        assert "the process that starts slots was killed" in worker.output and worker.process.poll() is None
-    finally:
-        standing.close()
+def test_a_standing_worker_starts_another_forkserver(standing: Standing, tmp_path: Path) -> None:
+    with standing.connect() as session:
+        eventually(lambda: bool(session.workers()), "the worker has joined")
+        (worker,) = (command for command in standing.commands if command.pid == session.workers()[0].pid)
+        query = session.process(em.cycles(CYCLES, seed=1), slow(tmp_path / "gate"))
+        eventually(lambda: processed(query) > 0 or query.state != "running", "something is committed")
+        (forkserver,) = psutil.Process(worker.pid).children()
+        forkserver.send_signal(signal.SIGKILL)
+        (tmp_path / "gate").touch()
+        result = query.result(SECONDS)
+        assert (result["n"], result["added"]) == (CYCLES, sum(range(CYCLES)))
+    assert "the process that starts slots was killed" in worker.output and worker.process.poll() is None
 
 
 # --- the log --------------------------------------------------------------------------------------------------------------

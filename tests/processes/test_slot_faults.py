@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,6 @@ from processes import eventually
 SECONDS = 60
 FILES, EACH, BASKET = 4, 5000, 500
 CULPRIT = 2 * EACH + 1234
-
-
-@pytest.fixture(scope="module")
-def session() -> Iterator[em.Session]:
-    """Of these tests alone, which take its slots down."""
-    with em.connect(slots=2) as made:
-        yield made
 
 
 def write(path: Path, first: int, entries: int = EACH) -> None:

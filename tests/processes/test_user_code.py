@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,6 @@ import pytest
 from processes import SECONDS, eventually
 
 ITEMS = [1, 2, 3, 4, 5, 6]
-
-
-@pytest.fixture(scope="module")
-def session() -> Iterator[em.Session]:
-    """Of these tests alone, which count its processes."""
-    with em.connect(slots=2) as made:
-        yield made
 
 
 def slots_and_more(session: em.Session) -> tuple[list[psutil.Process], list[psutil.Process]]:

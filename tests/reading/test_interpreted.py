@@ -18,6 +18,7 @@ from eventmill.reading.interpreted import unpacked
 from eventmill.reading.selection import Selection
 from eventmill.reading.tree_series import open_tree
 from eventmill.reading.view import View
+from processes import Standing
 from skhep_testdata import data_path
 from uproot.interpretation.custom import CustomInterpretation
 from uproot.interpretation.jagged import AsJagged
@@ -87,12 +88,12 @@ def summed(tot: Any, run: Any, tots: Any, run_number: Any) -> None:
     run[0] += run_number
 
 
-def test_queries_have_each_its_own_in_columns_and_kernels() -> None:
+def test_queries_have_each_its_own_in_columns_and_kernels(standing: Standing) -> None:
     """In the same slot, which keeps the file open from one to the next."""
     hits, raw = uproots("snapshotHits", HITS), uproots("snapshotHits", BYTES)
     aliases = {"tots": "snapshotHits.tot", "run_number": 'events["KM3NETDAQ::JDAQEventHeader"].run'}
     kinds = {"snapshotHits": HITS, "KM3NETDAQ::JDAQEventHeader": HEADER}
-    with em.connect(slots=1) as session:
+    with standing.connect() as session:
 
         def result(analysis: Any, **about: Any) -> Any:
             return session.process(em.Dataset(FILE, tree=TREE, **about), analysis).result()

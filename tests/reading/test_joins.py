@@ -26,6 +26,7 @@ from eventmill.reading.tree_series import open_tree
 from eventmill.reading.view import View
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import Standing
 
 SIZES = {"DF_20": (7, 3), "DF_3": (0, 2), "DF_100": (25, 4), "DF_1": (30, 1)}
 """By folder, how many tracks and collisions there are."""
@@ -147,7 +148,7 @@ def summed(z: Any, hits: Any, mothers: Any, collision_fPosZ: Any, collision_fHit
         mothers[0] += mother_fPx[i]
 
 
-def test_queries_join_in_columns_and_kernels(tables: Path, expected: dict[str, list[Any]]) -> None:
+def test_queries_join_in_columns_and_kernels(standing: Standing, tables: Path, expected: dict[str, list[Any]]) -> None:
     friends = {"collision": COLLISION, "mother": MOTHERS}
     numbered = friends | {"collision": em.Friend(tree="DF_*/O2collision", index="fIndexCollisions", missing=-0.5)}
     none = expected["z"].count(None)
@@ -157,7 +158,7 @@ def test_queries_join_in_columns_and_kernels(tables: Path, expected: dict[str, l
         z = events.collision.fPosZ
         return {"z": ak.sum(z), "none": ak.sum(ak.is_none(z)), "n": len(events), "mothers": ak.sum(events.mother.fPx)}
 
-    with em.connect(slots=1) as session:
+    with standing.connect() as session:
 
         def result(analysis: Any, **friends: Any) -> Any:
             return session.process(em.Dataset(tables, tree="DF_*/O2track", friends=friends), analysis).result()

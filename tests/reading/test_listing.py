@@ -15,7 +15,7 @@ from eventmill.dataset.paths import split_tree
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.storage import list_files as listing
 from eventmill.reading.storage.list_files import list_files
-from processes import eventually
+from processes import Standing, eventually
 from xrootd_server import XRootDServer
 
 
@@ -85,7 +85,7 @@ def test_a_folder_whose_name_looks_like_a_pattern_is_taken_by_its_name(tree: Pat
         list_files(missing)
 
 
-def test_files_in_such_a_folder_are_read_with_replicas_and_friends(tree: Path) -> None:
+def test_files_in_such_a_folder_are_read_with_replicas_and_friends(standing: Standing, tree: Path) -> None:
     odd, other = tree / "run[1]" / "a.root", tree / "run[2]" / "a.root"
     for path in (odd, other):
         path.parent.mkdir()
@@ -96,7 +96,7 @@ def test_files_in_such_a_folder_are_read_with_replicas_and_friends(tree: Path) -
     data = em.Dataset([(odd, other)], tree="t", friends={"f": "{folder}/{name}:f"}).expanded(list_files)
     (file,) = data.files
     assert (file.path, file.replicas, file.friends["f"].path) == (str(odd), [str(other)], str(odd))
-    with em.connect(slots=1) as session:
+    with standing.connect() as session:
         total = session.process(data, lambda events: {"sum": ak.sum(events.tx * events.fx)}).result()["sum"]
     assert total == 140
 

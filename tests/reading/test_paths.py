@@ -11,6 +11,7 @@ from eventmill.dataset.shared_inputs import SharedInputs, aliases_of
 from eventmill.reading.reader import Reader
 from eventmill.reading.ttree.branches import UNKNOWN, paths_of
 from eventmill.reading.view import View
+from processes import Standing
 from skhep_testdata import data_path
 
 FILES = [
@@ -62,7 +63,7 @@ def test_columns_are_found_by_path_by_name_and_by_group(told: bool) -> None:
         events["Primary/duration"]
 
 
-def test_aliases_and_queries_take_paths() -> None:
+def test_aliases_and_queries_take_paths(standing: Standing) -> None:
     path = data_path("uproot-issue404.root")
     with uproot.open(path) as file:
         right = float(ak.sum(file["Event"]["Summary./Summary.durationCPU"].array()))
@@ -80,7 +81,7 @@ def test_aliases_and_queries_take_paths() -> None:
         total[0] += Summary_durationCPU + d
 
     data = em.Dataset(path, tree="Event", aliases={"d": 'events["Summary./Summary.durationCPU"]'})
-    with em.connect(slots=1) as session:
+    with standing.connect() as session:
         found = session.process(data, lambda events: {"d": ak.sum(events["Summary./Summary.durationCPU"])}).result()
         assert found["d"] == pytest.approx(right)
         assert session.process(data, summed).result()["total"][0] == pytest.approx(2 * right)

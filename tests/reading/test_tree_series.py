@@ -17,6 +17,7 @@ from eventmill.reading.reader import Reader
 from eventmill.reading.tree_series import TreeSeries, fits, open_tree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes import Standing
 
 SIZES = {"DF_20": 7, "DF_3": 0, "DF_100": 5, "DF_1": 30}
 """In this order in the file, which is neither that of names nor of numbers; one is empty."""
@@ -91,7 +92,7 @@ def test_it_is_cut_where_its_trees_begin(tables: Path) -> None:
     series.close()
 
 
-def test_a_query_counts_each_entry_once_in_columns_and_kernels(tables: Path, expected: Any) -> None:
+def test_a_query_counts_each_entry_once_in_columns_and_kernels(standing: Standing, tables: Path, expected: Any) -> None:
     data = em.Dataset(tables, tree="DF_*/O2track")
     friends = em.Dataset(tables, tree="DF_*/O2track", friends={"extra": "{folder}/{name}:{tree}extra"})
 
@@ -100,7 +101,7 @@ def test_a_query_counts_each_entry_once_in_columns_and_kernels(tables: Path, exp
         for i in range(len(fCells)):
             total[0] += fCells[i] * fPx
 
-    with em.connect(slots=1) as session:
+    with standing.connect() as session:
         found = session.process(data, lambda events: {"n": len(events), "pt": ak.sum(events.fPx)}).result()
         assert (found["n"], found["pt"]) == (ENTRIES, float(np.sum(expected.fPx)))
         right = float(ak.sum(ak.values_astype(expected.fCells, "f8") * ak.values_astype(expected.fPx, "f8")))
