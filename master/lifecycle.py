@@ -148,7 +148,7 @@ class Lifecycle:
         """Have all that is merged written, with what belongs to it."""
         if self.journaled and query.journal.wants_checkpoint and not query.over:
             query.journal.saving, query.journal.unsaved = True, False
-            self._do(Checkpoint(query.number, query.account(), query.report()))
+            self._do(Checkpoint(query.number, query.account(), query.shares.report()))
 
     def written(self, query: Query, seconds: float, note: str, now: float) -> None:
         """The journal was written, in so many seconds, or could not be: then `note` says what that means."""
@@ -194,6 +194,7 @@ class Lifecycle:
         """Nothing more will be committed: take the result, once everything in it is merged."""
         self._release(query, now, merging=True)
         query.enter("merging")
+        query.shares.merging = query.seconds(now)
         if query.compaction is None:
             self._do(Take(query.number, final=True))
 
@@ -277,7 +278,7 @@ class Lifecycle:
             return
         account, seconds = query.account(), query.seconds(now)
         failure = Failure("analysis", "QueryFailed", problem)
-        ended = messages.Ended(query.number, "failed", account, seconds, query.report(), failure)
+        ended = messages.Ended(query.number, "failed", account, seconds, query.shares.report(), failure)
         self._send(peer, ended, [query.losses()], now=now)
 
     def _release(self, query: Query, now: float, merging: bool = False) -> None:

@@ -38,7 +38,7 @@ class Peer:
 @dataclass(slots=True)
 class Worker(Peer):
     """A worker; a worker that comes back after it was lost is another one, with another name. It may be known to be gone
-    at the time `until`. `attachments` are the digests of those that it has."""
+    at the time `until`. `attachments` are the digests of those that it has, and it is there since it `joined`."""
 
     host: str = ""
     site: str = ""
@@ -48,6 +48,7 @@ class Worker(Peer):
     total: Share = field(default_factory=lambda: Share("", 0, 0))
     until: float | None = None
     attachments: set[str] = field(default_factory=set)
+    joined: float = 0.0
 
     def info(self) -> WorkerInfo:
         """One line of the list of workers."""

@@ -28,14 +28,13 @@ from ..protocol.messages import (
     State,
     Submit,
 )
-from ..protocol.usage import WorkerInfo
 from .learnt import Learnt, digest_of
 from .listings import Listings
 from .peers import Slot
 from .query_account import LONGEST_REASON, lost_ranges, notes
 from .query_state import Audience, Counters, Journaled, Outcome
 from .saved import Saved
-from .shares import Share
+from .shares import Shares
 from .transitions import may_follow
 
 MAX_KILLS = 3
@@ -96,7 +95,7 @@ class Query:
     counters: Counters = field(default_factory=Counters)
     outcome: Outcome = field(default_factory=Outcome)
     set_up: dict[bytes, None] = field(default_factory=dict)
-    shares: dict[str, Share] = field(default_factory=dict)
+    shares: Shares = field(default_factory=Shares)
     leases: int = 0
     begun: bool = False
     retrying: list[tuple[float, int]] = field(default_factory=list)
@@ -140,13 +139,14 @@ class Query:
             saved.number, saved.submit, analysis, decoded, started, dataset, shared_inputs=shared_inputs, saved=saved
         )
         query.ledger.next_lease = round(max(0.0, wall) * 1e6)  # no master before has made a lease a microsecond
+        query.shares.leave()
         return query
 
     @classmethod
     def _restored_end(cls, saved: Saved, ended: Ended, now: float) -> Query:
         query = cls(saved.number, saved.submit, b"", (), now - ended.seconds, state=ended.state, ended=now)
         query.outcome.account, query.outcome.failure, query.journal.end = ended.account, ended.failure, ended
-        query.shares = {info.worker: Share.of(info) for info in ended.report}
+        query.shares = Shares.of(ended.report)
         return query
 
     def __post_init__(self, saved: Saved | None) -> None:
@@ -180,7 +180,7 @@ class Query:
         account = saved.account
         self.ledger.redone = account.redone
         self.counters = Counters(refused=account.refused, workers_lost=account.workers_lost)
-        self.shares = {info.worker: Share.of(info) for info in saved.report}
+        self.shares = Shares.of(saved.report)
         self.outcome.skipped = saved.skipped
         self.journal.losses = len(saved.losses)
         self.audience.merged = self.ledger.processed > 0
@@ -321,6 +321,7 @@ class Query:
         """Nothing that is known of it can be relied on: nothing is done of it, and nothing will be."""
         self.ledger = Ledger([None] * len(self.files))
         self.counters = Counters()
+        self.shares.distrust()
         self.abandon(reason)
         self.packetizer = Packetizer(self.ledger, [])
 
@@ -340,17 +341,14 @@ class Query:
         assert self.ended is not None
         seconds, account = self.seconds(self.ended), self.account()
         ended = Ended(
-            self.number, self.state, account, seconds, self.report(), self.outcome.failure, len(self.outcome.result)
-        )
+            self.number, self.state, account, seconds, self.shares.report(), self.outcome.failure,
+            len(self.outcome.result), self.shares.course(seconds),
+        )  # fmt: skip
         return ended, [*self.outcome.result, self.losses(), *self.outcome.failure_frames]
 
     def store(self, ended: Ended) -> None:
         """The frames with which the query ended are in the journal: they need no memory here."""
         self.journal.end, self.outcome = ended, Outcome(self.outcome.failure, account=self.outcome.account)
-
-    def report(self) -> list[WorkerInfo]:
-        """What each worker did."""
-        return [share.info(name) for name, share in self.shares.items()]
 
     def info(self, now: float) -> QueryInfo:
         """Its line in the list of queries."""

@@ -194,9 +194,12 @@ class Reports:
         usage = Usage(
             1, entries, message.elapsed, message.cpu, message.waited, message.bytes_read, message.requests,
             message.latency, message.made, min(message.elapsed, message.made * query.packetizer.overhead),
+            message.opening, message.late, message.compiling,
         )  # fmt: skip
-        for share in (worker.total, self._share(query, worker)):
-            share.add(usage, message.seconds, slot.index, server)
+        ended = query.seconds(now)
+        worker.total.add(usage, message.seconds, slot.index, server)
+        self._share(query, worker).add(usage, message.seconds, slot.index, server, ended)
+        query.shares.timeline.add(usage, ended)
         self._dispatcher.credit.free(slot, (query.number, message.lease))
         self._dispatcher.close_if_gone(worker, query, message.lease, now)
         self._lifecycle.end_if_complete(query, now)
@@ -225,6 +228,8 @@ class Reports:
                 done = [it for file, part in zip(files, message.parts, strict=True) for it in _without_gaps(file, part)]
                 self._lifecycle.merge(query, frames, done)
                 self._lifecycle.lost(query)
+                for share in (worker.total, self._share(query, worker)):
+                    share.processed += sum(part.stop - part.start - part.skipped for part in message.parts)
                 query.packetizer.kills.committed()
                 for file, part in zip(files, message.parts, strict=True):
                     query.packetizer.kills.clear(file, part.start, part.stop)
@@ -275,8 +280,12 @@ class Reports:
 
     def _share(self, query: Query, worker: Worker) -> Share:
         return query.shares.setdefault(
-            worker.name, Share(worker.host, worker.pid, len(worker.slots), site=worker.total.site)
-        )
+            worker.name,
+            Share(
+                worker.host, worker.pid, len(worker.slots), site=worker.total.site,
+                joined=max(0.0, worker.joined - query.started),
+            ),
+        )  # fmt: skip
 
     def _blame(self, worker: Worker, reason: Any, now: float) -> None:
         blame(self._send, worker, reason, now)

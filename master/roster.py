@@ -94,6 +94,7 @@ class Roster:
         else:
             share = Share(hello.host, hello.pid, hello.slots, site=hello.site or domain(hello.host))
             worker = Worker(identity, name, now, now, host=hello.host, site=hello.site, pid=hello.pid, total=share)
+            worker.joined = now
             worker.slots = [Slot(worker, index) for index in range(hello.slots)]
             self.workers[identity] = worker
             for slot in worker.slots:
@@ -127,6 +128,9 @@ class Roster:
             self._queries[number].counters.workers_lost += not said_so
         for lease in list(worker.leases):
             self._dispatcher.give_back(worker, lease, now)
+        for query in self._queries.live.values():
+            if worker.name in query.shares:
+                query.shares[worker.name].left = query.seconds(now)
         for slot in worker.slots:
             self._dispatcher.credit.withdraw(slot)
             for query in self._queries.live.values():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from .values import LONGEST, MOST, NonNegative, Seconds, Word
+from .values import LONGEST, MOST, Amount, NonNegative, Seconds, Word
+
+Span = tuple[Seconds, Seconds]
+"""From when to when."""
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True):
@@ -19,6 +22,8 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
         latency: seconds from a request to its answer, the mean over all requests; those to a disk count with 0.
         calls: calls of the analysis.
         fixed: seconds that these would have taken without any entries.
+        opening: seconds of `elapsed` until the file was open; `late` are those of them that are in `waited`, too.
+        compiling: seconds of `elapsed` for loading the analysis and compiling it, once a slot.
     """
 
     packets: NonNegative = 0
@@ -31,6 +36,9 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     latency: Seconds = 0.0
     calls: NonNegative = 0
     fixed: Seconds = 0.0
+    opening: Seconds = 0.0
+    late: Seconds = 0.0
+    compiling: Seconds = 0.0
 
     @property
     def efficiency(self) -> float:
@@ -61,11 +69,24 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
             min(LONGEST, trips / max(1, self.requests + other.requests)),
             min(MOST, self.calls + other.calls),
             min(LONGEST, self.fixed + other.fixed),
+            min(LONGEST, self.opening + other.opening),
+            min(LONGEST, self.late + other.late),
+            min(LONGEST, self.compiling + other.compiling),
         )
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
-    """One line of the list of workers. `by_slot` and `by_server` tell what its packets cost, each in full."""
+    """What a worker did: a line of the list of workers, or of the report of a query, whose clock begins with the query.
+
+    Attributes:
+        busy: slots that have a packet in hand.
+        packets, entries: what its slots are through with.
+        seconds: that they took for it, without opening files and compiling.
+        by_slot, by_server: what its packets cost, each in full.
+        processed: entries that are in the result; what is missing to `entries` was lost or skipped.
+        joined, left: seconds; None where nobody knows, and while it is there.
+        spans: of each slot, the seconds at which its first packet began and its last one ended.
+    """
 
     worker: Word
     host: Word
@@ -78,3 +99,25 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     site: Word = ""
     by_slot: dict[NonNegative, Usage] = {}
     by_server: dict[Word, Usage] = {}
+    processed: NonNegative = 0
+    joined: Seconds | None = None
+    left: Seconds | None = None
+    spans: dict[NonNegative, Span] = {}
+
+
+class Course(msgspec.Struct, frozen=True):
+    """How a query went, in steps of equal length from its beginning on.
+
+    Attributes:
+        step: seconds of each.
+        busy: slot seconds in which a packet was in hand; divided by `step`, the slots at work.
+        waited: those of them without anything to compute, since data had not come.
+        entries: that were done; of a packet, the same in each second of it.
+        merging: seconds from the last commit to the end.
+    """
+
+    step: Seconds = 0.0
+    busy: list[Seconds] = []
+    waited: list[Seconds] = []
+    entries: list[Amount] = []
+    merging: Seconds = 0.0

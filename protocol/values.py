@@ -12,6 +12,7 @@ MOST, LONGEST = 2**62, 1e9
 """What a number and a time can be at most."""
 NonNegative = Annotated[int, Meta(ge=0, le=MOST)]
 Seconds = Annotated[float, Meta(ge=0.0, le=LONGEST)]
+Amount = Annotated[float, Meta(ge=0.0, le=float(MOST))]
 Word = Annotated[str, Meta(max_length=1000)]
 Words = Annotated[str, Meta(max_length=100_000)]
 Scalar = str | int | float | bool | None

@@ -108,6 +108,9 @@ class Finished(Message, frozen=True):
     latency: Seconds = 0.0
     calls: Calls = []
     made: NonNegative = 0
+    opening: Seconds = 0.0
+    late: Seconds = 0.0
+    compiling: Seconds = 0.0
 
 
 class Commit(Message, frozen=True):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from ..usage import WorkerInfo
+from ..usage import Course, WorkerInfo
 from ..values import Chunk, Digests, NonNegative, Seconds, Word, Words
 from .parts import Account, Activity, Failure, Message, QueryInfo, State, Wait
 
@@ -185,3 +185,4 @@ class Ended(Message, frozen=True):
     report: list[WorkerInfo] = []
     failure: Failure | None = None
     result_frames: NonNegative = 0
+    course: Course = Course()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import uproot
 from eventmill.display.report import LOCAL, UNNAMED, Report
+from eventmill.master.timeline import STEPS, Timeline
 from eventmill.protocol import messages as m
 from eventmill.protocol.usage import Usage, WorkerInfo
 from eventmill.protocol.values import LONGEST, MOST
@@ -18,7 +19,9 @@ from processes import Standing
 
 SECONDS = 60
 COUNTS, TIMES = st.integers(0, 10**9), st.floats(0, 1e6)
-USAGES = st.builds(Usage, COUNTS, COUNTS, TIMES, TIMES, TIMES, COUNTS, COUNTS, TIMES)
+USAGES = st.builds(
+    Usage, COUNTS, COUNTS, TIMES, TIMES, TIMES, COUNTS, COUNTS, TIMES, COUNTS, TIMES, TIMES, TIMES, TIMES
+)
 
 
 @given(st.lists(USAGES, max_size=5), st.randoms(use_true_random=False))
@@ -32,11 +35,13 @@ def test_a_sum_does_not_depend_on_its_order(usages: list[Usage], random: object)
 
 
 def test_a_sum_of_whatever_a_worker_says_can_travel() -> None:
-    most = Usage(MOST, MOST, LONGEST, LONGEST, LONGEST, MOST, MOST, LONGEST)
+    most = Usage(MOST, MOST, LONGEST, LONGEST, LONGEST, MOST, MOST, LONGEST, MOST, LONGEST, LONGEST, LONGEST, LONGEST)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(most + most), type=Usage) == most
 
 
-@pytest.mark.parametrize("field", ["elapsed", "waited", "requests", "latency", "cpu", "bytes_read", "made"])
+@pytest.mark.parametrize(
+    "field", ["elapsed", "waited", "requests", "latency", "cpu", "bytes_read", "made", "opening", "late", "compiling"]
+)
 def test_no_field_of_a_report_is_taken_unchecked(field: str) -> None:
     finished = msgspec.structs.asdict(m.Finished("q", 1, 2, 1.0, 1.0, 1)) | {field: -1}
     with pytest.raises(msgspec.ValidationError, match=field):
@@ -83,12 +88,76 @@ def test_the_master_sums_what_slots_say_by_slot_and_by_the_replica_that_was_read
     query = made.submit_files([m.File(near, replicas=[far])])
     lease = made.workers[b"worker0"].queues[0].pop(0)
     made.tell(b"worker0", "worker", m.Opened(query, lease.lease, 10, 10, []))
-    made.tell(b"worker0", "worker", m.Finished(query, lease.lease, 10, 2.0, 1.5, 1000, 2.5, 0.5, 4, 0.1))
-    (info,) = made.core.queries[query].report()
-    usage = Usage(1, 10, 2.5, 1.5, 0.5, 1000, 4, 0.1)
+    made.now = 3.0
+    made.tell(
+        b"worker0", "worker",
+        m.Finished(query, lease.lease, 10, 1.0, 1.5, 1000, 2.5, 0.5, 4, 0.1, opening=0.75, late=0.25, compiling=0.5),
+    )  # fmt: skip
+    (info,) = made.core.queries[query].shares.report()
+    usage = Usage(1, 10, 2.5, 1.5, 0.5, 1000, 4, 0.1, 0, 0.0, 0.75, 0.25, 0.5)
     server = lease.file.path.partition("//")[2].partition("/")[0]
     assert info.by_slot == {0: usage} and info.by_server == {server: usage}
     assert made.core.workers[b"worker0"].info().by_slot == {0: usage}
+    assert info.spans == {0: (0.5, 3.0)} and (info.joined, info.left, info.processed) == (0.0, None, 0)
+
+
+def test_a_report_says_who_was_there_when_and_whose_entries_are_in_the_result() -> None:
+    """One worker goes with what it had not committed, another one joins late and does that once more."""
+    made = World([100])
+    made.hello(b"session", "session")
+    made.hello(b"early", "worker", 1)
+    query = made.submit()
+    opening = made.workers[b"early"].queues[0].pop(0)
+    made.tell(b"early", "worker", m.Opened(query, opening.lease, 100, 100, []))
+    made.now = 2.0
+    made.tell(b"early", "worker", m.Finished(query, opening.lease, 100, 1.0, 1.0, 0, 2.0))
+    made.now = 4.0
+    made.hello(b"late", "worker", 1)
+    made.kill(b"early")
+    late = made.workers[b"late"]
+    while late.queues[0]:
+        lease = late.queues[0].pop(0)
+        made.now += 0.25
+        made.tell(b"late", "worker", m.Finished(query, lease.lease, lease.stop, 0.25, 0.25, 0, 0.25))
+        late.waiting.append((lease, lease.start, lease.stop))
+        made.commit(late)
+    merging, made.now = made.now, made.now + 0.5
+    made.take()
+    ended = made.ended[query]
+    first, second = ended.report
+    assert (first.entries, first.processed, first.joined, first.left) == (100, 0, 0.0, 4.0)
+    assert (second.entries, second.processed, second.joined, second.left) == (100, 100, 4.0, None)
+    assert (ended.account.processed, ended.account.redone, ended.account.workers_lost) == (100, 100, 1)
+    assert second.spans == {0: (4.0, merging)}
+    assert ended.course.merging == 0.5 and sum(ended.course.busy) == merging - 2.0
+    assert sum(ended.course.entries) == 200.0
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(0, 1e3), st.integers(0, 10**6)), max_size=30))
+def test_a_timeline_has_all_of_all_packets_in_few_steps(packets: list[tuple[float, float, int]]) -> None:
+    timeline = Timeline()
+    for began, elapsed, entries in packets:
+        timeline.add(Usage(1, entries, elapsed, waited=elapsed / 2), ended=began + elapsed)
+    course = timeline.course()
+    assert len(course.busy) == len(course.waited) == len(course.entries) <= STEPS
+    assert sum(course.busy) == pytest.approx(sum(elapsed for _, elapsed, _ in packets), abs=1e-6)
+    assert sum(course.waited) == pytest.approx(sum(course.busy) / 2, abs=1e-6)
+    assert sum(course.entries) == pytest.approx(sum(entries for *_, entries in packets))
+    assert all(busy <= course.step * len(packets) * (1 + 1e-9) for busy in course.busy)
+
+
+def test_what_a_journal_has_of_before_is_still_a_report() -> None:
+    """It knows nothing of openings, of who was there when, and of the course of the query."""
+    usage = [3, 300, 20.0, 18.0, 1.0, 2000, 10, 0.01, 5, 0.5]
+    old = {
+        "worker": "w", "host": "n1", "pid": 1, "slots": 2, "busy": 0, "packets": 3, "entries": 300, "seconds": 9.0,
+        "by_slot": {0: usage}, "by_server": {"": usage},
+    }  # fmt: skip
+    ended = {"type": "Ended", "query": "q", "state": "done", "account": {}, "seconds": 30.0, "report": [old]}
+    message = msgspec.msgpack.decode(msgspec.msgpack.encode(ended), type=m.Ended)
+    (info,) = message.report
+    assert info.by_slot == {0: Usage(3, 300, 20.0, 18.0, 1.0, 2000, 10, 0.01, 5, 0.5)}
+    assert (info.processed, info.joined, info.left, info.spans) == (0, None, None, {}) and message.course.busy == []
 
 
 def test_a_query_reports_what_it_cost(standing: Standing, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -179,6 +179,8 @@ class World:
                         self.release(self.workers[identity], message.query)
                     elif isinstance(message, m.Ended):
                         self.ended[message.query] = message
+                        told = sum(info.processed for info in message.report)
+                        assert told == message.account.processed, "the report has other entries than the account"
                         lost = frames[message.result_frames]
                         self.lost[message.query] = msgspec.msgpack.decode(lost, type=list[m.LostRange])
                     elif isinstance(message, m.Snapshot):

@@ -83,6 +83,7 @@ class PacketRun:
         self._link = tools.link
         self._status = tools.status
         self._prefetch = tools.files.prefetch
+        self._compiling = self._opening = self._late = 0.0
 
     def run(self) -> None:
         """Work on the lease to its end, its time limit, or an error, and report."""
@@ -96,8 +97,10 @@ class PacketRun:
         try:
             if lease.file.kind == "tree" and not fits(self.running.credential_set):
                 tools.handover.retire()
+            began = time.monotonic()
             self._task = self._loaded()
             self._task.enter()
+            self._compiling = time.monotonic() - began
             self._work()
         except ERRORS as error:
             self._fail(error)
@@ -128,8 +131,9 @@ class PacketRun:
             task.discard()
 
     def _work(self) -> None:
-        waited = self._prefetch.waited
+        waited, began = self._prefetch.waited, time.monotonic()
         file = self._open()
+        self._opening, self._late = time.monotonic() - began, self._prefetch.waited - waited
         self._task.turn_to(place_of(self.lease.file, file))
         if self.packet.revoked:
             return
@@ -196,7 +200,9 @@ class PacketRun:
             self._status.turn_to("reading")
             source = self._tools.files.first(self.packet, self._task.branches)
         self._status.turn_to("compiling")
+        began = time.monotonic()
         self._task.prepare(source, self.lease.file)
+        self._compiling += time.monotonic() - began
 
     # --- chunks ---------------------------------------------------------------------------------------------------
 
@@ -339,6 +345,7 @@ class PacketRun:
         if file is not None:
             self._tell(file.news())
         figures = seconds, cpu, size, elapsed, waited, requests, latency, running.chunks.untold(), packet.chunks
-        self._link.send(messages.Finished(lease.query, lease.lease, packet.position, *figures))
+        before = self._opening, self._late, self._compiling
+        self._link.send(messages.Finished(lease.query, lease.lease, packet.position, *figures, *before))
         if file is not None:
             self._tools.files.forget_ahead(file)
