@@ -16,13 +16,20 @@ Without annotations are the functions that numba compiles: their types are numba
 from __future__ import annotations
 
 import ctypes
+import functools
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit, types
 from numpy.random import Generator, Philox
 from numpy.typing import NDArray
+
+from .code_cache import CompiledCode
+from .numba_internals import number_functions_apart
 
 _BUFFER_POS, _HAS_UINT32, _UINTEGER = 4, 14, 15
 """Where these are in the state, read as 32-bit words; the pointer to the counter is at its beginning."""
@@ -117,25 +124,31 @@ _NO_DOORS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": Tru
 restarted = njit(**_NO_DOORS)(_restart)
 
 
-@njit
+_FROM_PYTHON: dict[str, Any] = {"no_cfunc_wrapper": True}
+_inner = njit(**_NO_DOORS)
+
+
+@_inner
 def _uniform(random):
     return random.random()
 
 
-@njit
+@_inner
 def _normal(random):
     return random.standard_normal()
 
 
-@njit
+@_inner
 def _exponential(random):
     return random.standard_exponential()
 
 
+_DRAWS = {"uniform": _uniform, "normal": _normal, "exponential": _exponential}
+_FILL_TYPES = (*Stream.TYPES, types.int64, types.int64, types.Array(types.float64, 2, "C"))
+
+
 def _filling(draw):
-    @njit
     def fill(random, counter, state, first, stream, rows):
-        """Fill each row of an array from one stream: that of this number, of the cycles from `first` on."""
         for row in range(rows.shape[0]):
             restarted(random, counter, state, first + row, stream)
             for column in range(rows.shape[1]):
@@ -144,4 +157,27 @@ def _filling(draw):
     return fill
 
 
-fill_uniform, fill_normal, fill_exponential = _filling(_uniform), _filling(_normal), _filling(_exponential)
+@functools.cache
+def filling(draw: str, cache: Path | None = None) -> Callable[..., None]:
+    """What fills each row of an array from one stream: that of a number, of the cycles from a first one on.
+
+    Args:
+        draw: `uniform`, `normal` or `exponential`.
+        cache: folder for compiled code, which processes may share: to compile it takes a second.
+
+    Example:
+        >>> rows = np.empty((2, 3))
+        >>> first_cycle, stream = 5, 1
+        >>> filling("uniform")(*Stream(7).arguments, first_cycle, stream, rows)
+        >>> rows[1].tolist() == generator(7, 6, 1).random(3).tolist()
+        True
+    """
+    number_functions_apart()
+    fill: Any = njit(**_FROM_PYTHON)(_filling(_DRAWS[draw]))
+    if cache is None:
+        fill.compile(_FILL_TYPES)
+    else:
+        key = hashlib.sha256(Path(__file__).read_bytes() + draw.encode())
+        CompiledCode(cache).provide(fill, _FILL_TYPES, key.hexdigest())
+    fill.disable_compile()
+    return fill  # type: ignore[no-any-return]

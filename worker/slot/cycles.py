@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ...reading.columns import Column, Flat
 from ...reading.source import Generated
 from ...reading.storage.sources import Traffic
-from ..kernels.random_streams import Stream, Streams, fill_exponential, fill_normal, fill_uniform, generator
+from ..kernels.random_streams import Stream, Streams, filling, generator
 from .chunks import FIRST_CHUNK
 
 
@@ -47,9 +48,9 @@ class Cycles:
         [0.898, 0.664, 0.538]
     """
 
-    def __init__(self, stream: Stream, seed: int, start: int, stop: int) -> None:
+    def __init__(self, stream: Stream, seed: int, start: int, stop: int, cache: Path | None = None) -> None:
         self.number: NDArray[np.int64] = np.arange(start, stop)
-        self._stream, self._seed, self._calls = stream, seed, 0
+        self._stream, self._seed, self._calls, self._cache = stream, seed, 0, cache
 
     def __len__(self) -> int:
         return len(self.number)
@@ -59,32 +60,37 @@ class Cycles:
 
     def uniform(self, k: int | None = None) -> NDArray[np.float64]:
         """Numbers from 0 to 1 (exclusive): one a cycle, shape (n,); or `k` a cycle, shape (n, k)."""
-        return self._drawn(fill_uniform, k)
+        return self._drawn("uniform", k)
 
     def normal(self, k: int | None = None) -> NDArray[np.float64]:
         """Normally distributed numbers of mean 0 and width 1: one a cycle, shape (n,); or `k` a cycle, shape (n, k)."""
-        return self._drawn(fill_normal, k)
+        return self._drawn("normal", k)
 
     def exponential(self, k: int | None = None) -> NDArray[np.float64]:
         """Exponentially distributed numbers of mean 1: one a cycle, shape (n,); or `k` a cycle, shape (n, k)."""
-        return self._drawn(fill_exponential, k)
+        return self._drawn("exponential", k)
 
-    def _drawn(self, fill: Callable[..., None], k: int | None) -> NDArray[np.float64]:
+    def _drawn(self, draw: str, k: int | None) -> NDArray[np.float64]:
         self._calls += 1
         rows = np.empty((len(self), 1 if k is None else k))
         if len(self):
-            fill(*self._stream.arguments, int(self.number[0]), self._calls, rows)
+            filling(draw, self._cache)(*self._stream.arguments, int(self.number[0]), self._calls, rows)
         return rows[:, 0] if k is None else rows
 
 
 class CycleSource(Generated):
-    """Makes the cycles of a seed, for any range of them."""
+    """Makes the cycles of a seed, for any range of them.
+
+    Args:
+        seed: from 0 to 2**62.
+        cache: folder for compiled code, which processes may share; None: this process compiles what it needs.
+    """
 
     first_chunk = FIRST_CHUNK
     traffic = Traffic()
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, seed: int, cache: Path | None = None) -> None:
+        self._seed, self._cache = seed, cache
         self._stream = Stream(seed)
 
     def read(self, branches: Sequence[str], start: int, stop: int) -> dict[str, Any]:
@@ -95,4 +101,4 @@ class CycleSource(Generated):
 
     def events(self, start: int, stop: int) -> Cycles:
         """What a columnar function takes."""
-        return Cycles(self._stream, self._seed, start, stop)
+        return Cycles(self._stream, self._seed, start, stop, self._cache)

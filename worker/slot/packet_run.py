@@ -153,7 +153,7 @@ class PacketRun:
         began = time.monotonic(), time.process_time()
         self._status.turn_to("opening")
         if lease.file.kind != "tree":
-            packet.source = running.made(lease.file)
+            packet.source = running.made(lease.file, self._tools.cache)
             running.chunks.hear(lease.calls)
             return None
         file = self._tools.files.open(running, lease)

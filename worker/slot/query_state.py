@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from pathlib import Path
 
 from ...dataset.masks import Mask
 from ...dataset.shared_inputs import SharedInputs
@@ -53,10 +54,10 @@ class Running:
         self.told = False
         self.touched = Touched()
 
-    def made(self, file: File) -> Source:
-        """What makes the cycles of a dataset, or has its items: one for all packets."""
+    def made(self, file: File, cache: Path) -> Source:
+        """What makes the cycles of a dataset, or has its items: one for all packets. Compiled code goes into `cache`."""
         if self._source is None:
-            self._source = source = source_without_file(file, self.shared_inputs)
+            self._source = source = source_without_file(file, self.shared_inputs, cache)
             self.chunks = ChunkSizes(source.first_chunk, self.setup.chunk)
         return self._source
 

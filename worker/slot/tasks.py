@@ -75,9 +75,12 @@ def _own(registered: dict[Any, Any]) -> list[object]:
     return [value for value in registered.values() if is_by_value(getattr(value, "__module__", None) or "")]
 
 
-def source_without_file(file: File, shared_inputs: Buffer) -> CycleSource | ItemSource:
-    """What makes the cycles of a dataset, or has its items at hand, which came as the query's shared_inputs."""
-    return ItemSource(shared_inputs) if file.kind == "items" else CycleSource(file.seed)
+def source_without_file(file: File, shared_inputs: Buffer, cache: Path) -> CycleSource | ItemSource:
+    """What makes the cycles of a dataset, or has its items at hand, which came as the query's shared_inputs.
+
+    The `cache` is as in `load`.
+    """
+    return ItemSource(shared_inputs) if file.kind == "items" else CycleSource(file.seed, cache / "kernels")
 
 
 class Task(ABC):
