@@ -176,8 +176,10 @@ class Master:
                     self._begin_anew(error)
             broken = False
         finally:
-            signals.close()
-            self._close(broken)
+            try:
+                self._close(broken)
+            finally:
+                signals.close()  # until now, one more does not come in between
 
     def _turn(self, signals: EndSignals) -> None:
         """Wait for what happens next, and deal with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import sys
 import tempfile
@@ -21,12 +22,15 @@ import pytest
 import uproot
 import zmq
 from bench import Bench
+from eventmill.master.serve import Binding, Master
 from eventmill.protocol import codec, messages
-from eventmill.protocol.errors import DatasetError
+from eventmill.protocol.connection import load_connection, make_keys
+from eventmill.protocol.errors import ConnectionFailed, DatasetError
 from eventmill.reading.reader import Reader
 from eventmill.session import query as watching
 from eventmill.session.query import rebuild
 from eventmill.worker.agent import forkserver_client
+from eventmill.worker.agent.serve import Worker
 from eventmill.worker.slot.chunks import FIRST_CHUNK, ChunkSizes
 from eventmill.worker.slot.failures import describe
 from eventmill.worker.slot.packets import Compaction
@@ -196,13 +200,31 @@ os.read(descriptor, 1)
 """Says that it is warm and does nothing, which takes no time."""
 
 
+@pytest.fixture
+def signals_missed() -> Iterator[list[int]]:
+    """Signals to end that neither worker nor master takes, which would be the end of the process."""
+    missed: list[int] = []
+    before = [
+        (number, signal.signal(number, lambda number, _: missed.append(number)))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    ]
+    yield missed
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+def fake_forkserver(folder: Path) -> str:
+    """What to run in the place of Python, which runs `FORKSERVER`."""
+    program = folder / "forkserver"
+    program.write_text(FORKSERVER.format(python=sys.executable))
+    program.chmod(0o700)
+    return str(program)
+
+
 def test_a_forkserver_that_is_killed_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its agent, which is not thrown by the pipe that is broken before it knows. (What the real one leaves when it is
     killed: test_embedded.)"""
-    program = tmp_path / "forkserver"
-    program.write_text(FORKSERVER.format(python=sys.executable))
-    program.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", fake_forkserver(tmp_path))
     made = forkserver_client.ForkserverClient(tmp_path)
     try:
 
@@ -217,6 +239,40 @@ def test_a_forkserver_that_is_killed_is_started_again(tmp_path: Path, monkeypatc
         assert made.receive() == ["warm"]
     finally:
         made.close()
+
+
+def test_a_signal_while_a_worker_ends_comes_too_late_to_disturb_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signals_missed: list[int]
+) -> None:
+    """A batch system tells a worker again that has drained and is about to go: that was "Aborted!", with code 1, and left
+    its folder."""
+
+    class Told(Worker):
+        def _close(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            super()._close()
+
+    nobody = load_connection(make_keys(tmp_path / "keys", "tcp://127.0.0.1:1").worker)
+    monkeypatch.setattr(sys, "executable", fake_forkserver(tmp_path))
+    worker = Told(nobody, 1, "told", patience=0.0, forkserver=forkserver_client.ForkserverClient(tmp_path))
+    with pytest.raises(ConnectionFailed, match="no master answers"):
+        worker.run()
+    assert not signals_missed
+
+
+def test_a_signal_while_a_master_ends_comes_too_late_to_disturb_it(tmp_path: Path, signals_missed: list[int]) -> None:
+    """It may be writing down what is merged."""
+
+    class Told(Master):
+        def _close(self, broken: bool) -> None:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            super()._close(broken)
+
+    keys = make_keys(tmp_path / "keys", "tcp://127.0.0.1:0")
+    Told(keys, Binding("127.0.0.1", 0, "127.0.0.1")).run(on_ready=lambda _: signal.raise_signal(signal.SIGTERM))
+    assert not signals_missed
 
 
 def test_the_folder_for_the_socket_is_the_first_whose_path_fits(

@@ -125,8 +125,10 @@ class Worker:
         try:
             self._loop(signals)
         finally:
-            signals.close()
-            self._close()
+            try:
+                self._close()
+            finally:
+                signals.close()  # until now, one more does not come in between
         if self._leave is not None and self._leave.error:
             raise ConnectionFailed(self._leave.reason)
 
