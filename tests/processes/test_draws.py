@@ -22,6 +22,7 @@ from eventmill.worker.kernels.draws import ALL, FEW, GENERATORS
 from eventmill.worker.slot.seeding import Seed
 from hist import Hist
 from numpy.typing import NDArray
+from processes import Standing
 
 ENTRIES = 1000
 
@@ -180,7 +181,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [f"{folder / f'{number}.root'}:Events" for number in range(2)]
 
 
-def test_any_chunks_and_workers_give_the_same_histogram(session: em.Session, files: list[str]) -> None:
+def test_any_chunks_and_workers_give_the_same_histogram(
+    session: em.Session, standing: Standing, files: list[str]
+) -> None:
     """The whole way: it is what makes a smeared histogram the same tomorrow."""
 
     @kernel(h=Hist.new.Reg(100, -4, 6).Double())
@@ -190,7 +193,7 @@ def test_any_chunks_and_workers_give_the_same_histogram(session: em.Session, fil
     chunks = [(1, 1), (7, 7), (1000, 1000), None]
     found = [session.process(files, smear, chunk=chunk).result()["h"].values() for chunk in chunks]
     other = session.process(files, smear, seed=1).result()["h"].values()
-    with em.connect(slots=1) as alone:
+    with standing.connect() as alone:  # one slot instead of two
         found.append(alone.process(files, smear).result()["h"].values())
     assert all(np.array_equal(values, found[0]) for values in found)
     assert found[0].sum() == 600

@@ -110,7 +110,7 @@ def test_results_are_there_after_a_restart_until_they_are_removed(fleet: Standin
         assert result.value == SUM and result.account.processed == ENTRIES and again.report() == query.report()
         with pytest.raises(ArithmeticError, match="minus one muon"):
             session.attach(failed.id).result(SECONDS)
-        code, said = processes.run("remove", query.id, "--master", fleet.name, state=fleet.state)
+        code, said = processes.call("remove", query.id, "--master", fleet.name, state=fleet.state)
         assert code == 0 and f"removed query {query.id}" in said
         with pytest.raises(QueryFailed, match=f"no query {query.id} on this master; there are: .*{failed.id}"):
             session.remove(query.id)
@@ -263,18 +263,6 @@ def test_a_master_that_the_machine_ends_is_waited_for(fleet: Standing, numbers: 
         fleet.start_master()
         assert query.result(SECONDS).value == SUM
     assert counter.stat().st_size - ENTRIES <= 2 * (PACKET + COMMIT) / cost
-
-
-def test_a_worker_gives_up_when_its_patience_ends(tmp_path: Path) -> None:
-    fleet = Standing(tmp_path / "state")
-    try:
-        worker = fleet.worker(options=("--patience", "1"))
-        fleet.master.wait_for("worker")
-        worker.wait_for("joined as")
-        fleet.crash()
-        assert worker.wait() == 1 and "no master answers" in worker.output
-    finally:
-        fleet.close()
 
 
 def test_a_query_with_a_large_array_goes_on_after_the_master_is_killed(

@@ -34,7 +34,7 @@ from eventmill.system.restarts import Restarts
 from hist import Hist
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import SECONDS, Running, Standing, eventually, run
+from processes import SECONDS, Running, Standing, call, eventually
 
 from tests.world.proxy import Proxy
 
@@ -137,7 +137,7 @@ def test_a_number_of_a_query_that_cannot_be_is_not_there(session: em.Session) ->
 
 def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_path: Path, numbers: em.Dataset) -> None:
     """Requests made while it was away are answered once it is there; a query of before, which a master without a journal has
-    forgotten, is submitted again; who only watched it is told."""
+    forgotten, is submitted again; who only watched it is told. A worker gives up when its patience ends."""
     standing = Standing(tmp_path / "state")
     try:
         with standing.connect() as session, standing.connect() as other:
@@ -158,12 +158,14 @@ def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_pa
                 assert [request.result(SECONDS) for request in asked] == [[], [], []]
                 query = submitted.result(SECONDS)
             eventually(lambda: again.output.count(" joined from ") >= 2, "both sessions join")
-            standing.worker()
+            worker = standing.worker(options=("--patience", "1"))
             assert query.result(SECONDS).value == SUM
             assert before.result(SECONDS).value == SUM and before.id != number
             with pytest.raises(QueryFailed, match="the master was started again and has forgotten query total"):
                 watched.result(SECONDS)
             assert len(re.findall("session .* joined from ", again.output)) == 2, again.output
+        again.process.kill()
+        assert worker.wait() == 1 and "no master answers" in worker.output
     finally:
         standing.close()
 
@@ -225,10 +227,11 @@ def test_a_process_that_does_not_start_is_told_at_once_with_its_last_words(
 
 
 def test_running_the_cell_that_connects_again_leaves_nothing_of_the_first_time(numbers: em.Dataset) -> None:
-    """A session that nobody refers to closes itself, even when one of its queries runs."""
+    """A session that nobody refers to closes itself, even when one of its queries runs; who has a query refers to it."""
     before = children()
-    made = em.connect(slots=1)
-    made.process(numbers, total).result(SECONDS)
+    made: Any = em.connect(slots=1).process(numbers, total)
+    gc.collect()
+    assert made.result(SECONDS).value == SUM, "a query keeps its session"
     first = children() - before
     assert first
     made = em.connect(slots=1)
@@ -237,12 +240,6 @@ def test_running_the_cell_that_connects_again_leaves_nothing_of_the_first_time(n
     del made
     gc.collect()
     assert children() <= before
-
-
-def test_a_query_keeps_its_session(numbers: em.Dataset) -> None:
-    query = em.connect(slots=1).process(numbers, total)
-    gc.collect()
-    assert query.result(SECONDS).value == SUM
 
 
 def test_results_are_remembered_as_long_as_their_user_does(session: em.Session, numbers: em.Dataset) -> None:
@@ -282,7 +279,7 @@ def test_stop_of_the_command_line_does_not_fetch_the_result(standing: Standing, 
             assert query.result(SECONDS).state in ("stopped", "done")
             other.queries()
         assert not received
-        code, said = run("stop", "q999", "--master", standing.name, state=standing.state)
+        code, said = call("stop", "q999", "--master", standing.name, state=standing.state)
         assert code == 1 and "no query q999 on this master; there are: " in said and query.id in said
 
 

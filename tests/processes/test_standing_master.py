@@ -26,7 +26,7 @@ from eventmill.protocol.connection import load_connection
 from eventmill.protocol.errors import ConnectionFailed, EventmillError, QueryFailed
 from hist import Hist
 from processes import SECONDS, Standing, eventually, hello, raw_peer
-from sums import SUM, Gate, committed, total
+from sums import FILES, SUM, Gate, committed, total
 from xrootd_server import XRootDServer
 
 from tests.world.proxy import Proxy
@@ -38,6 +38,41 @@ def fleet(tmp_path: Path) -> Iterator[Standing]:
     made = Standing(tmp_path / "state")
     yield made
     made.close()
+
+
+class Hirer(Standing):
+    """A master with one worker of two slots, which reaches it through a proxy. Tests may end both."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(state)
+        self.proxy = Proxy(lambda: self.port)
+        self._file = self.proxy.save(self.worker_key, state / "behind.json")
+        self._hired: processes.Running | None = None
+
+    def hired(self) -> processes.Running:
+        """The worker, or another one when it has ended: to start one takes three seconds of a core."""
+        if self._hired is None or self._hired.process.poll() is not None:
+            self._hired = self.worker(slots=2, target=str(self._file))
+        return self._hired
+
+    def close(self) -> None:
+        super().close()
+        self.proxy.close()
+
+
+@pytest.fixture(scope="module")
+def one_hirer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hirer]:
+    made = Hirer(tmp_path_factory.mktemp("state"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hirer(one_hirer: Hirer) -> Hirer:
+    """The same for all tests of this file, and its master runs, whatever the last one has done to it."""
+    if one_hirer.master.process.poll() is not None:
+        one_hirer.start_master()
+    return one_hirer
 
 
 @pytest.fixture
@@ -83,103 +118,113 @@ def dimuon_in_one_process(files: list[Path]) -> dict[str, Hist]:
     return {"mass": mass, "pairs": pairs}
 
 
-def test_workers_that_join_and_die_in_the_middle_change_no_bin(fleet: Standing, xrootd_server: XRootDServer) -> None:
-    """The acceptance test: data over XRootD, one worker joins a running query, another one is killed with work in hand."""
+def test_workers_that_join_and_die_in_the_middle_change_no_bin(
+    standing: Standing, session: em.Session, xrootd_server: XRootDServer
+) -> None:
+    """The acceptance test: data over XRootD, one worker joins a running query, and is killed with work in hand."""
     files = []
     for run in (1, 2):
         files += write_sample(xrootd_server.folder / f"run{run}", events=60_000, files=3, seed=run)
-    first = fleet.worker()
-    with fleet.connect() as session:
-        data = em.Dataset(xrootd_server.url + "/run*/events_*.root", tree="Events")
-        query = session.process(data, dimuon)
-        eventually(lambda: committed(query), "the first worker commits")
-        second = fleet.worker()
-        eventually(lambda: any(info.pid == second.pid and info.busy for info in session.workers()), "the second works")
-        assert query.state == "running" and query.account.processed < 120_000, "there is no middle: more events, please"
-        assert any(info.pid == first.pid and info.busy for info in session.workers())
-        first.process.kill()
-        result = query.result(SECONDS)
-        expected = dimuon_in_one_process(files)
-        assert result["mass"] == expected["mass"] and result["pairs"] == expected["pairs"]
-        account = result.account
-        assert account.processed == account.total == 120_000 and account.failed == 0 and not account.estimated
-        assert account.workers_lost == 1 and account.files_opened == 6
-        shares = {info.pid: info.entries for info in query.report()}
-        assert shares.keys() == {first.pid, second.pid} and all(shares.values())
+    data = em.Dataset(xrootd_server.url + "/run*/events_*.root", tree="Events")
+    query = session.process(data, dimuon)
+    eventually(lambda: committed(query), "the first worker commits")
+    (first,) = (info.pid for info in session.workers())
+    second = standing.worker()
+
+    def works() -> bool:
+        return any(info.pid == second.pid and info.busy and info.packets for info in session.workers())
+
+    eventually(works, "the second works")
+    assert query.state == "running" and query.account.processed < 120_000, "there is no middle: more events, please"
+    assert any(info.pid == first and info.busy for info in session.workers())
+    second.process.kill()
+    result = query.result(SECONDS)
+    expected = dimuon_in_one_process(files)
+    assert result["mass"] == expected["mass"] and result["pairs"] == expected["pairs"]
+    account = result.account
+    assert account.processed == account.total == 120_000 and account.failed == 0 and not account.estimated
+    assert account.workers_lost == 1 and account.files_opened == 6
+    shares = {info.pid: info.entries for info in query.report()}
+    assert shares.keys() == {first, second.pid} and all(shares.values())
 
 
 # --- the life of a worker ---------------------------------------------------------------------------------------------
 
 
-def test_a_worker_that_says_hello_gets_packets_at_once(
-    fleet: Standing, numbers: em.Dataset, session: em.Session
-) -> None:
-    """In the answer to its hello: what it is to run, and packets for each of its slots. They come back when it leaves."""
-    with fleet.connect() as session, raw_peer(fleet.worker_key) as worker:
+def test_a_worker_that_says_hello_gets_packets_at_once(fleet: Standing, numbers: em.Dataset) -> None:
+    """In the answer to its hello: what it is to run, and packets for each of its slots. They are the next one's when it
+    leaves."""
+    with fleet.connect() as session:
         query = session.process(numbers, total)
-        worker.say(hello())
-        assert isinstance(worker.hear(), messages.Welcome)
-        assert isinstance(worker.hear(), messages.Setup)
-        leases = [worker.hear() for _ in range(2)]
-        assert [lease.slot for lease in leases if isinstance(lease, messages.Lease)] == [0, 1]
-        worker.say(messages.Bye())
-        fleet.worker()
-        assert query.result(SECONDS).value == SUM
+        for slots in (2, FILES):
+            with raw_peer(fleet.worker_key) as worker:
+                worker.say(hello(slots=slots))
+                assert isinstance(worker.hear(), messages.Welcome)
+                assert isinstance(worker.hear(), messages.Setup)
+                told = [worker.hear() for _ in range(slots)]
+                leases = [message for message in told if isinstance(message, messages.Lease)]
+                assert [lease.slot for lease in leases] == list(range(slots))
+                worker.say(messages.Bye())
+        query.abort()
+    assert len({lease.file.path for lease in leases}) == FILES, "also those that the first one had"
 
 
-def test_a_worker_whose_connection_breaks_joins_again(fleet: Standing, numbers: em.Dataset, gate: Gate) -> None:
+def test_a_worker_whose_connection_breaks_joins_again(hirer: Hirer, numbers: em.Dataset, gate: Gate) -> None:
     """What it had not committed is done again, by itself or others, and nothing is counted twice."""
-    with contextlib.closing(Proxy(lambda: fleet.port)) as proxy, fleet.connect() as session:
-        file = proxy.save(fleet.worker_key, fleet.state / "behind.json")
-        worker = fleet.worker(target=str(file))
+    worker = hirer.hired()
+    with hirer.connect() as session:
         query = session.process(numbers, gate.total)
         eventually(lambda: committed(query), "the worker commits")
-        proxy.cut()
+        hirer.proxy.cut()
         worker.wait_for("starting afresh")
         gate.open()
         result = query.result(SECONDS)
         assert result.value == SUM and result.account.workers_lost == 1
-        assert worker.end() == 0
+        assert [info.pid for info in session.workers()] == [worker.pid]
 
 
+# The signals that end a worker go one way from where they are caught: by default the batch system's.
 @pytest.mark.timeout(300)
-def test_workers_that_have_to_leave_lose_nothing(fleet: Standing, numbers: em.Dataset, gate: Gate) -> None:
-    """In the middle of a query, for four reasons: what they have done counts, what they have not is handed on, and nothing
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
+def test_workers_that_have_to_leave_lose_nothing(
+    standing: Standing, numbers: em.Dataset, session: em.Session, gate: Gate, number: signal.Signals
+) -> None:
+    """In the middle of a query, for three reasons: what they have done counts, what they have not is handed on, and nothing
     is done twice. A batch system sends its signal to all processes of a job: forkserver and slots are not to care."""
-    with fleet.connect() as session:
-        query = session.process(numbers, gate.unhurried)
+    query = session.process(numbers, gate.unhurried)
 
-        def works(worker: processes.Running) -> bool:
-            return any(info.pid == worker.pid and info.busy and info.packets for info in session.workers())
+    def works(pid: int) -> bool:
+        return any(info.pid == pid and info.busy and info.packets for info in session.workers())
 
-        def works_or_has_left(worker: processes.Running) -> bool:
-            return works(worker) or worker.process.poll() is not None
+    def works_or_has_left(worker: processes.Running) -> bool:
+        return works(worker.pid) or worker.process.poll() is not None
 
-        for walltime in (10, 20, 40, 80):  # a busy machine may need a short one to start the worker
-            limited = fleet.worker(options=("--walltime", str(walltime), "--grace", "3"))
-            eventually(lambda worker=limited: works_or_has_left(worker), "the first one works", walltime + SECONDS)
-            if limited.process.poll() is None:
-                break
-        told, interrupted, asked, staying = workers = [fleet.worker() for _ in range(4)]
-        eventually(lambda: all(works(worker) for worker in workers), "they work")
-        for process in reversed(told.family()):
-            process.send_signal(signal.SIGTERM)
-        interrupted.process.send_signal(signal.SIGINT)
-        name = next(info.worker for info in session.workers() if info.pid == asked.pid)
-        code, said = processes.run("drain", name, "--master", fleet.name, state=fleet.state)
-        assert code == 0 and f"told {name}" in said
-        leaving = [limited, told, interrupted, asked]
-        for worker in leaving:
-            assert worker.wait() == 0
-            assert "it has drained" in worker.output and "Traceback" not in worker.output
-        assert [info.pid for info in session.workers()] == [staying.pid]
-        gate.open()
-        result = query.result(SECONDS)
-        assert result.value == SUM
-        account = result.account
-        assert (account.redone, account.refused, account.workers_lost, account.failed) == (0, 0, 0, 0)
-        shares = {info.pid: info.entries for info in query.report()}
-        assert all(shares.get(worker.pid) for worker in (staying, *leaving))
+    eventually(lambda: len(session.workers()) == 1, "the one that stays has joined")
+    staying = session.workers()[0].pid
+    for walltime in (10, 20, 40, 80):  # a busy machine may need a short one to start the worker
+        limited = standing.worker(options=("--walltime", str(walltime), "--grace", "3"))
+        eventually(lambda worker=limited: works_or_has_left(worker), "the first one works", walltime + SECONDS)
+        if limited.process.poll() is None:
+            break
+    told, asked = standing.worker(), standing.worker()
+    eventually(lambda: all(map(works, (staying, told.pid, asked.pid))), "they work")
+    for process in reversed(told.family()):
+        process.send_signal(number)
+    name = next(info.worker for info in session.workers() if info.pid == asked.pid)
+    code, said = processes.call("drain", name, "--master", standing.name, state=standing.state)
+    assert code == 0 and f"told {name}" in said
+    leaving = [limited, told, asked]
+    for worker in leaving:
+        assert worker.wait() == 0
+        assert "it has drained" in worker.output and "Traceback" not in worker.output
+    assert [info.pid for info in session.workers()] == [staying]
+    gate.open()
+    result = query.result(SECONDS)
+    assert result.value == SUM
+    account = result.account
+    assert (account.redone, account.refused, account.workers_lost, account.failed) == (0, 0, 0, 0)
+    shares = {info.pid: info.entries for info in query.report()}
+    assert all(shares.get(pid) for pid in (staying, *(worker.pid for worker in leaving)))
 
 
 def test_draining_a_worker_that_is_not_there_names_those_that_are(standing: Standing, session: em.Session) -> None:
@@ -187,7 +232,7 @@ def test_draining_a_worker_that_is_not_there_names_those_that_are(standing: Stan
     name = session.workers()[0].worker
     with pytest.raises(EventmillError, match=f"no worker nobody here; there are: {name}"):
         session.drain("nobody")
-    code, said = processes.run("drain", "nobody", "--master", standing.name, state=standing.state)
+    code, said = processes.call("drain", "nobody", "--master", standing.name, state=standing.state)
     assert code == 1 and f"there are: {name}" in said and "Traceback" not in said
 
 
@@ -203,24 +248,27 @@ def test_a_walltime_that_is_none_is_refused_before_anything_is_started(tmp_path:
     [(signal.SIGTERM, signal.SIGINT), pytest.param(signal.SIGINT, signal.SIGTERM, marks=pytest.mark.nightly)],
 )
 def test_a_worker_that_is_told_to_end_twice_leaves_at_once_and_in_good_order(
-    fleet: Standing, numbers: em.Dataset, first: signal.Signals, second: signal.Signals
+    hirer: Hirer, numbers: em.Dataset, tmp_path: Path, first: signal.Signals, second: signal.Signals
 ) -> None:
     """Exit code 0, and neither forkserver nor slots are left, though one is busy in the user's code for an hour."""
+    begun = str(tmp_path)
 
     def endless(events: ak.Array) -> int:
+        import os
         import time
 
+        open(f"{begun}/{os.getpid()}", "w").close()  # noqa: PTH123
         time.sleep(3600)
         return 0
 
-    worker = fleet.worker(slots=2)
-    with fleet.connect() as session:
+    worker = hirer.hired()
+    with hirer.connect() as session:
         query = session.process(numbers, endless)
-        eventually(lambda: [info.busy for info in session.workers()] == [2], "the slots are busy")
+        eventually(lambda: len(list(tmp_path.iterdir())) == 2, "both slots are in it")
         assert len(worker.family()) == 4, "agent, forkserver, two slots"
         worker.process.send_signal(first)
         worker.wait_for("another signal ends it at once")
-        assert worker.end(second) == 0
+        assert worker.end(second) == 0, worker.output
         assert "Traceback" not in worker.output
         eventually(lambda: not session.workers(), "the master hears of it")
         query.abort()
@@ -298,39 +346,39 @@ def test_status_and_stop(standing: Standing, numbers: em.Dataset, session: em.Se
     assert worker.worker in said and str(worker.pid) in said
     assert query.id in said and "my spectrum" in said and "running" in said
     assert session.attach(query.id).name == "my spectrum"
-    code, said = processes.run("stop", query.id, "--master", standing.name, state=standing.state)
+    code, said = processes.call("stop", query.id, "--master", standing.name, state=standing.state)
     assert code == 0 and f"stopped query {query.id}" in said
     result = query.result(SECONDS)
     assert result.state == "stopped" and 0 < result.account.processed < 10_000
-    assert "stopped" in processes.run("status", standing.name, state=standing.state)[1]
-    code, said = processes.run("stop", query.id, "--master", standing.name, state=standing.state)
+    assert "stopped" in processes.call("status", standing.name, state=standing.state)[1]
+    code, said = processes.call("stop", query.id, "--master", standing.name, state=standing.state)
     assert code == 0 and f"query {query.id} was over already: stopped" in said
 
 
 def test_stop_can_drop_what_is_merged(standing: Standing, numbers: em.Dataset, session: em.Session, gate: Gate) -> None:
     query = session.process(numbers, gate.total)
-    code, said = processes.run("stop", query.id, "--abort", "--master", standing.name, state=standing.state)
+    code, said = processes.call("stop", query.id, "--abort", "--master", standing.name, state=standing.state)
     assert code == 0 and f"aborted query {query.id}" in said
     with pytest.raises(QueryFailed, match="aborted"):
         query.result(SECONDS)
 
 
 def test_stop_of_what_is_not_there_says_so(standing: Standing) -> None:
-    code, said = processes.run("stop", "nonsense", "--master", standing.name, state=standing.state)
+    code, said = processes.call("stop", "nonsense", "--master", standing.name, state=standing.state)
     assert code == 1 and "no query nonsense" in said
-    code, said = processes.run("stop", state=standing.state)
+    code, said = processes.call("stop", state=standing.state)
     assert code == 2 and "name a query" in said
 
 
-def test_shutdown_ends_the_master_and_its_workers(fleet: Standing, numbers: em.Dataset, gate: Gate) -> None:
-    worker = fleet.worker()
-    with fleet.connect() as session:
+def test_shutdown_ends_the_master_and_its_workers(hirer: Hirer, numbers: em.Dataset, gate: Gate) -> None:
+    worker = hirer.hired()
+    with hirer.connect() as session:
         query = session.process(numbers, gate.total)
         eventually(lambda: any(info.busy for info in session.workers()), "it works")
-        family = [process for command in (fleet.master, worker) for process in command.family()]
-        code, said = processes.run("stop", "--shutdown", "--master", fleet.name, state=fleet.state)
+        family = [process for command in (hirer.master, worker) for process in command.family()]
+        code, said = processes.call("stop", "--shutdown", "--master", hirer.name, state=hirer.state)
         assert code == 0 and "1 worker" in said
-        assert [command.wait() for command in (fleet.master, worker)] == [0, 0]
+        assert [command.wait() for command in (hirer.master, worker)] == [0, 0]
         _, alive = psutil.wait_procs(family, timeout=10)
         assert not alive
         with pytest.raises(QueryFailed, match="the master has ended"):
@@ -338,7 +386,7 @@ def test_shutdown_ends_the_master_and_its_workers(fleet: Standing, numbers: em.D
         with pytest.raises(em.errors.EventmillError):
             session.workers()
     with pytest.raises(ConnectionFailed, match="no master answers"):
-        fleet.connect(timeout=0.5)
+        hirer.connect(timeout=0.5)
 
 
 @pytest.mark.parametrize(
@@ -346,31 +394,33 @@ def test_shutdown_ends_the_master_and_its_workers(fleet: Standing, numbers: em.D
     [(signal.SIGTERM, ["--no-journal"]), pytest.param(signal.SIGINT, [], marks=pytest.mark.nightly)],
 )
 def test_a_master_that_is_told_to_end_tells_everybody(
-    fleet: Standing, numbers: em.Dataset, gate: Gate, number: signal.Signals, options: list[str]
+    tmp_path: Path, numbers: em.Dataset, number: signal.Signals, options: list[str]
 ) -> None:
-    """Unless it has a journal, and was not told so by a person: see test_restart."""
-    fleet.crash()
-    fleet.start_master(*options)
-    worker = fleet.worker()
-    with fleet.connect() as session:
-        query = session.process(numbers, gate.total)
-        eventually(lambda: committed(query), "the worker commits")
-        assert fleet.master.end(number) == 0
-        assert worker.wait() == 0
-        assert "Traceback" not in fleet.master.output + worker.output
+    """Unless it has a journal, and was not told so by a person: see test_restart. (What a worker does then, it does in
+    `test_shutdown_ends_the_master_and_its_workers`.)"""
+    with contextlib.closing(Standing(tmp_path / "state", options=options)) as standing, standing.connect() as session:
+        query = session.process(numbers, total)
+        with raw_peer(standing.worker_key) as worker:
+            worker.say(hello())
+            while not isinstance(worker.hear(), messages.Lease):
+                pass
+            assert standing.master.end(number) == 0
+            while not isinstance(worker.hear(), messages.Bye):
+                pass
+        assert "Traceback" not in standing.master.output
         with pytest.raises(QueryFailed, match="the master has ended"):
             query.result(SECONDS)
 
 
 def test_keys_are_made_once_shown_often_and_renewed_when_asked_for(tmp_path: Path) -> None:
-    code, said = processes.run("keys", "mine", "--address", "tcp://host:1234", state=tmp_path)
+    code, said = processes.call("keys", "mine", "--address", "tcp://host:1234", state=tmp_path)
     assert code == 0 and "made new keys" in said and "tcp://host:1234" in said
     before = load_connection(tmp_path / "mine" / "client.json")
-    code, said = processes.run("keys", "mine", state=tmp_path)
+    code, said = processes.call("keys", "mine", state=tmp_path)
     assert code == 0 and "made new keys" not in said
     assert str(tmp_path / "mine" / "client.json") in said and str(tmp_path / "mine" / "worker.json") in said
     assert load_connection(tmp_path / "mine" / "client.json") == before
-    code, said = processes.run("keys", "mine", "--new", state=tmp_path)
+    code, said = processes.call("keys", "mine", "--new", state=tmp_path)
     assert code == 0 and "made new keys" in said
     assert load_connection(tmp_path / "mine" / "client.json").secret_key != before.secret_key
 

@@ -17,6 +17,8 @@ import eventmill as em
 import msgspec
 import psutil
 import zmq
+from click.testing import CliRunner
+from eventmill.cli.main import main
 from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import Connection, load_connection
 from eventmill.protocol.dial import Dial
@@ -118,6 +120,14 @@ def environment(state: Path) -> dict[str, str]:
     return os.environ | {"EVENTMILL_STATE": str(state), "COLUMNS": "150"}
 
 
+def call(*arguments: str, state: Path) -> tuple[int, str]:
+    """The same as `run` in this process, which takes a tenth of the time, for commands that ask a master and end: their exit
+    code, and what they say. An error that would be a traceback is raised."""
+    env = {"EVENTMILL_STATE": str(state), "COLUMNS": "150"}
+    done = CliRunner().invoke(main, arguments, env=env, catch_exceptions=False)
+    return done.exit_code, done.output
+
+
 def run(*arguments: str, state: Path) -> tuple[int, str]:
     """An `eventmill` command from start to end: its exit code, and what it said."""
     command = [sys.executable, "-m", "eventmill.cli.main", *arguments]
@@ -131,12 +141,13 @@ class Standing:
     Args:
         state: folder for its keys.
         name: what it is called.
+        options: of the master when it is started for the first time.
     """
 
-    def __init__(self, state: Path, name: str = "test") -> None:
+    def __init__(self, state: Path, name: str = "test", options: Sequence[str] = ()) -> None:
         self.state, self.name = state, name
         self.commands: list[Running] = []
-        self.master = self.start_master("--port", "0")
+        self.master = self.start_master("--port", "0", *options)
         self.client = load_connection(state / name / "client.json")
         self.worker_key = load_connection(state / name / "worker.json")
         self.port = int(self.client.address.rpartition(":")[2])
