@@ -14,6 +14,7 @@ import contextlib
 import dis
 import functools
 import hashlib
+import random
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -283,6 +284,12 @@ class _CodeWalk(_Walk):
 
     def _is_to_follow(self, module: str | None) -> bool:
         return (module or "").partition(".")[0] not in _TOLD_BY_VERSION
+
+    def _content(self, value: object) -> bytes:
+        # `random.gauss` is a method of a generator, whose state is another one in every process and after each number.
+        if isinstance(getattr(value, "__self__", None), random.Random | np.random.RandomState):
+            return self._all("of a generator", type(value.__self__), getattr(value, "__name__", ""))  # type: ignore[attr-defined]
+        return super()._content(value)
 
     def _uses(self, function: FunctionType) -> dict[str, Any]:
         found = looked_up(function)

@@ -16,6 +16,7 @@ import pytest
 import uproot
 from columns import flat
 from eventmill.analysis.analysis import Kernel, kernel
+from eventmill.analysis.fingerprint import fingerprint_of_code
 from eventmill.reading.columns import Flat
 from eventmill.worker.kernels.compile import CompiledKernel
 from eventmill.worker.kernels.draws import ALL, FEW, GENERATORS
@@ -170,6 +171,26 @@ def test_only_kernels_that_draw_pay_for_it(cache: Path) -> None:
             (loop,) = compiled._loops.values()
             assert (None if loop.draws is None else loop.draws.which) == expected
     assert FEW < ALL and len(GENERATORS) == 2
+
+
+def test_what_was_drawn_before_is_no_reason_to_compile_again(cache: Path) -> None:
+    """`np.random.normal` is a method of a generator: its state was taken for a part of the code, and every slot of every
+    session compiled each kernel that draws for four seconds."""
+    gauss, uniform = random.gauss, np.random.random
+
+    def taken(i):
+        return gauss(0.0, 1.0) + uniform()
+
+    def fingerprints() -> list[str]:
+        return [fingerprint_of_code(function) for function in (some.function, taken, smeared, only_random.function)]
+
+    before = fingerprints()
+    drawn(some, cache, [0, ENTRIES])
+    random.random(), np.random.random()
+    again = CompiledKernel(some, cache)
+    again.run({"i": Flat(np.arange(3))}, 0, None, Seed(3, "file"))
+    assert (again.compiled, again.loaded) == (0, 1)
+    assert fingerprints() == before and len(set(before)) == 4
 
 
 @pytest.fixture(scope="module")
