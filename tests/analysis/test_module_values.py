@@ -341,6 +341,12 @@ PACKAGE = {
 }
 
 
+@pytest.fixture(scope="module")
+def compiled_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder, so that the package as it was before all edits is compiled once."""
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.mark.parametrize("kind", ["site-packages", pytest.param("common", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(
     ("file", "old", "new"),
@@ -350,7 +356,7 @@ PACKAGE = {
      ("limits.py", "def deep(): return 0", "def deep(): return 20")],
 )  # fmt: skip
 def test_code_compiled_from_an_edited_package_is_not_stale(
-    elsewhere: Callable[[str], Path], tmp_path: Path, kind: str, file: str, old: str, new: str
+    elsewhere: Callable[[str], Path], compiled_code: Path, kind: str, file: str, old: str, new: str
 ) -> None:
     """One of the three counts changes; the version of the package stays what it is."""
     folder = elsewhere(kind) / "cutlib"
@@ -372,7 +378,7 @@ def test_code_compiled_from_an_edited_package_is_not_stale(
             patch.setattr(sys, "dont_write_bytecode", True)
             names: dict[str, Any] = {"__name__": "__main__"}
             exec(source, names)
-        compiled = CompiledKernel(names["count"], tmp_path / "kernels")
+        compiled = CompiledKernel(names["count"], compiled_code)
         compiled.run({"x": flat(20.0, 40.0, 60.0)}, 0)
         found.append(compiled.take()[0]["n"].tolist())  # type: ignore[attr-defined]
     assert found[0] == [2, 2, 2] and sorted(found[1]) == [1, 2, 2]

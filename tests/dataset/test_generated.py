@@ -13,6 +13,7 @@ from typing import Any
 
 import eventmill as em
 import numpy as np
+import platformdirs
 import pytest
 from eventmill.analysis.analysis import pack
 from eventmill.analysis.items import PackedItems, pack_items
@@ -41,8 +42,9 @@ few = examples(6, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("compiled")
+def cache() -> Path:
+    """That of the session's slots, which load what is compiled here."""
+    return Path(platformdirs.user_cache_dir("eventmill"))
 
 
 def numpys(cycle: int, stream: int = 0, seed: int = SEED) -> Generator:

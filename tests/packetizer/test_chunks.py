@@ -27,7 +27,6 @@ from benchmarks.chunks import ALLOWED, LAWS, Query, compare, constant, linear, o
 
 SOME = [
     ("constant 0.5 s", 0),
-    ("step", 0),
     ("one dear call", 0),
     ("linear 20 ms", 1),
     *(
@@ -44,7 +43,7 @@ def test_no_fixed_size_is_much_better_than_the_one_that_is_found(name: str, data
     assert found.ratio <= ALLOWED
 
 
-@pytest.mark.parametrize("name", ["dear entries", "cache"])
+@pytest.mark.parametrize("name", ["dear entries", pytest.param("cache", marks=pytest.mark.nightly)])
 def test_what_is_remembered_of_an_analysis_does_not_make_its_next_run_slow(name: str) -> None:
     """Of a few entries none is dear: small calls looked cheap, and the next run took one entry a call, 3.2 times as long."""
     law = LAWS[name]
@@ -119,7 +118,7 @@ def test_where_sizes_in_between_are_the_worst_the_next_run_avoids_them() -> None
     """From 5,000 entries on calls take 1 s more: 3,000 are good, 50,000 too, and 10,000 are not, which the law is for."""
     law = LAWS["step"]
     found = compare(law, law.data[0], seeds=1)
-    assert found.ratio_again <= ALLOWED
+    assert max(found.ratio, found.ratio_again) <= ALLOWED
     larger = Query(law.cost, [1_000_000] * 8)
     assert larger.run() < 70, "55 s are the least"
 

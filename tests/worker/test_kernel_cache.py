@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import logging
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,39 +52,92 @@ def test_another_binning_or_an_edit_above_the_kernel_compiles_nothing(tmp_path: 
 
 
 PROCESS = """
-    import sys
+    factor = 2.0
+    def helper(x): return factor * x
+    @kernel(h=Hist.new.Reg(10, 0, 10).Weight())
+    def f(h, x): h.fill(helper(x), weight=x)
+    compiled = CompiledKernel(f, cache)
+    compiled.run({"x": Flat(np.array([1.0, 2.0, 3.0]))}, 0)
+    print(compiled.compiled, compiled.loaded, compiled.take()[0]["h"].array["value"].sum(), flush=True)
+"""
+
+FORKSERVER = """
+    import os, signal, sys
     import numpy as np
     from pathlib import Path
     from hist import Hist
     from eventmill.analysis.analysis import kernel
     from eventmill.reading.columns import Flat
-    from eventmill.worker.kernels.compile import CompiledKernel
-    factor = 2.0
-    def helper(x): return factor * x
-    @kernel(h=Hist.new.Reg(10, 0, 10).Weight())
-    def f(h, x): h.fill(helper(x), weight=x)
-    compiled = CompiledKernel(f, Path(sys.argv[1]))
-    compiled.run({"x": Flat(np.array([1.0, 2.0, 3.0]))}, 0)
-    print(compiled.compiled, compiled.loaded, compiled.take()[0]["h"].array["value"].sum())
+    from eventmill.worker.kernels.compile import CompiledKernel, warm
+    warm()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        program, cache, said = map(Path, line.split())
+        pid = os.fork()
+        if pid == 0:
+            for output in (1, 2):
+                os.dup2(os.open(said, os.O_WRONLY), output)
+            try:
+                exec(compile(program.read_text(), str(program), "exec"), globals() | {"cache": cache})
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+            os._exit(0)
+        print(pid, flush=True)
 """
 
 
-def start(cache: Path) -> subprocess.Popen[str]:
-    """A process that runs the kernel of PROCESS."""
-    command = [sys.executable, "-c", textwrap.dedent(PROCESS), str(cache)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+class Slot:
+    """A process that runs a program over a cache.
+
+    Attributes:
+        pid: of the process.
+    """
+
+    def __init__(self, pid: int, said: int) -> None:
+        self.pid = pid
+        self._said = said
+
+    def ends(self, seconds: float) -> bool:
+        """Whether it says something, or ends, within that time."""
+        return bool(select.select([self._said], [], [], seconds)[0])
+
+    def said(self) -> list[str]:
+        """All that it has to say until it ends: how many loops it compiled and loaded, and the sum that came out."""
+        os.set_blocking(self._said, True)
+        assert self.ends(60)
+        with os.fdopen(self._said) as file:
+            return file.read().split()
 
 
-def said(process: subprocess.Popen[str]) -> list[str]:
-    """How many loops it compiled and loaded, and the sum that came out."""
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    return output.split()
+Start = Callable[[str, Path], Slot]
 
 
-def test_processes_that_need_a_kernel_at_the_same_time_compile_it_once(tmp_path: Path) -> None:
-    racing = [start(tmp_path) for _ in range(2)]
-    assert sorted(said(process) for process in racing) == [["0", "1", "6.0"], ["1", "0", "6.0"]]
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts processes as slots are: forked from one that has loaded everything, which takes two seconds of a core."""
+    folder, number = tmp_path_factory.mktemp("slots"), itertools.count()
+    command = [sys.executable, "-c", textwrap.dedent(FORKSERVER)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as server:
+        assert server.stdin is not None and server.stdout is not None
+
+        def started(program: str, cache: Path) -> Slot:
+            assert server.stdin is not None and server.stdout is not None
+            path = folder / f"slot{next(number)}"
+            path.with_suffix(".py").write_text(textwrap.dedent(program))
+            os.mkfifo(path)
+            said = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            server.stdin.write(f"{path.with_suffix('.py')} {cache} {path}\n")
+            return Slot(int(server.stdout.readline()), said)
+
+        assert server.stdout.readline() == "ready\n"
+        yield started
+        server.stdin.close()
+
+
+def test_processes_that_need_a_kernel_at_the_same_time_compile_it_once(tmp_path: Path, start: Start) -> None:
+    racing = [start(PROCESS, tmp_path) for _ in range(2)]
+    assert sorted(process.said() for process in racing) == [["0", "1", "6.0"], ["1", "0", "6.0"]]
     assert not list(tmp_path.glob("*.lock")), "nothing is left of it"
 
 
@@ -97,16 +152,15 @@ def compiles(cache: Path) -> bool:
     return False
 
 
-def test_a_process_that_is_killed_while_it_compiles_keeps_nobody_waiting(tmp_path: Path) -> None:
-    killed = start(tmp_path)
+def test_a_process_that_is_killed_while_it_compiles_keeps_nobody_waiting(tmp_path: Path, start: Start) -> None:
+    killed = start(PROCESS, tmp_path)
     eventually(lambda: compiles(tmp_path), "a process compiles")
-    killed.send_signal(signal.SIGSTOP)
-    waiting = start(tmp_path)
-    with pytest.raises(subprocess.TimeoutExpired):
-        waiting.wait(3)
-    killed.kill()
-    assert said(waiting) == ["1", "0", "6.0"]
-    killed.communicate()
+    os.kill(killed.pid, signal.SIGSTOP)
+    waiting = start(PROCESS, tmp_path)
+    assert not waiting.ends(3)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert waiting.said() == ["1", "0", "6.0"]
+    assert killed.said() == []
 
 
 class Slow:
@@ -210,14 +264,7 @@ def test_a_cache_folder_keeps_to_its_bounds_and_loses_what_was_used_longest_ago(
     assert left(largest=300, often=0) == {"new", "old"}, "a folder goes whole"
 
 
-SLOTS = '''
-    import os, sys
-    import numpy as np
-    from pathlib import Path
-    from hist import Hist
-    from eventmill.analysis.analysis import kernel
-    from eventmill.reading.columns import Flat
-    from eventmill.worker.kernels.compile import CompiledKernel, warm
+LIKE = '''
     source = """if True:
         def helper(x):
             if x < 2.0:
@@ -229,26 +276,21 @@ SLOTS = '''
     def run(value):
         namespace = {"__name__": "my_own_module"}
         exec(source.format(value=value), namespace)
-        compiled = CompiledKernel(kernel(h=Hist.new.Reg(10, 0, 100).Weight())(namespace["f"]), Path(sys.argv[1]))
+        compiled = CompiledKernel(kernel(h=Hist.new.Reg(10, 0, 100).Weight())(namespace["f"]), cache)
         compiled.run({"x": Flat(np.array([3.0]))}, 0)
         cells = compiled.take()[0]["h"].array["value"]
         print(value, compiled.compiled, compiled.loaded, np.flatnonzero(cells)[0], flush=True)
-    warm()
-    for values in (["5.0"], ["15.0"], ["5.0", "15.0"]):
-        if os.fork() == 0:
-            for value in values:
-                run(value)
-            os._exit(0)
-        assert os.wait()[1] == 0
 '''
 
 
-def test_loaded_code_of_like_kernels_is_kept_apart(tmp_path: Path) -> None:
+def test_loaded_code_of_like_kernels_is_kept_apart(tmp_path: Path, start: Start) -> None:
     """Two versions of a kernel, compiled in two slots, run side by side in a third one, each with its own helper; the
     user's module is in none of them."""
-    command = [sys.executable, "-c", textwrap.dedent(SLOTS), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.splitlines() == ["5.0 1 0 2", "15.0 1 0 5", "5.0 0 1 2", "15.0 0 1 5"]
+    said = [
+        start(textwrap.dedent(LIKE) + f"\nfor value in {values}: run(value)\n", tmp_path).said()
+        for values in (["5.0"], ["15.0"], ["5.0", "15.0"])
+    ]
+    assert [" ".join(words) for words in said] == ["5.0 1 0 2", "15.0 1 0 5", "5.0 0 1 2 15.0 0 1 5"]
 
 
 def test_warming_up_leaves_no_threads_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

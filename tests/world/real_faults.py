@@ -184,6 +184,7 @@ class Work:
     events: int
     cost: float
     jobs: Sequence[Job] = ()
+    kernel_cost: float | None = None
 
     def job(self, number: int) -> Job | None:
         """What the query of this number is to do; None: the dimuon query, which every third one is."""
@@ -191,7 +192,9 @@ class Work:
 
     def analysis(self, name: str, number: int) -> Any:
         """Columnar functions and kernels in turn."""
-        return slow_columnar(self.cost, self.folder / f"{name}.worked") if number % 2 else slow_kernel(self.cost)
+        if number % 2:
+            return slow_columnar(self.cost, self.folder / f"{name}.worked")
+        return slow_kernel(self.cost if self.kernel_cost is None else self.kernel_cost)
 
     def worked_on(self, name: str) -> int:
         """Events that slots have worked on for a columnar query, however often."""
@@ -453,6 +456,7 @@ def run(
     *,
     events: int = EVENTS,
     cost: float = COST,
+    kernel_cost: float | None = None,
     pause: float = PAUSE,
     longest: float = LONGEST,
 ) -> Report:
@@ -462,6 +466,7 @@ def run(
         seed: of the faults, and when they come; what they meet is another matter.
         events: in the sample.
         cost: seconds of a slot an event.
+        kernel_cost: those of kernels, if others: they burn a core, where columnar functions sleep.
         pause: seconds between two faults, on average.
         longest: seconds for which anything is stopped or gone at most.
     """
@@ -475,6 +480,7 @@ def run(
         for name in ("client.json", "worker.json"):
             proxy.save(load_connection(there.keys / name), folder / name)
         work = make_work(folder, server, events, cost)
+        work.kernel_cost = kernel_cost
         watch, random = Watch(), Random(seed)
         trouble = Trouble(there, proxy, server, watch, random, longest)
         began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -72,12 +73,16 @@ def batches(first: int, count: int) -> Iterator[range]:
         yield range(start, min(start + BATCH, first + count))
 
 
-def sweep(first: int, count: int) -> Report:
-    """Run seeds on all cores; stops early when many of them go wrong."""
+def sweep(first: int, count: int, processes: int | None = None) -> Report:
+    """Run seeds on all cores, or in so many processes, of which 1 is this one; stops early when many of them go wrong."""
     began = shown = time.monotonic()
     total = Outcome()
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        for outcome in pool.imap_unordered(run, batches(first, count)):
+    with contextlib.ExitStack() as stack:
+        outcomes = map(run, batches(first, count))
+        if processes != 1:
+            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(processes or os.cpu_count()))
+            outcomes = pool.imap_unordered(run, batches(first, count))
+        for outcome in outcomes:
             total.add(outcome)
             if time.monotonic() - shown > 5.0 and sys.stdout.isatty():
                 shown = time.monotonic()

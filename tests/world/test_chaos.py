@@ -5,6 +5,7 @@ trouble, and with real processes that are killed, stopped and cut off. `python -
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -36,9 +37,11 @@ FEW, SEEDS = 300, 2_000
 @pytest.mark.parametrize(
     "seeds", [range(FEW), pytest.param(range(FEW, SEEDS), marks=[pytest.mark.nightly, pytest.mark.timeout(600)])]
 )
-def test_seeds_of_a_world_of_trouble_are_exact(seeds: range) -> None:
+def test_seeds_of_a_world_of_trouble_are_exact(seeds: range, caplog: pytest.LogCaptureFixture) -> None:
     """Faults at every step: each total is exact, each loss is listed and has its reason, each query ends."""
-    total = chaos_seeds.sweep(seeds.start, len(seeds))
+    caplog.set_level(logging.CRITICAL, "eventmill")
+    processes = 1 if len(seeds) == FEW else None  # a pool would spend four seconds of a core on imports
+    total = chaos_seeds.sweep(seeds.start, len(seeds), processes)
     assert total.good, total.text()
     assert not [kind for kind in FAULTS if kind not in total.text()], "a fault that never happens proves nothing"
 
@@ -70,14 +73,14 @@ def _lose_now_and_then(whole: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize(
-    ("what", "name", "instead", "words"),
+    ("what", "name", "instead", "words", "seed"),
     [
-        (Journal, "merged", lambda *_: None, "CountError"),
-        (Ledger, "_kill_duplicate", lambda *_: None, "Wrong|Error"),
-        (Isolation, "_narrowed", _drop_what_is_before, "CountError"),
-        (Total, "add", _lose_now_and_then(Total.add), "CountError"),
-        (Attachments, "give", lambda *_: None, "KeyError"),
-        (chaos_slots, "compact", lambda partial: encode(None, partial.entries // 2), "CountError"),
+        (Journal, "merged", lambda *_: None, "CountError", 3),
+        (Ledger, "_kill_duplicate", lambda *_: None, "Wrong|Error", 2),
+        (Isolation, "_narrowed", _drop_what_is_before, "CountError", 9),
+        (Total, "add", _lose_now_and_then(Total.add), "CountError", 0),
+        (Attachments, "give", lambda *_: None, "KeyError", 0),
+        (chaos_slots, "compact", lambda partial: encode(None, partial.entries // 2), "CountError", 147),
     ],
     ids=[
         "journal without ranges", "duplicates that live on", "sound entries in front of a fault dropped",
@@ -85,17 +88,24 @@ def _lose_now_and_then(whole: Callable[..., Any]) -> Callable[..., Any]:
     ],
 )  # fmt: skip
 def test_the_world_notices_when_something_is_broken(
-    what: Any, name: str, instead: Any, words: str, monkeypatch: pytest.MonkeyPatch
+    what: Any, name: str, instead: Any, words: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proof that never fails is none: with a step left out, some of the first seeds go wrong."""
+    """A proof that never fails is none: with a step left out, some of the first seeds go wrong, which this one did once."""
     monkeypatch.setattr(what, name, instead)
     with pytest.raises(Wrong, match=rf"(?s)({words}).*python -m tests\.world\.chaos --seed"):
-        [World(seed).run() for seed in range(400)]
+        [World(each).run() for each in (*range(seed, 400), *range(seed))]
 
 
 def test_real_faults_during_real_queries_change_no_bin() -> None:
     """Master, workers, slots and file server are killed and stopped, lines are cut, the disk is full."""
-    report = chaos_processes.run(faults=16, queries=3, events=30_000, cost=150e-6, pause=0.4, longest=2.0)
+    options = {
+        "events": 30_000,
+        "cost": 150e-6,
+        "kernel_cost": 10e-6,
+        "pause": 0.4,
+        "longest": 2.0,
+    }  # kernels burn a core
+    report = chaos_processes.run(faults=len(chaos_processes.FAULTS), queries=3, **options)
     assert report.good, report.text()
 
 

@@ -36,8 +36,8 @@ from eventmill.worker.slot import packet_run as slot
 from hypothesis import given
 from hypothesis import strategies as st
 
-FEW, SWEEP = 15, 200
-"""Seeds of each sweep: every time, and at night; five sweeps make a thousand."""
+FEW, SWEEP = 6, 200
+"""Seeds of each sweep: every time, beside 300 of the world of trouble with the same cores, and at night."""
 
 
 def mixed(troubles: list[Trouble] | None = None, **changes: object) -> Group:
@@ -79,7 +79,7 @@ def test_one_seed_gives_one_trace_under_any_hash_seed() -> None:
             check=True,
             text=True,
         ).stdout
-        for hashseed in ("0", "1", "2")
+        for hashseed in ("0", "1")
     }
     assert len(traces) == 1
     assert len(traces.pop().strip()) == 16
@@ -181,8 +181,9 @@ def test_slots_of_different_speed_end_together() -> None:
 @pytest.mark.parametrize("what", ["slower", "freeze", "vanish", "die"])
 def test_one_bad_worker_costs_its_share_and_the_time_to_notice(what: str) -> None:
     """It becomes 20 times slower, or silent, shortly before the end."""
-    trouble = Trouble(what, 95.0, worker=15, times=20.0)  # type: ignore[arg-type]
-    outcome = simulate(Profile(Data(files=20, entries=200_000), [mixed([trouble])]))
+    trouble = Trouble(what, 45.0, worker=15, times=20.0)  # type: ignore[arg-type]
+    outcome = simulate(Profile(Data(files=10, entries=200_000), [mixed([trouble])]))
+    assert outcome.seconds > 45.0
     assert outcome.seconds < 1.02 * outcome.limit + 6.0
 
 
@@ -205,7 +206,7 @@ LEAVING = {
 }
 
 
-@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 20), marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 20), marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("reason", LEAVING)
 def test_nothing_is_done_twice_when_workers_have_to_leave(reason: str, seeds: range) -> None:
     """What a worker cannot end in time is not leased to it, or handed on: it leaves with empty hands, before its end."""
