@@ -18,6 +18,7 @@ from columns import flat
 from eventmill.analysis.analysis import Kernel, kernel
 from eventmill.analysis.fingerprint import fingerprint_of_code
 from eventmill.reading.columns import Flat
+from eventmill.worker.kernels import draws
 from eventmill.worker.kernels.compile import CompiledKernel
 from eventmill.worker.kernels.draws import ALL, FEW, GENERATORS
 from eventmill.worker.slot.seeding import Seed
@@ -191,6 +192,18 @@ def test_what_was_drawn_before_is_no_reason_to_compile_again(cache: Path) -> Non
     again.run({"i": Flat(np.arange(3))}, 0, None, Seed(3, "file"))
     assert (again.compiled, again.loaded) == (0, 1)
     assert fingerprints() == before and len(set(before)) == 4
+
+
+def test_a_kernel_that_is_loaded_compiles_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What sets a generator, and looks whether it is used up, was compiled for calls from Python: a second, in each slot."""
+    whole = drawn(some, cache, [0, ENTRIES])
+
+    def compiled(*_: object) -> None:
+        raise AssertionError("it would be compiled")
+
+    for name in ("begun", "used_up"):
+        monkeypatch.setattr(draws, name, compiled)
+    assert np.array_equal(drawn(some, cache, [0, 10, ENTRIES]), whole)
 
 
 @pytest.fixture(scope="module")

@@ -65,17 +65,23 @@ class Draws:
         ]
         told = np.array([self.words, first, *keys, *self.which], np.uint64)
         self.arguments = (told, *generator_states(), np.zeros(0, np.int64) if numbers is None else numbers)
-        if numbers is None or len(numbers):
-            begun(*self.arguments, 0)
+        for state in self._states():  # not used up; the loop fills them when it begins an entry
+            state[_INDEX], state[_WORDS] = TWISTER - 2 * self.words, _MARK
 
     def are_used_up(self) -> bool:
         """Whether the entry at work has drawn more numbers than were filled, so that others are among them."""
-        return bool(used_up(*self.arguments[:3]))
+        # In Python: to compile it takes a second, in every slot.
+        least = TWISTER - 2 * self.words
+        return self.words != ALL and any(_turned(state, least) for state in self._states())
 
     def fill_all(self) -> None:
         """Fill all words from now on."""
         self.words = ALL
         self.arguments[0][0] = ALL
+
+    def _states(self) -> list[NDArray[Any]]:
+        """Of the generators that it draws from."""
+        return [state for state, draws in zip(self.arguments[1:3], self.which, strict=True) if draws]
 
 
 # --- in compiled code -----------------------------------------------------------------------------------------------
@@ -133,9 +139,11 @@ def begun(told, numpys, pythons, numbers, i):
         _fill(pythons, words, entry, told[4], told[5])
 
 
-@_inner
-def _has_turned(state, least):
+def _turned(state, least):
     return state[_INDEX] < least or state[_WORDS] != _MARK
+
+
+_has_turned = _inner(_turned)
 
 
 @njit
