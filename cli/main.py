@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ..display.report import Report
+from ..display.report.report import Report
 from ..protocol.connection import DEFAULT_PORT, PROXY_PREFIX, KeyFolder, find_file, load_connection, make_keys, named
 from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL, QueryInfo

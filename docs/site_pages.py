@@ -26,7 +26,7 @@ OF_THE_ROOT = {
 """Documents outside docs/, and what they are on the site."""
 RETURNED = {
     "account": "session.result.ResultAccount",
-    "report": "display.report.Report",
+    "report": "display.report.report.Report",
     "progress": "protocol.messages.sessions.Progress",
     "worker": "protocol.usage.WorkerInfo",
 }

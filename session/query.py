@@ -17,7 +17,7 @@ import msgspec
 from ..display.account_text import counted, describe_account
 from ..display.progress_line import ProgressDisplay
 from ..display.query_view import QueryHistory, QueryView
-from ..display.report import Report
+from ..display.report.report import Report
 from ..display.waits import is_starting, waiting
 from ..protocol import errors, messages
 from ..protocol.codec import Buffer
@@ -253,7 +253,14 @@ class Query:
                     self._result = Result(frames[:split], account, message.seconds, message.state)
                     self._failure = message.failure
                     self._exception = b"".join(bytes(frame) for frame in frames[split + 1 :])
-                    self._report = Report(message.report)
+                    self._report = Report(
+                        message.report,
+                        seconds=message.seconds,
+                        course=message.course,
+                        account=account,
+                        name=self.name,
+                        state=message.state,
+                    )
                     self._history.ended(self._result)
                     self._snapshots += 1
             self._changed.notify_all()
