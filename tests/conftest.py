@@ -29,7 +29,6 @@ LONGEST = (
     "test_standing_master.py",
     "test_docs.py",
     "test_experiments.py",
-    "test_kernel_widths.py",
     "test_restart.py",
     "test_xrootd.py",
     "test_credentials.py",
@@ -37,13 +36,11 @@ LONGEST = (
     "test_kernels.py",
     "test_session_more.py",
     "test_simulator.py",
-    "test_kernel_cache.py",
-    "test_module_values.py",
     "test_generated.py",
-    "test_chunks.py",
+    "test_kernel_widths.py",
+    "test_kernel_cache.py",
     "test_all_files.py",
     "test_journal.py",
-    "test_isolation.py",
     "test_listed.py",
 )
 """Files that take long, in the order in which they are started: the last of all cores to end is to have a short one."""

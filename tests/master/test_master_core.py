@@ -331,7 +331,7 @@ def test_a_slot_that_goes_down_with_several_leases_as_its_query_fails() -> None:
 
 def test_slots_that_go_down_here_and_there_do_not_fail_a_long_query() -> None:
     """Three deaths on different entries of a query that otherwise gets on are bad luck."""
-    made = world([1000] * 40, slots=1)
+    made = world([1000] * 16, slots=1)
     query = made.submit()
     for _ in range(10):
         keys = [m.LeaseKey(query, lease.lease) for lease in made.workers[b"worker0"].queues[0]]

@@ -204,14 +204,14 @@ def test_a_kernel_counts_the_events_whose_call_returned(tmp_path: Path) -> None:
     assert compiled.take()[1] == 10 and compiled.take()[1] == 0
 
 
-def test_a_packet_whose_count_differs_fails_in_its_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packet_whose_count_differs_fails_in_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two packets that are wrong by as much, this way and that, would agree when they are handed over together."""
 
     def twice(self: ItemTask, source: Any, file: m.File, start: int, stop: int) -> None:
         self.total.add(encode(0, stop - start + 1))
 
     monkeypatch.setattr(ItemTask, "run", twice)
-    bench = Bench(tmp_path, on_error="skip", shared_inputs=[pack_items(["a"] * 10)], q=len)
+    bench = Bench(on_error="skip", shared_inputs=[pack_items(["a"] * 10)], q=len)
     said = bench.work(m.Lease(1, "q", 0, m.File("items", kind="items", entries=10), 0, 10, 60.0))
     failed = only(m.Failed, said).failure
     assert (failed.kind, failed.error) == (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import zmq
 from eventmill.analysis.analysis import pack
 from eventmill.merge import Partial, decode
@@ -42,7 +43,7 @@ class Bench:
     """A slot with queries.
 
     Args:
-        folder: for compiled code.
+        folder: for compiled code; by default that of all slots of the run, in which hardly anything is compiled twice.
         spare: it has a core for its thread.
         shared_inputs: the frames of what comes with the queries.
         analyses: by the names of the queries.
@@ -50,13 +51,14 @@ class Bench:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None = None,
         spare: bool = False,
         on_error: str = "fail",
         shared_inputs: Sequence[Any] = (),
         **analyses: Any,
     ) -> None:
         self.line = Line()
+        folder = folder or Path(platformdirs.user_cache_dir("eventmill"))
         self.slot = SlotProcess(0, self.line, folder, spare=spare)  # type: ignore[arg-type]
         for query, analysis in analyses.items():
             packed = pack(analysis)

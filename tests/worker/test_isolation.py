@@ -243,11 +243,9 @@ def function() -> Any:
 
 @pytest.mark.parametrize("chunk", [None, 50])
 @pytest.mark.parametrize("make", [kernel_that_fills_first, function])
-def test_a_part_names_its_gaps_and_the_first_error_is_told(
-    path: str, tmp_path: Path, make: Any, chunk: int | None
-) -> None:
+def test_a_part_names_its_gaps_and_the_first_error_is_told(path: str, make: Any, chunk: int | None) -> None:
     lease = m.Lease(1, "q", 0, m.File(path, "Events"), 100, 3000, 60.0, chunk=chunk)
-    bench = Bench(tmp_path, on_error="skip", q=make())
+    bench = Bench(on_error="skip", q=make())
     said = bench.work(lease)
     gaps = [m.Gap(700, 701, "ValueError: no"), m.Gap(2500, 2501, "ValueError: no")]
     assert only(m.Commit, said).parts == [m.Part(1, 100, 3000, gaps)]
@@ -258,14 +256,14 @@ def test_a_part_names_its_gaps_and_the_first_error_is_told(
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 3, 100])
-def test_items_in_front_of_one_that_raises_are_in_the_result(tmp_path: Path, chunk: int | None) -> None:
+def test_items_in_front_of_one_that_raises_are_in_the_result(chunk: int | None) -> None:
     """A function of items tells which one raised, and adds nothing then: those before it were lost, and called processed."""
 
     def inverse(item: int) -> int:
         return 360360 // item
 
     items = [1, 2, 0, 3, 0, 4, *range(5, 14), 0, 0, 14, 15, 0]
-    bench = Bench(tmp_path, on_error="skip", shared_inputs=[pack_items(items)], q=inverse)
+    bench = Bench(on_error="skip", shared_inputs=[pack_items(items)], q=inverse)
     file = m.File("items", kind="items", entries=len(items))
     said = bench.work(
         m.Lease(1, "q", 0, file, 0, 7, 60.0, chunk=chunk), m.Lease(2, "q", 0, file, 7, len(items), 60.0, chunk=chunk)
@@ -290,21 +288,21 @@ def test_data_that_cannot_be_read_are_not_blamed_on_an_entry_of_the_run_before(t
     assert task.index is None and task.entry is None
 
 
-def test_listed_entries_are_skipped_by_their_positions(path: str, tmp_path: Path) -> None:
+def test_listed_entries_are_skipped_by_their_positions(path: str) -> None:
     """The ledger counts the listed ones; the error names the entry of the file."""
     runs = [0, 3, 700, 701, 2000, 2002]
     lease = m.Lease(1, "q", 0, m.File(path, "Events"), 10, 16, 60.0, runs=runs)
-    said = Bench(tmp_path, on_error="skip", q=kernel_that_fills_first()).work(lease)
+    said = Bench(on_error="skip", q=kernel_that_fills_first()).work(lease)
     assert only(m.Commit, said).parts == [m.Part(1, 10, 16, [m.Gap(13, 14, "ValueError: no")])]
     assert only(m.Skipped, said).failure.start == 700
 
 
-def test_a_lease_with_suspects_is_worked_on_in_small_chunks(path: str, tmp_path: Path) -> None:
+def test_a_lease_with_suspects_is_worked_on_in_small_chunks(path: str) -> None:
     def analysis(events: Any) -> list[int]:
         return [len(events)]
 
     lease = m.Lease(1, "q", 0, m.File(path, "Events"), 0, 50, 60.0, apart=True, chunk=7)
-    bench = Bench(tmp_path, q=analysis)
+    bench = Bench(q=analysis)
     bench.work(lease)
     sizes = bench.results()["q"]
     assert max(sizes) == 7 and sum(sizes) == 50
@@ -322,23 +320,19 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, transient: bool) -> None:
     monkeypatch.setattr(Reader, "read_ranges", read_ranges)
 
 
-def test_what_may_pass_is_for_others_to_try(monkeypatch: pytest.MonkeyPatch, path: str, tmp_path: Path) -> None:
+def test_what_may_pass_is_for_others_to_try(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     unreadable(monkeypatch, transient=True)
-    said = Bench(tmp_path, on_error="skip", q=function()).work(
-        m.Lease(1, "q", 0, m.File(path, "Events"), 900, 2400, 60.0)
-    )
+    said = Bench(on_error="skip", q=function()).work(m.Lease(1, "q", 0, m.File(path, "Events"), 900, 2400, 60.0))
     failure = only(m.Failed, said).failure
     assert failure.transient and failure.kind == "data"
     assert not any(isinstance(message, m.Commit | m.Skipped) for message in said)
 
 
 @pytest.mark.parametrize("transient", [True, False])
-def test_what_nobody_tries_again_is_isolated(
-    monkeypatch: pytest.MonkeyPatch, path: str, tmp_path: Path, transient: bool
-) -> None:
+def test_what_nobody_tries_again_is_isolated(monkeypatch: pytest.MonkeyPatch, path: str, transient: bool) -> None:
     unreadable(monkeypatch, transient)
     lease = m.Lease(1, "q", 0, m.File(path, "Events"), 0, 4000, 60.0, last_try=transient)
-    said = Bench(tmp_path, on_error="skip", q=function()).work(lease)
+    said = Bench(on_error="skip", q=function()).work(lease)
     (part,) = only(m.Commit, said).parts
     lost = {entry for gap in part.gaps for entry in range(gap.start, gap.stop)} - {700, 2500}
     assert set(range(1000, 2000)) <= lost and len(lost) <= 1000 + 2 * GRAIN
@@ -375,7 +369,7 @@ def test_that_an_error_may_pass_survives_its_journey() -> None:
     assert not describe(ValueError("no"), m.File("f"), None, None)[0].transient
 
 
-def test_arrays_of_events_cannot_be_changed_in_place(path: str, tmp_path: Path) -> None:
+def test_arrays_of_events_cannot_be_changed_in_place(path: str) -> None:
     """When a chunk raises its parts are analysed again, over the same arrays: a change would be in them twice."""
 
     def changes(events: Any) -> float:
@@ -393,8 +387,8 @@ def test_arrays_of_events_cannot_be_changed_in_place(path: str, tmp_path: Path) 
         return float(x.sum())
 
     lease = m.Lease(1, "q", 0, m.File(path, "Events"), 0, 20, 60.0)
-    refused = only(m.Failed, Bench(tmp_path, q=changes).work(lease)).failure
+    refused = only(m.Failed, Bench(q=changes).work(lease)).failure
     assert "read-only" in refused.message and "change a copy" in str(refused)
-    bench = Bench(tmp_path, on_error="skip", q=copies)
+    bench = Bench(on_error="skip", q=copies)
     bench.work(lease)
     assert bench.results()["q"] == sum(1000 + x for x in range(20) if x != 13)

@@ -272,11 +272,11 @@ def expected() -> list[float]:
 @pytest.mark.parametrize("distance", ["near", "far"])
 @pytest.mark.parametrize("spare", [False, True])
 def test_results_do_not_depend_on_reading_ahead(
-    tmp_path: Path, path: Path, request: pytest.FixtureRequest, distance: str, spare: bool
+    path: Path, request: pytest.FixtureRequest, distance: str, spare: bool
 ) -> None:
     """Two queries in turns over one file that one of them opens, a lease that ends early, and listed entries."""
     name = str(path) if distance == "near" else request.getfixturevalue("far")
-    bench = Bench(tmp_path, spare=spare, on_error="skip", q=kernel(), r=columnar)
+    bench = Bench(spare=spare, on_error="skip", q=kernel(), r=columnar)
     third = ENTRIES // 3
     leases = [
         lease(number + 1 + 10 * turn, name, turn * third, turn * third + third, query, opening=turn + number == 0)
@@ -295,7 +295,7 @@ def test_results_do_not_depend_on_reading_ahead(
     assert all(message.latency >= ROUND_TRIP for message in finished) == (distance == "far")
 
 
-def test_a_far_file_is_waited_for_at_the_start_only(tmp_path: Path, far: str) -> None:
+def test_a_far_file_is_waited_for_at_the_start_only(far: str) -> None:
     """Chunks of a tenth of a second at a round trip of nearly as much: each would wait for its data."""
 
     def slowly(events: Any) -> int:
@@ -303,7 +303,7 @@ def test_a_far_file_is_waited_for_at_the_start_only(tmp_path: Path, far: str) ->
         time.sleep(2e-5 * len(events))  # stands for computing
         return done
 
-    bench = Bench(tmp_path, spare=False, on_error="skip", q=slowly)
+    bench = Bench(spare=False, on_error="skip", q=slowly)
     said = bench.work(
         lease(1, far, 0, 10_000, opening=True), lease(2, far, 10_000, 30_000), lease(3, far, 30_000, 60_000)
     )
@@ -327,12 +327,12 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("analysis", [kernel(), columnar], ids=["kernel", "columnar"])
 def test_what_the_thread_meets_is_reported_as_if_there_were_none(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: Path, analysis: Any
+    monkeypatch: pytest.MonkeyPatch, path: Path, analysis: Any
 ) -> None:
     unreadable(monkeypatch)
 
     def parts(spare: bool) -> list[m.Part]:
-        bench = Bench(tmp_path, spare=spare, on_error="skip", q=analysis)
+        bench = Bench(spare=spare, on_error="skip", q=analysis)
         said = bench.work(lease(1, str(path), 0, 30_000, last_try=True), lease(2, str(path), 30_000, ENTRIES))
         assert bench.results()["q"]["sums"][0] == sum(
             part.stop - part.start - sum(gap.stop - gap.start for gap in part.gaps)
@@ -352,10 +352,10 @@ def test_what_the_thread_meets_is_reported_as_if_there_were_none(
 
 @pytest.mark.parametrize("spare", [False, True])
 def test_damaged_data_fails_its_own_lease_and_no_other(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: Path, spare: bool
+    monkeypatch: pytest.MonkeyPatch, path: Path, spare: bool
 ) -> None:
     unreadable(monkeypatch)
-    bench = Bench(tmp_path, spare=spare, on_error="skip", q=kernel())
+    bench = Bench(spare=spare, on_error="skip", q=kernel())
     said = bench.work(*(lease(n, str(path), 10_000 * n, 10_000 * n + 10_000, other_replicas=True) for n in range(3)))
     (failed,) = [message for message in said if isinstance(message, m.Failed)]
     assert (failed.lease, failed.failure.kind, failed.failure.start) == (1, "data", 10_000)
@@ -363,9 +363,9 @@ def test_damaged_data_fails_its_own_lease_and_no_other(
     assert bench.results()["q"]["sums"][0] == 20_000
 
 
-def test_a_file_that_is_not_there_fails_the_lease_that_opens_it(tmp_path: Path, path: Path) -> None:
+def test_a_file_that_is_not_there_fails_the_lease_that_opens_it(path: Path) -> None:
     """Also when it was opened ahead, in a thread, while another one was read."""
-    bench = Bench(tmp_path, spare=True, on_error="skip", q=kernel())
+    bench = Bench(spare=True, on_error="skip", q=kernel())
     none = str(path.with_name("none.root"))
     said = bench.work(lease(1, str(path), 0, ENTRIES), lease(2, none, 0, 10, opening=True), lease(3, str(path), 0, 10))
     (failed,) = [message for message in said if isinstance(message, m.Failed)]
@@ -373,9 +373,9 @@ def test_a_file_that_is_not_there_fails_the_lease_that_opens_it(tmp_path: Path, 
     assert [message.lease for message in said if isinstance(message, m.Finished)] == [1, 3]
 
 
-def test_what_was_read_ahead_for_a_lease_that_is_gone_is_forgotten(tmp_path: Path, path: Path) -> None:
+def test_what_was_read_ahead_for_a_lease_that_is_gone_is_forgotten(path: Path) -> None:
     """The next one is on other entries of the same file."""
-    bench = Bench(tmp_path, spare=True, on_error="skip", q=kernel())
+    bench = Bench(spare=True, on_error="skip", q=kernel())
     slot = bench.slot
     first, gone, last = (lease(n, str(path), 20_000 * n, 20_000 * n + 20_000) for n in range(3))
     slot.queue.todo.extend([first, gone])
@@ -388,9 +388,9 @@ def test_what_was_read_ahead_for_a_lease_that_is_gone_is_forgotten(tmp_path: Pat
     assert sums[0] == 40_000 and sums[1] == sum(range(20_000)) + sum(range(40_000, 60_000))
 
 
-def test_entries_that_are_suspected_are_not_read_before_their_time(tmp_path: Path, path: Path) -> None:
+def test_entries_that_are_suspected_are_not_read_before_their_time(path: Path) -> None:
     """The slot status says which ones were at work when a slot went down."""
-    bench = Bench(tmp_path, spare=True, on_error="skip", q=kernel())
+    bench = Bench(spare=True, on_error="skip", q=kernel())
     bench.work(lease(1, str(path), 0, 1000), lease(2, str(path), 1000, 2000, chunk=10))
     assert bench.results()["q"]["sums"][0] == 2000
     assert bench.slot.files.prefetch._order is None
