@@ -30,6 +30,8 @@ FEWEST_HOSTS = 3
 """Of two hosts, nobody can say which is the usual one."""
 MOST_NAMES = 5
 """Names that are listed; `count` has how many there are."""
+MOSTLY = 0.5
+"""Of the time for opening files: a server that it went into waiting for is named."""
 MOST_OF_IT = 0.9
 """Sites are named until so much of the wait is theirs."""
 
@@ -130,8 +132,10 @@ def _opening(facts: Facts, total: Usage, slots: int) -> Iterator[Finding]:
     small = causes["opening"] > causes["computing"] + causes["calls"]
     files = 0 if facts.account is None else facts.account.files_opened
     lost = causes["opening"] / slots
+    late = {server: sum(usage.late for usage in by_site.values()) for server, by_site in waits(facts).items()}
+    late = {server: seconds for server, seconds in late.items() if seconds > MOSTLY * causes["opening"]}
     yield Finding(
-        "small_files" if small else "opening", lost, lost / facts.seconds, count=total.packets, of=files,
+        "small_files" if small else "opening", lost, lost / facts.seconds, tuple(late), count=total.packets, of=files,
         each=causes["opening"] / total.packets, entries=total.entries // total.packets,
     )  # fmt: skip
 

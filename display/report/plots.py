@@ -6,6 +6,7 @@ They are drawn with matplotlib (extra `plot`), whose own state is left alone.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -112,13 +113,14 @@ def _slots_over_time(figure: Figure, facts: Facts) -> bool:
         return False
     axes = figure.subplots()
     edges = [at * course.step for at in range(len(course.busy) + 1)]
-    busy = [value / course.step for value in course.busy]
+    presence = Presence.of(facts)
+    most = presence.peak or math.inf  # when a packet ended is known when that is heard, and may seem a bit later
+    busy = [min(most, value / course.step) for value in course.busy]
     waiting = [min(value, whole) for value, whole in zip((it / course.step for it in course.waited), busy, strict=True)]
     computing = [whole - part for whole, part in zip(busy, waiting, strict=True)]
     axes.stairs(computing, edges, fill=True, color=COLOURS["computing"], label="at work")
     if any(value >= 0.005 * max(busy) for value in waiting):
         axes.stairs(busy, edges, baseline=computing, fill=True, color=COLOURS["waiting"], label="waiting for data")
-    presence = Presence.of(facts)
     if presence.peak:
         moments, slots = zip(*presence.steps, strict=True)
         axes.stairs(slots[:-1], moments, color=_INK, linestyle=(0, (4, 2)), linewidth=1.1, label="there", baseline=None)

@@ -171,15 +171,9 @@ class Report(list[WorkerInfo]):
         table = text_table(["", "", *HEADINGS], lines, words=2)
         found = self.findings
         said = [headline(self.facts), verdict(self.facts, found)]
-        words = [textwrap.fill(text, WIDTH) for text in said if text]
-        for finding in found:
-            seconds = f"{finding.seconds:>8.1f} s  "
-            words.append(
-                textwrap.fill(
-                    f"{what(finding)} {help_for(finding)}", WIDTH, initial_indent=seconds, subsequent_indent=" " * 12
-                )
-            )
-        words += [textwrap.fill(line, WIDTH) for line in (time_line(self.facts), packets_line(self.facts)) if line]
+        words = [_filled(text) for text in said if text]
+        words += [_filled(f"{what(it)} {help_for(it)}", f"{it.seconds:>8.1f} s  ") for it in found]
+        words += [_filled(line) for line in (time_line(self.facts), packets_line(self.facts)) if line]
         note = [] if any(it.kind == "dear_calls" for it in found) or not self.note else [self.note]
         left_out = [f"(and {len(slots):,} slots: report.rows() has them)"] if len(slots) > MOST_SLOTS else []
         return "\n".join([*words, *([""] if words else []), table, *left_out, *note])
@@ -189,3 +183,11 @@ class Report(list[WorkerInfo]):
 
     def _sums(self, of: str) -> dict[str, Usage]:
         return {name: usage for kind, name, usage in usages(self.facts) if kind == of}
+
+
+def _filled(text: str, first: str = "") -> str:
+    """A text in lines, the others as far in as the first; names are not broken."""
+    return textwrap.fill(
+        text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False,
+        break_long_words=False,
+    )  # fmt: skip

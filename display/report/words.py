@@ -190,20 +190,24 @@ def _merging(it: Finding) -> str:
 
 
 def _opening(it: Finding) -> str:
-    return f"Opening files took {it.part:.0%} of the time, {duration(it.each)} a packet."
+    return f"Opening files took {it.part:.0%} of the time, {duration(it.each)} a packet{_late(it)}."
 
 
 def _small_files(it: Finding) -> str:
     files = f"{_number(it.of, 'file')}: o" if it.of else "O"
     return (
         f"Small files: {files}pening them took longer than their entries, {duration(it.each)} a packet of"
-        f" {it.entries:,} entries on the average."
+        f" {it.entries:,} entries on the average{_late(it)}."
     )
+
+
+def _late(it: Finding) -> str:
+    return f", most of it waiting for answers of {it.names[0]}" if it.names else ""
 
 
 def _dear_calls(it: Finding) -> str:
     each = f"Each of {it.count:,} calls of the analysis took about {it.each:.2g} s whatever its entries"
-    return f"{each}, {it.part:.0%} of the time."
+    return f"{each}, {it.part:.0%} of the time that slots had packets."
 
 
 def _compiling(it: Finding) -> str:
@@ -231,13 +235,13 @@ _WHAT = {
 }
 _HELP = {
     "waiting": "Read fewer branches, run nearer to the data or through a cache (--proxy-prefix), or name replicas.",
-    "few_workers": "Start workers beforehand: those of a standing master are there for the next query.",
+    "few_workers": "Workers of a session that stays open, or of a standing master, are there for the next query.",
     "workers_left": "Ask for longer jobs (--walltime tells eventmill when they end), or for more workers than you need.",
     "idle": "Give the query a higher priority, or see what the others are: session.queries().",
     "slow_hosts": "See what else runs there, or ask the batch system for other machines.",
     "ends": "Smaller calls let slots share out the end more evenly: chunk=(least, most) bounds their entries.",
     "merging": "Return fewer bins or smaller arrays; objects that only Python can merge take longest.",
-    "opening": "Larger files have less to be opened, and so have fewer branches.",
+    "opening": "Have fewer and larger files, or copies nearer to the slots.",
     "small_files": "Merge them into larger ones (hadd), of some 100,000 entries or more.",
     "dear_calls": "Make once what every call makes anew, or have fewer calls with larger files or chunk=.",
     "compiling": "Compiled kernels are kept on a worker's machine: the same analysis begins at once there the next time.",

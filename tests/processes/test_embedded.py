@@ -18,6 +18,7 @@ from eventmill.system.logs import keep_within, last_lines, older
 from eventmill.system.restarts import MOST, Restarts
 from eventmill.worker.agent.forkserver_client import LONGEST_PATH
 from processes import SECONDS, Standing, eventually
+from reports import check_report
 
 CYCLES = 20_000
 
@@ -79,6 +80,9 @@ def test_a_query_goes_on_when_a_process_of_its_session_is_killed(
     result = query.result(SECONDS)
     assert (result["n"], result["added"]) == (CYCLES, sum(range(CYCLES)))
     assert (result.account.processed, result.account.failed) == (CYCLES, 0)
+    check_report(query)
+    if name == "agent":
+        assert result.account.workers_lost == 1 and [info.left is None for info in query.report()] == [False, True]
     if name != "master":
         _, alive = psutil.wait_procs(family, timeout=SECONDS)
         assert not alive

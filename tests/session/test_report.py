@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
 import eventmill as em
 import msgspec
 import numpy as np
@@ -9,6 +16,7 @@ import pytest
 import uproot
 from eventmill.display.report.facts import LOCAL, UNNAMED
 from eventmill.display.report.report import Report
+from eventmill.display.report.words import what
 from eventmill.master.timeline import STEPS, Timeline
 from eventmill.protocol import messages as m
 from eventmill.protocol.usage import Usage, WorkerInfo
@@ -17,6 +25,7 @@ from fleet import World
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import Standing
+from reports import check_report
 
 SECONDS = 60
 COUNTS, TIMES = st.integers(0, 10**9), st.floats(0, 1e6)
@@ -181,3 +190,67 @@ def test_a_query_reports_what_it_cost(standing: Standing, tmp_path_factory: pyte
         assert made.total.requests >= 1 and made.total.cpu > 0 and made.total.elapsed > 0
         assert list(made.slots) == [f"{info.worker}/0"] and list(made.servers) == [LOCAL]
         assert entries_of_slot() - before == 100_000
+        assert made.total.opening > 0 and made.total.compiling > 0
+        check_report(query)
+
+
+def test_an_analysis_that_sleeps_in_each_call_is_called_dear(standing: Standing, numbers: em.Dataset) -> None:
+    """What it costs lies in its calls, not in their entries: that is told before anything else."""
+
+    def dear(events: Any) -> int:
+        import time
+
+        time.sleep(0.1)
+        return len(events)
+
+    with standing.connect() as session:
+        query = session.process(numbers, dear)
+        assert query.result(SECONDS).value == 10_000
+        first = query.report().findings[0]
+        assert first.kind == "dear_calls" and 0.05 < first.each < 0.2 and first.count >= 10
+        assert f"calls of the analysis took about {first.each:.2g} s" in query.report().note
+        check_report(query)
+
+
+def test_a_server_that_takes_its_time_is_named(standing: Standing, numbers: em.Dataset) -> None:
+    file = Path(str(numbers.files[0].path)).parent / "0.root"
+    with late_server(file, seconds=0.2) as address, standing.connect() as session:
+        files = [f"http://{address}/{at}.root" for at in range(3)]
+        query = session.process(em.Dataset(files, tree="tree"), lambda events: {"n": len(events.number)})
+        assert query.result(SECONDS)["n"] == 3_000
+        first = query.report().findings[0]
+        assert first.kind == "small_files" and first.names == ("127.0.0.1",)
+        assert first.seconds > 0.5 and what(first).endswith("most of it waiting for answers of 127.0.0.1.")
+        check_report(query)
+
+
+@contextmanager
+def late_server(path: Path, seconds: float) -> Iterator[str]:
+    """The address of a web server that has this file under any name, and thinks for some time before each answer."""
+    content = path.read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            threading.Event().wait(seconds)
+            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+            part = content[int(first) : int(last) + 1]
+            self.send_response(206)
+            self.send_header("Content-Length", str(len(part)))
+            self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}")
+            self.end_headers()
+            self.wfile.write(part)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
