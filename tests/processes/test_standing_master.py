@@ -138,6 +138,7 @@ def test_workers_that_join_and_die_in_the_middle_change_no_bin(
     assert query.state == "running" and query.account.processed < 120_000, "there is no middle: more events, please"
     assert any(info.pid == first and info.busy for info in session.workers())
     second.process.kill()
+    second.wait()
     result = query.result(SECONDS)
     expected = dimuon_in_one_process(files)
     assert result["mass"] == expected["mass"] and result["pairs"] == expected["pairs"]
@@ -201,7 +202,7 @@ def test_workers_that_have_to_leave_lose_nothing(
 
     eventually(lambda: len(session.workers()) == 1, "the one that stays has joined")
     staying = session.workers()[0].pid
-    for walltime in (10, 20, 40, 80):  # a busy machine may need a short one to start the worker
+    for walltime in (14, 28, 56):  # a busy machine may need a short one to start the worker
         limited = standing.worker(options=("--walltime", str(walltime), "--grace", "3"))
         eventually(lambda worker=limited: works_or_has_left(worker), "the first one works", walltime + SECONDS)
         if limited.process.poll() is None:
