@@ -226,6 +226,7 @@ def test_a_forkserver_that_is_killed_is_started_again(tmp_path: Path, monkeypatc
     monkeypatch.setattr(sys, "executable", fake_forkserver(tmp_path))
     made = forkserver_client.ForkserverClient(tmp_path)
     try:
+        assert made.receive() == ["warm"]
         made._process.kill()
         assert made.receive() == ["ended"]
         made.fork(0)  # nobody hears it, and the agent is told by `receive`
