@@ -62,7 +62,7 @@ class MasterCore:
     """
 
     def __init__(self, version: str, python: str, tag: str = "", journaled: bool = False) -> None:
-        self.queries = Queries()
+        self.queries = Queries(tag)
         self.errors = 0
         self._next_check = 0.0
         self._next_tidy = 0.0 if journaled else inf
@@ -136,7 +136,7 @@ class MasterCore:
             at, query = type(message).__name__, self.queries.get(getattr(message, "query", ""))
             if isinstance(error, QueryBroken) or (query is not None and not query.over):
                 self._give_up(query, error, at, now)
-            elif isinstance(message, messages.Submit | messages.Attach | messages.Ask):
+            elif isinstance(message, messages.Submit | messages.Attach | messages.Ask | messages.AskLogs):
                 log.exception("error while dealing with %s of %s", at, peer.name)
                 self.errors += 1
                 reason = f"the master failed on it: {type(error).__name__}: {error}"[:1000]

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from ..protocol import messages
 from ..protocol.messages import Activity, Wait
+from ..protocol.values import MOST
 from .peers import Worker
 from .query import Query
 
@@ -17,7 +18,7 @@ def progress(query: Query, workers: Collection[Worker], now: float) -> messages.
     told = _doing(query, now) if slots else (_waiting(query, there=bool(workers)), None)
     return messages.Progress(
         query.number, query.account(), query.ledger.reached, query.counters.bytes_read, slots, len(busy),
-        query.seconds(now), *told,
+        query.seconds(now), *told, min(MOST, query.counters.lines),
     )  # fmt: skip
 
 

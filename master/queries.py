@@ -5,17 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from .log_book import LogBook
 from .query import Query
 
 
 class Queries(Mapping[str, Query]):
     """All queries by number, in the order of their submission.
 
+    Args:
+        tag: of this master; no earlier one had it.
+
     Attributes:
         live: those that are not over, in the same order.
+        logs: what was said for them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tag: str = "") -> None:
+        self.logs = LogBook(tag)
         self.live: dict[str, Query] = {}
         self._all: dict[str, Query] = {}
         self._by_token: dict[str, Query] = {}
@@ -52,5 +58,6 @@ class Queries(Mapping[str, Query]):
         """Forget a query, if there is one of this number."""
         query = self._all.pop(number, None)
         self.live.pop(number, None)
+        self.logs.forget(number)
         if query is not None:
             self._by_token.pop(query.submit.token, None)

@@ -28,6 +28,7 @@ from ..protocol.messages import (
     State,
     Submit,
 )
+from ..protocol.values import MOST
 from .learnt import Learnt, digest_of
 from .listings import Listings
 from .peers import Slot
@@ -342,7 +343,7 @@ class Query:
         seconds, account = self.seconds(self.ended), self.account()
         ended = Ended(
             self.number, self.state, account, seconds, self.shares.report(), self.outcome.failure,
-            len(self.outcome.result), self.shares.course(seconds),
+            len(self.outcome.result), self.shares.course(seconds), min(MOST, self.counters.lines),
         )  # fmt: skip
         return ended, [*self.outcome.result, self.losses(), *self.outcome.failure_frames]
 

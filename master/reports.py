@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
+
 from ..merge import entries_in
 from ..packetizer.leases import Gap, Lease, StaleLease
 from ..packetizer.listed_entries import EntryList
@@ -22,6 +24,7 @@ from .effects import Effect
 from .layouts import Layouts
 from .learnt import Learnt
 from .lifecycle import Lifecycle
+from .log_book import said_by_users
 from .peers import Slot, Worker
 from .queries import Queries
 from .query import Query
@@ -76,6 +79,7 @@ class Reports:
         self.handlers.add(messages.Commit, self._commit)
         self.handlers.add(messages.Failed, self._failed)
         self.handlers.add(messages.Skipped, self._skipped)
+        self.handlers.add(messages.Output, self._output)
         SlotReports(queries, dispatcher, compactor, lifecycle, send, do).add_to(self.handlers)
 
     # --- leases ---------------------------------------------------------------------------------------------------
@@ -128,6 +132,7 @@ class Reports:
         file = query.files[lease.file]
         text = changed_type(name, first, message.types[name])
         failure = from_worker(Failure("data", "DatasetError", text, path=file.path, tree=file.tree), worker)
+        self._queries.logs.add_failure(query.number, failure, now)
         if query.submit.on_error != "skip":
             self._lifecycle.fail(query, failure, (), now, offer=True)
             return
@@ -253,6 +258,7 @@ class Reports:
             return
         lease = query.ledger.leases[message.lease]
         failure = from_worker(message.failure, worker)
+        self._queries.logs.add_failure(query.number, failure, now)
         if failure.kind == "data" and query.try_again(lease, message.failure.path, failure, now):
             log.warning("query %s: %s; it will be tried again", query.number, failure.message)
             self._dispatcher.give_back(worker, (query.number, message.lease), now)
@@ -270,7 +276,25 @@ class Reports:
         """A slot has passed over an error for the first time: the entries are named in its commits."""
         query = self._queries.get(message.query)
         if query is not None and query.running:
-            self._lifecycle.skip(query, from_worker(message.failure, worker), frames)
+            failure = from_worker(message.failure, worker)
+            self._queries.logs.add_failure(query.number, failure, now)
+            self._lifecycle.skip(query, failure, frames)
+
+    def _output(self, worker: Worker, message: messages.Output, frames: Frames, now: float) -> None:
+        """What user code has said there, and the worker itself. What names a query that is gone belongs to none."""
+        logs = self._queries.logs
+        for line in message.lines:
+            query = self._queries.get(line.query)
+            if query is None and line.query:
+                line = msgspec.structs.replace(line, query="")
+            logs.add(line, worker.name, now)
+            if query is not None:
+                query.counters.lines += said_by_users([line])
+        for unkept in message.unkept:
+            query = self._queries.get(unkept.query)
+            logs.lose(unkept.query if query is not None else "", unkept.lines, unkept.size)
+            if query is not None:
+                query.counters.lines += unkept.lines
 
     # --- inside ---------------------------------------------------------------------------------------------------
 

@@ -77,6 +77,7 @@ class Requests:
         self.handlers.add(messages.Attach, self._attach)
         self.handlers.add(messages.Seen, self._seen)
         self.handlers.add(messages.Ask, self._ask)
+        self.handlers.add(messages.AskLogs, self._ask_logs)
         self.handlers.add(messages.Remove, self._remove)
         self.handlers.add(messages.Shutdown, self._shutdown)
         self.handlers.add(messages.Drain, self._drain)
@@ -118,10 +119,13 @@ class Requests:
     def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
         query = self._queries.get(message.query)
         if query is None:
-            reason = f"no query {message.query} on this master; there are: {some(self._queries)}"
-            self._send(peer.identity, messages.Refused(message.request, reason), now=now)
+            self._refuse_unknown(peer, message, now)
             return
         self._lifecycle.watch(query, peer.identity, message.request, now)
+
+    def _refuse_unknown(self, peer: Peer, message: messages.Attach | messages.AskLogs, now: float) -> None:
+        reason = f"no query {message.query} on this master; there are: {some(self._queries)}"
+        self._send(peer.identity, messages.Refused(message.request, reason), now=now)
 
     def _ask(self, peer: Peer, message: messages.Ask, frames: Frames, now: float) -> None:
         answer: Message
@@ -130,6 +134,14 @@ class Requests:
         else:
             answer = messages.Workers(message.request, [worker.info() for worker in self._roster.workers.values()])
         self._send(peer.identity, answer, now=now)
+
+    def _ask_logs(self, peer: Peer, message: messages.AskLogs, frames: Frames, now: float) -> None:
+        if message.query and message.query not in self._queries:
+            self._refuse_unknown(peer, message, now)
+            return
+        logs = self._queries.logs
+        answer = logs.since(message.query, message.cursor, now)
+        self._send(peer.identity, messages.Logs(message.request, *answer, logs.unkept(message.query)), now=now)
 
     def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
         query = self._queries.get(message.query)

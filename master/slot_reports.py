@@ -59,6 +59,7 @@ class SlotReports:
         self._dispatcher.credit.withdraw(slot)
         self._take_down_compaction(worker, message, now)
         log.warning("slot %d of %s went down: %s", message.slot, worker.name, message.reason)
+        self._note(worker, message, now)
         lost = [(key.query, key.lease) for key in message.leases if (key.query, key.lease) in worker.leases]
         working = message.working
         if working is not None and (working.query, working.lease) in worker.leases:
@@ -66,6 +67,20 @@ class SlotReports:
         for key in lost:
             if key in worker.leases:
                 self._dispatcher.give_back(worker, key, now)
+
+    def _note(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
+        """Keep that a slot went down with what is said for the query that it was at work for."""
+        working, path = message.working, ""
+        number = working.query if working is not None else message.compacting
+        if working is not None and (working.query, working.lease) in worker.leases:
+            query = self._queries[number]
+            path = query.files[query.ledger.leases[working.lease].file].path
+        line = messages.OutputLine(
+            "worker", f"slot {message.slot} went down: {message.reason}"[: messages.LONGEST_TEXT],
+            number if number in self._queries else "", slot=message.slot, path=path, start=message.start,
+            stop=message.stop, level="WARNING",
+        )  # fmt: skip
+        self._queries.logs.add(line, worker.name, now)
 
     def _count_kill(self, worker: Worker, message: messages.SlotDown, now: float) -> None:
         """A slot went down while it worked on a lease: entries that this happens to again and again are the cause."""

@@ -1,6 +1,7 @@
 """The messages that sessions, the master, agents and slots exchange.
 
-They are grouped by who speaks with whom: `peers`, `sessions`, `orders` and `reports`; `parts` is what they consist of.
+They are grouped by who speaks with whom: `peers`, `sessions`, `orders` and `reports`; `logs` is what user code says, on all
+hops; `parts` is what they consist of.
 Every message is a frozen struct whose class name is its tag on the wire. Arrays and opaque bytes are never inside a
 message: they travel as the *frames* behind it (`protocol.codec`), and each docstring says which frames belong to it.
 Most orders and reports (`Lease`, `Setup`, `Opened`, `Commit`, ...) are spoken on both hops, master - agent and agent -
@@ -11,6 +12,16 @@ Units: entries are entry numbers of one tree, `stop` is exclusive, times are sec
 
 from __future__ import annotations
 
+from .logs import (
+    LONGEST_TEXT,
+    AskLogs,
+    LogEntry,
+    Logs,
+    LogSource,
+    Output,
+    OutputLine,
+    Unkept,
+)
 from .orders import (
     Attachment,
     Committed,
@@ -92,12 +103,14 @@ __all__ = [
     "FROM_SESSION",
     "FROM_WORKER",
     "LARGEST_LAYOUT",
+    "LONGEST_TEXT",
     "PROTOCOL",
     "Accepted",
     "Account",
     "Activity",
     "Any",
     "Ask",
+    "AskLogs",
     "Attach",
     "Attachment",
     "Bye",
@@ -125,9 +138,14 @@ __all__ = [
     "Lacking",
     "Lease",
     "LeaseKey",
+    "LogEntry",
+    "LogSource",
+    "Logs",
     "LostRange",
     "Message",
     "Opened",
+    "Output",
+    "OutputLine",
     "Part",
     "Progress",
     "Queries",
@@ -152,6 +170,7 @@ __all__ = [
     "Truncate",
     "Truncated",
     "Unknown",
+    "Unkept",
     "Wait",
     "WaitsFor",
     "Welcome",
@@ -161,17 +180,17 @@ __all__ = [
 Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
     | Submit | Stop | Credentials | Remove | Attach | Seen | Ask | Shutdown | Drain
-    | Accepted | Lacking | Refused | Queries | Workers | Progress | Snapshot | Ended
+    | Accepted | Lacking | Refused | Queries | Workers | Progress | Snapshot | Ended | AskLogs | Logs | Output
     | Setup | Attachment | Detach | Lease | Truncate | Revoke | Release | Committed | Compact
     | Opened | Described | Columns | Reached | Doing | Truncated | Finished | Commit | Failed | Skipped | Compacted
     | SlotDown | SlotUp | Draining | Ready
 )  # fmt: skip
 """Every message there is."""
 
-FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Seen, Ask, Shutdown, Drain)
+FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Seen, Ask, AskLogs, Shutdown, Drain)
 """What a peer with a session key may say."""
 FROM_WORKER = (
     Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Doing, Truncated, Finished, Commit, Failed,
-    Skipped, Compacted, SlotDown, SlotUp,
+    Skipped, Compacted, SlotDown, SlotUp, Output,
 )  # fmt: skip
 """What a peer with a worker key may say."""

@@ -145,7 +145,7 @@ class Progress(Message, frozen=True):
     """Where a query stands, several times a second. `reached` counts processed entries, committed or not yet.
 
     `slots` are at work on it. `waits` says what it waits for while none is, or the server that some or all of them wait
-    for; `begins` what they do while nothing is reached.
+    for; `begins` what they do while nothing is reached. `lines` have been said by the analysis.
     """
 
     query: Word
@@ -157,6 +157,7 @@ class Progress(Message, frozen=True):
     seconds: Seconds
     waits: Wait | None = None
     begins: Activity | None = None
+    lines: NonNegative = 0
 
 
 class Snapshot(Message, frozen=True):
@@ -175,7 +176,7 @@ class Ended(Message, frozen=True):
     """A query reached a final state.
 
     Frames: the partial result (`result_frames` of them, none after abort), the losses (MessagePack of `list[LostRange]`),
-    and the pickled exception, if any.
+    and the pickled exception, if any. `lines` were said by the analysis.
     """
 
     query: Word
@@ -186,3 +187,4 @@ class Ended(Message, frozen=True):
     failure: Failure | None = None
     result_frames: NonNegative = 0
     course: Course = Course()
+    lines: NonNegative = 0
