@@ -24,11 +24,11 @@ class LogLine:
 
     Attributes:
         text: what was said; a warning, a log record or an error may have several lines.
-        source: where it comes from: "stdout", "stderr", "warning", "logging", "error", or "worker" for what the worker itself
-            has to say.
+        source: where it comes from: "stdout", "stderr", "warning", "logging", "error", or "worker" for what the worker
+            itself has to say.
         time, last: when it was said first, and last; of this machine's clock.
         count: how often equal lines were said.
-        worker, slot: who said it first; None and "" where it is not known. `workers` says how often each of the first 64 did.
+        worker, slot: who said it first; None and "" where it is not known. `workers` says how often each of 64 did.
         query: the number of the query that it was said for; "" when for none.
         file, start, stop: what was at work then: entries `[start, stop)` of a file, as far as that is known.
         level: of a log record, as "INFO"; the category of a warning, the type of an error.
@@ -102,7 +102,9 @@ class LogLine:
         """In what data; empty when nobody knows, or it says so little that it is not worth a line."""
         if self.source not in _PLACED or not self.file:
             return ""
-        entries = f", entries {self.start:,} to {self.stop:,}" if self.start is not None and self.stop is not None else ""
+        entries = (
+            f", entries {self.start:,} to {self.stop:,}" if self.start is not None and self.stop is not None else ""
+        )
         if self.start is not None and self.stop == self.start + 1:
             entries = f", entry {self.start:,}"
         return f"in {shown(self.file)}{entries}"

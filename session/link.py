@@ -347,8 +347,9 @@ class Link:
             case messages.Heartbeat():
                 pass
             case (
-                messages.Accepted() | messages.Lacking() | messages.Refused() | messages.Queries() | messages.Workers()
-            ):
+                messages.Accepted() | messages.Lacking() | messages.Refused()
+                | messages.Queries() | messages.Workers() | messages.Logs()
+            ):  # fmt: skip
                 self._requests.answer(message.request, message)
             case messages.Fault():
                 self._take_fault(message)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..display.logs import LogLine, Logs
 from ..protocol import messages
+from ..protocol.errors import EventmillError
 from ..protocol.messages import Message
 
 if TYPE_CHECKING:
     from .watch import Watch
+
+log = logging.getLogger(__name__)
 
 MOST_ANSWERS = 200
 """That are taken in at once: a worker that goes on talking is not to keep anybody from getting an answer."""
@@ -44,7 +49,7 @@ class LogFeed:
 
     Args:
         watch: the session's line to its master.
-        query: the query; "" for all that there is.
+        query: gives the number of the query; "" for all that there is.
 
     Example:
         >>> feed = query.log_feed()                                                                  # doctest: +SKIP
@@ -52,7 +57,7 @@ class LogFeed:
         >>> feed.version, feed.logs.selected(tail=20)     # a version that has not changed: nothing is new  # doctest: +SKIP
     """
 
-    def __init__(self, watch: Watch, query: str = "") -> None:
+    def __init__(self, watch: Watch, query: Callable[[], str]) -> None:
         self._watch = watch
         self._query = query
         self._lock = threading.Lock()
@@ -71,7 +76,7 @@ class LogFeed:
         return self._logs
 
     def poll(self) -> None:
-        """Ask for what is new; nothing happens while an answer is awaited. To be called once a second or so, in any thread."""
+        """Ask for what is new; nothing happens while an answer is awaited. To be called once a second or so."""
         with self._lock:
             if self._asking or self._watch.link.closed:
                 return
@@ -80,7 +85,11 @@ class LogFeed:
 
     def _ask(self) -> None:
         cursor = self._logs.cursor
-        self._watch.link.ask(lambda number: messages.AskLogs(number, self._query, cursor), self._answered)
+        try:
+            self._watch.link.ask(lambda number: messages.AskLogs(number, self._query(), cursor), self._answered)
+        except EventmillError as error:  # the master is away, or the session was closed: perhaps it is there next time
+            log.debug("not asked for what was said: %s", error)
+            self._asking = False
 
     def _answered(self, answer: Message) -> None:
         """In the link's thread. A master that does not answer, or does not know the query any more, is asked again later."""
@@ -92,8 +101,7 @@ class LogFeed:
             if answer.more:
                 self._ask()
                 return
-        with self._lock:
-            self._asking = False
+        self._asking = False
 
 
 def _taken(answer: messages.Logs) -> Logs:

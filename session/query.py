@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 import sys
 import threading
@@ -15,27 +14,23 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..display.account_text import counted, describe_account
+from ..display.logs import Logs
 from ..display.progress_line import ProgressDisplay
 from ..display.query_view import QueryHistory, QueryView
 from ..display.report.report import Report
-from ..display.waits import is_starting, waiting
 from ..protocol import errors, messages
 from ..protocol.codec import Buffer
 from ..protocol.credentials import Credentials
 from ..protocol.errors import AnalysisError, CountError, EventmillError, QueryFailed
 from ..protocol.messages import Account, Failure, Message, State
+from .logs import LogFeed, ask
+from .notices import Notices
 from .result import RETURNED_NONE, Result, Snapshot
 from .submission import Submission
 
 if TYPE_CHECKING:
     from .session import Session
 
-log = logging.getLogger(__name__)
-
-_SILENT = 4.0
-"""Seconds that a query may wait for something before a script is told what for."""
-_STARTING = 30.0
-"""The same, while the session's own workers start: a machine may be busy, and there is nothing to be done about it."""
 _TICK = 0.25
 """How often a waiting call looks whether master and worker are still alive."""
 
@@ -65,8 +60,7 @@ class Query:
         self._report = Report()
         self._lost = ""
         self._history = QueryHistory(name, session.starts_workers)
-        self._waiting_since: float | None = None
-        self._told_waiting = False
+        self._notices = Notices(name, session.starts_workers)
         self._credentials: Credentials | None = None
         self._submission: Submission | None = None
         self.id = number
@@ -118,6 +112,23 @@ class Query:
         """
         return self._report
 
+    def logs(self, worker: str | None = None, grep: str | None = None, tail: int | None = None) -> Logs:
+        """What the analysis has said so far: prints, warnings, log records, and its errors, the first of each kind in full.
+
+        Arguments and errors are those of `Session.logs`, and `QueryFailed` when the master knows the query no more.
+
+        Example:
+            >>> query.logs(grep="Error")
+            (nothing was said)
+        """
+        self._notices.shows_output = True
+        return ask(self._session._watch, self.id).selected(worker, grep, tail)
+
+    def log_feed(self) -> LogFeed:
+        """The same for a display that draws itself again and again, and does not wait."""
+        self._notices.shows_output = True
+        return LogFeed(self._session._watch, lambda: self.id)
+
     def stream(self) -> Iterator[Snapshot]:
         """Merged snapshots as they come, about two a second, the last one being the result.
 
@@ -166,7 +177,7 @@ class Query:
         """
         try:
             with ProgressDisplay(self, progress) as display:
-                self._told_waiting = display.shown
+                self._notices.shows_waiting = display.shown
                 self._wait(lambda: self._result is not None, timeout)
         except KeyboardInterrupt:
             self._stop_on_interrupt()
@@ -230,7 +241,7 @@ class Query:
         self._session._send(messages.Stop(self.id, keep=False))
 
     def __repr__(self) -> str:
-        wait = self._waits_for() if self._result is None else ""
+        wait = self._notices.waits_for(self._progress) if self._result is None else ""
         wait = f", waiting: {wait}" if wait else ""
         return f"<Query {self.id} {self.name!r} {self.state}: {describe_account(self.account)}{wait}>"
 
@@ -241,7 +252,7 @@ class Query:
         with self._changed:
             match message:
                 case messages.Progress():
-                    self._progress = message
+                    self._progress, self._notices.lines = message, message.lines
                     self._history.heard(message)
                 case messages.Snapshot():
                     self._snapshot = Snapshot(frames, message.account, message.seconds, "running")
@@ -251,7 +262,7 @@ class Query:
                     lost = msgspec.msgpack.decode(frames[split], type=list[messages.LostRange])
                     account = msgspec.structs.replace(message.account, lost=lost)
                     self._result = Result(frames[:split], account, message.seconds, message.state)
-                    self._failure = message.failure
+                    self._failure, self._notices.lines = message.failure, message.lines
                     self._exception = b"".join(bytes(frame) for frame in frames[split + 1 :])
                     self._report = Report(
                         message.report,
@@ -287,25 +298,11 @@ class Query:
                     if self._lost:
                         raise QueryFailed(self._lost)
                     self._session._check()
-                    self._tell_waiting()
+                    self._notices.waits(self._progress)
                 left = _TICK if deadline is None else min(_TICK, deadline - time.monotonic())
                 if left <= 0:
                     raise TimeoutError(f"query {self.name} is not over yet: {describe_account(self.account)}")
                 self._changed.wait(left)
-
-    def _tell_waiting(self) -> None:
-        """Say once what the query has been waiting for, where no progress is shown: a script's output."""
-        wait = self._waits_for()
-        starting = self._progress is not None and is_starting(self._progress, self._session.starts_workers)
-        patience = _STARTING if starting else _SILENT
-        now = time.monotonic()
-        self._waiting_since = (self._waiting_since or now) if wait else None
-        if not self._told_waiting and self._waiting_since is not None and now - self._waiting_since > patience:
-            self._told_waiting = True
-            log.warning("query %s is waiting: %s", self.name, wait)
-
-    def _waits_for(self) -> str:
-        return "" if self._progress is None else waiting(self._progress, self._session.starts_workers)
 
     def _stop_on_interrupt(self) -> None:
         """The first Ctrl-C: stop the query and wait for what is done. A second one goes through to the user's script."""
@@ -315,6 +312,7 @@ class Query:
 
     def _checked(self, result: Result) -> Result:
         """The result, if there is one to give."""
+        self._notices.ended()
         if self._failure is not None:
             error = rebuild(self._failure, self._exception, result.account.files)
             if result._frames:

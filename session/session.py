@@ -22,15 +22,14 @@ from ..packetizer.call_costs import chunk_of
 from ..protocol import messages
 from ..protocol.connection import find_connection, find_file
 from ..protocol.credentials import Credentials
-from ..protocol.errors import DatasetError, EventmillError, QueryFailed
-from ..protocol.messages import FINAL, File, Message, QueryInfo
-from ..protocol.usage import WorkerInfo
-from ..protocol.values import some
+from ..protocol.errors import DatasetError
+from ..protocol.messages import File
 from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
 from .connect import PATIENCE
 from .link import Link
 from .query import Query
+from .steering import Steering, clipped
 from .submission import Submission
 from .watch import Watch
 
@@ -41,12 +40,11 @@ if TYPE_CHECKING:
 
 LONGEST_TIMEOUT = 1e9
 """Seconds, some thirty years: the most that a message can say."""
-_LONGEST_NAME = 200
 _files = msgspec.msgpack.Decoder(list[File])
 Data = Dataset | str | os.PathLike[str] | list[str] | dict[str, Any]
 
 
-class Session:
+class Session(Steering):
     """A connection to a master; `connect` makes it. Usable as a context manager, and by several threads.
 
     Example:
@@ -71,7 +69,7 @@ class Session:
         connection = master.connection if isinstance(master, Embedded) else find_connection(master)
         try:
             self._modules = listed(modules)
-            self._watch = Watch(connection, timeout, partial(_check_processes, self._embedded), file, patience)
+            super().__init__(Watch(connection, timeout, partial(_check_processes, self._embedded), file, patience))
         except BaseException:
             if self._embedded is not None:
                 self._embedded.close()
@@ -140,7 +138,7 @@ class Session:
         # A file that is not there is an error of the data like any other: with "skip" its slot lists it as lost.
         expanded = dataset.expanded(partial(list_files, keep_missing=on_error == "skip"))
         files = _encode_files(located(expanded.files) if locate else expanded.files)
-        shown = _clipped(name or packed.name)
+        shown = clipped(name or packed.name)
         credentials = credentials or self._credentials
         secrets = [] if credentials is None else [credentials.pack()]
         submission = Submission.new(
@@ -191,30 +189,6 @@ class Session:
 
         return draw(self, dataset if isinstance(dataset, Dataset) else Dataset(dataset), expression, where, bins)
 
-    def queries(self) -> list[QueryInfo]:
-        """All queries that the master knows, of all sessions, oldest first.
-
-        Raises:
-            ConnectionFailed: the master does not answer.
-
-        Example:
-            >>> query.result().state, query.id in [info.query for info in session.queries()]
-            ('done', True)
-        """
-        return self._watch.request(lambda request: messages.Ask(request, "queries"), messages.Queries).queries
-
-    def workers(self) -> list[WorkerInfo]:
-        """The workers that are there now, and what they have done: entries, bytes, seconds.
-
-        Raises:
-            ConnectionFailed: the master does not answer.
-
-        Example:
-            >>> [info.slots for info in session.workers()]
-            [2]
-        """
-        return self._watch.request(lambda request: messages.Ask(request, "workers"), messages.Workers).workers
-
     def attach(self, query: str) -> Query:
         """Watch a query that was started earlier, by this session or another.
 
@@ -226,17 +200,8 @@ class Session:
             10000.0
         """
         name = self._info(query).name
-        attach = partial(messages.Attach, query=_clipped(query))
+        attach = partial(messages.Attach, query=clipped(query))
         return self._watch.begin(attach, partial(Query, self, name=name))
-
-    def stop(self, query: str, *, keep: bool = True) -> None:
-        """End a query by its number, without watching it: keep what is merged for those who do, or drop it.
-
-        Raises:
-            QueryFailed: the master knows no such query.
-        """
-        self._info(query)
-        self._send(messages.Stop(query, keep))
 
     def renew(self, credentials: Credentials) -> None:
         """Show other credentials to file servers from now on: for the queries that this session watches, and new ones.
@@ -246,51 +211,6 @@ class Session:
         """
         self._credentials = credentials
         self._watch.renew(credentials)
-
-    def remove(self, query: str) -> None:
-        """Have the master forget a query that is over, by its number, and its result, for everybody.
-
-        Raises:
-            QueryFailed: the master knows no such query, or it is not over yet.
-
-        Example:
-            >>> done = session.process("events.root", missing_energy)
-            >>> _ = done.result()
-            >>> session.remove(done.id)
-            >>> done.id in [info.query for info in session.queries()]
-            False
-        """
-        state = self._info(query).state
-        if state not in FINAL:
-            raise QueryFailed(f"query {query} is {state}: stop it before it is removed")
-        self._send(messages.Remove(query))
-
-    def drain(self, worker: str) -> None:
-        """Let a worker leave in good order: it gets nothing more, hands on what it has not begun, commits, and goes.
-
-        Raises:
-            EventmillError: the master has no such worker, or it belongs to this session and goes with it.
-
-        Example:
-            >>> session.drain("a worker")
-            Traceback (most recent call last):
-            eventmill.protocol.errors.EventmillError: the worker of a session's own master leaves with it: close the session
-        """
-        if self._embedded is not None:
-            raise EventmillError("the worker of a session's own master leaves with it: close the session")
-        known = [info.worker for info in self.workers()]
-        if worker not in known:
-            raise EventmillError(f"no worker {_clipped(worker)} here; there are: {some(known)}")
-        self._send(messages.Drain(worker))
-
-    def shutdown(self) -> None:
-        """End the master and all its workers.
-
-        Example:
-            >>> with em.connect(slots=1) as other:
-            ...     other.shutdown()
-        """
-        self._send(messages.Shutdown())
 
     def close(self) -> None:
         """Leave. A master of this session's own ends; queries on a standing master go on and can be attached to."""
@@ -308,7 +228,7 @@ class Session:
 
     @property
     def log(self) -> Path | None:
-        """The log file of a master and worker of this session's own; the prints of the analysis are in it too."""
+        """The log file of a master and worker of this session's own. What analyses print is in `logs`, and here as well."""
         return self._embedded.log if self._embedded is not None else None
 
     def __enter__(self) -> Session:
@@ -325,16 +245,6 @@ class Session:
         return f"<Session of {where}{f', {state}' if state else ''}>"
 
     # --- inside ---------------------------------------------------------------------------------------------------
-
-    def _info(self, query: str) -> QueryInfo:
-        """What the master says of a query; `QueryFailed` when it knows none of this number."""
-        known = {info.query: info for info in self.queries()}
-        if query not in known:
-            raise QueryFailed(f"no query {_clipped(query)} on this master; there are: {some(known)}")
-        return known[query]
-
-    def _send(self, message: Message) -> None:
-        self._link.send(message)
 
     def _check(self) -> None:
         """Raise when the master is known to be gone: a wait for it would never end."""
@@ -385,14 +295,9 @@ def _end(link: Link, embedded: Embedded | None) -> None:
 def _owner() -> str:
     """Who starts a query. In a container there may be no name for a user's number."""
     try:
-        return _clipped(getpass.getuser())
+        return clipped(getpass.getuser())
     except (KeyError, OSError):
         return f"user {os.getuid()}"
-
-
-def _clipped(name: str) -> str:
-    """A name as it can travel and be displayed."""
-    return name[:_LONGEST_NAME].encode(errors="replace").decode()
 
 
 def _encode_files(files: Sequence[File]) -> bytes:
@@ -408,6 +313,6 @@ def _encode_files(files: Sequence[File]) -> bytes:
         if len(files) > 1:
             for file in files:
                 _encode_files([file])
-        name = _clipped(files[0].path)
+        name = clipped(files[0].path)
         raise DatasetError(f"the file {name!r} cannot be named to the master: {error}") from None
     return encoded

@@ -36,7 +36,12 @@ MODULES = sorted(
 )
 
 
-OF_SESSIONS = ("eventmill.session.query", "eventmill.session.result", "eventmill.session.session")
+OF_SESSIONS = (
+    "eventmill.session.query",
+    "eventmill.session.result",
+    "eventmill.session.session",
+    "eventmill.session.steering",
+)
 """Modules whose examples go on with a session, a query, and a file `events.root`."""
 
 

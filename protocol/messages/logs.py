@@ -11,7 +11,7 @@ from ..values import MOST, NonNegative, Seconds, Word, Words
 from .parts import Message
 
 LogSource = Literal["stdout", "stderr", "warning", "logging", "error", "worker"]
-"""Where a line is from: what user code writes, its warnings and log records; the errors of an analysis; workers themselves."""
+"""Where a line is from: what user code writes, its warnings and log records; errors of an analysis; workers themselves."""
 LONGEST_TEXT = 8000
 """Characters of one line; a warning, a record and an error may have line breaks in them."""
 MOST_LINES = 1000

@@ -27,7 +27,7 @@ from eventmill.launch.local import Embedded
 from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import find_connection, make_keys, named
 from eventmill.protocol.errors import AnalysisError, ConnectionFailed, DatasetError, QueryFailed
-from eventmill.session import query
+from eventmill.session import notices
 from eventmill.session.draw import choose_bins
 from eventmill.session.submission import Submission
 from eventmill.system.restarts import Restarts
@@ -371,7 +371,7 @@ def test_a_script_is_told_what_its_query_waits_for(
     tmp_path: Path, numbers: em.Dataset, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody sees a progress bar there: silence would look like work."""
-    monkeypatch.setattr(query, "_SILENT", 0.2)
+    monkeypatch.setattr(notices, "_SILENT", 0.2)
     lonely = Standing(tmp_path, "lonely")
     try:
         with lonely.connect() as session:

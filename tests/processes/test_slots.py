@@ -26,7 +26,7 @@ from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import load_connection, make_keys
 from eventmill.protocol.errors import ConnectionFailed, DatasetError
 from eventmill.reading.reader import Reader
-from eventmill.session import query as watching
+from eventmill.session import notices
 from eventmill.session.query import rebuild
 from eventmill.worker.agent import forkserver_client
 from eventmill.worker.agent.serve import Worker
@@ -103,7 +103,7 @@ def test_a_script_is_told_which_server_does_not_answer(
     session: em.Session, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would be tried for minutes, without a word."""
-    monkeypatch.setattr(watching, "_SILENT", 0.1)
+    monkeypatch.setattr(notices, "_SILENT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = f"127.0.0.1:{silent.getsockname()[1]}"
         waiting = session.process(em.Dataset(f"root://{place}//store/a.root", tree="Events"), count)

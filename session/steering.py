@@ -1,0 +1,147 @@
+"""What a session asks of its master that is not about one query of its own: who and what is there, and that it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..display.logs import Logs
+from ..protocol import messages
+from ..protocol.errors import EventmillError, QueryFailed
+from ..protocol.messages import FINAL, Message, QueryInfo
+from ..protocol.usage import WorkerInfo
+from ..protocol.values import some
+from .logs import ask
+
+if TYPE_CHECKING:
+    from .watch import Watch
+
+_LONGEST_NAME = 200
+
+
+class Steering:
+    """The part of a `Session` that looks at its master and steers it.
+
+    Args:
+        watch: the session's line to its master.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    @property
+    def starts_workers(self) -> bool:
+        """Whether its workers are its own, which start by themselves and leave with it."""
+        return False
+
+    def queries(self) -> list[QueryInfo]:
+        """All queries that the master knows, of all sessions, oldest first.
+
+        Raises:
+            ConnectionFailed: the master does not answer.
+
+        Example:
+            >>> query.result().state, query.id in [info.query for info in session.queries()]
+            ('done', True)
+        """
+        return self._watch.request(lambda request: messages.Ask(request, "queries"), messages.Queries).queries
+
+    def workers(self) -> list[WorkerInfo]:
+        """The workers that are there now, and what they have done: entries, bytes, seconds.
+
+        Raises:
+            ConnectionFailed: the master does not answer.
+
+        Example:
+            >>> [info.slots for info in session.workers()]
+            [2]
+        """
+        return self._watch.request(lambda request: messages.Ask(request, "workers"), messages.Workers).workers
+
+    def logs(self, worker: str | None = None, grep: str | None = None, tail: int | None = None) -> Logs:
+        """What all analyses and workers have said: prints, warnings, log records and errors, as far as the master keeps it.
+
+        Of a query: `Query.logs`. What was said again is there once, with a count.
+
+        Args:
+            worker: only what workers have said whose names begin like this.
+            grep: only lines in which this regular expression is found.
+            tail: so many of them, those that were said last.
+
+        Raises:
+            ConnectionFailed: the master does not answer.
+            ValueError: `grep` is no regular expression.
+
+        Example:
+            >>> len(session.logs(grep="what nobody says"))
+            0
+        """
+        return ask(self._watch).selected(worker, grep, tail)
+
+    def stop(self, query: str, *, keep: bool = True) -> None:
+        """End a query by its number, without watching it: keep what is merged for those who do, or drop it.
+
+        Raises:
+            QueryFailed: the master knows no such query.
+        """
+        self._info(query)
+        self._send(messages.Stop(query, keep))
+
+    def remove(self, query: str) -> None:
+        """Have the master forget a query that is over, by its number, and its result, for everybody.
+
+        Raises:
+            QueryFailed: the master knows no such query, or it is not over yet.
+
+        Example:
+            >>> done = session.process("events.root", missing_energy)
+            >>> _ = done.result()
+            >>> session.remove(done.id)
+            >>> done.id in [info.query for info in session.queries()]
+            False
+        """
+        state = self._info(query).state
+        if state not in FINAL:
+            raise QueryFailed(f"query {query} is {state}: stop it before it is removed")
+        self._send(messages.Remove(query))
+
+    def drain(self, worker: str) -> None:
+        """Let a worker leave in good order: it gets nothing more, hands on what it has not begun, commits, and goes.
+
+        Raises:
+            EventmillError: the master has no such worker, or it belongs to this session and goes with it.
+
+        Example:
+            >>> session.drain("a worker")
+            Traceback (most recent call last):
+            eventmill.protocol.errors.EventmillError: the worker of a session's own master leaves with it: close the session
+        """
+        if self.starts_workers:
+            raise EventmillError("the worker of a session's own master leaves with it: close the session")
+        known = [info.worker for info in self.workers()]
+        if worker not in known:
+            raise EventmillError(f"no worker {clipped(worker)} here; there are: {some(known)}")
+        self._send(messages.Drain(worker))
+
+    def shutdown(self) -> None:
+        """End the master and all its workers.
+
+        Example:
+            >>> with em.connect(slots=1) as other:
+            ...     other.shutdown()
+        """
+        self._send(messages.Shutdown())
+
+    def _info(self, query: str) -> QueryInfo:
+        """What the master says of a query; `QueryFailed` when it knows none of this number."""
+        known = {info.query: info for info in self.queries()}
+        if query not in known:
+            raise QueryFailed(f"no query {clipped(query)} on this master; there are: {some(known)}")
+        return known[query]
+
+    def _send(self, message: Message) -> None:
+        self._watch.link.send(message)
+
+
+def clipped(name: str) -> str:
+    """A name as it can travel and be displayed."""
+    return name[:_LONGEST_NAME].encode(errors="replace").decode()
