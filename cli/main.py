@@ -16,11 +16,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ..display.report.report import Report
+from ..display.listings import QUERIES, WORDS, WORKERS, query_cells, worker_cells
 from ..protocol.connection import DEFAULT_PORT, PROXY_PREFIX, KeyFolder, find_file, load_connection, make_keys, named
 from ..protocol.errors import EventmillError
-from ..protocol.messages import FINAL, QueryInfo
-from ..protocol.usage import WorkerInfo
+from ..protocol.messages import FINAL
 from ..protocol.version import __version__
 from ..worker.allocation.memory import parse_size
 from ..worker.allocation.walltime import parse_seconds, time_left
@@ -28,9 +27,6 @@ from ..worker.allocation.walltime import parse_seconds, time_left
 if TYPE_CHECKING:
     from ..session.session import Session
 
-_WORKERS = ("worker", "host", "pid", "slots", "busy", "packets", "entries", "CPU/time", "waited", "read")
-_QUERIES = ("query", "name", "owner", "state", "entries", "of", "seconds")
-_WORDS = {"worker", "host", "query", "name", "owner", "state"}
 _SPARED = ("packets", "waited", "owner", "pid", "read", "host", "CPU/time", "seconds")
 """Columns that a narrow terminal does without, in this order."""
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -250,25 +246,12 @@ def branches(file: str, tree: str | None) -> None:
 def status(target: str) -> None:
     """Show the workers and queries of a master. TARGET is its name, client.json or address."""
     with _connect(target) as session:
-        workers = [_of_worker(info) for info in session.workers()]
-        queries = [_of_query(info) for info in session.queries()]
+        workers = [worker_cells(info) for info in session.workers()]
+        queries = [query_cells(info) for info in session.queries()]
         # What goes into a file or a pipe has no width to fit.
         console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
-        console.print(_table(f"workers of {session.address}", _WORKERS, workers, console))
-        console.print(_table("queries", _QUERIES, queries, console))
-
-
-def _of_worker(info: WorkerInfo) -> list[str]:
-    usage = Report([info]).total
-    counts = (info.slots, info.busy, info.packets, info.entries)
-    costs = (f"{usage.efficiency:.0%}", f"{usage.waited:.1f} s", f"{usage.bytes_read / 1e6:,.0f} MB")
-    return [info.worker, info.host, str(info.pid), *(f"{count:,}" for count in counts), *costs]
-
-
-def _of_query(info: QueryInfo) -> list[str]:
-    account = info.account
-    counts = (f"{account.processed:,}", f"{'~' if account.estimated else ''}{account.total:,}")
-    return [info.query, info.name, info.owner, info.state, *counts, f"{info.seconds:.1f}"]
+        console.print(_table(f"workers of {session.address}", WORKERS, workers, console))
+        console.print(_table("queries", QUERIES, queries, console))
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> Table:
@@ -279,7 +262,7 @@ def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], c
         table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
         for heading in headings:
             if heading not in spared:
-                table.add_column(heading, justify="left" if heading in _WORDS else "right")
+                table.add_column(heading, justify="left" if heading in WORDS else "right")
         for row in rows:
             table.add_row(*(cell for heading, cell in zip(headings, row, strict=True) if heading not in spared))
         if spare is None or console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..dataset.dataset import Dataset
+from ..display.account_table import account_html
 from ..display.account_text import counted, describe_account, losses_and_where
 from ..merge import Partial, Total, compact, decode, entries_in
 from ..merge.nodes import Nothing
@@ -42,6 +43,9 @@ class ResultAccount(Account, frozen=True):
         >>> account.total, account.processed, account.failed
         (10000, 10000, 0)
     """
+
+    def _repr_html_(self) -> str:
+        return account_html(self)
 
     def failed_dataset(self, of: Dataset | None = None) -> Dataset:
         """What is not in the result, as a dataset: submit it again, and merge what comes of it with `Result.merged`.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from ..display.listings import QueryList, WorkerList
 from ..display.logs import Logs
 from ..protocol import messages
 from ..protocol.errors import EventmillError, QueryFailed
 from ..protocol.messages import FINAL, Message, QueryInfo
-from ..protocol.usage import WorkerInfo
 from ..protocol.values import some
-from .logs import ask
+from .logs import ask as ask_logs
+from .session_html import session_html
 
 if TYPE_CHECKING:
     from .watch import Watch
@@ -33,8 +35,8 @@ class Steering:
         """Whether its workers are its own, which start by themselves and leave with it."""
         return False
 
-    def queries(self) -> list[QueryInfo]:
-        """All queries that the master knows, of all sessions, oldest first.
+    def queries(self) -> QueryList:
+        """All queries that the master knows, of all sessions, oldest first: a list that is shown as a table.
 
         Raises:
             ConnectionFailed: the master does not answer.
@@ -43,10 +45,11 @@ class Steering:
             >>> query.result().state, query.id in [info.query for info in session.queries()]
             ('done', True)
         """
-        return self._watch.request(lambda request: messages.Ask(request, "queries"), messages.Queries).queries
+        ask = partial(messages.Ask, what="queries")
+        return QueryList(self._watch.request(ask, messages.Queries).queries)
 
-    def workers(self) -> list[WorkerInfo]:
-        """The workers that are there now, and what they have done: entries, bytes, seconds.
+    def workers(self) -> WorkerList:
+        """The workers that are there now, and what they have done: a list that is shown as a table.
 
         Raises:
             ConnectionFailed: the master does not answer.
@@ -55,7 +58,8 @@ class Steering:
             >>> [info.slots for info in session.workers()]
             [2]
         """
-        return self._watch.request(lambda request: messages.Ask(request, "workers"), messages.Workers).workers
+        ask = partial(messages.Ask, what="workers")
+        return WorkerList(self._watch.request(ask, messages.Workers).workers)
 
     def logs(self, worker: str | None = None, grep: str | None = None, tail: int | None = None) -> Logs:
         """What all analyses and workers have said: prints, warnings, log records and errors, as far as the master keeps it.
@@ -75,7 +79,7 @@ class Steering:
             >>> len(session.logs(grep="what nobody says"))
             0
         """
-        return ask(self._watch).selected(worker, grep, tail)
+        return ask_logs(self._watch).selected(worker, grep, tail)
 
     def stop(self, query: str, *, keep: bool = True) -> None:
         """End a query by its number, without watching it: keep what is merged for those who do, or drop it.
@@ -130,6 +134,9 @@ class Steering:
             ...     other.shutdown()
         """
         self._send(messages.Shutdown())
+
+    def _repr_html_(self) -> str:
+        return session_html(self)
 
     def _info(self, query: str) -> QueryInfo:
         """What the master says of a query; `QueryFailed` when it knows none of this number."""

@@ -245,5 +245,5 @@ _HELP = {
     "small_files": "Merge them into larger ones (hadd), of some 100,000 entries or more.",
     "dear_calls": "Make once what every call makes anew, or have fewer calls with larger files or chunk=.",
     "compiling": "Compiled kernels are kept on a worker's machine: the same analysis begins at once there the next time.",
-    "redone": "See in the log of the master why they went: session.log, or eventmill's output there.",
+    "redone": "session.logs() says why they went, or the output of the master does.",
 }

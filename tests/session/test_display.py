@@ -25,6 +25,7 @@ from eventmill.cli import main as cli
 from eventmill.cli.main import main
 from eventmill.cli.sample import write_sample
 from eventmill.display.account_text import describe_account
+from eventmill.display.listings import QueryList, WorkerList
 from eventmill.display.progress_line import Line, ProgressDisplay, line_of
 from eventmill.display.query_view import MOST_SAMPLES, QueryHistory, QueryView
 from eventmill.display.waits import waiting
@@ -36,7 +37,8 @@ from eventmill.protocol.messages import Account, LostRange, Progress
 from eventmill.protocol.usage import WorkerInfo
 from eventmill.reading.reader import Reader
 from eventmill.session.query import Query
-from eventmill.session.result import Result
+from eventmill.session.result import Result, ResultAccount
+from eventmill.session.session_html import session_html
 from fleet import World
 from hist import Hist
 from rich.console import Console
@@ -457,3 +459,37 @@ def refusal(folder: Path, address: str) -> str:
     with pytest.raises(em.errors.ConnectionFailed) as caught:
         em.connect(keys.client, timeout=0.5)
     return str(caught.value)
+
+
+# --- in a notebook --------------------------------------------------------------------------------------------------------
+
+
+def test_lists_accounts_and_sessions_are_tables_in_a_notebook_in_which_no_name_is_markup() -> None:
+    evil = "<script>alert(1)</script>"
+    worker = WorkerInfo(evil, "node7", 12, 2, 1, 3, 4_000, 5.0)
+    info = messages.QueryInfo("q1", evil, "somebody", "running", DONE, 4711.0)
+    lost = [messages.LostRange(evil, "tree", at, at + 1, evil) for at in range(12)]
+    account = ResultAccount(total=12, failed=12, files=1, files_opened=1, redone=7, lost=lost, notes=[evil])
+    lists = types.SimpleNamespace(
+        workers=lambda: WorkerList([worker]), queries=lambda: QueryList([info]), starts_workers=False
+    )
+    forms = (
+        WorkerList([worker])._repr_html_(), QueryList([info])._repr_html_(), account._repr_html_(),
+        session_html(lists),  # type: ignore[arg-type]
+    )  # fmt: skip
+    for form in forms:
+        assert "<script" not in form and "&lt;script&gt;" in form and form.count("<table") == form.count("</table>") > 0
+    assert all(cell in forms[3] for cell in ("node7", "4,000", "somebody", "4711.0"))
+    assert "0 of 12 entries (0.0%)" in forms[2] and "and 2 more" in forms[2] and ">7<" in forms[2]
+    assert repr(WorkerList([worker])).splitlines()[1].split()[1:5] == ["node7", "12", "2", "1"]
+    assert repr(WorkerList()) == "no workers" and "no queries" in QueryList()._repr_html_()
+
+
+def test_a_session_of_its_own_says_that_its_workers_start_and_one_without_a_master_what_is_wrong() -> None:
+    def refuses() -> WorkerList:
+        raise em.errors.ConnectionFailed("nobody <answers>")
+
+    own = types.SimpleNamespace(workers=WorkerList, queries=QueryList, starts_workers=True)
+    assert "starting the workers" in session_html(own)  # type: ignore[arg-type]
+    alone = types.SimpleNamespace(workers=refuses, queries=QueryList, starts_workers=False)
+    assert "nobody &lt;answers&gt;" in session_html(alone)  # type: ignore[arg-type]

@@ -1,0 +1,22 @@
+"""A session as the last value of a notebook's cell: who is there, and what goes on."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+from ..protocol.errors import EventmillError
+
+if TYPE_CHECKING:
+    from .steering import Steering
+
+
+def session_html(session: Steering) -> str:
+    """The session with the workers and queries of its master; without them, and why, when that does not answer."""
+    title = f"<p>{html.escape(repr(session))}</p>"
+    try:
+        workers, queries = session.workers(), session.queries()
+    except EventmillError as error:
+        return f"{title}<p>{html.escape(str(error))}</p>"
+    starting = not workers and session.starts_workers
+    return title + ("<p>starting the workers</p>" if starting else workers._repr_html_()) + queries._repr_html_()
