@@ -15,7 +15,7 @@ from .facts import Facts, Presence, in_hand, slots_of, speeds, spread, times, wa
 
 Kind = Literal[
     "waiting", "few_workers", "workers_left", "idle", "slow_hosts", "ends", "merging", "opening", "small_files",
-    "dear_calls", "compiling", "redone",
+    "dear_calls", "compiling", "redone", "no_cpu",
 ]  # fmt: skip
 LEAST_PART = 0.05
 """Of the query's time: runs of the same query differ by as much, so that nobody would see that less is gone."""
@@ -24,6 +24,8 @@ LEAST_SECONDS = 0.5
 DEAR_PART, DEAR_CALL = 0.1, 0.02
 """The part of its time that an analysis takes for calls whatever their entries, and the seconds of a call, from which on
 that is said: sizes of chunks are chosen so that it is a tenth, and chunks of a fifth of a second are no burden."""
+NO_CPU = 0.2
+"""Of the time for computing: system calls, page faults and the scheduler of a busy machine take up to that of anybody."""
 SLOW = 0.5
 """Of the median rate: cores of several years in one pool are within a factor of two of each other."""
 FEWEST_HOSTS = 3
@@ -47,7 +49,8 @@ class Finding:
         names: of servers, hosts or workers: who it is, the worst first.
         sites: where those slots are that it concerns, if not all.
         count, of: how many it concerns, and of how many.
-        each: seconds of each of them: a request, the opening of a file, a call, the compilation in a slot.
+        each: seconds of each of them: a request, the opening of a file, a call, the compilation in a slot; of slow hosts the
+            rate of the slowest, in usual ones; of what had no CPU, CPU seconds a second.
         until: the moment up to which it was so, or from which on, in seconds since the query began.
         entries: that it is about.
     """
@@ -77,9 +80,12 @@ def findings(facts: Facts) -> list[Finding]:
     if not facts.seconds:
         return []
     found = [*_in_hand(facts), *_over_time(facts), *_merging(facts), *_redone(facts)]
-    least = max(LEAST_SECONDS, LEAST_PART * facts.seconds)
-    worth = [it for it in found if it.kind == "dear_calls" or it.seconds >= least]
-    return sorted(worth, key=lambda it: -it.seconds)
+    return sorted((it for it in found if it.seconds >= least(facts)), key=lambda it: -it.seconds)
+
+
+def least(facts: Facts) -> float:
+    """Seconds that are worth to be told of."""
+    return max(LEAST_SECONDS, LEAST_PART * facts.seconds)
 
 
 def dear_calls(total: Usage, slots: int = 1) -> Finding | None:
@@ -105,6 +111,10 @@ def _in_hand(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "compiling", compiling, compiling / facts.seconds, count=workers, each=causes["compiling"] / workers
         )
+    no_cpu = causes["computing"] - total.cpu  # what calls cost anyway is told by `dear_calls`, whatever it is
+    if no_cpu > NO_CPU * causes["computing"]:
+        lost = no_cpu / slots
+        yield Finding("no_cpu", lost, lost / facts.seconds, each=total.cpu / causes["computing"])
     yield from _slow_hosts(facts, slots)
 
 

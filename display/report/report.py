@@ -174,7 +174,7 @@ class Report(list[WorkerInfo]):
         words = [_filled(text) for text in said if text]
         words += [_filled(f"{what(it)} {help_for(it)}", f"{it.seconds:>8.1f} s  ") for it in found]
         words += [_filled(line) for line in (time_line(self.facts), packets_line(self.facts)) if line]
-        note = [] if any(it.kind == "dear_calls" for it in found) or not self.note else [self.note]
+        note = [self.note] if self.note and not self.facts.seconds else []
         left_out = [f"(and {len(slots):,} slots: report.rows() has them)"] if len(slots) > MOST_SLOTS else []
         return "\n".join([*words, *([""] if words else []), table, *left_out, *note])
 

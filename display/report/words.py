@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...protocol.messages import Account
 from ..account_text import counted, losses
 from .facts import LOCAL, Cause, Facts, slots_of, spread, times
-from .findings import Finding
+from .findings import Finding, least
 
 CAUSES: dict[Cause, str] = {
     "computing": "computing",
@@ -24,10 +24,10 @@ def duration(seconds: float) -> str:
     """
     Example:
         >>> duration(0.04), duration(12.34), duration(75), duration(4000)
-        ('0.04 s', '12.3 s', '1 min 15 s', '1 h 07 min')
+        ('40 ms', '12.3 s', '1 min 15 s', '1 h 07 min')
     """
     if seconds < 60:
-        return f"{seconds:.2f} s" if 0.0 < seconds < 0.1 else f"{seconds:.1f} s"
+        return f"{seconds * 1e3:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
     if seconds < 3600:
         return f"{int(seconds) // 60} min {int(seconds) % 60:02} s"
     return f"{round(seconds / 60) // 60:,} h {round(seconds / 60) % 60:02} min"
@@ -72,12 +72,9 @@ def verdict(facts: Facts, found: list[Finding]) -> str:
     """What stands before the findings, or instead of them; empty where nothing can be said."""
     if found:
         return "What held it back, and by how much it would have been over sooner, about:"
-    causes = times(facts)
-    whole = sum(causes.values())
-    if not facts.seconds or not whole:
+    if not facts.seconds or not facts.total.packets:
         return ""
-    computing = f"{causes['computing'] / whole:.0%} of the time went into computing"
-    return f"Nothing held it back that would be worth a change: {computing}."
+    return f"Nothing held it back by as much as {duration(least(facts))}."
 
 
 def what(finding: Finding) -> str:
@@ -214,6 +211,11 @@ def _compiling(it: Finding) -> str:
     return f"Loading and compiling the analysis took {duration(it.each)} in each of {_number(it.count, 'slot')}."
 
 
+def _no_cpu(it: Finding) -> str:
+    cores = f"they got {it.each:.0%} of a core while the analysis ran"
+    return f"Slots had data and did not compute, {it.part:.0%} of the time: {cores}."
+
+
 def _redone(it: Finding) -> str:
     who = f" of {_number(it.count, 'worker')} that went" if it.count else ""
     return f"{it.entries:,} entries were processed once more: what had become of them was lost with slots{who}."
@@ -232,6 +234,7 @@ _WHAT = {
     "dear_calls": _dear_calls,
     "compiling": _compiling,
     "redone": _redone,
+    "no_cpu": _no_cpu,
 }
 _HELP = {
     "waiting": "Read fewer branches, run nearer to the data or through a cache (--proxy-prefix), or name replicas.",
@@ -245,5 +248,6 @@ _HELP = {
     "small_files": "Merge them into larger ones (hadd), of some 100,000 entries or more.",
     "dear_calls": "Make once what every call makes anew, or have fewer calls with larger files or chunk=.",
     "compiling": "Compiled kernels are kept on a worker's machine: the same analysis begins at once there the next time.",
+    "no_cpu": "The analysis may wait for something itself (a file, a server, a lock), or its machines have other work.",
     "redone": "session.logs() says why they went, or the output of the master does.",
 }

@@ -165,3 +165,16 @@ def run_here(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Non
     for beside in ("figure", "samples"):
         monkeypatch.delitem(sys.modules, beside, raising=False)
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+def test_report_names_the_calls_that_load_what_could_be_made_once(tmp_path: Path) -> None:
+    """And the same muons are in both histograms: none is lost over a report."""
+    said = run("report.py", tmp_path, "--html", "report")
+    slow, quick = said.split("\nquick: done", 1)
+    each = re.search(
+        r"Each of (\d+) calls of the analysis took about 0\.5\d? s whatever its entries", " ".join(slow.split())
+    )
+    assert each is not None and f"{each[1]} calls, 0.5 s each" in slow and "0.5 s whatever" not in quick
+    muons = len(ak.flatten(uproot.open(HZZ)["events"]["Muon_Px"].array()))
+    assert re.findall(r"^\w+: ([\d,]+) muons", said, re.MULTILINE) == [f"{muons:,}"] * 2
+    assert all((tmp_path / f"report-{name}.html").read_text().count("<svg") >= 4 for name in ("slow", "quick"))

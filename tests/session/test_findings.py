@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from eventmill.display.report.facts import LOCAL, Facts, Presence, spread, times
-from eventmill.display.report.findings import Finding, findings
+from eventmill.display.report.findings import Finding, Kind, findings
 from eventmill.display.report.report import Report
 from eventmill.display.report.words import help_for, what
 from eventmill.protocol.messages import Account
@@ -43,9 +45,7 @@ def only(*workers: WorkerInfo, **facts: object) -> Finding:
 
 def test_a_query_that_computed_all_the_time_was_held_back_by_nothing() -> None:
     assert found(worker(slots=4)) == []
-    assert "Nothing held it back that would be worth a change: 100% of the time" in repr(
-        Report([worker(slots=4)], seconds=SECONDS)
-    )
+    assert "Nothing held it back by as much as 5.0 s." in repr(Report([worker(slots=4)], seconds=SECONDS))
 
 
 def test_nothing_is_found_where_nothing_is_known() -> None:
@@ -135,6 +135,14 @@ def test_calls_that_cost_the_same_whatever_their_entries() -> None:
 def test_compiling_in_each_slot() -> None:
     finding = only(worker(slots=4, compiling=25.0))
     assert (finding.kind, finding.seconds, finding.count, finding.each) == ("compiling", 25.0, 4, 25.0)
+
+
+def test_an_analysis_that_waits_for_something_itself_has_no_use_for_its_core() -> None:
+    finding = only(worker(slots=2, cpu=10.0))
+    assert (finding.kind, finding.seconds, finding.each) == ("no_cpu", 90.0, 0.1)
+    assert found(worker(cpu=85.0)) == [], "a busy machine"
+    assert [it.kind for it in found(worker(cpu=5.0, calls=10, fixed=95.0))] == ["dear_calls"], "that is the same time"
+    assert [it.kind for it in found(worker(cpu=5.0, waited=95.0))] == ["waiting"]
 
 
 def test_work_that_was_done_once_more() -> None:
@@ -239,3 +247,9 @@ def test_reports_are_data_frames_too() -> None:
     assert frames["findings"].kind.tolist() == ["waiting"] and frames["course"].slots.tolist() == [4.0, 4.0]
     assert frames["times"].seconds.sum() == pytest.approx(400.0)
     assert all(len(frame) == 0 for frame in (Report().frames()[name] for name in ("workers", "findings", "course")))
+
+
+def test_the_documentation_has_a_line_for_each_kind() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
+    lines = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(kind for line in lines for kind in re.findall(r"`(\w+)`", line)) == sorted(get_args(Kind))
