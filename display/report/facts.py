@@ -12,10 +12,10 @@ from ...protocol.usage import Course, Usage, WorkerInfo
 
 LOCAL = "local files"
 UNNAMED = "unnamed"
-Cause = Literal["computing", "calls", "waiting", "opening", "compiling", "idle", "ends", "absent", "merging"]
+Cause = Literal["computing", "calls", "waiting", "opening", "compiling", "idle", "ends", "lost", "absent", "merging"]
 """What the time of slots went into: computing, what calls of the analysis cost whatever their entries, waiting for data,
 opening files, loading and compiling the analysis, having no packet though there will be one, having none any more while
-others still work, not being there, and having the result merged at the end."""
+others still work, having one in hand when the worker went, not being there, and having the result merged at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def times(facts: Facts) -> dict[Cause, float]:
     found = in_hand(facts.total)
     if not facts.timed:
         return found
-    idle = ends = merging = 0.0
+    idle = ends = lost = merging = 0.0
     for info in facts.workers:
         came, went = _stay(info, facts.seconds)
         worked_until = min(went, facts.end)
@@ -118,9 +118,10 @@ def times(facts: Facts) -> dict[Cause, float]:
                 continue
             began, ended = info.spans[slot]
             idle += max(0.0, began - came) + max(0.0, ended - began - info.by_slot[slot].elapsed)
-            ends += max(0.0, worked_until - ended)
+            after = max(0.0, worked_until - ended)
+            ends, lost = (ends + after, lost) if info.left is None else (ends, lost + after)
     presence = Presence.of(facts)
-    return found | {"idle": idle, "ends": ends, "absent": presence.missing, "merging": merging}
+    return found | {"idle": idle, "ends": ends, "lost": lost, "absent": presence.missing, "merging": merging}
 
 
 def _stay(info: WorkerInfo, seconds: float) -> tuple[float, float]:

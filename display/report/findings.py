@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+from ...protocol.messages import Account
 from ...protocol.usage import Usage
 from .facts import Facts, Presence, in_hand, slots_of, speeds, spread, times, waits
 
@@ -201,9 +202,8 @@ def _merging(facts: Facts) -> Iterator[Finding]:
 
 
 def _redone(facts: Facts) -> Iterator[Finding]:
-    """Work that was done once more, at what an entry took on the average."""
-    total, account = facts.total, facts.account
-    if account is None or not account.redone or not total.entries:
-        return
-    lost = account.redone * total.elapsed / total.entries / slots_of(facts)
+    """Work that was done once more, at what an entry took on the average; or what was in hand when workers went."""
+    total, account = facts.total, facts.account or Account()
+    again = account.redone * total.elapsed / total.entries if total.entries else 0.0
+    lost = max(again, times(facts).get("lost", 0.0)) / slots_of(facts)
     yield Finding("redone", lost, lost / facts.seconds, count=account.workers_lost, entries=account.redone)

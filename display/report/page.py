@@ -102,7 +102,7 @@ def _figures(facts: Facts) -> str:
         "entries a second": significant(entries / seconds),
         "MB a second": significant(total.bytes_read / 1e6 / seconds),
         "CPU efficiency": f"{total.efficiency:.0%}",
-        "of the slots' time computing": f"{computing:.0%}",
+        "of all slots' time analysing": f"{computing:.0%}",
     }
     cells = "".join(f"<div><b>{value}</b>{name}</div>" for name, value in figures.items())
     return f'<div class="em-figures">{cells}</div>'

@@ -15,6 +15,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .facts import UNNAMED, Cause, Facts, Presence, grouped, last_packets, spread, summed, times, waits
 from .words import CAUSES, duration
@@ -27,6 +28,7 @@ COLOURS: dict[Cause, str] = {
     "compiling": "#92dadd",
     "idle": "#94a4a2",
     "ends": "#717581",
+    "lost": "#a96b59",
     "absent": "#bd1f01",
     "merging": "#e76300",
 }
@@ -126,6 +128,7 @@ def _slots_over_time(figure: Figure, facts: Facts) -> bool:
         axes.stairs(slots[:-1], moments, color=_INK, linestyle=(0, (4, 2)), linewidth=1.1, label="there", baseline=None)
     top = max([*busy, presence.peak])
     axes.set(ylabel="slots", ylim=(0, 1.05 * top))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _time_axis(axes, facts)
     _legend_above(axes)
     return True
@@ -147,10 +150,11 @@ def _rate_over_time(figure: Figure, facts: Facts) -> bool:
 
 
 def _time_by_cause(figure: Figure, facts: Facts) -> bool:
-    causes = {cause: seconds for cause, seconds in times(facts).items() if seconds > 0.0}
+    causes = times(facts)
     whole = sum(causes.values())
     if not whole:
         return False
+    causes = {cause: seconds for cause, seconds in causes.items() if seconds >= 0.005 * whole}
     axes = figure.subplots()
     ordered = sorted(causes, key=lambda cause: causes[cause])
     bars = axes.barh(
@@ -185,6 +189,7 @@ def _packets_and_entries(figure: Figure, facts: Facts) -> bool:
             axes.hist(values, bins=min(40, max(values) - min(values) + 1), color=COLOURS["computing"])
             axes.set(xlabel=f"{what} a worker", ylabel="workers")
             axes.grid(axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         _counts(axes.xaxis.set_major_formatter)
     return True
 

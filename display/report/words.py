@@ -8,13 +8,14 @@ from .facts import LOCAL, Cause, Facts, slots_of, spread, times
 from .findings import Finding, least
 
 CAUSES: dict[Cause, str] = {
-    "computing": "computing",
+    "computing": "running the analysis",
     "calls": "fixed cost of calls",
     "waiting": "waiting for data",
     "opening": "opening files",
     "compiling": "loading and compiling",
     "idle": "no packet at hand",
     "ends": "done before the others",
+    "lost": "packets lost with workers",
     "absent": "slots not there",
     "merging": "merging at the end",
 }
@@ -218,6 +219,8 @@ def _no_cpu(it: Finding) -> str:
 
 def _redone(it: Finding) -> str:
     who = f" of {_number(it.count, 'worker')} that went" if it.count else ""
+    if not it.entries:
+        return f"What slots{who or ' that went'} had in hand was begun anew by others."
     return f"{it.entries:,} entries were processed once more: what had become of them was lost with slots{who}."
 
 

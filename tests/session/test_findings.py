@@ -153,6 +153,16 @@ def test_work_that_was_done_once_more() -> None:
     assert finding.seconds == pytest.approx(20.0) and "1 worker that went" in what(finding)
 
 
+def test_what_a_worker_had_in_hand_when_it_went_is_lost() -> None:
+    """Its last packet that anybody heard of ended 30 s before: nobody knows how far the next one was."""
+    account = Account(total=1, processed=1, workers_lost=1)
+    lost = worker("b", slots=5, ended=60.0, left=90.0)
+    last = [it for it in found(worker("a", slots=5), lost, account=account) if it.kind == "redone"]
+    assert [it.seconds for it in last] == [15.0] and what(last[0]).startswith(
+        "What slots of 1 worker that went had in hand"
+    )
+
+
 def test_slots_without_a_packet_and_slots_that_end_long_before_the_others() -> None:
     idle = only(worker(slots=2, elapsed=60.0))
     assert (idle.kind, idle.seconds) == ("idle", pytest.approx(40.0))
@@ -187,7 +197,7 @@ def test_the_time_of_all_slots_adds_up() -> None:
     assert times(facts) == pytest.approx(
         {
             "computing": 2 * 84.5 + 3 * 30.0, "calls": 1.0, "waiting": 4.0, "opening": 4.0, "compiling": 2.0,
-            "idle": 3 * 15.0, "ends": 2 * 5.0 + 3 * 5.0, "absent": 3 * 50.0, "merging": 2 * 5.0,
+            "idle": 3 * 15.0, "ends": 2 * 5.0, "lost": 3 * 5.0, "absent": 3 * 50.0, "merging": 2 * 5.0,
         }
     )  # fmt: skip
 
