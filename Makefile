@@ -8,15 +8,15 @@ BIN := $(VENV)/bin
 JOBS ?= $(shell nproc)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := protocol system analysis packetizer merge dataset reading display master worker launch session simulation cli
-SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py")
+SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/*)
 
-.PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench clean xrootd samples
+.PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench clean xrootd chromium samples jsroot
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
 
 # Lint, types and layers take a minute of a core: beside the tests, and what they have to say comes after them.
-test: $(VENV)/test xrootd samples
+test: $(VENV)/test xrootd chromium samples
 	@$(MAKE) --no-print-directory lint types layers >build/checks.log 2>&1 & checks=$$!; \
 	  $(MAKE) --no-print-directory pytest; tests=$$?; wait $$checks; checks=$$?; cat build/checks.log; \
 	  [ $$tests = 0 ] && [ $$checks = 0 ]
@@ -96,6 +96,13 @@ xrootd:
 	  && apt-get -qq update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
 	  $(XROOTD) >/dev/null; } || echo "WARNING: not all of $(XROOTD) are there; tests will be skipped or fail" >&2
 
+# The tests of what notebooks show look at it in a browser.
+CHROMIUM := chromium fonts-dejavu-core
+chromium:
+	@dpkg -s $(CHROMIUM) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get -qq update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+	  $(CHROMIUM) >/dev/null; } || echo "WARNING: $(CHROMIUM) are not there; tests will be skipped" >&2
+
 # Files of experiments (30 MB) that some tests read, which download nothing themselves and are skipped, loudly, without.
 samples: $(VENV)/test
 	@$(BIN)/python -m benchmarks.coffea_samples || echo "WARNING: tests that read them will be skipped or fail" >&2
@@ -136,6 +143,16 @@ $(VENV)/pip:
 	  || { echo "cannot make a virtual environment: install python3-venv, or set PYTHON to a Python 3.11 or newer" >&2; exit 1; }
 	@$(PIP) install --upgrade pip
 	@touch $@
+
+# ROOT's viewer for browsers, of which display/assets/jsroot.mjs says what is taken. It is committed: nothing is loaded at run time.
+JSROOT := 7.11.2
+jsroot:
+	rm -rf build/jsroot && mkdir -p build/jsroot
+	cp display/assets/jsroot.mjs build/jsroot
+	cd build/jsroot && npm install --silent --no-save --ignore-scripts --prefix . jsroot@$(JSROOT) esbuild
+	cd build/jsroot && node_modules/.bin/esbuild jsroot.mjs --bundle --minify --format=esm --platform=browser \
+	  --banner:js="/* JSROOT $(JSROOT), MIT: see jsroot.LICENSE */" --outfile=jsroot.min.js
+	cp build/jsroot/jsroot.min.js display/assets && cp build/jsroot/node_modules/jsroot/LICENSE display/assets/jsroot.LICENSE
 
 clean:
 	rm -rf $(VENV) .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

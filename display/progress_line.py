@@ -32,6 +32,9 @@ class Watched(Protocol):
     def view(self) -> QueryView:
         """Where it stands."""
 
+    def show(self) -> bool:
+        """Show it in the notebook that runs, unless it is shown already; False where that can show no widgets."""
+
 
 class ProgressDisplay:
     """Shows a query's progress until the context ends, and leaves one last line if it ended well.
@@ -43,11 +46,11 @@ class ProgressDisplay:
 
     def __init__(self, query: Watched, wanted: bool | None) -> None:
         console = Console(stderr=True, highlight=False)
-        self._view: _Terminal | _Notebook | None = None
+        self._view: _Terminal | _Notebook | _Widget | None = None
         if query.view.final or wanted is False:
             return
         if console.is_jupyter:
-            self._view = _Notebook(query)
+            self._view = _Widget() if query.show() else _Notebook(query)
         elif wanted or console.is_terminal:
             self._view = _Terminal(query, console)
 
@@ -194,6 +197,16 @@ class _Terminal:
     def _text(self) -> Text:
         # The last column stays free: some terminals wrap when it is written.
         return Text(line_of(self._query.view).fitted(self._console.width - 1), no_wrap=True, overflow="crop")
+
+
+class _Widget:
+    """A widget that looks after itself (`display.notebook`)."""
+
+    def start(self) -> None:
+        """It has been started."""
+
+    def stop(self, kept: bool) -> None:
+        """It ends with its query, and stays."""
 
 
 class _Notebook:

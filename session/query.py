@@ -18,6 +18,7 @@ from ..display.logs import Logs
 from ..display.progress_line import ProgressDisplay
 from ..display.query_view import QueryHistory, QueryView
 from ..display.report.report import Report
+from ..display.show import widget_of
 from ..protocol import errors, messages
 from ..protocol.codec import Buffer
 from ..protocol.credentials import Credentials
@@ -61,6 +62,7 @@ class Query:
         self._lost = ""
         self._history = QueryHistory(name, session.starts_workers)
         self._notices = Notices(name, session.starts_workers)
+        self._widget: object = None
         self._credentials: Credentials | None = None
         self._submission: Submission | None = None
         self.id = number
@@ -128,6 +130,27 @@ class Query:
         """The same for a display that draws itself again and again, and does not wait."""
         self._notices.shows_output = True
         return LogFeed(self._session._watch, lambda: self.id)
+
+    def show(self) -> bool:
+        """Show it in a notebook while it runs: how far it is, its histograms as they fill, buttons to stop and to abort it.
+
+        A query that is the last value of a cell is shown so, and one that `result` waits for. One that is shown already
+        stays where it is.
+
+        Returns:
+            whether a widget shows it: that takes a notebook, and the extra `notebook` (anywidget).
+
+        Example:
+            >>> query.show()                                                                      # doctest: +SKIP
+        """
+        if self._widget is None:
+            self._widget = widget_of(self)
+        return self._widget is not None
+
+    def _ipython_display_(self) -> None:
+        self._widget = None  # as often as the user asks
+        if not self.show():
+            print(self)
 
     def stream(self) -> Iterator[Snapshot]:
         """Merged snapshots as they come, about two a second, the last one being the result.

@@ -26,6 +26,7 @@ settings.load_profile("fast")
 
 LONGEST = (
     "test_chaos.py",
+    "test_jupyterlab.py",
     "test_standing_master.py",
     "test_docs.py",
     "test_experiments.py",

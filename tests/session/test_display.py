@@ -64,6 +64,9 @@ class FakeQuery:
     def view(self) -> QueryView:
         return self.history.view()
 
+    def show(self) -> bool:
+        return False
+
     def report(
         self,
         reached: int,

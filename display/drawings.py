@@ -1,0 +1,382 @@
+"""What a result holds, as it is drawn: histograms as plain arrays in ROOT's order, numbers and small arrays as rows.
+
+Nothing here draws: JSROOT does in a browser, mplhep on paper. Histograms are any that follow the unified histogram interface
+(hist, boost-histogram), seen by their attributes: this module imports neither.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SUM, OVERLAY = "sum", "overlay"
+"""What can be picked of an axis of categories, beside one of them: all of them in one, or each beside the others."""
+MOST_OVERLAID = 12
+"""Categories that are drawn beside each other; the others are left out, and that is said."""
+_LONGEST_TEXT = 200
+_LARGEST_ARRAY = 12
+
+_ROOT_SYMBOLS = re.compile(r"(#[A-Za-z]+)+")
+
+Pick = str | int
+"""`SUM`, `OVERLAY`, or the number of a bin."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis as it is drawn.
+
+    Attributes:
+        name, title: of the histogram's axis.
+        edges: of its bins, when these have any; all of one width where `even`.
+        labels: of its bins, when they are categories.
+    """
+
+    name: str
+    title: str
+    edges: tuple[float, ...] = ()
+    even: bool = False
+    labels: tuple[str, ...] = ()
+
+    @property
+    def bins(self) -> int:
+        """Their number, without those for what is under and over."""
+        return len(self.labels) or len(self.edges) - 1
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A histogram of one or two axes, as ROOT has it.
+
+    Attributes:
+        name: where it is in the result.
+        label: what tells it from others in the same picture.
+        axes: one or two.
+        contents: with under- and overflow, the first axis fastest.
+        variances: of them, in the same order; None where they are the contents.
+        kind: whether it has counts, sums of weights, or means.
+        notes: what is not drawn.
+    """
+
+    name: str
+    label: str
+    axes: tuple[Axis, ...]
+    contents: NDArray[np.float64]
+    variances: NDArray[np.float64] | None
+    kind: Literal["counts", "weights", "means"]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def arrays(self) -> list[NDArray[np.float64]]:
+        """Its contents, and its variances unless it has counts: what travels beside its description."""
+        variances = [] if self.kind == "counts" or self.variances is None else [self.variances]
+        return [self.contents, *variances]
+
+    def description(self) -> dict[str, Any]:
+        """All but the arrays, as it is told to a browser."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "kind": self.kind,
+            "notes": list(self.notes),
+            "axes": [
+                {
+                    "title": root_latex(axis.title or axis.name),
+                    "bins": axis.bins,
+                    "edges": [axis.edges[0], axis.edges[-1]] if axis.even else list(axis.edges),
+                    "even": axis.even,
+                    "labels": list(axis.labels),
+                }
+                for axis in self.axes
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that a result holds.
+
+    Attributes:
+        name: the keys that lead to it, joined by slashes; "" for the result itself.
+        kind: how it is shown.
+        text: itself in words, unless it is a histogram.
+        menus: of a histogram, each axis that is picked from: its name and what can be picked.
+    """
+
+    name: str
+    kind: Literal["histogram", "row"]
+    text: str = ""
+    menus: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def is_histogram(value: Any) -> bool:
+    """Whether a value follows the unified histogram interface."""
+    return all(hasattr(value, name) for name in ("axes", "view", "kind", "values", "variances"))
+
+
+def items(value: Any, name: str = "") -> Iterator[Item]:
+    """What a result holds, dicts within dicts too, in their order.
+
+    Example:
+        >>> [(item.name, item.text) for item in items({"cutflow": {"all": 10, "two muons": 3}, "note": "x"})]
+        [('cutflow/all', '10'), ('cutflow/two muons', '3'), ('note', 'x')]
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from items(inner, f"{name}/{key}" if name else str(key))
+    elif is_histogram(value):
+        yield Item(name, "histogram", menus=_menus(value))
+    elif value is not None:
+        yield Item(name, "row", in_words(value))
+
+
+def find(value: Any, name: str) -> Any:
+    """What has this name among `items`. Raises KeyError if nothing has.
+
+    Example:
+        >>> find({"a/b": {"c": 1}}, "a/b/c")
+        1
+    """
+    if not name and not isinstance(value, Mapping):
+        return value
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if str(key) == name:
+                return inner
+            if name.startswith(f"{key}/"):
+                try:
+                    return find(inner, name[len(str(key)) + 1 :])
+                except KeyError:
+                    continue
+    raise KeyError(name)
+
+
+def in_words(value: Any) -> str:
+    """A number, a small array or anything else, in one short line.
+
+    Example:
+        >>> in_words(1234567), in_words(0.1 + 0.2), in_words(np.arange(3)), in_words(np.zeros((100, 2)))
+        ('1,234,567', '0.3', '0, 1, 2', 'array of 100 x 2 float64')
+    """
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, int | np.integer):
+        return f"{int(value):,}"
+    if isinstance(value, float | np.floating):
+        return f"{float(value):,.6g}"
+    if isinstance(value, np.ndarray):
+        if value.ndim == 0:
+            return in_words(value[()])
+        if value.ndim == 1 and len(value) <= _LARGEST_ARRAY:
+            return ", ".join(in_words(entry) for entry in value)
+        return f"array of {' x '.join(f'{size:,}' for size in value.shape)} {value.dtype}"
+    text = " ".join(str(value).split())
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def drawings(name: str, histogram: Any, picks: Mapping[str, Pick] | None = None) -> list[Drawing]:
+    """How a histogram is drawn: as one picture, or as several in one where an axis of categories is overlaid.
+
+    Args:
+        name: of the histogram.
+        histogram: one of any number of axes.
+        picks: of the axes that do not go into the picture, what of them does, by their names as in `menus`.
+
+    Example:
+        >>> from hist import Hist
+        >>> mass = Hist.new.StrCat(["data", "top"], name="process").Reg(4, 0, 4, name="m").Double()
+        >>> _ = mass.fill(["data", "top", "top"], [1.5, 1.5, 9.0])
+        >>> [(drawing.label, drawing.contents.tolist()) for drawing in drawings("mass", mass)]
+        [('data', [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]), ('top', [0.0, 0.0, 1.0, 0.0, 0.0, 1.0])]
+        >>> [drawing.contents.tolist() for drawing in drawings("mass", mass, {"process": "sum"})]
+        [[0.0, 0.0, 2.0, 0.0, 0.0, 1.0]]
+    """
+    picks = picks or {}
+    values, variances, kind = _cells(histogram)
+    shown = _shown_axes(histogram)
+    named = dict(enumerate(_names(histogram)))
+    notes: list[str] = []
+    overlaid: int | None = None
+    chosen: dict[int, Pick] = {}
+    for at, axis in enumerate(histogram.axes):
+        if at in shown:
+            continue
+        pick = picks.get(named[at], OVERLAY if overlaid is None and _may_overlay(axis, len(shown)) else SUM)
+        if pick == OVERLAY and (overlaid is not None or len(shown) != 1):
+            pick = SUM
+        if pick == SUM and kind == "means":
+            pick = 0
+            notes.append(f"{named[at]}: {_labels(axis)[0]} (means are not added)")
+        if pick == OVERLAY:
+            overlaid = at
+        chosen[at] = pick
+    cases: list[tuple[str, dict[int, Pick]]] = [("", chosen)]
+    if overlaid is not None:
+        labels = _labels(histogram.axes[overlaid])
+        cases = [(label, chosen | {overlaid: at}) for at, label in enumerate(labels[:MOST_OVERLAID])]
+        if len(labels) > MOST_OVERLAID:
+            notes.append(f"{len(labels) - MOST_OVERLAID:,} more of {named[overlaid]} are not drawn")
+    if odd := int((~np.isfinite(values)).sum()):
+        notes.append(f"{odd:,} {'bin is' if odd == 1 else 'bins are'} not finite, and drawn as empty")
+        values = np.where(np.isfinite(values), values, 0.0)
+    axes = tuple(_axis(histogram.axes[at], named[at]) for at in shown)
+    found = []
+    for label, case in cases:
+        contents = _projected(values, histogram, shown, case)
+        errors = None if variances is None else _projected(np.nan_to_num(variances), histogram, shown, case)
+        found.append(Drawing(name, label, axes, contents, errors, kind, tuple(notes)))
+    return found
+
+
+def compared(parts: Sequence[Sequence[Drawing]]) -> list[Drawing]:
+    """Histograms over each other, each scaled to 1, as far as they have the axis of the first one.
+
+    Example:
+        >>> from hist import Hist
+        >>> one, two = (Hist.new.Reg(2, 0, 2).Double().fill(values) for values in ([0.5], [0.5, 1.5]))
+        >>> [part.contents.tolist() for part in compared([drawings("one", one), drawings("two", two)])]
+        [[0.0, 1.0, 0.0, 0.0], [0.0, 0.5, 0.5, 0.0]]
+    """
+    every = [part for some in parts for part in some]
+    fitting = [part for part in every if len(part.axes) == 1 and _same_bins(part, every[0])][:MOST_OVERLAID]
+    if not fitting:
+        return [every[0]]
+    notes = (f"{len(every) - len(fitting)} with other axes are left out",) if len(every) > len(fitting) else ()
+    return [_scaled(part, notes) for part in fitting]
+
+
+def _same_bins(part: Drawing, other: Drawing) -> bool:
+    mine, theirs = part.axes[0], other.axes[0]
+    return (mine.edges, mine.labels) == (theirs.edges, theirs.labels)
+
+
+def _scaled(part: Drawing, notes: tuple[str, ...]) -> Drawing:
+    total = float(part.contents.sum()) if part.kind != "means" else 1.0
+    scale = 1.0 / total if total else 1.0
+    variances = part.contents if part.variances is None else part.variances
+    return dataclasses.replace(
+        part,
+        label=f"{part.name} {part.label}".strip(),
+        contents=part.contents * scale,
+        variances=variances * scale**2,
+        kind="weights" if part.kind == "counts" else part.kind,
+        notes=(*part.notes, *notes),
+    )
+
+
+def root_latex(title: str) -> str:
+    """A title as JSROOT takes it: hist's are often written for matplotlib, in dollars and with backslashes.
+
+    Example:
+        >>> root_latex(r"$m_{\\mu\\mu}$ [GeV]")
+        'm_{#mu#mu} [GeV]'
+    """
+    return title.replace("$", "").replace("\\", "#")
+
+
+def mathtext(title: str) -> str:
+    """A title as matplotlib takes it: those with ROOT's number signs are put in dollars.
+
+    Example:
+        >>> mathtext("m(#mu#mu) [GeV]"), mathtext("50 % #1")
+        ('m($\\\\mu\\\\mu$) [GeV]', '50 % #1')
+    """
+    return _ROOT_SYMBOLS.sub(lambda found: "$" + found[0].replace("#", "\\") + "$", title)
+
+
+# --- inside -------------------------------------------------------------------------------------------------------------
+
+
+def _names(histogram: Any) -> list[str]:
+    """Of its axes, each another one."""
+    found: list[str] = []
+    for at, axis in enumerate(histogram.axes):
+        name = getattr(axis, "name", "") or str(getattr(axis, "label", "") or "")
+        found.append(name if name and name not in found else f"axis {at}")
+    return found
+
+
+def _is_category(axis: Any) -> bool:
+    return bool(getattr(axis.traits, "discrete", False)) and not getattr(axis.traits, "ordered", True)
+
+
+def _labels(axis: Any) -> list[str]:
+    if axis.traits.discrete:
+        return [str(axis.bin(at)) for at in range(axis.size)]
+    return [f"{low:g} to {high:g}" for low, high in (axis.bin(at) for at in range(axis.size))]
+
+
+def _shown_axes(histogram: Any) -> list[int]:
+    """The axes of the picture: the last two at most that are no categories, or else a single axis of categories."""
+    continuous = [at for at, axis in enumerate(histogram.axes) if not _is_category(axis) and axis.size]
+    if continuous:
+        return continuous[:2]
+    return [at for at, axis in enumerate(histogram.axes) if axis.size][:1] or [0]
+
+
+def _may_overlay(axis: Any, shown: int) -> bool:
+    return shown == 1 and _is_category(axis) and axis.size > 1
+
+
+def _menus(histogram: Any) -> dict[str, tuple[str, ...]]:
+    shown = _shown_axes(histogram)
+    return {
+        name: tuple(_labels(axis))
+        for at, (name, axis) in enumerate(zip(_names(histogram), histogram.axes, strict=True))
+        if at not in shown
+    }
+
+
+def _axis(axis: Any, name: str) -> Axis:
+    title = str(getattr(axis, "label", "") or name)
+    if _is_category(axis):
+        return Axis(name, title, labels=tuple(_labels(axis)) or ("",))
+    edges = np.asarray(axis.edges, np.float64)
+    widths = np.diff(edges)
+    # Circular and unbounded axes may end at infinity: what is drawn has to end somewhere.
+    if not np.all(np.isfinite(edges)):
+        return Axis(name, title, tuple(float(at) for at in range(len(edges))), even=True)
+    even = bool(np.allclose(widths, widths[0], rtol=1e-9, atol=0.0))
+    return Axis(name, title, tuple(float(edge) for edge in edges), even)
+
+
+def _cells(histogram: Any) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, Any]:
+    """Values and variances with all that is under and over."""
+    values = np.asarray(histogram.values(flow=True), np.float64)
+    if str(getattr(histogram.kind, "value", histogram.kind)).upper().endswith("MEAN"):
+        errors = histogram.variances(flow=True)
+        counts = np.asarray(histogram.counts(flow=True), np.float64)
+        with np.errstate(all="ignore"):
+            of_mean = np.where(counts > 0, np.asarray(errors, np.float64), 0.0)
+        return np.nan_to_num(values), np.nan_to_num(of_mean), "means"
+    variances = histogram.variances(flow=True)
+    weighted = "variance" in (histogram.view(flow=True).dtype.names or ())
+    if not weighted:
+        return values, None, "counts"
+    return values, np.asarray(variances, np.float64), "weights"
+
+
+def _projected(
+    cells: NDArray[np.float64], histogram: Any, shown: list[int], chosen: Mapping[int, Pick]
+) -> NDArray[np.float64]:
+    """The cells of the picture, with both flows of each axis, the first axis fastest."""
+    index: list[Any] = [slice(None)] * cells.ndim
+    for at, pick in chosen.items():
+        if pick != SUM:
+            index[at] = int(pick) + bool(histogram.axes[at].traits.underflow)
+    summed = tuple(at for at in range(cells.ndim) if at not in shown and isinstance(index[at], slice))
+    cells = cells.sum(axis=summed, keepdims=True) if summed else cells
+    index = [0 if at in summed else it for at, it in enumerate(index)]
+    picked = cells[tuple(index)]
+    for place, at in enumerate(shown):
+        traits = histogram.axes[at].traits
+        missing = [(0, 0)] * picked.ndim
+        missing[place] = (int(not traits.underflow), int(not traits.overflow))
+        picked = np.pad(picked, missing)
+    return np.ascontiguousarray(picked.T).ravel()

@@ -1,0 +1,281 @@
+"""A query in a notebook: a widget that lives while the query does, and a picture for those who look at it later.
+
+The browser's half is in `assets/`: `widget.js`, with `histograms.js`, which draws by JSROOT. The kernel's half sends the
+view of the query as it changes, and pictures of what is looked at. There is one picture on its way at a time; the next one
+waits until it has been seen, so that what nobody looks at is not made, and a slow browser sees fewer of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import importlib
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, Protocol
+
+import anywidget
+import numpy as np
+import traitlets
+
+from .drawings import Drawing, Item, compared, drawings, find, items
+from .progress_line import line_of
+from .query_view import QueryView
+
+REFRESH_SECONDS = 0.2
+"""How often is looked whether there is something new to show."""
+FIRST_SHOWN = 2
+"""Histograms that are drawn until the user picks some."""
+MOST_ITEMS = 200
+"""Of a result that are listed; the others are found by their names."""
+_NOTEBOOK_COLUMNS = 100
+
+
+class Snapshot(Protocol):
+    """What is merged of a query."""
+
+    @property
+    def value(self) -> Any:
+        """What the analysis returned, merged."""
+
+    @property
+    def account(self) -> Any:
+        """What became of the entries."""
+
+
+class Live(Protocol):
+    """A query that is shown while it runs."""
+
+    @property
+    def view(self) -> QueryView:
+        """Where it stands."""
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What is merged so far."""
+
+    def stop(self) -> None:
+        """End it, and keep what is merged."""
+
+    def abort(self) -> None:
+        """End it, and drop what is merged."""
+
+
+@cache
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath("assets", name).read_text("utf-8")
+
+
+@cache
+def _jsroot() -> bytes:
+    return gzip.compress(_asset("jsroot.min.js").encode())
+
+
+class QueryWidget(anywidget.AnyWidget):
+    """What a notebook shows of a query.
+
+    Args:
+        query: to be shown.
+
+    Attributes:
+        view: how far it is.
+        items, more: what it holds, and how much more that is not listed.
+        filter, shown, picks, log, together: what the user has chosen to see.
+        output: what the analysis has said.
+    """
+
+    _esm = _asset("histograms.js") + _asset("widget.js")
+    _css = _asset("widget.css")
+
+    view = traitlets.Dict().tag(sync=True)
+    items: Any = traitlets.List().tag(sync=True)
+    more = traitlets.Int().tag(sync=True)
+    filter = traitlets.Unicode().tag(sync=True)
+    shown: Any = traitlets.List().tag(sync=True)
+    picks = traitlets.Dict().tag(sync=True)
+    log = traitlets.Bool().tag(sync=True)
+    together = traitlets.Bool().tag(sync=True)
+    output: Any = traitlets.List().tag(sync=True)
+
+    def __init__(self, query: Live) -> None:
+        self._query = query
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._listed: Snapshot | None = None
+        self._drawn: Snapshot | None = None
+        self._sent, self._seen = 0, 0
+        self._chosen = False  # whether the user has
+        self._ours: list[str] = []
+        super().__init__(view=_told(query.view))
+        self._answered_anywhere()
+        self.on_msg(self._asked)
+        self.observe(self._changed, ["filter", "shown", "picks", "log", "together"])
+        self._thread = threading.Thread(target=self._run, name="eventmill notebook", daemon=True)
+        self._handle: Any = None
+
+    def show(self) -> None:
+        """Put it below the cell that runs, and keep it alive."""
+        display = importlib.import_module("IPython.display").display
+        self._handle = display(self._bundle(), raw=True, display_id=True)
+        self._thread.start()
+
+    def send(self, content: Any, buffers: Any = None) -> None:
+        """Send a message to the browser."""
+        super().send(content, buffers)
+        self._answered_anywhere()
+
+    def send_state(self, key: Any = None) -> None:
+        """Send what has changed to the browser."""
+        super().send_state(key)
+        self._answered_anywhere()
+
+    def _answered_anywhere(self) -> None:
+        """Let what the browser says be heard while a cell waits for a result: in the subshell that the browser has for it.
+
+        ipykernel from 7.4 on would have it heard by the loop that last said something, which is that of the cell. It notes
+        that in an attribute of its own, and there is no other way to say so; without the attribute it does as before.
+        """
+        if self.comm is not None:  # it is opened by the first one
+            self.comm.__dict__.pop("_reply_subshell_id", None)
+
+    # --- what the browser says ------------------------------------------------------------------------------------
+
+    def _asked(self, _: Any, message: Mapping[str, Any], buffers: Sequence[bytes]) -> None:
+        match message:
+            case {"want": "jsroot"}:
+                self.send({"what": "jsroot"}, [_jsroot()])
+            case {"want": "pictures"}:
+                self._redraw()
+            case {"seen": int(number)}:
+                self._seen = min(self._sent, max(self._seen, number))
+                self._wake.set()
+            case {"do": "stop"}:
+                self._query.stop()
+            case {"do": "abort"}:
+                self._query.abort()
+
+    def _changed(self, change: Any) -> None:
+        if change.name == "shown":
+            if change.new is self._ours:
+                return
+            self._chosen = True
+        if change.name == "filter":
+            self._listed = None
+        self._redraw()
+
+    def _redraw(self) -> None:
+        """Draw once more, though the last picture may not have been seen: it was of something else, or elsewhere."""
+        self._drawn, self._seen = None, self._sent
+        self._wake.set()
+        if not self._thread.is_alive():
+            self._refresh()
+
+    # --- what the kernel says -------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._query.view.final:
+            self._refresh()
+            self._wake.wait(REFRESH_SECONDS)
+            self._wake.clear()
+        self._seen = self._sent
+        self._refresh()
+        if self._handle is not None:
+            self._handle.update(self._bundle(), raw=True)
+
+    def _refresh(self) -> None:
+        with self._lock, self.hold_sync():
+            self.view = _told(self._query.view)
+            snapshot = self._query.snapshot
+            if snapshot is None:
+                return
+            if snapshot is not self._listed:
+                self._list(snapshot)
+            if snapshot is not self._drawn and self._seen == self._sent and self.shown:
+                self._draw(snapshot)
+
+    def _list(self, snapshot: Snapshot) -> None:
+        self._listed = snapshot
+        found = [item for item in items(snapshot.value) if self.filter.lower() in item.name.lower()]
+        self.items = [_item(item) for item in found[:MOST_ITEMS]]
+        self.more = max(0, len(found) - MOST_ITEMS)
+        if not self._chosen and not self.shown:
+            self._ours = [item.name for item in found if item.kind == "histogram"][:FIRST_SHOWN]
+            self.shown = self._ours
+
+    def _draw(self, snapshot: Snapshot) -> None:
+        self._drawn = snapshot
+        pictures = self._pictures(snapshot)
+        buffers = [np.ascontiguousarray(array).data for _, parts in pictures for part in parts for array in part.arrays]
+        told = [{"name": name, "drawings": [part.description() for part in parts]} for name, parts in pictures if parts]
+        self._sent += 1
+        number = {"number": self._sent, "entries": snapshot.account.processed}
+        self.send({"what": "pictures", "pictures": told, **number}, buffers)
+
+    def _pictures(self, snapshot: Snapshot) -> list[tuple[str, list[Drawing]]]:
+        """What is to be drawn, each picture with its histograms."""
+        found: list[tuple[str, list[Drawing]]] = []
+        for name in self.shown:
+            try:
+                histogram = find(snapshot.value, name)
+            except KeyError:
+                continue  # it may not have been merged yet
+            found.append((name, drawings(name, histogram, self.picks.get(name))))
+        if self.together and len(found) > 1:
+            return [(" and ".join(name for name, _ in found), compared([parts for _, parts in found]))]
+        return found
+
+    def _bundle(self) -> dict[str, Any]:
+        """What stands in the notebook: the widget, and beside it words and a picture for where no widgets are shown."""
+        view = self._query.view
+        line = line_of(view)
+        text = line.html()
+        snapshot = self._query.snapshot
+        if view.final and snapshot is not None:
+            text += _table(items(snapshot.value)) + self._picture(snapshot)
+        widget, _ = self._repr_mimebundle_() or ({}, {})
+        return {**widget, "text/plain": line.fitted(_NOTEBOOK_COLUMNS), "text/html": text}
+
+    def _picture(self, snapshot: Snapshot) -> str:
+        """What is shown, as an image; empty where there is nothing, or no library that draws it."""
+        pictures = [parts for _, parts in self._pictures(snapshot)]
+        try:
+            figures = importlib.import_module(f"{__package__}.figures")
+        except ImportError:
+            return ""
+        if not pictures:
+            return ""
+        image = base64.b64encode(figures.png(pictures, self.log)).decode()
+        return f'<br><img alt="histograms of {html.escape(self.view["name"])}" src="data:image/png;base64,{image}">'
+
+
+def _told(view: QueryView) -> dict[str, Any]:
+    return {
+        "name": view.name,
+        "state": view.state,
+        "final": view.final,
+        "fraction": view.fraction,
+        "words": list(line_of(view).words),
+    }
+
+
+def _item(item: Item) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "kind": item.kind,
+        "text": item.text,
+        "menus": {name: list(labels) for name, labels in item.menus.items()},
+    }
+
+
+def _table(found: Any) -> str:
+    rows = [item for item in found if item.kind == "row"][:MOST_ITEMS]
+    if not rows:
+        return ""
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(row.name or 'result')}</th><td>{html.escape(row.text)}</td></tr>"
+        for row in rows
+    )
+    return f"<table>{cells}</table>"

@@ -1,0 +1,29 @@
+"""Whether a query can be shown as a widget, and doing so."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+
+def widget_of(query: Any) -> object | None:
+    """The widget that shows a query below the cell that runs; None outside notebooks, and without anywidget."""
+    if not _in_notebook():
+        return None
+    try:
+        notebook = importlib.import_module(f"{__package__}.notebook")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("anywidget", "traitlets", "ipywidgets"):
+            return None
+        raise
+    widget: object = notebook.QueryWidget(query)
+    notebook.QueryWidget.show(widget)
+    return widget
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel runs us, which has a front end: a terminal's IPython has none."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
+    return shell is not None and hasattr(shell, "kernel")

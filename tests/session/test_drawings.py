@@ -1,0 +1,119 @@
+"""Histograms as they are drawn: the numbers are those that ROOT would have, whatever axes and storages there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+from eventmill.display import figures
+from eventmill.display.drawings import OVERLAY, SUM, compared, drawings, find, items
+from hist import Hist
+
+
+def filled(histogram: Any, weighted: bool) -> Any:
+    draws = np.random.default_rng(7)
+    values = [draws.normal(1.0, 2.0, 500) for _ in histogram.axes]
+    return histogram.fill(*values, **({"weight": draws.uniform(0, 2, 500)} if weighted else {}))
+
+
+@pytest.mark.parametrize("storage", ["Double", "Weight"])
+@pytest.mark.parametrize("axes", ["even", "uneven", "two"])
+def test_a_drawing_has_the_cells_that_uproot_writes_for_root(storage: str, axes: str) -> None:
+    """With under- and overflow, in ROOT's order. uproot's writer of TH1D and TH2D is another's work."""
+    made: Any = Hist.new.Var([-1, 0, 0.5, 4], label="x") if axes == "uneven" else Hist.new.Reg(5, -2, 4, label="x")
+    histogram = filled(getattr(made.Reg(3, 0, 3) if axes == "two" else made, storage)(), storage == "Weight")
+    (drawing,) = drawings("h", histogram)
+    as_root = uproot.to_writable(histogram)
+    cells = next(
+        np.asarray(base) for base in as_root.bases if isinstance(base, np.ndarray) or hasattr(base, "__array__")
+    )
+    assert drawing.contents.tolist() == cells.tolist()
+    if storage == "Weight":
+        assert drawing.variances is not None
+        assert drawing.variances == pytest.approx(np.asarray(as_root.member("fSumw2")))
+    else:
+        assert drawing.variances is None and drawing.kind == "counts"
+    edges = drawing.axes[0].edges
+    assert edges == pytest.approx(histogram.axes[0].edges) and drawing.axes[0].even == (axes != "uneven")
+
+
+def test_axes_without_flow_have_empty_cells_there() -> None:
+    histogram = Hist.new.Reg(2, 0, 2, flow=False).Double().fill([0.5, 1.5, 1.5])
+    assert drawings("h", histogram)[0].contents.tolist() == [0.0, 1.0, 2.0, 0.0]
+    phi = Hist.new.Reg(2, 0, 2, circular=True).Double().fill([0.5, 3.5, np.nan])
+    assert drawings("h", phi)[0].contents.tolist() == [0.0, 1.0, 1.0, 1.0]
+
+
+def test_categories_are_overlaid_summed_or_picked() -> None:
+    histogram = (
+        Hist.new.StrCat(["top", "W"], name="process").Reg(2, 0, 2, name="x").StrCat(["up"], name="shift").Double()
+    )
+    histogram.fill(["top", "W", "W"], [0.5, 0.5, 1.5], "up")
+    told = {item.name: dict(item.menus) for item in items({"h": histogram})}
+    assert told == {"h": {"process": ("top", "W"), "shift": ("up",)}}
+    assert [(it.label, it.contents.tolist()) for it in drawings("h", histogram)] == [
+        ("top", [0.0, 1.0, 0.0, 0.0]),
+        ("W", [0.0, 1.0, 1.0, 0.0]),
+    ]
+    for pick, expected in ((SUM, [0.0, 2.0, 1.0, 0.0]), (1, [0.0, 1.0, 1.0, 0.0])):
+        (one,) = drawings("h", histogram, {"process": pick})
+        assert one.contents.tolist() == expected
+    both = drawings("h", histogram, {"process": OVERLAY, "shift": OVERLAY})
+    assert [it.label for it in both] == ["top", "W"], "one axis at a time is overlaid"
+
+
+def test_a_cutflow_has_labels_for_its_bins() -> None:
+    cuts = Hist.new.StrCat(["all", "two <b>muons</b>"], name="cut").Double().fill(["all", "all", "two <b>muons</b>"])
+    (drawing,) = drawings("cuts", cuts)
+    assert drawing.axes[0].labels == ("all", "two <b>muons</b>") and drawing.contents.tolist()[1:3] == [2.0, 1.0]
+
+
+def test_means_are_shown_with_the_errors_of_the_means_and_never_added() -> None:
+    histogram = Hist.new.StrCat(["a", "b"], name="c").Reg(1, 0, 1, name="x").Mean()
+    histogram.fill("a", [0.5, 0.5, 0.5], sample=[1.0, 2.0, 3.0])
+    histogram.fill("b", [0.5], sample=[10.0])
+    (first,) = drawings("h", histogram, {"c": SUM})
+    assert first.contents[1] == 2.0 and first.notes == ("c: a (means are not added)",)
+    assert first.variances is not None and first.variances[1] == pytest.approx(1.0 / 3.0)
+
+
+def test_cells_that_are_not_finite_are_empty_and_said() -> None:
+    histogram = Hist.new.Reg(2, 0, 2).Weight()
+    histogram.fill([0.5, 1.5], weight=[np.nan, 1.0])
+    (drawing,) = drawings("h", histogram)
+    assert drawing.contents.tolist() == [0.0, 0.0, 1.0, 0.0]
+    assert drawing.notes == ("1 bin is not finite, and drawn as empty",)
+
+
+def test_what_is_compared_is_scaled_to_one_and_what_does_not_fit_is_left_out_loudly() -> None:
+    one = Hist.new.Reg(2, 0, 2).Double().fill([0.5, 0.5, 1.5, 5.0])
+    two = Hist.new.Reg(3, 0, 2).Double().fill([0.5])
+    made = compared([drawings("one", one), drawings("two", two), drawings("again", one)])
+    assert [part.label for part in made] == ["one", "again"] and made[0].notes == ("1 with other axes are left out",)
+    assert made[0].contents.tolist() == [0.0, 0.5, 0.25, 0.25]
+    assert made[0].variances is not None and made[0].variances[1] == pytest.approx(2 / 16)
+
+
+@pytest.mark.parametrize("title", [r"$m_{\\mu$ [GeV]", "costs $5", "#mu #nonsense", r"m_{\mu}", "$", ""])
+def test_no_title_keeps_a_picture_from_being_drawn(title: str) -> None:
+    """What is no formula is shown as it stands."""
+    histogram = Hist.new.Reg(2, 0, 2, label=title).Double()
+    cuts = Hist.new.StrCat(["$a", "$b$"], name="cut").Double()
+    assert figures.png([drawings("$h_", histogram), drawings("cuts", cuts)], dpi=20).startswith(b"\x89PNG")
+
+
+def test_everything_in_a_result_is_listed_by_a_name_that_finds_it() -> None:
+    histogram = Hist.new.Reg(2, 0, 2).Double()
+    value = {"a": {"b": histogram, "a/b": 3}, "a/a/b": 4, 5: np.arange(3), "none": None}
+    assert [(item.name, item.kind, item.text) for item in items(value)] == [
+        ("a/b", "histogram", ""),
+        ("a/a/b", "row", "3"),
+        ("a/a/b", "row", "4"),
+        ("5", "row", "0, 1, 2"),
+    ]
+    assert find(value, "a/b") is histogram and find(value, "5").tolist() == [0, 1, 2]
+    assert find(histogram, "") is histogram
+    with pytest.raises(KeyError):
+        find(value, "a/c")

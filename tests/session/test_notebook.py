@@ -1,0 +1,153 @@
+"""The kernel's half of the notebook widget: what is sent to a browser, and when; and what stays for those without one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from eventmill.display.notebook import MOST_ITEMS, QueryWidget
+from eventmill.display.query_view import QueryHistory, QueryView
+from eventmill.merge import encode
+from eventmill.protocol.messages import Account, Progress
+from eventmill.session.result import Result, Snapshot
+from hist import Hist
+
+
+class LiveQuery:
+    """A query whose snapshots the test makes."""
+
+    def __init__(self) -> None:
+        self.history = QueryHistory("<script>alert(1)</script>")
+        self.snapshot: Snapshot | None = None
+        self.ended: list[str] = []
+
+    @property
+    def view(self) -> QueryView:
+        return self.history.view()
+
+    def stop(self) -> None:
+        self.ended.append("stop")
+
+    def abort(self) -> None:
+        self.ended.append("abort")
+
+    def merged(self, value: Any, processed: int = 10) -> None:
+        """There is a snapshot."""
+        account = Account(total=100, processed=processed, files=1, files_opened=1)
+        self.history.heard(Progress("q1", account, processed, 0, 2, 1, float(processed)))
+        self.snapshot = Snapshot(encode(value, processed).to_frames(), account, 1.0, "running")
+
+    def over(self, value: Any) -> None:
+        """It is done."""
+        account = Account(total=100, processed=100, files=1, files_opened=1)
+        self.snapshot = result = Result(encode(value, 100).to_frames(), account, 2.0, "done")
+        self.history.ended(result)
+
+
+class Shown(QueryWidget):
+    """Keeps what it would send to a browser."""
+
+    def __init__(self, query: LiveQuery) -> None:
+        self.sent: list[tuple[Any, list[memoryview]]] = []
+        super().__init__(query)
+
+    def send(self, content: Any, buffers: Any = None) -> None:
+        self.sent.append((content, list(buffers or [])))
+
+    def pictures(self) -> list[tuple[int, list[str]]]:
+        """The entries of each picture that was sent, and what was in it."""
+        return [
+            (content["entries"], [picture["name"] for picture in content["pictures"]])
+            for content, _ in self.sent
+            if content["what"] == "pictures"
+        ]
+
+
+def mass(*values: float) -> Any:
+    return Hist.new.Reg(2, 0, 2, name="m").Double().fill(list(values))
+
+
+def test_the_next_picture_waits_until_the_last_one_has_been_seen() -> None:
+    """What nobody looks at costs nothing, and a slow browser gets the latest, not all of them."""
+    query = LiveQuery()
+    widget = Shown(query)
+    for processed in (10, 20, 30):
+        query.merged({"mass": mass(0.5)}, processed)
+        widget._refresh()
+    assert widget.pictures() == [(10, ["mass"])]
+    widget._asked(None, {"seen": 1}, [])
+    widget._refresh()
+    assert widget.pictures() == [(10, ["mass"]), (30, ["mass"])]
+    assert [memoryview(array).tolist() for array in widget.sent[-1][1]] == [[0.0, 1.0, 0.0, 0.0]]
+    widget._asked(None, {"seen": 2}, [])
+    widget._refresh()
+    assert len(widget.pictures()) == 2, "the same is not sent twice"
+    widget._asked(None, {"want": "pictures"}, [])
+    widget._refresh()
+    assert len(widget.pictures()) == 3, "but to who asks for it: a page that was loaded again"
+
+
+def test_the_user_chooses_and_what_was_chosen_stays() -> None:
+    query = LiveQuery()
+    widget = Shown(query)
+    query.merged({"a": mass(0.5), "b": mass(1.5), "c": mass(), "cutflow": {"all": 12}})
+    widget._refresh()
+    assert widget.shown == ["a", "b"] and [item["name"] for item in widget.items] == ["a", "b", "c", "cutflow/all"]
+    widget.shown = ["c", "a"]
+    widget.together = True
+    assert widget.pictures()[-1] == (10, ["c and a"])
+    query.merged({"a": mass(0.5), "b": mass(1.5), "c": mass()}, 20)
+    widget._asked(None, {"seen": 99}, [])
+    widget._refresh()
+    assert widget.shown == ["c", "a"] and widget.pictures()[-1] == (20, ["c and a"])
+    widget.shown = []
+    widget._refresh()
+    assert widget.shown == []
+
+
+def test_of_ten_thousand_histograms_some_are_listed_and_the_others_found() -> None:
+    query = LiveQuery()
+    widget = Shown(query)
+    query.merged({f"h{number}": mass() for number in range(10_000)})
+    widget._refresh()
+    assert len(widget.items) == MOST_ITEMS and widget.more == 10_000 - MOST_ITEMS
+    widget.filter = "H9998"
+    assert [item["name"] for item in widget.items] == ["h9998"] and widget.more == 0
+
+
+def test_buttons_end_the_query() -> None:
+    query = LiveQuery()
+    widget = Shown(query)
+    widget._asked(None, {"do": "stop"}, [])
+    widget._asked(None, {"do": "abort"}, [])
+    widget._asked(None, {"do": "something else"}, [])
+    assert query.ended == ["stop", "abort"]
+
+
+def test_a_saved_notebook_keeps_words_a_table_and_a_picture_and_runs_no_script_of_theirs() -> None:
+    query = LiveQuery()
+    widget = Shown(query)
+    assert "submitted" in widget._bundle()["text/html"]
+    query.over({"mass": mass(0.5, 1.5), "cuts <img src=x>": 1234})
+    widget._refresh()
+    kept = widget._bundle()
+    assert "100 of 100 entries" in kept["text/plain"]
+    assert "1,234" in kept["text/html"] and 'src="data:image/png;base64,' in kept["text/html"]
+    assert "<script" not in kept["text/html"] and "<img src=x>" not in kept["text/html"]
+
+
+def test_an_analysis_that_returns_one_histogram_is_drawn_too() -> None:
+    query = LiveQuery()
+    widget = Shown(query)
+    query.merged(mass(0.5))
+    widget._refresh()
+    assert widget.shown == [""] and widget.pictures() == [(10, [""])]
+
+
+@pytest.mark.parametrize("value", [None, {}, 5, {"a": "text"}])
+def test_what_has_no_histogram_is_no_picture(value: Any) -> None:
+    query = LiveQuery()
+    widget = Shown(query)
+    query.merged(value)
+    widget._refresh()
+    assert widget.pictures() == []
