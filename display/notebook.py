@@ -12,6 +12,7 @@ import gzip
 import html
 import importlib
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -22,11 +23,16 @@ import numpy as np
 import traitlets
 
 from .drawings import Drawing, Item, compared, drawings, find, items
+from .logs import LogLine, Logs
 from .progress_line import line_of
 from .query_view import QueryView
 
 REFRESH_SECONDS = 0.2
 """How often is looked whether there is something new to show."""
+LOG_SECONDS = 1.0
+"""How often is asked for what the analysis has said."""
+MOST_LINES = 50
+"""Of them that are shown, the last ones."""
 FIRST_SHOWN = 2
 """Histograms that are drawn until the user picks some."""
 MOST_ITEMS = 200
@@ -46,6 +52,21 @@ class Snapshot(Protocol):
         """What became of the entries."""
 
 
+class Said(Protocol):
+    """What the analysis of a query has said so far, followed without waiting."""
+
+    @property
+    def logs(self) -> Logs:
+        """All that has come."""
+
+    @property
+    def version(self) -> int:
+        """Changes with it."""
+
+    def poll(self) -> None:
+        """Ask for what is new."""
+
+
 class Live(Protocol):
     """A query that is shown while it runs."""
 
@@ -56,6 +77,9 @@ class Live(Protocol):
     @property
     def snapshot(self) -> Snapshot | None:
         """What is merged so far."""
+
+    def log_feed(self) -> Said:
+        """What its analysis says."""
 
     def stop(self) -> None:
         """End it, and keep what is merged."""
@@ -107,6 +131,8 @@ class QueryWidget(anywidget.AnyWidget):
         self._listed: Snapshot | None = None
         self._drawn: Snapshot | None = None
         self._sent, self._seen = 0, 0
+        self._said = query.log_feed()
+        self._heard, self._asked_at = 0, -LOG_SECONDS
         self._chosen = False  # whether the user has
         self._ours: list[str] = []
         super().__init__(view=_told(query.view))
@@ -188,6 +214,7 @@ class QueryWidget(anywidget.AnyWidget):
     def _refresh(self) -> None:
         with self._lock, self.hold_sync():
             self.view = _told(self._query.view)
+            self._hear()
             snapshot = self._query.snapshot
             if snapshot is None:
                 return
@@ -195,6 +222,16 @@ class QueryWidget(anywidget.AnyWidget):
                 self._list(snapshot)
             if snapshot is not self._drawn and self._seen == self._sent and self.shown:
                 self._draw(snapshot)
+
+    def _hear(self) -> None:
+        """Show what the analysis says: once a second, and its last words."""
+        now = time.monotonic()
+        if now - self._asked_at >= LOG_SECONDS or self._query.view.final:
+            self._asked_at = now
+            self._said.poll()
+        if self._said.version != self._heard:
+            self._heard = self._said.version
+            self.output = [_line(line) for line in self._said.logs.selected(tail=MOST_LINES)]
 
     def _list(self, snapshot: Snapshot) -> None:
         self._listed = snapshot
@@ -259,6 +296,11 @@ def _told(view: QueryView) -> dict[str, Any]:
         "fraction": view.fraction,
         "words": list(line_of(view).words),
     }
+
+
+def _line(line: LogLine) -> dict[str, Any]:
+    kind = {"warning": "warning", "error": "error"}.get(line.source, "")
+    return {"text": line.words, "kind": kind}
 
 
 def _item(item: Item) -> dict[str, Any]:

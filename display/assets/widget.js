@@ -186,8 +186,7 @@ function render({ model, el }) {
 
   function showOutput() {
     const lines = model.get("output");
-    output.replaceChildren(...lines.map(({ text, times, kind }) => make("div", { className: `em-line em-${kind}` },
-      make("span", { textContent: text }), times > 1 ? make("span", { className: "em-times", textContent: `× ${times.toLocaleString()}` }) : null)));
+    output.replaceChildren(...lines.map(({ text, kind }) => make("div", { className: `em-line em-${kind}`, textContent: text })));
   }
 
   const take = (message, buffers) => {

@@ -14,6 +14,7 @@ import eventmill as em, numpy as np
 from hist import Hist
 session = em.connect(slots=1)
 def toy(cycles):
+    print("a chunk")
     mass = Hist.new.Reg(60, 50, 130, label=r"$m_{\mu\mu}$ [GeV]").Double().fill(np.random.normal(91, 8, len(cycles)))
     process = Hist.new.StrCat(["<i>top</i>", "W"], name="process").Reg(10, 0, 10, name="x").Weight()
     return {"mass": mass, "process": process.fill("W", [1.0], weight=2.0), "cutflow": {"all": len(cycles)}}

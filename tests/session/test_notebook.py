@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
+from eventmill.display.logs import LogLine, Logs
 from eventmill.display.notebook import MOST_ITEMS, QueryWidget
 from eventmill.display.query_view import QueryHistory, QueryView
 from eventmill.merge import encode
-from eventmill.protocol.messages import Account, Progress
+from eventmill.protocol.messages import Account, LogSource, Progress
 from eventmill.session.result import Result, Snapshot
 from hist import Hist
+
+NOW = datetime(2026, 11, 29)
+
+
+class Feed:
+    """What an analysis has said."""
+
+    def __init__(self) -> None:
+        self.version, self.logs, self.asked = 0, Logs(), 0
+
+    def poll(self) -> None:
+        self.asked += 1
+
+    def says(self, text: str, count: int, source: LogSource) -> None:
+        line = LogLine(text, source, NOW, NOW, count, level="RuntimeWarning")
+        self.logs, self.version = Logs([*self.logs, line]), self.version + 1
 
 
 class LiveQuery:
@@ -20,10 +38,14 @@ class LiveQuery:
         self.history = QueryHistory("<script>alert(1)</script>")
         self.snapshot: Snapshot | None = None
         self.ended: list[str] = []
+        self.feed = Feed()
 
     @property
     def view(self) -> QueryView:
         return self.history.view()
+
+    def log_feed(self) -> Feed:
+        return self.feed
 
     def stop(self) -> None:
         self.ended.append("stop")
@@ -113,6 +135,20 @@ def test_of_ten_thousand_histograms_some_are_listed_and_the_others_found() -> No
     assert len(widget.items) == MOST_ITEMS and widget.more == 10_000 - MOST_ITEMS
     widget.filter = "H9998"
     assert [item["name"] for item in widget.items] == ["h9998"] and widget.more == 0
+
+
+def test_what_the_analysis_says_is_shown_once_with_a_count() -> None:
+    query = LiveQuery()
+    widget = Shown(query)
+    query.feed.says("hello <b>", 1, "stdout")
+    query.feed.says("overflow", 1200, "warning")
+    widget._refresh()
+    assert widget.output == [
+        {"text": "hello <b>", "kind": ""},
+        {"text": "RuntimeWarning: overflow [1,200 times]", "kind": "warning"},
+    ]
+    widget._refresh()
+    assert query.feed.asked == 1, "not at each drawing"
 
 
 def test_buttons_end_the_query() -> None:
