@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 import threading
 import time
@@ -11,19 +10,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from ..display.account_text import counted, describe_account
+from ..display.account_text import describe_account
 from ..display.logs import Logs
 from ..display.progress_line import ProgressDisplay
 from ..display.query_view import QueryHistory, QueryView
 from ..display.report.report import Report
 from ..display.show import widget_of
-from ..protocol import errors, messages
+from ..protocol import messages
 from ..protocol.codec import Buffer
 from ..protocol.credentials import Credentials
-from ..protocol.errors import AnalysisError, CountError, EventmillError, QueryFailed
-from ..protocol.messages import Account, Failure, Message, State
+from ..protocol.errors import QueryFailed
+from ..protocol.messages import Account, Message, State
+from .ending import Ending
 from .logs import LogFeed, ask
 from .notices import Notices
 from .result import RETURNED_NONE, Result, Snapshot
@@ -55,10 +53,7 @@ class Query:
         self._progress: messages.Progress | None = None
         self._snapshot: Snapshot | None = None
         self._snapshots = 0
-        self._result: Result | None = None
-        self._failure: Failure | None = None
-        self._exception: bytes = b""
-        self._report = Report()
+        self._ending: Ending | None = None
         self._lost = ""
         self._history = QueryHistory(name, session.starts_workers)
         self._notices = Notices(name, session.starts_workers)
@@ -112,7 +107,7 @@ class Query:
             >>> report.total.entries, list(report.servers)
             (10000, ['local files'])
         """
-        return self._report
+        return self._ending.report if self._ending is not None else Report()
 
     def logs(self, worker: str | None = None, grep: str | None = None, tail: int | None = None) -> Logs:
         """What the analysis has said so far: prints, warnings, log records, and its errors, the first of each kind in full.
@@ -171,7 +166,7 @@ class Query:
             except KeyboardInterrupt:
                 self._stop_on_interrupt()
             if self._result is not None:
-                yield self._checked(self._result)
+                yield self._final()
                 return
             with self._changed:
                 snapshot, seen = self.snapshot, self._snapshots
@@ -204,8 +199,7 @@ class Query:
                 self._wait(lambda: self._result is not None, timeout)
         except KeyboardInterrupt:
             self._stop_on_interrupt()
-        assert self._result is not None
-        return self._checked(self._result)
+        return self._final()
 
     def partial(self, timeout: float | None = None) -> Result:
         """What was merged before the query failed; its account lists all the rest. Of a query that has not, the result.
@@ -226,14 +220,8 @@ class Query:
             >>> whole = part.merged(rest)                                                          # doctest: +SKIP
         """
         self._wait(lambda: self._result is not None, timeout)
-        result = self._result
-        assert result is not None
-        if self._failure is None:
-            return self._checked(result)
-        if not result._frames:
-            raise QueryFailed(f"query {self.name} failed and offers no part of its result: process all of it again")
-        self._check_count(result)
-        return result
+        assert self._ending is not None
+        return self._ending.part(self.id, self.name)
 
     # --- steering -------------------------------------------------------------------------------------------------
 
@@ -281,21 +269,9 @@ class Query:
                     self._snapshot = Snapshot(frames, message.account, message.seconds, "running")
                     self._snapshots += 1
                 case messages.Ended():
-                    split = message.result_frames
-                    lost = msgspec.msgpack.decode(frames[split], type=list[messages.LostRange])
-                    account = msgspec.structs.replace(message.account, lost=lost)
-                    self._result = Result(frames[:split], account, message.seconds, message.state)
-                    self._failure, self._notices.lines = message.failure, message.lines
-                    self._exception = b"".join(bytes(frame) for frame in frames[split + 1 :])
-                    self._report = Report(
-                        message.report,
-                        seconds=message.seconds,
-                        course=message.course,
-                        account=account,
-                        name=self.name,
-                        state=message.state,
-                    )
-                    self._history.ended(self._result)
+                    self._ending = Ending.of(message, frames, self.name)
+                    self._notices.lines = message.lines
+                    self._history.ended(self._ending.result)
                     self._snapshots += 1
             self._changed.notify_all()
 
@@ -333,72 +309,15 @@ class Query:
         self.stop()
         self._wait(lambda: self._result is not None)
 
-    def _checked(self, result: Result) -> Result:
+    @property
+    def _result(self) -> Result | None:
+        return self._ending.result if self._ending is not None else None
+
+    def _final(self) -> Result:
         """The result, if there is one to give."""
+        assert self._ending is not None
         self._notices.ended()
-        if self._failure is not None:
-            error = rebuild(self._failure, self._exception, result.account.files)
-            if result._frames:
-                error.add_note(_offer(result.account))
-            raise error
-        if result.state == "aborted":
-            raise QueryFailed(f"query {self.name} was aborted: there is no result")
-        self._check_count(result)
+        result = self._ending.checked(self.id, self.name)
         if result.returned_none:
             warnings.warn(RETURNED_NONE, stacklevel=3)
         return result
-
-    def _check_count(self, result: Result) -> None:
-        try:
-            result.check_count()
-        except CountError as error:
-            raise CountError(f"query {self.id} {self.name!r}: {error}") from None
-
-
-def rebuild(failure: Failure, pickled: bytes, files: int = 1) -> Exception:
-    """The exception that a failure stands for: the original one where it can be unpickled, with a note of where it was
-    raised, or an `AnalysisError` with its type and message. Of a query over so many `files`."""
-    error: object = None
-    if pickled:
-        try:
-            error = pickle.loads(pickled)
-        except Exception:
-            error = None
-    if not isinstance(error, Exception):
-        kind = getattr(errors, failure.error, None)
-        if isinstance(kind, type) and issubclass(kind, EventmillError):
-            error = kind(failure.message)
-        else:
-            error = AnalysisError(f"{failure.error}: {failure.message}")
-        if failure.notes:
-            error.add_note(failure.notes)
-    note = where(failure)
-    if note:
-        error.add_note(note)
-    if failure.missing and files > 1:
-        error.add_note(
-            f"if other files of the dataset have {failure.missing}, say what it is in those that have not: "
-            f"Dataset(..., defaults={{{failure.missing!r}: 0.0}})"
-        )
-    return error
-
-
-def _offer(account: Account) -> str:
-    """What is to be had of a failed query, as a note of its error."""
-    rest = "account.failed_dataset() the rest" if account.kind == "tree" else "account.lost the numbers of the rest"
-    merged = f"{account.processed:,} {counted(account, account.processed)} were merged"
-    return f"{merged}: query.partial() is their result, its {rest}"
-
-
-def where(failure: Failure) -> str:
-    """The place of a failure, in lines for the end of a traceback."""
-    lines = []
-    if failure.path:
-        place = f"in {failure.path}" + (f":{failure.tree}" if failure.tree else "")
-        if failure.start is not None and failure.stop is not None:
-            one = failure.stop == failure.start + 1
-            place += f", entry {failure.start}" if one else f", entries {failure.start} to {failure.stop}"
-        lines.append(place + (f" (worker {failure.worker})" if failure.worker else ""))
-    if failure.traceback:
-        lines.append("on the worker, most recent call last:\n" + failure.traceback.rstrip())
-    return "\n".join(lines)

@@ -27,7 +27,7 @@ from eventmill.protocol.connection import load_connection, make_keys
 from eventmill.protocol.errors import ConnectionFailed, DatasetError
 from eventmill.reading.reader import Reader
 from eventmill.session import notices
-from eventmill.session.query import rebuild
+from eventmill.session.ending import rebuild
 from eventmill.worker.agent import forkserver_client
 from eventmill.worker.agent.serve import Worker
 from eventmill.worker.slot.chunks import FIRST_CHUNK, ChunkSizes

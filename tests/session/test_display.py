@@ -28,6 +28,7 @@ from eventmill.display.account_text import describe_account
 from eventmill.display.listings import QueryList, WorkerList
 from eventmill.display.progress_line import Line, ProgressDisplay, line_of
 from eventmill.display.query_view import MOST_SAMPLES, QueryHistory, QueryView
+from eventmill.display.report.report import Report
 from eventmill.display.waits import waiting
 from eventmill.master.peers import unfit
 from eventmill.merge import encode
@@ -36,6 +37,7 @@ from eventmill.protocol.connection import make_keys
 from eventmill.protocol.messages import Account, LostRange, Progress
 from eventmill.protocol.usage import WorkerInfo
 from eventmill.reading.reader import Reader
+from eventmill.session.ending import Ending
 from eventmill.session.query import Query
 from eventmill.session.result import Result, ResultAccount
 from eventmill.session.session_html import session_html
@@ -309,12 +311,12 @@ def test_a_result_without_anything_says_so() -> None:
 def test_an_analysis_that_returned_none_is_asked_about_a_return_when_its_result_comes() -> None:
     """Most users look for what is in a result only after they have taken it for done."""
     query = Query(types.SimpleNamespace(starts_workers=True), "1", "forgetful")  # type: ignore[arg-type]
-    query._result, query._snapshots, result = result_of(None), 1, result_of(None)
+    query._ending, query._snapshots, result = Ending(result_of(None), Report()), 1, result_of(None)
     for waits in (lambda: query.result(), lambda: list(query.stream())):
         with pytest.warns(UserWarning, match="is a return missing") as caught:
             waits()
         assert caught[0].filename == __file__, "it points at the user's line"
-    query._result = result_of({"none": None})
+    query._ending = Ending(result_of({"none": None}), Report())
     assert query.result() is query._result
     assert result.value is None and "is a return missing?" in repr(result)
     with pytest.raises(em.errors.AnalysisError, match="is a return missing"):
@@ -398,6 +400,7 @@ def test_the_code_of_the_guide_runs(session: em.Session, tmp_path: Path, monkeyp
     changes = {
         "em.cycles(1_000_000,": "em.cycles(50_000,",
         "session = em.connect()": "session = session",
+        "session.close()": "pass",  # others still need it
         'em.items([f"night': f'em.items([f"{tmp_path}/night',  # its workers are in another folder
     }
     for written, instead in changes.items():

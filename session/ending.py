@@ -1,0 +1,131 @@
+"""What a query ended with: its result, its report, and the exception that ended it, raised in the session as in the slot."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+
+import msgspec
+
+from ..display.account_text import counted
+from ..display.report.report import Report
+from ..protocol import errors, messages
+from ..protocol.codec import Frames
+from ..protocol.errors import AnalysisError, CountError, EventmillError, QueryFailed
+from ..protocol.messages import Account, Failure
+from .result import Result
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a query ended with.
+
+    Attributes:
+        result: what is merged, also of a query that failed.
+        report: what it cost.
+        failure, exception: what ended it, and the exception itself as it was pickled in a slot.
+    """
+
+    result: Result
+    report: Report
+    failure: Failure | None = None
+    exception: bytes = b""
+
+    @classmethod
+    def of(cls, message: messages.Ended, frames: Frames, name: str) -> Ending:
+        """As the master tells it of the query of this name."""
+        split = message.result_frames
+        lost = msgspec.msgpack.decode(frames[split], type=list[messages.LostRange])
+        account = msgspec.structs.replace(message.account, lost=lost)
+        report = Report(
+            message.report,
+            seconds=message.seconds,
+            course=message.course,
+            account=account,
+            name=name,
+            state=message.state,
+        )
+        exception = b"".join(bytes(frame) for frame in frames[split + 1 :])
+        result = Result(frames[:split], account, message.seconds, message.state)
+        return cls(result, report, message.failure, exception)
+
+    def checked(self, query: str, name: str) -> Result:
+        """The result, if there is one to give.
+
+        Raises:
+            Exception: what ended the query of this number and name.
+            QueryFailed: it was aborted.
+            CountError: the result does not count the entries that it is said to hold.
+        """
+        if self.failure is not None:
+            error = rebuild(self.failure, self.exception, self.result.account.files)
+            if self.result._frames:
+                error.add_note(_offer(self.result.account))
+            raise error
+        if self.result.state == "aborted":
+            raise QueryFailed(f"query {name} was aborted: there is no result")
+        return self._counted(query, name)
+
+    def part(self, query: str, name: str) -> Result:
+        """What was merged before the query failed. Raises as `checked` if it did not, or QueryFailed if nothing was."""
+        if self.failure is None:
+            return self.checked(query, name)
+        if not self.result._frames:
+            raise QueryFailed(f"query {name} failed and offers no part of its result: process all of it again")
+        return self._counted(query, name)
+
+    def _counted(self, query: str, name: str) -> Result:
+        try:
+            self.result.check_count()
+        except CountError as error:
+            raise CountError(f"query {query} {name!r}: {error}") from None
+        return self.result
+
+
+def rebuild(failure: Failure, pickled: bytes, files: int = 1) -> Exception:
+    """The exception that a failure stands for: the original one where it can be unpickled, with a note of where it was
+    raised, or an `AnalysisError` with its type and message. Of a query over so many `files`."""
+    error: object = None
+    if pickled:
+        try:
+            error = pickle.loads(pickled)
+        except Exception:
+            error = None
+    if not isinstance(error, Exception):
+        kind = getattr(errors, failure.error, None)
+        if isinstance(kind, type) and issubclass(kind, EventmillError):
+            error = kind(failure.message)
+        else:
+            error = AnalysisError(f"{failure.error}: {failure.message}")
+        if failure.notes:
+            error.add_note(failure.notes)
+    note = where(failure)
+    if note:
+        error.add_note(note)
+    if failure.missing and files > 1:
+        error.add_note(
+            f"if other files of the dataset have {failure.missing}, say what it is in those that have not: "
+            f"Dataset(..., defaults={{{failure.missing!r}: 0.0}})"
+        )
+    return error
+
+
+def _offer(account: Account) -> str:
+    """What is to be had of a failed query, as a note of its error."""
+    rest = "account.failed_dataset() the rest" if account.kind == "tree" else "account.lost the numbers of the rest"
+    merged = f"{account.processed:,} {counted(account, account.processed)} were merged"
+    return f"{merged}: query.partial() is their result, its {rest}"
+
+
+def where(failure: Failure) -> str:
+    """The place of a failure, in lines for the end of a traceback."""
+    lines = []
+    if failure.path:
+        place = f"in {failure.path}" + (f":{failure.tree}" if failure.tree else "")
+        if failure.start is not None and failure.stop is not None:
+            one = failure.stop == failure.start + 1
+            place += f", entry {failure.start}" if one else f", entries {failure.start} to {failure.stop}"
+        lines.append(place + (f" (worker {failure.worker})" if failure.worker else ""))
+    if failure.traceback:
+        lines.append("on the worker, most recent call last:\n" + failure.traceback.rstrip())
+    return "\n".join(lines)
