@@ -99,7 +99,9 @@ class Query:
             return self._history.view()
 
     def report(self) -> Report:
-        """What each worker did and what it cost, a table when it is shown; there once the query is over.
+        """What held the query back, and what each worker did and what it cost; there once the query is over.
+
+        Printed it is words and a table; in a notebook, and as a file (`report.html(path)`), it has pictures.
 
         Example:
             >>> result = query.result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
@@ -18,7 +19,7 @@ opening files, loading and compiling the analysis, having no packet though there
 others still work, having one in hand when the worker went, not being there, and having the result merged at the end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """What is known of a query that is over.
 
@@ -37,7 +38,7 @@ class Facts:
     name: str = ""
     state: State = "done"
 
-    @property
+    @cached_property
     def total(self) -> Usage:
         """What all packets cost."""
         return summed(usage for info in self.workers for usage in info.by_slot.values())

@@ -5,7 +5,7 @@ Seconds are those by which the query would have been over sooner, about: slot se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -120,19 +120,32 @@ def _in_hand(facts: Facts) -> Iterator[Finding]:
 
 
 def _waiting(facts: Facts, slots: int) -> Iterator[Finding]:
-    for server, by_site in waits(facts).items():
-        waited = {site: in_hand(usage)["waiting"] for site, usage in by_site.items()}
-        total = sum(waited.values())
-        sites: list[str] = []
+    """Each server that was waited for as long as is worth to be told; the others together, if that is."""
+    known = {server: _waits_of(by_site) for server, by_site in waits(facts).items()}
+    totals = {server: sum(waited.values()) for server, waited in known.items()}
+    servers = sorted(totals, key=lambda server: -totals[server])
+    alone = [server for server in servers if totals[server] / slots >= least(facts)]
+    others = [server for server in servers if server not in alone]
+    for names in (*((server,) for server in alone), tuple(others)):
+        if not names:
+            continue
+        waited: dict[str, float] = {}
+        for site, seconds in (item for name in names for item in known[name].items()):
+            waited[site] = waited.get(site, 0.0) + seconds
+        total, sites = sum(waited.values()), list[str]()
         for site in sorted(waited, key=lambda it: -waited[it]):
             if sum(waited[it] for it in sites) < MOST_OF_IT * total:
                 sites.append(site)
-        latency = sum((usage for usage in by_site.values()), start=Usage()).latency
+        cost = sum((usage for name in names for usage in waits(facts)[name].values()), start=Usage())
         lost = total / slots
         yield Finding(
-            "waiting", lost, lost / facts.seconds, (server,), tuple(sites[:MOST_NAMES]), len(sites),
-            len({info.site for info in facts.workers}), latency,
+            "waiting", lost, lost / facts.seconds, names[:MOST_NAMES], tuple(sites[:MOST_NAMES]), len(sites),
+            len({info.site for info in facts.workers}), cost.latency,
         )  # fmt: skip
+
+
+def _waits_of(by_site: Mapping[str, Usage]) -> dict[str, float]:
+    return {site: in_hand(usage)["waiting"] for site, usage in by_site.items()}
 
 
 def _opening(facts: Facts, total: Usage, slots: int) -> Iterator[Finding]:

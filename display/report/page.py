@@ -10,6 +10,8 @@ from .findings import Finding, findings
 from .table import HEADINGS, costs
 from .words import duration, headline, help_for, packets_line, significant, time_line, verdict, what
 
+MOST_SLOTS = 400
+"""Slots that get a line."""
 FEW_LINES = 40
 """Of a table that is shown at once; a longer one is to be unfolded."""
 _STYLE = """
@@ -17,14 +19,14 @@ _STYLE = """
 .em-report h1 { font-size: 1.5em; margin: 0 0 .2em } .em-report h2 { font-size: 1.1em; margin: 1.4em 0 .4em }
 .em-report p { margin: .3em 0 } .em-report .em-soft { opacity: .75 }
 .em-report .em-figures { display: grid;
-  grid-template-columns: repeat(auto-fit, minmax(8.5em, 1fr)); gap: .7em; margin: 1em 0 }
+  grid-template-columns: repeat(auto-fit, minmax(10em, 1fr)); gap: .7em; margin: 1em 0 }
 .em-report .em-figures div {
   border: 1px solid color-mix(in srgb, currentColor 18%, transparent); border-radius: .5em; padding: .5em .8em }
 .em-report .em-figures b { display: block; font-size: 1.35em; font-weight: 600 }
 .em-report ol { list-style: none; margin: .6em 0; padding: 0 }
 .em-report li { display: flex; gap: 1em; padding: .6em .9em; margin: .45em 0; border-left: 4px solid #ffa90e;
   background: color-mix(in srgb, #ffa90e 9%, transparent); border-radius: 0 .4em .4em 0 }
-.em-report li > b { flex: 0 0 5em; text-align: right; font-size: 1.1em }
+.em-report li > b { flex: 0 0 6em; text-align: right; white-space: nowrap; font-size: 1.1em }
 .em-report li em { display: block; font-style: normal; opacity: .75 }
 .em-report .em-pictures { display: grid;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: .5em 2em }
@@ -59,7 +61,7 @@ def page(facts: Facts) -> str:
 def fragment(facts: Facts) -> str:
     """What stands in the page, or in a notebook's cell."""
     found = findings(facts)
-    lines = costs(facts)
+    lines, left_out = costs(facts, MOST_SLOTS)
     table = html_table(["", "", *HEADINGS], lines, words=2)
     if len(lines) > FEW_LINES:
         table = f"<details><summary>What packets cost, in {len(lines):,} lines</summary>{table}</details>"
@@ -75,6 +77,7 @@ def fragment(facts: Facts) -> str:
         _pictures(facts),
         "<h2>What packets cost</h2>" if facts.workers else "",
         f'<div class="em-table">{table}</div>',
+        _paragraph(left_out, "em-soft"),
     ]
     return f'<div class="em-report">{"".join(parts)}</div>'
 

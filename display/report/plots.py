@@ -163,6 +163,7 @@ def _time_by_cause(figure: Figure, facts: Facts) -> bool:
     axes.bar_label(bars, [f"{duration(causes[it])}  ({causes[it] / whole:.0%})" for it in ordered], padding=4)
     axes.set_xlim(0, 1.3 * max(causes.values()))
     axes.set_xlabel("slot seconds")
+    _counts(axes.xaxis.set_major_formatter)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
@@ -233,7 +234,7 @@ def _efficiency_by_site(figure: Figure, facts: Facts) -> bool:
     usages = grouped((info.site or UNNAMED, usage) for info in facts.workers for usage in info.by_slot.values())
     if len(usages) < 2:
         return False
-    names = sorted(usages, key=lambda name: usages[name].efficiency)[-MOST_BARS:]
+    names = sorted(usages, key=lambda name: usages[name].efficiency)[:MOST_BARS]  # of more, those that do worst
     axes = figure.subplots()
     bars = axes.barh(
         [_short(it) for it in names], [usages[it].efficiency for it in names], color=SEQUENCE[0], height=0.6
@@ -268,7 +269,7 @@ _PICTURES: Sequence[tuple[str, Callable[[Figure, Facts], bool]]] = (
     ("Slots at work", _slots_over_time),
     ("Where the slots' time went", _time_by_cause),
     ("Entries over time", _rate_over_time),
-    ("First to last packet of each slot", _ends),
+    ("When slots had packets, and were done", _ends),
     ("Packets and entries of each worker", _packets_and_entries),
     ("CPU efficiency by site", _efficiency_by_site),
     ("Latency by file server", _latency_by_server),
@@ -294,7 +295,7 @@ def _only_bars(figure: Figure, axes: Axes, bars: int) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.set_ylim(-0.7, bars - 0.3)
-    figure.set_figheight(min(3.0, 0.8 + 0.4 * bars))
+    figure.set_figheight(min(0.8 + 0.4 * bars, max(3.0, 0.6 + 0.19 * bars)))
 
 
 def _counts(set_formatter: Callable[[Callable[[float, object], str]], object]) -> None:

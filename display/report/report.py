@@ -164,10 +164,7 @@ class Report(list[WorkerInfo]):
         return path
 
     def __repr__(self) -> str:
-        lines = costs(self.facts)
-        slots = [line for line in lines if line[0] == "slot"]
-        if len(slots) > MOST_SLOTS:
-            lines = [line for line in lines if line[0] != "slot"]
+        lines, left_out = costs(self.facts, MOST_SLOTS)
         table = text_table(["", "", *HEADINGS], lines, words=2)
         found = self.findings
         said = [headline(self.facts), verdict(self.facts, found)]
@@ -175,8 +172,7 @@ class Report(list[WorkerInfo]):
         words += [_filled(f"{what(it)} {help_for(it)}", f"{it.seconds:>8.1f} s  ") for it in found]
         words += [_filled(line) for line in (time_line(self.facts), packets_line(self.facts)) if line]
         note = [self.note] if self.note and not self.facts.seconds else []
-        left_out = [f"(and {len(slots):,} slots: report.rows() has them)"] if len(slots) > MOST_SLOTS else []
-        return "\n".join([*words, *([""] if words else []), table, *left_out, *note])
+        return "\n".join([*words, *([""] if words else []), table, *([left_out] if left_out else []), *note])
 
     def _repr_html_(self) -> str:
         return fragment(self.facts)

@@ -24,6 +24,9 @@ def cells(usage: Usage) -> tuple[str, ...]:
     )
 
 
-def costs(facts: Facts) -> list[tuple[str, ...]]:
-    """The lines of all that packets cost: of the query, each slot, site and server."""
-    return [(of, name, *cells(usage)) for of, name, usage in usages(facts)]
+def costs(facts: Facts, most_slots: int) -> tuple[list[tuple[str, ...]], str]:
+    """The lines of all that packets cost: of the query, each slot, site and server; and what is said of slots when they are
+    more than so many, and left out."""
+    slots = sum(len(info.by_slot) for info in facts.workers)
+    shown = [(of, name, *cells(usage)) for of, name, usage in usages(facts) if of != "slot" or slots <= most_slots]
+    return shown, f"(and {slots:,} slots: report.rows() has them)" if slots > most_slots else ""

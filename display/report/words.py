@@ -150,7 +150,7 @@ def _waiting(it: Finding) -> str:
         more = f" and {it.count - len(it.sites)} more" if it.count > len(it.sites) else ""
         where = f" at {', '.join(it.sites)}{more}"
     latency = f"; it took {it.each * 1e3:,.0f} ms to answer a request" if it.each >= 0.001 else ""
-    return f"Slots{where} waited for data from {it.names[0]}, {it.part:.0%} of the time{latency}."
+    return f"Slots{where} waited for data from {', '.join(it.names)}, {it.part:.0%} of the time{latency}."
 
 
 def _few_workers(it: Finding) -> str:
