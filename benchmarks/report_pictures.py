@@ -73,13 +73,13 @@ def web_server(folder: Path) -> Iterator[str]:
             self.send_header("Content-Length", str(len(part)))
             self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}")
             self.end_headers()
-            with contextlib.suppress(ConnectionError):  # the reader is killed
-                self.wfile.write(part)
+            self.wfile.write(part)
 
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # its reader is killed
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
