@@ -140,7 +140,7 @@ class Query:
             saved.number, saved.submit, analysis, decoded, started, dataset, shared_inputs=shared_inputs, saved=saved
         )
         query.ledger.next_lease = round(max(0.0, wall) * 1e6)  # no master before has made a lease a microsecond
-        query.shares.leave()
+        query.shares.leave(query.seconds(now))
         return query
 
     @classmethod

@@ -63,7 +63,7 @@ class Shares(dict[str, Share]):
     """Those of all workers of a query, by name.
 
     Attributes:
-        timeline: what their slots did when, since this master has the query.
+        timeline: what their slots did when, `since` this master has the query.
         merging: seconds after its beginning from which on all was committed, and only to be merged.
     """
 
@@ -71,6 +71,7 @@ class Shares(dict[str, Share]):
         super().__init__()
         self.timeline = Timeline()
         self.merging: float | None = None
+        self.since = 0.0
 
     @classmethod
     def of(cls, report: Iterable[WorkerInfo]) -> Shares:
@@ -85,10 +86,11 @@ class Shares(dict[str, Share]):
 
     def course(self, seconds: float) -> Course:
         """How the query went that took so many seconds."""
-        return self.timeline.course(0.0 if self.merging is None else max(0.0, seconds - self.merging))
+        return self.timeline.course(0.0 if self.merging is None else max(0.0, seconds - self.merging), self.since)
 
-    def leave(self) -> None:
-        """The master was started again: whoever is there joins it under another name."""
+    def leave(self, seconds: float) -> None:
+        """The master was started again, so many seconds after the query began: whoever is there joins under another name."""
+        self.since = seconds
         for share in self.values():
             if share.left is None:
                 share.left = max((end for _, end in share.spans.values()), default=0.0)

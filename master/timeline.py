@@ -46,11 +46,11 @@ class Timeline:
             self._waited[at] += max(0.0, part * min(usage.waited, length))
             self._entries[at] += max(0.0, part * usage.entries)
 
-    def course(self, merging: float = 0.0) -> Course:
-        """All of it, and the seconds that merging took at the end."""
+    def course(self, merging: float = 0.0, since: float = 0.0) -> Course:
+        """All of it since then, and the seconds that merging took at the end."""
         step = self._step if self._busy else 0.0
         busy, waited = ([min(LONGEST, value) for value in values] for values in (self._busy, self._waited))
-        return Course(step, busy, waited, list(self._entries), merging)
+        return Course(step, busy, waited, list(self._entries), merging, since)
 
 
 def _halved(values: list[float]) -> list[float]:

@@ -114,6 +114,7 @@ class Course(msgspec.Struct, frozen=True):
         waited: those of them without anything to compute, since data had not come.
         entries: that were done; of a packet, the same in each second of it.
         merging: seconds from the last commit to the end.
+        since: from when on it is known: a master that was started again knows nothing of the steps before.
     """
 
     step: Seconds = 0.0
@@ -121,3 +122,4 @@ class Course(msgspec.Struct, frozen=True):
     waited: list[Seconds] = []
     entries: list[Amount] = []
     merging: Seconds = 0.0
+    since: Seconds = 0.0

@@ -15,7 +15,7 @@ LOCAL = "local files"
 UNNAMED = "unnamed"
 Cause = Literal["computing", "calls", "waiting", "opening", "compiling", "idle", "ends", "lost", "absent", "merging"]
 """What the time of slots went into: computing, what calls of the analysis cost whatever their entries, waiting for data,
-opening files, loading and compiling the analysis, having no packet though there will be one, having none any more while
+opening files, loading and compiling the analysis, having no packet, or one that fails, having none any more while
 others still work, having one in hand when the worker went, not being there, and having the result merged at the end."""
 
 

@@ -129,7 +129,7 @@ def _slots_over_time(figure: Figure, facts: Facts) -> bool:
     top = max([*busy, presence.peak])
     axes.set(ylabel="slots", ylim=(0, 1.05 * top))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _time_axis(axes, facts)
+    _time_axis(axes, facts, course.since)
     _legend_above(axes)
     return True
 
@@ -145,7 +145,7 @@ def _rate_over_time(figure: Figure, facts: Facts) -> bool:
     axes.stairs(rates, edges, color=COLOURS["computing"], linewidth=1.4)
     axes.set(ylabel="entries a second", ylim=(0, 1.08 * max(rates)))
     _counts(axes.yaxis.set_major_formatter)
-    _time_axis(axes, facts)
+    _time_axis(axes, facts, course.since)
     return True
 
 
@@ -279,11 +279,12 @@ _PICTURES: Sequence[tuple[str, Callable[[Figure, Facts], bool]]] = (
 # --- what they share ------------------------------------------------------------------------------------------------------
 
 
-def _time_axis(axes: Axes, facts: Facts) -> None:
-    axes.set_xlabel("seconds since the query began")
+def _time_axis(axes: Axes, facts: Facts, since: float = 0.0) -> None:
+    again = f"; the master was started again at {duration(since)}" if since else ""
+    axes.set_xlabel(f"seconds since the query began{again}")
     axes.grid(axis="x")
     if facts.seconds:
-        axes.set_xlim(0, 1.01 * facts.seconds)
+        axes.set_xlim(since, since + 1.01 * (facts.seconds - since))
 
 
 def _legend_above(axes: Axes) -> None:

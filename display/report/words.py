@@ -13,7 +13,7 @@ CAUSES: dict[Cause, str] = {
     "waiting": "waiting for data",
     "opening": "opening files",
     "compiling": "loading and compiling",
-    "idle": "no packet at hand",
+    "idle": "without a packet",
     "ends": "done before the others",
     "lost": "packets lost with workers",
     "absent": "slots not there",
@@ -165,8 +165,8 @@ def _workers_left(it: Finding) -> str:
 
 def _idle(it: Finding) -> str:
     return (
-        f"Slots were there and had no packet of this query, {it.part:.0%} of the time: they were busy with other queries,"
-        " nothing was open yet that could be shared out, or files were to be tried again."
+        f"Slots were there and had no packet that came to its end, {it.part:.0%} of the time: they were busy with other"
+        " queries, nothing was open yet that could be shared out, or packets failed or were taken back."
     )
 
 

@@ -17,6 +17,7 @@ import uproot
 from eventmill.display.report.facts import LOCAL, UNNAMED
 from eventmill.display.report.report import Report
 from eventmill.display.report.words import what
+from eventmill.master.shares import Shares
 from eventmill.master.timeline import STEPS, Timeline
 from eventmill.protocol import messages as m
 from eventmill.protocol.usage import Usage, WorkerInfo
@@ -141,6 +142,21 @@ def test_a_report_says_who_was_there_when_and_whose_entries_are_in_the_result() 
     assert second.spans == {0: (4.0, merging)}
     assert ended.course.merging == 0.5 and sum(ended.course.busy) == merging - 2.0
     assert sum(ended.course.entries) == 200.0
+
+
+def test_a_master_that_was_started_again_knows_the_course_since_then() -> None:
+    """What its timeline lacks is not shown as a time in which nobody worked."""
+    before = Usage(1, 10, 4.0)
+    shares = Shares.of(
+        [WorkerInfo("a", "n1", 1, 1, 0, 1, 10, 4.0, by_slot={0: before}, joined=0.0, spans={0: (1.0, 5.0)})]
+    )
+    shares.leave(8.0)
+    assert shares["a"].left == 5.0, "nobody knows more of it"
+    shares.timeline.add(Usage(1, 10, 2.0), ended=12.0)
+    course = shares.course(seconds=13.0)
+    assert course.since == 8.0 and sum(course.busy) == 2.0
+    page = Report(shares.report(), seconds=13.0, course=course)._repr_html_()
+    assert page.count("the master was started again at 8.0 s") == 2
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(0, 1e3), st.integers(0, 10**6)), max_size=30))
