@@ -41,7 +41,7 @@ class WorkerList(list[WorkerInfo]):
         return text_table(WORKERS, [worker_cells(info) for info in self], words=2) if self else "no workers"
 
     def _repr_html_(self) -> str:
-        return html_table(WORKERS, [worker_cells(info) for info in self], 2) if self else "<p>no workers</p>"
+        return html_table(WORKERS, [worker_cells(info) for info in self], 2, "workers") if self else "<p>no workers</p>"
 
 
 class QueryList(list[QueryInfo]):
@@ -56,4 +56,4 @@ class QueryList(list[QueryInfo]):
         return text_table(QUERIES, [query_cells(info) for info in self], words=4) if self else "no queries"
 
     def _repr_html_(self) -> str:
-        return html_table(QUERIES, [query_cells(info) for info in self], 4) if self else "<p>no queries</p>"
+        return html_table(QUERIES, [query_cells(info) for info in self], 4, "queries") if self else "<p>no queries</p>"

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 
 Row = Sequence[str]
-_CELL = "padding:.2em .7em;text-align:{};white-space:nowrap"
+_WORD, _NUMBER = "padding:.2em .7em;text-align:left", "padding:.2em .7em;text-align:right;white-space:nowrap"
 
 
 def text_table(headings: Row, rows: Sequence[Row], words: int = 1) -> str:
@@ -40,11 +40,15 @@ def html_table(headings: Row, rows: Sequence[Row], words: int = 1, caption: str 
     def line(kind: str, cells: Row) -> str:
         return "<tr>" + "".join(_cell(kind, cell, at < words) for at, cell in enumerate(cells)) + "</tr>"
 
-    title = f'<caption style="text-align:left;font-weight:bold">{html.escape(caption)}</caption>' if caption else ""
+    title = (
+        f'<caption style="text-align:left;font-weight:bold;padding:.2em .7em">{html.escape(caption)}</caption>'
+        if caption
+        else ""
+    )
     head = f"<thead>{line('th', headings)}</thead>" if any(headings) else ""
     body = "".join(line("td", row) for row in rows)
-    return f'<table style="border-collapse:collapse">{title}{head}<tbody>{body}</tbody></table>'
+    return f'<table style="border-collapse:collapse;margin:.4em 0 1em">{title}{head}<tbody>{body}</tbody></table>'
 
 
 def _cell(kind: str, cell: str, is_word: bool) -> str:
-    return f'<{kind} style="{_CELL.format("left" if is_word else "right")}">{html.escape(cell)}</{kind}>'
+    return f'<{kind} style="{_WORD if is_word else _NUMBER}">{html.escape(cell)}</{kind}>'
