@@ -23,6 +23,7 @@ from ..protocol.messages import FINAL
 from ..protocol.version import __version__
 from ..worker.allocation.memory import parse_size
 from ..worker.allocation.walltime import parse_seconds, time_left
+from .logs import expression, show
 
 if TYPE_CHECKING:
     from ..session.session import Session
@@ -252,6 +253,26 @@ def status(target: str) -> None:
         console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
         console.print(_table(f"workers of {session.address}", WORKERS, workers, console))
         console.print(_table("queries", QUERIES, queries, console))
+
+
+@main.command()
+@click.argument("target", default="default", metavar="[NAME]")
+@click.option("--query", default="", metavar="ID", help="Only of this query.")
+@click.option("--worker", help="Only what workers have said whose names begin like this.")
+@click.option("--grep", metavar="RE", callback=expression, help="Only lines in which this regular expression is found.")
+@click.option("--tail", type=click.IntRange(0), help="Only so many lines, those that were said last.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line, for programs.")
+def logs(
+    target: str, query: str, worker: str | None, grep: str | None, tail: int | None, follow: bool, as_json: bool
+) -> None:
+    """Show what analyses and workers say.
+
+    Prints, warnings, log records and errors, with the time, the worker and its slot. What is said again is there once, with
+    a count; with --follow it is shown again when it is said again. NAME is the master's name, client.json or address.
+    """
+    with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
+        show(session, query, worker, grep, tail, follow, as_json)
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> Table:

@@ -213,17 +213,19 @@ class Logs(Sequence[LogLine]):
     def __repr__(self) -> str:
         lines = [str(line) for line in self]
         if self.unkept.lines or self.unkept.size:
-            lines.append(f"({self._too_much()})")
+            lines.append(f"({self.too_much})")
         return "\n".join(lines) or "(nothing was said)"
 
     def _repr_html_(self) -> str:
         rows = "".join(_row(line) for line in self)
-        note = f"<p>{self._too_much()}</p>" if self.unkept.lines or self.unkept.size else ""
+        note = f"<p>{self.too_much}</p>" if self.unkept.lines or self.unkept.size else ""
         if not rows and not note:
             return "<p>(nothing was said)</p>"
         return f'<table style="text-align:left">{rows}</table>{note}'
 
-    def _too_much(self) -> str:
+    @property
+    def too_much(self) -> str:
+        """What was said and is not here, in words."""
         return f"{self.unkept.lines:,} more lines, {self.unkept.size / 1e6:,.1f} MB, were too much to keep"
 
 

@@ -81,6 +81,23 @@ class Steering:
         """
         return ask_logs(self._watch).selected(worker, grep, tail)
 
+    def logs_since(self, cursor: str, query: str = "") -> Logs:
+        """What was said, or said again, since an earlier answer, whose `cursor` it was; "" for everything.
+
+        Args:
+            cursor: `Logs.cursor`.
+            query: the number of a query; by default of all.
+
+        Raises:
+            ConnectionFailed: the master does not answer.
+            QueryFailed: it does not know the query.
+
+        Example:
+            >>> len(session.logs_since(session.logs().cursor))
+            0
+        """
+        return ask_logs(self._watch, clipped(query), cursor)
+
     def stop(self, query: str, *, keep: bool = True) -> None:
         """End a query by its number, without watching it: keep what is merged for those who do, or drop it.
 

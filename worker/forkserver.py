@@ -9,6 +9,8 @@ It is a child of the agent and speaks over a socket pair, one packet a message:
     to the forkserver   fork SLOT NUMBER | kill SLOT     NUMBER is of this process: slots are replaced, and never the same
     from it          warm | exited SLOT STATUS        STATUS as of `os.waitpid`
 
+With `fork` come the descriptors that are to be the slot's standard output and error, if there are any.
+
 It ends when the agent ends, however the agent ends, with the slots and all that they have started; the kernel ends the slots
 when the forkserver is killed (PR_SET_PDEATHSIG), and what they have started is the agent's to end (see
 `worker.slot.process_family`): no process is left behind, not even one in an endless loop.
@@ -28,6 +30,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from .slot import process_family
+from .slot.output import flush, say_line_by_line
 
 END_SECONDS = 60.0
 """For which it tries to end what is left."""
@@ -39,6 +42,7 @@ def main() -> None:
     process_family.die_with_parent(agent)
     for number in (signal.SIGINT, signal.SIGTERM):  # a batch system tells all processes of a job: the agent sees to it
         signal.signal(number, signal.SIG_IGN)
+    say_line_by_line()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger(__package__).setLevel(logging.INFO)  # not of libraries: what slots compile is worth a line
     link = socket.socket(fileno=fd)
@@ -91,19 +95,26 @@ class Forkserver:
                     os.read(wakeup, 4096)
                     self._reap()
                     continue
-                word, *numbers = self.link.recv(4096).decode().split() or [""]
+                order, ends, _, _ = socket.recv_fds(self.link, 4096, 2)
+                word, *numbers = order.decode().split() or [""]
                 if word == "fork":
-                    self._fork(*map(int, numbers))
+                    index, number = map(int, numbers)
+                    self._fork(index, number, ends)
                 elif word == "kill":
                     self._kill(int(numbers[0]))
                 else:
                     return
 
-    def _fork(self, index: int, number: int) -> None:
+    def _fork(self, index: int, number: int, ends: list[int]) -> None:
+        """Fork a slot whose standard output and error are the two `ends`."""
         forkserver = os.getpid()
+        flush()
         pid = os.fork()
         if pid == 0:
             try:
+                for standard, end in zip((1, 2), ends, strict=False):
+                    os.dup2(end, standard)
+                    os.close(end)
                 process_family.die_with_parent(forkserver)
                 os.setsid()  # a signal to its group reaches what the slot has started, and nobody else
                 process_family.take_orphans_in()
@@ -116,6 +127,8 @@ class Forkserver:
             finally:
                 os._exit(70)
         self._slots[pid] = index
+        for end in ends:
+            os.close(end)
 
     def _kill(self, index: int) -> None:
         """End a slot's process; nothing to do if it has ended by itself."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 import mmap
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -92,8 +93,10 @@ class SlotStatuses:
         """The slot's process, 0 while it is not up."""
         return self._words[slot][_PID]
 
-    def at_work(self, slot: int) -> AtWork | None:
-        """What the slot is at, or was when it ended: the one entry where that is known. None if it was at nothing."""
+    def at_work(self, slot: int, whole: bool = False) -> AtWork | None:
+        """What the slot is at, or was when it ended: the one entry where that is known, unless the `whole` chunk is asked
+        for. None if it was at nothing.
+        """
         words = self._words[slot]
         while True:  # the slot would have to write twice, again and again, while this is read once
             version = words[_VERSION]
@@ -104,7 +107,7 @@ class SlotStatuses:
         query = name.rstrip(b"\0").decode(errors="replace")
         if not query:
             return None
-        if 0 <= at < stop - start:
+        if 0 <= at < stop - start and not whole:
             start, stop = start + at, start + at + 1
         return AtWork(query, lease, start, stop, began, _activities[doing], since)
 
@@ -122,6 +125,7 @@ class SlotStatus:
         slot: which of them.
 
     Attributes:
+        on_leave: called when the slot is done with a query, lease, start and stop.
         at: one number, for a task to keep the index of the entry at work in, counted from the chunk's first; -1: unknown.
     """
 
@@ -132,6 +136,7 @@ class SlotStatus:
         self._work: tuple[int, int, int, float] = (0, 0, 0, 0.0)
         self._doing: tuple[int, float] = (0, 0.0)
         self._query = b""
+        self.on_leave: Callable[[str, int, int, int], None] | None = None
 
     @classmethod
     def of_slot(cls, path: Path, slot: int) -> SlotStatus:
@@ -144,6 +149,7 @@ class SlotStatus:
 
     def begin(self, query: str, lease: int, start: int, stop: int) -> None:
         """Entries `[start, stop)` of a lease are at work from now on."""
+        self._leave()
         self.at[0] = -1
         self._work, self._query = (lease, start, stop, time.monotonic()), query.encode()
         self._write()
@@ -155,8 +161,13 @@ class SlotStatus:
 
     def end(self) -> None:
         """Nothing is at work."""
+        self._leave()
         self._work, self._query = (0, 0, 0, 0.0), b""
         self._write()
+
+    def _leave(self) -> None:
+        if self._query and self.on_leave is not None:
+            self.on_leave(self._query.decode(), *self._work[:3])
 
     def _write(self) -> None:
         """Have all that the record says in force at once."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from .logs import (
     LONGEST_TEXT,
+    MOST_LINES,
     AskLogs,
     LogEntry,
     Logs,
@@ -104,6 +105,7 @@ __all__ = [
     "FROM_WORKER",
     "LARGEST_LAYOUT",
     "LONGEST_TEXT",
+    "MOST_LINES",
     "PROTOCOL",
     "Accepted",
     "Account",

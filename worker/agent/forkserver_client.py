@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import platformdirs
@@ -42,6 +43,7 @@ class ForkserverClient:
         endpoint: where slots connect to; the agent binds it.
         statuses: the file by which slots and agent share memory; the agent makes it (see `worker.slot_status`).
         link: the socket pair's end to the forkserver (see `worker.forkserver` for what is said).
+        output: the end of a pipe to which it writes; whoever reads it closes it, and there is another for the next one.
     """
 
     def __init__(self, cache: Path | None = None, alone: bool = False) -> None:
@@ -62,14 +64,18 @@ class ForkserverClient:
     def _start(self) -> None:
         self._warm = False
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.output, writes = os.pipe()
         command = [sys.executable, "-m", "eventmill.worker.forkserver"]
         self._process = subprocess.Popen(
             [*command, str(theirs.fileno()), str(os.getpid()), self.endpoint, str(self._cache), str(self.statuses)],
+            stdout=writes,
+            stderr=writes,
             pass_fds=[theirs.fileno()],
             env=os.environ | _ONE_THREAD,
             start_new_session=True,
         )
         theirs.close()
+        os.close(writes)
 
     def start_again(self) -> None:
         """Start another forkserver in the place of one that was killed, with another `link`.
@@ -82,10 +88,15 @@ class ForkserverClient:
             raise EventmillError("the process that starts slots has ended: its error is in the lines above")
         self._start()
 
-    def fork(self, slot: int) -> bytes:
-        """Ask for a slot's process; the identity under which it will say that it is ready."""
+    def fork(self, slot: int, ends: Sequence[int] = ()) -> bytes:
+        """Ask for a slot's process; the identity under which it will say that it is ready.
+
+        Its standard output and error are the two `ends`, which are closed here.
+        """
         self._forks += 1
-        self._ask(f"fork {slot} {self._forks}")
+        self._ask(f"fork {slot} {self._forks}", ends)
+        for end in ends:
+            os.close(end)
         return identity(slot, self._forks)
 
     def kill(self, slot: int) -> None:
@@ -101,9 +112,9 @@ class ForkserverClient:
         self._warm = self._warm or words == ["warm"]
         return words or ["ended"]
 
-    def _ask(self, request: str) -> None:
+    def _ask(self, request: str, descriptors: Sequence[int] = ()) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `receive` tells
-            self.link.send(request.encode())
+            socket.send_fds(self.link, [request.encode()], list(descriptors))
 
     def close(self) -> None:
         """End the forkserver, and with it all slots and what they have started."""

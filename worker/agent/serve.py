@@ -33,6 +33,7 @@ from .core import AgentCore
 from .effects import Discard, Effect, Fork, Kill, Leave, Order, Store, ToMaster, ToSlot
 from .forkserver_client import ForkserverClient, attachments_beside
 from .leaving import GRACE
+from .worker_output import WorkerOutput
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ LOOK_SECONDS = 0.5
 """How often slots are looked at: what they are at, and how much memory they take."""
 MOST_WAITING = 8
 """Messages of a slot that wait here at most; behind them it waits itself."""
+REPORTS = (messages.Finished, messages.Failed, messages.Skipped, messages.Commit, messages.Compacted)
+"""Of slots: what they have said before is taken in first."""
 PATIENCE = 600.0
 """Seconds for which a worker tries to reach its master: long enough to boot the master's machine."""
 COMPLAINT_SECONDS = 5.0
@@ -95,6 +98,9 @@ class Worker:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.forkserver = forkserver or ForkserverClient(alone=True)
         self.statuses = SlotStatuses(self.forkserver.statuses, slots)
+        self._output = WorkerOutput(self.core.state, self.statuses, self._send_to_master)
+        self._pipes = self._output.pipes
+        self._pipes.add(self.forkserver.output, None, "stderr")
         self._attachments = ContentFolder(attachments_beside(self.forkserver.statuses))
         self._poller = zmq.Poller()
         self._restarts = Restarts()
@@ -122,8 +128,15 @@ class Worker:
         """
         self.slots.bind(self.forkserver.endpoint)
         signals = EndSignals()
+        self._output.begin()
         try:
             self._loop(signals)
+            if self._leave is not None and self._leave.error:
+                self._output.say_why(self._leave.reason, self.dial)
+        except EventmillError as error:
+            if not isinstance(error, ConnectionFailed):
+                self._output.say_why(str(error), self.dial)
+            raise
         finally:
             try:
                 self._close()
@@ -137,7 +150,7 @@ class Worker:
     def _loop(self, signals: EndSignals) -> None:
         poller = self._poller
         dial = self.dial
-        for item in (dial.socket, dial.monitor, self.slots, self.forkserver.link):
+        for item in (dial.socket, dial.monitor, self.slots, self.forkserver.link, self._pipes):
             poller.register(item, zmq.POLLIN)
         poller.register(signals.fileno(), zmq.POLLIN)
         told = False
@@ -149,7 +162,7 @@ class Worker:
             self._carry_out(self.core.drain(self.walltime, self._in_touch))
         while self._leave is None:
             now = time.monotonic()
-            wait = min(self.core.deadline() - now, LOOK_SECONDS)
+            wait = min(self.core.deadline() - now, self._output.due - now, LOOK_SECONDS)
             poller.modify(self.slots, 0 if self.core.choked else zmq.POLLIN)
             ready = dict(poller.poll(int(max(0.0, wait) * 1000) + 1))
             if dial.monitor in ready:
@@ -159,6 +172,7 @@ class Worker:
                     known = dial.connections
             if dial.socket in ready:
                 self._receive_from_master()
+            self._pipes.read(time.monotonic())
             if self.slots in ready:
                 self._receive_from_slots()
             if self.forkserver.link.fileno() in ready:
@@ -179,6 +193,7 @@ class Worker:
             self._look_at_slots()
             now = time.monotonic()
             self._carry_out(self.core.expire(now))
+            self._output.turn(now)
             self._stay_in_touch(now)
 
     def _stay_in_touch(self, now: float) -> None:
@@ -227,6 +242,8 @@ class Worker:
                 chunk = self.statuses.at_work(slot)
                 effects = self.core.slot_misbehaved(slot, f"it sent nonsense: {error}", time.monotonic(), chunk)
             else:
+                if isinstance(message, REPORTS):
+                    self._pipes.drain(slot, time.monotonic())
                 effects = self.core.from_slot(slot, message, rest, time.monotonic())
             self._carry_out(effects)
 
@@ -238,6 +255,7 @@ class Worker:
             slot, status = map(int, numbers)
             self._receive_from_slots()  # what the slot said before its end comes first
             del self.identities[slot]
+            self._pipes.close(slot, time.monotonic())
             chunk = self.statuses.at_work(slot)
             self._carry_out(self.core.slot_exited(slot, describe_exit(status), time.monotonic(), chunk))
         elif word == "ended":
@@ -246,6 +264,7 @@ class Worker:
     def _renew_forkserver(self) -> None:
         """The forkserver was killed, and all slots with it: start another."""
         now = time.monotonic()
+        self._output.forkserver_ended(now)
         if not self._restarts.allowed(now):
             raise EventmillError(
                 f"the process that starts slots was killed {self._restarts.most + 1} times within "
@@ -254,6 +273,7 @@ class Worker:
         log.warning("the process that starts slots was killed, perhaps for want of memory: starting another")
         self._poller.unregister(self.forkserver.link)
         self.forkserver.start_again()
+        self._pipes.add(self.forkserver.output, None, "stderr")
         self._poller.register(self.forkserver.link, zmq.POLLIN)
         self._receive_from_slots()  # what slots said before their end comes first
         self.identities.clear()
@@ -273,7 +293,7 @@ class Worker:
                         self._attachments.remove(effect.digest)
                 case Fork():
                     self.statuses.clear(effect.slot)
-                    self.identities[effect.slot] = self.forkserver.fork(effect.slot)
+                    self.identities[effect.slot] = self.forkserver.fork(effect.slot, self._pipes.open(effect.slot))
                 case Kill():
                     self.forkserver.kill(effect.slot)
                 case Order():
@@ -294,6 +314,8 @@ class Worker:
             log.error("an array of an analysis cannot be kept in %s: %s", self._attachments.path, error)
 
     def _send_to_master(self, message: Message, frames: Frames = ()) -> None:
+        if isinstance(message, messages.Commit | messages.Failed | messages.SlotDown):
+            self._output.tell(time.monotonic())
         try:
             encoded = codec.encode(message, frames)
         except LocalProtocolError as error:
@@ -313,9 +335,14 @@ class Worker:
             self.forkserver.kill(effect.slot)
 
     def _close(self) -> None:
+        now = time.monotonic()
+        for slot in self.identities:
+            self._pipes.drain(slot, now)
         if self.dial.connected:
+            self._output.tell(now)
             self._send_to_master(messages.Bye())
         self.forkserver.close()
+        self._output.end()
         self.slots.close()
         self.dial.close()
         if self.lifeline is not None:

@@ -59,7 +59,7 @@ class SlotLives:
 
     def replace(self, slot: SlotState, reason: str, chunk: AtWork | None = None, planned: bool = False) -> None:
         """End a slot's process, at work on `chunk`; `exited` starts another."""
-        log.warning("slot %d is replaced: %s", slot.index, reason)
+        log.info("slot %d is replaced: %s", slot.index, reason)  # the master warns of it
         self._report_down(slot, reason, chunk, planned)
         self._begin_anew(slot, "replaced")
         self._outbox.add(Kill(slot.index))

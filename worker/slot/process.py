@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ from .guard import Guard, be_a_slot, note_functions
 from .handover import Handover, cannot_be_sent
 from .meter import Meter
 from .modules import own_modules
+from .output import SlotOutput, show_warning
 from .packet_run import PacketRun, Tools
 from .packets import Compaction
 from .slot_files import SlotFiles
@@ -45,14 +47,18 @@ def warm() -> None:
     from ..kernels import compile as kernels
 
     kernels.warm()
+    warnings.showwarning = show_warning
     note_functions()
 
 
 def main(index: int, number: int, endpoint: str, cache: str, statuses: str) -> NoReturn:
     """Be slot `index`, in the `number`th process that its forkserver forks, talking to the agent at `endpoint`."""
     be_a_slot()
+    output = SlotOutput()
+    output.take_over()
     status = SlotStatus.of_slot(Path(statuses), index)
     status.introduce(os.getpid())
+    status.on_leave = output.leave
     attachments.find_in(attachments_beside(Path(statuses)))
     socket = zmq.Context().socket(zmq.DEALER)
     socket.set(zmq.IDENTITY, identity(index, number))
