@@ -21,7 +21,11 @@ MOST_OVERLAID = 12
 """Categories that are drawn beside each other; the others are left out, and that is said."""
 _LONGEST_TEXT = 200
 _LARGEST_ARRAY = 12
+_LARGEST_WHOLE = 1e15
+"""Above it a float does not say how many there are."""
 
+_FORMULA = re.compile(r"\$([^$]*)\$")
+_SHORT_SCRIPT = re.compile(r"([_^])([A-Za-z0-9]|#[A-Za-z]+)")
 _ROOT_SYMBOLS = re.compile(r"(#[A-Za-z]+)+")
 
 Pick = str | int
@@ -161,15 +165,16 @@ def in_words(value: Any) -> str:
     """A number, a small array or anything else, in one short line.
 
     Example:
-        >>> in_words(1234567), in_words(0.1 + 0.2), in_words(np.arange(3)), in_words(np.zeros((100, 2)))
-        ('1,234,567', '0.3', '0, 1, 2', 'array of 100 x 2 float64')
+        >>> in_words(1234567), in_words(1e6), in_words(0.1 + 0.2), in_words(np.arange(3)), in_words(np.zeros((100, 2)))
+        ('1,234,567', '1,000,000', '0.3', '0, 1, 2', 'array of 100 x 2 float64')
     """
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, int | np.integer):
         return f"{int(value):,}"
     if isinstance(value, float | np.floating):
-        return f"{float(value):,.6g}"
+        whole = float(value).is_integer() and abs(float(value)) < _LARGEST_WHOLE
+        return f"{float(value):,.0f}" if whole else f"{float(value):,.6g}"
     if isinstance(value, np.ndarray):
         if value.ndim == 0:
             return in_words(value[()])
@@ -276,8 +281,11 @@ def root_latex(title: str) -> str:
     Example:
         >>> root_latex(r"$m_{\\mu\\mu}$ [GeV]")
         'm_{#mu#mu} [GeV]'
+        >>> root_latex("$p_T$ [GeV]"), root_latex("Muon_pt")
+        ('p_{T} [GeV]', 'Muon_pt')
     """
-    return title.replace("$", "").replace("\\", "#")
+    title = title.replace("\\", "#")  # JSROOT would load MathJax for a backslash
+    return _FORMULA.sub(lambda found: _SHORT_SCRIPT.sub(r"\1{\2}", found[1]), title)
 
 
 def mathtext(title: str) -> str:

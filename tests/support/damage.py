@@ -155,7 +155,7 @@ class Outcome:
 
     Attributes:
         counts: how many were read as the file itself (`same`), refused as a whole (`refused`), in some columns (`partly`),
-            or gave other values (`other`).
+            have a tree of another name (`renamed`), or gave other values (`other`).
         faults: those that are none of these, and other values where a checksum is, in words.
     """
 
@@ -240,6 +240,8 @@ def _judged(
     except Exception as error:
         words = "".join(traceback.format_exception(error)[-3:])
         return "raised", words
+    if not {tree for tree, _ in found} <= {tree for tree, _ in right}:
+        return "renamed"  # its name is in ROOT's directory, under no checksum: who asks for the tree does not find it
     other = [key for key, value in found.items() if not isinstance(value, DatasetError) and value != right.get(key)]
     if other:
         return ("differs", f"{other[0]} has other values") if checked else "other"
