@@ -83,6 +83,8 @@ class ForkserverClient:
         Raises:
             EventmillError: it has ended by itself, and the next one would do the same.
         """
+        with contextlib.suppress(subprocess.TimeoutExpired):  # one that raised is still about to end: it was not killed
+            self._process.wait(END_SECONDS)
         self._end()
         if self._process.returncode >= 0:
             raise EventmillError("the process that starts slots has ended: its error is in the lines above")
