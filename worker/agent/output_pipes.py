@@ -165,9 +165,9 @@ class OutputPipes:
             return None
         if pipe.stream.holds_text and before != pipe.where:  # the end of that line would have come by now
             self._flush(pipe, now)
+        pipe.where = self._where(pipe, None)  # what is of before, and was unread when that ended, is marked
         for token, mark in pipe.stream.feed(data):
-            self._said.add(pipe.slot, pipe.source, self._where(pipe, mark) if mark else before, token, now)
-        pipe.where = before
+            self._said.add(pipe.slot, pipe.source, self._where(pipe, mark) if mark else pipe.where, token, now)
         return len(data)
 
     def _flush(self, pipe: _Pipe, now: float) -> None:
