@@ -60,6 +60,7 @@ def test_histograms_grow_before_the_eyes_and_stop_keeps_what_there_is(tmp_path: 
         assert shown.locator(".eventmill .em-head b").inner_text() == "<b>toy</b>"
         assert shown.locator(".em-legend").all_inner_texts()[1].split() == ["<i>top</i>", "W"]
         assert "slot" in shown.locator(".em-words").inner_text()
+        shown.wait_for_selector('.em-output:has-text("a chunk [")')  # printed at each call, and shown once
         save(shown)
         shown.reload()
         shown.wait_for_selector(".eventmill svg")
