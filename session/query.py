@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import sys
-import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..display.account_text import describe_account
 from ..display.logs import Logs
 from ..display.progress_line import ProgressDisplay
 from ..display.query_view import QueryHistory, QueryView
 from ..display.report.report import Report
-from ..display.show import widget_of
 from ..protocol import messages
 from ..protocol.codec import Buffer
 from ..protocol.credentials import Credentials
 from ..protocol.errors import QueryFailed
 from ..protocol.messages import Account, Message, State
+from .changes import Changes
 from .ending import Ending
 from .logs import LogFeed, ask
 from .notices import Notices
 from .result import RETURNED_NONE, Result, Snapshot
+from .shown import Shown
 from .submission import Submission
 
 if TYPE_CHECKING:
     from .session import Session
 
-_TICK = 0.25
-"""How often a waiting call looks whether master and worker are still alive."""
 
-
-class Query:
+class Query(Shown):
     """One analysis over one dataset, running on a master. `Session.process` makes it.
 
     Attributes:
@@ -49,7 +45,7 @@ class Query:
 
     def __init__(self, session: Session, number: str, name: str) -> None:
         self._session = session
-        self._changed = threading.Condition()
+        self._changed = Changes(self._look)
         self._progress: messages.Progress | None = None
         self._snapshot: Snapshot | None = None
         self._snapshots = 0
@@ -57,7 +53,6 @@ class Query:
         self._lost = ""
         self._history = QueryHistory(name, session.starts_workers)
         self._notices = Notices(name, session.starts_workers)
-        self._widget: object = None
         self._credentials: Credentials | None = None
         self._submission: Submission | None = None
         self.id = number
@@ -95,7 +90,7 @@ class Query:
             >>> query.view.state, query.view.fraction
             ('done', 1.0)
         """
-        with self._changed:
+        with self._changed.lock:
             return self._history.view()
 
     def report(self) -> Report:
@@ -128,27 +123,6 @@ class Query:
         self._notices.shows_output = True
         return LogFeed(self._session._watch, lambda: self.id)
 
-    def show(self) -> bool:
-        """Show it in a notebook while it runs: how far it is, its histograms as they fill, buttons to stop and to abort it.
-
-        A query that is the last value of a cell is shown so, and one that `result` waits for. One that is shown already
-        stays where it is.
-
-        Returns:
-            whether a widget shows it: that takes a notebook, and the extra `notebook` (anywidget).
-
-        Example:
-            >>> query.show()                                                                      # doctest: +SKIP
-        """
-        if self._widget is None:
-            self._widget = widget_of(self)
-        return self._widget is not None
-
-    def _ipython_display_(self) -> None:
-        self._widget = None  # as often as the user asks
-        if not self.show():
-            print(self)
-
     def stream(self) -> Iterator[Snapshot]:
         """Merged snapshots as they come, about two a second, the last one being the result.
 
@@ -170,10 +144,34 @@ class Query:
             if self._result is not None:
                 yield self._final()
                 return
-            with self._changed:
+            with self._changed.lock:
                 snapshot, seen = self.snapshot, self._snapshots
             if snapshot is not None:
                 yield snapshot
+
+    async def __aiter__(self) -> AsyncIterator[Snapshot]:
+        """As `stream`, in an event loop: `async for snapshot in query`.
+
+        Example:
+            >>> import asyncio
+            >>> async def last(query):
+            ...     return [snapshot.account.processed async for snapshot in query][-1]
+            >>> asyncio.run(last(query))
+            10000
+        """
+        seen = 0
+        while self._result is None:
+            await self._awaited(partial(self._newer_than, seen))
+            with self._changed.lock:
+                snapshot, seen = self.snapshot, self._snapshots
+            if snapshot is not None and not snapshot.final:
+                yield snapshot
+        yield self._final()
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        """As `result`, in an event loop: `result = await query`. A task that is cancelled leaves the query as it is."""
+        yield from self._awaited(lambda: self._result is not None).__await__()
+        return self._final()
 
     def result(self, timeout: float | None = None, *, progress: bool | None = None) -> Result:
         """Wait for the end of the query and return its result.
@@ -275,13 +273,11 @@ class Query:
                     self._notices.lines = message.lines
                     self._history.ended(self._ending.result)
                     self._snapshots += 1
-            self._changed.notify_all()
 
     def _lose(self, reason: str) -> None:
         """The master does not know this query any more; called in the link's thread."""
         with self._changed:
             self._lost = reason
-            self._changed.notify_all()
 
     def _newer_than(self, seen: int) -> bool:
         return self._snapshots > seen
@@ -292,18 +288,21 @@ class Query:
             self._session._check_not_forked()
         elif condition():  # without the lock: in a fork nobody may ever release it
             return
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not condition():
-                if self._result is None:
-                    if self._lost:
-                        raise QueryFailed(self._lost)
-                    self._session._check()
-                    self._notices.waits(self._progress)
-                left = _TICK if deadline is None else min(_TICK, deadline - time.monotonic())
-                if left <= 0:
-                    raise TimeoutError(f"query {self.name} is not over yet: {describe_account(self.account)}")
-                self._changed.wait(left)
+        if not self._changed.wait(condition, timeout):
+            raise TimeoutError(f"query {self.name} is not over yet: {describe_account(self.account)}")
+
+    async def _awaited(self, condition: Callable[[], bool]) -> None:
+        if self._result is None:
+            self._session._check_not_forked()
+        await self._changed.awaited(condition)
+
+    def _look(self) -> None:
+        """Raise when nothing can come of the query any more; say what it waits for."""
+        if self._result is None:
+            if self._lost:
+                raise QueryFailed(self._lost)
+            self._session._check()
+            self._notices.waits(self._progress)
 
     def _stop_on_interrupt(self) -> None:
         """The first Ctrl-C: stop the query and wait for what is done. A second one goes through to the user's script."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -81,6 +82,35 @@ def test_snapshots_stream_and_end_with_the_result(session: em.Session, events: l
     fractions = [snapshot.account.processed for snapshot in snapshots]
     assert fractions == sorted(fractions)
     assert snapshots[-1]["met"] == expected(events)["met"]
+
+
+def test_queries_are_awaited_in_an_event_loop_which_goes_on(session: em.Session, events: list[str]) -> None:
+    """As a notebook's cells do it."""
+
+    def fails(events: ak.Array) -> int:
+        raise ValueError("on purpose")
+
+    async def cell() -> tuple[em.Result, list[int], int]:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0.01)
+
+        ticking = asyncio.ensure_future(tick())
+        watched = session.process(em.Dataset(events, tree="Events"), columnar)
+        entries = [snapshot.account.processed async for snapshot in watched]
+        other, failing = (session.process(em.Dataset(events, tree="Events"), it) for it in (columnar, fails))
+        result, error = await asyncio.gather(other, failing, return_exceptions=True)
+        assert isinstance(error, ValueError) and isinstance(result, em.Result)
+        ticking.cancel()
+        return result, entries, ticks
+
+    result, entries, ticks = asyncio.run(asyncio.wait_for(cell(), SECONDS))
+    assert result["met"] == expected(events)["met"]
+    assert entries[-1] == 25_000 and entries == sorted(entries) and ticks > 1
 
 
 def test_an_empty_tree_gives_an_empty_result(session: em.Session, events: list[str]) -> None:

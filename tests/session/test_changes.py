@@ -1,0 +1,58 @@
+"""Waiting in threads and in event loops for what another thread changes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from eventmill.session.changes import Changes
+
+
+def test_all_who_wait_are_woken_once_it_holds() -> None:
+    seen: list[int] = []
+    changes = Changes(lambda: None)
+
+    def change() -> None:
+        for number in range(5):
+            with changes:
+                seen.append(number)
+
+    async def in_a_loop() -> None:
+        await asyncio.gather(*(changes.awaited(lambda least=least: len(seen) >= least) for least in (1, 3, 5)))  # type: ignore[misc]
+
+    waiting = threading.Thread(target=lambda: changes.wait(lambda: len(seen) == 5, None))
+    waiting.start()
+    threading.Timer(0.05, change).start()
+    asyncio.run(asyncio.wait_for(in_a_loop(), 20))
+    waiting.join(20)
+    assert not waiting.is_alive() and not changes._waiters
+
+
+def test_a_wait_ends_with_its_time_and_with_what_is_found_by_looking() -> None:
+    def look() -> None:
+        raise ConnectionError("gone")
+
+    assert Changes(lambda: None).wait(lambda: False, 0.01) is False
+    with pytest.raises(ConnectionError, match="gone"):
+        Changes(look).wait(lambda: False, None)
+    with pytest.raises(ConnectionError, match="gone"):
+        asyncio.run(Changes(look).awaited(lambda: False))
+
+
+def test_a_task_that_is_cancelled_or_a_loop_that_is_closed_is_in_nobodys_way() -> None:
+    changes = Changes(lambda: None)
+
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(changes.awaited(lambda: False))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(cancelled())
+    assert not changes._waiters
+    loop = asyncio.new_event_loop()
+    loop.close()
+    changes._waiters.append((loop, asyncio.Event()))
+    with changes:
+        pass
