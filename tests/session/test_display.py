@@ -38,6 +38,7 @@ from eventmill.protocol.messages import Account, LostRange, Progress
 from eventmill.protocol.usage import WorkerInfo
 from eventmill.reading.reader import Reader
 from eventmill.session.ending import Ending
+from eventmill.session.notices import Notices
 from eventmill.session.query import Query
 from eventmill.session.result import Result, ResultAccount
 from eventmill.session.session_html import session_html
@@ -416,7 +417,7 @@ def test_the_code_of_the_guide_runs(session: em.Session, tmp_path: Path, monkeyp
     assert len(blocks) > 10
 
 
-def test_the_messages_that_the_readme_explains_are_real(tmp_path: Path) -> None:
+def test_the_messages_that_the_readme_explains_are_real(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Each is provoked. A row with no message in it, or one that is not provoked here, fails the test."""
     table = (ROOT / "README.md").read_text().partition("| what you see |")[2]
     quoted = re.findall(r"^\| `([^|]+)` \|", table, flags=re.MULTILINE)
@@ -427,7 +428,11 @@ def test_the_messages_that_the_readme_explains_are_real(tmp_path: Path) -> None:
     reader.close()
     hello = messages.Hello("worker", "w", python="3.12")
     lost = LostRange("bad.root", "Events", 0, None, "it is cut short")
+    notices = Notices("dimuon", starts_workers=True)
+    notices.lines = 3
+    notices.ended()
     provoked = [
+        caplog.messages[-1],
         *refusals(tmp_path),
         unfit("worker", hello, "3.11"),
         waiting(nobody_works()),
