@@ -55,6 +55,8 @@ class FileOfItsOwnClasses(uproot.ReadOnlyFile):  # type: ignore[misc]
         <class 'uproot.dynamic.Pt'>
     """
 
+    _reads_streamers = False
+
     def __init__(self, path: str, **options: Any) -> None:
         own = {**written_classes(), "TStreamerInfo": Description, "ROOT::RNTuple": CheckedNtuple}
         self.classes = Classes(own)
@@ -83,8 +85,19 @@ class FileOfItsOwnClasses(uproot.ReadOnlyFile):  # type: ignore[misc]
 
     @property
     def streamers(self) -> Any:
-        """As uproot's."""
-        self.classes.streamers = super().streamers
+        """As uproot's.
+
+        Raises:
+            ValueError: they are damaged: they have an object of a class that only they could describe. uproot would look it
+                up in them, again and again.
+        """
+        if self._reads_streamers:
+            raise ValueError("the file's description of its classes is damaged: it has an object of an unknown class")
+        self._reads_streamers = True
+        try:
+            self.classes.streamers = super().streamers
+        finally:
+            self._reads_streamers = False
         return self.classes.streamers
 
     def class_named(self, classname: str, version: int | str | None = None) -> Any:
