@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import awkward as ak
@@ -12,26 +13,34 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.reading.reader import Reader
 
 Range = tuple[int, int]
+Events = Callable[[int, int], Any]
+"""Of `Reader.events`, kept: to make one of hundreds of columns takes longer than to read a column of it."""
 
 
 def differences(
-    path: str, tree: str, answers: dict[str, list[Any]], known: Iterable[str] = ()
+    path: str,
+    tree: str,
+    answers: dict[str, list[Any]],
+    known: Iterable[str] = (),
+    at_every_cut: Callable[[str], bool] = lambda name: True,
 ) -> tuple[int, list[str]]:
-    """How many columns are right at every cut, and what differs: in arrays, columns of events and those of kernels.
+    """How many columns are right, and what differs: in arrays, columns of events and those of kernels.
 
     Args:
         path, tree: what is read.
         answers: ROOT's.
         known: patterns for the names of what is not compared.
+        at_every_cut: whether a column of this name is read in many pieces; if not, as a whole and a part of it.
     """
     reader = Reader(path, tree)
+    events = functools.cache(reader.events)
     found, equal = [], 0
     for name in reader.names:
         right = None if any(re.fullmatch(pattern, name) for pattern in known) else _answer(name, answers)
         if right is None or _is_group(reader, name):
             continue
         assert len(right) == reader.entries
-        problem = _difference(reader, name, right)
+        problem = _difference(reader, events, name, right, _cuts(reader.entries, at_every_cut(name)))
         equal += problem == ""
         found += [f"{tree}, {name}: {problem}"] if problem else []
     reader.close()
@@ -66,15 +75,12 @@ def _member(value: Any, way: list[str]) -> Any:
     return [_member(item, way) for item in value] if isinstance(value, list) else _member(value[way[0]], way[1:])
 
 
-def _difference(reader: Reader, name: str, right: list[Any]) -> str:
+def _difference(reader: Reader, events: Events, name: str, right: list[Any], cuts: list[Range]) -> str:
     """What differs first; nothing where a kind of reading refuses it in words."""
-    n = reader.entries
-    cuts = [(0, n), (n // 3, n - n // 4), (n // 2, n // 2 + 1), (n - 1, n), (0, 1), (n // 2, n // 2)]
-    cuts = [cut for cut in [*cuts, *_steps(n, 17), *_steps(n, 7)] if 0 <= cut[0] <= cut[1] <= n]
     for what in ("array", "events", "read"):
         for start, stop in cuts:
             try:
-                got = _read(reader, what, name, start, stop)
+                got = _read(reader, events, what, name, start, stop)
             except DatasetError:
                 break
             ours, theirs = plain(got), right[start:stop]
@@ -87,19 +93,27 @@ def _difference(reader: Reader, name: str, right: list[Any]) -> str:
     return ""
 
 
+def _cuts(n: int, every: bool) -> list[Range]:
+    """The whole and a part, which begins and ends within clusters, of n entries; or also the ends and all in steps."""
+    cuts = [(0, n), (n // 3, n - n // 4)]
+    if every:
+        cuts += [(n // 2, n // 2 + 1), (n - 1, n), (0, 1), (n // 2, n // 2), *_steps(n, 17), *_steps(n, 7)]
+    return [cut for cut in cuts if 0 <= cut[0] <= cut[1] <= n]
+
+
 def _steps(n: int, size: int) -> list[Range]:
     return [(start, min(n, start + size)) for start in range(0, n, size)]
 
 
-def _read(reader: Reader, what: str, name: str, start: int, stop: int) -> Any:
+def _read(reader: Reader, events: Events, what: str, name: str, start: int, stop: int) -> Any:
     if what == "array":
         return reader.array(name, start, stop).tolist()
     if what == "read":
         return ak.Array(as_layout(reader.read([name], start, stop)[name])).tolist()
-    events = reader.events(start, stop)
-    if name not in events.fields:
+    columns = events(start, stop)
+    if name not in columns.fields:
         raise DatasetError("no column of events")
-    return ak.materialize(events[name]).tolist()
+    return ak.materialize(columns[name]).tolist()
 
 
 def plain(value: Any) -> Any:
