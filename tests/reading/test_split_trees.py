@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import awkward as ak
@@ -31,14 +33,34 @@ TREES = {
     "ROOT 6.10": (data_path("uproot-issue187.root"), "fTreeV0"),
 }
 
+Readers = Callable[[str], tuple[Reader, Reader]]
+
 REFERENCED = [f"{kind}.fBits" for kind in ("Particle", "Track", "EFlowTrack", "EFlowPhoton", "EFlowNeutralHadron")]
 """In the Delphes file: each object that is referred to has two bytes more in it."""
 
 
+@pytest.fixture(scope="module")
+def readers() -> Iterator[Readers]:
+    """Of one of the trees a reader, and another one that was told what the first has found; uproot describes a tree but
+    once, which takes a second of some."""
+
+    @functools.cache
+    def opened(which: str) -> tuple[Reader, Reader]:
+        first = Reader(*TREES[which])
+        both = first, Reader(*TREES[which], layout=first.news())
+        to_close.extend(both)
+        return both
+
+    to_close: list[Reader] = []
+    yield opened
+    for reader in to_close:
+        reader.close()
+
+
 @pytest.mark.parametrize("which", TREES)
-def test_each_branch_is_what_uproot_takes_it_for(which: str) -> None:
+def test_each_branch_is_what_uproot_takes_it_for(readers: Readers, which: str) -> None:
     """Its name and place, type, shape and baskets; what the description does not surely tell is left open."""
-    reader = Reader(*TREES[which])
+    reader, _ = readers(which)
     tree, branches = reader.stored.described, by_name(reader.stored.tree)
     assert isinstance(tree, Tree) and list(tree.branches) == list(branches)
     baskets = Baskets(reader.stored.source, branches)
@@ -51,14 +73,12 @@ def test_each_branch_is_what_uproot_takes_it_for(which: str) -> None:
             for attribute in ("native", "shape", "header", "is_list", "spans"):
                 assert getattr(described, attribute) == getattr(theirs, attribute), name
             assert np.array_equal(described.edges, theirs.edges)
-    reader.close()
 
 
 @pytest.mark.parametrize("which", TREES)
 @pytest.mark.parametrize("cut", [(0, 1.0), (0.3, 0.3), (0.3, 0.8)])
-def test_the_values_are_uproots_at_any_cut(which: str, cut: tuple[float, float]) -> None:
-    first = Reader(*TREES[which])
-    told = Reader(*TREES[which], layout=first.news())
+def test_the_values_are_uproots_at_any_cut(readers: Readers, which: str, cut: tuple[float, float]) -> None:
+    first, told = readers(which)
     assert isinstance(first.stored.described, Tree)
     names = [name for name, branch in first.stored.described.branches.items() if isinstance(branch, Branch)]
     names = [name for name in names if name not in REFERENCED]
@@ -70,8 +90,6 @@ def test_the_values_are_uproots_at_any_cut(which: str, cut: tuple[float, float])
         theirs = first.array(name, start, stop)
         assert ak.array_equal(values, theirs, equal_nan=True, check_parameters=False), name
         assert ak.array_equal(values, ak.Array(layout_of(again[name])), equal_nan=True)
-    first.close()
-    told.close()
 
 
 def test_a_tree_of_split_objects_is_told_with_its_groups() -> None:
@@ -84,9 +102,9 @@ def test_a_tree_of_split_objects_is_told_with_its_groups() -> None:
 
 
 @pytest.mark.parametrize("name", REFERENCED)
-def test_bits_of_objects_that_are_referred_to(name: str) -> None:
+def test_bits_of_objects_that_are_referred_to(readers: Readers, name: str) -> None:
     """Each such object has two bytes more, and an identifier; uproot takes all bytes for bits."""
-    reader = Reader(*TREES["Delphes"])
+    reader, _ = readers("Delphes")
     identifiers = reader.events(0, reader.entries)[name.replace("fBits", "fUniqueID")]
     for start, stop in [(0, reader.entries), (2, 5), (4, 4)]:
         bits = ak.Array(layout_of(reader.read([name], start, stop)[name]))
@@ -95,7 +113,6 @@ def test_bits_of_objects_that_are_referred_to(name: str) -> None:
         assert ak.all(bits & 0x02000000, axis=None), "kNotDeleted"
         assert reader.events(start, stop)[name].to_list() == bits.to_list()
     assert ak.any(bits_of(reader, name) & 0x10, axis=None)
-    reader.close()
 
 
 def bits_of(reader: Reader, name: str) -> ak.Array:
