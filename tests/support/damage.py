@@ -1,13 +1,15 @@
 """Damaged copies of files, read in processes beside this one: what comes of them is an error in words, or right.
 
-    python damage.py FILE FIRST NUMBER [checked]
+    python damage.py FIRST NUMBER FILE[:checked]...
 
-reads so many copies and prints what came of them, as JSON. A child reads one copy after the other, each with limits on its
-time and memory, and says beforehand which one it is at: so that a crash, or an end by a limit, has the number of its copy.
+reads so many copies of each file and prints what came of them, as JSON. A child reads one copy after the other, each with
+limits on its time and memory, and says beforehand which one it is at: so that a crash, or an end by a limit, has the number
+of its copy.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import mmap
@@ -38,6 +40,7 @@ CPU_SECONDS = 20.0
 MOST_BYTES = 2 << 30
 """More than the process had before."""
 NUMBER = struct.Struct("=q")
+ENTRIES, PART = "entries", " of a part"
 EXTREMES = (
     b"\xff\xff\xff\xff",
     b"\x7f\xff\xff\xff",
@@ -120,33 +123,64 @@ def plain(value: Any) -> bytes:
     return bytes(np.asarray(value.offsets).tobytes() + plain(value.content))
 
 
-def contents(path: str, choice: random.Random | None = None) -> dict[tuple[str, str], Any]:
-    """The columns of a file's trees, and of what cannot be read the error; with `choice`, some columns of one tree."""
-    found: dict[tuple[str, str], Any] = {}
+Contents = dict[tuple[str, str], Any]
+"""By tree and column, or part of a column, and what is in it; of what cannot be read the error."""
+
+
+def trees_of(path: str) -> list[str]:
     with read_errors(path, "cannot be opened"):
         directory = opened(path, 30.0, None)
         try:
-            trees = trees_in(directory)
+            return trees_in(directory)
         finally:
             directory.close()
-    for tree in trees if choice is None else choice.sample(trees, min(1, len(trees))):
+
+
+def contents(path: str, choice: random.Random) -> Contents:
+    """Some columns of one of the trees of a file."""
+    found: Contents = {}
+    trees = trees_of(path)
+    for tree in choice.sample(trees, min(1, len(trees))):
         reader = Reader(path, tree)
-        n = reader.entries
-        found[tree, "entries"] = n
-        part = (n // 3, n - n // 4) if n < 1 << 40 else (0, 1)
-        for name in reader.names if choice is None else choice.sample(list(reader.names), min(3, len(reader.names))):
-            for what, (start, stop) in {"": (0, n), " of a part": part}.items():
-                try:
-                    with read_errors(path, "cannot be read"):
-                        is_plain = reader.columns.is_plain(name)
-                    if is_plain:
-                        found[tree, name + what] = plain(reader.read([name], start, stop)[name])
-                    elif not what:
-                        found[tree, name] = repr(reader.array(name, start, stop).tolist())
-                except DatasetError as error:
-                    found[tree, name + what] = error
+        found[tree, ENTRIES] = reader.entries
+        for name in choice.sample(list(reader.names), min(3, len(reader.names))):
+            found |= column(reader, name)
         reader.close()
     return found
+
+
+def column(reader: Reader, name: str) -> Contents:
+    found: Contents = {}
+    n, tree, path = reader.entries, reader.tree, reader.path
+    part = (n // 3, n - n // 4) if n < 1 << 40 else (0, 1)
+    for what, (start, stop) in {"": (0, n), PART: part}.items():
+        try:
+            with read_errors(path, "cannot be read"):
+                is_plain = reader.columns.is_plain(name)
+            if is_plain:
+                found[tree, name + what] = plain(reader.read([name], start, stop)[name])
+            elif not what:
+                found[tree, name] = repr(reader.array(name, start, stop).tolist())
+        except DatasetError as error:
+            found[tree, name + what] = error
+    return found
+
+
+class Whole:
+    """What is in the file itself, read as it is asked for, by the child that asks: a file has hundreds of columns, and its
+    copies are asked for some of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.trees = trees_of(str(path))
+        self._reader = functools.cache(lambda tree: Reader(str(path), tree))
+        self._column = functools.cache(lambda tree, name: column(self._reader(tree), name))
+
+    def has(self, tree: str, what: str, value: Any) -> bool:
+        reader = self._reader(tree)
+        if what == ENTRIES:
+            return bool(reader.entries == value)
+        name = what if what in reader.names else what.removesuffix(PART)
+        return name in reader.names and bool(self._column(tree, name).get((tree, what)) == value)
 
 
 @dataclass(slots=True)
@@ -171,7 +205,7 @@ def try_copies(path: Path, seeds: Sequence[int], checked: bool) -> Outcome:
         seeds: of the copies.
         checked: whether other values are faults, since all of the file is under checksums.
     """
-    content, right = path.read_bytes(), contents(str(path))
+    content, right = path.read_bytes(), Whole(path)
     outcome = Outcome()
     left = list(seeds)
     with tempfile.TemporaryDirectory() as folder, mmap.mmap(-1, NUMBER.size) as at:
@@ -207,7 +241,7 @@ def _in_a_child(work: Callable[..., None], *of: Any) -> int:
 
 def _read_copies(
     content: bytes,
-    right: dict[tuple[str, str], Any],
+    right: Whole,
     seeds: Sequence[int],
     checked: bool,
     folder: Path,
@@ -230,9 +264,7 @@ def _read_copies(
             lines.flush()
 
 
-def _judged(
-    path: str, right: dict[tuple[str, str], Any], checked: bool, choice: random.Random
-) -> str | tuple[str, str]:
+def _judged(path: str, right: Whole, checked: bool, choice: random.Random) -> str | tuple[str, str]:
     try:
         found = contents(path, choice)
     except DatasetError:
@@ -240,9 +272,9 @@ def _judged(
     except Exception as error:
         words = "".join(traceback.format_exception(error)[-3:])
         return "raised", words
-    if not {tree for tree, _ in found} <= {tree for tree, _ in right}:
+    if not {tree for tree, _ in found} <= set(right.trees):
         return "renamed"  # its name is in ROOT's directory, under no checksum: who asks for the tree does not find it
-    other = [key for key, value in found.items() if not isinstance(value, DatasetError) and value != right.get(key)]
+    other = [key for key, value in found.items() if not isinstance(value, DatasetError) and not right.has(*key, value)]
     if other:
         return ("differs", f"{other[0]} has other values") if checked else "other"
     return "partly" if any(isinstance(value, DatasetError) for value in found.values()) else "same"
@@ -250,6 +282,9 @@ def _judged(
 
 if __name__ == "__main__":
     logging.disable()
-    first, number = int(sys.argv[2]), int(sys.argv[3])
-    came = try_copies(Path(sys.argv[1]), range(first, first + number), "checked" in sys.argv[4:])
-    print(json.dumps([came.counts, came.faults]))
+    first, number = int(sys.argv[1]), int(sys.argv[2])
+    of_each = []
+    for file in sys.argv[3:]:
+        came = try_copies(Path(file.removesuffix(":checked")), range(first, first + number), file.endswith(":checked"))
+        of_each.append([came.counts, came.faults])
+    print(json.dumps(of_each))
