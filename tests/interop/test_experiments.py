@@ -2,6 +2,11 @@
 those of uproot and numpy alone, event by event.
 
 Kernels compute in 64 bits, columnar functions in the types of the file: so does what they are compared with.
+
+What takes time is compiling the kernels, a second or two each. By default there is one section of each way to read:
+NanoAOD's collections, AO2D's joined series of trees, records in RNTuples, interpretations of the user's, plain columns, old
+blocks, old trees. Of the others (marker `interop`) the code is run as far as the session, and what is read in them has tests
+by itself: links (`test_links`), split objects (`test_split_trees`), members that are arrays (`test_array_members`).
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock, create_autospec
 
 import awkward as ak
 import eventmill as em
@@ -19,6 +25,7 @@ import numpy as np
 import pytest
 import skhep_testdata
 import uproot
+from eventmill.analysis.analysis import Kernel
 from numpy.typing import NDArray
 
 from benchmarks.coffea_samples import samples_folder
@@ -32,23 +39,28 @@ OF_COFFEA = ("nano_dimuon", "PHYSLITE_example", "delphes", "test_FCC_Winter2023"
 Ran = Callable[[str], dict[str, Any]]
 
 
+def run(title: str, folder: Path) -> dict[str, Any]:
+    """Runs the code of a section, after that before all sections; returns its variables."""
+    variables: dict[str, Any] = {"__name__": "__main__"}
+    for number, block in enumerate(code(TEXT.partition("\n## ")[0]) + code(SECTIONS[title])):
+        script = folder / f"block{number}.py"
+        script.write_text(block)
+        exec(compile(block, str(script), "exec"), variables)
+    return variables
+
+
 @pytest.fixture
 def ran(session: em.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
-    """Runs the code of a section in a folder with the files, after that before all sections; returns its variables."""
+    """Runs the code of a section in a folder with the files; returns its variables."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(em, "connect", lambda: session)
 
-    def run(title: str) -> dict[str, Any]:
+    def with_files(title: str) -> dict[str, Any]:
         for path in set(re.findall(r'"([\w-]+\.root)"', SECTIONS[title])):
             Path(path).symlink_to(real_file(path))
-        variables: dict[str, Any] = {"__name__": "__main__"}
-        for number, block in enumerate(code(TEXT.partition("\n## ")[0]) + code(SECTIONS[title])):
-            script = tmp_path / f"block{number}.py"
-            script.write_text(block)
-            exec(compile(block, str(script), "exec"), variables)
-        return variables
+        return run(title, tmp_path)
 
-    return run
+    return with_files
 
 
 def code(text: str) -> list[str]:
@@ -104,6 +116,21 @@ def test_all_sections_are_looked_at_here() -> None:
     assert all(len(code(section)) >= 2 for section in SECTIONS.values())
 
 
+@pytest.mark.parametrize("title", SECTIONS)
+def test_sections_say_what_they_want_in_words_of_today(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Datasets, kernels, histograms and calls of the session, though nothing is read."""
+    session = create_autospec(em.Session, instance=True)
+    session.process.return_value = MagicMock()
+    monkeypatch.setattr(em, "connect", lambda: session)
+    run(title, tmp_path)
+    asked = [call.args for call in session.process.call_args_list]
+    assert all(isinstance(data, em.Dataset) for data, _ in asked)
+    kernels = [analysis for _, analysis in asked if isinstance(analysis, Kernel)]
+    assert 0 < len(kernels) < len(asked), "each way to write it"
+
+
 def test_cms_nanoaod(ran: Ran) -> None:
     variables = ran("CMS NanoAOD")
     trigger = "HLT_Mu17_TrkIsoVVL_Mu8_TrkIsoVVL_DZ_Mass8"
@@ -118,6 +145,7 @@ def test_cms_nanoaod(ran: Ran) -> None:
     both_have(variables, "cutflow", cutflow)
 
 
+@pytest.mark.interop
 def test_atlas_physlite(ran: Ran) -> None:
     variables = ran("ATLAS PHYSLITE")
     names = [f"AnalysisElectronsAuxDyn.{name}" for name in ("pt", "eta", "phi", "charge", "DFCommonElectronsLHLoose")]
@@ -143,6 +171,7 @@ def test_atlas_physlite(ran: Ran) -> None:
     assert len(found) > 50 and np.array_equal(variables["d0"].values(), binned(found, 40, -0.1, 0.1))
 
 
+@pytest.mark.interop
 def test_atlas_open_data(ran: Ran) -> None:
     variables = ran("ATLAS Open Data")
     leptons = [f"lep_{name}" for name in ("pt", "eta", "phi", "charge", "type", "isTightID")]
@@ -165,6 +194,7 @@ def test_atlas_open_data(ran: Ran) -> None:
         assert np.allclose(result["mass"].variances(), squares, rtol=precision, atol=0)
 
 
+@pytest.mark.interop
 def test_lhcb(ran: Ran) -> None:
     variables = ran("LHCb")
     cuts = ("B_L0MuonDecision_TOS", "B_IPCHI2_OWNPV", "B_PT", "Kplus_ProbNNk", "B_M", "B_DTF_M")
@@ -208,6 +238,7 @@ def test_alice_ao2d(ran: Ran) -> None:
         assert np.array_equal(variables[name].values(), binned(positions, 40, -20, 20)) and len(positions) > 100
 
 
+@pytest.mark.interop
 def test_alice_esd(ran: Ran) -> None:
     variables = ran("ALICE, Runs 1 and 2: ESD")
     vertex = [f"PrimaryVertex.AliVertex.{name}" for name in ("fPosition[3]", "fNContributors")]
@@ -261,6 +292,7 @@ def recoil_masses(events: Iterator[tuple[Any, ...]]) -> NDArray[Any]:
     return binned(found, 50, 0, 250)
 
 
+@pytest.mark.interop
 def test_fcc_in_trees(ran: Ran) -> None:
     variables = ran("FCC: EDM4hep in TTrees")
     members = [
@@ -286,6 +318,7 @@ def test_fcc_in_rntuples(ran: Ran) -> None:
     both_have(variables, "recoil", recoil_masses(own))
 
 
+@pytest.mark.interop
 def test_delphes(ran: Ran) -> None:
     variables = ran("Delphes")
     names = ("Jet.PT", "Jet.Eta", "Jet.BTag", "MissingET.MET")
@@ -300,6 +333,7 @@ def test_delphes(ran: Ran) -> None:
     both_have(variables, "tagged", tagged)
 
 
+@pytest.mark.interop
 def test_dune(ran: Ran) -> None:
     variables = ran("DUNE")
     names = ("Chi2_proton", "Chi2_ndof", "resRange_SCE", "calibrated_dEdX_SCE")
