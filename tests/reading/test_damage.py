@@ -47,8 +47,8 @@ def test_damaged_ntuples_have_no_other_values() -> None:
     """Header, footer, page lists and pages have checksums, also those that only uproot reads. The last file's descriptions
     are nonsense with a right checksum, which a writer with a fault may write.
 
-    Most copies are refused or the same also by a reader that looks at no checksum; among these, copy 100 of the first file and
-    copy 79 of the second have other values for it.
+    For a reader that looks at no checksum most copies are refused or the same, too; among these, copy 100 of the first file
+    and copy 79 of the second have other values for it.
     """
     *checked, nonsense = try_copies(79, 25, "rntuples:checked", "variants:checked", "ntuple_encodings")
     assert not any("other" in counts for counts in checked)
