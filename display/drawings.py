@@ -1,7 +1,7 @@
 """What a result holds, as it is drawn: histograms as plain arrays in ROOT's order, numbers and small arrays as rows.
 
-Nothing here draws: JSROOT does in a browser, mplhep on paper. Histograms are any that follow the unified histogram interface
-(hist, boost-histogram), seen by their attributes: this module imports neither.
+Nothing here draws: JSROOT does in a browser, matplotlib on paper. Histograms are any that follow the unified histogram
+interface (hist, boost-histogram), seen by their attributes: this module imports neither.
 """
 
 from __future__ import annotations

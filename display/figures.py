@@ -1,11 +1,10 @@
-"""Pictures of histograms for paper, notebooks that are read later and reports: mplhep draws them. Needs the extra `plot`."""
+"""Pictures of histograms for notebooks that are read later: matplotlib draws them, which the extra `plot` installs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
 
-import mplhep
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -58,16 +57,12 @@ def _draw_lines(axes: Axes, parts: Sequence[Drawing], log: bool) -> None:
         values = part.contents[1:-1]
         errors = None if part.variances is None else np.sqrt(part.variances[1:-1])
         alone = len(parts) == 1 and errors is None
-        mplhep.histplot(
-            values,
-            _edges(part.axes[0]),
-            yerr=False if errors is None else errors,
-            histtype="fill" if alone else "step",
-            color=COLORS[at % len(COLORS)],
-            label=_plain(part.label or part.name),
-            ax=axes,
-        )
+        edges, color = _edges(part.axes[0]), COLORS[at % len(COLORS)]
+        axes.stairs(values, edges, fill=alone, color=color, label=_plain(part.label or part.name), linewidth=1.3)
+        if errors is not None:
+            axes.errorbar((edges[1:] + edges[:-1]) / 2, values, errors, fmt="none", color=color, linewidth=1.0)
     _name(axes, parts[0].axes[0])
+    axes.set_xlim(*_edges(parts[0].axes[0])[[0, -1]])
     axes.set_ylabel({"counts": "entries", "weights": "sum of weights", "means": "mean"}[parts[0].kind])
     if log and any((part.contents[1:-1] > 0).any() for part in parts):
         axes.set_yscale("log")

@@ -15,25 +15,23 @@ _TICK = 0.25
 class Changes:
     """Something that one thread changes, and others wait for. Whoever changes it holds it: `with changes: ...`.
 
-    Args:
-        look: called while somebody waits, four times a second or so; raises when there is nothing to be waited for any more.
+    It refers to nobody: who has it is gone as soon as nobody needs it.
 
     Attributes:
         lock: for who only reads: nothing changes while it is held.
 
     Example:
         >>> done = []
-        >>> changes = Changes(lambda: None)
+        >>> changes = Changes()
         >>> def other_thread():
         ...     with changes:
         ...         done.append(1)
         >>> threading.Thread(target=other_thread).start()
-        >>> changes.wait(lambda: bool(done), 10.0)
+        >>> changes.wait(lambda: bool(done), lambda: None, 10.0)
         True
     """
 
-    def __init__(self, look: Callable[[], None]) -> None:
-        self._look = look
+    def __init__(self) -> None:
         self.lock = threading.Condition()
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
@@ -50,26 +48,29 @@ class Changes:
                 loop.call_soon_threadsafe(event.set)
         self.lock.release()
 
-    def wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait until `condition` holds, for so many seconds at most; whether it does."""
+    def wait(self, condition: Callable[[], bool], look: Callable[[], None], timeout: float | None = None) -> bool:
+        """Wait until `condition` holds, for so many seconds at most; whether it does.
+
+        `look` is called meanwhile, four times a second or so; it raises when there is nothing to be waited for any more.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.lock:
             while not condition():
-                self._look()
+                look()
                 left = _TICK if deadline is None else min(_TICK, deadline - time.monotonic())
                 if left <= 0:
                     return False
                 self.lock.wait(left)
         return True
 
-    async def awaited(self, condition: Callable[[], bool]) -> None:
+    async def awaited(self, condition: Callable[[], bool], look: Callable[[], None]) -> None:
         """The same in an event loop, which goes on meanwhile."""
         waiter = asyncio.get_running_loop(), asyncio.Event()
         with self.lock:
             self._waiters.append(waiter)
         try:
             while not condition():
-                self._look()
+                look()
                 try:
                     await asyncio.wait_for(waiter[1].wait(), _TICK)
                 except TimeoutError:

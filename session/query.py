@@ -45,7 +45,7 @@ class Query(Shown):
 
     def __init__(self, session: Session, number: str, name: str) -> None:
         self._session = session
-        self._changed = Changes(self._look)
+        self._changed = Changes()
         self._progress: messages.Progress | None = None
         self._snapshot: Snapshot | None = None
         self._snapshots = 0
@@ -288,13 +288,13 @@ class Query(Shown):
             self._session._check_not_forked()
         elif condition():  # without the lock: in a fork nobody may ever release it
             return
-        if not self._changed.wait(condition, timeout):
+        if not self._changed.wait(condition, self._look, timeout):
             raise TimeoutError(f"query {self.name} is not over yet: {describe_account(self.account)}")
 
     async def _awaited(self, condition: Callable[[], bool]) -> None:
         if self._result is None:
             self._session._check_not_forked()
-        await self._changed.awaited(condition)
+        await self._changed.awaited(condition, self._look)
 
     def _look(self) -> None:
         """Raise when nothing can come of the query any more; say what it waits for."""

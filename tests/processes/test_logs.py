@@ -218,6 +218,10 @@ def test_a_worker_that_cannot_start_says_so_to_its_master(session: em.Session, t
         worker, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=SECONDS
     )
     assert ended.returncode == 1 and "this installation is broken" in ended.stdout + ended.stderr
-    logs, why = session.logs(worker="broken"), "the worker ends: the process that starts slots has ended: its error is"
+    why = "the worker ends: the process that starts slots has ended: its error is"
+    eventually(
+        lambda: any(line.text.startswith(why) for line in session.logs(worker="broken")), "its master hears of it"
+    )
+    logs = session.logs(worker="broken")
     assert any("ImportError: this installation is broken" in text for text in texts(logs)), logs
     assert any(line.level == "ERROR" and line.text.startswith(why) for line in logs), logs

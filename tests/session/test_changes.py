@@ -9,9 +9,13 @@ import pytest
 from eventmill.session.changes import Changes
 
 
+def nothing() -> None:
+    """There is nothing to look at."""
+
+
 def test_all_who_wait_are_woken_once_it_holds() -> None:
     seen: list[int] = []
-    changes = Changes(lambda: None)
+    changes = Changes()
 
     def change() -> None:
         for number in range(5):
@@ -19,9 +23,9 @@ def test_all_who_wait_are_woken_once_it_holds() -> None:
                 seen.append(number)
 
     async def in_a_loop() -> None:
-        await asyncio.gather(*(changes.awaited(lambda least=least: len(seen) >= least) for least in (1, 3, 5)))  # type: ignore[misc]
+        await asyncio.gather(*(changes.awaited(lambda least=least: len(seen) >= least, nothing) for least in (1, 3, 5)))  # type: ignore[misc]
 
-    waiting = threading.Thread(target=lambda: changes.wait(lambda: len(seen) == 5, None))
+    waiting = threading.Thread(target=lambda: changes.wait(lambda: len(seen) == 5, nothing))
     waiting.start()
     threading.Timer(0.05, change).start()
     asyncio.run(asyncio.wait_for(in_a_loop(), 20))
@@ -33,18 +37,18 @@ def test_a_wait_ends_with_its_time_and_with_what_is_found_by_looking() -> None:
     def look() -> None:
         raise ConnectionError("gone")
 
-    assert Changes(lambda: None).wait(lambda: False, 0.01) is False
+    assert Changes().wait(lambda: False, nothing, 0.01) is False
     with pytest.raises(ConnectionError, match="gone"):
-        Changes(look).wait(lambda: False, None)
+        Changes().wait(lambda: False, look)
     with pytest.raises(ConnectionError, match="gone"):
-        asyncio.run(Changes(look).awaited(lambda: False))
+        asyncio.run(Changes().awaited(lambda: False, look))
 
 
 def test_a_task_that_is_cancelled_or_a_loop_that_is_closed_is_in_nobodys_way() -> None:
-    changes = Changes(lambda: None)
+    changes = Changes()
 
     async def cancelled() -> None:
-        task = asyncio.ensure_future(changes.awaited(lambda: False))
+        task = asyncio.ensure_future(changes.awaited(lambda: False, nothing))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
