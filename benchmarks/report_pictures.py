@@ -9,15 +9,12 @@ server that takes its time. The page of the report is then shown by a browser wi
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,8 @@ import eventmill as em
 import numpy as np
 import uproot
 from hist import Hist
+
+from benchmarks.range_server import Answer, range_server, send_part
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 FILES, EVENTS = 24, 200_000
@@ -57,35 +56,14 @@ def dimuon(events: Any) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def web_server(folder: Path) -> Iterator[str]:
-    """The address of a server that has the files of a folder and takes its time."""
+def late_answer(folder: Path) -> Answer:
+    """Of a server that has the files of a folder and takes its time."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(request: BaseHTTPRequestHandler, start: int, stop: int) -> None:
+        time.sleep(LATENCY)
+        send_part(request, (folder / request.path.strip("/")).read_bytes(), start, stop)
 
-        def do_GET(self) -> None:
-            time.sleep(LATENCY)
-            content = (folder / self.path.strip("/")).read_bytes()
-            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
-            part = content[int(first) : int(last) + 1]
-            self.send_response(206)
-            self.send_header("Content-Length", str(len(part)))
-            self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}")
-            self.end_headers()
-            self.wfile.write(part)
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # its reader is killed
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    return answer
 
 
 def report(folder: Path) -> em.Query:
@@ -107,7 +85,7 @@ def report(folder: Path) -> em.Query:
         start("master", "pictures", "--host", "127.0.0.1", "--interface", "127.0.0.1", "--port", "0")
         while not (state / "pictures" / "client.json").exists():
             time.sleep(0.05)
-        with em.connect(state / "pictures") as session, web_server(folder) as address:
+        with em.connect(state / "pictures") as session, range_server(late_answer(folder)) as address:
             worker("batch-007")
             unlucky = worker("batch-011")
             while len(session.workers()) < 2:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -13,20 +13,16 @@ from eventmill.protocol.errors import DatasetError
 from eventmill.reading.reader import Reader
 from skhep_testdata import data_path
 
+from benchmarks.range_server import Answer, range_server, send_part
+
 pytest.importorskip("aiohttp", reason="pip install eventmill[http]")
 
 CONTENT = Path(data_path("uproot-HZZ.root")).read_bytes()
-Answer = Callable[[BaseHTTPRequestHandler, int, int], None]
 
 
 def part(request: BaseHTTPRequestHandler, start: int, stop: int, length: int | None = None) -> None:
     """A range of the file, or its first bytes only."""
-    content = CONTENT[start:stop][:length]
-    request.send_response(206)
-    request.send_header("Content-Length", str(len(content)))
-    request.send_header("Content-Range", f"bytes {start}-{start + len(content) - 1}/{len(CONTENT)}")
-    request.end_headers()
-    request.wfile.write(content)
+    send_part(request, CONTENT, start, stop, length)
 
 
 def whole(request: BaseHTTPRequestHandler, _start: int, _stop: int) -> None:
@@ -41,25 +37,11 @@ def whole(request: BaseHTTPRequestHandler, _start: int, _stop: int) -> None:
 def serving(answer: Answer, opened: threading.Event) -> Iterator[str]:
     """The address of a file of a server that gives this answer from the time on when the file is open."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def now(request: BaseHTTPRequestHandler, start: int, stop: int) -> None:
+        (answer if opened.is_set() else part)(request, start, stop)
 
-        def do_GET(self) -> None:
-            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
-            (answer if opened.is_set() else part)(self, int(first), int(last) + 1)
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hzz.root?secret"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with range_server(now) as address:
+        yield f"{address}/hzz.root?secret"
 
 
 def refusal(status: int) -> Answer:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import Standing
 from reports import check_report
+
+from benchmarks.range_server import range_server, send_part
 
 SECONDS = 60
 COUNTS, TIMES = st.integers(0, 10**9), st.floats(0, 1e6)
@@ -230,43 +230,17 @@ def test_an_analysis_that_sleeps_in_each_call_is_called_dear(standing: Standing,
 
 def test_a_server_that_takes_its_time_is_named(standing: Standing, numbers: em.Dataset) -> None:
     file = Path(str(numbers.files[0].path)).parent / "0.root"
-    with late_server(file, seconds=0.2) as address, standing.connect() as session:
-        files = [f"http://{address}/{at}.root" for at in range(3)]
+    content = file.read_bytes()
+
+    def answer(request: BaseHTTPRequestHandler, start: int, stop: int) -> None:
+        threading.Event().wait(0.2)
+        send_part(request, content, start, stop)
+
+    with range_server(answer) as address, standing.connect() as session:
+        files = [f"{address}/{at}.root" for at in range(3)]
         query = session.process(em.Dataset(files, tree="tree"), lambda events: {"n": len(events.number)})
         assert query.result(SECONDS)["n"] == 3_000
         first = query.report().findings[0]
         assert first.kind == "small_files" and first.names == ("127.0.0.1",)
         assert first.seconds > 0.5 and what(first).endswith("most of it waiting for answers of 127.0.0.1.")
         check_report(query)
-
-
-@contextmanager
-def late_server(path: Path, seconds: float) -> Iterator[str]:
-    """The address of a web server that has this file under any name, and thinks for some time before each answer."""
-    content = path.read_bytes()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            threading.Event().wait(seconds)
-            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
-            part = content[int(first) : int(last) + 1]
-            self.send_response(206)
-            self.send_header("Content-Length", str(len(part)))
-            self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}")
-            self.end_headers()
-            self.wfile.write(part)
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -1,0 +1,49 @@
+"""A web server of this machine whose files are read by ranges of bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+Answer = Callable[[BaseHTTPRequestHandler, int, int], None]
+"""Answers a request for the bytes `[start, stop)` of `request.path`."""
+
+
+@contextmanager
+def range_server(answer: Answer) -> Iterator[str]:
+    """The address of a server, as "http://127.0.0.1:1234", that answers so. It minds nobody who breaks off."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+            answer(self, int(first), int(last) + 1)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def send_part(
+    request: BaseHTTPRequestHandler, content: bytes, start: int, stop: int, length: int | None = None
+) -> None:
+    """Send a range of a file, or its first bytes only."""
+    part = content[start:stop][:length]
+    request.send_response(206)
+    request.send_header("Content-Length", str(len(part)))
+    request.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(content)}")
+    request.end_headers()
+    request.wfile.write(part)
