@@ -68,8 +68,7 @@ class _Ring:
         return kept.size
 
     def lose(self, lines: int, size: int) -> None:
-        was = self.unkept
-        self.unkept = Unkept("", min(MOST, was.lines + lines), min(MOST, was.size + size))
+        self.unkept = self.unkept.plus(lines, size)
 
     def since(self, changed: int) -> Iterator[_Kept]:
         """Those that came or came again after that, the latest first."""
@@ -158,7 +157,7 @@ class LogBook:
     def unkept(self, query: str) -> Unkept:
         """What was said for a query, or ("") by all, and is not here."""
         rings = [ring.unkept for ring in self._asked(query)]
-        return Unkept(query, min(MOST, sum(it.lines for it in rings)), min(MOST, sum(it.size for it in rings)))
+        return Unkept(query).plus(sum(it.lines for it in rings), sum(it.size for it in rings))
 
     def forget(self, query: str) -> None:
         """Nobody will ask for this query any more."""

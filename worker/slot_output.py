@@ -44,13 +44,17 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 
     def encoded(self) -> bytes:
         """As it is written; what cannot travel is escaped, and what is too long is cut."""
-        record = Record(
-            self.source, _plain(self.text, 7900), _plain(self.level, 200), _plain(self.place, 900), self.ours
-        )
+        record = Record(self.source, plain(self.text, 7900), plain(self.level, 200), plain(self.place, 900), self.ours)
         return _RECORD + msgspec.json.encode(record) + b"\n"
 
 
-def _plain(text: str, most: int) -> str:
+def plain(text: str, most: int | None = None) -> str:
+    """The beginning of a text as it can travel: UTF-8 has no lone surrogates, which file names may have.
+
+    Example:
+        >>> plain("a\\udcff", 4)
+        'a\\\\ud'
+    """
     return text[:most].encode("utf-8", "backslashreplace").decode()[:most]
 
 

@@ -47,6 +47,10 @@ class Unkept(msgspec.Struct, frozen=True, array_like=True):
     lines: NonNegative = 0
     size: NonNegative = 0
 
+    def plus(self, lines: int, size: int) -> Unkept:
+        """With so much more, as far as that can travel."""
+        return Unkept(self.query, min(MOST, self.lines + lines), min(MOST, self.size + size))
+
 
 class Output(Message, frozen=True):
     """What a worker's slots, and it itself, have said since it last told of it."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ...protocol.messages import LONGEST_TEXT, MOST_LINES, LogSource, Output, OutputLine, Unkept
 from ...protocol.values import LONGEST, MOST
-from ..slot_output import Record, Token
+from ..slot_output import Record, Token, plain
 
 SLOT_RATE, SLOT_MOST = 64 * 2**10, 256 * 2**10
 """Bytes a second of a slot that are looked at, and at once."""
@@ -136,7 +136,7 @@ class Said:
 
     def note(self, text: str, level: str, now: float) -> None:
         """The worker itself has something to say."""
-        self._keep_or_lose(OutputLine("worker", plain(text), level=level), now)
+        self._keep_or_lose(OutputLine("worker", plain(text, LONGEST_TEXT), level=level), now)
 
     def take(self, now: float) -> Output | None:
         """The message that tells the master of all of it; None when there is nothing."""
@@ -170,14 +170,14 @@ class Said:
         self._slots.pop(slot, None)
 
     def _add_record(self, slot: int | None, where: Where, record: Record, now: float) -> None:
-        level, place = plain(record.level)[:1000], plain(record.place)[:1000]
+        level, place = plain(record.level, 1000), plain(record.place, 1000)
         if record.source == "warning":
             self.echo.append(("stderr", f"{place}: {level}: {record.text}"))
         else:
             self.echo.append(("stderr", f"slot {slot} {place} {level} {record.text}"))
             if record.ours and level in ("DEBUG", "INFO"):
                 return  # it is for whoever runs the worker
-        self._keep_or_lose(_line(slot, record.source, where, plain(record.text), level, place), now)
+        self._keep_or_lose(_line(slot, record.source, where, plain(record.text, LONGEST_TEXT), level, place), now)
 
     def _add_text(
         self,
@@ -231,16 +231,11 @@ class Said:
             query = ""
         was = self._unkept.get(query, Unkept(query))
         if lines or size:
-            self._unkept[query] = Unkept(query, min(MOST, was.lines + lines), min(MOST, was.size + size))
+            self._unkept[query] = was.plus(lines, size)
 
 
 def _line(slot: int | None, source: LogSource, where: Where, text: str, level: str = "", place: str = "") -> OutputLine:
-    query = plain(where.query)[:1000]
+    query = plain(where.query, 1000)
     return OutputLine(
         source, text[:LONGEST_TEXT], query, 1, 0.0, slot, where.path, where.start, where.stop, level, place
     )
-
-
-def plain(text: str) -> str:
-    """A text that can travel: UTF-8 has no lone surrogates."""
-    return text.encode("utf-8", "backslashreplace").decode()[:LONGEST_TEXT]

@@ -18,6 +18,7 @@ from ...analysis.notebook_cells import COMPILED
 from ...analysis.ownership import arrived
 from ...protocol.errors import CountError, DatasetError, EventmillError
 from ...protocol.messages import Failure, File
+from ..slot_output import plain
 from .modules import as_in_session
 
 log = logging.getLogger(__name__)
@@ -73,16 +74,16 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
         log.info("an error in %s", file.path or "a result", exc_info=error)
     failure = Failure(
         kind="data" if isinstance(error, DatasetError) else "count" if isinstance(error, CountError) else "analysis",
-        error=_plain(type(error).__qualname__)[:_LONGEST_NAME],
-        message=_plain(_text(error))[:_LONGEST],
-        notes=_plain("\n".join(map(str, getattr(error, "__notes__", ()))))[:_LONGEST],
-        traceback=_plain(as_in_session(_users_lines(error)))[-_LONGEST:],
+        error=plain(type(error).__qualname__)[:_LONGEST_NAME],
+        message=plain(_text(error))[:_LONGEST],
+        notes=plain("\n".join(map(str, getattr(error, "__notes__", ()))))[:_LONGEST],
+        traceback=plain(as_in_session(_users_lines(error)))[-_LONGEST:],
         path=file.path,
         tree=file.tree,
         start=start,
         stop=stop,
         transient=isinstance(error, DatasetError) and error.transient,
-        missing=_plain(getattr(error, "missing_column", ""))[:_LONGEST_NAME],
+        missing=plain(getattr(error, "missing_column", ""))[:_LONGEST_NAME],
     )
     with contextlib.suppress(Exception):  # whatever keeps the user's exception from being pickled
         error.__traceback__ = error.__context__ = error.__cause__ = None
@@ -94,7 +95,7 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
 
 def reason(error: BaseException) -> str:
     """An error in a line, as it is listed with the entries that are lost by it."""
-    return _plain(f"{type(error).__qualname__[:_LONGEST_NAME]}: {_text(error)}")[:_LONGEST_REASON]
+    return plain(f"{type(error).__qualname__[:_LONGEST_NAME]}: {_text(error)}")[:_LONGEST_REASON]
 
 
 def _without_awkward(error: EventmillError) -> None:
@@ -138,8 +139,3 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception as another:
         return f"<{type(error).__qualname__} whose text raises {type(another).__qualname__}>"
-
-
-def _plain(text: str) -> str:
-    """A text that can travel: UTF-8 has no lone surrogates, which file names may have."""
-    return text.encode("utf-8", "backslashreplace").decode()
