@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 COMPILED = "<compiled "
 """How the names begin under which compiled code of the user's is known to Python."""
 _cells: dict[str, str] = {}
 
 
+def running_shell() -> Any:
+    """The IPython that this process is, of a notebook or a terminal; None where it is none."""
+    ipython = sys.modules.get("IPython")
+    return None if ipython is None else ipython.get_ipython()
+
+
 def cells(files: Iterable[str]) -> dict[str, str]:
     """The names of those of the files that are cells of the notebook, or inputs of the IPython, that this process is."""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    name_of = getattr(getattr(shell, "compile", None), "format_code_name", None)  # IPython 8.1 and later
+    name_of = getattr(getattr(running_shell(), "compile", None), "format_code_name", None)  # IPython 8.1 and later
     if name_of is None:
         return {}
     named = {file: name_of(file) for file in files}

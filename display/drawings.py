@@ -63,7 +63,7 @@ class Drawing:
         label: what tells it from others in the same picture.
         axes: one or two.
         contents: with under- and overflow, the first axis fastest.
-        variances: of them, in the same order; None where they are the contents.
+        variances: of them, in the same order; None for counts, whose variances are the contents.
         kind: whether it has counts, sums of weights, or means.
         notes: what is not drawn.
     """
@@ -79,8 +79,7 @@ class Drawing:
     @property
     def arrays(self) -> list[NDArray[np.float64]]:
         """Its contents, and its variances unless it has counts: what travels beside its description."""
-        variances = [] if self.kind == "counts" or self.variances is None else [self.variances]
-        return [self.contents, *variances]
+        return [self.contents] if self.variances is None else [self.contents, self.variances]
 
     def description(self) -> dict[str, Any]:
         """All but the arrays, as it is told to a browser."""
@@ -321,7 +320,7 @@ def _labels(axis: Any) -> list[str]:
 
 
 def _shown_axes(histogram: Any) -> list[int]:
-    """The axes of the picture: the last two at most that are no categories, or else a single axis of categories."""
+    """The axes of the picture: the first two at most that are no categories, or else a single axis of categories."""
     continuous = [at for at, axis in enumerate(histogram.axes) if not _is_category(axis) and axis.size]
     if continuous:
         return continuous[:2]
@@ -363,11 +362,9 @@ def _cells(histogram: Any) -> tuple[NDArray[np.float64], NDArray[np.float64] | N
         with np.errstate(all="ignore"):
             of_mean = np.where(counts > 0, np.asarray(errors, np.float64), 0.0)
         return np.nan_to_num(values), np.nan_to_num(of_mean), "means"
-    variances = histogram.variances(flow=True)
-    weighted = "variance" in (histogram.view(flow=True).dtype.names or ())
-    if not weighted:
+    if "variance" not in (histogram.view(flow=True).dtype.names or ()):
         return values, None, "counts"
-    return values, np.asarray(variances, np.float64), "weights"
+    return values, np.asarray(histogram.variances(flow=True), np.float64), "weights"
 
 
 def _projected(

@@ -8,12 +8,13 @@ waits until it has been seen, so that what nobody looks at is not made, and a sl
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import html
 import importlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, Protocol
@@ -25,7 +26,8 @@ import traitlets
 from .drawings import Drawing, Item, compared, drawings, find, items
 from .logs import LogLine, Logs
 from .progress_line import line_of
-from .query_view import QueryView
+from .query_view import Merged, QueryView
+from .tables import html_table
 
 REFRESH_SECONDS = 0.2
 """How often is looked whether there is something new to show."""
@@ -40,16 +42,12 @@ MOST_ITEMS = 200
 _NOTEBOOK_COLUMNS = 100
 
 
-class Snapshot(Protocol):
-    """What is merged of a query."""
+class Snapshot(Merged, Protocol):
+    """What is merged of a query, and what that is."""
 
     @property
     def value(self) -> Any:
         """What the analysis returned, merged."""
-
-    @property
-    def account(self) -> Any:
-        """What became of the entries."""
 
 
 class Said(Protocol):
@@ -202,8 +200,7 @@ class QueryWidget(anywidget.AnyWidget):
     # --- what the kernel says -------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._query.view.final:
-            self._refresh()
+        while not self._refresh().final:
             self._wake.wait(REFRESH_SECONDS)
             self._wake.clear()
         self._seen = self._sent
@@ -211,22 +208,24 @@ class QueryWidget(anywidget.AnyWidget):
         if self._handle is not None:
             self._handle.update(self._bundle(), raw=True)
 
-    def _refresh(self) -> None:
+    def _refresh(self) -> QueryView:
+        """Send what is new of where the query stands, which is returned."""
+        view = self._query.view
         with self._lock, self.hold_sync():
-            self.view = _told(self._query.view)
-            self._hear()
-            snapshot = self._query.snapshot
-            if snapshot is None:
-                return
+            self.view = _told(view)
+            self._hear(view.final)
+            if (snapshot := self._query.snapshot) is None:
+                return view
             if snapshot is not self._listed:
                 self._list(snapshot)
             if snapshot is not self._drawn and self._seen == self._sent and self.shown:
                 self._draw(snapshot)
+        return view
 
-    def _hear(self) -> None:
+    def _hear(self, last: bool) -> None:
         """Show what the analysis says: once a second, and its last words."""
         now = time.monotonic()
-        if now - self._asked_at >= LOG_SECONDS or self._query.view.final:
+        if last or now - self._asked_at >= LOG_SECONDS:
             self._asked_at = now
             self._said.poll()
         if self._said.version != self._heard:
@@ -236,7 +235,7 @@ class QueryWidget(anywidget.AnyWidget):
     def _list(self, snapshot: Snapshot) -> None:
         self._listed = snapshot
         found = [item for item in items(snapshot.value) if self.filter.lower() in item.name.lower()]
-        self.items = [_item(item) for item in found[:MOST_ITEMS]]
+        self.items = [dataclasses.asdict(item) for item in found[:MOST_ITEMS]]
         self.more = max(0, len(found) - MOST_ITEMS)
         if not self._chosen and not self.shown:
             self._ours = [item.name for item in found if item.kind == "histogram"][:FIRST_SHOWN]
@@ -303,21 +302,6 @@ def _line(line: LogLine) -> dict[str, Any]:
     return {"text": line.words, "kind": kind}
 
 
-def _item(item: Item) -> dict[str, Any]:
-    return {
-        "name": item.name,
-        "kind": item.kind,
-        "text": item.text,
-        "menus": {name: list(labels) for name, labels in item.menus.items()},
-    }
-
-
-def _table(found: Any) -> str:
-    rows = [item for item in found if item.kind == "row"][:MOST_ITEMS]
-    if not rows:
-        return ""
-    cells = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(row.name or 'result')}</th><td>{html.escape(row.text)}</td></tr>"
-        for row in rows
-    )
-    return f"<table>{cells}</table>"
+def _table(found: Iterable[Item]) -> str:
+    rows = [(item.name or "result", item.text) for item in found if item.kind == "row"][:MOST_ITEMS]
+    return html_table(("", ""), rows) if rows else ""

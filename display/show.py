@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Any
+
+from ..analysis.notebook_cells import running_shell
 
 
 def widget_of(query: Any) -> object | None:
@@ -24,6 +25,4 @@ def widget_of(query: Any) -> object | None:
 
 def _in_notebook() -> bool:
     """Whether a kernel runs us, which has a front end: a terminal's IPython has none."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
-    return shell is not None and hasattr(shell, "kernel")
+    return hasattr(running_shell(), "kernel")

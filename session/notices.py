@@ -39,7 +39,7 @@ class Notices:
 
     def waits(self, progress: Progress | None) -> None:
         """The query is waited for: say what it has been waiting for for long."""
-        wait = self.waits_for(progress)
+        wait = "" if progress is None else waiting(progress, self._starts_workers)
         starting = progress is not None and is_starting(progress, self._starts_workers)
         patience = _STARTING if starting else _SILENT
         now = time.monotonic()
@@ -47,10 +47,6 @@ class Notices:
         if not self.shows_waiting and self._waiting_since is not None and now - self._waiting_since > patience:
             self.shows_waiting = True
             log.warning("query %s is waiting: %s", self._name, wait)
-
-    def waits_for(self, progress: Progress | None) -> str:
-        """What the query waits for, in words; empty when it does not."""
-        return "" if progress is None else waiting(progress, self._starts_workers)
 
     def ended(self) -> None:
         """The query is over: say that its analysis has said something, which somebody may look for."""

@@ -252,7 +252,7 @@ class Query(Shown):
         self._session._send(messages.Stop(self.id, keep=False))
 
     def __repr__(self) -> str:
-        wait = self._notices.waits_for(self._progress) if self._result is None else ""
+        wait = self.view.wait
         wait = f", waiting: {wait}" if wait else ""
         return f"<Query {self.id} {self.name!r} {self.state}: {describe_account(self.account)}{wait}>"
 
