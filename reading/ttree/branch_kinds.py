@@ -24,7 +24,7 @@ _TYPES = {
     "TLeafD": "dd",
 }  # fmt: skip
 """The type of a leaf's values by its class, as signed and as unsigned."""
-_MEMBERS = {
+MEMBERS = {
     1: "b", 2: "h", 3: "i", 4: "q", 5: "f", 6: "I", 8: "d", 11: "B", 12: "H", 13: "I", 14: "Q", 15: "I", 16: "q", 17: "Q",
     18: "?",
 }  # fmt: skip
@@ -150,8 +150,8 @@ def _values(found: FoundBranch) -> _Values | Group | None:
         types = _TYPES.get(leaf.kind)
         return None if types is None or found.is_element else _shaped(types[leaf.unsigned], leaf)
     number = leaf.type - _ARRAY if _ARRAY < leaf.type < 2 * _ARRAY else leaf.type
-    if number in _MEMBERS:
-        return _shaped(_MEMBERS[number], leaf)
+    if number in MEMBERS:
+        return _shaped(MEMBERS[number], leaf)
     vector = _VECTOR.fullmatch(found.class_name)
     is_vector = vector is not None and vector[1] in _ELEMENTS and not found.parent_name
     if vector is None or not is_vector or leaf.count is not None or leaf.type != -1 or found.streamer_type != -1:

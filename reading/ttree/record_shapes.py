@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import uproot
 
+from .branch_kinds import MEMBERS
 from .cpp_types import Class, CppType, Many, Number, Pair, String, parsed
 from .packed_floats import Coding, coding
 
@@ -20,11 +21,9 @@ _ARRAY, _COUNTED = 20, 40
 """What ROOT adds to the number of a type for arrays of fixed size, and for those with a counter."""
 _BASE, _CHARS, _FLOATS = 0, 7, {9: "f8", 19: "f4"}
 _OBJECT, _ANY, _TOBJECT, _TNAMED, _TSTRING = 61, 62, 66, 67, 65
-_BASIC = {
-    1: "i1", 2: "i2", 3: "i4", 4: "i8", 5: "f4", 6: "u4", 8: "f8", 11: "u1", 12: "u2", 13: "u4", 14: "u8", 16: "i8",
-    17: "u8", 18: "?",
-}  # fmt: skip
-"""Numbers by the number of their type (`TVirtualStreamerInfo::EReadWrite`). `kBits`, 15, is of TObject alone."""
+_BITS = 15
+_BASIC = {number: type_ for number, type_ in MEMBERS.items() if number != _BITS}
+"""Numbers by the number of their type. `kBits` is of TObject alone."""
 _STL = {300, 365, 500}
 _KNOWN = {*_BASIC, *_FLOATS, _OBJECT, _ANY, _TSTRING, *_STL}
 _BY_HAND = {"TObject", "TNamed", "TVector2", "TVector3", "TLorentzVector", "TRotation"}
