@@ -87,6 +87,7 @@ class Master:
         self._poller = zmq.Poller()
         self._restarts = Restarts()
         self._by_descriptor: dict[int, bytes] = {}
+        self._gone: dict[bytes, None] = {}
         self._running = True
         effects = self._begin()
         self.address = self._bind(binding)
@@ -183,7 +184,7 @@ class Master:
 
     def _turn(self, signals: EndSignals) -> None:
         """Wait for what happens next, and deal with it."""
-        wait = max(0.0, self.core.deadline() - time.monotonic())
+        wait = 0.0 if self._gone else max(0.0, self.core.deadline() - time.monotonic())
         ready = dict(self._poller.poll(int(wait * 1000) + 1))
         if self.authenticator.socket in ready:
             self.authenticator.answer()
@@ -201,6 +202,8 @@ class Master:
             self._running = False
         else:
             self._carry_out(self.core.expire(time.monotonic()))
+        if self._gone:
+            self._lose_gone()
 
     def _end(self, told: signal.Signals) -> None:
         """Let nobody wait for a master that was told to end; unless its queries are in a journal and the machine ends it
@@ -239,6 +242,13 @@ class Master:
             if peer is not None:
                 self._carry_out([Send(peer, messages.Heartbeat())])
 
+    def _lose_gone(self) -> None:
+        """What peers said before they went lies here already, and comes first: a worker's last words, or its commit."""
+        gone, self._gone = self._gone, {}
+        self._receive()
+        for peer in gone:
+            self._carry_out(self.core.disconnected(peer, time.monotonic()))
+
     def _collect(self) -> None:
         while self.wakeup_taken():
             self._carry_out(self._answered(self.merger.answers.popleft(), time.monotonic()))
@@ -270,15 +280,9 @@ class Master:
     # --- out ------------------------------------------------------------------------------------------------------
 
     def _carry_out(self, effects: list[Effect]) -> None:
-        """Carry out effects in their order, then those of peers that turned out to be gone meanwhile."""
+        """Carry out effects in their order. Peers that turn out to be gone meanwhile are lost at the end of the turn."""
         waiting = deque(effects)
-        gone: dict[bytes, None] = {}
-        while waiting or gone:
-            if not waiting:
-                peer = next(iter(gone))
-                del gone[peer]
-                waiting.extend(self.core.disconnected(peer, time.monotonic()))
-                continue
+        while waiting:
             effect = waiting.popleft()
             if isinstance(effect, Exit):
                 self._running = False
@@ -291,7 +295,7 @@ class Master:
                     waiting.extend(self._explain(effect, error))
                 else:
                     if not reachable:
-                        gone[effect.peer] = None
+                        self._gone[effect.peer] = None
 
     def _send(self, effect: Send) -> bool:
         """Send a message; false when the peer cannot be reached any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -18,7 +19,8 @@ import pytest
 from click.testing import CliRunner
 from eventmill.cli.main import main
 from eventmill.display.logs import Logs
-from processes import eventually
+from eventmill.protocol import messages
+from processes import Standing, eventually, hello, raw_peer
 
 PROGRAM = [sys.executable, "-m", "eventmill"]
 
@@ -225,3 +227,22 @@ def test_a_worker_that_cannot_start_says_so_to_its_master(session: em.Session, t
     logs = session.logs(worker="broken")
     assert any("ImportError: this installation is broken" in text for text in texts(logs)), logs
     assert any(line.level == "ERROR" and line.text.startswith(why) for line in logs), logs
+
+
+def test_the_last_words_of_workers_that_left_at_once_are_heard(standing: Standing) -> None:
+    """A worker that cannot start says hello, why, and goodbye; a busy master finds it gone when it answers the first."""
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(raw_peer(standing.worker_key)) for _ in range(20)]
+        for worker in workers:
+            worker.say(messages.Heartbeat())
+            assert isinstance(worker.hear(), messages.Unknown), "the connection stands"
+        standing.master.process.send_signal(signal.SIGSTOP)
+        for number, worker in enumerate(workers):
+            worker.say(hello(slots=0))
+            worker.say(messages.Output([messages.OutputLine("worker", f"last words of {number}")]))
+            worker.say(messages.Bye())
+            worker.leave()
+        standing.master.process.send_signal(signal.SIGCONT)
+    expected = {f"last words of {number}" for number in range(20)}
+    with standing.connect() as session:
+        eventually(lambda: expected <= set(texts(session.logs(grep="last words"))), "all of them are heard")

@@ -215,9 +215,16 @@ class RawPeer:
             if not isinstance(message, messages.Heartbeat):
                 return message
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Once all that was said is sent, which the other side need not have read."""
+        self._dial.socket.set(zmq.LINGER, int(SECONDS * 1000))
         self._dial.close()
         self._context.term()
+
+    def close(self) -> None:
+        if not self._context.closed:
+            self._dial.close()
+            self._context.term()
 
 
 def raw_peer(connection: Connection) -> contextlib.closing[RawPeer]:
