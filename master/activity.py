@@ -31,6 +31,12 @@ class Activities:
             self._said = {number: said for number, said in self._said.items() if number in leases}
             self._most = 2 * len(self._said) + FEW
 
+    def at(self, lease: int, leases: Mapping[int, Lease[Any]]) -> Activity:
+        """What the slot is at that works on a live lease."""
+        if lease in self._said:
+            return self._said[lease][0].what
+        return "opening" if lease in leases and leases[lease].opening else "running"
+
     def wait(self, leases: Mapping[int, Lease[Any]], now: float) -> Wait | None:
         """The slots that wait for file servers, None when none does for longer than is usual."""
         waits = [

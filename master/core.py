@@ -40,6 +40,8 @@ from .saved import Saved
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
+REQUESTS = messages.Submit | messages.Attach | messages.Ask | messages.AskLogs | messages.AskCluster
+"""That are refused when the master fails on them."""
 TIDY_INTERVAL = 600.0
 """Results are looked through for those that are too old this often, and when a query ends."""
 RETRY_INTERVAL = 10.0
@@ -73,7 +75,7 @@ class MasterCore:
         self._dispatcher = Dispatcher(self.queries, layouts, self._attachments, self._send)
         self._compactor = Compactor(self.queries, self._send)
         self._roster = Roster(
-            version, python, self._numbering, self.queries, self._dispatcher, self._compactor, self._send
+            version, python, tag, self._numbering, self.queries, self._dispatcher, self._compactor, self._send
         )
         self.sessions, self.workers = self._roster.sessions, self._roster.workers
         credit = self._dispatcher.credit
@@ -81,6 +83,7 @@ class MasterCore:
         self._reports = Reports(
             self.queries,
             learnt,
+            self._roster.cluster,
             self._dispatcher,
             self._compactor,
             self._lifecycle,
@@ -129,6 +132,7 @@ class MasterCore:
         """An error of ours costs the query that a message is about. A request that has changed nothing yet is refused."""
         try:
             if isinstance(peer, Worker):
+                self._roster.cluster.changed(peer, now)
                 self._reports.handlers.handle(peer, message, frames, now)
             else:
                 self._requests.handlers.handle(peer, message, frames, now)
@@ -136,7 +140,7 @@ class MasterCore:
             at, query = type(message).__name__, self.queries.get(getattr(message, "query", ""))
             if isinstance(error, QueryBroken) or (query is not None and not query.over):
                 self._give_up(query, error, at, now)
-            elif isinstance(message, messages.Submit | messages.Attach | messages.Ask | messages.AskLogs):
+            elif isinstance(message, REQUESTS):
                 log.exception("error while dealing with %s of %s", at, peer.name)
                 self.errors += 1
                 reason = f"the master failed on it: {type(error).__name__}: {error}"[:1000]
@@ -282,6 +286,8 @@ class MasterCore:
         peer = self._roster.find(identity)
         if peer is not None:
             peer.spoken = now
+            if isinstance(peer, Worker) and not isinstance(message, messages.Heartbeat):
+                self._roster.cluster.changed(peer, now)
         self._effects.append(Send(identity, message, list(frames)))
 
     def _do(self, effect: Effect) -> None:

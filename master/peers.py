@@ -38,7 +38,8 @@ class Peer:
 @dataclass(slots=True)
 class Worker(Peer):
     """A worker; a worker that comes back after it was lost is another one, with another name. It may be known to be gone
-    at the time `until`. `attachments` are the digests of those that it has, and it is there since it `joined`."""
+    at the time `until`. `attachments` are the digests of those that it has, it is there since it `joined`, and has `changed`
+    in that turn of displays (`master.cluster_book`)."""
 
     host: str = ""
     site: str = ""
@@ -49,6 +50,7 @@ class Worker(Peer):
     until: float | None = None
     attachments: set[str] = field(default_factory=set)
     joined: float = 0.0
+    changed: int = 0
 
     def info(self) -> WorkerInfo:
         """One line of the list of workers."""

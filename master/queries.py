@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from .log_book import LogBook
 from .query import Query
+from .ring import Ring
+
+MOST_CHANGES = 2000
 
 
 class Queries(Mapping[str, Query]):
@@ -18,10 +21,12 @@ class Queries(Mapping[str, Query]):
     Attributes:
         live: those that are not over, in the same order.
         logs: what was said for them.
+        changes: numbers of those that came, ended or went.
     """
 
     def __init__(self, tag: str = "") -> None:
         self.logs = LogBook(tag)
+        self.changes: Ring[str] = Ring(MOST_CHANGES)
         self.live: dict[str, Query] = {}
         self._all: dict[str, Query] = {}
         self._by_token: dict[str, Query] = {}
@@ -45,6 +50,7 @@ class Queries(Mapping[str, Query]):
     def add(self, query: Query) -> None:
         """A query was submitted, or is there again."""
         self._all[query.number] = query
+        self.changes.add(query.number)
         if not query.over:
             self.live[query.number] = query
         if query.submit.token:
@@ -53,11 +59,13 @@ class Queries(Mapping[str, Query]):
     def end(self, query: Query) -> None:
         """A query is over."""
         self.live.pop(query.number, None)
+        self.changes.add(query.number)
 
     def remove(self, number: str) -> None:
         """Forget a query, if there is one of this number."""
         query = self._all.pop(number, None)
         self.live.pop(number, None)
         self.logs.forget(number)
+        self.changes.add(number)
         if query is not None:
             self._by_token.pop(query.submit.token, None)

@@ -131,10 +131,10 @@ class Query:
     @classmethod
     def restored(cls, saved: Saved, now: float, wall: float) -> Query:
         """A query as the journal has it, at `wall` (seconds since 1970): it runs on, or is over. Raises as `submitted`."""
-        if saved.ended is not None:
-            return cls._restored_end(saved, saved.ended, now)
-        analysis, files, *shared_inputs = saved.frames
         started = now - min(max(0.0, wall - saved.started), LONGEST_TIME)
+        if saved.ended is not None:
+            return cls._restored_end(saved, saved.ended, started)
+        analysis, files, *shared_inputs = saved.frames
         decoded, dataset = _files.decode(files), digest_of(files)
         query = cls(
             saved.number, saved.submit, analysis, decoded, started, dataset, shared_inputs=shared_inputs, saved=saved
@@ -144,8 +144,9 @@ class Query:
         return query
 
     @classmethod
-    def _restored_end(cls, saved: Saved, ended: Ended, now: float) -> Query:
-        query = cls(saved.number, saved.submit, b"", (), now - ended.seconds, state=ended.state, ended=now)
+    def _restored_end(cls, saved: Saved, ended: Ended, started: float) -> Query:
+        over = started + ended.seconds
+        query = cls(saved.number, saved.submit, b"", (), started, state=ended.state, ended=over)
         query.outcome.account, query.outcome.failure, query.journal.end = ended.account, ended.failure, ended
         query.shares = Shares.of(ended.report)
         return query
@@ -353,6 +354,6 @@ class Query:
 
     def info(self, now: float) -> QueryInfo:
         """Its line in the list of queries."""
-        return QueryInfo(
-            self.number, self.submit.name, self.submit.owner, self.state, self.account(), self.seconds(now)
-        )
+        ago = min(LONGEST_TIME, max(0.0, now - self.started))
+        submit = self.submit
+        return QueryInfo(self.number, submit.name, submit.owner, self.state, self.account(), self.seconds(now), ago)

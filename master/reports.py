@@ -18,6 +18,7 @@ from ..protocol.errors import CountError, RemoteProtocolError
 from ..protocol.messages import Failure, Part
 from ..protocol.usage import Usage
 from .calls import Handlers, SendMessage
+from .cluster_book import ClusterBook
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect
@@ -40,6 +41,7 @@ class Reports:
     Args:
         queries: the master's queries, by number.
         learnt: what is known of analyses.
+        cluster: what displays of the whole master are told.
         dispatcher: takes leases back.
         compactor: has totals compacted.
         lifecycle: ends queries.
@@ -52,6 +54,7 @@ class Reports:
         self,
         queries: Queries,
         learnt: Learnt,
+        cluster: ClusterBook,
         dispatcher: Dispatcher,
         compactor: Compactor,
         lifecycle: Lifecycle,
@@ -61,6 +64,7 @@ class Reports:
     ) -> None:
         self._queries = queries
         self._learnt = learnt
+        self._cluster = cluster
         self._dispatcher = dispatcher
         self._compactor = compactor
         self._lifecycle = lifecycle
@@ -203,6 +207,7 @@ class Reports:
         )  # fmt: skip
         ended = query.seconds(now)
         worker.total.add(usage, message.seconds, slot.index, server)
+        self._cluster.packet(slot, query.number, server, usage, now)
         self._share(query, worker).add(usage, message.seconds, slot.index, server, ended)
         query.shares.timeline.add(usage, ended)
         self._dispatcher.credit.free(slot, (query.number, message.lease))

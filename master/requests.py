@@ -78,6 +78,7 @@ class Requests:
         self.handlers.add(messages.Seen, self._seen)
         self.handlers.add(messages.Ask, self._ask)
         self.handlers.add(messages.AskLogs, self._ask_logs)
+        self.handlers.add(messages.AskCluster, self._ask_cluster)
         self.handlers.add(messages.Remove, self._remove)
         self.handlers.add(messages.Shutdown, self._shutdown)
         self.handlers.add(messages.Drain, self._drain)
@@ -142,6 +143,10 @@ class Requests:
         logs = self._queries.logs
         answer = logs.since(message.query, message.cursor, now)
         self._send(peer.identity, messages.Logs(message.request, *answer, logs.unkept(message.query)), now=now)
+
+    def _ask_cluster(self, peer: Peer, message: messages.AskCluster, frames: Frames, now: float) -> None:
+        answer = self._roster.cluster.answer(message.request, message.cursor, now)
+        self._send(peer.identity, answer, now=now)
 
     def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
         query = self._queries.get(message.query)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..packetizer.placement import domain
 from ..protocol import messages
 from .calls import SendMessage
+from .cluster_book import ClusterBook
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .peers import Peer, Slot, Worker, unfit
@@ -46,6 +47,7 @@ class Roster:
     Args:
         version: version of eventmill here, told to peers.
         python: "major.minor" here; peers must have the same, because analyses travel as bytecode.
+        tag: of this master; no earlier one had it.
         numbering: for their names.
         queries: the master's queries, by number.
         dispatcher: has the credit of slots, and takes the leases of lost workers back.
@@ -54,12 +56,14 @@ class Roster:
 
     Attributes:
         sessions: by identity; so `workers`.
+        cluster: what displays are told of them, and of all else that goes on.
     """
 
     def __init__(
         self,
         version: str,
         python: str,
+        tag: str,
         numbering: Numbering,
         queries: Queries,
         dispatcher: Dispatcher,
@@ -75,6 +79,7 @@ class Roster:
         self._dispatcher = dispatcher
         self._compactor = compactor
         self._send = send
+        self.cluster = ClusterBook(tag, queries, self.workers)
 
     def find(self, identity: bytes) -> Peer | None:
         """The peer of this identity, if there is one."""
@@ -123,6 +128,7 @@ class Roster:
         if worker is None:
             return
         self._compactor.lost(identity)
+        self.cluster.left(worker, how, said_so, now)
         log.info("worker %s %s with %d leases", worker.name, how, len(worker.leases))
         for number in dict.fromkeys(number for number, _ in worker.leases):
             self._queries[number].counters.workers_lost += not said_so

@@ -317,7 +317,7 @@ class Master:
         if isinstance(message, messages.Setup | messages.Lease | messages.Compact):
             reason = f"a worker cannot be sent its {kind}: {error}"
             return self.core.unsendable(message.query, reason, time.monotonic())
-        if isinstance(message, messages.Queries | messages.Workers | messages.Logs):
+        if isinstance(message, messages.Queries | messages.Workers | messages.Logs | messages.Cluster):
             return [Send(effect.peer, messages.Refused(message.request, f"the answer cannot be sent: {error}"[:1000]))]
         return []
 

@@ -348,7 +348,7 @@ class Link:
                 pass
             case (
                 messages.Accepted() | messages.Lacking() | messages.Refused()
-                | messages.Queries() | messages.Workers() | messages.Logs()
+                | messages.Queries() | messages.Workers() | messages.Logs() | messages.Cluster()
             ):  # fmt: skip
                 self._requests.answer(message.request, message)
             case messages.Fault():

@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..display.cluster_view import ClusterView
 from ..display.listings import QueryList, WorkerList
 from ..display.logs import Logs
 from ..protocol import messages
 from ..protocol.errors import EventmillError, QueryFailed
 from ..protocol.messages import FINAL, Message, QueryInfo
 from ..protocol.values import some
+from .cluster import ClusterFeed
+from .cluster import ask as ask_cluster
 from .logs import ask as ask_logs
 from .session_html import session_html
 
@@ -97,6 +100,23 @@ class Steering:
             0
         """
         return ask_logs(self._watch, clipped(query), cursor)
+
+    def cluster(self) -> ClusterView:
+        """What is going on at the master: workers and what their slots are at, queries, file servers, and the recent past.
+
+        Raises:
+            ConnectionFailed: the master does not answer.
+
+        Example:
+            >>> view = session.cluster()
+            >>> view.slots, query.id in view.queries
+            (2, True)
+        """
+        return ask_cluster(self._watch, self.starts_workers)
+
+    def cluster_feed(self) -> ClusterFeed:
+        """The same for a display that draws itself again and again: what is new is asked for, and not waited for."""
+        return ClusterFeed(self._watch, self.starts_workers)
 
     def stop(self, query: str, *, keep: bool = True) -> None:
         """End a query by its number, without watching it: keep what is merged for those who do, or drop it.

@@ -1,7 +1,7 @@
 """The messages that sessions, the master, agents and slots exchange.
 
 They are grouped by who speaks with whom: `peers`, `sessions`, `orders` and `reports`; `logs` is what user code says, on all
-hops; `parts` is what they consist of.
+hops; `cluster` what displays of a whole master are told; `parts` is what they consist of.
 Every message is a frozen struct whose class name is its tag on the wire. Arrays and opaque bytes are never inside a
 message: they travel as the *frames* behind it (`protocol.codec`), and each docstring says which frames belong to it.
 Most orders and reports (`Lease`, `Setup`, `Opened`, `Commit`, ...) are spoken on both hops, master - agent and agent -
@@ -12,6 +12,15 @@ Units: entries are entry numbers of one tree, `stop` is exclusive, times are sec
 
 from __future__ import annotations
 
+from .cluster import (
+    ACTIVITIES,
+    MOST_EVENTS,
+    AskCluster,
+    Cluster,
+    PacketDone,
+    WorkerGone,
+    WorkerState,
+)
 from .logs import (
     LONGEST_TEXT,
     MOST_LINES,
@@ -100,11 +109,13 @@ from .sessions import (
 )
 
 __all__ = [
+    "ACTIVITIES",
     "FINAL",
     "FROM_SESSION",
     "FROM_WORKER",
     "LARGEST_LAYOUT",
     "LONGEST_TEXT",
+    "MOST_EVENTS",
     "MOST_LINES",
     "PROTOCOL",
     "Accepted",
@@ -112,10 +123,12 @@ __all__ = [
     "Activity",
     "Any",
     "Ask",
+    "AskCluster",
     "AskLogs",
     "Attach",
     "Attachment",
     "Bye",
+    "Cluster",
     "Columns",
     "Commit",
     "Committed",
@@ -148,6 +161,7 @@ __all__ = [
     "Opened",
     "Output",
     "OutputLine",
+    "PacketDone",
     "Part",
     "Progress",
     "Queries",
@@ -176,6 +190,8 @@ __all__ = [
     "Wait",
     "WaitsFor",
     "Welcome",
+    "WorkerGone",
+    "WorkerState",
     "Workers",
 ]
 
@@ -183,13 +199,16 @@ Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
     | Submit | Stop | Credentials | Remove | Attach | Seen | Ask | Shutdown | Drain
     | Accepted | Lacking | Refused | Queries | Workers | Progress | Snapshot | Ended | AskLogs | Logs | Output
+    | AskCluster | Cluster
     | Setup | Attachment | Detach | Lease | Truncate | Revoke | Release | Committed | Compact
     | Opened | Described | Columns | Reached | Doing | Truncated | Finished | Commit | Failed | Skipped | Compacted
     | SlotDown | SlotUp | Draining | Ready
 )  # fmt: skip
 """Every message there is."""
 
-FROM_SESSION = (Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Seen, Ask, AskLogs, Shutdown, Drain)
+FROM_SESSION = (
+    Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Seen, Ask, AskLogs, AskCluster, Shutdown, Drain,
+)  # fmt: skip
 """What a peer with a session key may say."""
 FROM_WORKER = (
     Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Doing, Truncated, Finished, Commit, Failed,

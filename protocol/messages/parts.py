@@ -8,7 +8,7 @@ import msgspec
 
 from ..values import NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker"]
@@ -171,7 +171,10 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 class QueryInfo(msgspec.Struct, frozen=True):
-    """One line of the list of queries; its account has no list of losses."""
+    """One line of the list of queries; its account has no list of losses.
+
+    It began so many seconds `ago`, and has taken `seconds` of them: until now, or until it was over.
+    """
 
     query: Word
     name: Word
@@ -179,3 +182,4 @@ class QueryInfo(msgspec.Struct, frozen=True):
     state: State
     account: Account
     seconds: Seconds
+    ago: Seconds = 0.0
