@@ -1,8 +1,9 @@
 """A query in a notebook: a widget that lives while the query does, and a picture for those who look at it later.
 
-The browser's half is in `assets/`: `widget.js`, with `histograms.js`, which draws by JSROOT. The kernel's half sends the
-view of the query as it changes, and pictures of what is looked at. There is one picture on its way at a time; the next one
-waits until it has been seen, so that what nobody looks at is not made, and a slow browser sees fewer of them.
+The browser's half is in `assets/`: `widget.js`, with `board.js`, where one chooses what to see, and `histograms.js`, which
+draws it by JSROOT. The kernel's half sends the view of the query as it changes, and pictures of what is looked at. There is
+one picture on its way at a time; the next one waits until it has been seen, so that what nobody looks at is not made, and a
+slow browser sees fewer of them.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class QueryWidget(anywidget.AnyWidget):
         output: what the analysis has said.
     """
 
-    _esm = _asset("histograms.js") + _asset("widget.js")
+    _esm = _asset("histograms.js") + _asset("board.js") + _asset("widget.js")
     _css = _asset("widget.css")
 
     view = traitlets.Dict().tag(sync=True)
