@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -22,6 +22,7 @@ from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL
 from ..protocol.version import __version__
 from ..worker.allocation.memory import parse_size
+from ..worker.allocation.site import VARIABLES, parse_site
 from ..worker.allocation.walltime import parse_seconds, time_left
 from .logs import expression, show
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _SPARED = ("packets", "waited", "owner", "pid", "read", "host", "CPU/time", "seconds")
 """Columns that a narrow terminal does without, in this order."""
+_Value = TypeVar("_Value")
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -53,10 +55,10 @@ def _writable(_context: click.Context, _parameter: click.Parameter, path: Path) 
     return path
 
 
-def _parsed_by(parse: Callable[[str], float]) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
+def _parsed_by(parse: Callable[[str], _Value]) -> Callable[[click.Context, click.Parameter, str | None], _Value | None]:
     """The callback of an option whose value is written as people write it."""
 
-    def callback(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    def callback(_context: click.Context, _parameter: click.Parameter, text: str | None) -> _Value | None:
         try:
             return None if text is None else parse(text)
         except ValueError as error:
@@ -185,6 +187,16 @@ def master(
     help="Memory a slot may take, as 4G or 400M.  [default: its part of what the batch system, cgroup or machine has]",
 )
 @click.option(
+    "--site",
+    envvar=VARIABLES,
+    default="",
+    callback=_parsed_by(parse_site),
+    metavar="NAME",
+    show_default=False,
+    help="Where it runs, as reports and displays call it.  "
+    "[default: what EVENTMILL_SITE or the grid's pilot says, else its domain]",
+)
+@click.option(
     "--proxy-prefix",
     envvar=PROXY_PREFIX,
     metavar="URL",
@@ -199,6 +211,7 @@ def worker(
     walltime: float | None,
     grace: float,
     memory: int | None,
+    site: str,
     proxy_prefix: str | None,
     verbose: bool,
 ) -> None:
@@ -225,7 +238,7 @@ def worker(
     file = find_file(connection, "worker")
     Worker(
         load_connection(file), slots or usable_cores(), name, patience,
-        walltime=walltime, grace=grace, file=file, memory=memory,
+        walltime=walltime, grace=grace, file=file, memory=memory, site=site,
     ).run()  # fmt: skip
 
 

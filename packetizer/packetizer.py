@@ -91,8 +91,13 @@ class Packetizer(Generic[Holder]):
     # --- slots ----------------------------------------------------------------------------------------------------
 
     def join(self, slot: Holder, host: str = "", site: str = "") -> None:
-        """Say where a slot is; without it, a slot is nowhere in particular."""
-        self.throughputs[slot] = Throughput(host, site or domain(host))
+        """Say where a slot is; without it, a slot is nowhere in particular.
+
+        A site has the name that somebody gave it ("T2_DE_DESY"), and its servers are known by their domain all the same.
+        """
+        own = domain(host)
+        near = tuple(f".{name}" for name in dict.fromkeys((site, own)) if name)
+        self.throughputs[slot] = Throughput(host, site or own, near)
 
     def forget(self, slot: Holder) -> None:
         """A slot is gone; its leases must have been given back."""

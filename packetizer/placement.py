@@ -66,7 +66,7 @@ class Placement:
                 return place
         if self.ledger.limit is not None:
             return self._in_order(throughput, now)
-        for server in self._servers.by_distance(throughput.host, throughput.site, self._seat(throughput)):
+        for server in self._servers.by_distance(throughput.host, throughput.near, self._seat(throughput)):
             found = self._on(server, throughput, now)
             if found is not None:
                 return found
@@ -207,7 +207,7 @@ def _distance(throughput: Throughput, server: str) -> int:
     """0 for the slot's own host and for local files, 1 within its site, 2 elsewhere."""
     if not server or server == throughput.host:
         return 0
-    return 1 if throughput.site and server.endswith(f".{throughput.site}") else 2
+    return 1 if server.endswith(throughput.near) else 2
 
 
 def free_range(ledger: Ledger[Any], state: FileState, alone: bool) -> tuple[int, int]:

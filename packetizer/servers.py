@@ -94,7 +94,7 @@ class Servers:
         >>> for name in ("xrootd.fnal.gov", "eos1.cern.ch"):
         ...     servers[name].unopened[0] = None
         ...     servers.changed(servers[name])
-        >>> [server.name for server in servers.by_distance("node7.cern.ch", "cern.ch")]
+        >>> [server.name for server in servers.by_distance("node7.cern.ch", (".cern.ch",))]
         ['eos1.cern.ch', 'xrootd.fnal.gov']
     """
 
@@ -103,7 +103,7 @@ class Servers:
         self._most_readers = most_readers
         self._by_name: dict[str, Server] = {}
         self._all: Ranking | None = None
-        self._of_sites: dict[str, Ranking] = {}
+        self._of_sites: dict[tuple[str, ...], Ranking] = {}
 
     def __getitem__(self, name: str) -> Server:
         """The server of a name; new ones are made before the first decision only."""
@@ -127,28 +127,26 @@ class Servers:
             for ranking in server.rankings:
                 ranking.put(key)
 
-    def by_distance(self, host: str, site: str, own: Server | None = None) -> Iterator[Server]:
+    def by_distance(self, host: str, near: tuple[str, ...], own: Server | None = None) -> Iterator[Server]:
         """The servers that a slot can read from, the best one first: near, with unopened files, little read.
 
         Args:
             host: where the slot is: this server and local files come first, then the servers of its site.
-            site: a domain; "" for none.
+            near: how the names of the servers of its site end, as (".cern.ch",).
             own: the server that the slot reads from, which is not full because of itself.
         """
         here = [it for name in {"", host} if (it := self._by_name.get(name)) is not None]
-        suffix = f".{site}" if site else None
         extra = [own] if own is not None and own.offered is None and not self.is_full(own, own) else []
         first = (it for it in here if it.offered is not None or it in extra)
         yield from filter(self._has_files, sorted(first, key=lambda it: it.key))
-        if suffix is not None:
-            if site not in self._of_sites:
-                self._of_sites[site] = Ranking(it for it in self._by_name.values() if it.name.endswith(suffix))
-            near = [it for it in extra if it.name.endswith(suffix)]
-            yield from self._others(self._of_sites[site], near, here)
+        if near:
+            if near not in self._of_sites:
+                self._of_sites[near] = Ranking(it for it in self._by_name.values() if it.name.endswith(near))
+            yield from self._others(self._of_sites[near], [it for it in extra if it.name.endswith(near)], here)
         if self._all is None:
             self._all = Ranking(self._by_name.values())
         for server in self._others(self._all, extra, here):
-            if suffix is None or not server.name.endswith(suffix):
+            if not server.name.endswith(near):
                 yield server
 
     def _others(self, ranking: Ranking, extra: Sequence[Server], but: Container[Server]) -> Iterator[Server]:

@@ -52,6 +52,7 @@ class Throughput:
 
     Attributes:
         host, site: where the slot is.
+        near: how the names of file servers end that are at its site.
         file, replica: the file that it has open, and which of its replicas.
         seated: it counts as one of the readers of that file's server.
         server: the file server that it reads from.
@@ -63,6 +64,7 @@ class Throughput:
 
     host: str = ""
     site: str = ""
+    near: tuple[str, ...] = ()
     file: int | None = None
     replica: int = 0
     seated: bool = False

@@ -68,9 +68,11 @@ def test_what_a_change_of_server_means_is_learnt_from_slots_of_the_same_site() -
     assert throughput["second"].rate == 250.0
 
 
-def test_a_slot_goes_on_with_the_replica_that_it_has_open() -> None:
+@pytest.mark.parametrize("site", ["", "T0_CH_CERN"])
+def test_a_slot_goes_on_with_the_replica_that_it_has_open(site: str) -> None:
+    """It opens the one of its own site, also when that has a name that is no domain."""
     packetizer = Packetizer(Ledger([10**6]), [[FAR.format(1), NEAR.format(1)]])
-    packetizer.join("slot", "node.cern.ch")
+    packetizer.join("slot", "node.cern.ch", site)
     packet = next_packet(packetizer, "slot", 0.0)
     assert packet.replica == 1, "the one of its own site"
     now = finish(packetizer, "slot", packet, 0.0, rate=1e5)

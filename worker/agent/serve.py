@@ -66,6 +66,7 @@ class Worker:
         memory: bytes that a slot may take; None: a fair part of what the batch system, the control group and the machine
             have.
         log: the file that this worker and its slots write to, to be kept from growing without end.
+        site: where it runs, as reports and displays call it; the domain of its host by default.
     """
 
     def __init__(
@@ -81,18 +82,11 @@ class Worker:
         file: Path | None = None,
         memory: int | None = None,
         log: Path | None = None,
+        site: str = "",
     ) -> None:
         self.connection = connection
         self.patience = patience
-        self.hello = messages.Hello(
-            role="worker",
-            name=name or platform.node(),
-            version=__version__,
-            python=".".join(platform.python_version_tuple()[:2]),
-            host=platform.node(),
-            pid=os.getpid(),
-            slots=slots,
-        )
+        self.hello = _hello(name, site, slots)
         self.walltime = walltime
         self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -369,3 +363,17 @@ def describe_exit(status: int) -> str:
     except ValueError:
         name = "unknown"
     return f"killed by signal {-code} ({name}){' from outside, or for want of memory' * (-code == signal.SIGKILL)}"
+
+
+def _hello(name: str, site: str, slots: int) -> messages.Hello:
+    """What a worker in this process says first."""
+    return messages.Hello(
+        role="worker",
+        name=name or platform.node(),
+        version=__version__,
+        python=".".join(platform.python_version_tuple()[:2]),
+        host=platform.node(),
+        site=site,
+        pid=os.getpid(),
+        slots=slots,
+    )
