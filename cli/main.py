@@ -7,30 +7,28 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
-from rich.table import Table
 
-from ..display.listings import QUERIES, WORDS, WORKERS, query_cells, worker_cells
+from ..display.listings import STATES
 from ..protocol.connection import DEFAULT_PORT, PROXY_PREFIX, KeyFolder, find_file, load_connection, make_keys, named
 from ..protocol.errors import EventmillError
-from ..protocol.messages import FINAL
+from ..protocol.messages import FINAL, State
 from ..protocol.version import __version__
 from ..worker.allocation.memory import parse_size
 from ..worker.allocation.site import VARIABLES, parse_site
 from ..worker.allocation.walltime import parse_seconds, time_left
+from . import listings
 from .logs import expression, show
 
 if TYPE_CHECKING:
     from ..session.session import Session
 
-_SPARED = ("packets", "waited", "owner", "pid", "read", "host", "CPU/time", "seconds")
-"""Columns that a narrow terminal does without, in this order."""
 _Value = TypeVar("_Value")
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
@@ -256,16 +254,50 @@ def branches(file: str, tree: str | None) -> None:
 
 
 @main.command()
-@click.argument("target", default="default")
-def status(target: str) -> None:
-    """Show the workers and queries of a master. TARGET is its name, client.json or address."""
-    with _connect(target) as session:
-        workers = [worker_cells(info) for info in session.workers()]
-        queries = [query_cells(info) for info in session.queries()]
-        # What goes into a file or a pipe has no width to fit.
-        console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
-        console.print(_table(f"workers of {session.address}", WORKERS, workers, console))
-        console.print(_table("queries", QUERIES, queries, console))
+@click.argument("target", default="default", metavar="[NAME]")
+@listings.watched
+def status(target: str, as_json: bool, watch: float | None) -> None:
+    """Show the workers and queries of a master. NAME is its name, client.json or address.
+
+    The keys of --json are in the guide ("For programs"); first comes an object of the master itself.
+    """
+    with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
+        listings.show(lambda: listings.status(session), as_json, watch)
+
+
+@main.command()
+@click.argument("target", default="default", metavar="[NAME]")
+@click.option("--state", multiple=True, type=click.Choice(STATES), help="Only those in this state; may be repeated.")
+@click.option("--owner", help='Only those of this user; "me" is you.')
+@click.option("--grep", metavar="RE", callback=expression, help="Only those with this regular expression in the name.")
+@click.option("--last", type=click.IntRange(0), help="Only so many, those that began last.")
+@listings.watched
+def queries(
+    target: str,
+    state: tuple[State, ...],
+    owner: str | None,
+    grep: str | None,
+    last: int | None,
+    as_json: bool,
+    watch: float | None,
+) -> None:
+    """Show the queries of a master, with the time at which they began.
+
+    NAME is the master's name, client.json or address.
+    """
+    with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
+        listings.show(
+            lambda: listings.queries(session, state=state or None, owner=owner, grep=grep, last=last), as_json, watch
+        )
+
+
+@main.command()
+@click.argument("target", default="default", metavar="[NAME]")
+@listings.watched
+def workers(target: str, as_json: bool, watch: float | None) -> None:
+    """Show the workers of a master. NAME is its name, client.json or address."""
+    with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
+        listings.show(lambda: listings.workers(session), as_json, watch)
 
 
 @main.command()
@@ -286,23 +318,6 @@ def logs(
     """
     with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
         show(session, query, worker, grep, tail, follow, as_json)
-
-
-def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> Table:
-    """A table that fits: of the columns, as many as there is room for, with a line that names the others."""
-    spared: list[str] = []
-    for spare in (*(heading for heading in _SPARED if heading in headings), None):
-        caption = f"in a wider terminal also: {', '.join(spared)}" if spared else None
-        table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-        for heading in headings:
-            if heading not in spared:
-                table.add_column(heading, justify="left" if heading in WORDS else "right")
-        for row in rows:
-            table.add_row(*(cell for heading, cell in zip(headings, row, strict=True) if heading not in spared))
-        if spare is None or console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
-            break
-        spared.append(spare)
-    return table
 
 
 @main.command()

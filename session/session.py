@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -28,8 +27,9 @@ from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
 from .connect import PATIENCE
 from .link import Link
+from .owner import clipped, owner
 from .query import Query
-from .steering import Steering, clipped
+from .steering import Steering
 from .submission import Submission
 from .watch import Watch
 
@@ -147,7 +147,7 @@ class Session(Steering):
                 name=shown,
                 kind=packed.kind,
                 digest=packed.digest,
-                owner=_owner(),
+                owner=owner(),
                 branches=None if packed.branches is None else list(packed.branches),
                 on_error=on_error,
                 limit=expanded.max_entries,
@@ -190,18 +190,21 @@ class Session(Steering):
         return draw(self, dataset if isinstance(dataset, Dataset) else Dataset(dataset), expression, where, bins)
 
     def attach(self, query: str) -> Query:
-        """Watch a query that was started earlier, by this session or another.
+        """Watch a query that was started earlier, by this session or another; any number of sessions may watch it.
+
+        Args:
+            query: its number, or its name if no other query has it.
 
         Raises:
-            QueryFailed: the master knows no such query.
+            QueryFailed: the master knows no such query, or several of this name; the text lists what there is.
 
         Example:
             >>> session.attach(query.id).result()["met"].sum()
             10000.0
         """
-        name = self._info(query).name
-        attach = partial(messages.Attach, query=clipped(query))
-        return self._watch.begin(attach, partial(Query, self, name=name))
+        info = self.queries().named(clipped(query))
+        attach = partial(messages.Attach, query=info.query)
+        return self._watch.begin(attach, partial(Query, self, name=info.name))
 
     def renew(self, credentials: Credentials) -> None:
         """Show other credentials to file servers from now on: for the queries that this session watches, and new ones.
@@ -290,14 +293,6 @@ def _end(link: Link, embedded: Embedded | None) -> None:
     link.close()
     if embedded is not None:
         embedded.close()
-
-
-def _owner() -> str:
-    """Who starts a query. In a container there may be no name for a user's number."""
-    try:
-        return clipped(getpass.getuser())
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
 
 
 def _encode_files(files: Sequence[File]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,17 +11,17 @@ from ..display.listings import QueryList, WorkerList
 from ..display.logs import Logs
 from ..protocol import messages
 from ..protocol.errors import EventmillError, QueryFailed
-from ..protocol.messages import FINAL, Message, QueryInfo
+from ..protocol.messages import FINAL, Message, QueryInfo, State
 from ..protocol.values import some
 from .cluster import ClusterFeed
 from .cluster import ask as ask_cluster
 from .logs import ask as ask_logs
+from .owner import ME, clipped
+from .owner import owner as owner_here
 from .session_html import session_html
 
 if TYPE_CHECKING:
     from .watch import Watch
-
-_LONGEST_NAME = 200
 
 
 class Steering:
@@ -38,18 +39,35 @@ class Steering:
         """Whether its workers are its own, which start by themselves and leave with it."""
         return False
 
-    def queries(self) -> QueryList:
-        """All queries that the master knows, of all sessions, oldest first: a list that is shown as a table.
+    def queries(
+        self,
+        *,
+        state: State | Collection[State] | None = None,
+        owner: str | None = None,
+        grep: str | None = None,
+        last: int | None = None,
+    ) -> QueryList:
+        """The queries that the master knows, of all sessions, oldest first: a list that is shown as a table.
+
+        Args:
+            state: only those that are "running", "merging", "done", "stopped", "aborted" or "failed"; one, or several.
+            owner: only those of this user; "me" stands for who asks.
+            grep: only those in whose names this regular expression is found.
+            last: so many of them, those that began last.
 
         Raises:
             ConnectionFailed: the master does not answer.
+            ValueError: there is no such state, or `grep` is no regular expression.
 
         Example:
-            >>> query.result().state, query.id in [info.query for info in session.queries()]
+            >>> query.result().state, query.id in [info.query for info in session.queries(owner="me")]
             ('done', True)
+            >>> [info.query == query.id for info in session.queries(state=["done", "stopped"], last=1)]
+            [True]
         """
         ask = partial(messages.Ask, what="queries")
-        return QueryList(self._watch.request(ask, messages.Queries).queries)
+        queries = QueryList(self._watch.request(ask, messages.Queries).queries)
+        return queries.selected(state, owner_here() if owner == ME else owner, grep, last)
 
     def workers(self) -> WorkerList:
         """The workers that are there now, and what they have done: a list that is shown as a table.
@@ -177,15 +195,7 @@ class Steering:
 
     def _info(self, query: str) -> QueryInfo:
         """What the master says of a query; `QueryFailed` when it knows none of this number."""
-        known = {info.query: info for info in self.queries()}
-        if query not in known:
-            raise QueryFailed(f"no query {clipped(query)} on this master; there are: {some(known)}")
-        return known[query]
+        return self.queries().numbered(clipped(query))
 
     def _send(self, message: Message) -> None:
         self._watch.link.send(message)
-
-
-def clipped(name: str) -> str:
-    """A name as it can travel and be displayed."""
-    return name[:_LONGEST_NAME].encode(errors="replace").decode()

@@ -271,7 +271,9 @@ def test_status_leaves_out_columns_rather_than_abbreviate_them(monkeypatch: pyte
         seconds=9.0,
     )
     info = messages.QueryInfo("q12", "opposite-sign dimuon mass", "somebody", "running", DONE, 4711.0)
-    session = types.SimpleNamespace(address="tcp://head:8786", workers=lambda: [worker], queries=lambda: [info])
+    session = types.SimpleNamespace(
+        address="tcp://head:8786", workers=lambda: WorkerList([worker]), queries=lambda: QueryList([info])
+    )
     monkeypatch.setattr(cli, "_connect", lambda target: contextlib.nullcontext(session))
     for width in (80, 200):
         monkeypatch.setenv("COLUMNS", str(width))

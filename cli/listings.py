@@ -1,0 +1,121 @@
+"""`eventmill status`, `queries` and `workers`: what there is at a master, as tables, or as JSON for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ..display.listings import QUERIES, WORDS, WORKERS, QueryList, WorkerList, query_cells, worker_cells
+from ..display.machine_lines import line, master_json, query_json, server_json, worker_json
+
+if TYPE_CHECKING:
+    from ..session.session import Session
+
+_SPARED = ("packets", "waited", "owner", "pid", "read", "host", "CPU/time", "seconds", "began")
+"""Columns that a narrow terminal does without, in this order."""
+_PIPE_COLUMNS = 200
+"""What goes into a file or a pipe has no width to fit."""
+
+Told = tuple[Callable[[Console], RenderableType], Callable[[], Iterator[dict[str, Any]]]]
+"""What a master has told, as a table, and as objects for programs."""
+
+
+def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that lists something."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="A JSON object a line, for programs."),
+        click.option(
+            "--watch", type=click.FloatRange(0.2), metavar="SECONDS", help="Again every so many seconds, until Ctrl-C."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def show(ask: Callable[[], Told], as_json: bool, watch: float | None) -> None:
+    """Write what a master tells when it is asked; with `watch`, again and again until the user ends it."""
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal or "COLUMNS" in os.environ else _PIPE_COLUMNS)
+    pause = threading.Event()
+    if as_json:
+        while True:
+            for told in ask()[1]():
+                click.echo(line(told))
+            sys.stdout.flush()
+            if watch is None:
+                return
+            pause.wait(watch)
+    if watch is None or not terminal:
+        while True:
+            console.print(ask()[0](console))
+            if watch is None:
+                return
+            pause.wait(watch)
+    with Live(ask()[0](console), console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        while not pause.wait(watch):
+            live.update(ask()[0](console), refresh=True)
+
+
+def status(session: Session) -> Told:
+    """All that there is."""
+    workers, queries = session.workers(), session.queries()
+
+    def table(console: Console) -> RenderableType:
+        return Group(_workers(session, workers, console), _queries(queries, console))
+
+    def objects() -> Iterator[dict[str, Any]]:
+        view = session.cluster()
+        yield master_json(session.address, view, workers, queries, session.starts_workers)
+        yield from (worker_json(info, queries.at) for info in workers)
+        yield from (query_json(info, queries.at) for info in queries)
+        yield from (server_json(server, queries.at) for server in view.servers.values())
+
+    return table, objects
+
+
+def queries(session: Session, **chosen: Any) -> Told:
+    """The queries; which of them, as for `Session.queries`."""
+    found = session.queries(**chosen)
+    return lambda console: _queries(found, console), lambda: (query_json(info, found.at) for info in found)
+
+
+def workers(session: Session) -> Told:
+    """The workers."""
+    found, at = session.workers(), datetime.now().astimezone()
+    return lambda console: _workers(session, found, console), lambda: (worker_json(info, at) for info in found)
+
+
+def _workers(session: Session, found: WorkerList, console: Console) -> RenderableType:
+    return _table(f"workers of {session.address}", WORKERS, [worker_cells(info) for info in found], console)
+
+
+def _queries(found: QueryList, console: Console) -> RenderableType:
+    return _table("queries", QUERIES, [query_cells(info, found.at) for info in found], console)
+
+
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> Table:
+    """A table that fits: of the columns, as many as there is room for, with a line that names the others."""
+    spared: list[str] = []
+    for spare in (*(heading for heading in _SPARED if heading in headings), None):
+        caption = f"in a wider terminal also: {', '.join(spared)}" if spared else None
+        table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+        for heading in headings:
+            if heading not in spared:
+                table.add_column(heading, justify="left" if heading in WORDS else "right")
+        for row in rows:
+            cells = (Text(cell) for heading, cell in zip(headings, row, strict=True) if heading not in spared)
+            table.add_row(*cells)
+        if spare is None or console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+            break
+        spared.append(spare)
+    return table
