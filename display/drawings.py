@@ -26,7 +26,9 @@ _LARGEST_WHOLE = 1e15
 
 _FORMULA = re.compile(r"\$([^$]*)\$")
 _SHORT_SCRIPT = re.compile(r"([_^])([A-Za-z0-9]|#[A-Za-z]+)")
-_ROOT_SYMBOLS = re.compile(r"(#[A-Za-z]+)+")
+_BRACED = r"\{(?:[^{}$]|\{[^{}$]*\})*\}"
+_ROOT_FORMULA = re.compile(rf"(?:#[A-Za-z]+(?:{_BRACED})?|[A-Za-z0-9]+(?=[_^]{_BRACED})|[_^]{_BRACED})+")
+_IN_DOLLARS = re.compile(r"(\$[^$]*\$)")
 
 Pick = str | int
 """`SUM`, `OVERLAY`, or the number of a bin."""
@@ -106,7 +108,8 @@ class Item:
     """Something that a result holds.
 
     Attributes:
-        name: the keys that lead to it, joined by slashes; "" for the result itself.
+        name: the keys that lead to it, joined by slashes; "" for the result itself. Keys that could be taken for something
+            else, such as those with slashes, are in quotes, and those that are no text in brackets.
         kind: how it is shown.
         text: itself in words, unless it is a histogram.
         menus: of a histogram, each axis that is picked from: its name and what can be picked.
@@ -132,7 +135,7 @@ def items(value: Any, name: str = "") -> Iterator[Item]:
     """
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from items(inner, f"{name}/{key}" if name else str(key))
+            yield from items(inner, f"{name}/{_named(key)}" if name else _named(key))
     elif is_histogram(value):
         yield Item(name, "histogram", menus=_menus(value))
     elif value is not None:
@@ -143,20 +146,20 @@ def find(value: Any, name: str) -> Any:
     """What has this name among `items`. Raises KeyError if nothing has.
 
     Example:
-        >>> find({"a/b": {"c": 1}}, "a/b/c")
-        1
+        >>> value = {"a": {"b": 1}, "a/b": 2}
+        >>> [(item.name, find(value, item.name)) for item in items(value)]
+        [('a/b', 1), ("'a/b'", 2)]
     """
-    if not name and not isinstance(value, Mapping):
-        return value
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if str(key) == name:
-                return inner
-            if name.startswith(f"{key}/"):
-                try:
-                    return find(inner, name[len(str(key)) + 1 :])
-                except KeyError:
-                    continue
+    if not isinstance(value, Mapping):
+        if not name:
+            return value
+        raise KeyError(name)
+    for key, inner in value.items():  # no name of a key is the beginning of another one with a slash after it
+        named = _named(key)
+        if name == named and not isinstance(inner, Mapping):
+            return inner
+        if name.startswith(named) and name[len(named) : len(named) + 1] == "/":
+            return find(inner, name[len(named) + 1 :])
     raise KeyError(name)
 
 
@@ -288,16 +291,29 @@ def root_latex(title: str) -> str:
 
 
 def mathtext(title: str) -> str:
-    """A title as matplotlib takes it: those with ROOT's number signs are put in dollars.
+    """A title as matplotlib takes it: what is a formula to ROOT is put in dollars.
+
+    That is number signs, and what stands above or below in braces: without these a name such as `Muon_pt` is meant.
 
     Example:
         >>> mathtext("m(#mu#mu) [GeV]"), mathtext("50 % #1")
         ('m($\\\\mu\\\\mu$) [GeV]', '50 % #1')
+        >>> mathtext("H_{T} [GeV]"), mathtext("Muon_pt"), mathtext("$H_{T}$")
+        ('$H_{T}$ [GeV]', 'Muon_pt', '$H_{T}$')
     """
-    return _ROOT_SYMBOLS.sub(lambda found: "$" + found[0].replace("#", "\\") + "$", title)
+    parts = _IN_DOLLARS.split(title)  # every second one is in dollars already
+    parts[::2] = [_ROOT_FORMULA.sub(lambda found: "$" + found[0].replace("#", "\\") + "$", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 # --- inside -------------------------------------------------------------------------------------------------------------
+
+
+def _named(key: Any) -> str:
+    """A key within a name: as it stands where that can be nothing else, so that each thing in a result has its own name."""
+    if not isinstance(key, str):
+        return f"[{key!r}]"
+    return repr(key) if not key or "/" in key or key[0] in "'\"[" else key
 
 
 def _names(histogram: Any) -> list[str]:

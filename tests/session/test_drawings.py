@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import uproot
 from eventmill.display import figures
-from eventmill.display.drawings import OVERLAY, SUM, compared, drawings, find, items
+from eventmill.display.drawings import OVERLAY, SUM, Axis, compared, drawings, find, items
 from hist import Hist
 
 
@@ -104,16 +104,47 @@ def test_no_title_keeps_a_picture_from_being_drawn(title: str) -> None:
     assert figures.png([drawings("$h_", histogram), drawings("cuts", cuts)], dpi=20).startswith(b"\x89PNG")
 
 
-def test_everything_in_a_result_is_listed_by_a_name_that_finds_it() -> None:
+def test_everything_in_a_result_is_listed_by_a_name_that_finds_it_and_nothing_else() -> None:
+    """Whatever its keys are: two that read alike must never be drawn for each other."""
+    value: dict[Any, Any] = {
+        "a": {"b": 1, "a/b": 2, "": 3},
+        "a/b": 4,
+        "a/a/b": 5,
+        "'a": {"b'": 6},
+        "'a/b'": 7,
+        5: 8,
+        "5": 9,
+        "[5]": 10,
+        ("mu", 2): {"x": 11},
+        "/Muon/Run1/NANOAOD": {"pt": 12},
+        "empty": {},
+        "none": None,
+    }
+    names = [item.name for item in items(value)]
+    assert [find(value, name) for name in names] == list(range(1, 13)) and len(set(names)) == 12
+    assert names[0] == "a/b" and names[-1] == "'/Muon/Run1/NANOAOD'/pt"
     histogram = Hist.new.Reg(2, 0, 2).Double()
-    value = {"a": {"b": histogram, "a/b": 3}, "a/a/b": 4, 5: np.arange(3), "none": None}
-    assert [(item.name, item.kind, item.text) for item in items(value)] == [
-        ("a/b", "histogram", ""),
-        ("a/a/b", "row", "3"),
-        ("a/a/b", "row", "4"),
-        ("5", "row", "0, 1, 2"),
-    ]
-    assert find(value, "a/b") is histogram and find(value, "5").tolist() == [0, 1, 2]
+    assert [(item.name, item.kind) for item in items(histogram)] == [("", "histogram")]
     assert find(histogram, "") is histogram
-    with pytest.raises(KeyError):
-        find(value, "a/c")
+    for name in ("a/c", "a", "", "a/b/c", "empty"):
+        with pytest.raises(KeyError):
+            find(value, name)
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("H_{T} [GeV]", "$H_{T}$ [GeV]"),
+        ("p_{T}^{miss} (#mu#mu) [GeV]", r"$p_{T}^{miss}$ ($\mu\mu$) [GeV]"),
+        ("m_{#mu#mu}", r"$m_{\mu\mu}$"),
+        ("#sqrt{s} and #Delta#phi", r"$\sqrt{s}$ and $\Delta\phi$"),
+        (r"$H_{T}$ and $p_T^{\mathrm{miss}}$", r"$H_{T}$ and $p_T^{\mathrm{miss}}$"),
+        ("Muon_pt, 2^10 {braces} #1", "Muon_pt, 2^10 {braces} #1"),
+        ("H_{T^{2}}", "$H_{T^{2}}$"),
+        ("H_{T", "H_{T"),
+    ],
+)
+def test_titles_in_the_style_of_root_are_formulas_on_paper_too(title: str, shown: str) -> None:
+    """Names of branches, whose underscores say nothing, stay as they are; so does what is not understood."""
+    axis = Axis("x", title, (0.0, 1.0))
+    assert figures._title(axis) == shown
