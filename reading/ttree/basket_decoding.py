@@ -95,7 +95,10 @@ def opened(branch: Branch, i: int, raw: memoryview) -> Basket:
     """
     stored, _, size, _, key, _ = _KEY.unpack_from(raw) if len(raw) >= _KEY.size else (0,) * 6
     if stored != len(raw) or not _KEY.size + _LAST.size < key <= stored or size < 0:
-        raise ValueError(f"{branch.basket(i)} is not where the tree says: what is there has another key")
+        raise ValueError(
+            f"{branch.basket(i)} is not where the tree says: what is there has another key (values in another file, "
+            "by TBranch::SetFile, are not followed)"
+        )
     last = _LAST.unpack_from(raw, key - _LAST.size - 1)[0] - key
     if 0 <= last <= size and branch.is_bits and not _fits(branch, i, last):
         raise IrregularError(branch.name)

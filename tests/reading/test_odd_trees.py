@@ -254,3 +254,12 @@ def test_the_order_is_told_where_only_uproot_describes_a_tree() -> None:
     for reader in readers:
         reader.stored.described = None
     assert [reader.stored.order for reader in readers] == ["reshuffled", "indexed", ""]
+
+
+def test_values_that_are_in_another_file_are_not_taken_from_this_one() -> None:
+    """`TBranch::SetFile`: what lies at their places in this file is something else. The other branches are read."""
+    reader = Reader(str(DATA / "elsewhere.root"), "Events")
+    events = reader.events(10, 13)
+    assert events.near.tolist() == [10, 11, 12] and events.few.tolist() == [2.5, 2.75, 3.0]
+    with pytest.raises(DatasetError, match=r"basket 0 of branch far .*is not where the tree says"):
+        events.far.tolist()
