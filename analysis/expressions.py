@@ -60,6 +60,7 @@ class Expression:
     def __init__(self, text: str) -> None:
         self.text = text.strip()
         _check_logic(self.text)
+        _check_events(self.text)
         nodes = [node for node in ast.walk(_parsed(self.text)) if isinstance(node, ast.expr | ast.arg)]
         nodes.sort(key=lambda node: (node.lineno, node.col_offset))
         own = {name for node in nodes if (name := _assigned(node))}
@@ -107,9 +108,51 @@ def _parsed(text: str) -> ast.Expression:
         return parsed_expression(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise AnalysisError(
-            f"cannot read {text!r}: {error}. Write it in Python, with branches by their names, np and ak: "
-            "'np.sqrt(Jet_pt)', '(nMuon >= 2) & (MET_pt > 20)'; a branch whose name Python cannot read is events['name']"
+            f"cannot read {text!r}: {_marked(error)}{_of_root(text)}Write it in Python, with branches by their names, np "
+            "and ak: 'np.sqrt(Jet_pt)', '(nMuon >= 2) & (MET_pt > 20)'; a branch whose name Python cannot read is "
+            "events['name']"
         ) from None
+
+
+def _marked(error: Exception) -> str:
+    """What is wrong, with a mark below the place; ends where the next sentence begins.
+
+    Example:
+        >>> try:
+        ...     parsed_expression("nMuon >> > 2")
+        ... except SyntaxError as error:
+        ...     print(_marked(error), end="")
+        invalid syntax
+            nMuon >> > 2
+                     ^
+    """
+    if not isinstance(error, SyntaxError) or error.text is None or error.offset is None:
+        return f"{error}. "
+    line = error.text.rstrip("\n")
+    start = (error.offset or len(line) + 1) - 1  # 0: where it ends
+    before = "".join(sign if sign == "\t" else " " for sign in line[:start].ljust(start))
+    end = error.end_offset or 0 if error.end_lineno == error.lineno else 0
+    return f"{error.msg}\n    {line}\n    {before}{'^' * max(1, min(end - 1, len(line)) - start)}\n"
+
+
+def _of_root(text: str) -> str:
+    """What those mean who write as for TTree::Draw, in a sentence; nothing for others."""
+    written = {"&&": "&", "||": "|", "!": "~", "::": ""}
+    found = [f"{sign} is {here} here" for sign, here in written.items() if here and sign in text.replace("!=", "")]
+    if ":" in text.replace("::", ""):
+        found.append("two axes are draw(data, 'x', y='y')")
+    return f"{', '.join(found)}. ".capitalize() if found else ""
+
+
+_REDUCERS = frozenset([
+    "all", "any", "argmax", "argmin", "average", "corr", "count", "count_nonzero", "cov", "cumprod", "cumsum",
+    "max", "mean", "median", "min", "moment", "nanargmax", "nanargmin", "nanmax", "nanmean", "nanmedian",
+    "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum", "nanvar", "percentile", "prod",
+    "ptp", "quantile", "softmax", "std", "sum", "unique", "var",
+])  # fmt: skip
+"""Functions of numpy and awkward that are of all events together unless they are told an axis."""
+_OF_TWO = frozenset(["average", "corr", "cov", "moment", "nanpercentile", "nanquantile", "percentile", "quantile"])
+"""Of these, those whose second argument is not the axis."""
 
 
 def _check_logic(text: str) -> None:
@@ -120,6 +163,50 @@ def _check_logic(text: str) -> None:
     for_arrays = ast.unparse(_ForArrays().visit(copy.deepcopy(tree)))
     if for_arrays != ast.unparse(tree):
         raise AnalysisError(f"{text!r}: arrays of events take & for and, | for or, ~ for not: write {for_arrays!r}")
+
+
+def _check_events(text: str) -> None:
+    """Refuse what is of all events of a call, or of some of these by their numbers: how many there are is not fixed."""
+    tree = _parsed(text)
+    if any(isinstance(node, ast.Lambda | ast.comprehension) for node in ast.walk(tree)):
+        return  # in these, it may be of one event
+    for node in ast.walk(tree):
+        told = ""
+        if isinstance(node, ast.Call) and _is_of_all(node):
+            told = f"is of all events of a call. Of each event is '{ast.unparse(node.func)}(..., axis=1)'"
+        if isinstance(node, ast.Subscript) and _is_of_some(node):
+            told = f"takes some events by their numbers. Of each event is '{ast.unparse(node.value)}[:, ...]'"
+        if told:
+            raise AnalysisError(
+                f"{text!r}: how events are cut for an expression is not fixed, and {ast.unparse(node)} {told}"
+            )
+
+
+def _is_of_all(call: ast.Call) -> bool:
+    """Whether a function makes one thing of all events."""
+    function, keywords = call.func, {keyword.arg: keyword.value for keyword in call.keywords}
+    if not (isinstance(function, ast.Attribute) and ast.unparse(function.value) in ("np", "ak") and call.args):
+        return False
+    if function.attr not in _REDUCERS or None in keywords:
+        return False
+    positional = [] if function.attr in _OF_TWO else call.args[1:]
+    axis = keywords.get("axis", positional[0] if positional else ast.Constant(None))
+    several = isinstance(call.args[0], ast.List | ast.Tuple)  # of columns: their axis 0 is not that of the events
+    return isinstance(axis, ast.Constant) and (axis.value is None or (axis.value == 0 and not several))
+
+
+def _is_of_some(subscript: ast.Subscript) -> bool:
+    """Whether events of a column are taken by their numbers."""
+    first = (
+        subscript.slice.elts[0] if isinstance(subscript.slice, ast.Tuple) and subscript.slice.elts else subscript.slice
+    )
+    if isinstance(first, ast.UnaryOp):
+        first = first.operand
+    if not _is_column(subscript.value):
+        return False
+    if isinstance(first, ast.Slice):
+        return any((first.lower, first.upper, first.step))
+    return isinstance(first, ast.Constant) and isinstance(first.value, int)
 
 
 class _ForArrays(ast.NodeTransformer):

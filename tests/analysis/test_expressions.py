@@ -8,6 +8,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from eventmill.analysis.expressions import Expression
+from eventmill.protocol.errors import AnalysisError
 
 PT = np.array([0.1, 2.0, 16777216.0], "f4")
 EVENTS = ak.Array(
@@ -52,3 +53,52 @@ def test_a_column_alone_stays_what_it_is() -> None:
     for text, kind in (("met", "float32"), ("events['nJet']", "uint32"), ("Muon.charge", "int8")):
         assert str(Expression(text).value(EVENTS).type).endswith(kind)
     assert Expression("Muon").value(EVENTS).fields == ["pt", "charge"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("nMuon >> > 2", "invalid syntax\n    nMuon >> > 2\n             ^\nWrite it in Python"),
+        ("number >", "invalid syntax\n    number >\n            ^\n"),
+        ("sqrt(met", "'(' was never closed\n    sqrt(met\n        ^\n"),
+        ("µ_pt +* 2", "invalid syntax\n    µ_pt +* 2\n          ^\n"),
+        ("(met\n + 3 4)", "Perhaps you forgot a comma?\n    (met\n     ^\n"),
+        ("nMuon > 1 && met > 2", "    nMuon > 1 && met > 2\n               ^\n&& is & here. Write"),
+        ("!flag || flag", "|| is | here, ! is ~ here. Write"),
+        ("met:nMuon", "Two axes are draw(data, 'x', y='y'). Write"),
+        ("met\0", "null bytes. Write it in Python"),
+        ("met '", "unterminated string literal"),
+    ],
+)
+def test_what_cannot_be_read_is_marked(text: str, told: str) -> None:
+    """Where Python stopped, and what those mean who write as for TTree::Draw."""
+    with pytest.raises(AnalysisError) as caught:
+        Expression(text)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ak.sum(met)", "met / np.max(met)", "ak.sum(Muon.pt, axis=None)", "ak.any(flag, 0)", "np.mean(Muon.pt, axis=0)",
+        "np.percentile(met, 50)", "met - ak.mean(met[flag])", "met[0]", "met[:5]", "Muon.pt[0, :]", "Muon.pt[-1]",
+        "events[1:]",
+    ],
+)  # fmt: skip
+def test_what_depends_on_how_events_are_cut_is_refused(text: str) -> None:
+    """A call gets as many events as it gets: such a value would be another one each time."""
+    with pytest.raises(AnalysisError, match="how events are cut for an expression is not fixed"):
+        Expression(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ak.sum(Muon.pt, axis=1)", "ak.max(Muon.pt, 1)", "np.max([met, nJet], axis=0)", "Muon.pt[:, 0]", "met[flag]",
+        "ak.unzip(Muon)[0]", "(lambda x: ak.sum(x))(Muon.pt[0])", "events['met']", "ak.flatten(Muon.pt)", "ak.num(Muon)",
+        "np.quantile(Muon.pt, 0.5, axis=1)",
+    ],
+)  # fmt: skip
+def test_what_is_of_each_event_is_not(text: str) -> None:
+    """Axes are not guessed where somebody names them."""
+    Expression(text)
