@@ -21,6 +21,8 @@ from .histograms import FilledHistogram, histogram, histogram_node
 from .nodes import MAX_DEPTH, SUMMABLE, Cells, Key, Part, Tree, Unmergeable, widened
 from .objects import has_own_rule, merged_parts, refusal, type_name
 from .partial import Partial
+from .sketch_bins import drawn
+from .sketches import Sketch
 from .sums import AWKWARD_LIMIT, RULES
 
 if TYPE_CHECKING:
@@ -101,6 +103,8 @@ def _tree(value: Any, level: int) -> Tree:
         return _array(value)
     if isinstance(value, FilledHistogram):
         return _located(lambda: value.template.node(value.array, value.variance_known))
+    if isinstance(value, Sketch):
+        return nodes.Sketched(value)
     if isinstance(value, dict | list | set | frozenset) or type(value) is tuple:
         return _container(value, level)
     return _foreign(value)
@@ -253,6 +257,8 @@ def _value(tree: Tree) -> Any:
             return _awkward_array(tree)
         case nodes.Histogram():
             return histogram(tree)
+        case nodes.Sketched(sketch=sketch):
+            return drawn(sketch)
         case nodes.Pickled(parts=parts):
             return merged_parts(parts)
 

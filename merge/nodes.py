@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from ..protocol.errors import MergeError
 from .axes import Axis
+from .sketches import Sketch
 
 Frame: TypeAlias = bytes | memoryview
 Cells: TypeAlias = npt.NDArray[Any]
@@ -263,6 +264,16 @@ class Histogram(Node, frozen=True, eq=False):
         return self.cells.shape[:1] if self.storage == "MultiCell" else ()
 
 
+class Sketched(Node, frozen=True, eq=False):
+    """What `session.draw` counts, a histogram whose axes are chosen when it is looked at."""
+
+    sketch: Sketch
+
+    @property
+    def nbytes(self) -> int:
+        return self.sketch.counts.nbytes + sum(axis.values.nbytes for axis in self.sketch.axes)
+
+
 class Part:
     """An object that only the user's Python can merge: pickled, in a frame, or live in this process.
 
@@ -311,7 +322,20 @@ class Pickled(Node, frozen=True, eq=False):
 
 
 Tree: TypeAlias = (
-    Nothing | Constant | Binary | Number | Array | Counter | Set | List | Tuple | Dict | Awkward | Histogram | Pickled
+    Nothing
+    | Constant
+    | Binary
+    | Number
+    | Array
+    | Counter
+    | Set
+    | List
+    | Tuple
+    | Dict
+    | Awkward
+    | Histogram
+    | Sketched
+    | Pickled
 )
 
 

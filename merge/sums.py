@@ -344,6 +344,27 @@ class HistogramSum(Sum[nodes.Histogram]):
         return self._cells.nbytes
 
 
+class SketchSum(Sum[nodes.Sketched]):
+    takes = nodes.Sketched
+
+    def __init__(self, node: nodes.Sketched) -> None:
+        self._sketch = node.sketch
+
+    def fits(self, node: nodes.Sketched) -> None:
+        if self._sketch.kind != node.sketch.kind:
+            raise Unmergeable(f"sketches of {self._sketch.kind} and of {node.sketch.kind} do not add up")
+
+    def add(self, node: nodes.Sketched) -> None:
+        self._sketch = self._sketch.joined(node.sketch)
+
+    def node(self) -> nodes.Sketched:
+        return nodes.Sketched(self._sketch)
+
+    @property
+    def nbytes(self) -> int:
+        return self.node().nbytes
+
+
 class PickledSum(Sum[nodes.Pickled]):
     takes = nodes.Pickled
 
@@ -433,6 +454,7 @@ RULES = (
     Rule("numpy.ndarray", "sum element by element; same shape; bool: or", nodes.Array, ArraySum),
     Rule("awkward.Array", "end to end, in order of arrival, up to 256 MiB", nodes.Awkward, AwkwardSum),
     Rule("hist.Hist, boost_histogram.Histogram", "sum bin by bin; growing axes joined", nodes.Histogram, HistogramSum),
+    Rule("what session.draw counts", "value by value; bins are chosen at the end", nodes.Sketched, SketchSum),
     Rule(
         "object of your own with merge(other) or +",
         "by its own merge or +, in a slot or session",

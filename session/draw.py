@@ -1,140 +1,154 @@
-"""A quick look: what an expression of branches gives, as a histogram."""
+"""A quick look: what expressions of branches give, as a histogram, in one pass over the data."""
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, cast
 
+from ..analysis.drawn_values import drawn_values
 from ..analysis.expressions import Expression
-from ..dataset.dataset import Dataset
-from ..protocol.errors import AnalysisError, DatasetError
+from ..merge.sketch_bins import CASES
 
 if TYPE_CHECKING:
     from hist import Hist
+    from numpy.typing import NDArray
 
-    from .session import Session
+Bins = int | tuple[int, float, float] | None
+"""Of an axis: how many, or how many from where to where, or neither."""
+Drawn = str | Sequence[str] | Mapping[str, str]
+"""An expression, or several to be drawn over each other; in a mapping, by what they are called."""
+MOST_CASES = 64
+MOST_CELLS = 2**24
+"""Of a histogram whose bins are given."""
+_LONGEST_LABEL = 80
+_EXAMPLE = "give their number, or number, lower and upper end, as in bins=(50, 0, 100)"
 
-Bins = tuple[int, float, float]
-"""Number of bins, lower and upper end of an axis."""
-FIRST_LOOK = 20_000
-"""Entries whose values decide on an axis that nobody has chosen."""
-_MOST_BINS = 40
-"""Of an axis that nobody has chosen: what a terminal shows at once."""
-_ROUND = (1, 2, 2.5, 5, 10)
-_BULK = (0.005, 0.995)
 
+@dataclass(frozen=True)
+class Drawing:
+    """What is to be drawn.
 
-def draw(session: Session, dataset: Dataset, expression: str, where: str | None, bins: Bins | int | None) -> Hist[Any]:
-    """What `Session.draw` does; see there."""
-    if dataset.files[0].kind != "tree":
-        raise DatasetError(f"only branches can be drawn, and {dataset.files[0].kind} have none: use session.process")
-    if bins is not None:
-        _check_bins(bins)
-    values = _values(expression, where)
-    name = expression if where is None else f"{expression} where {where}"
-    if bins is None or isinstance(bins, int):
-        first = copy.copy(dataset)
-        first.max_entries = min(FIRST_LOOK, FIRST_LOOK if dataset.max_entries is None else dataset.max_entries)
-        seen = session.process(first, values, name=f"first look at {name}").result().value
-        bins = choose_bins(seen, name, bins)
-    number, low, high = bins
+    Attributes:
+        cases: expressions by their names; the name is empty where there is but one.
+        y: the expression for the second axis.
+        where: the condition.
+        bins: of each axis.
+    """
 
-    def filled(events: Any) -> Any:
+    cases: Mapping[str, Expression]
+    y: Expression | None
+    where: Expression | None
+    bins: tuple[Bins, ...]
+
+    @classmethod
+    def of(cls, drawn: Drawn, where: str | None, y: str | None, bins: Any) -> Drawing:
+        """As `Session.draw` is told it, whose errors these are."""
+        if isinstance(drawn, tuple):
+            raise ValueError(
+                f"{drawn!r}: a list of expressions is drawn over each other on one axis; for two axes write "
+                f"draw(data, {drawn[0]!r}, y={drawn[-1]!r})"
+            )
+        if y is not None and not isinstance(drawn, str):
+            raise ValueError(
+                "y= gives a second axis, and several expressions are drawn over each other on one: draw one"
+            )
+        cases = {name: Expression(text) for name, text in _by_name(drawn).items()}
+        both = None if y is None else Expression(y)
+        condition = Expression(where) if where else None
+        return cls(cases, both, condition, _bins_of(bins, 1 if y is None else 2, len(cases)))
+
+    @property
+    def name(self) -> str:
+        """Of the query.
+
+        Example:
+            >>> Drawing.of("Muon_pt", "nMuon > 1", "Muon_eta", None).name
+            'draw Muon_pt, y=Muon_eta where nMuon > 1'
+        """
+        y = "" if self.y is None else f", y={self.y.text}"
+        return f"draw {self._x}{y}" + ("" if self.where is None else f" where {self.where.text}")
+
+    def of_events(self, events: Any) -> Any:
+        """What is drawn of some events, as it is merged."""
+        return self._filled([drawn_values(events, x, self.y, self.where) for x in self.cases.values()])
+
+    def of_nothing(self) -> Hist[Any]:
+        """The histogram when there are no events."""
+        import numpy as np
+
+        from ..merge import decode, encode
+
+        nothing = [tuple(np.empty(0) for _ in self.bins)] * len(self.cases)
+        return cast("Hist[Any]", decode(encode(self._filled(nothing))))
+
+    def _filled(self, samples: Sequence[tuple[NDArray[Any], ...]]) -> Any:
+        """The values of all cases: a histogram where all bins are given, else a sketch, whose bins are chosen at the end."""
+        from ..merge.sketches import sketched
+
+        labels = [self._x if len(self._x) <= _LONGEST_LABEL else "", *([] if self.y is None else [self.y.text])]
+        names = [name for name in self.cases if name]
+        fixed = [bins for bins in self.bins if isinstance(bins, tuple)]
+        if len(fixed) < len(self.bins):
+            return sketched(samples, labels, self.bins, names)
         from hist import Hist
+        from hist.axis import Regular, StrCategory
 
-        return Hist.new.Reg(number, low, high, label=expression).Double().fill(values(events))
+        axes = [Regular(*bins, label=label) for bins, label in zip(fixed, labels, strict=True)]
+        histogram: Any = Hist(*([StrCategory(names, name=CASES, overflow=False)] if names else []), *axes)
+        for number, columns in enumerate(samples):
+            histogram.fill(*names[number : number + 1], *columns)
+        return histogram
 
-    histogram: Hist[Any] = session.process(dataset, filled, name=f"draw {name}").result().value
-    return histogram
-
-
-def choose_bins(values: Any, name: str, number: int | None = None) -> Bins:
-    """Number of bins, lower and upper end of an axis for values like these: unit bins for a few integers, else the
-    range of all but half a percent on either side, in bins of a round width if their number is not given.
-
-    Raises:
-        AnalysisError: there is no finite value.
-
-    Example:
-        >>> import numpy as np
-        >>> choose_bins(np.array([0, 1, 1, 4]), "nMuon")
-        (5, -0.5, 4.5)
-        >>> choose_bins(np.linspace(2.7, 63.1, 1000), "MET_pt")
-        (31, 2.0, 64.0)
-    """
-    import numpy as np
-
-    numbers = np.asarray(values)
-    finite = numbers[np.isfinite(numbers)]
-    if not len(finite):
-        raise AnalysisError(f"{name}: no value in the first {FIRST_LOOK:,} entries to choose an axis by: give bins=")
-    whole = finite.dtype.kind in "iub"
-    if whole and number is None and (span := int(finite.max()) - int(finite.min())) < _MOST_BINS:
-        return span + 1, float(finite.min()) - 0.5, float(finite.max()) + 0.5
-    low, high = (float(end) for end in np.quantile(finite, _BULK))
-    if not low < high:
-        return number or 1, low - 0.5, low + 0.5
-    return (number, low, high) if number is not None else _round_bins(low, high, whole)
+    @property
+    def _x(self) -> str:
+        return ", ".join(expression.text for expression in self.cases.values())
 
 
-def _round_bins(low: float, high: float, whole: bool) -> Bins:
-    """Bins of a round width, at multiples of it, that cover a range; each of as many whole numbers as the others."""
-    least = (high - low) / (_MOST_BINS - 1)
-    power = 10.0 ** math.floor(math.log10(least))
-    widths = [step * power for step in _ROUND if not whole or (step * power).is_integer()]
-    width = next(width for width in widths if width >= least * (1 - 1e-9))
-    first, last = math.floor(low / width), math.floor(high / width) + 1
-    return last - first, first * width, last * width
+def _by_name(drawn: Drawn) -> dict[str, str]:
+    """Expressions by what they are called."""
+    if isinstance(drawn, str):
+        return {"": drawn}
+    named = dict(drawn) if isinstance(drawn, Mapping) else {text: text for text in drawn}
+    if not all(isinstance(word, str) and word.strip() for pair in named.items() for word in pair):
+        raise ValueError(f"{drawn!r}: give an expression as a text, a list of them, or a dict of these by their names")
+    if not 1 <= len(named) <= MOST_CASES:
+        raise ValueError(f"{len(named)} expressions: from 1 to {MOST_CASES} can be drawn over each other")
+    return {str(name): str(text) for name, text in named.items()}
 
 
-def _check_bins(bins: Bins | int) -> None:
-    try:
-        number, low, high = (bins, 0.0, 1.0) if isinstance(bins, int) else bins
-        good = isinstance(number, int) and number > 0 and low < high
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise ValueError(f"bins={bins!r}: give their number, or number, lower and upper end, as in bins=(50, 0, 100)")
-
-
-def _values(expression: str, where: str | None) -> Callable[[Any], Any]:
-    """A columnar function for the values of an expression, all in one flat array."""
-    chosen = Expression(expression)
-    condition = Expression(where) if where else None
-
-    def values(events: Any) -> Any:
-        import awkward as ak
-
-        selected = chosen.value(events)
-        if condition is not None:
-            selected = _chosen(selected, condition.value(events), expression, condition.text)
-        return ak.drop_none(ak.ravel(selected))
-
-    return values
-
-
-def _chosen(values: Any, condition: Any, expression: str, where: str) -> Any:
-    """The values for which a condition holds.
+def _bins_of(bins: Any, axes: int, cases: int) -> tuple[Bins, ...]:
+    """The bins of each axis, checked.
 
     Raises:
-        AnalysisError: it is no condition, or not one on events or on these values.
+        ValueError: there cannot be such.
     """
-    import awkward as ak
+    every = [bins] * axes
+    if axes == 2 and bins is not None and not isinstance(bins, Integral):
+        if not isinstance(bins, list | tuple) or len(bins) != 2:
+            raise ValueError(
+                f"bins={bins!r}: of two axes, {_EXAMPLE}, for each: bins=[(50, 0, 100), 20]; None: as it fits"
+            )
+        every = list(bins)
+    checked = tuple(_checked_bins(each) for each in every)
+    cells = math.prod((each[0] if isinstance(each, tuple) else each or 1) + 2 for each in checked) * cases
+    if cells > MOST_CELLS:
+        raise ValueError(f"bins={bins!r}: {cells:,} bins are more than {MOST_CELLS:,}, beyond what can be looked at")
+    return checked
 
-    kind = str(ak.type(condition)).rpartition("* ")[2]
-    if not kind.endswith("bool"):
-        raise AnalysisError(f"where={where!r} gives {kind}, not true or false: compare it, as in '{where} > 0'")
-    if condition.ndim > values.ndim:
-        raise AnalysisError(
-            f"where={where!r} has several values an event, and {expression!r} has one: say which events are meant, as in "
-            f"'ak.any({where}, axis=1)'"
-        )
-    try:
-        return values[condition]
-    except (IndexError, ValueError):
-        raise AnalysisError(
-            f"where={where!r} and {expression!r} have lists of different lengths: where is a condition on events, as "
-            f"'ak.any({where}, axis=1)', or on the values of {expression!r}"
-        ) from None
+
+def _checked_bins(bins: Any) -> Bins:
+    if bins is None:
+        return None
+    number, *ends = bins if isinstance(bins, list | tuple) else (bins, 0.0, 1.0)
+    good = (
+        isinstance(number, Integral)
+        and int(number) > 0
+        and len(ends) == 2
+        and all(isinstance(end, Real) for end in ends)
+    )
+    if not good or not ends[0] < ends[1] or not all(map(math.isfinite, ends)):
+        raise ValueError(f"bins={bins!r}: {_EXAMPLE}")
+    return (int(number), float(ends[0]), float(ends[1])) if isinstance(bins, list | tuple) else int(number)

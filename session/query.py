@@ -13,6 +13,7 @@ from ..display.logs import Logs
 from ..display.progress_line import ProgressDisplay
 from ..display.query_view import QueryHistory, QueryView
 from ..display.report.report import Report
+from ..merge.sketch_bins import SteadyBins
 from ..protocol import messages
 from ..protocol.codec import Buffer
 from ..protocol.credentials import Credentials
@@ -51,6 +52,7 @@ class Query(Shown):
         self._snapshots = 0
         self._ending: Ending | None = None
         self._lost = ""
+        self._steady_bins = SteadyBins()
         self._history = QueryHistory(name, session.starts_workers)
         self._notices = Notices(name, session.starts_workers)
         self._credentials: Credentials | None = None
@@ -266,7 +268,7 @@ class Query(Shown):
                     self._progress, self._notices.lines = message, message.lines
                     self._history.heard(message)
                 case messages.Snapshot():
-                    self._snapshot = Snapshot(frames, message.account, message.seconds, "running")
+                    self._snapshot = Snapshot(frames, message.account, message.seconds, "running", self._steady_bins)
                     self._snapshots += 1
                 case messages.Ended():
                     self._ending = Ending.of(message, frames, self.name)

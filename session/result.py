@@ -13,7 +13,8 @@ from ..dataset.dataset import Dataset
 from ..display.account_table import account_html
 from ..display.account_text import counted, describe_account, losses_and_where
 from ..merge import Partial, Total, compact, decode, entries_in
-from ..merge.nodes import Nothing
+from ..merge.nodes import Nothing, Sketched
+from ..merge.sketch_bins import SteadyBins
 from ..packetizer.listed_entries import EntryList
 from ..protocol.codec import Frames
 from ..protocol.counts import miscounted_total
@@ -98,8 +99,15 @@ class Snapshot:
         (10000.0, 1.0, True)
     """
 
-    def __init__(self, frames: Frames, account: Account, seconds: float, state: State) -> None:
+    _steady: SteadyBins | None = None
+    """The bins that it is to be shown with, if it has some to be chosen."""
+
+    def __init__(
+        self, frames: Frames, account: Account, seconds: float, state: State, steady: SteadyBins | None = None
+    ) -> None:
         self._frames = frames
+        if steady is not None:
+            self._steady = steady
         self.account = ResultAccount(**{name: getattr(account, name) for name in account.__struct_fields__})
         self.seconds = seconds
         self.state = state
@@ -187,7 +195,12 @@ class Snapshot:
 
     @cached_property
     def _decoded(self) -> Any:
-        return decode(Partial.from_frames(self._frames)) if self._frames else None
+        if not self._frames:
+            return None
+        partial = Partial.from_frames(self._frames)
+        if self._steady is not None and isinstance(partial.tree, Sketched):
+            return self._steady.drawn(partial.tree.sketch)
+        return decode(partial)
 
     def _mapping(self) -> Mapping[Any, Any]:
         if self._decoded is None or isinstance(self._decoded, Mapping):

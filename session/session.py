@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,14 +29,10 @@ from .connect import PATIENCE
 from .link import Link
 from .owner import clipped, owner
 from .query import Query
+from .quick_looks import QuickLooks
 from .steering import Steering
 from .submission import Submission
 from .watch import Watch
-
-if TYPE_CHECKING:
-    from hist import Hist
-
-    from .draw import Bins
 
 LONGEST_TIMEOUT = 1e9
 """Seconds, some thirty years: the most that a message can say."""
@@ -44,7 +40,7 @@ _files = msgspec.msgpack.Decoder(list[File])
 Data = Dataset | str | os.PathLike[str] | list[str] | dict[str, Any]
 
 
-class Session(Steering):
+class Session(Steering, QuickLooks):
     """A connection to a master; `connect` makes it. Usable as a context manager, and by several threads.
 
     Example:
@@ -162,32 +158,6 @@ class Session(Steering):
             packed.attachments,
         )
         return self._watch.submit(submission, credentials, partial(Query, self))
-
-    def draw(
-        self, dataset: Data, expression: str, where: str | None = None, *, bins: Bins | int | None = None
-    ) -> Hist[Any]:
-        """A quick look at data: wait for the histogram of an expression.
-
-        Args:
-            dataset: as for `process`.
-            expression: Python, with branches by their names, `np` and `ak`. Of lists, all values are filled.
-            where: which values to fill: a condition on events, or on each value of a list.
-            bins: number of bins, lower and upper end of the axis; or their number only. By default, or with a number,
-                the range is one that fits the first entries.
-
-        Raises:
-            AnalysisError: an expression cannot be read, or `where` is no condition on the values or their events.
-            ValueError: such bins cannot be.
-            Exception: as from `Query.result`.
-
-        Example:
-            >>> drawn = session.draw("events.root", "Muon_pt", where="nMuon >= 2", bins=(50, 0, 100))
-            >>> drawn.axes[0].size, int(drawn.sum(flow=True))
-            (50, 7213)
-        """
-        from .draw import draw
-
-        return draw(self, dataset if isinstance(dataset, Dataset) else Dataset(dataset), expression, where, bins)
 
     def attach(self, query: str) -> Query:
         """Watch a query that was started earlier, by this session or another; any number of sessions may watch it.

@@ -38,6 +38,7 @@ MODULES = sorted(
 
 OF_SESSIONS = (
     "eventmill.session.query",
+    "eventmill.session.quick_looks",
     "eventmill.session.result",
     "eventmill.session.session",
     "eventmill.session.steering",

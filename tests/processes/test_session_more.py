@@ -26,14 +26,10 @@ from eventmill.analysis.analysis import pack
 from eventmill.launch.local import Embedded
 from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import find_connection, make_keys, named
-from eventmill.protocol.errors import AnalysisError, ConnectionFailed, DatasetError, QueryFailed
+from eventmill.protocol.errors import ConnectionFailed, DatasetError, QueryFailed
 from eventmill.session import notices
-from eventmill.session.draw import choose_bins
 from eventmill.session.submission import Submission
 from eventmill.system.restarts import Restarts
-from hist import Hist
-from hypothesis import given
-from hypothesis import strategies as st
 from processes import SECONDS, Running, Standing, call, eventually
 
 from tests.world.proxy import Proxy
@@ -298,67 +294,6 @@ def test_a_folder_that_happens_to_have_the_masters_name_is_not_taken_for_it(
     assert find_connection("default").address == "tcp://here:8786"
     with pytest.raises(ConnectionFailed, match="no connection file and no master called"):
         find_connection(tmp_path)
-
-
-# --- a quick look -----------------------------------------------------------------------------------------------------
-
-
-def test_draw_fills_expressions_of_events_and_of_lists(session: em.Session, numbers: em.Dataset) -> None:
-    drawn = session.draw(numbers, "np.sqrt(number)", bins=(10, 0, 40))
-    assert drawn == Hist.new.Reg(10, 0, 40, label="np.sqrt(number)").Double().fill(np.sqrt(list(range(1000)) * 4))
-    assert session.draw(numbers, "x", where="(number >= 10) & (x < 0.5)", bins=(4, 0, 1)).sum() == 4 * 490
-    assert session.draw(numbers, "list", where="number < 100", bins=(1, 0, 500)).sum() == 4 * 50, "of events"
-    assert session.draw(numbers, "list", where="list < 100", bins=(1, 0, 500)).sum() == 4 * 100, "of values"
-
-
-def test_draw_chooses_an_axis_by_a_first_look(session: em.Session, numbers: em.Dataset) -> None:
-    drawn = session.draw(numbers, "ak.num(list)")
-    assert list(drawn.axes[0].edges) == [-0.5, 0.5, 1.5] and list(drawn.values()) == [2000, 2000]
-    drawn = session.draw(numbers, "x")
-    assert np.allclose(drawn.axes[0].edges, np.linspace(0, 1, 21)), "few enough for a terminal, and round"
-    assert session.draw(numbers, "x", bins=50).axes[0].size == 50
-    assert drawn.sum(flow=True) == 4000
-    assert choose_bins(np.array([2.5, 2.5, np.nan]), "x") == (1, 2.0, 3.0)
-
-
-def test_draw_says_what_it_cannot_draw(session: em.Session, numbers: em.Dataset) -> None:
-    with pytest.raises(AnalysisError, match="cannot read 'number >'"):
-        session.draw(numbers, "number >")
-    with pytest.raises(AnalysisError, match="names no branch"):
-        session.draw(numbers, "x", where="3 > 2")
-    with pytest.raises(AnalysisError, match="give bins="):
-        session.draw(numbers, "x", where="number < 0")
-    with pytest.raises(Exception, match="numbr"):
-        session.draw(numbers, "numbr", bins=(1, 0, 1))
-
-
-@pytest.mark.parametrize(
-    ("where", "told"),
-    [
-        ("number >= 2 and x > 0 or not x > 9", r"'\(number >= 2\) & \(x > 0\) | ~\(x > 9\)'"),
-        ("0 < x < 1", r"write '\(0 < x\) & \(x < 1\)'"),
-        ("list > 3", r"'x' has one: say which events are meant, as in 'ak.any\(list > 3, axis=1\)'"),
-        ("number", "gives int64, not true or false: compare it, as in 'number > 0'"),
-    ],
-)
-def test_draw_says_what_a_condition_should_be(session: em.Session, numbers: em.Dataset, where: str, told: str) -> None:
-    with pytest.raises(AnalysisError, match=told):
-        session.draw(numbers, "x", where=where)
-
-
-@pytest.mark.parametrize("bins", [0, (1, 2), (10, 1, 1), "50", (2.5, 0, 1)])
-def test_draw_says_what_bins_are(session: em.Session, numbers: em.Dataset, bins: Any) -> None:
-    with pytest.raises(ValueError, match=r"as in bins=\(50, 0, 100\)"):
-        session.draw(numbers, "x", bins=bins)
-
-
-@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.sampled_from([float, int]))
-def test_an_axis_that_nobody_chose_is_round_and_short(low: float, width: float, kind: type) -> None:
-    values = np.linspace(low, low + width, 1001).astype(kind)
-    number, first, last = choose_bins(values, "x")
-    low, high = np.quantile(values, [0.005, 0.995])
-    assert number <= 42 and first <= low <= high <= last
-    assert kind is float or ((last - first) / number).is_integer()
 
 
 def test_messages_of_a_session_are_checked_before_they_leave(session: em.Session) -> None:
