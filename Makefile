@@ -10,7 +10,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := protocol system analysis packetizer merge dataset reading display master worker launch session simulation cli
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/*)
 
-.PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench clean xrootd chromium samples jsroot
+.PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
+  xrootd chromium samples jsroot
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
@@ -88,6 +89,10 @@ docs: $(VENV)/docs
 
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.throughput
+
+# The example notebooks, run and saved with what they show; those that show nothing new stay as they are.
+notebooks: $(VENV)/test
+	$(BIN)/python examples/notebooks/run.py
 
 # The tests that read through XRootD start real servers, also with tokens. Without root or apt they are skipped, loudly.
 XROOTD := xrootd-server xrootd-client xrootd-server-plugins xrootd-plugins xrootd-scitokens-plugins openssl

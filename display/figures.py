@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -17,6 +18,17 @@ COLORS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e7
 """As in assets/histograms.js: those of Petroff, which CMS recommends (https://arxiv.org/abs/2107.02270)."""
 WIDTH, HEIGHT = 5.6, 3.8
 """Inches of one picture."""
+_drawing = threading.Lock()
+
+
+class _Formulas(MathTextParser):  # type: ignore[type-arg]  # only its stubs have arguments
+    """Reads formulas apart from the user's figures, which may be drawn at the same time by another thread.
+
+    matplotlib has one parser for all, kept in this attribute of the class, with the state of the formula at hand. Two
+    threads in it spoil each other's formulas, or end with an error: a cell of the user's, too.
+    """
+
+    _parser = None
 
 
 def figure(pictures: Sequence[Sequence[Drawing]], log: bool = False) -> Figure:
@@ -44,12 +56,15 @@ def figure(pictures: Sequence[Sequence[Drawing]], log: bool = False) -> Figure:
 
 
 def png(pictures: Sequence[Sequence[Drawing]], log: bool = False, dpi: int = 100) -> bytes:
-    """The same as an image."""
-    made = figure(pictures, log)
-    FigureCanvasAgg(made)
-    file = BytesIO()
-    made.savefig(file, format="png", dpi=dpi)
-    return file.getvalue()
+    """The same as an image. Any thread may ask for it, whatever others draw."""
+    with _drawing:
+        made = figure(pictures, log)
+        made.dpi = dpi
+        renderer = FigureCanvasAgg(made).get_renderer()  # type: ignore[no-untyped-call]
+        renderer.mathtext_parser.__class__ = _Formulas
+        file = BytesIO()
+        made.savefig(file, format="png", dpi=dpi)
+        return file.getvalue()
 
 
 def _draw_lines(axes: Axes, parts: Sequence[Drawing], log: bool) -> None:
@@ -89,7 +104,7 @@ def _title(axis: Axis) -> str:
     """The title of an axis, with its formulas, unless matplotlib cannot read them."""
     title = mathtext(axis.title)
     try:
-        MathTextParser("agg").parse(title)
+        _Formulas("agg").parse(title)
     except ValueError:
         return _plain(axis.title)
     return title

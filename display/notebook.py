@@ -238,8 +238,9 @@ class QueryWidget(anywidget.AnyWidget):
         found = [item for item in items(snapshot.value) if self.filter.lower() in item.name.lower()]
         self.items = [dataclasses.asdict(item) for item in found[:MOST_ITEMS]]
         self.more = max(0, len(found) - MOST_ITEMS)
-        if not self._chosen and not self.shown:
-            self._ours = [item.name for item in found if item.kind == "histogram"][:FIRST_SHOWN]
+        if not self._chosen and len(self.shown) < FIRST_SHOWN:  # some may come later than others
+            drawn = [item.name for item in found if item.kind == "histogram"]
+            self._ours = [*self.shown, *(name for name in drawn if name not in self.shown)][:FIRST_SHOWN]
             self.shown = self._ours
 
     def _draw(self, snapshot: Snapshot) -> None:

@@ -28,6 +28,7 @@ LONGEST = (
     "test_chaos.py",
     "test_jupyterlab.py",
     "test_standing_master.py",
+    "test_notebooks.py",
     "test_docs.py",
     "test_restart.py",
     "test_xrootd.py",

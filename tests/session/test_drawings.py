@@ -10,6 +10,7 @@ import uproot
 from eventmill.display import figures
 from eventmill.display.drawings import OVERLAY, SUM, Axis, compared, drawings, find, items
 from hist import Hist
+from matplotlib.mathtext import MathTextParser
 
 
 def filled(histogram: Any, weighted: bool) -> Any:
@@ -148,3 +149,19 @@ def test_titles_in_the_style_of_root_are_formulas_on_paper_too(title: str, shown
     """Names of branches, whose underscores say nothing, stay as they are; so does what is not understood."""
     axis = Axis("x", title, (0.0, 1.0))
     assert figures._title(axis) == shown
+
+
+def test_formulas_are_read_apart_from_those_of_the_users_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last picture is drawn by a thread of the widget, while a cell may draw: in one parser, each spoils the other's."""
+    made = drawings("m", Hist.new.Reg(2, 0, 2, label=r"$m_{\mu\mu}$ [GeV]").Double().fill([0.5]))
+    expected = figures.png([made], dpi=50)
+
+    class AtWork:
+        """matplotlib's parser in the middle of a formula of a cell."""
+
+        def parse(self, *arguments: Any) -> Any:
+            raise ValueError("ParseException: exception raised in parse action")
+
+    monkeypatch.setattr(MathTextParser, "_parser", AtWork())
+    MathTextParser._parse_cached.cache_clear()
+    assert figures.png([made], dpi=50) == expected

@@ -127,6 +127,21 @@ def test_the_user_chooses_and_what_was_chosen_stays() -> None:
     assert widget.shown == []
 
 
+def test_histograms_that_come_late_are_shown_until_there_are_two() -> None:
+    """Of several datasets, some have not begun when the first snapshot comes."""
+    query = LiveQuery()
+    widget = Shown(query)
+    query.merged({"data": {"ht": mass(0.5)}})
+    widget._refresh()
+    assert widget.shown == ["data/ht"]
+    query.merged({"simulation": {"ht": mass(0.5)}, "data": {"ht": mass(0.5)}, "more": mass()}, 20)
+    widget._refresh()
+    assert widget.shown == ["data/ht", "simulation/ht"]
+    query.merged({"simulation": {"ht": mass(0.5)}, "more": mass()}, 30)
+    widget._refresh()
+    assert widget.shown == ["data/ht", "simulation/ht"], "what is drawn stays where it is"
+
+
 def test_of_ten_thousand_histograms_some_are_listed_and_the_others_found() -> None:
     query = LiveQuery()
     widget = Shown(query)
