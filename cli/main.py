@@ -112,6 +112,25 @@ def main() -> None:
     show_default=True,
     help="Results to keep, in GB; the oldest go first.",
 )
+@click.option(
+    "--status-port",
+    type=click.IntRange(0, 65535),
+    help="Have a status page, a web server at this port; 0: a free one.  [default: none]",
+)
+@click.option(
+    "--status-interface",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address of the network interface for the page, * for all; with others than loopback, use TLS.",
+)
+@click.option(
+    "--status-certificate",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Certificate of the page for TLS (PEM), with those between it and a root.",
+)
+@click.option(
+    "--status-key", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Key of the certificate (PEM)."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log refused messages and more.")
 def master(
     name: str,
@@ -123,6 +142,10 @@ def master(
     no_journal: bool,
     keep_days: float,
     keep_size: float,
+    status_port: int | None,
+    status_interface: str,
+    status_certificate: Path | None,
+    status_key: Path | None,
     verbose: bool,
 ) -> None:
     """Run a standing master called NAME.
@@ -132,18 +155,27 @@ def master(
 
     However it ends, start it again in the same way, and its queries go on where they were: workers and sessions wait for it.
     Ctrl-C, as `eventmill stop --shutdown`, ends its workers too.
+
+    With --status-port, a browser shows what goes on. Its address has a token in it: who has it may stop queries. One for who
+    may only look is in status.json beside the keys.
     """
     from ..master.journal import Journal
     from ..master.serve import Binding, Master
+    from .page import StatusPage
 
     _log(verbose)
     if no_journal and file is not None:
         raise click.UsageError("either --journal or --no-journal")
+    if (status_certificate is None) != (status_key is None):
+        raise click.UsageError("--status-certificate and --status-key go together")
     keys = KeyFolder(folder) if folder else named(name)
     if not keys.master.exists():
         make_keys(keys.path, f"tcp://localhost:{DEFAULT_PORT}")
     if port is None:
         port = urlsplit(load_connection(keys.client).address).port or DEFAULT_PORT
+    page = None
+    if status_port is not None:
+        page = StatusPage(keys, status_port, status_interface, host, status_certificate, status_key)
     journal = None
     if not no_journal:
         journal = Journal(file or keys.journal, round(keep_size * 1e9), keep_days * 86400)
@@ -152,10 +184,17 @@ def master(
     def say(address: str) -> None:
         click.echo(f"master {name!r} at {address}")
         click.echo(f"  sessions:  eventmill.connect({str(keys.client)!r})")
+        if page is not None:
+            page.start(os.getpid())
+            click.echo(f"  status:    {page.url}")
         click.echo(f"  workers:   eventmill worker {keys.worker}")
         sys.stdout.flush()
 
-    running.run(on_ready=say)
+    try:
+        running.run(on_ready=say)
+    finally:
+        if page is not None:
+            page.close()
 
 
 @main.command()

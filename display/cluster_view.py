@@ -107,6 +107,7 @@ class ClusterView:
         servers: by name.
         packets: that ended, the last 20,000, the oldest first.
         rate, bytes_rate: entries and bytes a second, of late, by the packets that ended.
+        past: what packets of all those cost that went, also of those that `gone` has no more.
     """
 
     now: float = 0.0
@@ -117,6 +118,12 @@ class ClusterView:
     packets: tuple[PacketDone, ...] = ()
     rate: float = 0.0
     bytes_rate: float = 0.0
+    past: Usage = field(default_factory=Usage)
+
+    @property
+    def total(self) -> Usage:
+        """What all packets cost, of all workers."""
+        return sum((worker.total for worker in self.workers.values()), start=self.past)
 
     @property
     def slots(self) -> int:
@@ -201,6 +208,7 @@ class ClusterHistory:
     def _begin(self) -> None:
         self._workers: dict[str, WorkerView] = {}
         self._gone: deque[WorkerView] = deque(maxlen=MOST_GONE)
+        self._past_total = Usage()
         self._packets: deque[PacketDone] = deque(maxlen=MOST_PACKETS)
         self._queries: dict[str, QueryRow] = {}
         self._past: dict[str, QueryHistory] = {}
@@ -220,6 +228,7 @@ class ClusterHistory:
         for gone in told.gone:
             was = self._workers.pop(gone.worker, None)
             self._gone.append(_left(gone, was))
+            self._past_total += gone.total
         self._packets.extend(told.packets)
         self._take_queries(told)
         recent = self._recent(told.now)
@@ -233,6 +242,7 @@ class ClusterHistory:
             tuple(self._packets),
             sum(packet.usage.entries for packet in recent) / span,
             sum(packet.usage.bytes_read for packet in recent) / span,
+            self._past_total,
         )
 
     def _recent(self, now: float) -> list[PacketDone]:

@@ -24,7 +24,8 @@ import anywidget
 import numpy as np
 import traitlets
 
-from .drawings import Drawing, Item, compared, drawings, find, items
+from .choice import FIRST_SHOWN, MOST_ITEMS, Pictures, listed, pictures
+from .drawings import Item, items
 from .logs import LogLine, Logs
 from .progress_line import line_of
 from .query_view import Merged, QueryView
@@ -36,10 +37,6 @@ LOG_SECONDS = 1.0
 """How often is asked for what the analysis has said."""
 MOST_LINES = 50
 """Of them that are shown, the last ones."""
-FIRST_SHOWN = 2
-"""Histograms that are drawn until the user picks some."""
-MOST_ITEMS = 200
-"""Of a result that are listed; the others are found by their names."""
 _NOTEBOOK_COLUMNS = 100
 
 
@@ -235,9 +232,8 @@ class QueryWidget(anywidget.AnyWidget):
 
     def _list(self, snapshot: Snapshot) -> None:
         self._listed = snapshot
-        found = [item for item in items(snapshot.value) if self.filter.lower() in item.name.lower()]
-        self.items = [dataclasses.asdict(item) for item in found[:MOST_ITEMS]]
-        self.more = max(0, len(found) - MOST_ITEMS)
+        found, self.more = listed(snapshot.value, self.filter)
+        self.items = [dataclasses.asdict(item) for item in found]
         if not self._chosen and len(self.shown) < FIRST_SHOWN:  # some may come later than others
             drawn = [item.name for item in found if item.kind == "histogram"]
             self._ours = [*self.shown, *(name for name in drawn if name not in self.shown)][:FIRST_SHOWN]
@@ -245,25 +241,15 @@ class QueryWidget(anywidget.AnyWidget):
 
     def _draw(self, snapshot: Snapshot) -> None:
         self._drawn = snapshot
-        pictures = self._pictures(snapshot)
-        buffers = [np.ascontiguousarray(array).data for _, parts in pictures for part in parts for array in part.arrays]
-        told = [{"name": name, "drawings": [part.description() for part in parts]} for name, parts in pictures if parts]
+        drawn = self._pictures(snapshot)
+        buffers = [np.ascontiguousarray(array).data for _, parts in drawn for part in parts for array in part.arrays]
+        told = [{"name": name, "drawings": [part.description() for part in parts]} for name, parts in drawn if parts]
         self._sent += 1
         number = {"number": self._sent, "entries": snapshot.account.processed}
         self.send({"what": "pictures", "pictures": told, **number}, buffers)
 
-    def _pictures(self, snapshot: Snapshot) -> list[tuple[str, list[Drawing]]]:
-        """What is to be drawn, each picture with its histograms."""
-        found: list[tuple[str, list[Drawing]]] = []
-        for name in self.shown:
-            try:
-                histogram = find(snapshot.value, name)
-            except KeyError:
-                continue  # it may not have been merged yet
-            found.append((name, drawings(name, histogram, self.picks.get(name))))
-        if self.together and len(found) > 1:
-            return [(" and ".join(name for name, _ in found), compared([parts for _, parts in found]))]
-        return found
+    def _pictures(self, snapshot: Snapshot) -> Pictures:
+        return pictures(snapshot.value, self.shown, self.picks, self.together)
 
     def _bundle(self) -> dict[str, Any]:
         """What stands in the notebook: the widget, and beside it words and a picture for where no widgets are shown."""
@@ -278,14 +264,14 @@ class QueryWidget(anywidget.AnyWidget):
 
     def _picture(self, snapshot: Snapshot) -> str:
         """What is shown, as an image; empty where there is nothing, or no library that draws it."""
-        pictures = [parts for _, parts in self._pictures(snapshot)]
+        drawn = [parts for _, parts in self._pictures(snapshot)]
         try:
             figures = importlib.import_module(f"{__package__}.figures")
         except ImportError:
             return ""
-        if not pictures:
+        if not drawn:
             return ""
-        image = base64.b64encode(figures.png(pictures, self.log)).decode()
+        image = base64.b64encode(figures.png(drawn, self.log)).decode()
         return f'<br><img alt="histograms of {html.escape(self.view["name"])}" src="data:image/png;base64,{image}">'
 
 

@@ -153,13 +153,15 @@ class Embedded:
                 self._give_up(name, f"ended with code {code}")
             elif not restarts.allowed(time.monotonic()):
                 times = f"{restarts.most + 1} times within {restarts.seconds:g} s"
-                self._give_up(name, f"was killed {times}, the last time by {_signal(code)}")
+                self._give_up(name, f"was killed {times}, the last time by {signal_name(code)}")
             else:
                 process = self.processes[name] = self._start(*self._commands[name])
                 if self.closed:  # by garbage collection, here and now
                     process.kill()  # type: ignore[unreachable]
                     return False
-                log.warning("the %s process of this session was killed (%s): %s", name, _signal(code), _STARTED_AGAIN)
+                log.warning(
+                    "the %s process of this session was killed (%s): %s", name, signal_name(code), _STARTED_AGAIN
+                )
                 return True
         return False
 
@@ -182,7 +184,8 @@ def _code_of(process: subprocess.Popen[bytes]) -> int | None:
     return process.returncode
 
 
-def _signal(code: int) -> str:
+def signal_name(code: int) -> str:
+    """What ended a process, of the code that it ended with."""
     if code == _UNKNOWN:
         return "it is not known how"
     return signal.Signals(-code).name if code < 0 else "an order to end"

@@ -75,6 +75,7 @@ class Requests:
         self.handlers.add(messages.Stop, self._stop)
         self.handlers.add(messages.Credentials, self._credentials)
         self.handlers.add(messages.Attach, self._attach)
+        self.handlers.add(messages.Leave, self._leave)
         self.handlers.add(messages.Seen, self._seen)
         self.handlers.add(messages.Ask, self._ask)
         self.handlers.add(messages.AskLogs, self._ask_logs)
@@ -186,6 +187,11 @@ class Requests:
             number = over.pop(0)
             kept -= self._queries[number].outcome.kept_bytes
             self._queries.remove(number)
+
+    def _leave(self, peer: Peer, message: messages.Leave, frames: Frames, now: float) -> None:
+        query = self._queries.get(message.query)
+        if query is not None:
+            query.audience.subscribers.pop(peer.identity, None)
 
     def _seen(self, peer: Peer, message: messages.Seen, frames: Frames, now: float) -> None:
         query = self._queries.get(message.query)

@@ -7,11 +7,13 @@ session decodes. Only `encode`, `detached`, `decode` and `compact` touch the use
 from .encode import compact, decode, detached, encode
 from .histograms import FilledHistogram, HistogramTemplate
 from .partial import Partial, entries_in
+from .plain import Opaque, plain
 from .total import Total
 
 __all__ = [
     "FilledHistogram",
     "HistogramTemplate",
+    "Opaque",
     "Partial",
     "Total",
     "compact",
@@ -19,4 +21,5 @@ __all__ = [
     "detached",
     "encode",
     "entries_in",
+    "plain",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..display.cluster_view import ClusterHistory, ClusterView
@@ -38,6 +39,7 @@ class ClusterFeed:
     Args:
         watch: the session's line to its master.
         starts_workers: whether its workers start by themselves.
+        answered: called when the master has answered, in another thread.
 
     Example:
         >>> feed = session.cluster_feed()                                                            # doctest: +SKIP
@@ -45,8 +47,9 @@ class ClusterFeed:
         >>> feed.view.busy, feed.view.slots                                                          # doctest: +SKIP
     """
 
-    def __init__(self, watch: Watch, starts_workers: bool) -> None:
+    def __init__(self, watch: Watch, starts_workers: bool, answered: Callable[[], None] | None = None) -> None:
         self._watch = watch
+        self._tell = answered
         self._lock = threading.Lock()
         self._asking = False
         self._cursor = ""
@@ -89,3 +92,5 @@ class ClusterFeed:
                 self._ask()
                 return
         self._asking = False
+        if self._tell is not None and isinstance(answer, messages.Cluster):
+            self._tell()

@@ -53,6 +53,7 @@ class Query(Shown):
         self._ending: Ending | None = None
         self._lost = ""
         self._steady_bins = SteadyBins()
+        self._claims = 0
         self._history = QueryHistory(name, session.starts_workers)
         self._notices = Notices(name, session.starts_workers)
         self._credentials: Credentials | None = None

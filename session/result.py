@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import msgspec
 from ..dataset.dataset import Dataset
 from ..display.account_table import account_html
 from ..display.account_text import counted, describe_account, losses_and_where
-from ..merge import Partial, Total, compact, decode, entries_in
+from ..merge import Partial, Total, compact, decode, entries_in, plain
 from ..merge.nodes import Nothing, Sketched
 from ..merge.sketch_bins import SteadyBins
 from ..packetizer.listed_entries import EntryList
@@ -118,6 +118,11 @@ class Snapshot:
         return self._decoded
 
     @property
+    def plain(self) -> Any:
+        """The same for displays of what others have made: what only their Python can merge is named, and not unpickled."""
+        return self._read(plain)
+
+    @property
     def fraction(self) -> float:
         """Fraction of the dataset's entries in this result, 0 to 1; of an estimate while files are unopened."""
         return self.account.processed / self.account.total if self.account.total else float(self.state == "done")
@@ -195,12 +200,15 @@ class Snapshot:
 
     @cached_property
     def _decoded(self) -> Any:
+        return self._read(decode)
+
+    def _read(self, read: Callable[[Partial], Any]) -> Any:
         if not self._frames:
             return None
         partial = Partial.from_frames(self._frames)
         if self._steady is not None and isinstance(partial.tree, Sketched):
             return self._steady.drawn(partial.tree.sketch)
-        return decode(partial)
+        return read(partial)
 
     def _mapping(self) -> Mapping[Any, Any]:
         if self._decoded is None or isinstance(self._decoded, Mapping):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -21,7 +21,7 @@ from ..packetizer.call_costs import chunk_of
 from ..protocol import messages
 from ..protocol.connection import find_connection, find_file
 from ..protocol.credentials import Credentials
-from ..protocol.errors import DatasetError
+from ..protocol.errors import ConnectionFailed, DatasetError
 from ..protocol.messages import File
 from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
@@ -33,6 +33,9 @@ from .quick_looks import QuickLooks
 from .steering import Steering
 from .submission import Submission
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from ..status.dashboard import Dashboard
 
 LONGEST_TIMEOUT = 1e9
 """Seconds, some thirty years: the most that a message can say."""
@@ -71,7 +74,8 @@ class Session(Steering, QuickLooks):
                 self._embedded.close()
             raise
         self._link = self._watch.link
-        self._end = weakref.finalize(self, _end, self._link, self._embedded)
+        self._dashboards: list[Dashboard] = []
+        self._end = weakref.finalize(self, _end, self._link, self._embedded, self._dashboards)
 
     def process(
         self,
@@ -185,6 +189,29 @@ class Session(Steering, QuickLooks):
         self._credentials = credentials
         self._watch.renew(credentials)
 
+    @property
+    def dashboard(self) -> Dashboard:
+        """The status page of the master, in a browser: what goes on, histograms as they grow, logs, buttons to stop.
+
+        It is started by the first look at this, on this machine only, and ends with the session. In a notebook it is shown
+        as a link.
+
+        Raises:
+            ConnectionFailed: the session is closed.
+
+        Example:
+            >>> session.dashboard.url.startswith("http://127.0.0.1:")
+            True
+        """
+        from ..status.dashboard import Dashboard
+
+        self._link.check_not_forked()
+        if self._link.closed:
+            raise ConnectionFailed("this session is closed; connect() makes a new one")
+        if not self._dashboards:
+            self._dashboards.append(Dashboard(self))
+        return self._dashboards[0]
+
     def close(self) -> None:
         """Leave. A master of this session's own ends; queries on a standing master go on and can be attached to."""
         self._end()
@@ -258,8 +285,10 @@ def _state_of(link: Link, embedded: Embedded | None) -> str:
     return f"its {ended} process has ended" if ended else ""
 
 
-def _end(link: Link, embedded: Embedded | None) -> None:
+def _end(link: Link, embedded: Embedded | None, dashboards: list[Dashboard]) -> None:
     """End what a session holds. It must not refer to the session: it is called when that is gone."""
+    for dashboard in dashboards:
+        dashboard.close()
     link.close()
     if embedded is not None:
         embedded.close()

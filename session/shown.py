@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from ..display.show import widget_of
+
+if TYPE_CHECKING:
+    from ..protocol.messages import Failure
+    from .ending import Ending
+    from .session import Session
 
 
 class Shown:
     """The part of a `Query` that is its view in a notebook."""
 
     _widget: object = None
+    _ending: Ending | None
+    _session: Session
 
     def show(self) -> bool:
         """Show it in a notebook while it runs: how far it is, its histograms as they fill, buttons to stop and to abort it.
@@ -25,6 +35,30 @@ class Shown:
         if self._widget is None:
             self._widget = widget_of(self)
         return self._widget is not None
+
+    @property
+    def failure(self) -> Failure | None:
+        """What ended the query, as the slot told it; None if nothing did, or it is not over."""
+        return self._ending.failure if self._ending is not None else None
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait, in an event loop, until what is looked at here is as `condition` wants it.
+
+        Raises:
+            QueryFailed, ConnectionFailed: nothing more will come of the query.
+        """
+        await self._awaited(condition)
+
+    def leave(self) -> None:
+        """Hear no more of the query: it goes on, and this object stays as it is. Whoever else watches it, watches on.
+
+        Example:
+            >>> session.attach(query.id).leave()                                                  # doctest: +SKIP
+        """
+        self._session._watch.leave(self)  # type: ignore[arg-type]
+
+    async def _awaited(self, condition: Callable[[], bool]) -> None:
+        raise NotImplementedError
 
     def _ipython_display_(self) -> None:
         self._widget = None  # as often as the user asks

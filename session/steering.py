@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from ..protocol.messages import FINAL, Message, QueryInfo, State
 from ..protocol.values import some
 from .cluster import ClusterFeed
 from .cluster import ask as ask_cluster
+from .logs import LogFeed
 from .logs import ask as ask_logs
 from .owner import ME, clipped
 from .owner import owner as owner_here
@@ -132,9 +133,17 @@ class Steering:
         """
         return ask_cluster(self._watch, self.starts_workers)
 
-    def cluster_feed(self) -> ClusterFeed:
-        """The same for a display that draws itself again and again: what is new is asked for, and not waited for."""
-        return ClusterFeed(self._watch, self.starts_workers)
+    def cluster_feed(self, answered: Callable[[], None] | None = None) -> ClusterFeed:
+        """The same for a display that draws itself again and again: what is new is asked for, and not waited for.
+
+        Args:
+            answered: called when the master has answered, in another thread.
+        """
+        return ClusterFeed(self._watch, self.starts_workers, answered)
+
+    def log_feed(self) -> LogFeed:
+        """What all analyses and workers say, for a display that draws itself again and again."""
+        return LogFeed(self._watch, lambda: "")
 
     def stop(self, query: str, *, keep: bool = True) -> None:
         """End a query by its number, without watching it: keep what is merged for those who do, or drop it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ class Watch:
 
     Attributes:
         link: the line to the master.
-        running: queries by their number, until they are over; changed in the link's thread only.
+        running: queries by their number, until they are over or nobody watches them any more.
 
     Raises:
         ConnectionFailed: nobody answers, or the master refuses.
@@ -48,6 +49,7 @@ class Watch:
         self, connection: Connection, timeout: float, check: Callable[[], None], file: Path | None, patience: float
     ) -> None:
         self.running: dict[str, Query] = {}
+        self._claiming = threading.Lock()
         self._check_processes = check
         self.link = Link(connection, timeout, self, check, file, patience)
 
@@ -103,7 +105,9 @@ class Watch:
         watched: list[Query] = []
 
         def on_answer(answer: messages.Accepted) -> None:
-            query = self.running.setdefault(answer.query, make_query(answer.query))
+            with self._claiming:
+                query = self.running.setdefault(answer.query, make_query(answer.query))
+                query._claims += 1
             if accepted is not None:
                 accepted(query)
             watched.append(query)
@@ -112,6 +116,16 @@ class Watch:
         if answer.unsaved:
             log.warning("query %s (%s): %s", answer.query, watched[0].name, answer.unsaved)
         return watched[0]
+
+    def leave(self, query: Query) -> None:
+        """One of those that began or attached to a query hears no more of it; the master says no more when none does."""
+        with self._claiming:
+            query._claims -= 1
+            if query._claims > 0 or self.running.get(query.id) is not query:
+                return
+            del self.running[query.id]
+        if not self.link.closed:
+            self.link.send(messages.Leave(query.id))
 
     def renew(self, credentials: Credentials) -> None:
         """Running queries have other credentials from now on."""
@@ -140,7 +154,7 @@ class Watch:
             query._receive(message, frames)
             if isinstance(message, messages.Ended):
                 query._submission = None
-                del self.running[message.query]
+                self.running.pop(message.query, None)
 
     def _rejoined(self) -> None:
         """The connection broke and is there again: watch again what is not over; called in the link's thread."""

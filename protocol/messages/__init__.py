@@ -96,6 +96,7 @@ from .sessions import (
     Drain,
     Ended,
     Lacking,
+    Leave,
     Progress,
     Queries,
     Refused,
@@ -153,6 +154,7 @@ __all__ = [
     "Lacking",
     "Lease",
     "LeaseKey",
+    "Leave",
     "LogEntry",
     "LogSource",
     "Logs",
@@ -197,7 +199,7 @@ __all__ = [
 
 Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
-    | Submit | Stop | Credentials | Remove | Attach | Seen | Ask | Shutdown | Drain
+    | Submit | Stop | Credentials | Remove | Attach | Leave | Seen | Ask | Shutdown | Drain
     | Accepted | Lacking | Refused | Queries | Workers | Progress | Snapshot | Ended | AskLogs | Logs | Output
     | AskCluster | Cluster
     | Setup | Attachment | Detach | Lease | Truncate | Revoke | Release | Committed | Compact
@@ -207,7 +209,8 @@ Any = (
 """Every message there is."""
 
 FROM_SESSION = (
-    Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Seen, Ask, AskLogs, AskCluster, Shutdown, Drain,
+    Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Leave, Seen, Ask, AskLogs, AskCluster, Shutdown,
+    Drain,
 )  # fmt: skip
 """What a peer with a session key may say."""
 FROM_WORKER = (

@@ -76,6 +76,12 @@ class Attach(Message, frozen=True):
     query: Word
 
 
+class Leave(Message, frozen=True):
+    """Hear no more of a query: what undoes `Attach`, or `Submit`. The query goes on."""
+
+    query: Word
+
+
 class Seen(Message, frozen=True):
     """A snapshot of a query has arrived."""
 

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from eventmill.display.choice import MOST_ITEMS
 from eventmill.display.logs import LogLine, Logs
-from eventmill.display.notebook import MOST_ITEMS, QueryWidget
+from eventmill.display.notebook import QueryWidget
 from eventmill.display.query_view import QueryHistory, QueryView
 from eventmill.merge import encode
 from eventmill.protocol.messages import Account, LogSource, Progress

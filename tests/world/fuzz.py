@@ -63,6 +63,7 @@ def samples() -> list[Frames]:
         (m.Welcome("w-1", "1", 1.0, 5.0), []), (m.Heartbeat(), []), (m.Fault("why"), []), (m.Unknown(), []), (m.Bye(), []),
         (m.Submit(1, "name", "kernel", "digest", "me", ["x"], limit=5), [b"code", msgspec.msgpack.encode([file]), b"mask"]),
         (m.Stop("q1-1", True), []), (m.Remove("q1-1"), []), (m.Attach(1, "q1-1"), []), (m.Seen("q1-1"), []),
+        (m.Leave("q1-1"), []),
         (m.Ask(1, "queries"), []), (m.Drain("w-9"), []), (m.Accepted(1, "q1-1"), []), (m.Refused(1, "why"), []),
         (m.Queries(1, [query]), []), (m.Workers(1, [worker]), []), (m.Progress("q1-1", account, 1, 2, 3, 4, 5.0), []),
         (m.Snapshot("q1-1", account, 1.0), list(partial)),
