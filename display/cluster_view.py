@@ -27,7 +27,11 @@ RECENT_SECONDS = 10.0
 """Rates are those of so many last seconds: a packet takes some, and is told of when it ends."""
 NAMES = {letter: name for name, letter in ACTIVITIES.items()}
 """Activities by their letters."""
-AT_WORK = frozenset({"loading", "opening", "reading", "compiling", "running", "committing"})
+_PARTS = {"opening": "opening", "loading": "compiling", "compiling": "compiling", "reading": "reading"}
+"""What a slot is at now, as the time of packets is told apart; all else is running."""
+IN_HAND = frozenset({"loading", "opening", "reading", "compiling", "running"})
+"""What a slot is at that has a packet in hand."""
+AT_WORK = IN_HAND | {"committing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class WorkerView:
         left: when it went; None while it is there.
         lost: whether it went without a word; `how` says it.
         slots: what each of its slots is at (`protocol.messages.ACTIVITIES`), while it is there.
+        since: when each slot began with the packet that it has in hand; None for one that has none.
         width: how many slots it has, or had.
         total: what its packets cost.
         leaves: when it will go, if that is known.
@@ -53,6 +58,7 @@ class WorkerView:
     width: int
     total: Usage
     slots: tuple[str, ...] = ()
+    since: tuple[float | None, ...] = ()
     leaves: float | None = None
     left: float | None = None
     lost: bool = False
@@ -162,11 +168,11 @@ class ClusterView:
         return [(low + high) / 2 for low, high in pairwise(edges)], found
 
     def activity_over_time(self, since: float = 0.0, steps: int = 120) -> tuple[list[float], dict[str, list[float]]]:
-        """What slots did, by the packets that ended: moments, and the mean number of slots around each at what.
+        """What slots did, by their packets: moments, and the mean number of slots around each at what.
 
-        Of a packet, each of its seconds counts for what it was spent on in parts as all of it was. "running" is what is
-        left when it neither opened a file, nor compiled, nor waited for data. Work on packets that have not ended is not
-        in it, nor is any from before the oldest packet that is kept.
+        Of a packet that ended, each of its seconds counts for what it was spent on in parts as all of it was. "running" is
+        what is left when it neither opened a file, nor compiled, nor waited for data. All of a packet that is in hand counts
+        for what its slot is at now. What was before the oldest packet that is kept is not in it.
 
         Args:
             since: the first moment, in seconds after the master began.
@@ -180,6 +186,10 @@ class ClusterView:
                 continue
             for name, seconds in parts(packet.usage).items():
                 _add(found[name], edges, begin, packet.ended, seconds / packet.usage.elapsed)
+        for worker in self.workers.values():
+            for activity, begun in zip(worker.slots, worker.since, strict=True):
+                if begun is not None:
+                    _add(found[_PARTS.get(activity, "running")], edges, begun, self.now, 1.0)
         return [(low + high) / 2 for low, high in pairwise(edges)], found
 
 
@@ -193,7 +203,7 @@ class ClusterHistory:
 
     Example:
         >>> history = ClusterHistory()
-        >>> worker = WorkerState("w-1", "node7", "site", 12, 1.0, "ri", Usage(packets=1, entries=100))
+        >>> worker = WorkerState("w-1", "node7", "site", 12, 1.0, "ri", [9.0, 0.0], Usage(packets=1, entries=100))
         >>> done = PacketDone("w-1", 0, "q1", "server", 9.0, Usage(packets=1, entries=100, elapsed=2.0, waited=0.5))
         >>> history.heard(Cluster(1, "1", True, False, 10.0, [worker], [], [done], [], [], [], {}))
         >>> view = history.view
@@ -294,8 +304,9 @@ def parts(usage: Usage) -> dict[str, float]:
 
 def _here(told: WorkerState) -> WorkerView:
     slots = tuple(NAMES.get(letter, "idle") for letter in told.slots)
+    since = tuple(begun if slot in IN_HAND else None for slot, begun in zip(slots, told.since, strict=True))
     return WorkerView(
-        told.worker, told.host, told.site, told.pid, told.joined, len(slots), told.total, slots, told.leaves
+        told.worker, told.host, told.site, told.pid, told.joined, len(slots), told.total, slots, since, told.leaves
     )
 
 

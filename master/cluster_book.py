@@ -124,7 +124,8 @@ class ClusterBook:
         leaves = None if worker.until is None else self._seconds(worker.until)
         return WorkerState(
             worker.name, worker.host, worker.total.site, worker.pid, self._seconds(worker.joined),
-            "".join(self._letters(worker)), _total(worker), leaves,
+            "".join(self._letters(worker)), [self._seconds(slot.since) for slot in worker.slots],
+            _total(worker), leaves,
         )  # fmt: skip
 
     def _letters(self, worker: Worker) -> Iterable[str]:

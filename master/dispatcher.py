@@ -103,6 +103,8 @@ class Dispatcher:
                 self._send(worker.identity, messages.Credentials(query.number), [query.credentials], now=now)
         key = (query.number, lease.number)
         worker.leases[key] = slot
+        if not slot.leases:
+            slot.since = now
         message = query.lease(slot.index, packet)
         file = message.file
         self.credit.take(slot, key, FAR_OPENING if lease.opening and "://" in file.path else PACKET)

@@ -14,7 +14,8 @@ class Slot:
     """One slot of a worker, and the leases that it works on, oldest first, with what each takes of its credit; one that is
     `leaving` gets no more.
 
-    `files` are those whose layouts it knows (`master.layouts`), the one used last at the end.
+    It began with the first of them at the time `since`. `files` are those whose layouts it knows (`master.layouts`), the one
+    used last at the end.
     """
 
     worker: Worker
@@ -23,6 +24,7 @@ class Slot:
     leaving: bool = False
     leases: dict[tuple[str, int], int] = field(default_factory=dict)
     files: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    since: float = 0.0
 
 
 @dataclass(slots=True)

@@ -205,6 +205,7 @@ class Reports:
             message.latency, message.made, min(message.elapsed, message.made * query.packetizer.overhead),
             message.opening, message.late, message.compiling,
         )  # fmt: skip
+        slot.since = now
         ended = query.seconds(now)
         worker.total.add(usage, message.seconds, slot.index, server)
         self._cluster.packet(slot, query.number, server, usage, now)

@@ -33,6 +33,7 @@ _Letters = Annotated[str, Meta(max_length=4096)]
 class WorkerState(msgspec.Struct, frozen=True, array_like=True):
     """A worker that is there, `joined` seconds after the master began. `slots` has a letter (`ACTIVITIES`) for each slot.
 
+    `since` is when each slot began with the packet that it has in hand, if it has one.
     `total` is what all its packets cost, for all queries; `leaves` the second at which it will be gone, if that is known.
     """
 
@@ -42,6 +43,7 @@ class WorkerState(msgspec.Struct, frozen=True, array_like=True):
     pid: NonNegative
     joined: Seconds
     slots: _Letters
+    since: Annotated[list[Seconds], Meta(max_length=4096)]
     total: Usage
     leaves: Seconds | None = None
 

@@ -92,6 +92,7 @@ def small() -> tuple[World, str, m.Lease]:
     world = World([1000])
     world.hello(b"session", "session")
     world.hello(b"worker", "worker", slots=2, host="node7.site.org", pid=12)
+    world.now = 3.0
     query = world.submit()
     return world, query, world.workers[b"worker"].queues[0][0]
 
@@ -104,6 +105,8 @@ def test_what_a_slot_is_at_is_what_it_said_last() -> None:
         history = ClusterHistory()
         seen(world, history)
         (worker,) = history.view.workers.values()
+        in_hand = ("opening", "reading", "running")
+        assert worker.since == tuple(3.0 if slot in in_hand else None for slot in worker.slots)
         assert (worker.host, worker.site, worker.pid) == ("node7.site.org", "site.org", 12)
         return worker.slots
 

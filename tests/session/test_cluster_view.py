@@ -44,10 +44,13 @@ packets = st.builds(
 @examples(60)
 @given(st.lists(packets, max_size=12), st.integers(1, 50))
 def test_activity_over_time_adds_up_to_the_time_of_packets(done: list[PacketDone], steps: int) -> None:
-    view = ClusterView(now=100.0, packets=tuple(done))
+    slots, since = ("reading", "idle", "loading", "committing"), (80.0, None, 99.5, None)
+    worker = WorkerView("w", "h", "s", 1, 0.0, 4, Usage(), slots, since)
+    view = ClusterView(now=100.0, workers={"w": worker}, packets=tuple(done))
     _, found = view.activity_over_time(steps=steps)
     for name, values in found.items():
-        expected = math.fsum(parts(it.usage)[name] for it in done)
+        in_hand = {"reading": 20.0, "compiling": 0.5}.get(name, 0.0)
+        expected = math.fsum([in_hand, *(parts(it.usage)[name] for it in done)])
         assert sum(values) * 100.0 / steps == pytest.approx(expected, rel=1e-6, abs=1e-6)
     for packet in done:
         assert math.fsum(parts(packet.usage).values()) == pytest.approx(packet.usage.elapsed)
@@ -90,7 +93,7 @@ def test_a_query_shows_the_same_numbers_as_in_its_own_session() -> None:
 
 def test_of_another_master_everything_is_new() -> None:
     history = ClusterHistory()
-    worker = WorkerState("w-1", "h", "s", 1, 0.0, "rw", Usage())
+    worker = WorkerState("w-1", "h", "s", 1, 0.0, "rw", [1.0, 2.0], Usage())
     history.heard(told(5.0, workers=[worker]))
     history.heard(told(6.0, gone=[WorkerGone("w-1", "h", "s", 2, 0.0, 6.0, True, "was silent", Usage())]))
     assert [(it.name, it.pid, it.lost) for it in history.view.gone] == [("w-1", 1, True)] and not history.view.workers
