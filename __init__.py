@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .reading.branch_list import branches
     from .reading.links import follow, ranges
     from .session.connect import connect
+    from .session.peek import peek
     from .session.query import Query
     from .session.result import Result, Snapshot
     from .session.session import Session
@@ -45,6 +46,7 @@ _HOMES = {
     "follow": "reading.links",
     "items": "dataset.generated",
     "kernel": "analysis.analysis",
+    "peek": "session.peek",
     "ranges": "reading.links",
 }
 
@@ -65,6 +67,7 @@ __all__ = [
     "follow",
     "items",
     "kernel",
+    "peek",
     "ranges",
 ]
 

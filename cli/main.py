@@ -293,6 +293,24 @@ def branches(file: str, tree: str | None) -> None:
 
 
 @main.command()
+@click.argument("file")
+@click.option(
+    "--tree", default=None, help="Look into this tree only; behind a colon in FILE, too. It may be a pattern."
+)
+@click.option(
+    "--grep", metavar="RE", callback=expression, help="Only branches whose name, type or title it is found in."
+)
+def peek(file: str, tree: str | None, grep: str | None) -> None:
+    """Show what is in FILE: trees, branches, types, titles, sizes.
+
+    Only its metadata are read; it may be far away. Branches whose names begin alike are in one line where there are many.
+    """
+    from ..session.peek import peek as look
+
+    click.echo(repr(look(file, tree, grep=grep)))
+
+
+@main.command()
 @click.argument("target", default="default", metavar="[NAME]")
 @listings.watched
 def status(target: str, as_json: bool, watch: float | None) -> None:

@@ -25,12 +25,13 @@ OF_THE_ROOT = {
 }
 """Documents outside docs/, and what they are on the site."""
 RETURNED = {
+    "contents": "display.contents_table.Contents",
     "account": "session.result.ResultAccount",
     "report": "display.report.report.Report",
     "progress": "protocol.messages.sessions.Progress",
     "worker": "protocol.usage.WorkerInfo",
 }
-"""What users get from what they import: `result.account`, `query.report()` and so on."""
+"""What users get from what they import: `em.peek(...)`, `result.account`, `query.report()` and so on."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -1,7 +1,8 @@
-"""Quick looks at data: what an expression gives, drawn at once."""
+"""Quick looks at data: what is in a file, and what an expression gives, drawn at once."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..dataset.dataset import Dataset
@@ -11,12 +12,17 @@ from .draw import Bins, Drawing, Drawn
 if TYPE_CHECKING:
     from hist import Hist
 
+    from ..display.contents_table import Contents
+    from ..protocol.credentials import Credentials
     from .query import Query
     from .session import Data
 
 
 class QuickLooks:
     """The part of a `Session` that is for a look before there is an analysis."""
+
+    _credentials: Credentials | None = None
+    """What file servers are shown, if the session says so."""
 
     if TYPE_CHECKING:
 
@@ -98,3 +104,16 @@ class QuickLooks:
             return query
         drawn: Hist[Any] | None = query.result().value
         return drawing.of_nothing() if drawn is None else drawn
+
+    def peek(
+        self, file: Dataset | str | os.PathLike[str], tree: str | None = None, *, grep: str | None = None
+    ) -> Contents:
+        """What is in a file: as `em.peek`, with this session's credentials.
+
+        Example:
+            >>> session.peek("events.root", grep="^Muon_pt").trees[0].branches
+            (BranchInfo(name='Muon_pt', type='float[]', title='', counter='nMuon', stored=68314, unpacked=84928),)
+        """
+        from .peek import peek
+
+        return peek(file, tree, grep=grep, credentials=self._credentials)

@@ -103,6 +103,13 @@ class PageLists:
         self._frames += [(envelope, position) for position in frames]
         return clusters
 
+    def size(self, column: int) -> tuple[int, int]:
+        """Bytes in the file of a column's pages, as they are compressed, and how many elements these have."""
+        found = [self._pages(column, cluster) for cluster in range(len(self._frames))]
+        pages = [each for each in found if each is not None]
+        stored = sum(int(each["size"].sum(dtype=np.int64) + CHECKSUM * (each["elements"] < 0).sum()) for each in pages)
+        return stored, sum(int(np.abs(each["elements"].astype(np.int64)).sum()) for each in pages)
+
     def located(self, column: Stored, cluster: int) -> Located | None:
         """The pages of a column in a cluster, or None if only uproot can find them.
 

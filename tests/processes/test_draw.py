@@ -33,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> em.Dataset:
                 if start:
                     target["Events"].extend(chunk)
                 else:
-                    target["Events"] = chunk
+                    target.mktree("Events", chunk)
     return em.Dataset(str(folder / "*.root"), tree="Events")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
 
+import eventmill as em
 import fsspec
 import numpy as np
 import pytest
@@ -101,6 +102,11 @@ def test_a_source_counts_what_it_cost_to_read(xrootd_server: XRootDServer, big: 
             reader.close()
         assert 0.05 <= far.stored.source.latency < 1.0 and near.stored.source.latency == 0.0
         assert far.stored.source.waited > 0.05
+
+
+def test_what_is_in_a_far_file_is_found_in_its_metadata(xrootd_server: XRootDServer, big: Path) -> None:
+    far = em.peek(xrootd_server.take_in(big)).file
+    assert far.trees == em.peek(big).file.trees and far.path.startswith("root://") and far.trees[0].entries
 
 
 def test_a_far_file_is_opened_in_few_round_trips(xrootd_server: XRootDServer) -> None:
