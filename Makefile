@@ -11,7 +11,7 @@ PACKAGES := protocol system analysis packetizer merge dataset reading display ma
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/*)
 
 .PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
-  xrootd chromium samples jsroot
+  xrootd chromium samples jsroot uplot
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
@@ -158,6 +158,15 @@ jsroot:
 	cd build/jsroot && node_modules/.bin/esbuild jsroot.mjs --bundle --minify --format=esm --platform=browser \
 	  --banner:js="/* JSROOT $(JSROOT), MIT: see jsroot.LICENSE */" --outfile=jsroot.min.js
 	cp build/jsroot/jsroot.min.js display/assets && cp build/jsroot/node_modules/jsroot/LICENSE display/assets/jsroot.LICENSE
+
+# Pictures over time for the status page, as its makers pack it. It is committed, too.
+UPLOT := 1.6.32
+uplot:
+	rm -rf build/uplot && mkdir -p build/uplot
+	cd build/uplot && npm install --silent --no-save --ignore-scripts --prefix . uplot@$(UPLOT)
+	(echo "/* uPlot $(UPLOT), MIT: see uplot.LICENSE */"; cat build/uplot/node_modules/uplot/dist/uPlot.iife.min.js) >status/assets/uplot.min.js
+	cp build/uplot/node_modules/uplot/dist/uPlot.min.css status/assets/uplot.min.css
+	cp build/uplot/node_modules/uplot/LICENSE status/assets/uplot.LICENSE
 
 clean:
 	rm -rf $(VENV) .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

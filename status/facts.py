@@ -290,6 +290,7 @@ def timeline(view: ClusterView, since: float, asked: Mapping[str, str]) -> Field
             "worker": worker.name,
             "slot": slot,
             "doing": worker.slots[slot] if slot < len(worker.slots) else "down",
+            "since": worker.since[slot] if slot < len(worker.since) else None,
             "packets": [_packet(packet) for packet in done[worker.name, slot]],
         }
         for worker, slot in shown

@@ -49,7 +49,14 @@ STEERING = "X-Eventmill"
 """The header of what changes something: forms of other sites cannot send it."""
 _ASSETS = {
     "page.js": ("text/javascript", (".", "page.js")),
+    "dom.js": ("text/javascript", (".", "dom.js")),
+    "charts.js": ("text/javascript", (".", "charts.js")),
+    "query.js": ("text/javascript", (".", "query.js")),
+    "logs.js": ("text/javascript", (".", "logs.js")),
     "page.css": ("text/css", (".", "page.css")),
+    "icon.svg": ("image/svg+xml", (".", "icon.svg")),
+    "uplot.min.js": ("text/javascript", (".", "uplot.min.js")),
+    "uplot.min.css": ("text/css", (".", "uplot.min.css")),
     "histograms.js": ("text/javascript", ("..display", "histograms.js")),
     "board.js": ("text/javascript", ("..display", "board.js")),
     "widget.css": ("text/css", ("..display", "widget.css")),

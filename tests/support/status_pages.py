@@ -160,7 +160,7 @@ def cluster(workers: int = 4, slots: int = 4, packets: int = 40, gone: int = 2, 
     here = [
         WorkerState(
             f"node{number}-{number}", f"node{number}.{site(number)}", site(number), 100 + number, number % 50,
-            "".join(LETTERS[(number + slot) % len(LETTERS)] for slot in range(slots)), usage(number),
+            "".join(LETTERS[(number + slot) % len(LETTERS)] for slot in range(slots)), [50.0] * slots, usage(number),
         )
         for number in range(workers)
     ]  # fmt: skip

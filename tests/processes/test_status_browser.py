@@ -1,0 +1,142 @@
+"""The status page of a real master in a real browser: what it shows is what happens, and it steers for whom may."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import eventmill as em
+import pytest
+from hist import Hist
+from jupyterlab import page
+from processes import Standing
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    """A master with a status page, and one worker of two slots."""
+    made = Standing(tmp_path_factory.mktemp("state"), options=("--status-port", "0"))
+    made.worker(slots=2)
+    yield made
+    made.close()
+
+
+def addresses(master: Standing) -> dict[str, str]:
+    told: dict[str, str] = json.loads((master.state / master.name / "status.json").read_text())
+    return told
+
+
+def endless(session: em.Session) -> em.Query:
+    """A query whose names would be HTML."""
+
+    def toy(cycles: Any) -> Any:
+        import numpy as np
+
+        print("<img src=x onerror='window.injected = 1'>")
+        label = "<img src=x onerror='window.injected = 2'>"
+        mass = Hist.new.Reg(60, 50, 130, label=label).Double().fill(np.random.normal(91, 8, len(cycles)))
+        return {"<b>mass": mass, "cutflow": {"<i>all": len(cycles)}}
+
+    return session.process(em.cycles(10**12, seed=1), toy, name="<b>toy</b>")
+
+
+def until(shown: Any, condition: str, *given: Any) -> Any:
+    """What a condition in the page's own words is, once it is something. (Playwright's own way needs `eval`, which the page
+    forbids.)"""
+    watch = """(given) => new Promise((done) => {
+      const look = () => { const found = CONDITION; found ? done(found) : requestAnimationFrame(look); };
+      look();
+    })""".replace("CONDITION", condition)
+    return shown.evaluate(watch, list(given))
+
+
+def drawn(shown: Any, more_than: int = 0) -> int:
+    """The entries of the picture that is shown, once there are more than so many."""
+    entries = "Number(document.querySelector('[data-drawn]')?.dataset.drawn ?? 0)"
+    return int(until(shown, f"({entries} > given[0]) && {entries}", more_than))
+
+
+def go(shown: Any, tab: str, until: str) -> None:
+    shown.click(f'[data-tab="{tab}"]')
+    shown.wait_for_selector(until)
+
+
+def test_a_histogram_grows_and_stop_keeps_the_partial_result(watched: Standing) -> None:
+    """Loaded again in between, without its token, the page comes back to the same query. Nothing in a name is HTML."""
+    with watched.connect() as session, page() as shown:
+        query = endless(session)
+        shown.goto(addresses(watched)["steer"])
+        assert "token" not in shown.url
+        shown.click(".card a")
+        first = drawn(shown)
+        second = drawn(shown, first)
+        assert second > first, "it grows"
+        assert shown.locator(".query-head b").inner_text() == "<b>toy</b>"
+        assert shown.locator("figcaption").inner_text() == "<b>mass"
+        assert shown.locator(".em-rows th").inner_text() == "cutflow/<i>all"
+        shown.wait_for_selector(".log .line")
+        shown.reload()
+        third = drawn(shown, second)
+        shown.click(".query-head .endings button:text('stop')")
+        shown.wait_for_selector(".query-head .state.stopped")
+        result = query.result(60)
+        assert result.state == "stopped" and result.account.processed >= third
+        assert result["<b>mass"].sum(flow=True) == result.account.processed
+        assert drawn(shown, third - 1) == result.account.processed
+        facts = shown.locator(".facts").first.inner_text()
+        assert f"{result.account.processed:,}" in facts
+        go(shown, "logs", ".log .line")
+        assert "<img src=x" in shown.locator(".log").inner_text()
+        assert shown.evaluate("window.injected") is None
+
+
+def test_who_may_only_look_cannot_end_a_query(watched: Standing) -> None:
+    """Neither by the page nor past it; a token that is none is refused, and so is a page without."""
+    with watched.connect() as session, page() as shown:
+        query = endless(session)
+        shown.goto(addresses(watched)["look"])
+        shown.wait_for_selector(".card")
+        assert shown.locator(".endings button").count() == 0
+        status = "(path) => fetch(path, {method: 'POST', headers: {'X-Eventmill': '1'}}).then((it) => it.status)"
+        assert shown.evaluate(status, f"api/query/{query.id}/abort") == 403
+        query.stop()
+        query.result(60)
+    with page() as shown:
+        root = addresses(watched)["look"].partition("?")[0]
+        for address in (root, f"{root}?token=wrong"):
+            answer = shown.goto(address)
+            assert answer.status == 403 and "token" in shown.locator("body").inner_text()
+
+
+def test_a_worker_that_is_killed_is_shown_as_lost(watched: Standing) -> None:
+    worker = watched.worker(slots=1)
+    with page() as shown:
+        shown.goto(addresses(watched)["look"])
+        go(shown, "workers", "main tbody tr:nth-child(2)")
+        worker.process.send_signal(signal.SIGKILL)
+        until(shown, "document.querySelectorAll('main tbody tr').length === 1")
+        shown.check(".filters input[type=checkbox]")
+        shown.wait_for_selector(".state.failed:text('lost')")
+        assert "1 lost" in shown.locator("#tiles").inner_text()
+
+
+def test_a_browser_of_another_day_loads_the_page_again_when_its_version_is_another(watched: Standing) -> None:
+    with page() as shown:
+        shown.goto(addresses(watched)["look"])
+        shown.wait_for_selector("#tiles .tile")
+        with shown.expect_navigation():
+            shown.evaluate("document.documentElement.dataset.version = '0.0.1'")
+        shown.wait_for_selector("#tiles .tile")
+
+
+def test_a_phone_in_the_dark_shows_all_of_it(watched: Standing, tmp_path: Path) -> None:
+    """No part of the page is wider than the screen."""
+    with page(390, 844, color_scheme="dark") as shown:
+        shown.goto(addresses(watched)["look"])
+        for tab in ("", "queries", "workers", "slots", "servers", "failures", "logs"):
+            go(shown, tab, "main > *")
+            assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+        assert shown.evaluate("document.documentElement.dataset.theme") == "dark"
