@@ -359,6 +359,18 @@ def workers(target: str, as_json: bool, watch: float | None) -> None:
 
 @main.command()
 @click.argument("target", default="default", metavar="[NAME]")
+def top(target: str) -> None:
+    """Watch a master full-screen: queries and a histogram that grows, workers and slots, file servers, what is said.
+
+    Arrows and Enter choose, s stops a query, a aborts it, q quits. NAME is the master's name, client.json or address.
+    """
+    from .top import run
+
+    run(lambda: _connect(target))
+
+
+@main.command()
+@click.argument("target", default="default", metavar="[NAME]")
 @click.option("--query", default="", metavar="ID", help="Only of this query.")
 @click.option("--worker", help="Only what workers have said whose names begin like this.")
 @click.option("--grep", metavar="RE", callback=expression, help="Only lines in which this regular expression is found.")

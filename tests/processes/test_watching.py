@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import select
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -129,3 +134,40 @@ def test_what_is_watched_is_told_again_and_again(standing: Standing) -> None:
         assert times == sorted(set(times))
     finally:
         watching.close()
+
+
+def test_top_is_shown_in_a_real_terminal_and_leaves_it_in_order(
+    standing: Standing, numbers: em.Dataset, session: em.Session, gate: Gate
+) -> None:
+    """All of it once, in a terminal of 100 columns: the query is shown, stopped by two keys, and `q` ends it."""
+    query = session.process(numbers, gate.total, name="to be stopped")
+    eventually(lambda: committed(query), "it has begun")
+    pid, terminal = pty.fork()
+    if not pid:
+        state = processes.environment(standing.state)
+        size = {"COLUMNS": "100", "LINES": "30", "TERM": "xterm-256color"}
+        os.execve(sys.executable, [sys.executable, "-m", "eventmill", "top", standing.name], state | size)
+    shown = b""
+
+    def reads(words: bytes) -> bool:
+        nonlocal shown
+        with contextlib.suppress(OSError):  # it has ended
+            while select.select([terminal], [], [], 0.05)[0] and (more := os.read(terminal, 65536)):
+                shown += more
+        return words in shown
+
+    try:
+        eventually(lambda: reads(b"to be"), "the query is shown")
+        os.write(terminal, b"s")
+        eventually(lambda: reads(b" yes"), "it asks", 10)
+        os.write(terminal, b"y")
+        assert query.result(SECONDS).state == "stopped"
+        os.write(terminal, b"q")
+        eventually(lambda: reads(b"\x1b[?1049l"), "it leaves the screen as it was")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        pid = 0
+    finally:
+        if pid:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+        os.close(terminal)
