@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .drawings import Drawing, Item, Pick, compared, drawings, find, items
+from .drawings import Drawing, Item, Pick, compared, drawings, find, is_histogram, item, named
 
 FIRST_SHOWN = 2
 """Histograms that are drawn until somebody picks some."""
@@ -14,19 +14,30 @@ MOST_ITEMS = 200
 Pictures = list[tuple[str, list[Drawing]]]
 
 
-def listed(value: Any, filter: str = "") -> tuple[list[Item], int]:  # noqa: A002 - it is called so
+def listed(
+    value: Any,
+    filter: str = "",  # noqa: A002 - it is called so
+    shown: Sequence[str] | None = None,
+) -> tuple[list[Item], int]:
     """What a result holds whose names have a text in them, as far as it is listed, and how much more.
+
+    Args:
+        value: the result.
+        filter: the text, in any case of letters.
+        shown: the histograms that have menus to pick from; by default all that are listed.
 
     Example:
         >>> listed({"muons": 3, "jets": 4}, "MU")
         ([Item(name='muons', kind='row', text='3', menus={})], 0)
     """
-    found: dict[str, list[Item]] = {"histogram": [], "row": []}
-    for item in items(value):
-        if filter.lower() in item.name.lower():
-            found[item.kind].append(item)
-    kept = [*found["histogram"][:MOST_ITEMS], *found["row"][:MOST_ITEMS]]
-    return kept, sum(map(len, found.values())) - len(kept)
+    histograms: list[tuple[str, Any]] = []
+    others: list[tuple[str, Any]] = []
+    for name, inner in named(value):
+        if filter.lower() in name.lower():
+            (histograms if is_histogram(inner) else others).append((name, inner))
+    kept = [*histograms[:MOST_ITEMS], *others[:MOST_ITEMS]]
+    found = [item(name, inner, shown is None or name in shown) for name, inner in kept]
+    return found, len(histograms) + len(others) - len(found)
 
 
 def pictures(

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..merge import Opened, Unmade
+
 SUM, OVERLAY = "sum", "overlay"
 """What can be picked of an axis of categories, beside one of them: all of them in one, or each beside the others."""
 MOST_OVERLAID = 12
@@ -29,6 +31,9 @@ _SHORT_SCRIPT = re.compile(r"([_^])([A-Za-z0-9]|#[A-Za-z]+)")
 _BRACED = r"\{(?:[^{}$]|\{[^{}$]*\})*\}"
 _ROOT_FORMULA = re.compile(rf"(?:#[A-Za-z]+(?:{_BRACED})?|[A-Za-z0-9]+(?=[_^]{_BRACED})|[_^]{_BRACED})+")
 _IN_DOLLARS = re.compile(r"(\$[^$]*\$)")
+
+_QUOTED = "'\"["
+"""One of them begins the name of a key that cannot stand as it is."""
 
 Pick = str | int
 """`SUM`, `OVERLAY`, or the number of a bin."""
@@ -122,44 +127,67 @@ class Item:
 
 
 def is_histogram(value: Any) -> bool:
-    """Whether a value follows the unified histogram interface."""
-    return all(hasattr(value, name) for name in ("axes", "view", "kind", "values", "variances"))
+    """Whether a value follows the unified histogram interface, or will when it is made."""
+    names = ("axes", "view", "kind", "values", "variances")
+    return isinstance(value, Unmade) or all(hasattr(value, name) for name in names)
 
 
-def items(value: Any, name: str = "") -> Iterator[Item]:
-    """What a result holds, dicts within dicts too, in their order.
+def named(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What a result holds, and the name of each: dicts within dicts too, in their order.
+
+    Example:
+        >>> list(named({"cutflow": {"all": 10, "two muons": 3}, "note": "x"}))
+        [('cutflow/all', 10), ('cutflow/two muons', 3), ('note', 'x')]
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.entries() if isinstance(value, Opened) else value.items():
+            yield from named(inner, f"{name}/{_named(key)}" if name else _named(key))
+    elif value is not None:
+        yield name, value
+
+
+def item(name: str, value: Any, menus: bool = True) -> Item:
+    """How something that has this name is listed; `menus` are left out where nobody picks from them."""
+    if is_histogram(value):
+        return Item(name, "histogram", menus=_menus(made(value)) if menus else {})
+    return Item(name, "row", in_words(value))
+
+
+def items(value: Any) -> Iterator[Item]:
+    """All that a result holds.
 
     Example:
         >>> [(item.name, item.text) for item in items({"cutflow": {"all": 10, "two muons": 3}, "note": "x"})]
         [('cutflow/all', '10'), ('cutflow/two muons', '3'), ('note', 'x')]
     """
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from items(inner, f"{name}/{_named(key)}" if name else _named(key))
-    elif is_histogram(value):
-        yield Item(name, "histogram", menus=_menus(value))
-    elif value is not None:
-        yield Item(name, "row", in_words(value))
+    return (item(name, inner) for name, inner in named(value))
+
+
+def made(value: Any) -> Any:
+    """A histogram that can be looked at."""
+    return value.made() if isinstance(value, Unmade) else value
 
 
 def find(value: Any, name: str) -> Any:
-    """What has this name among `items`. Raises KeyError if nothing has.
+    """What has this name among those of `named`. Raises KeyError if nothing has.
 
     Example:
         >>> value = {"a": {"b": 1}, "a/b": 2}
-        >>> [(item.name, find(value, item.name)) for item in items(value)]
+        >>> [(name, find(value, name)) for name, _ in named(value)]
         [('a/b', 1), ("'a/b'", 2)]
     """
     if not isinstance(value, Mapping):
         if not name:
             return value
         raise KeyError(name)
-    for key, inner in value.items():  # no name of a key is the beginning of another one with a slash after it
-        named = _named(key)
-        if name == named and not isinstance(inner, Mapping):
+    head = name.partition("/")[0]
+    plain = bool(head) and head in value and _named(head) == head  # as nearly all are
+    for key in (head,) if plain else value:  # no name of a key is the beginning of another one with a slash after it
+        is_it = _named(key)
+        if name == is_it and not isinstance(inner := value[key], Mapping):
             return inner
-        if name.startswith(named) and name[len(named) : len(named) + 1] == "/":
-            return find(inner, name[len(named) + 1 :])
+        if name.startswith(f"{is_it}/"):
+            return find(value[key], name[len(is_it) + 1 :])
     raise KeyError(name)
 
 
@@ -313,7 +341,7 @@ def _named(key: Any) -> str:
     """A key within a name: as it stands where that can be nothing else, so that each thing in a result has its own name."""
     if not isinstance(key, str):
         return f"[{key!r}]"
-    return repr(key) if not key or "/" in key or key[0] in "'\"[" else key
+    return repr(key) if not key or "/" in key or key[0] in _QUOTED else key
 
 
 def _names(histogram: Any) -> list[str]:

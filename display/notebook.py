@@ -15,9 +15,10 @@ import html
 import importlib
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
+from itertools import islice
 from typing import Any, Protocol
 
 import anywidget
@@ -25,14 +26,17 @@ import numpy as np
 import traitlets
 
 from .choice import FIRST_SHOWN, MOST_ITEMS, Pictures, listed, pictures
-from .drawings import Item, items
+from .drawings import in_words, is_histogram, named
 from .logs import LogLine, Logs
 from .progress_line import line_of
 from .query_view import Merged, QueryView
+from .share import Share
 from .tables import html_table
 
 REFRESH_SECONDS = 0.2
 """How often is looked whether there is something new to show."""
+MOST_OF_A_CORE = 0.04
+"""That listing and drawing a result may take, of the kernel's: where there is much to draw, it is drawn less often."""
 LOG_SECONDS = 1.0
 """How often is asked for what the analysis has said."""
 MOST_LINES = 50
@@ -44,8 +48,8 @@ class Snapshot(Merged, Protocol):
     """What is merged of a query, and what that is."""
 
     @property
-    def value(self) -> Any:
-        """What the analysis returned, merged."""
+    def opened(self) -> Any:
+        """What the analysis returned, merged: each value of a dict is made when it is taken."""
 
 
 class Said(Protocol):
@@ -129,6 +133,7 @@ class QueryWidget(anywidget.AnyWidget):
         self._sent, self._seen = 0, 0
         self._said = query.log_feed()
         self._heard, self._asked_at = 0, -LOG_SECONDS
+        self._share = Share(MOST_OF_A_CORE)
         self._chosen = False  # whether the user has
         self._ours: list[str] = []
         super().__init__(view=_told(query.view))
@@ -184,13 +189,14 @@ class QueryWidget(anywidget.AnyWidget):
             if change.new is self._ours:
                 return
             self._chosen = True
-        if change.name == "filter":
+        if change.name in ("filter", "shown"):  # what is shown has menus to pick from
             self._listed = None
         self._redraw()
 
     def _redraw(self) -> None:
         """Draw once more, though the last picture may not have been seen: it was of something else, or elsewhere."""
         self._drawn, self._seen = None, self._sent
+        self._share.forget()
         self._wake.set()
         if not self._thread.is_alive():
             self._refresh()
@@ -202,6 +208,7 @@ class QueryWidget(anywidget.AnyWidget):
             self._wake.wait(REFRESH_SECONDS)
             self._wake.clear()
         self._seen = self._sent
+        self._share.forget()
         self._refresh()
         if self._handle is not None:
             self._handle.update(self._bundle(), raw=True)
@@ -212,13 +219,19 @@ class QueryWidget(anywidget.AnyWidget):
         with self._lock, self.hold_sync():
             self.view = _told(view)
             self._hear(view.final)
-            if (snapshot := self._query.snapshot) is None:
-                return view
-            if snapshot is not self._listed:
-                self._list(snapshot)
-            if snapshot is not self._drawn and self._seen == self._sent and self.shown:
-                self._draw(snapshot)
+            snapshot = self._query.snapshot
+            if snapshot is not None and self._seen == self._sent and self._share.allows(time.monotonic()):
+                self._look(snapshot)
         return view
+
+    def _look(self, snapshot: Snapshot) -> None:
+        """List and draw a result, unless that has been done."""
+        began = time.thread_time()
+        if snapshot is not self._listed:
+            self._list(snapshot)
+        if snapshot is not self._drawn and self.shown:
+            self._draw(snapshot)
+        self._share.took(time.monotonic(), time.thread_time() - began)
 
     def _hear(self, last: bool) -> None:
         """Show what the analysis says: once a second, and its last words."""
@@ -232,12 +245,12 @@ class QueryWidget(anywidget.AnyWidget):
 
     def _list(self, snapshot: Snapshot) -> None:
         self._listed = snapshot
-        found, self.more = listed(snapshot.value, self.filter)
-        self.items = [dataclasses.asdict(item) for item in found]
         if not self._chosen and len(self.shown) < FIRST_SHOWN:  # some may come later than others
-            drawn = [item.name for item in found if item.kind == "histogram"]
-            self._ours = [*self.shown, *(name for name in drawn if name not in self.shown)][:FIRST_SHOWN]
+            drawn = (name for name, inner in named(snapshot.opened) if is_histogram(inner) and name not in self.shown)
+            self._ours = [*self.shown, *islice(drawn, FIRST_SHOWN - len(self.shown))]
             self.shown = self._ours
+        found, self.more = listed(snapshot.opened, self.filter, self.shown)
+        self.items = [dataclasses.asdict(item) for item in found]
 
     def _draw(self, snapshot: Snapshot) -> None:
         self._drawn = snapshot
@@ -249,7 +262,7 @@ class QueryWidget(anywidget.AnyWidget):
         self.send({"what": "pictures", "pictures": told, **number}, buffers)
 
     def _pictures(self, snapshot: Snapshot) -> Pictures:
-        return pictures(snapshot.value, self.shown, self.picks, self.together)
+        return pictures(snapshot.opened, self.shown, self.picks, self.together)
 
     def _bundle(self) -> dict[str, Any]:
         """What stands in the notebook: the widget, and beside it words and a picture for where no widgets are shown."""
@@ -258,7 +271,7 @@ class QueryWidget(anywidget.AnyWidget):
         text = line.html()
         snapshot = self._query.snapshot
         if view.final and snapshot is not None:
-            text += _table(items(snapshot.value)) + self._picture(snapshot)
+            text += _table(snapshot.opened) + self._picture(snapshot)
         widget, _ = self._repr_mimebundle_() or ({}, {})
         return {**widget, "text/plain": line.fitted(_NOTEBOOK_COLUMNS), "text/html": text}
 
@@ -290,6 +303,7 @@ def _line(line: LogLine) -> dict[str, Any]:
     return {"text": line.words, "kind": kind}
 
 
-def _table(found: Iterable[Item]) -> str:
-    rows = [(item.name or "result", item.text) for item in found if item.kind == "row"][:MOST_ITEMS]
+def _table(result: Any) -> str:
+    found = ((name, inner) for name, inner in named(result) if not is_histogram(inner))
+    rows = [(name or "result", in_words(inner)) for name, inner in islice(found, MOST_ITEMS)]
     return html_table(("", ""), rows) if rows else ""

@@ -6,6 +6,7 @@ session decodes. Only `encode`, `detached`, `decode` and `compact` touch the use
 
 from .encode import compact, decode, detached, encode
 from .histograms import FilledHistogram, HistogramTemplate
+from .opened import Opened, Unmade, opened
 from .partial import Partial, entries_in
 from .plain import Opaque, plain
 from .total import Total
@@ -14,12 +15,15 @@ __all__ = [
     "FilledHistogram",
     "HistogramTemplate",
     "Opaque",
+    "Opened",
     "Partial",
     "Total",
+    "Unmade",
     "compact",
     "decode",
     "detached",
     "encode",
     "entries_in",
+    "opened",
     "plain",
 ]

@@ -7,7 +7,7 @@ own user; a histogram's axes and cells travel as plain descriptions, which is al
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from . import nodes
 from .axes import Axis, CategoryAxis, IntegerAxis, RegularAxis, VariableAxis
 from .nodes import Tree
+from .opened import Opened
 from .partial import Partial
 from .sketch_bins import drawn
 
@@ -31,25 +32,6 @@ class Opaque:
 
     def __str__(self) -> str:
         return f"a {self.type_name}, which its own session can show"
-
-
-class Opened(Mapping[Any, Any]):
-    """A dict of a result, each of whose values is made when it is looked at: a result may have 10,000 histograms."""
-
-    def __init__(self, items: Mapping[Any, Tree]) -> None:
-        self._items = items
-
-    def __getitem__(self, key: Any) -> Any:
-        return _value(self._items[key])
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
 
 def plain(partial: Partial) -> object:
@@ -85,7 +67,7 @@ def _value(tree: Tree) -> Any:
         case nodes.Tuple(items=branches):
             return tuple(_value(branch) for branch in branches)
         case nodes.Dict(items=named):
-            return Opened(named)
+            return Opened(named, _value)
         case nodes.Awkward():
             return f"an awkward array of {sum(chunk.length for chunk in tree.chunks()):,} entries"
         case nodes.Histogram():

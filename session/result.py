@@ -12,7 +12,7 @@ import msgspec
 from ..dataset.dataset import Dataset
 from ..display.account_table import account_html
 from ..display.account_text import counted, describe_account, losses_and_where
-from ..merge import Partial, Total, compact, decode, entries_in, plain
+from ..merge import Partial, Total, compact, decode, entries_in, opened, plain
 from ..merge.nodes import Nothing, Sketched
 from ..merge.sketch_bins import SteadyBins
 from ..packetizer.listed_entries import EntryList
@@ -118,6 +118,11 @@ class Snapshot:
         return self._decoded
 
     @property
+    def opened(self) -> Any:
+        """The same for displays that show some of it: each value of a dict is made when it is taken."""
+        return self._decoded if "_decoded" in self.__dict__ else self._opened
+
+    @property
     def plain(self) -> Any:
         """The same for displays of what others have made: what only their Python can merge is named, and not unpickled."""
         return self._read(plain)
@@ -201,6 +206,10 @@ class Snapshot:
     @cached_property
     def _decoded(self) -> Any:
         return self._read(decode)
+
+    @cached_property
+    def _opened(self) -> Any:
+        return self._read(opened)
 
     def _read(self, read: Callable[[Partial], Any]) -> Any:
         if not self._frames:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import Any
 
 import pytest
+from eventmill.display import notebook
 from eventmill.display.choice import MOST_ITEMS
 from eventmill.display.logs import LogLine, Logs
 from eventmill.display.notebook import QueryWidget
@@ -86,6 +88,12 @@ class Shown(QueryWidget):
         ]
 
 
+@pytest.fixture(autouse=True)
+def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the last look took; one test has it as it is."""
+    monkeypatch.setattr(notebook, "MOST_OF_A_CORE", 1e9)
+
+
 def mass(*values: float) -> Any:
     return Hist.new.Reg(2, 0, 2, name="m").Double().fill(list(values))
 
@@ -135,15 +143,22 @@ def test_histograms_that_come_late_are_shown_until_there_are_two() -> None:
     query.merged({"data": {"ht": mass(0.5)}})
     widget._refresh()
     assert widget.shown == ["data/ht"]
+    widget._asked(None, {"seen": 99}, [])
     query.merged({"simulation": {"ht": mass(0.5)}, "data": {"ht": mass(0.5)}, "more": mass()}, 20)
     widget._refresh()
     assert widget.shown == ["data/ht", "simulation/ht"]
+    widget._asked(None, {"seen": 99}, [])
     query.merged({"simulation": {"ht": mass(0.5)}, "more": mass()}, 30)
     widget._refresh()
     assert widget.shown == ["data/ht", "simulation/ht"], "what is drawn stays where it is"
 
 
-def test_of_ten_thousand_histograms_some_are_listed_and_the_others_found() -> None:
+def test_of_ten_thousand_histograms_some_are_listed_and_the_others_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are not shown are not even made."""
+    count: list[int] = []
+    module = sys.modules["eventmill.merge.encode"]
+    make = module.histogram
+    monkeypatch.setattr(module, "histogram", lambda node: count.append(1) or make(node))
     query = LiveQuery()
     widget = Shown(query)
     query.merged({f"h{number}": mass() for number in range(10_000)})
@@ -151,6 +166,40 @@ def test_of_ten_thousand_histograms_some_are_listed_and_the_others_found() -> No
     assert len(widget.items) == MOST_ITEMS and widget.more == 10_000 - MOST_ITEMS
     widget.filter = "H9998"
     assert [item["name"] for item in widget.items] == ["h9998"] and widget.more == 0
+    widget.shown = ["h9998"]
+    assert widget.pictures()[-1] == (10, ["h9998"])
+    assert len(count) <= 10, "each of the three that were shown, for its menus and its picture"
+
+
+def test_menus_are_those_of_what_is_shown() -> None:
+    query = LiveQuery()
+    widget = Shown(query)
+    by_process = Hist.new.StrCat(["top", "W"], name="process").Reg(2, 0, 2, name="x").Double()
+    query.merged({"a": mass(), "b": mass(), "c": by_process})
+    widget._refresh()
+    assert [item["menus"] for item in widget.items] == [{}, {}, {}]
+    widget.shown = ["c"]
+    assert widget.items[2]["menus"] == {"process": ("top", "W")}
+
+
+def test_a_result_that_takes_long_to_look_at_is_looked_at_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the user picks something, or it is the last one."""
+    now = [100.0, 0.0]
+    monkeypatch.setattr(notebook, "MOST_OF_A_CORE", 0.04)
+    monkeypatch.setattr(notebook.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(notebook.time, "thread_time", lambda: now.__setitem__(1, now[1] + 0.1) or now[1])
+    query = LiveQuery()
+    widget = Shown(query)
+    for second in (0.0, 1.0, 2.0, 3.0):
+        now[0] = 100.0 + second
+        query.merged({"mass": mass(0.5)}, 10 + int(second))
+        widget._asked(None, {"seen": 99}, [])
+        widget._refresh()
+    assert [entries for entries, _ in widget.pictures()] == [10, 13], "0.1 s are 4 % of 2.5 s"
+    now[0] = 103.1
+    query.merged({"mass": mass(0.5)}, 14)
+    widget.log = True
+    assert [entries for entries, _ in widget.pictures()] == [10, 13, 14]
 
 
 def test_what_the_analysis_says_is_shown_once_with_a_count() -> None:
