@@ -360,9 +360,10 @@ def workers(target: str, as_json: bool, watch: float | None) -> None:
 @main.command()
 @click.argument("target", default="default", metavar="[NAME]")
 def top(target: str) -> None:
-    """Watch a master full-screen: queries and a histogram that grows, workers and slots, file servers, what is said.
+    """Watch a master full-screen in a terminal.
 
-    Arrows and Enter choose, s stops a query, a aborts it, q quits. NAME is the master's name, client.json or address.
+    Queries and a histogram that grows, workers and slots, file servers, what is said. Arrows and Enter choose, s stops a
+    query, a aborts it, q quits. NAME is the master's name, client.json or address.
     """
     from .top import run
 

@@ -7,6 +7,7 @@ import importlib
 import math
 import threading
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from rich.live import Live
 from rich.text import Text
 
 from .account_text import counted, losses
+from .batch_lines import BatchLines
+from .logs import shown
 from .query_view import QueryView
 
 _REDRAWS_PER_SECOND = 8
@@ -23,6 +26,8 @@ _BAR = 8
 _NOTEBOOK_COLUMNS = 100
 _LONGEST_NAME = 16
 _GAP = "  "
+_LOOK_SECONDS = 1.0
+"""How often a script without a terminal looks whether a line is due."""
 
 
 class Watched(Protocol):
@@ -41,23 +46,26 @@ class ProgressDisplay:
 
     Args:
         query: what to show; one that is over already is not.
-        wanted: show it or not; None shows it when there is somebody to see it (a terminal or a notebook).
+        wanted: show it or not; None shows it in a terminal or a notebook. Elsewhere, as in a batch job, a query that
+            takes long has a line now and then; with True it has one at the end in any case.
     """
 
     def __init__(self, query: Watched, wanted: bool | None) -> None:
         console = Console(stderr=True, highlight=False)
-        self._view: _Terminal | _Notebook | _Widget | None = None
+        self._view: _Terminal | _Notebook | _Widget | _Script | None = None
         if query.view.final or wanted is False:
             return
         if console.is_jupyter:
             self._view = _Widget() if query.show() else _Notebook(query)
-        elif wanted or console.is_terminal:
+        elif console.is_terminal:
             self._view = _Terminal(query, console)
+        else:
+            self._view = _Script(query, console, always=bool(wanted))
 
     @property
     def shown(self) -> bool:
-        """Whether anybody sees it."""
-        return self._view is not None
+        """Whether anybody sees it as it changes."""
+        return not isinstance(self._view, _Script | None)
 
     def __enter__(self) -> ProgressDisplay:
         if self._view is not None:
@@ -102,6 +110,11 @@ class Line:
         line = start + text
         return line if len(line) <= width else line[: width - 1] + "…"
 
+    def plain(self) -> str:
+        """All of the line, for a file."""
+        percent = "" if self.fraction is None else f" {self.fraction:.0%}"
+        return _GAP.join([self.name + percent, *self.words])
+
     def html(self) -> str:
         """The line for a notebook."""
         bar = "" if self.fraction is None else f'<progress value="{self.fraction:.4f}" max="1"></progress> '
@@ -136,6 +149,8 @@ def line_of(view: QueryView) -> Line:
         words.append(f"{view.bytes_rate / 1e6:,.0f} MB/s")
     if view.doing:
         words.append(view.doing)
+    if len(view.sites) > 1:
+        words.append(", ".join(f"{count:,} at {site or 'no site'}" for site, count in view.sites.items()))
     return Line(view.name, view.fraction, tuple(words))
 
 
@@ -197,6 +212,35 @@ class _Terminal:
     def _text(self) -> Text:
         # The last column stays free: some terminals wrap when it is written.
         return Text(line_of(self._query.view).fitted(self._console.width - 1), no_wrap=True, overflow="crop")
+
+
+class _Script:
+    """Lines in the log of a script that has no terminal."""
+
+    def __init__(self, query: Watched, console: Console, always: bool) -> None:
+        self._query, self._console, self._always = query, console, always
+        self._lines = BatchLines()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="eventmill progress", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, kept: bool) -> None:
+        """A last line if `kept`, where there were others."""
+        self._over.set()
+        self._thread.join()
+        if kept and (self._always or self._lines.said):
+            self._say()
+
+    def _run(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            if self._lines.due(self._query.view):
+                self._say()
+
+    def _say(self) -> None:
+        line = f"{datetime.now():%H:%M:%S} {shown(line_of(self._query.view).plain())}"
+        self._console.print(Text(line), soft_wrap=True)
 
 
 class _Widget:

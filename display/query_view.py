@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,6 +59,7 @@ class QueryView:
         rate, bytes_rate: entries and bytes a second of late, at the end those of all its time; 0 when nobody knows.
         bytes_read: from files, compressed as they are.
         slots, workers: at work on it.
+        sites: how many of these slots are where, the site with the most first.
         wait: what all of it waits for, in words; empty when it does not.
         doing: what its slots begin with, or which server some of them wait for, in words.
         past: samples of its past, the oldest first.
@@ -74,6 +76,7 @@ class QueryView:
     bytes_read: int = 0
     slots: int = 0
     workers: int = 0
+    sites: Mapping[str, int] = field(default_factory=dict)
     wait: str = ""
     doing: str = ""
     past: tuple[Sample, ...] = ()
@@ -143,6 +146,7 @@ class QueryHistory:
             bytes_read=report.bytes_read,
             slots=report.slots,
             workers=report.workers,
+            sites=report.sites,
             wait=waiting(report, self._starts_workers),
             doing=doing(report),
         )
@@ -162,6 +166,7 @@ class QueryHistory:
             bytes_rate=self._view.bytes_read / seconds if seconds else 0.0,
             slots=0,
             workers=0,
+            sites={},
             wait="",
             doing="",
         )

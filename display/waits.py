@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from ..protocol.messages import Activity, Progress, WaitsFor
 
+STARTING = "the workers are starting"
+"""What a session of its own says, whose workers are nobody else's to start."""
+NO_WORKER = "no worker has joined yet: start one with `eventmill worker`"
 _WAITS: dict[WaitsFor, str] = {
-    "workers": "no worker has joined yet: start one with `eventmill worker`",
+    "workers": NO_WORKER,
     "slots": "all slots are busy with other queries",
     "server": "{server} has not answered for {seconds:.0f} s ({file})",
     "retry": "{reason}; it will be tried again",
@@ -43,7 +46,7 @@ def waiting(progress: Progress, starts_workers: bool = False) -> str:
     if wait is None or wait.slots < progress.slots:
         return ""
     if is_starting(progress, starts_workers):
-        return "starting the workers"
+        return STARTING
     return _WAITS[wait.what].format(server=wait.server, file=wait.file, seconds=wait.seconds, reason=wait.reason)
 
 

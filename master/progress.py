@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from ..protocol import messages
@@ -10,15 +11,22 @@ from ..protocol.values import MOST
 from .peers import Worker
 from .query import Query
 
+MOST_SITES = 12
+"""That are told of: those with the most slots."""
+
 
 def progress(query: Query, workers: Collection[Worker], now: float) -> messages.Progress:
     """What is told of a query now, on a master with these workers."""
     busy = [worker for worker in workers if any(key[0] == query.number for key in worker.leases)]
-    slots = sum(any(key[0] == query.number for key in slot.leases) for w in busy for slot in w.slots)
+    sites: Counter[str] = Counter()
+    for worker in busy:
+        sites[worker.total.site] += sum(any(key[0] == query.number for key in slot.leases) for slot in worker.slots)
+    slots = sites.total()
     told = _doing(query, now) if slots else (_waiting(query, there=bool(workers)), None)
     return messages.Progress(
         query.number, query.account(), query.ledger.reached, query.counters.bytes_read, slots, len(busy),
         query.seconds(now), *told, min(MOST, query.counters.lines),
+        dict(sites.most_common(MOST_SITES)),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
+from ..display.waits import STARTING
 from ..protocol.errors import EventmillError
 
 if TYPE_CHECKING:
@@ -19,4 +20,4 @@ def session_html(session: Steering) -> str:
     except EventmillError as error:
         return f"{title}<p>{html.escape(str(error))}</p>"
     starting = not workers and session.starts_workers
-    return title + ("<p>starting the workers</p>" if starting else workers._repr_html_()) + queries._repr_html_()
+    return title + (f"<p>{STARTING}</p>" if starting else workers._repr_html_()) + queries._repr_html_()

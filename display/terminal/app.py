@@ -24,6 +24,7 @@ from ...protocol.messages import FINAL
 from ..cluster_view import ClusterView, QueryRow, ServerView, WorkerView
 from ..logs import LogLine, Logs
 from ..progress_line import duration
+from ..waits import NO_WORKER, STARTING
 from .picture import Picture, Watched
 from .row_list import RowList
 from .rows import (
@@ -217,9 +218,7 @@ class Top(App[None]):
             self.worker_list.note = " · ".join(
                 [f"{lost:,} lost"] * bool(lost) + ["busy of slots, entries, read, CPU/time"]
             )
-            self.worker_list.empty = (
-                "the workers are starting" if self._source.starts_workers else "start one with `eventmill worker`"
-            )
+            self.worker_list.empty = STARTING if self._source.starts_workers else NO_WORKER
             self.query_list.show(list(view.queries.values())[::-1])
             self.worker_list.show(list(view.workers.values()))
             self.server_list.show(list(view.servers.values()))

@@ -12,6 +12,7 @@ from rich.text import Text
 from ..cluster_view import ClusterView, QueryRow, ServerView, WorkerView
 from ..logs import shown
 from ..progress_line import duration, line_of, per_second
+from ..waits import NO_WORKER, STARTING
 
 COLOURS = {
     "running": "green",
@@ -121,7 +122,7 @@ def headline(address: str, view: ClusterView, starts_workers: bool, width: int) 
     workers = f"{len(view.workers):,} worker{'' if len(view.workers) == 1 else 's'}"
     words = [workers, f"{view.slots:,} slots, {view.busy:,} busy"]
     if not view.workers:
-        words = ["the workers are starting" if starts_workers else "no worker has joined yet"]
+        words = [STARTING if starts_workers else NO_WORKER.partition(":")[0]]
     if view.rate:
         words.append(per_second(view.rate))
     if view.bytes_rate >= 1e6:

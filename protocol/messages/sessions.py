@@ -151,7 +151,8 @@ class Progress(Message, frozen=True):
     """Where a query stands, several times a second. `reached` counts processed entries, committed or not yet.
 
     `slots` are at work on it. `waits` says what it waits for while none is, or the server that some or all of them wait
-    for; `begins` what they do while nothing is reached. `lines` have been said by the analysis.
+    for; `begins` what they do while nothing is reached. `lines` have been said by the analysis. `sites` tells how many
+    slots are where, for those that have the most.
     """
 
     query: Word
@@ -164,6 +165,7 @@ class Progress(Message, frozen=True):
     waits: Wait | None = None
     begins: Activity | None = None
     lines: NonNegative = 0
+    sites: dict[Word, NonNegative] = {}
 
 
 class Snapshot(Message, frozen=True):

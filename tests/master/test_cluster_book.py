@@ -8,6 +8,7 @@ import pytest
 from eventmill.display.cluster_view import ClusterHistory, ClusterView
 from eventmill.master import cluster_book
 from eventmill.master.effects import Send
+from eventmill.master.progress import progress
 from eventmill.protocol import codec
 from eventmill.protocol import messages as m
 from fleet import World
@@ -119,6 +120,17 @@ def test_what_a_slot_is_at_is_what_it_said_last() -> None:
     assert "down" not in slots()
     world.tell(b"worker", "worker", m.Draining(0.0))
     assert slots()[0] == "leaving"
+
+
+def test_a_query_is_told_at_which_sites_its_slots_are() -> None:
+    """Those that are at work on it: of ten slots at two sites that are named, and one that its host's domain names."""
+    world = World([1000] * 9)
+    world.hello(b"session", "session")
+    for name, slots, site in ((b"a", 2, "T2_DE_DESY"), (b"b", 3, "T0_CH_CERN"), (b"c", 1, ""), (b"d", 1, "T2_DE_DESY")):
+        world.hello(name, "worker", slots=slots, host="node7.fnal.gov", site=site)
+    query = world.core.queries[world.submit()]
+    told = progress(query, world.core.workers.values(), 1.0)
+    assert told.sites == {"T2_DE_DESY": 3, "T0_CH_CERN": 3, "fnal.gov": 1} and told.slots == 7
 
 
 def test_a_worker_that_went_is_told_of_with_how() -> None:

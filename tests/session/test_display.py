@@ -24,11 +24,15 @@ from eventmill.cli import demo
 from eventmill.cli import main as cli
 from eventmill.cli.main import main
 from eventmill.cli.sample import write_sample
+from eventmill.display import progress_line
 from eventmill.display.account_text import describe_account
+from eventmill.display.batch_lines import BatchLines
+from eventmill.display.cluster_view import ClusterHistory
 from eventmill.display.listings import QueryList, WorkerList
 from eventmill.display.progress_line import Line, ProgressDisplay, line_of
 from eventmill.display.query_view import MOST_SAMPLES, QueryHistory, QueryView
 from eventmill.display.report.report import Report
+from eventmill.display.terminal.rows import headline, query_line
 from eventmill.display.waits import waiting
 from eventmill.master.peers import unfit
 from eventmill.merge import encode
@@ -44,6 +48,7 @@ from eventmill.session.result import Result, ResultAccount
 from eventmill.session.session_html import session_html
 from fleet import World
 from hist import Hist
+from processes import eventually
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,7 +156,7 @@ def test_the_line_fits_the_terminal_and_keeps_what_matters(width: int) -> None:
 def test_a_session_with_workers_of_its_own_does_not_ask_for_any() -> None:
     """The master's words are for those who have to start workers."""
     told = nobody_works()
-    for embedded, expected in ((True, "starting the workers"), (False, waiting(told))):
+    for embedded, expected in ((True, "the workers are starting"), (False, waiting(told))):
         query = FakeQuery(embedded)
         query.history.heard(told)
         assert query.line().words[0] == expected
@@ -212,6 +217,53 @@ def test_nothing_is_drawn_for_a_query_that_is_over_or_where_nobody_looks(
     with ProgressDisplay(FakeQuery(), None):
         pass
     assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_the_log_of_a_batch_job_has_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no terminal: nothing of what is over soon, and the last line of what took long."""
+    monkeypatch.setattr(progress_line, "_LOOK_SECONDS", 0.001)
+    for seconds, said in ((29.0, 0), (31.0, 2)):
+        monkeypatch.setattr(sys, "stderr", StringIO())
+        query = FakeQuery()
+        query.report(140_000, seconds)
+        query.report(150_000, seconds + 0.5)
+        with ProgressDisplay(query, None) as display:
+            assert not display.shown, "what it waits for is logged"
+            if said:
+                eventually(lambda: bool(sys.stderr.getvalue()), "a line")  # type: ignore[attr-defined]
+            query.history.ended(result_of(1))
+        lines = sys.stderr.getvalue().splitlines()  # type: ignore[attr-defined]
+        assert len(lines) == said
+        if said:
+            assert re.fullmatch(
+                r"\d\d:\d\d:\d\d missing_momentum \d+%  150,000 of 2,000,000 entries  .*2 slots", lines[0]
+            )
+            assert lines[1].endswith("missing_momentum 100%  1,000 of 1,000 entries  1.5 s  670/s")
+    monkeypatch.setattr(sys, "stderr", StringIO())
+    query = FakeQuery()
+    with ProgressDisplay(query, True):
+        query.history.ended(result_of(1))
+    assert "100%" in sys.stderr.getvalue(), "asked for"  # type: ignore[attr-defined]
+
+
+def test_a_batch_job_of_a_day_is_not_flooded_and_quarters_are_said() -> None:
+    lines, day = BatchLines(), 86_400
+    said = [
+        second
+        for second in range(day)
+        if lines.due(QueryView("MET", seconds=second, reached=second, account=Account(total=day), heard=True))
+    ]
+    assert len(said) < 40 and said[:3] == [30, 60, 90] and {day // 4, day // 2, 3 * day // 4} <= set(said)
+    quick = BatchLines()
+    all_at_once = [QueryView("MET", seconds=40.0 + at, reached=25 * at, account=Account(total=100)) for at in range(4)]
+    assert [quick.due(view) for view in all_at_once] == [True, False, False, False], "ten seconds apart at least"
+
+
+def test_slots_are_said_by_site_where_there_are_several() -> None:
+    history = QueryHistory("MET")
+    for sites, words in (({"cern.ch": 8, "": 4}, "8 at cern.ch, 4 at no site"), ({"cern.ch": 12}, "12 slots")):
+        history.heard(Progress("q1", Account(total=1000), 500, 0, 12, 3, 5.0, sites=sites))
+        assert line_of(history.view()).words[-1] == words and "12 slots" in line_of(history.view()).words
 
 
 def test_a_notebook_gets_one_line_that_is_updated_and_needs_no_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,11 +550,28 @@ def test_lists_accounts_and_sessions_are_tables_in_a_notebook_in_which_no_name_i
     assert repr(WorkerList()) == "no workers" and "no queries" in QueryList()._repr_html_()
 
 
+def test_no_display_of_a_session_of_its_own_tells_to_start_workers() -> None:
+    """They start by themselves: line, widget, list, page, terminal and log say so; those of a standing master what to do."""
+    wait = Progress("q1", Account(), 0, 0, 0, 0, 9.0, messages.Wait("workers"))
+    info = messages.QueryInfo("q1", "MET", "ann", "running", Account(), 9.0, 9.0)
+    for own in (True, False):
+        history, clusters = QueryHistory("MET", own), ClusterHistory(own)
+        history.heard(wait)
+        clusters.heard(messages.Cluster(1, "c", True, False, 9.0, [], [], [], [info], [], [wait], {}))
+        said = [
+            line_of(history.view()).plain(), line_of(history.view()).html(), line_of(history.view()).words[0],
+            clusters.view.queries["q1"].view.wait, query_line(clusters.view.queries["q1"], 150).plain, waiting(wait, own),
+            headline("tcp://h:1", clusters.view, own, 150).plain,
+        ]  # fmt: skip
+        assert all(("the workers are starting" in text) == own for text in said), said
+        assert not any("eventmill worker" in text for text in said) or not own
+
+
 def test_a_session_of_its_own_says_that_its_workers_start_and_one_without_a_master_what_is_wrong() -> None:
     def refuses() -> WorkerList:
         raise em.errors.ConnectionFailed("nobody <answers>")
 
     own = types.SimpleNamespace(workers=WorkerList, queries=QueryList, starts_workers=True)
-    assert "starting the workers" in session_html(own)  # type: ignore[arg-type]
+    assert "the workers are starting" in session_html(own)  # type: ignore[arg-type]
     alone = types.SimpleNamespace(workers=refuses, queries=QueryList, starts_workers=False)
     assert "nobody &lt;answers&gt;" in session_html(alone)  # type: ignore[arg-type]
