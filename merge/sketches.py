@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+Places = npt.NDArray[np.intp]
 
 MOST_VALUES = 2**14
 """Different ones of an axis; of more than that a picture shows nothing."""
@@ -36,6 +37,9 @@ _EXACT_POWER = 22
 _FARTHEST_POWER = 290
 """Beyond it widths are hardly floats any more."""
 _WHOLE = 2.0**53
+_SOME = 1000
+_REACH = 2**18
+"""Multiples on either side of the middle that have a place in a table; what is farther away is searched."""
 
 
 class SketchAxis(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -147,44 +151,64 @@ def sketched(
         cases: as `Sketch.cases`.
     """
     most = most_values(len(cases), len(labels))
-    columns = [[_floats(case[at], chosen) for case in samples] for at, chosen in enumerate(bins)]
-    axes = []
+    ends = np.cumsum([len(case[0]) for case in samples])
+    axes, places = [], []
     for at, (label, chosen) in enumerate(zip(labels, bins, strict=True)):
-        level = EXACT if isinstance(chosen, tuple) else _least_level(np.concatenate(columns[at]), most)
-        columns[at] = [rounded_down(column, level) for column in columns[at]]
-        values = np.unique(np.concatenate(columns[at]))
-        if not isinstance(chosen, tuple):
-            level = _level(values, most, level)
+        column = np.concatenate([_floats(case[at], chosen) for case in samples])
         whole = all(case[at].dtype.kind in "iub" for case in samples)
-        axes.append(SketchAxis(label, chosen, whole, level, _distinct(rounded_down(values, level))))
-    counts = [_counted(case, axes) for case in zip(*columns, strict=True)]
+        fixed = isinstance(chosen, tuple)
+        level, values, found = _placed(column, whole or fixed, None if fixed else most)
+        axes.append(SketchAxis(label, chosen, whole, level, values))
+        places.append(np.split(found, ends[:-1]))
+    shape = tuple(len(axis.values) for axis in axes)
+    counts = [_together(found, shape) for found in zip(*places, strict=True)]
     return Sketch(tuple(cases), tuple(axes), np.array(counts, np.int64))
 
 
-def _counted(columns: Sequence[Values], axes: Sequence[SketchAxis]) -> Counts:
-    """How often the values of some axes come together."""
-    shape = tuple(len(axis.values) for axis in axes)
-    if len(axes) == 1:  # sorting is faster than looking for the places of all
-        values, counts = np.unique(columns[0], return_counts=True)
-        places = np.searchsorted(axes[0].values, rounded_down(values, axes[0].level))
-        return np.bincount(places, counts, shape[0]).astype(np.int64)  # exact: there are not 2^53 of them
-    found = [
-        np.searchsorted(axis.values, rounded_down(column, axis.level))
-        for column, axis in zip(columns, axes, strict=True)
-    ]
-    joint = np.ravel_multi_index(found, shape) if all(shape) else np.empty(0, np.intp)
+def _together(places: Sequence[Places], shape: tuple[int, ...]) -> Counts:
+    """How often places on some axes come together."""
+    joint = np.ravel_multi_index(places, shape) if len(shape) > 1 and all(shape) else places[0]
     return np.bincount(joint, minlength=math.prod(shape)).reshape(shape)
 
 
-def _least_level(values: Values, most: int) -> int:
-    """A level that is not above that of all these values, from a look at some of them: what is rounded is counted faster."""
-    return _level(np.unique(values[: 4 * most]), most, EXACT) if len(values) > 16 * most else EXACT
+def _placed(column: Values, whole: bool, most: int | None) -> tuple[int, Values, Places]:
+    """The level at which values are `most` different ones at most, these, and which of them each one is.
+
+    Sorting all values would take longer than anything else that is done with them. Most are found by their numbers instead,
+    at a level that is surely not too high: the one that some of them need.
+    """
+    level = EXACT
+    if most is not None and len(column) > 4 * most:
+        level = _level(np.unique(column[:: len(column) // (2 * most)]), most, EXACT)
+    if level > EXACT:
+        numbers, near = _numbers(column, level)
+    else:
+        numbers, near = column, np.abs(column) < (_WHOLE if whole else 0.0)
+    reach = min(_REACH, 4 * len(column))
+    low = math.floor(np.median(numbers[near][:_SOME])) - float(reach) if near.any() else 0.0
+    near &= (numbers >= low) & (numbers < low + 2 * reach)
+    near_numbers = (numbers[near] - low).astype(np.intp)
+    table = np.zeros(2 * reach, np.intp)
+    table[near_numbers] = 1
+    occupied = np.flatnonzero(table)
+    at_numbers = np.asarray(occupied + low, np.float64)
+    near_values = _multiples(at_numbers, level) if level > EXACT else at_numbers
+    others = rounded_down(column[~near], level)
+    values = np.union1d(near_values, others)
+    if most is not None and (needed := _level(values, most, level)) != level:
+        level, values = needed, _distinct(rounded_down(values, needed))
+        near_values, others = rounded_down(near_values, level), rounded_down(others, level)
+    table[occupied] = np.searchsorted(values, near_values)
+    places = np.empty(len(column), np.intp)
+    places[near] = table[near_numbers]
+    places[~near] = np.searchsorted(values, others)
+    return level, values, places
 
 
 def _floats(values: npt.NDArray[Any], bins: int | tuple[int, float, float] | None) -> Values:
     """Values as they are sketched: in 64 bits, or the numbers of their bins where these are given."""
     floats = np.asarray(values, np.float64) + 0.0  # there is one zero
-    floats = np.where(np.isnan(floats), np.inf, floats)
+    floats[np.isnan(floats)] = np.inf
     if not isinstance(bins, tuple):
         return floats
     from boost_histogram.axis import Regular
@@ -285,21 +309,31 @@ def _numbers(values: Values, level: int) -> tuple[Values, npt.NDArray[np.bool_]]
         # What is divided or multiplied with is exact up to 10^22, and either is rounded once.
         quotients = values / width if power >= 0 or power < -_EXACT_POWER else values * 10.0**-power / count
     near = np.abs(quotients) < _WHOLE
-    quotients = np.where(near, quotients, 0.0)
+    if not near.all():
+        quotients = np.where(near, quotients, 0.0)
     numbers = np.floor(quotients)
-    if abs(power) > _EXACT_POWER:
-        at_edges = np.abs(quotients - np.rint(quotients)) <= 1e-15 * np.abs(quotients)
-        odd = near & at_edges if abs(power) < _FARTHEST_POWER else np.isfinite(values)
-        for at in np.flatnonzero(odd).tolist():
-            number = number_below(float(values[at]), count, power)
-            near[at] = abs(number) < _WHOLE
-            numbers[at] = number if near[at] else 0.0
+    # What is not next to a multiple is on one side of it, however all this was rounded.
+    unsure = near & (np.abs(quotients - np.rint(quotients)) <= 1e-15 * np.abs(quotients))
+    if abs(power) >= _FARTHEST_POWER:
+        unsure = np.isfinite(values)
+    at = np.flatnonzero(unsure)
+    if abs(power) <= _EXACT_POWER:
+        numbers[at] = _corrected(numbers[at], values[at], level)
         return numbers, near
-    while (high := near & (_multiples(numbers, level) > values)).any():
-        numbers -= high
-    while (low := near & (_multiples(numbers + 1, level) <= values)).any():
-        numbers += low
+    for place in at.tolist():
+        number = number_below(float(values[place]), count, power)
+        near[place] = abs(number) < _WHOLE
+        numbers[place] = number if near[place] else 0.0
     return numbers, near
+
+
+def _corrected(numbers: Values, values: Values, level: int) -> Values:
+    """The numbers of the largest multiples that are not above values, from those that may be one or two beside."""
+    while (high := _multiples(numbers, level) > values).any():
+        numbers = numbers - high
+    while (low := _multiples(numbers + 1, level) <= values).any():
+        numbers = numbers + low
+    return numbers
 
 
 def _multiples(numbers: Values, level: int) -> Values:

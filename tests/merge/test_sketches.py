@@ -40,6 +40,9 @@ COMMON = {
     "no number": np.array([np.nan, np.inf, -np.inf]),
     "none": np.empty(0),
     "beyond 2^53": np.array([2**63, 2**64 - 1, 5], "u8"),
+    "many": np.concatenate([RANDOM.exponential(30, 90_000), [1e30, -1e300, 4e5, -0.0, np.nan, np.inf, -np.inf]]),
+    "many decimals": np.round(RANDOM.normal(100, 5, 90_000), 4),
+    "many numbers": np.concatenate([RANDOM.integers(0, 10**6, 90_000), [-(10**15), 10**17]]),
     "outliers": np.concatenate([RANDOM.normal(0, 1, 40_000), [1e30, -1e300]]),
 }
 
@@ -166,7 +169,7 @@ def test_sketches_are_the_same_in_whatever_order_they_are_joined(parts: list[lis
 
 def test_two_axes_have_bins_of_their_own() -> None:
     """And one of them may be given. Pairs stay pairs."""
-    x, y = RANDOM.exponential(30, 20_000), RANDOM.normal(0, 1, 20_000)
+    x, y = RANDOM.exponential(30, 20_000), np.round(RANDOM.normal(0, 1, 20_000), 2)
     y[:10] = np.nan
     for bins in ([None, None], [(20, 0, 100), None], [30, (10, -1, 1)]):
         cuts = zip(np.array_split(x, 6), np.array_split(y, 6), strict=True)
