@@ -301,9 +301,10 @@ def branches(file: str, tree: str | None) -> None:
     "--grep", metavar="RE", callback=expression, help="Only branches whose name, type or title it is found in."
 )
 def peek(file: str, tree: str | None, grep: str | None) -> None:
-    """Show what is in FILE: trees, branches, types, titles, sizes.
+    """Show the trees and branches in FILE.
 
-    Only its metadata are read; it may be far away. Branches whose names begin alike are in one line where there are many.
+    With types, titles and sizes. Only its metadata are read, so it may be far away. Branches whose names begin alike are in
+    one line where there are many.
     """
     from ..session.peek import peek as look
 
