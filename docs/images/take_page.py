@@ -23,7 +23,7 @@ from processes import Standing  # noqa: E402
 
 from benchmarks.xrootd_server import serving  # noqa: E402
 
-EVENTS = 12_000_000
+EVENTS = 36_000_000
 DESKTOP, PHONE = (1280, 860), (390, 844)
 SITES = ("cern.ch", "desy.de", "in2p3.fr")
 
@@ -58,7 +58,7 @@ def take(master: Standing, files: str) -> None:
     analysis = (HERE / "dimuon_cell.py").read_text().partition("\nquery =")[0]
     address = json.loads((master.state / master.name / "status.json").read_text())["steer"]
     for site in SITES[:2]:
-        master.worker(options=("--site", site))
+        master.worker(slots=4, options=("--site", site))
     with master.connect() as session, page(*DESKTOP, device_scale_factor=1.5) as shown:
         exec(compile(analysis, "dimuon_cell.py", "exec"), scope)  # noqa: S102 - the cell that the README shows
         session.process(em.cycles(2_000_000, seed=1), toy_top, name="top mass, toys", on_error="skip", chunk=2000)
@@ -66,7 +66,7 @@ def take(master: Standing, files: str) -> None:
         shown.goto(address)
         shown.wait_for_selector(".card")
         time.sleep(15)
-        master.worker(options=("--site", SITES[2]))
+        master.worker(slots=4, options=("--site", SITES[2]))
         time.sleep(20)
         for scheme in ("light", "dark"):
             shown.emulate_media(color_scheme=scheme)
@@ -80,7 +80,7 @@ def take(master: Standing, files: str) -> None:
         shown.click('[data-tab="slots"]')
         shown.select_option(".filters select", "120")
         shown.wait_for_timeout(2500)
-        shown.screenshot(path=str(HERE / "page-slots.png"))
+        shown.locator("main .panel").screenshot(path=str(HERE / "page-slots.png"))
         shown.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         shown.emulate_media(color_scheme="dark")
         shown.goto(f"{address.partition('?')[0]}#/")

@@ -256,7 +256,7 @@ function slotsView(main) {
   const timeline = new Timeline(place);
   const turn = repeated(async () => {
     const told = await api("timeline", { ...asked, since: pick.value });
-    timeline.draw(told, Number(pick.value));
+    timeline.draw(told, Math.max(10, Math.min(Number(pick.value), told.now)));
     fill(pages, pager(asked, told.total, turn));
   });
   return { summary: turn, redraw: turn, close: () => timeline.close() };
