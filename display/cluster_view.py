@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+
+import numpy as np
 
 from ..protocol.messages import (
     ACTIVITIES,
@@ -19,6 +20,7 @@ from ..protocol.messages import (
     WorkerState,
 )
 from ..protocol.usage import Usage
+from .over_time import Means, Values
 from .query_view import QueryHistory, QueryView
 
 MOST_PACKETS = 20_000
@@ -27,6 +29,8 @@ RECENT_SECONDS = 10.0
 """Rates are those of so many last seconds: a packet takes some, and is told of when it ends."""
 NAMES = {letter: name for name, letter in ACTIVITIES.items()}
 """Activities by their letters."""
+SPENT = ("opening", "compiling", "reading", "running")
+"""What the time of packets is spent on."""
 _PARTS = {"opening": "opening", "loading": "compiling", "compiling": "compiling", "reading": "reading"}
 """What a slot is at now, as the time of packets is told apart; all else is running."""
 IN_HAND = frozenset({"loading", "opening", "reading", "compiling", "running"})
@@ -159,13 +163,10 @@ class ClusterView:
             since: the first moment, in seconds after the master began.
             steps: how many moments.
         """
-        edges = _edges(since, self.now, steps)
-        found: dict[str, list[float]] = {}
-        for worker in (*self.gone, *self.workers.values()):
-            _add(
-                found.setdefault(by(worker), [0.0] * steps), edges, worker.joined, _end(worker, self.now), worker.width
-            )
-        return [(low + high) / 2 for low, high in pairwise(edges)], found
+        means, workers = Means(since, self.now, steps), [*self.gone, *self.workers.values()]
+        ends = [_end(worker, self.now) for worker in workers]
+        kinds, widths = [by(worker) for worker in workers], [worker.width for worker in workers]
+        return means.moments, means.of(kinds, [worker.joined for worker in workers], ends, widths)
 
     def activity_over_time(self, since: float = 0.0, steps: int = 120) -> tuple[list[float], dict[str, list[float]]]:
         """What slots did, by their packets: moments, and the mean number of slots around each at what.
@@ -178,19 +179,18 @@ class ClusterView:
             since: the first moment, in seconds after the master began.
             steps: how many moments.
         """
-        edges = _edges(since, self.now, steps)
-        found: dict[str, list[float]] = {name: [0.0] * steps for name in ("opening", "compiling", "reading", "running")}
-        for packet in self.packets:
-            begin = packet.ended - packet.usage.elapsed
-            if packet.ended <= since or not packet.usage.elapsed:
-                continue
-            for name, seconds in parts(packet.usage).items():
-                _add(found[name], edges, begin, packet.ended, seconds / packet.usage.elapsed)
-        for worker in self.workers.values():
-            for activity, begun in zip(worker.slots, worker.since, strict=True):
-                if begun is not None:
-                    _add(found[_PARTS.get(activity, "running")], edges, begun, self.now, 1.0)
-        return [(low + high) / 2 for low, high in pairwise(edges)], found
+        means = Means(since, self.now, steps)
+        found = _spent([it for it in self.packets if it.ended > since and it.usage.elapsed], means)
+        now = [
+            (SPENT.index(_PARTS.get(activity, "running")), begun)
+            for worker in self.workers.values()
+            for activity, begun in zip(worker.slots, worker.since, strict=True)
+            if begun is not None
+        ]
+        if now:
+            rows, begins = zip(*now, strict=True)
+            found += means.of_rows(np.array(rows), len(SPENT), begins, np.full(len(now), self.now), np.ones(len(now)))
+        return means.moments, dict(zip(SPENT, found.tolist(), strict=True))
 
 
 class ClusterHistory:
@@ -302,6 +302,23 @@ def parts(usage: Usage) -> dict[str, float]:
     return {**found, "running": left}
 
 
+def _spent(packets: Sequence[PacketDone], means: Means) -> Values:
+    """What packets were spent on (`SPENT`), in each step: as `parts`, of thousands of them."""
+    told = [
+        (packet.ended, usage.elapsed, usage.opening, usage.compiling, usage.waited - usage.late)
+        for packet, usage in ((packet, packet.usage) for packet in packets)
+    ]
+    ended, elapsed, *asked = np.array(told, np.float64).reshape(-1, 5).T
+    left, seconds = elapsed, []
+    for part in asked:
+        seconds.append(np.minimum(left, np.maximum(0.0, part)))
+        left = left - seconds[-1]
+    rows = np.repeat(np.arange(len(SPENT)), len(told))
+    heights = np.concatenate([*seconds, left]) / np.tile(elapsed, len(SPENT))
+    begins, ends = np.tile(ended - elapsed, len(SPENT)), np.tile(ended, len(SPENT))
+    return means.of_rows(rows, len(SPENT), begins, ends, heights)
+
+
 def _here(told: WorkerState) -> WorkerView:
     slots = tuple(NAMES.get(letter, "idle") for letter in told.slots)
     since = tuple(begun if slot in IN_HAND else None for slot, begun in zip(slots, told.since, strict=True))
@@ -336,20 +353,3 @@ def _servers(totals: Mapping[str, Usage], recent: Iterable[PacketDone], span: fl
 
 def _end(worker: WorkerView, now: float) -> float:
     return now if worker.left is None else worker.left
-
-
-def _edges(since: float, now: float, steps: int) -> list[float]:
-    width = max(0.0, now - since) / steps
-    return [since + width * step for step in range(steps + 1)]
-
-
-def _add(values: list[float], edges: list[float], begin: float, end: float, height: float) -> None:
-    """Add what lasted from `begin` to `end` to the means of the steps between edges."""
-    width = edges[1] - edges[0]
-    if not width:
-        return
-    first = max(0, int((begin - edges[0]) / width))
-    last = min(len(values) - 1, int((end - edges[0]) / width))
-    for step in range(first, last + 1):
-        inside = min(end, edges[step + 1]) - max(begin, edges[step])
-        values[step] += height * max(0.0, inside) / width

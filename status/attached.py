@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import dataclasses
 import itertools
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ class Attached:
         return self.version != after
 
     def value(self, snapshot: Merged) -> Any:
-        """What a snapshot holds, looked up once."""
+        """What a snapshot holds, opened once."""
         if self._value is None or self._value[0] is not snapshot:
             self._value = snapshot, snapshot.plain
         return self._value[1]
@@ -84,7 +84,7 @@ class Attached:
         final = query.view.final
         return {
             "account": account(query.account),
-            "items": [dataclasses.asdict(item) for item in found],
+            "items": [asdict(item) for item in found],
             "more": more,
             "shown": [item.name for item in found if item.kind == "histogram"][:FIRST_SHOWN],
             "snapshot": self.version,
