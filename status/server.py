@@ -281,6 +281,10 @@ class StatusServer:
     async def _known(self, number: str) -> Look:
         """What is known, with this query in it. Raises QueryFailed when it is not."""
         look = await self._watching.current()
+        for _ in range(2):  # the answer that is on its way may have been made before the query
+            if number in look.view.queries:
+                return look
+            look = await self._watching.next()
         if number not in look.view.queries:
             raise QueryFailed(f"no query {number[:100]!r} on this master (any more)")
         return look

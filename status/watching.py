@@ -112,10 +112,15 @@ class Watching:
         fresh = self.is_watched and self.look.version
         self._looked = time.monotonic()
         if not fresh:
-            changed = self._changed
-            self._wanted.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), SILENT_SECONDS + 1.0)
+            return await self.next()
+        return self.look
+
+    async def next(self) -> Look:
+        """What is known next; the same as now when there is nothing for some seconds."""
+        changed = self._changed
+        self._wanted.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), SILENT_SECONDS + POLL_SECONDS)
         return self.look
 
     async def made(self, key: tuple[Any, ...], make: Callable[[Look], Any]) -> bytes:

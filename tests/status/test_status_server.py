@@ -25,6 +25,12 @@ STEER = {"Authorization": "Bearer steer-token", "X-Eventmill": "1"}
 Client = TestClient[Any, Any]
 
 
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits for seconds."""
+    monkeypatch.setattr(watching, "POLL_SECONDS", 0.01)
+
+
 def asking(test: Callable[[Client], Awaitable[None]], source: FakeSource | None = None, **options: Any) -> None:
     """Run a test against a server of its own, in a loop."""
 
@@ -134,7 +140,6 @@ async def summaries(client: Client, count: int, headers: dict[str, str] = LOOK) 
 
 
 def test_the_summary_has_the_numbers_of_the_view(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.01)
     source = FakeSource(cluster(), said())
 
     async def test(client: Client) -> None:
@@ -164,7 +169,6 @@ def test_the_summary_has_the_numbers_of_the_view(monkeypatch: pytest.MonkeyPatch
 
 
 def test_nobody_looks_and_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(watching, "LOOKED_SECONDS", 0.05)
     source = FakeSource(cluster())
 
@@ -318,6 +322,18 @@ def test_together_and_picked(monkeypatch: pytest.MonkeyPatch) -> None:
         found = await json_of(await client.get(path, headers=LOOK))
         assert [picture["name"] for picture in found["pictures"]] == ["one and two"]
         assert contents(found) == [[0.0, 1.0, 0.0, 0.0], [0.0, 0.5, 0.5, 0.0]]
+
+    asking(test, source)
+
+
+def test_a_query_that_has_just_begun_is_there() -> None:
+    """What is told is a second old, and a user asks for what he has just started."""
+    source = FakeSource(cluster(queries=1))
+
+    async def test(client: Client) -> None:
+        await json_of(await client.get("/api/queries", headers=LOOK))
+        source.view, source.queries["q1-2"] = cluster(queries=2), FakeQuery()
+        assert (await json_of(await client.get("/api/query/q1-2", headers=LOOK)))["row"]["number"] == "q1-2"
 
     asking(test, source)
 
