@@ -71,8 +71,9 @@ class Changes:
         try:
             while not condition():
                 look()
-                try:
-                    await asyncio.wait_for(waiter[1].wait(), _TICK)
+                try:  # not `wait_for`, which swallows the cancellation of a task that comes with the event
+                    async with asyncio.timeout(_TICK):
+                        await waiter[1].wait()
                 except TimeoutError:
                     continue
                 waiter[1].clear()

@@ -68,7 +68,8 @@ class Attached:
             await asyncio.sleep(WAIT_SECONDS)
             return False
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.query.until(lambda: self.version != after), WAIT_SECONDS)
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self.query.until(lambda: self.version != after)
         return self.version != after
 
     def value(self, snapshot: Merged) -> Any:
@@ -137,7 +138,8 @@ class Attachments:
     async def _attach(self, number: str) -> Attached:
         query = await asyncio.to_thread(self._source.attach, number)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(query.until(lambda: query.view.heard), HEARD_SECONDS)
+            async with asyncio.timeout(HEARD_SECONDS):
+                await query.until(lambda: query.view.heard)
         return Attached(query)
 
     def leave_idle(self, now: float) -> None:

@@ -6,7 +6,6 @@ Nobody looks, nothing is asked. Who comes then gets what there was, as soon as t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -90,8 +89,7 @@ class Watching:
             self._answer.clear()
             self._feed.poll()
             self._said.poll()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._answer.wait(), SILENT_SECONDS)
+            await came(self._answer, SILENT_SECONDS)
             await self._update()
             await asyncio.sleep(begun + POLL_SECONDS - time.monotonic())
 
@@ -119,8 +117,7 @@ class Watching:
         """What is known next; the same as now when there is nothing for some seconds."""
         changed = self._changed
         self._wanted.set()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), SILENT_SECONDS + POLL_SECONDS)
+        await came(changed, SILENT_SECONDS + POLL_SECONDS)
         return self.look
 
     async def made(self, key: tuple[Any, ...], make: Callable[[Look], Any]) -> bytes:
@@ -142,11 +139,16 @@ class Watching:
             while True:
                 yield self.told
                 changed = self._changed
-                while True:
-                    try:
-                        await asyncio.wait_for(changed.wait(), idle)
-                        break
-                    except TimeoutError:
-                        yield b""
+                while not await came(changed, idle):
+                    yield b""
         finally:
             self._streams -= 1
+
+
+async def came(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event for so many seconds; whether it came. (`asyncio.wait_for` may swallow the end of a task.)"""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

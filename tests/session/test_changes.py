@@ -60,3 +60,22 @@ def test_a_task_that_is_cancelled_or_a_loop_that_is_closed_is_in_nobodys_way() -
     changes._waiters.append((loop, asyncio.Event()))
     with changes:
         pass
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_task_that_is_cancelled_in_the_moment_of_a_change_ends(turns: int) -> None:
+    """`asyncio.wait_for` of Python 3.11 takes the change for its answer then, and the task goes on for ever."""
+    changes = Changes()
+
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(changes.awaited(lambda: False, nothing))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        with changes:
+            pass
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        assert await asyncio.wait([task], timeout=2.0) == ({task}, set()) and task.cancelled()
+
+    asyncio.run(cancelled())
