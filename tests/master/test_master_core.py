@@ -9,7 +9,7 @@ from eventmill.master.lifecycle import STOP_SECONDS
 from eventmill.packetizer.faults import MAX_IN_A_ROW, MAX_UNNARROWED
 from eventmill.protocol import messages as m
 from eventmill.protocol.column_types import ColumnType
-from fleet import World
+from fleet import World, packed
 
 
 def world(lengths: list[int], seed: int = 0, workers: int = 1, slots: int = 2) -> World:
@@ -358,6 +358,29 @@ def test_a_session_that_does_not_read_gets_no_second_snapshot() -> None:
             made.take()
     assert made.snapshots.get(query, 0) <= 1
     assert made.core.deadline() >= made.now, "nothing is due that cannot be done"
+
+
+@pytest.mark.parametrize(("cells", "slots", "pause"), [(100, 2, 0.5), (1_000_000, 2, 2.4), (1_000_000, 20, 0.5)])
+def test_large_snapshots_come_less_often_where_few_slots_pay_for_them(cells: int, slots: int, pause: float) -> None:
+    """They take a hundredth of the slots' time at most; those that nobody notices come twice a second."""
+    made = world([1000] * 100, workers=1, slots=slots)
+    query = made.submit()
+
+    def seconds_to_the_next() -> float:
+        before = made.now
+        while not made.to_take:
+            made.work(made.workers[b"worker0"], 0)
+            made.commit(made.workers[b"worker0"])
+            made.carry_out(made.core.expire(made.now))
+            made.now += 0.1
+        task = made.to_take.pop(0)
+        counted, *_ = packed(made.merged[query])
+        made.carry_out(made.core.taken(query, [counted, bytes(8 * cells)], task.final, made.now))
+        made.tell(b"session", "session", m.Seen(query))
+        return made.now - before
+
+    seconds_to_the_next()
+    assert seconds_to_the_next() == pytest.approx(pause, abs=0.25)
 
 
 def test_work_that_was_never_begun_is_not_called_redone() -> None:
