@@ -55,6 +55,7 @@ async def measured(workers: int, slots: int) -> None:
         stream = await client.get("/events", headers=headers)
         begun = time.perf_counter()
         told = await _event(stream)
+        print(f"{workers:,} workers, {workers * slots:,} slots, 20,000 packets, 10,000 histograms")
         print(f"first summary after {1e3 * (time.perf_counter() - begun):.0f} ms, {len(told) / 1e3:.0f} kB")
         print(f"{'asked for':46} {'new':>8} {'again':>8} {'kB':>8}")
         for path in PATHS:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..display.choice import FIRST_SHOWN, listed, pictures
-from ..display.drawings import Drawing, Pick
+from ..display.drawings import Drawing, Item, Pick
 from .facts import BadQuestion, Fields, account, failure
 from .source import Merged, Source, Watched
 
@@ -48,6 +48,7 @@ class Attached:
         self._snapshot: Merged | None = None
         self._version = ""
         self._value: tuple[Merged, Any] | None = None
+        self._listed: tuple[Merged, str, tuple[list[Item], int]] | None = None
 
     @property
     def version(self) -> str:
@@ -78,10 +79,17 @@ class Attached:
             self._value = snapshot, snapshot.plain
         return self._value[1]
 
+    def listed(self, snapshot: Merged, filter: str) -> tuple[list[Item], int]:  # noqa: A002 - it is called so
+        """What of a snapshot is listed, found once while the same is asked for."""
+        kept = self._listed
+        if kept is None or kept[0] is not snapshot or kept[1] != filter:
+            kept = self._listed = snapshot, filter, listed(self.value(snapshot), filter)
+        return kept[2]
+
     def about(self, filter: str) -> Fields:  # noqa: A002 - it is called so
         """All but its drawings."""
         query, snapshot = self.query, self.query.snapshot
-        found, more = listed(self.value(snapshot), filter) if snapshot is not None else ([], 0)
+        found, more = self.listed(snapshot, filter) if snapshot is not None else ([], 0)
         final = query.view.final
         return {
             "account": account(query.account),

@@ -19,7 +19,7 @@ from .source import Beside
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5.0
-_HOSTS = "JUPYTERHUB_SERVICE_PREFIX"
+_PREFIX = "JUPYTERHUB_SERVICE_PREFIX"
 """The environment variable in which a hub says under which path its user's notebook server is."""
 
 
@@ -57,7 +57,7 @@ class Dashboard:
     @property
     def proxied(self) -> str:
         """Where it is behind the notebook server that runs this kernel, if jupyter-server-proxy is there."""
-        prefix = os.environ.get(_HOSTS, "/")
+        prefix = os.environ.get(_PREFIX, "/")
         return self._access.url(f"{prefix}proxy/{self.port}", "steer")
 
     def close(self) -> None:

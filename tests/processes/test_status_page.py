@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import json
 import os
 import re
+import ssl
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection, HTTPResponse
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +23,10 @@ import eventmill as em
 import numpy as np
 import psutil
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from eventmill.launch.kept import Kept
 from hist import Hist
 from processes import Standing, eventually, run
@@ -111,6 +120,19 @@ def test_the_dashboard_of_a_session_shows_a_query_that_grows_and_stops_it(sessio
     assert (about["row"]["state"], about["row"]["processed"]) == ("stopped", result.account.processed)
     assert about["account"]["processed"] == result.account.processed and about["report"] == repr(query.report())
     assert total(browser.get(path)) == result["n"]
+
+
+def test_the_dashboard_ends_with_a_session_that_nobody_refers_to() -> None:
+    session = em.connect(slots=1)
+    dashboard = session.dashboard
+    browser = Browser(dashboard.url)
+    browser.enter()
+    there = weakref.ref(session)
+    del session
+    gc.collect()
+    assert there() is None and not dashboard._thread.is_alive()
+    with pytest.raises(ConnectionRefusedError):
+        browser.ask("/")
 
 
 def test_who_looks_and_leaves_takes_nothing_from_who_waits(session: em.Session) -> None:
@@ -207,6 +229,58 @@ def test_a_port_that_is_taken_is_an_error_of_one_line_that_names_it(paged: Stand
     code, said = run("master", "other", "--port", "0", "--status-port", str(port), state=tmp_path)
     assert code == 1 and len(said.strip().splitlines()) == 1
     assert f"the status page cannot listen at 127.0.0.1:{port}" in said and "choose another --status-port" in said
+
+
+def test_with_a_certificate_it_is_reached_by_tls_only(tmp_path: Path) -> None:
+    certificate, key = certified(tmp_path)
+    files = ["--status-certificate", str(certificate), "--status-key", str(key)]
+    code, said = run("master", "other", "--status-port", "0", *files[:3], str(certificate), state=tmp_path)
+    assert code == 1 and "no certificate and key for TLS" in said and len(said.strip().splitlines()) == 1
+    made = Standing(tmp_path, options=["--status-port", "0", *files])
+    try:
+        url = urls(made)["look"]
+        assert url.startswith("https://127.0.0.1:")
+        context = ssl.create_default_context(cafile=certificate)
+
+        def cookie() -> str:
+            connection = HTTPSConnection(urlsplit(url).netloc, timeout=30, context=context)
+            with contextlib.closing(connection):
+                connection.request("GET", f"/?{urlsplit(url).query}")
+                return connection.getresponse().headers["Set-Cookie"]
+
+        def answers() -> bool:
+            try:
+                return bool(cookie())
+            except OSError:
+                return False
+
+        eventually(answers, "the page answers")
+        assert "Secure" in cookie()
+    finally:
+        made.close()
+
+
+def certified(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
 
 
 def test_the_page_ends_with_its_master_however_that_ends(tmp_path: Path) -> None:
