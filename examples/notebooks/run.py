@@ -92,13 +92,16 @@ def _neutral(text: str, folder: Path) -> str:
 
 
 def same_but_for_times(one: Any, other: Any) -> bool:
-    """Whether two outputs of a cell differ in times and rates at most. Pictures are not looked at."""
+    """Whether two outputs of a cell differ in times and rates at most. Pictures are not looked at, nor notices of what is
+    waited for, which a slow machine shows and a fast one does not."""
     return _told(one) == _told(other)
 
 
 def _told(outputs: Any) -> list[tuple[str, str]]:
     found = []
     for output in outputs:
+        if output.get("name") == "stderr":
+            continue
         data = output.get("data", {})
         text = output.get("text") or data.get("text/html") or data.get("text/plain", "")
         found.append((output["output_type"], _TIMES.sub("#", "".join(text))))

@@ -371,7 +371,7 @@ def test_another_user_has_processes_of_her_own(session: em.Session, monkeypatch:
 
     def hers() -> set[str]:
         with monkeypatch.context() as context:
-            context.setattr("eventmill.session.session._owner", lambda: "somebody else")
+            context.setattr("eventmill.session.session.owner", lambda: "somebody else")
             found: set[str] = session.process(em.items(ITEMS), process).result(SECONDS).value
         return found
 
