@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import gc
 import os
+import queue
 import re
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import find_connection, make_keys, named
 from eventmill.protocol.errors import ConnectionFailed, DatasetError, QueryFailed
 from eventmill.session import notices
+from eventmill.session.requests import checked
 from eventmill.session.submission import Submission
 from eventmill.system.restarts import Restarts
 from processes import SECONDS, Running, Standing, call, eventually
@@ -115,9 +117,11 @@ def test_a_message_that_the_master_refuses_leaves_running_queries_alone(
     """It fails the requests that are open, since one of them may be meant, and no more."""
     query = session.process(numbers, slow)
     nonsense: list[codec.Buffer] = [codec.encode(messages.Ask(1, "queries"))[0].replace(b"queries", b"nothing")]
+    answers: queue.SimpleQueue[messages.Message] = queue.SimpleQueue()
+    session._link.ask(lambda number: messages.Heartbeat(), answers.put)  # nobody answers it
     session._link._outbox.put(None, nonsense)
     with pytest.raises(ConnectionFailed, match="Invalid enum value 'nothing'"):
-        session._link.request(lambda number: messages.Heartbeat(), messages.Queries)
+        checked(answers.get(timeout=SECONDS), messages.Queries)
     assert query.result(SECONDS).value == SUM
     assert session.process(numbers, total).result(SECONDS).value == SUM
 

@@ -455,7 +455,7 @@ def test_the_cache_opens_a_local_file_anew_that_is_another_by_now(tmp_path: Path
 @pytest.fixture
 def far(xrootd_server: XRootDServer, written: Path) -> Iterator[Reader]:
     """The file `all.root` on a server, with baskets beyond the ends that are read on opening."""
-    path = xrootd_server.folder / "big.root"
+    path = xrootd_server.folder / "far_columns.root"
     if not path.exists():
         rng = np.random.default_rng(2)
         with uproot.recreate(path, compression=None) as file:
@@ -464,7 +464,7 @@ def far(xrootd_server: XRootDServer, written: Path) -> Iterator[Reader]:
                 tree.extend(
                     {"x": rng.normal(size=5000), "y": rng.normal(size=5000), "n": rng.integers(0, 9, 5000, "i4")}
                 )
-    reader = Reader(f"{xrootd_server.url}/big.root", "Events", timeout=10)
+    reader = Reader(f"{xrootd_server.url}/far_columns.root", "Events", timeout=10)
     yield reader
     reader.close()
 
@@ -478,7 +478,9 @@ def test_a_far_file_is_opened_with_one_request_and_read_with_one(far: Reader, xr
     assert requests(far) == 1
     columns = far.read(["x", "y", "n"], 100, 42_000)
     assert requests(far) == 2, "one vector read for all baskets of all branches"
-    expected = uproot.open(xrootd_server.folder / "big.root")["Events"].arrays(entry_start=100, entry_stop=42_000)
+    expected = uproot.open(xrootd_server.folder / "far_columns.root")["Events"].arrays(
+        entry_start=100, entry_stop=42_000
+    )
     assert all(agree(columns[name], expected[name]) for name in columns)
 
 
