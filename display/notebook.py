@@ -27,7 +27,8 @@ import traitlets
 
 from .choice import FIRST_SHOWN, MOST_ITEMS, Pictures, listed, pictures
 from .drawings import in_words, is_histogram, named
-from .logs import LogLine, Logs
+from .feeds import LogFeed
+from .logs import LogLine
 from .progress_line import line_of
 from .query_view import Merged, QueryView
 from .share import Share
@@ -52,21 +53,6 @@ class Snapshot(Merged, Protocol):
         """What the analysis returned, merged: each value of a dict is made when it is taken."""
 
 
-class Said(Protocol):
-    """What the analysis of a query has said so far, followed without waiting."""
-
-    @property
-    def logs(self) -> Logs:
-        """All that has come."""
-
-    @property
-    def version(self) -> int:
-        """Changes with it."""
-
-    def poll(self) -> None:
-        """Ask for what is new."""
-
-
 class Live(Protocol):
     """A query that is shown while it runs."""
 
@@ -78,7 +64,7 @@ class Live(Protocol):
     def snapshot(self) -> Snapshot | None:
         """What is merged so far."""
 
-    def log_feed(self) -> Said:
+    def log_feed(self) -> LogFeed:
         """What its analysis says."""
 
     def stop(self) -> None:

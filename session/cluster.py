@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..display.cluster_view import ClusterHistory, ClusterView
 from ..protocol import messages
-from ..protocol.errors import EventmillError
 from ..protocol.messages import Message
+from .feed import Feed
 
 if TYPE_CHECKING:
     from .watch import Watch
-
-log = logging.getLogger(__name__)
 
 
 def ask(watch: Watch, starts_workers: bool) -> ClusterView:
@@ -33,7 +29,7 @@ def ask(watch: Watch, starts_workers: bool) -> ClusterView:
     return history.view
 
 
-class ClusterFeed:
+class ClusterFeed(Feed):
     """What is going on, followed without waiting: for a display that draws itself again and again.
 
     Args:
@@ -48,10 +44,8 @@ class ClusterFeed:
     """
 
     def __init__(self, watch: Watch, starts_workers: bool, answered: Callable[[], None] | None = None) -> None:
-        self._watch = watch
+        super().__init__(watch)
         self._tell = answered
-        self._lock = threading.Lock()
-        self._asking = False
         self._cursor = ""
         self._history = ClusterHistory(starts_workers)
         self._answers = 0
@@ -66,31 +60,18 @@ class ClusterFeed:
         """How often the master has answered; it stands still while that is away."""
         return self._answers
 
-    def poll(self) -> None:
-        """Ask for what is new; nothing happens while an answer is awaited. To be called once a second or so."""
-        with self._lock:
-            if self._asking or self._watch.link.closed:
-                return
-            self._asking = True
-        self._ask()
+    def _question(self, number: int) -> Message:
+        return messages.AskCluster(number, self._cursor)
 
-    def _ask(self) -> None:
-        cursor = self._cursor
-        try:
-            self._watch.link.ask(lambda number: messages.AskCluster(number, cursor), self._answered)
-        except EventmillError as error:  # the master is away, or the session was closed: perhaps it is there next time
-            log.debug("not asked for what is going on: %s", error)
-            self._asking = False
+    def _take(self, answer: Message) -> bool:
+        if not isinstance(answer, messages.Cluster):
+            return False
+        self._history.heard(answer)
+        self._cursor = answer.cursor
+        self._answers += 1
+        return answer.more
 
     def _answered(self, answer: Message) -> None:
-        """In the link's thread. A master that does not answer is asked again later."""
-        if isinstance(answer, messages.Cluster):
-            self._history.heard(answer)
-            self._cursor = answer.cursor
-            self._answers += 1
-            if answer.more:
-                self._ask()
-                return
-        self._asking = False
-        if self._tell is not None and isinstance(answer, messages.Cluster):
+        super()._answered(answer)
+        if self._tell is not None and isinstance(answer, messages.Cluster) and not answer.more:
             self._tell()

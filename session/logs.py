@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..display.logs import LogLine, Logs
 from ..protocol import messages
-from ..protocol.errors import EventmillError
 from ..protocol.messages import Message
+from .feed import Feed
 
 if TYPE_CHECKING:
     from .watch import Watch
-
-log = logging.getLogger(__name__)
 
 MOST_ANSWERS = 200
 """That are taken in at once: a worker that goes on talking is not to keep anybody from getting an answer."""
@@ -44,7 +40,7 @@ def ask(watch: Watch, query: str = "", cursor: str = "") -> Logs:
     return logs
 
 
-class LogFeed:
+class LogFeed(Feed):
     """What is said for a query, followed without waiting: for a display that draws itself again and again.
 
     Args:
@@ -58,10 +54,8 @@ class LogFeed:
     """
 
     def __init__(self, watch: Watch, query: Callable[[], str]) -> None:
-        self._watch = watch
+        super().__init__(watch)
         self._query = query
-        self._lock = threading.Lock()
-        self._asking = False
         self._version = 0
         self._logs = Logs()
 
@@ -75,33 +69,18 @@ class LogFeed:
         """All that has come so far; a new object whenever there is more."""
         return self._logs
 
-    def poll(self) -> None:
-        """Ask for what is new; nothing happens while an answer is awaited. To be called once a second or so."""
-        with self._lock:
-            if self._asking or self._watch.link.closed:
-                return
-            self._asking = True
-        self._ask()
+    def _question(self, number: int) -> Message:
+        return messages.AskLogs(number, self._query(), self._logs.cursor)
 
-    def _ask(self) -> None:
-        cursor = self._logs.cursor
-        try:
-            self._watch.link.ask(lambda number: messages.AskLogs(number, self._query(), cursor), self._answered)
-        except EventmillError as error:  # the master is away, or the session was closed: perhaps it is there next time
-            log.debug("not asked for what was said: %s", error)
-            self._asking = False
-
-    def _answered(self, answer: Message) -> None:
-        """In the link's thread. A master that does not answer, or does not know the query any more, is asked again later."""
-        if isinstance(answer, messages.Logs):
-            news = _taken(answer)
-            if len(news) or news.unkept != self._logs.unkept:
-                self._logs = self._logs.updated(news)
-                self._version += 1
-            if answer.more:
-                self._ask()
-                return
-        self._asking = False
+    def _take(self, answer: Message) -> bool:
+        """A master may not know the query any more."""
+        if not isinstance(answer, messages.Logs):
+            return False
+        news = _taken(answer)
+        if len(news) or news.unkept != self._logs.unkept:
+            self._logs = self._logs.updated(news)
+            self._version += 1
+        return answer.more
 
 
 def _taken(answer: messages.Logs) -> Logs:

@@ -6,38 +6,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..display.cluster_view import ClusterView
-from ..display.logs import Logs
+from ..display.feeds import ClusterFeed, LogFeed
 from ..display.query_view import QueryView
 from ..display.report.report import Report
 from ..protocol.errors import EventmillError
 from ..protocol.messages import Account, Failure, State
-
-
-class Feed(Protocol):
-    """What is going on, followed without waiting."""
-
-    @property
-    def view(self) -> ClusterView:
-        """All that has come so far."""
-
-    @property
-    def answers(self) -> int:
-        """How often the master has answered."""
-
-    def poll(self) -> None:
-        """Ask for what is new."""
-
-
-class Said(Protocol):
-    """What was said, followed without waiting."""
-
-    @property
-    def logs(self) -> Logs:
-        """All that has come."""
-
-    def poll(self) -> None:
-        """Ask for what is new."""
 
 
 class Merged(Protocol):
@@ -90,10 +63,10 @@ class Source(Protocol):
     def address(self) -> str:
         """Where the master is."""
 
-    def cluster_feed(self, answered: Callable[[], None]) -> Feed:
+    def cluster_feed(self, answered: Callable[[], None]) -> ClusterFeed:
         """What is going on; `answered` is called when the master has told of it, in another thread."""
 
-    def log_feed(self) -> Said:
+    def log_feed(self) -> LogFeed:
         """What is said."""
 
     def attach(self, query: str) -> Watched:
@@ -127,11 +100,11 @@ class Beside:
         """Where the master is."""
         return self._there.address
 
-    def cluster_feed(self, answered: Callable[[], None]) -> Feed:
+    def cluster_feed(self, answered: Callable[[], None]) -> ClusterFeed:
         """What is going on; it does not refer to the session."""
         return self._there.cluster_feed(answered)
 
-    def log_feed(self) -> Said:
+    def log_feed(self) -> LogFeed:
         """What is said; it does not refer to the session either."""
         return self._there.log_feed()
 

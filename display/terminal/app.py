@@ -22,6 +22,7 @@ from textual.widgets import Footer, Input, Static
 from ...protocol.errors import EventmillError
 from ...protocol.messages import FINAL
 from ..cluster_view import ClusterView, QueryRow, ServerView, WorkerView
+from ..feeds import ClusterFeed, LogFeed
 from ..logs import LogLine, Logs
 from ..progress_line import duration
 from ..waits import NO_WORKER, STARTING
@@ -45,36 +46,6 @@ AWAY_SECONDS = 4.0
 """Without an answer for so long, the master is said to be away."""
 
 
-class Feed(Protocol):
-    """What goes on at a master, followed without waiting (`session.cluster.ClusterFeed`)."""
-
-    @property
-    def view(self) -> ClusterView:
-        """All that has come so far."""
-
-    @property
-    def answers(self) -> int:
-        """How often the master has answered."""
-
-    def poll(self) -> None:
-        """Ask for what is new."""
-
-
-class Said(Protocol):
-    """What is said, followed without waiting (`session.logs.LogFeed`)."""
-
-    @property
-    def version(self) -> int:
-        """Changes whenever `logs` does."""
-
-    @property
-    def logs(self) -> Logs:
-        """All that has come so far."""
-
-    def poll(self) -> None:
-        """Ask for what is new."""
-
-
 class Source(Protocol):
     """The session of who looks."""
 
@@ -87,11 +58,11 @@ class Source(Protocol):
         """Whether its workers start by themselves."""
 
     @property
-    def feed(self) -> Feed:
+    def feed(self) -> ClusterFeed:
         """What goes on."""
 
     @property
-    def said(self) -> Said:
+    def said(self) -> LogFeed:
         """What is said."""
 
     def watch(self, query: str) -> Watched:

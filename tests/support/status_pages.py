@@ -50,6 +50,8 @@ class FakeFeed:
 class FakeSaid:
     """What was said."""
 
+    version = 0
+
     def __init__(self, source: FakeSource) -> None:
         self._source = source
 
