@@ -12,6 +12,8 @@ import numpy as np
 from ..protocol.messages import (
     ACTIVITIES,
     FINAL,
+    MOST_GONE,
+    MOST_PACKETS,
     Account,
     Cluster,
     PacketDone,
@@ -23,8 +25,6 @@ from ..protocol.usage import Usage
 from .over_time import Means, Values
 from .query_view import QueryHistory, QueryView
 
-MOST_PACKETS = 20_000
-MOST_GONE = 2000
 RECENT_SECONDS = 10.0
 """Rates are those of so many last seconds: a packet takes some, and is told of when it ends."""
 NAMES = {letter: name for name, letter in ACTIVITIES.items()}

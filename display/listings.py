@@ -8,7 +8,7 @@ from typing import get_args
 
 from ..protocol.errors import QueryFailed
 from ..protocol.messages import QueryInfo, State
-from ..protocol.usage import Usage, WorkerInfo
+from ..protocol.usage import WorkerInfo, summed
 from ..protocol.values import some
 from .logs import compiled, shown
 from .tables import html_table, text_table
@@ -22,7 +22,7 @@ STATES: tuple[State, ...] = get_args(State)
 
 def worker_cells(info: WorkerInfo) -> list[str]:
     """A worker under the headings `WORKERS`."""
-    usage = sum(info.by_slot.values(), start=Usage())
+    usage = summed(info.by_slot.values())
     counts = (info.slots, info.busy, info.packets, info.entries)
     costs = (f"{usage.efficiency:.0%}", f"{usage.waited:.1f} s", f"{usage.bytes_read / 1e6:,.0f} MB")
     return [shown(info.worker), shown(info.host), str(info.pid), *(f"{count:,}" for count in counts), *costs]

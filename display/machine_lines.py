@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..protocol.messages import FINAL, QueryInfo
-from ..protocol.usage import Usage, WorkerInfo
+from ..protocol.usage import Usage, WorkerInfo, summed
 from .cluster_view import ClusterView, ServerView
 from .listings import QueryList, WorkerList
 
@@ -64,7 +64,7 @@ def worker_json(info: WorkerInfo, at: datetime) -> dict[str, Any]:
         "pid": info.pid,
         "slots": info.slots,
         "slots_busy": info.busy,
-        **_usage(sum(info.by_slot.values(), start=Usage())),
+        **_usage(summed(info.by_slot.values())),
     }
 
 

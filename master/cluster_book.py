@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..protocol.messages import ACTIVITIES, MOST_EVENTS, Cluster, PacketDone, QueryInfo, WorkerGone, WorkerState
-from ..protocol.usage import Usage
+from ..protocol.messages import (
+    ACTIVITIES,
+    MOST_EVENTS,
+    MOST_GONE,
+    MOST_PACKETS,
+    Cluster,
+    PacketDone,
+    QueryInfo,
+    WorkerGone,
+    WorkerState,
+)
+from ..protocol.usage import Usage, summed
 from ..protocol.values import LONGEST
 from .peers import Slot, Worker
 from .progress import progress
 from .queries import Queries
 from .ring import Ring
 
-MOST_PACKETS = 20_000
-MOST_GONE = 2000
-"""Workers that went."""
 MOST_SERVERS = 1000
 """That are told apart; what others read is counted together."""
 OTHERS = "others"
@@ -147,4 +154,4 @@ class ClusterBook:
 
 
 def _total(worker: Worker) -> Usage:
-    return sum(worker.total.by_slot.values(), start=Usage())
+    return summed(worker.total.by_slot.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from .values import LONGEST, MOST, Amount, NonNegative, Seconds, Word
@@ -73,6 +75,11 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
             min(LONGEST, self.late + other.late),
             min(LONGEST, self.compiling + other.compiling),
         )
+
+
+def summed(usages: Iterable[Usage]) -> Usage:
+    """The sum of any number of them."""
+    return sum(usages, start=Usage())
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):

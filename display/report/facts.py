@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Literal
 
 from ...protocol.messages import Account, State
-from ...protocol.usage import Course, Usage, WorkerInfo
+from ...protocol.usage import Course, Usage, WorkerInfo, summed
 
 LOCAL = "local files"
 UNNAMED = "unnamed"
@@ -53,11 +53,6 @@ class Facts:
     def end(self) -> float:
         """When everything was committed, and only to be merged."""
         return max(0.0, self.seconds - self.course.merging)
-
-
-def summed(usages: Iterable[Usage]) -> Usage:
-    """The sum of any number of them."""
-    return sum(usages, start=Usage())
 
 
 def grouped(usages: Iterable[tuple[str, Usage]]) -> dict[str, Usage]:

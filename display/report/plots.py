@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .facts import UNNAMED, Cause, Facts, Presence, grouped, last_packets, spread, summed, times, waits
+from ...protocol.usage import summed
+from .facts import UNNAMED, Cause, Facts, Presence, grouped, last_packets, spread, times, waits
 from .words import CAUSES, duration
 
 COLOURS: dict[Cause, str] = {

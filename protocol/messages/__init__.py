@@ -15,6 +15,8 @@ from __future__ import annotations
 from .cluster import (
     ACTIVITIES,
     MOST_EVENTS,
+    MOST_GONE,
+    MOST_PACKETS,
     AskCluster,
     Cluster,
     PacketDone,
@@ -117,7 +119,9 @@ __all__ = [
     "LARGEST_LAYOUT",
     "LONGEST_TEXT",
     "MOST_EVENTS",
+    "MOST_GONE",
     "MOST_LINES",
+    "MOST_PACKETS",
     "PROTOCOL",
     "Accepted",
     "Account",

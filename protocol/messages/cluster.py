@@ -27,6 +27,8 @@ ACTIVITIES = {
 the analysis; has nothing but results that are not committed yet; its process is being replaced; it gets nothing any more."""
 MOST_EVENTS = 2000
 """In one message."""
+MOST_PACKETS, MOST_GONE = 20_000, 2000
+"""The last ones that a master remembers, and whoever it tells of them: packets that ended, and workers that went."""
 _Letters = Annotated[str, Meta(max_length=4096)]
 
 
