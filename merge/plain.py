@@ -6,7 +6,6 @@ own user; a histogram's axes and cells travel as plain descriptions, which is al
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,10 @@ import numpy as np
 
 from . import nodes
 from .axes import Axis, CategoryAxis, IntegerAxis, RegularAxis, VariableAxis
+from .encode import decode
 from .nodes import Tree
 from .opened import Opened
 from .partial import Partial
-from .sketch_bins import drawn
 
 if TYPE_CHECKING:
     import boost_histogram as bh
@@ -50,18 +49,8 @@ def plain(partial: Partial) -> object:
 
 def _value(tree: Tree) -> Any:
     match tree:
-        case nodes.Nothing():
-            return None
-        case nodes.Constant(value=value) | nodes.Binary(value=value):
-            return value
-        case nodes.Number():
-            return tree.number
         case nodes.Array(data=data):
             return data if data.ndim else data[()]
-        case nodes.Counter(counts=counts):
-            return collections.Counter({key: count.number for key, count in counts.items()})
-        case nodes.Set(items=items):
-            return set(items)
         case nodes.List(items=branches):
             return [_value(branch) for branch in branches]
         case nodes.Tuple(items=branches):
@@ -72,10 +61,13 @@ def _value(tree: Tree) -> Any:
             return f"an awkward array of {sum(chunk.length for chunk in tree.chunks()):,} entries"
         case nodes.Histogram():
             return _histogram(tree)
-        case nodes.Sketched(sketch=sketch):
-            return drawn(sketch)
         case nodes.Pickled(type_name=name):
             return Opaque(name)
+        case (  # each kind is named: what is pickled is never to come here
+            nodes.Nothing() | nodes.Constant() | nodes.Binary() | nodes.Number() | nodes.Counter() | nodes.Set()
+            | nodes.Sketched()
+        ):  # fmt: skip
+            return decode(Partial(tree))
 
 
 def _histogram(node: nodes.Histogram) -> Any:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from ..display.account_text import counted, describe_account
 from ..display.cluster_view import ClusterView, QueryRow, WorkerView, parts
@@ -371,16 +372,8 @@ def quantiles(values: Sequence[float]) -> Fields:
     names = {
         "least": 0.0, "tenth": 0.1, "quarter": 0.25, "half": 0.5, "three_quarters": 0.75, "nine_tenths": 0.9, "most": 1.0,
     }  # fmt: skip
-    return {name: _quantile(values, at) for name, at in names.items()}
-
-
-def _quantile(values: Sequence[float], at: float) -> float | None:
-    if not values:
-        return None
-    place = at * (len(values) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(values) - 1)
-    return round(values[low] + (values[high] - values[low]) * (place - low), 9)
+    found = np.quantile(values, list(names.values())).round(9).tolist() if values else [None] * len(names)
+    return dict(zip(names, found, strict=True))
 
 
 # --- a query ------------------------------------------------------------------------------------------------------------

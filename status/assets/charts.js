@@ -1,9 +1,8 @@
 // Pictures of the past: what there was of each kind, stacked; and what each slot did when.
-/* global make, uPlot */
+/* global COLORS, make, uPlot */
 
 import { ACTIVITIES, colorOf, duration, exact, legend } from "./dom.js";
 
-const SITES = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"];
 const MOST_KINDS = 9;
 export const DONE = ["running", "reading", "opening", "compiling"];
 
@@ -39,7 +38,7 @@ export class Stacked {
   /** `times` in seconds since 1970, `kinds` values of each at these times. */
   draw(times, kinds) {
     const named = this.color ? Object.entries(kinds) : largest(kinds);
-    const colors = named.map(([name], at) => (this.color ? this.color(name) : SITES[at % SITES.length]));
+    const colors = named.map(([name], at) => (this.color ? this.color(name) : COLORS[at % COLORS.length]));
     const sums = [];
     named.forEach(([, values], at) => sums.push(values.map((value, nth) => value + (at ? sums[at - 1][nth] : 0))));
     const data = [times, ...sums.reverse()]; // the tallest first, the others over it
