@@ -18,8 +18,8 @@ class Snapshot(Protocol):
     """What is merged of a query."""
 
     @property
-    def value(self) -> Any:
-        """What the analysis returned."""
+    def plain(self) -> Any:
+        """What the analysis returned, with nothing unpickled: the query may be anybody's."""
 
 
 class Watched(Protocol):
@@ -83,8 +83,8 @@ class Picture(Static):
     def _draw(self, snapshot: Snapshot, wanted: int, size: Any) -> None:
         """In a thread: a result may be large."""
         try:
-            title, text = drawn(snapshot.value, wanted, size.height, size.width)
-        except Exception as error:  # the result may hold whatever an analysis returns, and classes that are not here
+            title, text = drawn(snapshot.plain, wanted, size.height, size.width)
+        except Exception as error:  # the result may hold whatever an analysis returns
             title, text = "", Text(shown(f"cannot be drawn: {type(error).__name__}: {error}"))
         self.app.call_from_thread(self._show, title, text)
 

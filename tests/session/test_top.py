@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ from eventmill.display.terminal.app import AWAY_SECONDS, Confirmation, Top
 from eventmill.display.terminal.histogram import histogram
 from eventmill.display.terminal.picture import drawn
 from eventmill.display.terminal.rows import activity_bar
+from eventmill.merge import encode, plain
 from eventmill.protocol.errors import QueryFailed
 from eventmill.protocol.messages import (
     Account,
@@ -94,7 +96,7 @@ class FakeSource:
         self.watched.append(query)
         if query not in self.results:
             raise QueryFailed(f"no query {query} on this master")
-        return SimpleNamespace(snapshot=SimpleNamespace(value=self.results[query]), state="running")
+        return SimpleNamespace(snapshot=SimpleNamespace(plain=self.results[query]), state="running")
 
     def stop(self, query: str, keep: bool) -> None:
         self.stopped.append((query, keep))
@@ -248,7 +250,7 @@ def test_the_histogram_that_is_wanted_is_drawn_and_grows() -> None:
         assert "b/c (2 of 2: n, p)" in await settled(app, pilot)
         second.fill([1.5, 1.5, 40.0])
         assert app.picture.watched is not None
-        app.picture.watched.snapshot = SimpleNamespace(value={"b": {"c": second}})  # type: ignore[misc, assignment]
+        app.picture.watched.snapshot = SimpleNamespace(plain={"b": {"c": second}})  # type: ignore[misc, assignment]
         assert "two · 1 over" in await settled(app, pilot)
         await pilot.press("down", "enter")
         assert "events  12" in await settled(app, pilot) and source.watched == ["q1", "q0"]
@@ -259,7 +261,7 @@ def test_the_histogram_that_is_wanted_is_drawn_and_grows() -> None:
 def test_a_query_that_cannot_be_watched_or_drawn_says_why() -> None:
     class Odd:
         @property
-        def value(self) -> Any:
+        def plain(self) -> Any:
             raise ModuleNotFoundError("No module named 'theirs'")
 
     source = FakeSource(cluster())
@@ -343,3 +345,12 @@ def test_without_textual_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "histoprint", None)
     with pytest.raises(top.click.ClickException, match=r"there is no histoprint here: pip install 'eventmill\[top\]'"):
         top.run(lambda: pytest.fail("connected"))
+
+
+def test_what_somebody_else_has_pickled_is_named() -> None:
+    """A row that is chosen may be anybody's query, whose code looking at it does not run (`merge.plain`)."""
+    title, text = drawn(plain(encode({"theirs": Fraction(1, 3), "n": 3}, 7)), 0, 10, 80)
+    assert (title, text.plain) == ("", "theirs  a fractions.Fraction, which its own session can show\nn       3")
+    histogram = Hist.new.Reg(10, 0, 10, name="one").Double().fill([1.5])
+    title, text = drawn(plain(encode({"theirs": Fraction(1, 3), "a": histogram}, 7)), 0, 10, 80)
+    assert title == "a" and "one" in text.plain
