@@ -20,9 +20,9 @@ from ..protocol.connection import DEFAULT_PORT, PROXY_PREFIX, KeyFolder, find_fi
 from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL, State
 from ..protocol.version import __version__
-from ..worker.allocation.memory import parse_size
+from ..system.quantities import parse_seconds, parse_size
 from ..worker.allocation.site import VARIABLES, parse_site
-from ..worker.allocation.walltime import parse_seconds, time_left
+from ..worker.allocation.walltime import time_left
 from . import listings
 from .logs import expression, show
 

@@ -1,7 +1,8 @@
 """The messages that sessions, the master, agents and slots exchange.
 
 They are grouped by who speaks with whom: `peers`, `sessions`, `orders` and `reports`; `logs` is what user code says, on all
-hops; `cluster` what displays of a whole master are told; `parts` is what they consist of.
+hops; `cluster` what displays of a whole master are told; `launches` is about workers on their way; `parts` is what
+they consist of.
 Every message is a frozen struct whose class name is its tag on the wire. Arrays and opaque bytes are never inside a
 message: they travel as the *frames* behind it (`protocol.codec`), and each docstring says which frames belong to it.
 Most orders and reports (`Lease`, `Setup`, `Opened`, `Commit`, ...) are spoken on both hops, master - agent and agent -
@@ -22,6 +23,31 @@ from .cluster import (
     PacketDone,
     WorkerGone,
     WorkerState,
+)
+from .launches import (
+    BOOT_STAGES,
+    AccessList,
+    AddUser,
+    AskAccess,
+    AskPools,
+    Done,
+    Enrol,
+    Enrolled,
+    LaunchInfo,
+    LaunchStage,
+    MakeToken,
+    PoolInfo,
+    Pools,
+    RemoveUser,
+    RevokeToken,
+    Scale,
+    Stage,
+    StopLaunches,
+    TellPools,
+    TokenInfo,
+    TokenTerms,
+    UserInfo,
+    WorkerIs,
 )
 from .logs import (
     LONGEST_TEXT,
@@ -113,6 +139,7 @@ from .sessions import (
 
 __all__ = [
     "ACTIVITIES",
+    "BOOT_STAGES",
     "FINAL",
     "FROM_SESSION",
     "FROM_WORKER",
@@ -124,12 +151,16 @@ __all__ = [
     "MOST_PACKETS",
     "PROTOCOL",
     "Accepted",
+    "AccessList",
     "Account",
     "Activity",
+    "AddUser",
     "Any",
     "Ask",
+    "AskAccess",
     "AskCluster",
     "AskLogs",
+    "AskPools",
     "Attach",
     "Attachment",
     "Bye",
@@ -143,9 +174,12 @@ __all__ = [
     "Described",
     "Detach",
     "Doing",
+    "Done",
     "Drain",
     "Draining",
     "Ended",
+    "Enrol",
+    "Enrolled",
     "Failed",
     "Failure",
     "Fault",
@@ -156,6 +190,8 @@ __all__ = [
     "Heartbeat",
     "Hello",
     "Lacking",
+    "LaunchInfo",
+    "LaunchStage",
     "Lease",
     "LeaseKey",
     "Leave",
@@ -163,12 +199,15 @@ __all__ = [
     "LogSource",
     "Logs",
     "LostRange",
+    "MakeToken",
     "Message",
     "Opened",
     "Output",
     "OutputLine",
     "PacketDone",
     "Part",
+    "PoolInfo",
+    "Pools",
     "Progress",
     "Queries",
     "QueryInfo",
@@ -177,8 +216,11 @@ __all__ = [
     "Refused",
     "Release",
     "Remove",
+    "RemoveUser",
     "Revoke",
+    "RevokeToken",
     "Role",
+    "Scale",
     "Seen",
     "Setup",
     "Shutdown",
@@ -186,17 +228,24 @@ __all__ = [
     "SlotDown",
     "SlotUp",
     "Snapshot",
+    "Stage",
     "State",
     "Stop",
+    "StopLaunches",
     "Submit",
+    "TellPools",
+    "TokenInfo",
+    "TokenTerms",
     "Truncate",
     "Truncated",
     "Unkept",
     "Unknown",
+    "UserInfo",
     "Wait",
     "WaitsFor",
     "Welcome",
     "WorkerGone",
+    "WorkerIs",
     "WorkerState",
     "Workers",
 ]
@@ -209,6 +258,8 @@ Any = (
     | Setup | Attachment | Detach | Lease | Truncate | Revoke | Release | Committed | Compact
     | Opened | Described | Columns | Reached | Doing | Truncated | Finished | Commit | Failed | Skipped | Compacted
     | SlotDown | SlotUp | Draining | Ready
+    | Enrol | Stage | Enrolled | TellPools | WorkerIs | Scale | StopLaunches | AskPools | Pools
+    | MakeToken | RevokeToken | AddUser | RemoveUser | AskAccess | Done | AccessList
 )  # fmt: skip
 """Every message there is."""
 

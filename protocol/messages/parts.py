@@ -8,10 +8,10 @@ import msgspec
 
 from ..values import NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 9
+PROTOCOL = 10
 """Version of this vocabulary; a peer with another one is refused in words."""
 
-Role = Literal["session", "worker"]
+Role = Literal["session", "worker", "launcher"]
 State = Literal["running", "merging", "done", "stopped", "aborted", "failed"]
 """States of a query; all but the first two are final."""
 Activity = Literal["loading", "opening", "reading", "compiling", "running"]

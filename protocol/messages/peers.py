@@ -15,6 +15,9 @@ class Hello(Message, frozen=True):
 
     `incarnation` counts the hellos that this peer said before. The welcome repeats it: what comes before the welcome of
     the latest hello is for what the peer was earlier.
+
+    A worker that a pool has started says the name of the `pool`, and what its system calls the `job`; one that was welcome
+    before, by what name: `was`.
     """
 
     role: Role
@@ -27,6 +30,9 @@ class Hello(Message, frozen=True):
     pid: NonNegative = 0
     slots: Annotated[int, Meta(ge=0, le=4096)] = 0
     incarnation: NonNegative = 0
+    pool: Word = ""
+    job: Word = ""
+    was: Word = ""
 
 
 class Welcome(Message, frozen=True):

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import uproot
 from eventmill.protocol.messages import Activity
-from eventmill.worker.allocation.memory import OWN, halvings, limit_a_slot, parse_size, taken
+from eventmill.system.quantities import parse_size
+from eventmill.worker.allocation.memory import OWN, halvings, limit_a_slot, taken
 from eventmill.worker.slot_status import _VERSION, AtWork, SlotStatus, SlotStatuses
 from processes import SECONDS, Standing
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from eventmill.worker.allocation.walltime import LONGEST, parse_seconds, time_left
+from eventmill.system.quantities import LONGEST, parse_seconds
+from eventmill.worker.allocation.walltime import time_left
 from hypothesis import given
 from hypothesis import strategies as st
 

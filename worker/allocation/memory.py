@@ -25,29 +25,9 @@ FAR_TOO_LARGE = 1.10
 """From this part of its limit on, a slot is ended at once; before, it has the time between two looks to hand over."""
 OWN = 512 * 2**20
 """For the agent and its forkserver."""
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
-_LEAST = 2**20
 _NO_LIMIT = 2**60
 """Version 1 of cgroups has a number near 2^63 for none."""
 _PAGE = os.sysconf("SC_PAGESIZE")
-
-
-def parse_size(text: str) -> int:
-    """A size as people write it.
-
-    Raises:
-        ValueError: it is none, or less than a megabyte, which is a unit forgotten.
-
-    Example:
-        >>> parse_size("4G"), parse_size("1.5 GB"), parse_size("400MiB")
-        (4294967296, 1610612736, 419430400)
-    """
-    match = _SIZE.fullmatch(text)
-    size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
-    if size < _LEAST:
-        raise ValueError(f"{text!r} is no amount of memory: write it as 4G or 400M")
-    return size
 
 
 def shown(size: float) -> str:

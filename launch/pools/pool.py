@@ -1,0 +1,155 @@
+"""What every pool can do: start some workers, list them, stop some, and show what one has said.
+
+A pool is a place where workers can be started: this machine, a partition of a batch system, a cluster of somebody else's
+making. It is settings and no more, as they stand in a `pools.toml`, and keeps nothing in mind: how many workers there
+should be, and which of them, is decided elsewhere (`launch.core`), and each verb is one or two calls of the system's own
+commands or client, which may block, or fail with a `PoolError`.
+
+A *job* is what a system runs for one worker, and its id is the system's own word for it: "4711_3" in Slurm, "17.0" in
+HTCondor. The job's environment has it as `EVENTMILL_JOB`, so that a worker that joins is known to be this job.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ...protocol.errors import EventmillError
+from ...system.quantities import parse_size
+
+JOB = "EVENTMILL_JOB"
+"""The environment variable of a job with its id."""
+IDLE = 300.0
+"""Seconds without work after which a worker of a pool leaves by itself."""
+
+Trouble = Literal["down", "refused", "full"]
+JobState = Literal["queued", "held", "started", "ending", "failed", "gone"]
+
+
+class PoolError(EventmillError):
+    """A pool cannot do what it was asked for.
+
+    Attributes:
+        trouble: "down" when the system does not answer, which may pass; "refused" when it does not take the job as it is,
+            which will not; "full" when there is no room for more now, by a quota or limit, which is no fault of the job.
+    """
+
+    def __init__(self, words: str, trouble: Trouble = "down") -> None:
+        super().__init__(words)
+        self.trouble: Trouble = trouble
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What a system says of a job: where it stands, why (in the system's own words), and on which host it runs.
+
+    "ending" is one that was told to end and has not yet; "failed" one that ended by itself, and not well; "gone" one that
+    is over, or that the system does not know any more.
+    """
+
+    state: JobState
+    reason: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What the workers of one call of `Pool.start` are to do.
+
+    Args:
+        pool: the name of the pool.
+        token: file (mode 0600) that lets workers enrol with the master: all that they need to know of it. It is for the
+            pool to bring it to where the worker runs; what is in it must stand in no argument, environment or log.
+        folder: of the pool, on this machine and of this user alone: for scripts, and for what jobs say.
+        name: what the workers are called; what the system calls their jobs, too.
+    """
+
+    pool: str
+    token: Path
+    folder: Path
+    name: str = "eventmill"
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="system"):
+    """The settings that all pools have; a subclass a system has more of them, and the verbs.
+
+    Args:
+        cores: of a worker, which has as many slots.
+        memory: of a worker, as "4G"; None: what the system gives.
+        walltime: how long a worker may run, as "2h" or "1-12:00:00"; None: as long as the system lets it.
+        most: workers at most.
+        site: where they run, as displays call it.
+        proxy_prefix: cache or proxy of the site through which root:// files are read, as "root://cache.site:1094//".
+        python: the interpreter that runs workers; None: the one that runs this, at the same path. It must have eventmill.
+        container: image in which workers run, by Apptainer: a .sif file, an unpacked image on CVMFS, or docker://...;
+            `python` is then inside it ("python3").
+        setup: lines of shell to run before, as "source /cvmfs/.../setup.sh" or "module load python".
+        idle: seconds without work after which a worker leaves.
+        owner: whose queries the workers serve: a user's name, "@group", or "" for everybody's.
+    """
+
+    system: ClassVar[str] = ""
+    shares_files: ClassVar[bool] = True
+    """Jobs see the files of this machine, at the same paths."""
+
+    cores: Annotated[int, Meta(ge=1, le=4096)] = 1
+    memory: str | None = None
+    walltime: str | None = None
+    most: Annotated[int, Meta(ge=0)] = 1000
+    site: str = ""
+    proxy_prefix: str = ""
+    python: str | None = None
+    container: str | None = None
+    setup: list[str] = []
+    idle: Annotated[float, Meta(gt=0)] = IDLE
+    owner: str = ""
+
+    def start(self, count: int, assignment: Assignment) -> list[str]:
+        """Ask the system for so many jobs, a worker each; their ids. All of them, or none and a `PoolError`."""
+        raise NotImplementedError
+
+    def listing(self, jobs: Sequence[str]) -> dict[str, Job]:
+        """What the system says of these jobs. Those that it does not know any more are "gone"."""
+        raise NotImplementedError
+
+    def stop(self, jobs: Sequence[str]) -> None:
+        """End these jobs, wherever they stand, as the system does it: with time to leave well where it gives any.
+        Those that are over are passed over."""
+        raise NotImplementedError
+
+    def log(self, job: str, assignment: Assignment) -> str:
+        """The last lines that a job has said, also if Python never started in it; "" when it has said nothing (yet)."""
+        raise NotImplementedError
+
+    def preview(self, count: int, assignment: Assignment) -> str:
+        """The script, submit file or command that `start` would give to the system."""
+        raise NotImplementedError
+
+    def worker_command(self, token: str, assignment: Assignment) -> list[str]:
+        """The command of a worker whose token is in the file `token`, where it runs."""
+        python = self.python or (sys.executable if self.container is None else "python3")
+        inside = [] if self.container is None else ["apptainer", "exec", self.container]
+        command = [*inside, python, "-m", "eventmill", "worker", token]
+        command += ["--pool", assignment.pool, "--name", assignment.name, "--slots", str(self.cores)]
+        command += ["--idle", f"{self.idle:g}"]
+        command += ["--walltime", self.walltime] if self.walltime else []
+        command += ["--memory", self.memory_of_slot] if self.memory else []
+        command += ["--site", self.site] if self.site else []
+        command += ["--proxy-prefix", self.proxy_prefix] if self.proxy_prefix else []
+        return command
+
+    @property
+    def memory_of_slot(self) -> str:
+        """A slot's part of the memory of a worker, in the notation of `--memory`."""
+        return str(parse_size(self.memory or "0") // self.cores)
+
+    def script(self, token: str, assignment: Assignment, *before: str) -> str:
+        """A shell script that becomes a worker: lines of the system's `before`, then those of `setup`."""
+        command = shlex.join(self.worker_command(token, assignment))
+        return "\n".join(["#!/bin/bash", *before, *self.setup, f"exec {command}", ""])
