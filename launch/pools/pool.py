@@ -67,7 +67,8 @@ class Assignment:
         token: file (mode 0600) that lets workers enrol with the master: all that they need to know of it. It is for the
             pool to bring it to where the worker runs; what is in it must stand in no argument, environment or log.
         folder: of the pool, on this machine and of this user alone: for scripts, and for what jobs say.
-        name: what the workers are called; what the system calls their jobs, too.
+        name: what the system is to call the jobs of this very call, by which `Pool.find` finds them again. No other call has
+            it. The workers are called as the pool.
     """
 
     pool: str
@@ -114,6 +115,14 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Ask the system for so many jobs, a worker each; their ids. All of them, or none and a `PoolError`."""
         raise NotImplementedError
 
+    def find(self, assignment: Assignment) -> list[str]:
+        """The ids of the jobs that this very call of `start` has made, as far as the system still has them.
+
+        It is asked when nobody knows what became of the call: the launcher was killed in the middle of it, or the system's
+        answer did not come. Those that it leaves out would be started a second time.
+        """
+        raise NotImplementedError
+
     def listing(self, jobs: Sequence[str]) -> dict[str, Job]:
         """What the system says of these jobs. Those that it does not know any more are "gone"."""
         raise NotImplementedError
@@ -136,7 +145,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         python = self.python or (sys.executable if self.container is None else "python3")
         inside = [] if self.container is None else ["apptainer", "exec", self.container]
         command = [*inside, python, "-m", "eventmill", "worker", token]
-        command += ["--pool", assignment.pool, "--name", assignment.name, "--slots", str(self.cores)]
+        command += ["--pool", assignment.pool, "--name", assignment.pool, "--slots", str(self.cores)]
         command += ["--idle", f"{self.idle:g}"]
         command += ["--walltime", self.walltime] if self.walltime else []
         command += ["--memory", self.memory_of_slot] if self.memory else []
