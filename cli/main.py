@@ -16,7 +16,16 @@ import click
 from rich.console import Console
 
 from ..display.listings import STATES
-from ..protocol.connection import DEFAULT_PORT, PROXY_PREFIX, KeyFolder, find_file, load_connection, make_keys, named
+from ..protocol.connection import (
+    DEFAULT_PORT,
+    PROXY_PREFIX,
+    KeyFolder,
+    find_file,
+    load_connection,
+    make_keys,
+    named,
+    parse_address,
+)
 from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL, State
 from ..protocol.version import __version__
@@ -25,6 +34,7 @@ from ..worker.allocation.site import VARIABLES, parse_site
 from ..worker.allocation.walltime import time_left
 from . import listings
 from .logs import expression, show
+from .relay import relay
 
 if TYPE_CHECKING:
     from ..session.session import Session
@@ -239,6 +249,12 @@ def master(
     metavar="URL",
     help=f"Read root:// files through this site's cache or proxy, as root://cache.site:1094//  [or in {PROXY_PREFIX}]",
 )
+@click.option(
+    "--through",
+    callback=_parsed_by(parse_address),
+    metavar="HOST:PORT",
+    help="Reach the master through a relay (`eventmill relay`) or a tunnel at this address.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def worker(
     connection: str,
@@ -250,6 +266,7 @@ def worker(
     memory: int | None,
     site: str,
     proxy_prefix: str | None,
+    through: str | None,
     verbose: bool,
 ) -> None:
     """Work for a master. CONNECTION is its worker.json, or its name on the machine where it runs.
@@ -275,8 +292,11 @@ def worker(
     file = find_file(connection, "worker")
     Worker(
         load_connection(file), slots or usable_cores(), name, patience,
-        walltime=walltime, grace=grace, file=file, memory=memory, site=site,
+        walltime=walltime, grace=grace, file=file, memory=memory, site=site, through=through or "",
     ).run()  # fmt: skip
+
+
+main.add_command(relay)
 
 
 @main.command()

@@ -12,11 +12,13 @@ is refused. Keys are CURVE keys (Curve25519), in ZeroMQ's Z85 text.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import platformdirs
@@ -82,6 +84,24 @@ class KeyFolder:
     def journal(self) -> Path:
         """Where the master writes down its queries, unless it is told otherwise."""
         return self.path / "journal.sqlite"
+
+
+def parse_address(text: str) -> str:
+    """The address of a master or relay as people write it: tcp://host:8786, host:8786, or just host.
+
+    Raises:
+        ValueError: it is none.
+
+    Example:
+        >>> parse_address("login01.site")
+        'tcp://login01.site:8786'
+    """
+    address = text if "://" in text else f"tcp://{text}"
+    with contextlib.suppress(ValueError):  # no number, or none of a port
+        parts = urlsplit(address)
+        if parts.scheme == "tcp" and parts.hostname and not parts.path and parts.port != 0:
+            return address if parts.port else f"{address}:{DEFAULT_PORT}"
+    raise ValueError(f"{text!r} is no address: it must be like tcp://host:{DEFAULT_PORT}")
 
 
 def state_folder() -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+import msgspec
 import zmq
 
 from . import codec
@@ -59,6 +60,7 @@ class Dial:
         connection: address and keys.
         file: where they are from. A master that was moved writes its new address into it; it is read again while there is no
             connection, and what it says then is used.
+        through: address of a relay or tunnel to call in the place of the master's.
 
     Attributes:
         refused: set, in words, once it is certain that trying on is of no use: the master does not know our key, or what
@@ -68,10 +70,14 @@ class Dial:
     """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], connection: Connection, file: Path | None = None
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        connection: Connection,
+        file: Path | None = None,
+        through: str = "",
     ) -> None:
-        self.connection = connection
-        self._file = file
+        self._file, self._through = file, through
+        self.connection = self._called(connection)
         self._next_look = 0.0
         self.refused = ""
         self.connected = False
@@ -97,6 +103,10 @@ class Dial:
         self.socket.set(zmq.CURVE_SECRETKEY, self.connection.secret_key.encode())
         self.socket.connect(self.connection.address)
 
+    def _called(self, connection: Connection) -> Connection:
+        """With the address that is called."""
+        return msgspec.structs.replace(connection, address=self._through) if self._through else connection
+
     def look_again(self) -> None:
         """To be called at least every second: while there is no connection, see whether the master is elsewhere by now."""
         now = time.monotonic()
@@ -104,7 +114,7 @@ class Dial:
             return
         self._next_look = now + LOOK_SECONDS
         try:
-            found = load_connection(self._file)
+            found = self._called(load_connection(self._file))
         except ConnectionFailed as error:
             log.debug("%s", error)  # it may be there again in a moment
             return

@@ -87,6 +87,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         most: workers at most.
         site: where they run, as displays call it.
         proxy_prefix: cache or proxy of the site through which root:// files are read, as "root://cache.site:1094//".
+        through: address of a relay (`eventmill relay`) through which workers reach the master, as "login01.site:8786".
         python: the interpreter that runs workers; None: the one that runs this, at the same path. It must have eventmill.
         container: image in which workers run, by Apptainer: a .sif file, an unpacked image on CVMFS, or docker://...;
             `python` is then inside it ("python3").
@@ -105,6 +106,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     most: Annotated[int, Meta(ge=0)] = 1000
     site: str = ""
     proxy_prefix: str = ""
+    through: str = ""
     python: str | None = None
     container: str | None = None
     setup: list[str] = []
@@ -151,6 +153,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         command += ["--memory", self.memory_of_slot] if self.memory else []
         command += ["--site", self.site] if self.site else []
         command += ["--proxy-prefix", self.proxy_prefix] if self.proxy_prefix else []
+        command += ["--through", self.through] if self.through else []
         return command
 
     @property

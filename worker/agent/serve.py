@@ -67,6 +67,7 @@ class Worker:
             have.
         log: the file that this worker and its slots write to, to be kept from growing without end.
         site: where it runs, as reports and displays call it; the domain of its host by default.
+        through: address of a relay or tunnel to call in the place of the master's.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Worker:
         memory: int | None = None,
         log: Path | None = None,
         site: str = "",
+        through: str = "",
     ) -> None:
         self.connection = connection
         self.patience = patience
@@ -105,7 +107,7 @@ class Worker:
         self.slots.set(zmq.ROUTER_MANDATORY, 1)
         self.slots.set(zmq.RCVHWM, MOST_WAITING)
         self.slots.set(zmq.SNDHWM, 0)  # a slot in an endless loop reads nothing: that must not stop us
-        self.dial = Dial(self.context, connection, file)
+        self.dial = Dial(self.context, connection, file, through)
         self.lifeline = Lifeline(owner) if owner is not None else None
         self.identities: dict[int, bytes] = {}
         self._leave: Leave | None = None
