@@ -22,12 +22,18 @@ import msgspec
 from msgspec import Meta
 
 from ...protocol.errors import EventmillError
-from ...system.quantities import parse_size
+from ...system.quantities import parse_seconds, parse_size
 
 JOB = "EVENTMILL_JOB"
 """The environment variable of a job with its id."""
 IDLE = 300.0
 """Seconds without work after which a worker of a pool leaves by itself."""
+_TEMPLATE = """#!/bin/bash
+@before@
+@setup@
+exec @command@
+"""
+"""A job's script. `exec` makes the worker what the system knows as the job: signals are for it, and its end is the job's."""
 
 Trouble = Literal["down", "refused", "full"]
 JobState = Literal["queued", "held", "started", "ending", "failed", "gone"]
@@ -92,6 +98,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         container: image in which workers run, by Apptainer: a .sif file, an unpacked image on CVMFS, or docker://...;
             `python` is then inside it ("python3").
         setup: lines of shell to run before, as "source /cvmfs/.../setup.sh" or "module load python".
+        template: file with a site's own script for jobs; @before@ (lines of the system), @setup@ and @command@ in it are
+            replaced. Its last line is to be "exec @command@", or signals do not reach the worker.
         idle: seconds without work after which a worker leaves.
         owner: whose queries the workers serve: a user's name, "@group", or "" for everybody's.
     """
@@ -99,6 +107,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     system: ClassVar[str] = ""
     shares_files: ClassVar[bool] = True
     """Jobs see the files of this machine, at the same paths."""
+    tells_memory: ClassVar[bool] = False
+    """Jobs know how much memory they have, so that a worker finds it out, and leaves of it what it needs itself."""
 
     cores: Annotated[int, Meta(ge=1, le=4096)] = 1
     memory: str | None = None
@@ -110,8 +120,15 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     python: str | None = None
     container: str | None = None
     setup: list[str] = []
+    template: str | None = None
     idle: Annotated[float, Meta(gt=0)] = IDLE
     owner: str = ""
+
+    def __post_init__(self) -> None:
+        if self.memory is not None:
+            parse_size(self.memory)
+        if self.walltime is not None:
+            parse_seconds(self.walltime)
 
     def start(self, count: int, assignment: Assignment) -> list[str]:
         """Ask the system for so many jobs, a worker each; their ids. All of them, or none and a `PoolError`."""
@@ -150,7 +167,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         command += ["--pool", assignment.pool, "--name", assignment.pool, "--slots", str(self.cores)]
         command += ["--idle", f"{self.idle:g}"]
         command += ["--walltime", self.walltime] if self.walltime else []
-        command += ["--memory", self.memory_of_slot] if self.memory else []
+        command += ["--memory", self.memory_of_slot] if self.memory and not self.tells_memory else []
         command += ["--site", self.site] if self.site else []
         command += ["--proxy-prefix", self.proxy_prefix] if self.proxy_prefix else []
         command += ["--through", self.through] if self.through else []
@@ -162,6 +179,16 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return str(parse_size(self.memory or "0") // self.cores)
 
     def script(self, token: str, assignment: Assignment, *before: str) -> str:
-        """A shell script that becomes a worker: lines of the system's `before`, then those of `setup`."""
-        command = shlex.join(self.worker_command(token, assignment))
-        return "\n".join(["#!/bin/bash", *before, *self.setup, f"exec {command}", ""])
+        """A shell script that becomes a worker: lines of the system's `before`, then those of `setup`.
+
+        Raises:
+            PoolError: the site's template cannot be read, or has no place for the command.
+        """
+        try:
+            text = _TEMPLATE if self.template is None else Path(self.template).read_text()
+        except (OSError, ValueError) as error:
+            raise PoolError(f"the template of pool {assignment.pool} cannot be read: {error}", "refused") from None
+        if "@command@" not in text:
+            raise PoolError(f"{self.template} is no template of a job: it has no line 'exec @command@'", "refused")
+        text = text.replace("@before@", "\n".join(before)).replace("@setup@", "\n".join(self.setup))
+        return text.replace("@command@", shlex.join(self.worker_command(token, assignment)))
