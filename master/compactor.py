@@ -36,7 +36,8 @@ class Compactor:
             if compaction is None or compaction.holder is not None:
                 continue
             with Concerning(query):
-                slots = [slot for worker in workers for slot in worker.slots if slot.up and not slot.leaving]
+                serving = (worker for worker in workers if worker.owner in query.served_by)
+                slots = [slot for worker in serving for slot in worker.slots if slot.up and not slot.leaving]
                 slot = min(slots, key=lambda slot: len(slot.leases), default=None)
                 if slot is not None:
                     compaction.holder = (slot.worker.identity, slot.index)

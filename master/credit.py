@@ -1,4 +1,5 @@
-"""Which slots can take a lease: those whose leases take less than `CREDIT` together, the emptiest first."""
+"""Which slots can take a lease: those whose leases take less than `CREDIT` together, the emptiest first; and of those that
+serve one owner only, whose."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ CREDIT = 2 * PACKET
 
 
 class Credit:
-    """The slots that can take a lease, by what they have taken of their credit; in the order in which they came to it."""
+    """Slots that can take a lease, by what they have taken of their credit; in the order in which they came to it."""
 
     def __init__(self) -> None:
         self._levels: list[OrderedDict[Slot, None]] = [
@@ -63,14 +64,54 @@ class Credit:
             del slot.leases[key]
             self.offer(slot)
 
-    def count_anew(self, slots: Iterable[Slot]) -> None:
-        """Put all slots where their leases say."""
-        for level in self._levels:
-            level.clear()
-        for slot in slots:
-            self.offer(slot)
-
     def check(self) -> None:
         """Assert that every slot here is up, stays, and is where its leases say."""
         for level, slots in enumerate(self._levels):
             assert all(sum(slot.leases.values()) == level and slot.up and not slot.leaving for slot in slots)
+
+
+class Credits:
+    """The slots of all workers that can take a lease, those that serve the same owner together.
+
+    Attributes:
+        by_owner: of the slots that serve an owner ("": everybody), by that.
+    """
+
+    def __init__(self) -> None:
+        self.by_owner: dict[str, Credit] = {"": Credit()}
+
+    @property
+    def idle(self) -> bool:
+        """Whether a slot has nothing to do."""
+        return any(credit.idle for credit in self.by_owner.values())
+
+    def offer(self, slot: Slot) -> None:
+        """As `Credit.offer`; so the others."""
+        self._of(slot).offer(slot)
+
+    def withdraw(self, slot: Slot) -> None:
+        """A slot takes no leases (for now)."""
+        self._of(slot).withdraw(slot)
+
+    def take(self, slot: Slot, key: tuple[str, int], credit: int = PACKET) -> None:
+        """A slot takes a lease."""
+        self._of(slot).take(slot, key, credit)
+
+    def free(self, slot: Slot, key: tuple[str, int]) -> None:
+        """A slot is through with a lease, or has lost it."""
+        self._of(slot).free(slot, key)
+
+    def count_anew(self, slots: Iterable[Slot]) -> None:
+        """Put all slots where their leases say."""
+        self.by_owner = {"": Credit()}
+        for slot in slots:
+            self.offer(slot)
+
+    def check(self) -> None:
+        """Assert that every slot here is up, stays, and is where its leases and its worker's owner say."""
+        for owner, credit in self.by_owner.items():
+            credit.check()
+            assert all(slot.worker.owner == owner for level in credit.levels for slot in level)
+
+    def _of(self, slot: Slot) -> Credit:
+        return self.by_owner.setdefault(slot.worker.owner, Credit())

@@ -16,7 +16,7 @@ from ..protocol import messages
 from .attachments import Attachments
 from .broken import Concerning
 from .calls import SendMessage
-from .credit import FAR_OPENING, PACKET, Credit
+from .credit import FAR_OPENING, PACKET, Credit, Credits
 from .layouts import Layouts
 from .peers import Slot, Worker
 from .queries import Queries
@@ -39,7 +39,7 @@ class Dispatcher:
     """
 
     def __init__(self, queries: Queries, layouts: Layouts, attachments: Attachments, send: SendMessage) -> None:
-        self.credit = Credit()
+        self.credit = Credits()
         self.given_back: dict[str, None] = {}
         self.next_help = 0.0
         self._queries = queries
@@ -49,24 +49,26 @@ class Dispatcher:
 
     def feed(self, now: float) -> None:
         """Lease work to slots that have credit, first to those that have nothing at all; then let the idle ones help."""
-        queries = [query for query in self._queries.live.values() if query.ready]
-        if not queries:
+        ready = [query for query in self._queries.live.values() if query.ready]
+        if not ready:
             return
-        if self._lease_all(queries, now) and self.credit.idle:
-            self._help(queries, now)
-        if len(queries) > 1 and not self.credit.idle:
-            for query in queries:
+        for owner, credit in self.credit.by_owner.items():
+            queries = [query for query in ready if owner in query.served_by]
+            if queries and self._lease_all(credit, queries, now) and credit.idle:
+                self._help(credit, queries, now)
+        if len(ready) > 1 and not self.credit.idle:
+            for query in ready:
                 if not query.begun:
                     with Concerning(query):
-                        self._make_room(query, queries, now)
+                        self._make_room(query, ready, now)
 
-    def _lease_all(self, queries: list[Query], now: float) -> bool:
+    def _lease_all(self, credit: Credit, queries: list[Query], now: float) -> bool:
         """Lease until no slot has credit (false) or no query has anything to lease (true).
 
         A slot for which nothing is wise now is passed over, a few of them at a time.
         """
         left = False
-        for level in self.credit.levels:
+        for level in credit.levels:
             passed_over = 0
             while level and passed_over <= MOST_PASSED_OVER:
                 slot = next(iter(level))
@@ -76,7 +78,7 @@ class Dispatcher:
                 elif not self._lease_to(slot, queries, now):
                     if not any(query.packetizer.anything for query in queries):
                         return True
-                    self.credit.postpone(slot)
+                    credit.postpone(slot)
                     passed_over += 1
             left = left or bool(level)
         return left
@@ -122,7 +124,7 @@ class Dispatcher:
         """
         submit = query.submit
         others = [other for other in queries if other is not query]
-        slots = {slot: None for other in others for slot in other.packetizer.throughputs if _stays(slot)}
+        slots = {slot: None for other in others for slot in other.packetizer.throughputs if _can_serve(slot, query)}
         if not slots:
             return
         query.begun = True
@@ -170,18 +172,18 @@ class Dispatcher:
 
     # --- helping --------------------------------------------------------------------------------------------------
 
-    def _help(self, queries: list[Query], now: float) -> None:
+    def _help(self, credit: Credit, queries: list[Query], now: float) -> None:
         """Nothing is left to lease and slots are idle: shorten what others have, or let two work on the same."""
         self.next_help = now + HELP_INTERVAL
         for query in queries:
             with Concerning(query):
-                self._help_with(query, now)
+                self._help_with(credit, query, now)
 
-    def _help_with(self, query: Query, now: float) -> None:
+    def _help_with(self, credit: Credit, query: Query, now: float) -> None:
         if query.packetizer.anything:
             return  # there is work for idle slots; that they do not get it has its reasons
-        most = len(self.credit.idle) - query.packetizer.outstanding(now)
-        for slot in list(islice(self.credit.idle, max(0, most))):
+        most = len(credit.idle) - query.packetizer.outstanding(now)
+        for slot in list(islice(credit.idle, max(0, most))):
             if slot not in query.packetizer.throughputs:
                 query.packetizer.join(slot, slot.worker.host, slot.worker.site)
             help_ = query.packetizer.help(slot, now)
@@ -243,6 +245,6 @@ def _turns(queries: Iterable[Query]) -> list[Query]:
     return sorted(queries, key=lambda it: (owned[it.submit.owner], -it.submit.priority, it.leases))
 
 
-def _stays(slot: Slot) -> bool:
-    """Whether a slot is there, and will be."""
-    return slot.up and not slot.leaving
+def _can_serve(slot: Slot, query: Query) -> bool:
+    """Whether a slot is there, will be, and serves the queries of this one's owner."""
+    return slot.up and not slot.leaving and slot.worker.owner in query.served_by

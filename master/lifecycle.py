@@ -25,7 +25,7 @@ from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.messages import Failure
 from .calls import SendMessage
-from .credit import Credit
+from .credit import Credits
 from .effects import (
     Checkpoint,
     Drop,
@@ -78,7 +78,7 @@ class Lifecycle:
         self,
         queries: Queries,
         workers: dict[bytes, Worker],
-        credit: Credit,
+        credit: Credits,
         send: SendMessage,
         do: Callable[[Effect], None],
         journaled: bool,

@@ -41,7 +41,8 @@ class Peer:
 class Worker(Peer):
     """A worker; a worker that comes back after it was lost is another one, with another name. It may be known to be gone
     at the time `until`. `attachments` are the digests of those that it has, it is there since it `joined`, and has `changed`
-    in that turn of displays (`master.cluster_book`)."""
+    in that turn of displays (`master.cluster_book`). It serves the queries of its `owner`: a user's, those of a "@group",
+    or everybody's ("")."""
 
     host: str = ""
     site: str = ""
@@ -53,6 +54,7 @@ class Worker(Peer):
     attachments: set[str] = field(default_factory=set)
     joined: float = 0.0
     changed: int = 0
+    owner: str = ""
 
     def info(self) -> WorkerInfo:
         """One line of the list of workers."""

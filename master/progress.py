@@ -22,7 +22,8 @@ def progress(query: Query, workers: Collection[Worker], now: float) -> messages.
     for worker in busy:
         sites[worker.total.site] += sum(any(key[0] == query.number for key in slot.leases) for slot in worker.slots)
     slots = sites.total()
-    told = _doing(query, now) if slots else (_waiting(query, there=bool(workers)), None)
+    there = any(worker.owner in query.served_by for worker in workers)
+    told = _doing(query, now) if slots else (_waiting(query, there), None)
     return messages.Progress(
         query.number, query.account(), query.ledger.reached, query.counters.bytes_read, slots, len(busy),
         query.seconds(now), *told, min(MOST, query.counters.lines),

@@ -44,6 +44,8 @@ SHUNNED = 2.0
 """Seconds that a slot leaves what it has failed with to others, once it can be tried again."""
 LONGEST_TIME = 1e8
 """Seconds that a query can have run before a restart: a clock on the wall may say anything."""
+EVERYBODYS = frozenset({""})
+"""Workers that serve all queries."""
 WHOLE = 2**62
 """Where a file of unknown length ends, for the entries that are at fault when it cannot be opened."""
 FIRST = {"tree": FIRST_ENTRIES, "cycles": 1000, "items": 1}
@@ -76,6 +78,7 @@ class Query:
         listings: which entries are used of files of which not all are, by the number of the file.
         retrying: files that are to be tried again, and when; the earliest first.
         stopping: it is being stopped, and this is when it ends at the latest.
+        served_by: owners of workers that serve it (`Worker.owner`).
         saved: what the journal has of it, when it was submitted to a master before this one.
     """
 
@@ -104,6 +107,7 @@ class Query:
     listings: Listings = field(default_factory=Listings)
     types: dict[str, ColumnType] = field(default_factory=dict)
     stopping: float | None = None
+    served_by: frozenset[str] = EVERYBODYS
     saved: InitVar[Saved | None] = None
     masked: bool = field(init=False)
     has_columns: bool = field(init=False)

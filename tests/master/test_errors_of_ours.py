@@ -90,7 +90,7 @@ def test_an_error_at_work_for_a_query_fails_this_one_and_no_other(
                 assert set(made.merged[query].values()) == {1} and made.merged[query].total() == 2420
         workers = made.core.workers.values()
         assert not any(worker.leases or slot.leases for worker in workers for slot in worker.slots)
-        assert len(made.core._dispatcher.credit.idle) == 4
+        assert len(made.core._dispatcher.credit.by_owner[""].idle) == 4
     assert raised, "the fault was never met"
 
 
