@@ -1,13 +1,13 @@
 """Who may come in: the ZAP handler of the master's port (ZeroMQ RFC 27).
 
-Every connection must come with a CURVE key that `master.json` lists; the role of the key becomes the `User-Id` of each of
-its messages, which the socket attaches itself and a peer cannot choose.
+Every connection must come with a CURVE key that the master knows (`master.access`); this key becomes the `User-Id` of each
+of its messages, which the socket attaches itself and a peer cannot choose.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import zmq
 import zmq.utils.z85
@@ -23,11 +23,11 @@ class Authenticator:
 
     Args:
         context: the context of the sockets it guards; one authenticator a context.
-        roles: role of each public key (Z85 text) that may come in.
+        knows: whether a public key (Z85 text) may come in.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], roles: Mapping[str, str]) -> None:
-        self.roles = roles
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], knows: Callable[[str], bool]) -> None:
+        self.knows = knows
         self.socket = context.socket(zmq.REP)
         self.socket.set(zmq.LINGER, 0)
         self.socket.bind(_ENDPOINT)
@@ -35,13 +35,14 @@ class Authenticator:
     def answer(self) -> None:
         """Answer one question."""
         version, request, _domain, address, _identity, mechanism, *credentials = self.socket.recv_multipart()
-        role = ""
+        key = ""
         if version == b"1.0" and mechanism == b"CURVE" and len(credentials) == 1:
-            role = self.roles.get(zmq.utils.z85.encode(credentials[0]).decode(), "")
-        if not role:
+            key = zmq.utils.z85.encode(credentials[0]).decode()
+        known = bool(key) and self.knows(key)
+        if not known:
             log.warning("refused a connection from %s: unknown key", address.decode(errors="replace"))
-        status, text = (b"200", b"OK") if role else (b"400", b"unknown key")
-        self.socket.send_multipart([b"1.0", request, status, text, role.encode(), b""])
+        status, text = (b"200", b"OK") if known else (b"400", b"unknown key")
+        self.socket.send_multipart([b"1.0", request, status, text, key.encode(), b""])
 
     def close(self) -> None:
         """Close its socket: from now on nobody is let in."""

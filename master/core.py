@@ -21,6 +21,8 @@ from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.messages import Failure, Message
+from .access import Access
+from .admission import Admission
 from .attachments import Attachments
 from .broken import Concerning, QueryBroken, failure_of
 from .compactor import Compactor
@@ -56,6 +58,7 @@ class MasterCore:
         python: "major.minor" here; peers must have the same, because analyses travel as bytecode.
         tag: goes into the numbers of queries, so that those of a master that was started again are not mistaken for these.
         journaled: there is a journal, for which effects are to be.
+        access: whose keys are let in.
 
     Attributes:
         queries: all of them, by number.
@@ -63,7 +66,9 @@ class MasterCore:
         errors: errors of ours that queries have failed with.
     """
 
-    def __init__(self, version: str, python: str, tag: str = "", journaled: bool = False) -> None:
+    def __init__(
+        self, version: str, python: str, tag: str = "", journaled: bool = False, access: Access | None = None
+    ) -> None:
         self.queries = Queries(tag)
         self.errors = 0
         self._next_check = 0.0
@@ -91,11 +96,14 @@ class MasterCore:
             self._send,
             self._do,
         )
+        self._access = access or Access()
+        self._admission = Admission(self._access, self._roster, self.queries, self._lifecycle, self._send, self._do)
         self._requests = Requests(
             tag,
             self._numbering,
             self.queries,
             learnt,
+            self._access,
             self._attachments,
             self._roster,
             self._dispatcher,
@@ -103,30 +111,42 @@ class MasterCore:
             self._send,
             self._do,
         )
+        self._admission.add_to(self._requests.handlers)
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
-    def receive(self, identity: bytes, role: str, message: Message, frames: Frames, now: float) -> list[Effect]:
-        """A message came from a peer whose key has `role`."""
-        allowed = messages.FROM_SESSION if role == "session" else messages.FROM_WORKER
-        if not isinstance(message, allowed):
+    def receive(self, identity: bytes, key: str, message: Message, frames: Frames, now: float) -> list[Effect]:
+        """A message came from a peer with this key."""
+        who = self._admission.who(identity, key, now)
+        if who is None:
+            self._send(identity, messages.Fault("this key is let in no more", fatal=True), now=now)
+            self._roster.lose(identity, "has a key that is let in no more", now)
+        elif not isinstance(message, messages.FROM[who.role]):
             kind = type(message).__name__
-            self._send(identity, messages.Fault(f"a peer with a {role} key may not say {kind}"), now=now)
-            return self._done(now)
-        if isinstance(message, messages.Hello):
-            self._roster.hello(identity, role, message, now)
-            return self._done(now)
-        peer = self.sessions.get(identity) if role == "session" else self.workers.get(identity)
-        if peer is None:
+            self._send(identity, messages.Fault(f"a peer with a {who.role} key may not say {kind}"), now=now)
+        elif isinstance(message, messages.Hello):
+            self._roster.hello(identity, key, who, message, now)
+        elif isinstance(message, messages.Enrol):
+            self._admission.enrol(identity, key, message, now)
+        elif isinstance(message, messages.Stage):
+            self._admission.reached(message)
+        else:
+            self._heard(identity, key, message, frames, now)
+        return self._done(now)
+
+    def _heard(self, identity: bytes, key: str, message: Message, frames: Frames, now: float) -> None:
+        """A peer says something that it may say, if it has said hello."""
+        peer = self._roster.find(identity)
+        if peer is None or peer.key != key:
             if not isinstance(message, messages.Bye):
                 self._send(identity, messages.Unknown(), now=now)
-            return self._done(now)
+            return
         self._roster.heard(peer, now)
         if isinstance(message, messages.Bye):
             self._roster.lose(identity, "left", now, said_so=True)
+            self._admission.left(peer)
         elif not isinstance(message, messages.Heartbeat):
             self._handle(peer, message, frames, now)
-        return self._done(now)
 
     def _handle(self, peer: Peer, message: Message, frames: Frames, now: float) -> None:
         """An error of ours costs the query that a message is about. A request that has changed nothing yet is refused."""
@@ -164,7 +184,7 @@ class MasterCore:
 
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
-        times = [self._next_check, self._next_tidy]
+        times = [self._next_check, self._next_tidy, self._admission.deadline()]
         if self._dispatcher.credit.idle and any(query.ready and query.leases for query in self.queries.live.values()):
             times.append(self._dispatcher.next_help)
         times += map(self._lifecycle.deadline, self.queries.live.values())
@@ -180,6 +200,7 @@ class MasterCore:
         if now >= self._next_check:
             self._next_check = now + HEARTBEAT / 2
             self._roster.expire(now)
+        self._admission.expire(now)
         return self._done(now)
 
     def check(self) -> None:
@@ -256,6 +277,7 @@ class MasterCore:
         """
         for it in saved:
             query = Query.restored(it, now, wall)
+            query.served_by = self._access.served_by(it.submit.user)
             self.queries.add(query)
             self._attachments.keep(it.attachments)
             for name in (it.number, *query.shares):

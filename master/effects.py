@@ -1,7 +1,7 @@
 """What the master core asks its loop to do: the only way a decision becomes I/O.
 
-All but `Send` and `Exit` are tasks of the merger, which does them in order. Those that only the journal needs come from a
-core that is `journaled` and from no other.
+All but `Send`, `SaveAccess` and `Exit` are tasks of the merger, which does them in order. Those that only the journal
+needs come from a core that is `journaled` and from no other.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ..packetizer.files import Loss, OpenedFile
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Account, Ended, Failure, Message, Submit
 from ..protocol.usage import WorkerInfo
+from .access import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,13 @@ class Send:
     peer: bytes
     message: Message
     frames: Frames = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SaveAccess:
+    """Write down what has changed of who may come in."""
+
+    changes: Sequence[Change]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,4 +154,4 @@ MergerTask = (
     Merge | Take | Replace | Drop
     | SaveSubmission | SaveOpened | SaveLosses | SaveSkipped | Checkpoint | SaveEnd | Retrieve | Remove | Tidy
 )  # fmt: skip
-Effect = Send | MergerTask | Exit
+Effect = Send | SaveAccess | MergerTask | Exit

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..protocol import codec, messages
 from ..protocol.usage import WorkerInfo
+from .access import SESSION, Identity
 from .shares import Share
 
 
@@ -29,20 +30,21 @@ class Slot:
 
 @dataclass(slots=True)
 class Peer:
-    """Anybody who has said hello."""
+    """Anybody who has said hello, with this key, which lets in as `who`."""
 
     identity: bytes
     name: str
     heard: float
     spoken: float
+    key: str = ""
+    who: Identity = SESSION
 
 
 @dataclass(slots=True)
 class Worker(Peer):
     """A worker; a worker that comes back after it was lost is another one, with another name. It may be known to be gone
     at the time `until`. `attachments` are the digests of those that it has, it is there since it `joined`, and has `changed`
-    in that turn of displays (`master.cluster_book`). It serves the queries of its `owner`: a user's, those of a "@group",
-    or everybody's ("")."""
+    in that turn of displays (`master.cluster_book`)."""
 
     host: str = ""
     site: str = ""
@@ -54,17 +56,22 @@ class Worker(Peer):
     attachments: set[str] = field(default_factory=set)
     joined: float = 0.0
     changed: int = 0
-    owner: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Whose queries it serves: a user's, those of a "@group", or everybody's ("")."""
+        return self.who.owner
 
     def info(self) -> WorkerInfo:
         """One line of the list of workers."""
         return self.total.info(self.name, sum(bool(slot.leases) for slot in self.slots))
 
 
-def unfit(role: str, hello: messages.Hello, python: str) -> str:
-    """Why a peer whose key has `role` cannot join a master that runs on `python`; empty when it can."""
+def unfit(who: Identity, hello: messages.Hello, python: str) -> str:
+    """Why a peer whose key lets in as `who` cannot join a master that runs on `python`; empty when it can."""
     if hello.protocol != messages.PROTOCOL:
         return codec.version_mismatch(hello.protocol)
+    role = who.role
     if hello.role != role:
         return f"a {role} key cannot be used as a {hello.role}: use the {hello.role}'s connection file"
     if hello.python != python:
@@ -72,4 +79,6 @@ def unfit(role: str, hello: messages.Hello, python: str) -> str:
             f"this {hello.role} runs Python {hello.python or '?'}, the master runs Python {python}: "
             "analyses travel as bytecode, so use the same minor version everywhere"
         )
+    if hello.slots > who.slots:
+        return f"by the token {who.token!r} a worker has at most {who.slots} slots, not {hello.slots}"
     return ""

@@ -11,6 +11,7 @@ from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.messages import Message
 from ..protocol.values import some
+from .access import EVERYBODY, Access
 from .attachments import Attachments
 from .broken import Concerning
 from .calls import Handlers, SendMessage
@@ -39,6 +40,7 @@ class Requests:
         tag: goes into the numbers of queries; `numbering` gives the rest.
         queries: the master's queries, by number.
         learnt: what is known of analyses.
+        access: the users there are.
         attachments: large arrays that sessions send.
         roster: who is there.
         dispatcher: lets leases of a query that is stopped end.
@@ -53,6 +55,7 @@ class Requests:
         numbering: Numbering,
         queries: Queries,
         learnt: Learnt,
+        access: Access,
         attachments: Attachments,
         roster: Roster,
         dispatcher: Dispatcher,
@@ -64,6 +67,7 @@ class Requests:
         self._numbering = numbering
         self._queries = queries
         self._learnt = learnt
+        self._access = access
         self._attachments = attachments
         self._roster = roster
         self._dispatcher = dispatcher
@@ -85,6 +89,11 @@ class Requests:
         self.handlers.add(messages.Drain, self._drain)
 
     def _submit(self, peer: Peer, message: messages.Submit, frames: Frames, now: float) -> None:
+        message = self._owned(peer, message)
+        if unknown := [name for name in message.share if name != EVERYBODY and name not in self._access.users]:
+            reason = f"share={unknown[0]!r}: this master has no such user; there are: {some(self._access.users)}"
+            self._send(peer.identity, messages.Refused(message.request, reason), now=now)
+            return
         if self._submitted_before(peer, message, now):
             return
         number = f"q{self._tag}{self._numbering.last + 1}"
@@ -98,6 +107,7 @@ class Requests:
             self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
             return
         self._numbering.next()
+        query.served_by = self._access.served_by(message.user)
         self._queries.add(query)
         query.audience.asked = (peer.identity, message.request)
         self._forget_old(now)
@@ -107,10 +117,18 @@ class Requests:
             self._lifecycle.begin(query, kept, self._attachments.of(message), now)
             self._lifecycle.end_if_complete(query, now)
 
+    def _owned(self, peer: Peer, message: messages.Submit) -> messages.Submit:
+        """A submission with the name of whose it is. The owner of the master is called as she likes, but not as a user."""
+        user = peer.who.user
+        owner = user or message.owner
+        if not user and owner in self._access.users:
+            owner = f"{owner} (owner of the master)"
+        return msgspec.structs.replace(message, user=user, owner=owner)
+
     def _submitted_before(self, peer: Peer, message: messages.Submit, now: float) -> bool:
         """Whether a session submits again, since it could not know that its query was taken: then it goes on with that."""
         query = self._queries.submitted_with(message.token)
-        if query is None:
+        if query is None or query.submit.user != message.user:
             return False
         if query.audience.asked is not None:
             query.audience.asked = (peer.identity, message.request)
@@ -119,15 +137,25 @@ class Requests:
         return True
 
     def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
-        query = self._queries.get(message.query)
+        query = self._readable(peer, message, now)
         if query is None:
-            self._refuse_unknown(peer, message, now)
             return
         self._lifecycle.watch(query, peer.identity, message.request, now)
 
-    def _refuse_unknown(self, peer: Peer, message: messages.Attach | messages.AskLogs, now: float) -> None:
-        reason = f"no query {message.query} on this master; there are: {some(self._queries)}"
+    def _readable(self, peer: Peer, message: messages.Attach | messages.AskLogs, now: float) -> Query | None:
+        """The query that a session asks for, if there is one whose results are its business; else it is told why not."""
+        query = self._queries.get(message.query)
+        if query is None:
+            reason = f"no query {message.query} on this master; there are: {some(self._queries)}"
+        elif not peer.who.may_read(query.submit):
+            reason = (
+                f"query {query.number} is {_whose(query)}, who has not shared it: its results and logs are for who may "
+                "read them (process(..., share=...))"
+            )
+        else:
+            return query
         self._send(peer.identity, messages.Refused(message.request, reason), now=now)
+        return None
 
     def _ask(self, peer: Peer, message: messages.Ask, frames: Frames, now: float) -> None:
         answer: Message
@@ -138,28 +166,69 @@ class Requests:
         self._send(peer.identity, answer, now=now)
 
     def _ask_logs(self, peer: Peer, message: messages.AskLogs, frames: Frames, now: float) -> None:
-        if message.query and message.query not in self._queries:
-            self._refuse_unknown(peer, message, now)
+        if message.query and self._readable(peer, message, now) is None:
             return
         logs = self._queries.logs
-        answer = logs.since(message.query, message.cursor, now)
-        self._send(peer.identity, messages.Logs(message.request, *answer, logs.unkept(message.query)), now=now)
+        entries, cursor, more = logs.since(message.query, message.cursor, now)
+        if not peer.who.is_masters:
+            entries = [entry for entry in entries if self._said_for(peer, entry)]
+        answer = messages.Logs(message.request, entries, cursor, more, logs.unkept(message.query))
+        self._send(peer.identity, answer, now=now)
+
+    def _said_for(self, peer: Peer, entry: messages.LogEntry) -> bool:
+        """Whether a user may read a line: of a query of hers, or of workers that serve her."""
+        query = self._queries.get(entry.line.query)
+        if query is not None:
+            return peer.who.may_read(query.submit)
+        serving = self._access.served_by(peer.who.user)
+        workers = self._roster.workers.values()
+        return any(worker.name in entry.workers and worker.owner in serving for worker in workers)
 
     def _ask_cluster(self, peer: Peer, message: messages.AskCluster, frames: Frames, now: float) -> None:
         answer = self._roster.cluster.answer(message.request, message.cursor, now)
+        if not peer.who.is_masters:
+            answer = self._for_others(peer, answer)
         self._send(peer.identity, answer, now=now)
+
+    def _for_others(self, peer: Peer, answer: messages.Cluster) -> messages.Cluster:
+        """What a user is told of queries whose results are not her business: that they are there, and how far they are."""
+        told = []
+        for progress in answer.progress:
+            query = self._queries.get(progress.query)
+            if query is not None and not peer.who.may_read(query.submit):
+                waits = None if progress.waits is None else messages.Wait(progress.waits.what)
+                account = msgspec.structs.replace(progress.account, notes=[], lost=[])
+                progress = msgspec.structs.replace(progress, waits=waits, account=account)
+            told.append(progress)
+        return msgspec.structs.replace(answer, progress=told)
 
     def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
         query = self._queries.get(message.query)
-        if query is not None and self._lifecycle.stop(query, message.keep, now):
-            self._dispatcher.end_soon(query, now)
+        if query is None:
+            self._answer(peer, message.request, f"no query {message.query} on this master", now)
+        elif not peer.who.may_stop(query.submit):
+            self._answer(
+                peer, message.request, f"query {query.number} is {_whose(query)}, and is not stopped by others", now
+            )
+        else:
+            if self._lifecycle.stop(query, message.keep, now):
+                self._dispatcher.end_soon(query, now)
+            self._answer(peer, message.request, "", now)
+
+    def _answer(self, peer: Peer, request: int, refusal: str, now: float) -> None:
+        """Something was done, which is told if somebody waits for it; or is refused, which is told in any case."""
+        if refusal:
+            log.warning("%s is refused: %s", peer.name, refusal)
+            self._send(peer.identity, messages.Refused(request, refusal), now=now)
+        elif request:
+            self._send(peer.identity, messages.Done(request), now=now)
 
     def _credentials(self, peer: Peer, message: messages.Credentials, frames: Frames, now: float) -> None:
         query = self._queries.get(message.query)
         if len(frames) != 1 or len(frames[0]) > LARGEST_CREDENTIALS:
             reason = f"credentials are one frame of at most {LARGEST_CREDENTIALS} bytes"
             self._send(peer.identity, messages.Fault(reason), now=now)
-        elif query is not None and query.running:
+        elif query is not None and query.running and peer.who.may_change(query.submit):
             query.credentials = frames[0]
             for identity in query.set_up:
                 self._send(identity, message, frames, now=now)
@@ -168,12 +237,18 @@ class Requests:
         """Forget a query and its result. One that runs on is to be stopped first."""
         query = self._queries.get(message.query)
         if query is None or not query.over:
-            log.warning("%s asks to remove query %s, which is not over", peer.name, message.query)
+            self._answer(peer, message.request, f"query {message.query} is not over, or not here", now)
+            return
+        if not peer.who.may_change(query.submit):
+            self._answer(
+                peer, message.request, f"query {query.number} is {_whose(query)}, and is not removed by others", now
+            )
             return
         log.info("%s removes query %s", peer.name, query.number)
         self._queries.remove(query.number)
         if self._lifecycle.journaled:
             self._do(Remove(query.number))
+        self._answer(peer, message.request, "", now)
 
     def _forget_old(self, now: float) -> None:
         """Keep the results of the last queries only, where no journal keeps them, and the attachments used last."""
@@ -200,15 +275,30 @@ class Requests:
 
     def _drain(self, peer: Peer, message: messages.Drain, frames: Frames, now: float) -> None:
         """Pass on that a worker is to leave."""
-        for worker in self._roster.workers.values():
-            if worker.name == message.worker:
-                log.info("%s asks worker %s to leave", peer.name, worker.name)
-                self._send(worker.identity, message, now=now)
+        worker = next((it for it in self._roster.workers.values() if it.name == message.worker), None)
+        if worker is None:
+            self._answer(peer, message.request, f"no worker {message.worker} on this master", now)
+        elif not peer.who.may_drain(worker.owner):
+            whose = f"works for {worker.owner}" if worker.owner else "works for everybody"
+            self._answer(
+                peer, message.request, f"worker {worker.name} {whose}, and is not sent away by {peer.who.user}", now
+            )
+        else:
+            log.info("%s asks worker %s to leave", peer.name, worker.name)
+            self._send(worker.identity, message, now=now)
+            self._answer(peer, message.request, "", now)
 
     def _shutdown(self, peer: Peer, message: messages.Shutdown, frames: Frames, now: float) -> None:
+        if not peer.who.is_masters:
+            self._answer(peer, message.request, "only the owner of the master ends it", now)
+            return
         log.info("%s asks the master to end", peer.name)
-        for worker in self._roster.workers:
-            self._send(worker, messages.Bye(), now=now)
-        for session in self._roster.sessions:
-            self._send(session, messages.Bye(), now=now)
+        self._answer(peer, message.request, "", now)
+        for other in self._roster.peers:
+            self._send(other.identity, messages.Bye(), now=now)
         self._do(Exit())
+
+
+def _whose(query: Query) -> str:
+    """Whose a query is, in words."""
+    return f"{query.submit.user}'s" if query.submit.user else "of the owner of the master"

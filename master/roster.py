@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..packetizer.placement import domain
 from ..protocol import messages
+from .access import Identity
 from .calls import SendMessage
 from .cluster_book import ClusterBook
 from .compactor import Compactor
@@ -81,24 +82,31 @@ class Roster:
         self._send = send
         self.cluster = ClusterBook(tag, queries, self.workers)
 
+    @property
+    def peers(self) -> list[Peer]:
+        """All of them."""
+        return [*self.sessions.values(), *self.workers.values()]
+
     def find(self, identity: bytes) -> Peer | None:
         """The peer of this identity, if there is one."""
         return self.sessions.get(identity) or self.workers.get(identity)
 
-    def hello(self, identity: bytes, role: str, hello: messages.Hello, now: float) -> None:
-        """A peer whose key has `role` wants to join, perhaps once more: then it is another one."""
-        reason = unfit(role, hello, self._python)
+    def hello(self, identity: bytes, key: str, who: Identity, hello: messages.Hello, now: float) -> None:
+        """A peer whose key lets in as `who` wants to join, perhaps once more: then it is another one."""
+        reason = unfit(who, hello, self._python)
         if reason:
             log.warning("refused %s %s: %s", hello.role, hello.name, reason)
             self._send(identity, messages.Fault(reason, fatal=True), now=now)
             return
         self.lose(identity, "said hello again", now)
         name = f"{(hello.name or hello.host or hello.role)[:LONGEST_NAME]}-{self._numbering.next()}"
-        if hello.role == "session":
-            self.sessions[identity] = Peer(identity, name, heard=now, spoken=now)
+        if who.role == "session":
+            self.sessions[identity] = Peer(identity, name, now, now, key, who)
         else:
             share = Share(hello.host, hello.pid, hello.slots, site=hello.site or domain(hello.host))
-            worker = Worker(identity, name, now, now, host=hello.host, site=hello.site, pid=hello.pid, total=share)
+            worker = Worker(
+                identity, name, now, now, key, who, host=hello.host, site=hello.site, pid=hello.pid, total=share
+            )
             worker.joined = now
             worker.slots = [Slot(worker, index) for index in range(hello.slots)]
             self.workers[identity] = worker
@@ -152,7 +160,7 @@ class Roster:
         for session in list(self.sessions.values()):
             if now - session.heard > SESSION_SILENCE:
                 self.lose(session.identity, f"was silent for {SESSION_SILENCE:g} s", now)
-        for peer in (*self.sessions.values(), *self.workers.values()):
+        for peer in self.peers:
             if now - peer.spoken >= HEARTBEAT:
                 self._send(peer.identity, messages.Heartbeat(), now=now)
 

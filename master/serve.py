@@ -28,9 +28,11 @@ from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtoc
 from ..protocol.version import __version__
 from ..system.lifeline import EndSignals, Lifeline
 from ..system.restarts import Restarts
+from .access import Access, Identity
+from .access_records import AccessRecords
 from .authenticator import DOMAIN, Authenticator
 from .core import MasterCore
-from .effects import Effect, Exit, Send
+from .effects import Effect, Exit, SaveAccess, Send
 from .journal import Journal
 from .merger import Answer, Crowded, Merger, Taken, Unmergeable
 from .recorder import Retrieved, Tidied, Written
@@ -80,7 +82,9 @@ class Master:
         self.journal = journal
         self.owned = owner is not None
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.authenticator = Authenticator(self.context, own.peers)
+        self._keys = {key: Identity("session" if role == "session" else "worker") for key, role in own.peers.items()}
+        self._records = AccessRecords(keys.access)
+        self.authenticator = Authenticator(self.context, lambda key: bool(self.access.role(key)))
         self.router = self.context.socket(zmq.ROUTER)
         self._configure(own.public_key, own.secret_key)
         self.monitor = self.router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
@@ -102,7 +106,8 @@ class Master:
         self.merger = Merger(self.context, journal)
         self._poller.register(self.merger.wakeup, zmq.POLLIN)
         python = ".".join(platform.python_version_tuple()[:2])
-        self.core = MasterCore(__version__, python, _new_tag(saved), journal is not None)
+        self.access = Access(self._keys, self._records.load(), time.time() - time.monotonic())
+        self.core = MasterCore(__version__, python, _new_tag(saved), journal is not None, self.access)
         return [] if journal is None else self._restored(saved, journal)
 
     def _begin_anew(self, error: Exception) -> None:
@@ -231,8 +236,8 @@ class Master:
                 self._carry_out([Send(peer, messages.Fault(str(error)[:1000], fatal=True))])
                 continue
             self._by_descriptor[identity.get(zmq.SRCFD)] = peer
-            role = str(frames[0].get("User-Id"))
-            self._carry_out(self.core.receive(peer, role, message, buffers, time.monotonic()))
+            key = str(frames[0].get("User-Id"))
+            self._carry_out(self.core.receive(peer, key, message, buffers, time.monotonic()))
 
     def _notice_disconnections(self) -> None:
         """A TCP connection has ended: if the peer we last heard on it cannot be reached any more, it is gone."""
@@ -286,6 +291,8 @@ class Master:
             effect = waiting.popleft()
             if isinstance(effect, Exit):
                 self._running = False
+            elif isinstance(effect, SaveAccess):
+                self._records.write(effect.changes)
             elif not isinstance(effect, Send):
                 self.merger.ask(effect)
             else:
@@ -333,6 +340,7 @@ class Master:
             except Exception:
                 log.exception("error of ours: what was merged last is not written down, and will be done again")
         self.merger.close()
+        self._records.close()
         self.authenticator.close()
         self.context.term()
 

@@ -81,6 +81,11 @@ class KeyFolder:
         return self.path / MASTER_FILE
 
     @property
+    def access(self) -> Path:
+        """Where the master writes down its users and tokens."""
+        return self.path / "access.sqlite"
+
+    @property
     def journal(self) -> Path:
         """Where the master writes down its queries, unless it is told otherwise."""
         return self.path / "journal.sqlite"

@@ -346,9 +346,12 @@ class Link:
                     self._greet()
             case messages.Heartbeat():
                 pass
+            case messages.Refused(request=0):  # what nobody waits for an answer to
+                log.error("the master refuses what this session said: %s", message.reason)
             case (
                 messages.Accepted() | messages.Lacking() | messages.Refused()
                 | messages.Queries() | messages.Workers() | messages.Logs() | messages.Cluster()
+                | messages.Done() | messages.AccessList()
             ):  # fmt: skip
                 self._requests.answer(message.request, message)
             case messages.Fault():
@@ -365,7 +368,7 @@ class Link:
         """The master refuses our hello, or something that we said. It does not tell what: it may be any open request."""
         if not self._first_answer.came:
             self._first_answer.take(fault.reason)
-        elif not self._joined:
+        elif fault.fatal or not self._joined:
             self._give_up(fault.reason)
         else:
             log.error("the master refuses what this session said: %s", fault.reason)

@@ -92,6 +92,7 @@ class Session(Steering, QuickLooks):
         locate: bool = False,
         seed: int = 0,
         chunk: int | tuple[int, int] | None = None,
+        share: Literal["all"] | Iterable[str] = (),
     ) -> Query:
         """Start an analysis over a dataset; returns at once.
 
@@ -117,6 +118,7 @@ class Session(Steering, QuickLooks):
             chunk: entries that one call of the analysis gets: a number, or the least and the most; by default as many as it
                 takes for what a call costs anyway not to count (that of the dataset, if it has one). The rest of a file is
                 smaller, and so are chunks where memory is short.
+            share: users of the master who may see the result and the logs, too, or "all" of them; by default nobody.
 
         Raises:
             DatasetError: there are no such files; with "skip", what is named without a pattern need not be there.
@@ -157,6 +159,7 @@ class Session(Steering, QuickLooks):
                 credentials=credentials is not None,
                 chunk=bounds,
                 seed=seed,
+                share=[share] if isinstance(share, str) else list(share),
             ),
             [packed.blob, files, *expanded.shared_inputs, *secrets],
             packed.attachments,

@@ -149,16 +149,16 @@ class Steering:
         """End a query by its number, without watching it: keep what is merged for those who do, or drop it.
 
         Raises:
-            QueryFailed: the master knows no such query.
+            QueryFailed: the master knows no such query, or it is somebody else's.
         """
         self._info(query)
-        self._send(messages.Stop(query, keep))
+        self._ask_for(lambda number: messages.Stop(query, keep, number))
 
     def remove(self, query: str) -> None:
         """Have the master forget a query that is over, by its number, and its result, for everybody.
 
         Raises:
-            QueryFailed: the master knows no such query, or it is not over yet.
+            QueryFailed: the master knows no such query, it is not over yet, or it is somebody else's.
 
         Example:
             >>> done = session.process("events.root", missing_energy)
@@ -170,13 +170,14 @@ class Steering:
         state = self._info(query).state
         if state not in FINAL:
             raise QueryFailed(f"query {query} is {state}: stop it before it is removed")
-        self._send(messages.Remove(query))
+        self._ask_for(lambda number: messages.Remove(query, number))
 
     def drain(self, worker: str) -> None:
         """Let a worker leave in good order: it gets nothing more, hands on what it has not begun, commits, and goes.
 
         Raises:
-            EventmillError: the master has no such worker, or it belongs to this session and goes with it.
+            EventmillError: the master has no such worker, it works for somebody else, or it belongs to this session and goes
+                with it.
 
         Example:
             >>> session.drain("a worker")
@@ -188,16 +189,19 @@ class Steering:
         known = [info.worker for info in self.workers()]
         if worker not in known:
             raise EventmillError(f"no worker {clipped(worker)} here; there are: {some(known)}")
-        self._send(messages.Drain(worker))
+        self._ask_for(lambda number: messages.Drain(worker, number))
 
     def shutdown(self) -> None:
         """End the master and all its workers.
+
+        Raises:
+            QueryFailed: only the owner of the master ends it.
 
         Example:
             >>> with em.connect(slots=1) as other:
             ...     other.shutdown()
         """
-        self._send(messages.Shutdown())
+        self._ask_for(messages.Shutdown)
 
     def _repr_html_(self) -> str:
         return session_html(self)
@@ -205,6 +209,10 @@ class Steering:
     def _info(self, query: str) -> QueryInfo:
         """What the master says of a query; `QueryFailed` when it knows none of this number."""
         return self.queries().numbered(clipped(query))
+
+    def _ask_for(self, make: Callable[[int], Message]) -> None:
+        """Have the master do something, and wait until it has. Raises `QueryFailed` when it does not want to."""
+        self._watch.request(make, messages.Done)
 
     def _send(self, message: Message) -> None:
         self._watch.link.send(message)

@@ -141,7 +141,9 @@ __all__ = [
     "ACTIVITIES",
     "BOOT_STAGES",
     "FINAL",
+    "FROM",
     "FROM_SESSION",
+    "FROM_TOKEN",
     "FROM_WORKER",
     "LARGEST_LAYOUT",
     "LONGEST_TEXT",
@@ -265,11 +267,15 @@ Any = (
 
 FROM_SESSION = (
     Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Leave, Seen, Ask, AskLogs, AskCluster, Shutdown,
-    Drain,
+    Drain, AddUser, RemoveUser, MakeToken, RevokeToken, AskAccess,
 )  # fmt: skip
 """What a peer with a session key may say."""
 FROM_WORKER = (
     Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Doing, Truncated, Finished, Commit, Failed,
-    Skipped, Compacted, SlotDown, SlotUp, Output,
+    Skipped, Compacted, SlotDown, SlotUp, Output, Stage,
 )  # fmt: skip
 """What a peer with a worker key may say."""
+FROM_TOKEN = (Enrol, Stage, Heartbeat, Bye)
+"""What a peer may say that comes with a token."""
+FROM = {"session": FROM_SESSION, "worker": FROM_WORKER, "token": FROM_TOKEN}
+"""What a peer may say, by the role of its key."""

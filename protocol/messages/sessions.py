@@ -26,6 +26,10 @@ class Submit(Message, frozen=True):
 
     `attachments` names large arrays of the analysis. The bytes of those that are `carried` are frames behind all others;
     of the others, the master may have them. `Lacking` answers if it does not: then it is submitted again, with these.
+
+    `user` is whose query it is, by the key of the session; the master sets it, and `owner` with it ("" where the key is that
+    of the master's owner, who may call herself as she likes). The result is for these users to `share`, too; for all of
+    them, if "all" is among them.
     """
 
     request: NonNegative
@@ -45,13 +49,16 @@ class Submit(Message, frozen=True):
     token: Word = ""
     attachments: Digests = []
     carried: Digests = []
+    user: Word = ""
+    share: Annotated[list[Word], Meta(max_length=1000)] = []
 
 
 class Stop(Message, frozen=True):
-    """End a query early: keep what is merged (`keep`), or drop it."""
+    """End a query early: keep what is merged (`keep`), or drop it. Answered if it is a `request`."""
 
     query: Word
     keep: bool
+    request: NonNegative = 0
 
 
 class Credentials(Message, frozen=True):
@@ -64,9 +71,10 @@ class Credentials(Message, frozen=True):
 
 
 class Remove(Message, frozen=True):
-    """Forget a query that is over, and its result."""
+    """Forget a query that is over, and its result. Answered if it is a `request`."""
 
     query: Word
+    request: NonNegative = 0
 
 
 class Attach(Message, frozen=True):
@@ -96,16 +104,19 @@ class Ask(Message, frozen=True):
 
 
 class Shutdown(Message, frozen=True):
-    """End the master, and with it its workers."""
+    """End the master, and with it its workers. Answered if it is a `request`."""
+
+    request: NonNegative = 0
 
 
 class Drain(Message, frozen=True):
     """Let a worker leave in good order: it gets no more, hands on what it has not done, commits and goes.
 
-    A session says it to the master, with the worker's name; the master passes it on.
+    A session says it to the master, with the worker's name; the master passes it on. Answered if it is a `request`.
     """
 
     worker: Word
+    request: NonNegative = 0
 
 
 # --- master to session ----------------------------------------------------------------------------------------------

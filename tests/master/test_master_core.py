@@ -591,7 +591,7 @@ def test_whatever_a_peer_may_say_somebody_deals_with() -> None:
     core = World([1]).core
     everybody = {m.Hello, m.Heartbeat, m.Bye}
     assert core._requests.handlers._by_kind.keys() == set(m.FROM_SESSION) - everybody
-    assert core._reports.handlers._by_kind.keys() == set(m.FROM_WORKER) - everybody
+    assert core._reports.handlers._by_kind.keys() == set(m.FROM_WORKER) - everybody - {m.Stage}
 
 
 def test_a_session_under_the_name_of_a_worker_is_nobody() -> None:

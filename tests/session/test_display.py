@@ -34,6 +34,7 @@ from eventmill.display.query_view import MOST_SAMPLES, QueryHistory, QueryView
 from eventmill.display.report.report import Report
 from eventmill.display.terminal.rows import headline, query_line
 from eventmill.display.waits import waiting
+from eventmill.master.access import WORKER
 from eventmill.master.peers import unfit
 from eventmill.merge import encode
 from eventmill.protocol import messages
@@ -488,7 +489,7 @@ def test_the_messages_that_the_readme_explains_are_real(tmp_path: Path, caplog: 
     provoked = [
         caplog.messages[-1],
         *refusals(tmp_path),
-        unfit("worker", hello, "3.11"),
+        unfit(WORKER, hello, "3.11"),
         waiting(nobody_works()),
         str(branch.value),
         describe_account(Account(files=2, lost=[lost])),
