@@ -16,10 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import ParamSpec
 
-from ..merge import entries_in
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
-from ..protocol.counts import miscounted_total
 from ..protocol.messages import Failure, Message
 from .access import Access
 from .admission import Admission
@@ -27,7 +25,7 @@ from .attachments import Attachments
 from .broken import Concerning, QueryBroken, failure_of
 from .compactor import Compactor
 from .dispatcher import Dispatcher
-from .effects import Effect, Merge, Send, Tidy
+from .effects import Effect, Send, Tidy
 from .layouts import Layouts
 from .learnt import Learnt
 from .lifecycle import Lifecycle
@@ -282,17 +280,7 @@ class MasterCore:
             self._attachments.keep(it.attachments)
             for name in (it.number, *query.shares):
                 self._numbering.taken(name)
-            if query.running and self._attachments.lacking(it.submit):
-                lost = "an array of its analysis is not in the journal's folder any more: submit it again"
-                self._lifecycle.fail(query, messages.Failure("slot", "QueryFailed", lost), (), now)
-            elif query.running:
-                counted = entries_in(it.total) if it.total else 0
-                if wrong := miscounted_total(counted, query.ledger.processed):
-                    self._lifecycle.fail_count(query, f"in the journal, {wrong}", now)
-                elif it.total:
-                    self._do(Merge(it.number, it.total, ()))
-            self._lifecycle.end_if_complete(query, now)
-            log.info("query %s is there again: %s", it.number, query.state)
+            self._lifecycle.go_on(query, it.total, self._attachments.lacking(it.submit), now)
         return self._done(now)
 
     def suspend(self) -> list[Effect]:

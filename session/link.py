@@ -35,6 +35,11 @@ from .requests import BROKEN, Answer, OpenRequests, checked
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 30.0
+ANSWERS = (
+    messages.Accepted, messages.Lacking, messages.Refused, messages.Queries, messages.Workers, messages.Logs,
+    messages.Cluster, messages.Done, messages.AccessList,
+)  # fmt: skip
+"""What answers a request."""
 _TICK = 0.1
 """How often a session that waits for its first welcome looks whether there is somebody to give it."""
 _CLOSE_SECONDS = 5.0
@@ -348,11 +353,7 @@ class Link:
                 pass
             case messages.Refused(request=0):  # what nobody waits for an answer to
                 log.error("the master refuses what this session said: %s", message.reason)
-            case (
-                messages.Accepted() | messages.Lacking() | messages.Refused()
-                | messages.Queries() | messages.Workers() | messages.Logs() | messages.Cluster()
-                | messages.Done() | messages.AccessList()
-            ):  # fmt: skip
+            case _ if isinstance(message, ANSWERS):
                 self._requests.answer(message.request, message)
             case messages.Fault():
                 self._take_fault(message)

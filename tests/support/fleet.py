@@ -70,6 +70,8 @@ class World:
         self.errors = 0
         """Errors of the master's that may be."""
         self.sent: list[m.Message] = []
+        self.keys: dict[bytes, str] = {}
+        """Of peers that come with others than the usual two, which are called as their roles."""
 
     # --- peers ----------------------------------------------------------------------------------------------------
 
@@ -95,7 +97,8 @@ class World:
 
     def tell(self, identity: bytes, role: str, message: m.Message, frames: Sequence[Buffer] | None = None) -> None:
         self.sent.append(message)
-        self.carry_out(self.core.receive(identity, role, message, frames or [], self.now))
+        key = self.keys.get(identity, role)
+        self.carry_out(self.core.receive(identity, key, message, frames or [], self.now))
 
     def kill(self, identity: bytes) -> None:
         """A worker dies; the master sees its connection end."""
