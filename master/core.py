@@ -28,7 +28,7 @@ from .dispatcher import Dispatcher
 from .effects import Effect, Send, Tidy
 from .layouts import Layouts
 from .learnt import Learnt
-from .lifecycle import Lifecycle
+from .lifecycle import Lifecycle, go_on
 from .peers import Peer, Worker
 from .queries import Queries
 from .query import Query
@@ -280,7 +280,7 @@ class MasterCore:
             self._attachments.keep(it.attachments)
             for name in (it.number, *query.shares):
                 self._numbering.taken(name)
-            self._lifecycle.go_on(query, it.total, self._attachments.lacking(it.submit), now)
+            go_on(self._lifecycle, query, it.total, self._attachments.lacking(it.submit), self._do, now)
         return self._done(now)
 
     def suspend(self) -> list[Effect]:

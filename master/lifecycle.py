@@ -103,20 +103,6 @@ class Lifecycle:
         else:
             self.accept(query, now)
 
-    def go_on(self, query: Query, total: Frames, lacking: Sequence[str], now: float) -> None:
-        """A query is there again, with its total, from the journal of an earlier master; where this is `lacking` arrays of
-        its analysis, it cannot go on."""
-        if query.running and lacking:
-            lost = "an array of its analysis is not in the journal's folder any more: submit it again"
-            self.fail(query, Failure("slot", "QueryFailed", lost), (), now)
-        elif query.running:
-            if wrong := miscounted_total(entries_in(total) if total else 0, query.ledger.processed):
-                self.fail_count(query, f"in the journal, {wrong}", now)
-            elif total:
-                self._do(Merge(query.number, total, ()))
-        self.end_if_complete(query, now)
-        log.info("query %s is there again: %s", query.number, query.state)
-
     def accept(self, query: Query, now: float) -> None:
         """Answer who submitted a query, if that was not done before."""
         if query.audience.asked is not None:
@@ -371,3 +357,20 @@ class Lifecycle:
         message = progress(query, self._workers.values(), now)
         for peer in query.audience.subscribers:
             self._send(peer, message, now=now)
+
+
+def go_on(
+    lifecycle: Lifecycle, query: Query, total: Frames, lacking: Sequence[str], do: Callable[[Effect], None], now: float
+) -> None:
+    """A query is there again, with its total, from the journal of an earlier master; where this is `lacking` arrays of its
+    analysis, it cannot go on."""
+    if query.running and lacking:
+        lost = "an array of its analysis is not in the journal's folder any more: submit it again"
+        lifecycle.fail(query, Failure("slot", "QueryFailed", lost), (), now)
+    elif query.running:
+        if wrong := miscounted_total(entries_in(total) if total else 0, query.ledger.processed):
+            lifecycle.fail_count(query, f"in the journal, {wrong}", now)
+        elif total:
+            do(Merge(query.number, total, ()))
+    lifecycle.end_if_complete(query, now)
+    log.info("query %s is there again: %s", query.number, query.state)
