@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import condor_programs
 import eventmill as em
 import pytest
 from hypothesis import settings
@@ -65,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):  # those of pytest-xdist have this from the process that starts them
         os.environ[coffea_samples.FOLDER] = str(coffea_samples.samples_folder())
+        os.environ[condor_programs.FOLDER] = str(condor_programs.condor_folder())
         cache = tempfile.TemporaryDirectory(prefix="cache-of-tests-", ignore_cleanup_errors=True)
         config.add_cleanup(cache.cleanup)
         os.environ["XDG_CACHE_HOME"] = cache.name
