@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from msgspec import Meta
 
 from ...system.logs import last_lines
 from ...system.quantities import parse_size
+from .commands import CommandFailed, run
 from .condor_words import ATTRIBUTES, id_of, job_of, literal, quoted, said_by_condor, trouble_of
 from .pool import JOB, Assignment, Job, Pool, PoolError
 
@@ -57,6 +57,7 @@ class Condor(Pool, frozen=True, kw_only=True, tag="condor"):
     """
 
     system: ClassVar[str] = "condor"
+    tells_memory: ClassVar[bool] = True
 
     schedd: str = ""
     collector: str = ""
@@ -69,6 +70,7 @@ class Condor(Pool, frozen=True, kw_only=True, tag="condor"):
     commands: dict[_Line, _Line] = {}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.disk is not None:
             parse_size(self.disk)
         taken = _OURS & {name.casefold() for name in self.commands}
@@ -188,22 +190,18 @@ class Condor(Pool, frozen=True, kw_only=True, tag="condor"):
         if importlib.util.find_spec("htcondor2") is None:
             raise PoolError('pools of HTCondor need its bindings: pip install "eventmill[condor]"', "refused")
         call = {"verb": verb, "collector": self.collector, "schedd": self.schedd, **arguments}
-        command = [sys.executable, "-P", "-m", f"{__package__}.condor_calls"]
         try:
-            done = subprocess.run(
-                command, input=json.dumps(call), capture_output=True, text=True, timeout=CALL_SECONDS, check=False
+            said = run(
+                sys.executable, "-P", "-m", f"{__package__}.condor_calls", stdin=json.dumps(call), seconds=CALL_SECONDS
             )
-        except subprocess.TimeoutExpired:
-            raise PoolError(f"{self._place} has not answered for {CALL_SECONDS:g} s") from None
-        said = said_by_condor(done.stderr)
-        try:
-            answer = json.loads(done.stdout)
-        except ValueError:
-            raise PoolError(
-                f"HTCondor's bindings broke off in the middle of a call ({done.returncode}): {said}"
-            ) from None
+        except CommandFailed as error:
+            if error.code is None:
+                raise PoolError(f"{self._place} has not answered within {CALL_SECONDS:g} s") from None
+            said = " ".join(error.said.split())
+            raise PoolError(f"HTCondor's bindings broke off in the middle of a call: {said}") from None
+        answer = json.loads(said)
         if "failed" in answer:
-            raise trouble_of(verb, answer["failed"], said, self._place)
+            raise trouble_of(verb, answer["failed"], said_by_condor(answer["said"]), self._place)
         return answer["done"]
 
     @property

@@ -12,24 +12,42 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
-from collections.abc import Callable
-from typing import Any
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
 
 import htcondor2
 
 
 def main() -> None:
-    """Do the call that standard input has; `{"done": ...}`, or `{"failed": ...}` with what HTCondor says."""
+    """Do the call that standard input has. The answer is `{"done": ...}`, or `{"failed": ..., "said": ...}`, with what the
+    bindings say and with what HTCondor wrote to standard error."""
     call = json.load(sys.stdin)
-    htcondor2.enable_debug()
     answer: dict[str, Any]
-    try:
-        schedd = _schedd(call.pop("collector"), call.pop("schedd"))
-        answer = {"done": _CALLS[call.pop("verb")](schedd, **call)}
-    except (htcondor2.HTCondorException, OSError, ValueError) as error:
-        answer = {"failed": str(error)}
+    with _standard_error() as said:
+        htcondor2.enable_debug()
+        try:
+            schedd = _schedd(call.pop("collector"), call.pop("schedd"))
+            answer = {"done": _CALLS[call.pop("verb")](schedd, **call)}
+        except (htcondor2.HTCondorException, OSError, ValueError) as error:
+            said.seek(0)
+            answer = {"failed": str(error), "said": said.read()}
     json.dump(answer, sys.stdout)
+
+
+@contextlib.contextmanager
+def _standard_error() -> Iterator[TextIO]:
+    """A file in the place of standard error, which the bindings write to themselves."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile("w+", errors="replace") as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield file
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _schedd(address: str, name: str) -> Any:

@@ -16,7 +16,7 @@ ATTRIBUTES = [
 _WRONG = ("error", "failed", "can't resolve", "denied")
 _DATE = re.compile(r"^\d\d/\d\d/\d\d \d\d:\d\d:\d\d ")
 _STRANGER = re.compile(r"authenticat|authoriz|permission denied", re.IGNORECASE)
-_AWAY = re.compile(r"collector|connect|no schedd|which schedd", re.IGNORECASE)
+_AWAY = re.compile(r"communication|collector host|local daemon|no schedd|which schedd|connect to", re.IGNORECASE)
 _LIMIT = re.compile(r"Schedd says (-[234])\b")
 _LIMITS = {
     "-2": "the schedd has as many as it takes (MAX_JOBS_SUBMITTED)",
@@ -103,7 +103,7 @@ def trouble_of(verb: str, failed: str, said: str, place: str) -> PoolError:
         return PoolError(
             f"{place} does not let you in ({words}): get a ticket (kinit) or a token (condor_token_fetch), and try again"
         )
-    trouble: Trouble = "refused" if verb == "submit" and not _AWAY.search(words) else "down"
+    trouble: Trouble = "refused" if verb == "submit" and not _AWAY.search(failed) else "down"
     return PoolError(f"{place}: {words}", trouble)
 
 

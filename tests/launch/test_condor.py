@@ -121,8 +121,16 @@ def test_a_collector_that_says_nothing_is_not_waited_for(monkeypatch: pytest.Mon
     monkeypatch.setattr(condor, "CALL_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(PoolError, match=f"HTCondor .{address}. has not answered for 1 s") as caught:
+        with pytest.raises(PoolError, match=f"HTCondor .{address}. has not answered within 1 s") as caught:
             Condor(collector=address).listing(["1.0"])
+    assert caught.value.trouble == "down"
+
+
+def test_bindings_that_break_off_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They are C++ underneath: a bug there ends a process, which is not that of the launcher."""
+    monkeypatch.setenv("CONDOR_CONFIG", str(tmp_path / "none"))
+    with pytest.raises(PoolError, match=r"broke off in the middle of a call: .*none") as caught:
+        Condor(collector="127.0.0.1:1").listing(["1.0"])
     assert caught.value.trouble == "down"
 
 
