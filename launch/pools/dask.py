@@ -194,9 +194,8 @@ class Dask(Pool, frozen=True, kw_only=True, tag="dask"):
     def _client(self) -> Iterator[Client]:
         """A connection to the scheduler. Raises `PoolError` when there is none, or it breaks."""
         try:
-            from distributed import Client, Security
-
             import dask
+            from distributed import Client, Security
         except ImportError:
             raise PoolError(
                 'Dask is not installed here: pip install "eventmill[dask]", in the version of its cluster', "refused"
