@@ -10,6 +10,7 @@ from pathlib import Path
 
 import condor_programs
 import eventmill as em
+import gridengine_programs
 import pytest
 from hypothesis import settings
 from processes import Standing
@@ -67,6 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # those of pytest-xdist have this from the process that starts them
         os.environ[coffea_samples.FOLDER] = str(coffea_samples.samples_folder())
         os.environ[condor_programs.FOLDER] = str(condor_programs.condor_folder())
+        os.environ[gridengine_programs.FOLDER] = str(gridengine_programs.gridengine_folder())
         cache = tempfile.TemporaryDirectory(prefix="cache-of-tests-", ignore_cleanup_errors=True)
         config.add_cleanup(cache.cleanup)
         os.environ["XDG_CACHE_HOME"] = cache.name

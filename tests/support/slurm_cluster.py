@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pwd
 import re
@@ -12,13 +11,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
-import pytest
+from adopted import Daemons, without
 from processes import eventually
 
 from tests.world.fleet import free_port
@@ -80,19 +78,12 @@ class SlurmCluster:
         self.folder = folder
         self.config = folder / "slurm.conf"
         self.environment = {"SLURM_CONF": str(self.config)}
-        self._pids: dict[str, int] = {}
         self._ports = [free_port() for _ in range(1 + len(NODES))]
         self._write()
-        self._keeper = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "adopted.py")],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+        self._daemons = Daemons(folder, self.environment)
         munge = folder / "munge"
-        key, words = (
-            munge / "key",
-            [f"--{name}={munge / name}" for name in ("socket", "pid-file", "seed-file", "log-file")],
-        )
-        self._run("munged", "munged", "--foreground", f"--key-file={key}", "--num-threads=2", *words)
+        files = [f"--{name}={munge / name}" for name in ("key-file", "socket", "pid-file", "seed-file", "log-file")]
+        self._daemons.start("munged", "munged", "--foreground", "--num-threads=2", *files)
         self._wait(lambda: (munge / "socket").exists(), "munge")
         self.start_controller()
         for node in NODES:
@@ -101,23 +92,23 @@ class SlurmCluster:
 
     def start_controller(self) -> None:
         """Start slurmctld, which goes on from where it was; it answers when this returns."""
-        self._run("slurmctld", "slurmctld", "-D", "-f", str(self.config))
+        self._daemons.start("slurmctld", "slurmctld", "-D", "-f", str(self.config))
         self._wait(lambda: "is UP" in self.ask("scontrol", "ping"), "slurmctld")
 
     def stop_controller(self) -> None:
         """End slurmctld: what commands ask is answered by nobody."""
-        self._end("slurmctld", signal.SIGTERM)
+        self._daemons.end("slurmctld")
 
     def start_node(self, node: str) -> None:
         """Start a node's slurmd, which is on its way then."""
-        self._run(node, "slurmd", "-D", "-N", node, "-f", str(self.config))
+        self._daemons.start(node, "slurmd", "-D", "-N", node, "-f", str(self.config))
 
     def lose_node(self, node: str) -> None:
         """A node is gone, as by a power cut: its slurmd, and all that runs there."""
         jobs = self.ask("squeue", "-h", "-w", node, "-o", "%A").split()
-        self._end(node, signal.SIGKILL)
+        self._daemons.end(node, signal.SIGKILL)
         steps = re.compile(rf"slurmstepd: \[({'|'.join(jobs)})\b") if jobs else None
-        for process in self.family():
+        for process in self._daemons.family():
             with contextlib.suppress(psutil.NoSuchProcess):
                 if steps and steps.match(" ".join(process.cmdline())):
                     for one in (*process.children(recursive=True), process):
@@ -137,18 +128,9 @@ class SlurmCluster:
         """Lines of squeue, of what is not over."""
         return self.ask("squeue", "-h", "-r", "-o", "%i %T %r").splitlines()
 
-    def family(self) -> list[psutil.Process]:
-        """All its processes, and those of its jobs."""
-        return psutil.Process(self._keeper.pid).children(recursive=True)
-
     def close(self) -> None:
         """End it, and all jobs; no process is left when this returns."""
-        family = self.family()
-        self._keeper.stdin.close()
-        self._keeper.wait(SECONDS)
-        self._keeper.stdout.close()
-        _, alive = psutil.wait_procs(family, timeout=SECONDS)
-        assert not alive, alive
+        self._daemons.close()
 
     def _write(self) -> None:
         controller, *nodes = self._ports
@@ -162,42 +144,27 @@ class SlurmCluster:
             (self.folder / name).mkdir(mode=0o700)
         for folder in (self.folder, self.folder / "munge"):
             folder.chmod(0o711)  # munge wants its socket to be within the reach of all
-        key = self.folder / "munge" / "key"
+        key = self.folder / "munge" / "key-file"
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(128))
         self.config.write_text(
             _CONFIG.format(host=host, port=controller, user=user, folder=self.folder, nodes="\n".join(lines))
         )
 
-    def _run(self, name: str, *command: str) -> None:
-        wish = {"command": command, "log": str(self.folder / f"{name}.said"), "environment": self.environment}
-        self._keeper.stdin.write(json.dumps(wish) + "\n")
-        self._keeper.stdin.flush()
-        self._pids[name] = int(self._keeper.stdout.readline())
-
-    def _end(self, name: str, number: signal.Signals) -> None:
-        process = psutil.Process(self._pids.pop(name))
-        process.send_signal(number)
-        process.wait(SECONDS)
-
-    def _wait(self, condition, what: str) -> None:
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
         try:
             eventually(condition, what, SECONDS)
         except AssertionError:
-            said = [f"{path.name}: {path.read_text()[-1500:]}" for path in sorted(self.folder.glob("*.said"))]
+            said = self._daemons.said()
             self.close()
-            raise RuntimeError(f"Slurm does not start ({what}):\n" + "\n".join(said)) from None
+            raise RuntimeError(f"Slurm does not start ({what}):\n{said}") from None
 
 
 @contextlib.contextmanager
 def running_slurm() -> Iterator[SlurmCluster]:
     """A Slurm to be ended."""
-    for program in PROGRAMS:
-        if shutil.which(program) is None:
-            message = f"{program} not found: `make slurm` installs the batch system that tests need"
-            if os.environ.get("CI") == "true":
-                pytest.fail(message)
-            pytest.skip(message)
+    if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
+        without(f"{', '.join(missing)} not found: `make slurm` installs the batch system that tests need")
     with (
         tempfile.TemporaryDirectory(prefix="eventmill-slurm-") as folder,
         contextlib.closing(SlurmCluster(Path(folder))) as slurm,
