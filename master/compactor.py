@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 from ..protocol import messages
 from ..protocol.codec import Buffer
 from .broken import Concerning
 from .calls import SendMessage
-from .peers import Worker
+from .owners import belongs
+from .peers import Slot, Whose, Worker
 from .queries import Queries
 from .query import MAX_KILLS, Compaction, Query
 
@@ -30,7 +32,7 @@ class Compactor:
         query.compaction = Compaction(frames)
 
     def assign(self, workers: Iterable[Worker], now: float) -> None:
-        """Give what nobody compacts to the slots with the fewest leases."""
+        """Give what nobody compacts to the slots with the fewest leases, of other owners' slots to those without any."""
         for query in self._queries.live.values():
             compaction = query.compaction
             if compaction is None or compaction.holder is not None:
@@ -38,11 +40,18 @@ class Compactor:
             with Concerning(query):
                 serving = (worker for worker in workers if worker.owner in query.served_by)
                 slots = [slot for worker in serving for slot in worker.slots if slot.up and not slot.leaving]
-                slot = min(slots, key=lambda slot: len(slot.leases), default=None)
+                slot = min(slots, key=functools.partial(_rank, query.submit.whose), default=None)
                 if slot is not None:
+                    if not slot.leases:
+                        belongs(slot, query.submit.whose, now)
                     compaction.holder = (slot.worker.identity, slot.index)
                     frames = [query.analysis, *compaction.frames]
-                    self._send(slot.worker.identity, messages.Compact(query.number, slot.index), frames, now=now)
+                    self._send(
+                        slot.worker.identity,
+                        messages.Compact(query.number, slot.index, *query.submit.whose),
+                        frames,
+                        now=now,
+                    )
 
     def done(self, number: str, identity: bytes, index: int) -> Query | None:
         """A slot has done it: the query, if that slot was the one."""
@@ -67,3 +76,9 @@ class Compactor:
             gone = holder is not None and holder[0] == identity and index in (None, holder[1])
             if query.compaction is not None and gone:
                 query.compaction.holder = None
+
+
+def _rank(whose: Whose, slot: Slot) -> tuple[bool, int, bool]:
+    """Who compacts first: a slot whose process has to be exchanged for that does its leases first."""
+    foreign = slot.whose not in (None, whose)
+    return foreign and bool(slot.leases), len(slot.leases), foreign

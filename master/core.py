@@ -202,7 +202,7 @@ class MasterCore:
         return self._done(now)
 
     def check(self) -> None:
-        """Assert the invariants: every lease has one holder, who knows it, and every ledger adds up."""
+        """Assert the invariants: a lease has one holder, who knows it, a slot has leases of one owner, ledgers add up."""
         held = {lease: slot for worker in self.workers.values() for lease, slot in worker.leases.items()}
         in_slots = {lease for worker in self.workers.values() for slot in worker.slots for lease in slot.leases}
         assert in_slots <= held.keys()
@@ -212,7 +212,13 @@ class MasterCore:
                 live = {(number, lease) for lease in query.ledger.leases}
                 assert live == {lease for lease in held if lease[0] == number}
                 assert not query.ledger.complete
-        self._dispatcher.credit.check()
+        slots = [slot for worker in self.workers.values() for slot in worker.slots]
+        for slot in slots:
+            owners = {self.queries[number].submit.whose for number, _ in slot.leases}
+            assert owners <= {slot.whose}, "leases of two owners in a slot"
+        self._dispatcher.credit.check(slots)
+        for owners_of_slots in self._dispatcher.owners.values():
+            owners_of_slots.check()
 
     # --- what the merger answers ----------------------------------------------------------------------------------
 

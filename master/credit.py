@@ -3,10 +3,10 @@ serve one owner only, whose."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from .peers import Slot
+from .peers import Slot, Whose
 
 PACKET, FAR_OPENING = 2, 1
 """What a lease takes of a slot's credit. To open a far file takes round trips, and the packet that opens it is small: of
@@ -17,9 +17,14 @@ CREDIT = 2 * PACKET
 
 
 class Credit:
-    """Slots that can take a lease, by what they have taken of their credit; in the order in which they came to it."""
+    """Slots that can take a lease, by what they have taken of their credit; in the order in which they came to it.
+
+    Attributes:
+        busy: how many slots have leases, by whose leases they are.
+    """
 
     def __init__(self) -> None:
+        self.busy: Counter[Whose | None] = Counter()
         self._levels: list[OrderedDict[Slot, None]] = [
             OrderedDict() for _ in range(CREDIT)
         ]  # the first is found at once
@@ -54,6 +59,7 @@ class Credit:
     def take(self, slot: Slot, key: tuple[str, int], credit: int = PACKET) -> None:
         """A slot takes a lease, and so much of its credit with it."""
         self.withdraw(slot)
+        self.busy[slot.whose] += not slot.leases
         slot.leases[key] = credit
         self.offer(slot)
 
@@ -62,7 +68,14 @@ class Credit:
         if key in slot.leases:
             self.withdraw(slot)
             del slot.leases[key]
+            if not slot.leases:
+                self.busy[slot.whose] -= 1
             self.offer(slot)
+
+    def count(self, slot: Slot) -> None:
+        """There is a slot, with leases or without."""
+        self.busy[slot.whose] += bool(slot.leases)
+        self.offer(slot)
 
     def check(self) -> None:
         """Assert that every slot here is up, stays, and is where its leases say."""
@@ -105,12 +118,15 @@ class Credits:
         """Put all slots where their leases say."""
         self.by_owner = {"": Credit()}
         for slot in slots:
-            self.offer(slot)
+            self._of(slot).count(slot)
 
-    def check(self) -> None:
-        """Assert that every slot here is up, stays, and is where its leases and its worker's owner say."""
+    def check(self, slots: Collection[Slot]) -> None:
+        """Assert that every slot here is up, stays, and is where its leases and its worker's owner say; and that of all
+        slots those are counted that have leases.
+        """
         for owner, credit in self.by_owner.items():
             credit.check()
+            assert +credit.busy == Counter(it.whose for it in slots if it.leases and it.worker.owner == owner)
             assert all(slot.worker.owner == owner for level in credit.levels for slot in level)
 
     def _of(self, slot: Slot) -> Credit:

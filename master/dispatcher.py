@@ -1,4 +1,4 @@
-"""Who gets the next lease: slots with credit, the emptiest first, of the query whose owner has the fewest.
+"""Who gets the next lease: slots with credit, the emptiest first, of the query whose owner has the fewest (`owners`).
 
 Among the queries of one owner, those of higher priority come first, then the one with the fewest leases. A query that is new
 does not wait for packets of others to end: its share of the slots makes way for it. When nothing is left to lease, idle
@@ -18,6 +18,7 @@ from .broken import Concerning
 from .calls import SendMessage
 from .credit import FAR_OPENING, PACKET, Credit, Credits
 from .layouts import Layouts
+from .owners import Owners, most_slots, to_give
 from .peers import Slot, Worker
 from .queries import Queries
 from .query import Query
@@ -40,6 +41,7 @@ class Dispatcher:
 
     def __init__(self, queries: Queries, layouts: Layouts, attachments: Attachments, send: SendMessage) -> None:
         self.credit = Credits()
+        self.owners = {"": Owners(self.credit, "")}
         self.given_back: dict[str, None] = {}
         self.next_help = 0.0
         self._queries = queries
@@ -54,6 +56,7 @@ class Dispatcher:
             return
         for owner, credit in self.credit.by_owner.items():
             queries = [query for query in ready if owner in query.served_by]
+            self._owners(owner).meet(queries)
             if queries and self._lease_all(credit, queries, now) and credit.idle:
                 self._help(credit, queries, now)
         if len(ready) > 1 and not self.credit.idle:
@@ -61,16 +64,25 @@ class Dispatcher:
                 if not query.begun:
                     with Concerning(query):
                         self._make_room(query, ready, now)
+            for owner in self.credit.by_owner:
+                self._divide(owner, [query for query in ready if owner in query.served_by], now)
+
+    def _owners(self, serving: str) -> Owners:
+        """How those slots are shared that serve this owner, or everybody ("")."""
+        if serving not in self.owners:
+            self.owners[serving] = Owners(self.credit, serving)
+        return self.owners[serving]
 
     def _lease_all(self, credit: Credit, queries: list[Query], now: float) -> bool:
         """Lease until no slot has credit (false) or no query has anything to lease (true).
 
-        A slot for which nothing is wise now is passed over, a few of them at a time.
+        A slot for which nothing is wise now is passed over, a few of them at a time; so are all that wait to have no leases
+        because what there is to do is another owner's.
         """
         left = False
         for level in credit.levels:
-            passed_over = 0
-            while level and passed_over <= MOST_PASSED_OVER:
+            passed_over, waiting = 0, 0
+            while waiting < len(level) and passed_over <= MOST_PASSED_OVER:
                 slot = next(iter(level))
                 until = slot.worker.until
                 if until is not None and now > until - LAST_LEASE:
@@ -79,13 +91,16 @@ class Dispatcher:
                     if not any(query.packetizer.anything for query in queries):
                         return True
                     credit.postpone(slot)
-                    passed_over += 1
+                    if self._owners(slot.worker.owner).waits(slot, queries):
+                        waiting += 1
+                    else:
+                        passed_over += 1
             left = left or bool(level)
         return left
 
     def _lease_to(self, slot: Slot, queries: list[Query], now: float) -> bool:
         """Lease a packet to a slot, of the query whose turn it is; false when no query has any work."""
-        for query in _turns(queries) if len(queries) > 1 else queries:
+        for query in self._owners(slot.worker.owner).in_turn(slot, queries):
             with Concerning(query):
                 if slot not in query.packetizer.throughputs:
                     query.packetizer.join(slot, slot.worker.host, slot.worker.site)
@@ -104,6 +119,7 @@ class Dispatcher:
             if query.credentials is not None:
                 self._send(worker.identity, messages.Credentials(query.number), [query.credentials], now=now)
         key = (query.number, lease.number)
+        self._owners(worker.owner).leased(slot, query.submit.whose, now)
         worker.leases[key] = slot
         if not slot.leases:
             slot.since = now
@@ -112,10 +128,26 @@ class Dispatcher:
         self.credit.take(slot, key, FAR_OPENING if lease.opening and "://" in file.path else PACKET)
         query.leases += 1
         query.begun = query.begun or len(slot.leases) == 1
-        frames = self._layouts.take(slot, (query.submit.owner, file.path, file.tree)) if file.kind == "tree" else []
+        frames = self._layouts.take(slot, (*query.submit.whose, file.path, file.tree)) if file.kind == "tree" else []
         self._send(worker.identity, message, frames, now=now)
 
     # --- making way -----------------------------------------------------------------------------------------------
+
+    def _divide(self, serving: str, queries: list[Query], now: float) -> None:
+        """Have slots change hands that an owner has too many of."""
+        owners = self._owners(serving)
+        while (due := owners.due(queries, now)) is not None:
+            rich, poor = due
+            theirs = [query for query in queries if query.submit.whose == rich]
+            slots = {
+                slot: None for query in theirs for slot in query.packetizer.throughputs if slot.worker.owner == serving
+            }
+            slot = owners.eldest(rich, poor, filter(_stays, slots), now)
+            if slot is None:
+                return
+            owners.promise(slot, poor)
+            for query in theirs:
+                self.make_way(query, slot, now, now)
 
     def _make_room(self, query: Query, queries: list[Query], now: float) -> None:
         """A query is new and no slot is free: as many slots as are its share end what they have, after the chunk at hand.
@@ -128,13 +160,13 @@ class Dispatcher:
         if not slots:
             return
         query.begun = True
-        owners = {other.submit.owner for other in queries}
-        siblings = [other for other in queries if other.submit.owner == submit.owner]
-        share = max(1, len(slots) // (len(owners) * len(siblings)))
-        if query.ledger.opened_files == 0:
-            share = min(share, len(query.ledger.files))  # nobody else could begin anything
+        owners = {other.submit.whose for other in queries}
+        siblings = [other for other in queries if other.submit.whose == query.submit.whose]
+        share = min(max(1, len(slots) // (len(owners) * len(siblings))), most_slots(query))
         holders = [slot for slot in slots if any(number == query.number for number, _ in slot.leases)]
-        for slot in islice(dict.fromkeys([*holders, *slots]), share):
+        promised = {slot: whose for owners in self.owners.values() for slot, whose in owners.promised.items()}
+        for slot in islice(to_give(dict.fromkeys([*holders, *slots]), query.submit.whose, promised), share):
+            self._owners(slot.worker.owner).promise(slot, query.submit.whose)
             for other in others:
                 if other not in siblings or other.submit.priority <= submit.priority:
                     self.make_way(other, slot, now, now)
@@ -237,14 +269,11 @@ class Dispatcher:
             query.leases -= 1
 
 
-def _turns(queries: Iterable[Query]) -> list[Query]:
-    """Queries, those first whose turn it is: of owners that have the fewest leases, then by priority, then by leases."""
-    owned: dict[str, int] = {}
-    for query in queries:
-        owned[query.submit.owner] = owned.get(query.submit.owner, 0) + query.leases
-    return sorted(queries, key=lambda it: (owned[it.submit.owner], -it.submit.priority, it.leases))
+def _stays(slot: Slot) -> bool:
+    """Whether a slot is there, and will be."""
+    return slot.up and not slot.leaving
 
 
 def _can_serve(slot: Slot, query: Query) -> bool:
     """Whether a slot is there, will be, and serves the queries of this one's owner."""
-    return slot.up and not slot.leaving and slot.worker.owner in query.served_by
+    return _stays(slot) and slot.worker.owner in query.served_by

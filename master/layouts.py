@@ -18,8 +18,8 @@ MOST_BYTES = 128 << 20
 FILES_OPEN = 10
 """Files that a slot keeps open (`reading.reader.ReaderCache`): the layouts of its last ones it needs not be told again."""
 
-Key = tuple[str, str, str]
-"""Owner of a query, path and tree: what workers of one user say is for queries of the same user only."""
+Key = tuple[str, str, str, str]
+"""Whose a query is, path and tree: what workers of one user say is for queries of the same user only."""
 
 
 class Layouts:

@@ -9,6 +9,9 @@ from ..protocol.usage import WorkerInfo
 from .access import SESSION, Identity
 from .shares import Share
 
+Whose = tuple[str, str]
+"""Whose a query is: the user, by her key ("": the master's owner), and what the query's owner is called."""
+
 
 @dataclass(slots=True, eq=False)
 class Slot:
@@ -16,7 +19,7 @@ class Slot:
     `leaving` gets no more.
 
     It began with the first of them at the time `since`. `files` are those whose layouts it knows (`master.layouts`), the one
-    used last at the end.
+    used last at the end. It has worked for nobody but `whose` since the time `served` (None: for nobody).
     """
 
     worker: Worker
@@ -24,8 +27,10 @@ class Slot:
     up: bool = True
     leaving: bool = False
     leases: dict[tuple[str, int], int] = field(default_factory=dict)
-    files: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    files: dict[tuple[str, str, str, str], None] = field(default_factory=dict)
     since: float = 0.0
+    whose: Whose | None = None
+    served: float = 0.0
 
 
 @dataclass(slots=True)

@@ -118,7 +118,7 @@ class Reports:
         file = query.files[query.ledger.leases[message.lease].file]
         if message.path in (file.path, *file.replicas):
             slot = worker.leases[query.number, message.lease]
-            self._layouts.tell(slot, (query.submit.owner, message.path, file.tree), frames[0])
+            self._layouts.tell(slot, (*query.submit.whose, message.path, file.tree), frames[0])
 
     def _columns(self, worker: Worker, message: messages.Columns, frames: Frames, now: float) -> None:
         """A slot tells of the columns it reads. Files that do not agree on their types are not merged with each other."""

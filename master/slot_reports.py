@@ -138,6 +138,8 @@ class SlotReports:
             slot = worker.slots[message.slot]
             slot.up = True
             slot.files.clear()
+            if not slot.leases:
+                slot.whose = None
             self._dispatcher.credit.offer(slot)
 
 

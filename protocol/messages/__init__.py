@@ -68,6 +68,7 @@ from .orders import (
     Lease,
     Release,
     Revoke,
+    Serve,
     Setup,
     Truncate,
 )
@@ -224,6 +225,7 @@ __all__ = [
     "Role",
     "Scale",
     "Seen",
+    "Serve",
     "Setup",
     "Shutdown",
     "Skipped",
@@ -257,7 +259,7 @@ Any = (
     | Submit | Stop | Credentials | Remove | Attach | Leave | Seen | Ask | Shutdown | Drain
     | Accepted | Lacking | Refused | Queries | Workers | Progress | Snapshot | Ended | AskLogs | Logs | Output
     | AskCluster | Cluster
-    | Setup | Attachment | Detach | Lease | Truncate | Revoke | Release | Committed | Compact
+    | Setup | Serve | Attachment | Detach | Lease | Truncate | Revoke | Release | Committed | Compact
     | Opened | Described | Columns | Reached | Doing | Truncated | Finished | Commit | Failed | Skipped | Compacted
     | SlotDown | SlotUp | Draining | Ready
     | Enrol | Stage | Enrolled | TellPools | WorkerIs | Scale | StopLaunches | AskPools | Pools

@@ -11,7 +11,10 @@ from .parts import File, Message
 
 
 class Setup(Message, frozen=True):
-    """A query that leases will follow for. Frames: the analysis (opaque), and the shared inputs, if the query has one."""
+    """A query that leases will follow for. Frames: the analysis (opaque), and the shared inputs, if the query has one.
+
+    It is this `user`'s, by her key, or, if that is "", of the master's owner, who has called herself `owner`.
+    """
 
     query: Word
     kind: Literal["kernel", "columnar", "processor"]
@@ -23,6 +26,7 @@ class Setup(Message, frozen=True):
     seed: NonNegative = 0
     chunk: Chunk | None = None
     owner: Word = ""
+    user: Word = ""
 
 
 class Attachment(Message, frozen=True):
@@ -35,6 +39,19 @@ class Detach(Message, frozen=True):
     """No query of now has this attachment, and the master has forgotten it."""
 
     digest: Digest
+
+
+class Serve(Message, frozen=True):
+    """An agent to a fresh slot, before anything else: until its end the process works for queries of one owner only, who is
+    called as in `Setup`.
+
+    `place` names the folders of its own in which the owner's compiled code and temporary files lie; empty: those of the
+    account that the worker runs as.
+    """
+
+    user: Word
+    owner: Word
+    place: Word = ""
 
 
 class Lease(Message, frozen=True):
@@ -116,8 +133,10 @@ class Compact(Message, frozen=True):
     """Merge what only Python can merge: the pickled objects in a total, which the master never unpickles.
 
     Frames: the analysis (opaque), whose classes the objects may be of, and the partial result. The slot does it in turn,
-    between the leases it has.
+    between the leases it has. `user` and `owner` are the query's, as in `Setup`.
     """
 
     query: Word
     slot: NonNegative
+    user: Word = ""
+    owner: Word = ""

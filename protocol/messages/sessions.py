@@ -52,6 +52,11 @@ class Submit(Message, frozen=True):
     user: Word = ""
     share: Annotated[list[Word], Meta(max_length=1000)] = []
 
+    @property
+    def whose(self) -> tuple[str, str]:
+        """Whose it is: code of two owners never meets in a process."""
+        return self.user, self.owner
+
 
 class Stop(Message, frozen=True):
     """End a query early: keep what is merged (`keep`), or drop it. Answered if it is a `request`."""

@@ -18,7 +18,7 @@ def test_the_code_of_a_query_reaches_a_slot_once_before_its_first_lease() -> Non
     agent = Agent()
     first = [effect.message for effect in agent.lease(1, 0) if isinstance(effect, ToSlot)]
     second = [effect.message for effect in agent.lease(2, 0, 10, 20) if isinstance(effect, ToSlot)]
-    assert [type(message) for message in first] == [m.Setup, m.Lease]
+    assert [type(message) for message in first] == [m.Serve, m.Setup, m.Lease]
     assert [type(message) for message in second] == [m.Lease]
 
 

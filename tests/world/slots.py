@@ -99,6 +99,7 @@ class Slot:
         self._codes: dict[str, Code] = {}
         self._packet: Packet | None = None
         self._busy = True
+        self._serves: tuple[str, str] | None = None
         self._frozen_until = 0.0
         self._halvings = 0
         self._retires = False
@@ -148,9 +149,14 @@ class Slot:
             match message:
                 case m.Lease():
                     self._todo.append(message)
+                case m.Serve():
+                    assert self._serves is None, "a process has one owner"
+                    self._serves = message.user, message.owner
                 case m.Setup():
+                    assert (message.user, message.owner) == self._serves
                     plan = self._plans(bytes(frames[0]))
-                    found = [self._owner.stored[digest] for digest in plan.submit.attachments]
+                    # Of a query that is over, told of once more, they may be gone: what comes of it counts for nothing.
+                    found = [self._owner.stored.get(digest, bytes(8)) for digest in plan.submit.attachments]
                     self._codes[message.query] = Code(message, plan, task_of(plan), sum(map(weight_in, found)))
                 case m.Truncate():
                     self._truncate(message)

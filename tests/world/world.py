@@ -76,6 +76,10 @@ class World:
             if tables.random() < 0.2:
                 plan.attach(tables.choice((1000, 1000, 1001)))
         self._kept = tables.choice((0, 0, 100, 1000))
+        owners = Random(f"owners of {seed}")
+        for plan in self.plans:
+            if owners.random() < 0.3:
+                plan.submit = msgspec.structs.replace(plan.submit, owner=owners.choice(("alice", "bob")))
         self._by_name = {plan.name.encode(): plan for plan in self.plans}
         self._agents = 0
         self.agents: list[Agent] = []

@@ -4,6 +4,8 @@ The agent stands between the master and its slots. It never runs user code: it p
 partial results that slots hand over, and commits them with their ranges in one message. What a slot has handed over
 survives the slot; what it has not is named in `SlotDown`, and the master leases it again.
 
+A slot's process works for one owner's queries: what comes for another waits until it is exchanged (`turns`).
+
 Incarnations: when the master no longer knows this worker, every lease it held is dead. The agent then replaces all slots
 (a fork from the warm forkserver takes milliseconds) rather than telling old results from new ones, and says hello again.
 
@@ -41,6 +43,7 @@ from .slot_lives import SlotLives
 from .slot_reports import SlotReports
 from .stages import WorkerStage, leads_to
 from .states import PATIENCE, SlotState, WorkerState
+from .turns import Turns
 from .watch import SlotWatch
 
 log = logging.getLogger(__name__)
@@ -71,7 +74,8 @@ class AgentCore:
         self._lives = lives = SlotLives(state, outbox, commits)
         self._spoken = 0.0
         self._checked: WorkerStage = "starting"
-        orders, reports = MasterOrders(state, outbox, commits), SlotReports(state, outbox, commits, self.leaving)
+        self._turns = turns = Turns(state, outbox, lives)
+        orders, reports = MasterOrders(state, outbox, commits, turns), SlotReports(state, outbox, commits, self.leaving)
         self._from_master: dict[type[Message], Callable[[Any, Frames, float], None]] = {
             messages.Welcome: self._welcome,
             messages.Setup: orders.setup,
@@ -192,7 +196,7 @@ class AgentCore:
     @property
     def is_done(self) -> bool:
         """Whether all that it was given is in the master's hands."""
-        working = any(slot.leases or slot.todo.keys() - slot.dropped for slot in self.state.slots)
+        working = any(slot.waiting or not slot.is_through for slot in self.state.slots)
         return not working and self._commits.all_answered
 
     @property
@@ -305,6 +309,7 @@ class AgentCore:
         return "it has drained" if self.is_done else ""
 
     def _done(self, now: float) -> list[Effect]:
+        self._turns.go_on()
         if self.leaving.draining and (reason := self._reason_to_leave(now)):
             self._outbox.add(Leave(reason, error=False))
         effects = self._outbox.taken()

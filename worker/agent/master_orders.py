@@ -10,7 +10,8 @@ from ...protocol.messages import LeaseKey
 from .commits import Commits
 from .effects import Discard, Store
 from .outbox import Outbox, failure_of
-from .states import QueryState, WorkerState
+from .states import QueryState, Work, WorkerState
+from .turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +23,14 @@ class MasterOrders:
         state: of the worker.
         outbox: for what slots are told.
         commits: which the master answers.
+        turns: by which slots get their work.
     """
 
-    def __init__(self, state: WorkerState, outbox: Outbox, commits: Commits) -> None:
+    def __init__(self, state: WorkerState, outbox: Outbox, commits: Commits, turns: Turns) -> None:
         self._state = state
         self._outbox = outbox
         self._commits = commits
+        self._turns = turns
 
     def setup(self, message: messages.Setup, frames: Frames, now: float) -> None:
         """A query, whose code its slots get with their first lease of it."""
@@ -64,24 +67,18 @@ class MasterOrders:
             return
         query.latest = message.lease
         slot = state.slots[message.slot]
-        if slot.stage != "up":
+        if slot.stage != "up" and not slot.exchanged:
             # It went down while the lease was on its way; the master has to hear of this one too.
             outbox.tell(messages.SlotDown(slot.index, [LeaseKey(message.query, message.lease)], "restarting"))
             return
-        if message.query not in slot.set_up:
-            slot.set_up.add(message.query)
-            outbox.to_slot(slot.index, query.setup, query.analysis)
-            if query.credentials:
-                outbox.to_slot(slot.index, messages.Credentials(message.query), query.credentials)
-        slot.leases[message.query, message.lease] = message
-        slot.todo[message.query, message.lease] = None
-        outbox.to_slot(slot.index, message, frames)
+        self._turns.give(slot, Work(query.owner, message, frames))
 
     def truncate(self, message: messages.Truncate, frames: Frames, now: float) -> None:
         """Tell the slot that holds a lease; when it has handed its result over already, there is nothing to tell."""
         for slot in self._state.slots:
             if (message.query, message.lease) in slot.leases:
                 self._outbox.to_slot(slot.index, message)
+            self._turns.truncate(slot, message)
 
     def revoke(self, message: messages.Revoke, frames: Frames, now: float) -> None:
         """Another slot has committed these entries."""
@@ -91,6 +88,7 @@ class MasterOrders:
                 slot.close(key)
                 slot.drop([todo for todo in slot.todo if todo == key], now)
                 self._outbox.to_slot(slot.index, message)
+            self._turns.revoke(slot, message)
 
     def release(self, message: messages.Release, frames: Frames, now: float) -> None:
         """A query is over."""
@@ -103,6 +101,7 @@ class MasterOrders:
             if dead or message.query in slot.set_up:
                 self._outbox.to_slot(slot.index, message)
             slot.set_up.discard(message.query)
+            self._turns.release(slot, message)
 
     def committed(self, message: messages.Committed, frames: Frames, now: float) -> None:
         """A commit is accepted, or refused."""
@@ -120,11 +119,10 @@ class MasterOrders:
         if message.slot >= len(slots):
             failure = failure_of("QueryFailed", f"the worker has no slot {message.slot}", kind="slot")
             self._outbox.tell(messages.Compacted(message.query, message.slot, failure))
-        elif slots[message.slot].stage != "up":
+        elif slots[message.slot].stage != "up" and not slots[message.slot].exchanged:
             self._outbox.tell(messages.SlotDown(message.slot, [], "restarting"))
         else:
-            slots[message.slot].todo[message.query, None] = None
-            self._outbox.to_slot(message.slot, message, frames)
+            self._turns.give(slots[message.slot], Work((message.user, message.owner), message, frames))
 
     def columns(self, message: messages.Columns, frames: Frames, now: float) -> None:
         """The types of columns that another slot has met first."""

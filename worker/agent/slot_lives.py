@@ -41,7 +41,9 @@ class SlotLives:
         """A process is up; when all are, the worker says hello."""
         state = self._state
         slot.stage = "up" if slot.stage == "up" else after(slot.stage, "ready")
-        if state.said_hello:
+        if slot.exchanged:
+            slot.exchanged = False
+        elif state.said_hello:
             self._outbox.tell(messages.SlotUp(slot.index))
         elif all(slot.stage == "up" for slot in state.slots):
             state.said_hello = True
@@ -62,6 +64,13 @@ class SlotLives:
         log.info("slot %d is replaced: %s", slot.index, reason)  # the master warns of it
         self._report_down(slot, reason, chunk, planned)
         self._begin_anew(slot, "replaced")
+        self._outbox.add(Kill(slot.index))
+
+    def exchange(self, slot: SlotState) -> None:
+        """End a process that has nothing left to do, because the next owner must not meet it; what waits stays."""
+        log.debug("slot %d gets a fresh process: what comes next is another owner's", slot.index)
+        self._begin_anew(slot, "replaced")
+        self._state.slots[slot.index].waiting, self._state.slots[slot.index].exchanged = slot.waiting, True
         self._outbox.add(Kill(slot.index))
 
     def exited(self, index: int, reason: str, chunk: AtWork | None) -> None:
@@ -94,12 +103,18 @@ class SlotLives:
             self._outbox.add(Kill(slot.index))
 
     def _begin_anew(self, slot: SlotState, event: str) -> None:
-        """Nothing that was known of a slot's process is true any more."""
-        self._state.slots[slot.index] = SlotState(slot.index, after(slot.stage, event))
+        """Nothing that was known of a slot's process is true any more. What waits for the next one still does, unless the
+        master has been told that the slot is down.
+        """
+        fresh = SlotState(slot.index, after(slot.stage, event))
+        if slot.stage == "ending" and event != "master forgot":
+            fresh.waiting, fresh.exchanged = slot.waiting, slot.exchanged
+        self._state.slots[slot.index] = fresh
 
     def _report_down(self, slot: SlotState, reason: str, chunk: AtWork | None = None, planned: bool = False) -> None:
         """A slot's process is gone, or will be: commit what it has handed over, and report what it has not."""
-        lost = [LeaseKey(*key) for key in slot.leases]
+        waiting = [work.key for work in slot.waiting]
+        lost = [LeaseKey(query, lease) for query, lease in [*slot.leases, *waiting] if lease is not None]
         for number in {key.query: None for key in lost}:
             self._commits.commit(self._state.queries[number])
         if self._state.said_hello:

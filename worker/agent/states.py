@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from ...merge import Total
@@ -20,6 +21,23 @@ PATIENCE = 1.0
 Key = tuple[str, int | None]
 """What a slot has to do: a lease of a query, or the compaction of a query's total (None)."""
 
+Owner = tuple[str, str]
+"""Whose a query is, as `Setup` says: the user and the owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the master has given to a slot."""
+
+    owner: Owner
+    message: messages.Lease | messages.Compact
+    frames: Frames
+
+    @property
+    def key(self) -> Key:
+        """What it is called among the things that a slot has to do."""
+        return self.message.query, self.message.lease if isinstance(self.message, messages.Lease) else None
+
 
 @dataclass(slots=True)
 class SlotState:
@@ -36,6 +54,9 @@ class SlotState:
         taken: bytes of memory that it took when it was looked at last.
         order: what the process was told last, for the sake of its memory.
         told: since when it does what the master was told of because it takes long; 0.0 when it was not.
+        owner: whose queries its process works for; None: nobody's yet.
+        waiting: what it cannot be given before its process is another owner's, in the order in which it came.
+        exchanged: its process is being exchanged for that; to the master it is up.
     """
 
     index: int
@@ -50,6 +71,14 @@ class SlotState:
     taken: int = 0
     order: Order | None = None
     told: float = 0.0
+    owner: Owner | None = None
+    waiting: deque[Work] = field(default_factory=deque)
+    exchanged: bool = False
+
+    @property
+    def is_through(self) -> bool:
+        """Whether its process has done and handed over all that it was given, but for what is dead."""
+        return not self.leases and not self.todo.keys() - self.dropped
 
     @property
     def due(self) -> float:
@@ -116,6 +145,11 @@ class QueryState:
         return self.setup.query
 
     @property
+    def owner(self) -> Owner:
+        """Whose it is."""
+        return self.setup.user, self.setup.owner
+
+    @property
     def due(self) -> float:
         """When what is not committed must be; infinity when there is nothing."""
         return self.since + self.interval if self.parts else float("inf")
@@ -146,4 +180,7 @@ class WorkerState:
             assert {number for number, _ in slot.leases} <= slot.set_up <= self.queries.keys()
             assert slot.dropped <= slot.todo.keys()
             assert slot.leases.keys() - slot.finished.keys() <= slot.todo.keys() - slot.dropped
-            assert slot.stage == "up" or not (slot.leases or slot.todo or slot.set_up)
+            assert slot.stage == "up" or not (slot.leases or slot.todo or slot.set_up or slot.owner is not None)
+            assert slot.stage == "up" or slot.exchanged or not slot.waiting
+            assert not (slot.stage == "up" and slot.exchanged)
+            assert {self.queries[number].owner for number in slot.set_up} <= {slot.owner}, "code of two owners"

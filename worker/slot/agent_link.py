@@ -30,6 +30,10 @@ class AgentLink:
         """
         self._socket.send_multipart(codec.encode(message, frames), copy=False)
 
+    def next(self) -> tuple[Message, list[Buffer]]:
+        """The next message, which is waited for, with its frames."""
+        return codec.decode(self._socket.recv_multipart())
+
     def heard(self, wait: bool) -> Iterator[tuple[Message, list[Buffer]]]:
         """All messages that are there, with their frames; with `wait`, at least one."""
         while True:

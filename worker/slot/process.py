@@ -94,11 +94,12 @@ class SlotProcess:
         self._tools = Tools(
             index, cache, self.link, self.status, self._guard, Meter(), self.queue, self.files, self.handover
         )
-        self._turn_of = self._owner = ""
+        self._turn_of = ""
 
     def run(self) -> NoReturn:
-        """Say ready, then work on what comes, in the order in which it comes."""
+        """Say ready and hear for whom, then work on what comes, in the order in which it comes."""
         self.link.send(messages.Ready())
+        self.link.next()
         while True:
             self.step()
 
@@ -137,19 +138,9 @@ class SlotProcess:
         self.status.end()
 
     def _take_turn(self, query: str) -> None:
-        """From here on the slot is at work for this query: of what another one's code has left, it meets nothing.
-
-        Not all that code can do to a process can be found out: when a user's queries are over, the process ends with them
-        that another one would get. While two users' queries take turns, a process for each turn would take their time.
-        """
-        owners = {running.setup.owner for running in self.queue.queries.values()}
-        owner = self.queue.queries[query].setup.owner if query in self.queue.queries else self._owner
-        if self._owner not in ("", owner, *owners):
-            self.log.info("slot %d makes room for a fresh process: the next query is another user's", self.index)
-            self.handover.retire()
+        """From here on the slot is at work for this query: of what another one's code has left, it meets nothing."""
         if self._turn_of not in ("", query) and not self._tidied_up():
             self.handover.retire()
-        self._owner = owner
         self._turn_of = query
 
     def _tidied_up(self) -> bool:
