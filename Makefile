@@ -11,13 +11,13 @@ PACKAGES := protocol system analysis packetizer merge dataset reading display ma
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/*)
 
 .PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
-  xrootd chromium slurm gridengine condor samples jsroot uplot
+  xrootd chromium slurm gridengine condor kubernetes samples jsroot uplot
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
 
 # Lint, types and layers take a minute of a core: beside the tests, and what they have to say comes after them.
-test: $(VENV)/test xrootd chromium slurm gridengine condor samples
+test: $(VENV)/test xrootd chromium slurm gridengine condor kubernetes samples
 	@$(MAKE) --no-print-directory lint types layers >build/checks.log 2>&1 & checks=$$!; \
 	  $(MAKE) --no-print-directory pytest; tests=$$?; wait $$checks; checks=$$?; cat build/checks.log; \
 	  [ $$tests = 0 ] && [ $$checks = 0 ]
@@ -122,6 +122,13 @@ gridengine: $(VENV)/test
 # The tests of workers in HTCondor start a pool of it. Its programs (200 MB) are unpacked into the user's cache folder: no root.
 condor: $(VENV)/test
 	@$(BIN)/python tests/support/condor_programs.py || echo "WARNING: without HTCondor, tests will be skipped or fail" >&2
+
+# The tests of workers in Kubernetes start a real one, which nobody has as a package: it is compiled, once, in some minutes, and
+# kept in the user's cache (290 MB).
+KUBERNETES := $(HOME)/.cache/eventmill-tests/kubernetes-1.20.2
+kubernetes:
+	@[ -x $(KUBERNETES)/bin/kube-scheduler ] || echo "compiling Kubernetes for its tests, once: six minutes of CPU time"
+	@tests/support/kubernetes_build.sh $(KUBERNETES) || echo "WARNING: without Kubernetes, tests will be skipped or fail" >&2
 
 # Files of experiments (30 MB) that some tests read, which download nothing themselves and are skipped, loudly, without.
 samples: $(VENV)/test

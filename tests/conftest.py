@@ -35,6 +35,7 @@ LONGEST = (
     "test_status_browser.py",
     "test_docs.py",
     "test_restart.py",
+    "test_kubernetes.py",
     "test_xrootd.py",
     "test_credentials.py",
     "test_embedded.py",

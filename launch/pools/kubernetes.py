@@ -1,0 +1,248 @@
+"""Kubernetes: a Job for each worker, by its API.
+
+A Job each, and not one of many pods, since workers are stopped one by one: of a Job with many, its controller would replace
+the pod that is stopped. The token is a Secret that belongs to the Jobs of its call, and is removed with the last of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, ClassVar
+
+import yaml  # type: ignore[import-untyped]
+from msgspec import Meta, structs
+
+from ...system.quantities import parse_seconds, parse_size
+from .kubernetes_words import ApiWords, job_of, waits_for
+from .pool import JOB, Assignment, Job, Pool, PoolError
+
+_LINES = 100
+"""Of a job's log."""
+_KEPT_SECONDS = 86400
+"""How long a Job that is over stays, with its log, if nobody removes it."""
+_MOUNT = "/run/secrets/eventmill"
+_POOL, _CALL = "eventmill/pool", "eventmill/call"
+"""Labels."""
+_OURS = {"app.kubernetes.io/name": "eventmill"}
+_LONGEST = 57
+"""Characters of a call's name: with a number behind it, it is a label, of 63 at most."""
+
+
+class Kubernetes(Pool, frozen=True, kw_only=True, tag="kubernetes"):
+    """A namespace of a Kubernetes cluster. Needs `pip install "eventmill[kubernetes]"`, and an image with eventmill in it.
+
+    `python` is inside of the image; "python3" by default.
+
+    Args:
+        image: that workers run in, as "registry.site/me/eventmill:1.2".
+        namespace: where the Jobs go; "" is that of the context.
+        kubeconfig: file with the cluster's address and credentials; "" is those of the pod in which this runs, or what
+            KUBECONFIG says, or ~/.kube/config.
+        context: of the kubeconfig; "" is its current one.
+        grace: seconds that a worker has to leave in good order when its pod is told to end.
+        labels: more labels of Jobs and pods.
+        pod: more of a pod's specification, as it stands in manifests: {"nodeSelector": {"site": "a"}}.
+
+    Example:
+        >>> pool = Kubernetes(image="registry.site/me/eventmill:1.2", namespace="cms", cores=4, memory="8G")
+        >>> pool.system
+        'kubernetes'
+    """
+
+    system: ClassVar[str] = "kubernetes"
+    shares_files: ClassVar[bool] = False
+    tells_memory: ClassVar[bool] = True
+
+    image: str
+    namespace: str = ""
+    kubeconfig: str = ""
+    context: str = ""
+    grace: Annotated[int, Meta(ge=0)] = 30
+    labels: dict[str, str] = {}
+    pod: dict[str, Any] = {}
+
+    def start(self, count: int, assignment: Assignment) -> list[str]:
+        from lightkube.resources.batch_v1 import Job as KubernetesJob
+        from lightkube.resources.core_v1 import Secret
+
+        jobs = [f"{_call_name(assignment)}-{number}" for number in range(count)]
+        with self._client("takes no job") as client:
+            secret = client.create(Secret.from_dict(self._secret(assignment, assignment.token.read_text())))
+            try:
+                made = [client.create(KubernetesJob.from_dict(self._job(job, assignment))) for job in jobs]
+                owners = [
+                    {"apiVersion": "batch/v1", "kind": "Job", "name": job.metadata.name, "uid": job.metadata.uid}
+                    for job in made
+                ]
+                client.patch(Secret, secret.metadata.name, {"metadata": {"ownerReferences": owners}})
+            except Exception:
+                self._delete(client, jobs)
+                client.delete(Secret, secret.metadata.name)
+                raise
+        return jobs
+
+    def find(self, assignment: Assignment) -> list[str]:
+        from lightkube.resources.batch_v1 import Job as KubernetesJob
+
+        with self._client() as client:
+            found = client.list(KubernetesJob, labels={_CALL: _call_name(assignment)})
+            return sorted(job.metadata.name for job in found)
+
+    def listing(self, jobs: Sequence[str]) -> dict[str, Job]:
+        from lightkube.resources.batch_v1 import Job as KubernetesJob
+
+        with self._client() as client:
+            known = {job.metadata.name: job for job in client.list(KubernetesJob, labels=_OURS)}
+            pods = {(pod.metadata.labels or {}).get("job-name"): pod for pod in self._pods(client)}
+            found = {job: job_of(known.get(job), pods.get(job)) for job in jobs}
+            if any(job.state == "queued" and not job.reason for job in found.values()):
+                reasons = waits_for(self._events(client))
+                found |= {
+                    name: structs.replace(job, reason=reasons.get(name, ""))
+                    for name, job in found.items()
+                    if job.state == "queued" and not job.reason
+                }
+        return found
+
+    def stop(self, jobs: Sequence[str]) -> None:
+        with self._client() as client:
+            self._delete(client, jobs)
+
+    def log(self, job: str, assignment: Assignment) -> str:
+        from lightkube import ApiError
+
+        with self._client() as client:
+            for pod in self._pods(client, job):
+                with contextlib.suppress(ApiError):  # its container has not begun, or its node is gone
+                    return "".join(client.log(pod.metadata.name, tail_lines=_LINES)).rstrip("\n")
+                for status in pod.status.containerStatuses or []:
+                    if status.state.terminated is not None:
+                        return status.state.terminated.message or ""
+        return ""
+
+    def preview(self, count: int, assignment: Assignment) -> str:
+        manifests = [self._secret(assignment, "(the token)"), self._job(f"{_call_name(assignment)}-0", assignment)]
+        return f"# {count} Jobs as this one, with one Secret\n{yaml.safe_dump_all(manifests, sort_keys=False)}"
+
+    # --- what goes to Kubernetes, and comes from it -----------------------------------------------------------------------
+
+    def _labels(self, assignment: Assignment) -> dict[str, str]:
+        return self.labels | _OURS | {_POOL: _label(assignment.pool), _CALL: _call_name(assignment)}
+
+    def _secret(self, assignment: Assignment, token: str) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": _call_name(assignment), "labels": self._labels(assignment)},
+            "stringData": {"token": token},
+        }
+
+    def _job(self, job: str, assignment: Assignment) -> dict[str, Any]:
+        labels = self._labels(assignment)
+        needs = {"cpu": str(self.cores)} | ({"memory": str(parse_size(self.memory))} if self.memory else {})
+        container = {
+            "name": "worker",
+            "image": self.image,
+            "command": ["/bin/sh", "-c", self._shell_lines(assignment)],
+            "env": [{"name": JOB, "value": job}],
+            "resources": {"requests": needs, "limits": needs},
+            "volumeMounts": [{"name": "token", "mountPath": _MOUNT, "readOnly": True}],
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+        }
+        pod = {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": self.grace,
+            "containers": [container],
+            "volumes": [{"name": "token", "secret": {"secretName": _call_name(assignment)}}],
+        }
+        walltime = {"activeDeadlineSeconds": round(parse_seconds(self.walltime))} if self.walltime else {}
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": job, "labels": labels},
+            "spec": {
+                "backoffLimit": 0,
+                "ttlSecondsAfterFinished": _KEPT_SECONDS,
+                **walltime,
+                "template": {"metadata": {"labels": labels}, "spec": pod | self.pod},
+            },
+        }
+
+    def _shell_lines(self, assignment: Assignment) -> str:
+        """What runs in the container. The token is copied, so that only the user whom the image runs as can read it."""
+        here = structs.replace(self, python=self.python or "python3")
+        command = shlex.join(here.worker_command("token", assignment))
+        copied = ['cd "$(mktemp -d)"', f"(umask 077; cat {_MOUNT}/token >token)"]
+        return "\n".join([*copied, *self.setup, f"exec {command}"])
+
+    @staticmethod
+    def _pods(client: Any, job: str = "") -> Iterator[Any]:
+        from lightkube.resources.core_v1 import Pod
+
+        return iter(client.list(Pod, labels=_OURS | ({"job-name": job} if job else {})))
+
+    @staticmethod
+    def _events(client: Any) -> Iterable[Any]:
+        from lightkube.resources.core_v1 import Event
+
+        return client.list(Event, fields={"involvedObject.kind": "Job"})  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _delete(client: Any, jobs: Iterable[str]) -> None:
+        """Jobs stay until their pods are gone; those that there are not are passed over."""
+        from lightkube import ApiError
+        from lightkube.resources.batch_v1 import Job as KubernetesJob
+        from lightkube.types import CascadeType
+
+        for job in jobs:
+            try:
+                client.delete(KubernetesJob, job, cascade=CascadeType.FOREGROUND)
+            except ApiError as error:
+                if error.status.code != 404:
+                    raise
+
+    @contextlib.contextmanager
+    def _client(self, what: str = "does not do that") -> Iterator[Any]:
+        """A client for the namespace. Raises `PoolError` with what the API says."""
+        try:
+            import httpx2
+            from lightkube import ApiError, Client, KubeConfig
+            from lightkube.core.exceptions import ConfigError
+        except ImportError:
+            raise PoolError(
+                'the client of Kubernetes is not installed here: pip install "eventmill[kubernetes]"', "refused"
+            ) from None
+        chatty = logging.getLogger("httpx2")  # a line for each request, unless somebody wants them
+        if chatty.level == logging.NOTSET:
+            chatty.setLevel(logging.WARNING)
+        try:
+            config = KubeConfig.from_file(self.kubeconfig) if self.kubeconfig else KubeConfig.from_env()
+            client = Client(config.get(self.context or None), namespace=self.namespace or None)
+        except (ConfigError, OSError) as error:
+            raise PoolError(f"which Kubernetes cluster? {error}: set kubeconfig and context", "refused") from None
+        try:
+            yield client
+        except ApiError as error:
+            words = ApiWords(error.status, client.namespace)
+            raise PoolError(f"Kubernetes {what}: {words.text}", words.trouble) from None
+        except (httpx2.HTTPError, OSError) as error:
+            where = client.config.cluster.server
+            raise PoolError(f"Kubernetes does not answer at {where}: {error or type(error).__name__}") from error
+        finally:
+            client.close()
+
+
+def _call_name(assignment: Assignment) -> str:
+    """The name of a call as Kubernetes takes it. Raises `PoolError` if it is too long."""
+    name = _label(assignment.name)
+    if len(name) > _LONGEST:
+        raise PoolError(f"{name!r} is too long a name for Kubernetes: give the pool a shorter one", "refused")
+    return name
+
+
+def _label(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
