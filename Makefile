@@ -11,13 +11,13 @@ PACKAGES := protocol system analysis packetizer merge dataset reading display ma
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/*)
 
 .PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
-  xrootd chromium slurm gridengine condor kubernetes samples jsroot uplot
+  xrootd chromium slurm gridengine condor kubernetes ssh samples jsroot uplot
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
 
 # Lint, types and layers take a minute of a core: beside the tests, and what they have to say comes after them.
-test: $(VENV)/test xrootd chromium slurm gridengine condor kubernetes samples
+test: $(VENV)/test xrootd chromium slurm gridengine condor kubernetes ssh samples
 	@$(MAKE) --no-print-directory lint types layers >build/checks.log 2>&1 & checks=$$!; \
 	  $(MAKE) --no-print-directory pytest; tests=$$?; wait $$checks; checks=$$?; cat build/checks.log; \
 	  [ $$tests = 0 ] && [ $$checks = 0 ]
@@ -118,6 +118,13 @@ slurm:
 # Those of workers in Grid Engine do as well. Its programs (50 MB) are unpacked into the user's cache folder: no root.
 gridengine: $(VENV)/test
 	@$(BIN)/python tests/support/gridengine_programs.py || echo "WARNING: without Grid Engine, tests will be skipped or fail" >&2
+
+# The tests of workers on hosts that one logs in to start an SSH server of their own.
+ssh:
+	@[ -x /usr/sbin/sshd ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get -qq update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+	  openssh-server >/dev/null; } || echo "WARNING: sshd is not there; tests will be skipped or fail" >&2
+	@[ "$$(id -u)" != 0 ] || mkdir -p /run/sshd
 
 # The tests of workers in HTCondor start a pool of it. Its programs (200 MB) are unpacked into the user's cache folder: no root.
 condor: $(VENV)/test
