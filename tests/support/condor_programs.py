@@ -1,7 +1,7 @@
 """HTCondor's programs, unpacked from Debian's packages into the user's cache: nothing is installed, and root is not needed.
 
 They run with the loader and the libraries that came with them, which are written into them with patchelf. Jobs are
-ordinary processes of this machine. `make htcondor` does it, in some ten seconds and 200 MB; tests only look.
+ordinary processes of this machine. `make condor` does it, in some ten seconds and 200 MB; tests only look.
 """
 
 from __future__ import annotations
