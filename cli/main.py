@@ -6,10 +6,9 @@ import contextlib
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
@@ -18,29 +17,23 @@ from rich.console import Console
 from ..display.listings import STATES
 from ..protocol.connection import (
     DEFAULT_PORT,
-    PROXY_PREFIX,
     KeyFolder,
-    find_file,
     load_connection,
     make_keys,
     named,
-    parse_address,
 )
 from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL, State
 from ..protocol.version import __version__
-from ..system.quantities import parse_seconds, parse_size
-from ..worker.allocation.site import VARIABLES, parse_site
-from ..worker.allocation.walltime import time_left
 from . import listings
+from .access import token, users
 from .logs import expression, show
+from .options import begin_log, of_master
 from .relay import relay
+from .worker import worker
 
 if TYPE_CHECKING:
     from ..session.session import Session
-
-_Value = TypeVar("_Value")
-_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 class _Group(click.Group):
@@ -63,23 +56,6 @@ def _writable(_context: click.Context, _parameter: click.Parameter, path: Path) 
     return path
 
 
-def _parsed_by(parse: Callable[[str], _Value]) -> Callable[[click.Context, click.Parameter, str | None], _Value | None]:
-    """The callback of an option whose value is written as people write it."""
-
-    def callback(_context: click.Context, _parameter: click.Parameter, text: str | None) -> _Value | None:
-        try:
-            return None if text is None else parse(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-
-    return callback
-
-
-_of_master = click.option(
-    "--master", "target", default="default", show_default=True, help="Name, client.json or address."
-)
-
-
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="eventmill")
 def main() -> None:
@@ -91,6 +67,12 @@ def main() -> None:
     Workers for it:          eventmill worker  (in other terminals or machines)
     From Python:             session = eventmill.connect("default")
     """
+
+
+main.add_command(worker)
+main.add_command(users)
+main.add_command(token)
+main.add_command(relay)
 
 
 @main.command()
@@ -173,7 +155,7 @@ def master(
     from ..master.serve import Binding, Master
     from .page import StatusPage
 
-    _log(verbose)
+    begin_log(verbose)
     if no_journal and file is not None:
         raise click.UsageError("either --journal or --no-journal")
     if (status_certificate is None) != (status_key is None):
@@ -205,98 +187,6 @@ def master(
     finally:
         if page is not None:
             page.close()
-
-
-@main.command()
-@click.argument("connection", default="default")
-@click.option("--slots", type=click.IntRange(1, 4096), help="Slots (processes).  [default: the cores this job may use]")
-@click.option("--name", default="", help="What the master calls this worker.  [default: the host's name]")
-@click.option(
-    "--patience", default=600.0, show_default=True, help="Seconds to try to reach the master, also when it is gone."
-)
-@click.option(
-    "--walltime",
-    callback=_parsed_by(parse_seconds),
-    metavar="TIME",
-    help="When it has to be gone: seconds, 1h30m, or 2-12:00:00.  [default: what Slurm says, else no limit]",
-)
-@click.option(
-    "--grace",
-    type=click.FloatRange(0.0, 1e6),
-    default=10.0,
-    show_default=True,
-    help="Seconds it takes at most to leave in good order; 0: leave at once.",
-)
-@click.option(
-    "--memory",
-    callback=_parsed_by(parse_size),
-    metavar="SIZE",
-    help="Memory a slot may take, as 4G or 400M.  [default: its part of what the batch system, cgroup or machine has]",
-)
-@click.option(
-    "--site",
-    envvar=VARIABLES,
-    default="",
-    callback=_parsed_by(parse_site),
-    metavar="NAME",
-    show_default=False,
-    help="Where it runs, as reports and displays call it.  "
-    "[default: what EVENTMILL_SITE or the grid's pilot says, else its domain]",
-)
-@click.option(
-    "--proxy-prefix",
-    envvar=PROXY_PREFIX,
-    metavar="URL",
-    help=f"Read root:// files through this site's cache or proxy, as root://cache.site:1094//  [or in {PROXY_PREFIX}]",
-)
-@click.option(
-    "--through",
-    callback=_parsed_by(parse_address),
-    metavar="HOST:PORT",
-    help="Reach the master through a relay (`eventmill relay`) or a tunnel at this address.",
-)
-@click.option("-v", "--verbose", is_flag=True, help="Log more.")
-def worker(
-    connection: str,
-    slots: int | None,
-    name: str,
-    patience: float,
-    walltime: float | None,
-    grace: float,
-    memory: int | None,
-    site: str,
-    proxy_prefix: str | None,
-    through: str | None,
-    verbose: bool,
-) -> None:
-    """Work for a master. CONNECTION is its worker.json, or its name on the machine where it runs.
-
-    The worker connects outward only. It joins running queries at once. It may be ended at any time without harm to a result:
-    told to (Ctrl-C, SIGTERM), or near the end of its walltime, it hands on what it has not done, commits and leaves, so that
-    nothing is done twice; told again, it leaves at once. After a SIGKILL, what it had not committed is done again by others.
-    """
-    from ..worker.agent.serve import Worker
-    from ..worker.allocation.cores import usable_cores
-
-    _log(verbose)
-    if walltime is not None and walltime <= grace:
-        raise click.UsageError(
-            f"a walltime of {walltime:g} s leaves nothing but the {grace:g} s of --grace to leave in"
-        )
-    if walltime is None:
-        walltime = time_left(os.environ, time.time())
-    if proxy_prefix:
-        if not proxy_prefix.startswith(("root://", "roots://")):
-            raise click.UsageError(f"--proxy-prefix {proxy_prefix}: it must be like root://cache.site:1094//")
-        os.environ[PROXY_PREFIX] = proxy_prefix  # where slots look for it
-    file = find_file(connection, "worker")
-    Worker(
-        load_connection(file), slots or usable_cores(), name, patience,
-        walltime=walltime, grace=grace, file=file, memory=memory, site=site, through=through or "",
-    ).run()  # fmt: skip
-
-
-main.add_command(relay)
 
 
 @main.command()
@@ -413,7 +303,7 @@ def logs(
 
 @main.command()
 @click.argument("query", required=False)
-@_of_master
+@of_master
 @click.option("--abort", is_flag=True, help="Drop what is merged.")
 @click.option("--shutdown", is_flag=True, help="End the master itself, and its workers.")
 def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
@@ -435,7 +325,7 @@ def stop(query: str | None, target: str, abort: bool, shutdown: bool) -> None:
 
 @main.command()
 @click.argument("query")
-@_of_master
+@of_master
 def remove(query: str, target: str) -> None:
     """Have the master forget QUERY and its result.
 
@@ -448,7 +338,7 @@ def remove(query: str, target: str) -> None:
 
 @main.command()
 @click.argument("worker")
-@_of_master
+@of_master
 def drain(worker: str, target: str) -> None:
     """Let WORKER leave in good order.
 
@@ -549,10 +439,6 @@ def _connect(target: str) -> Session:
     from ..session.connect import connect
 
     return connect(target)
-
-
-def _log(verbose: bool) -> None:
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format=_FORMAT)
 
 
 if __name__ == "__main__":

@@ -236,7 +236,11 @@ class ClusterHistory:
         for worker in told.workers:
             self._workers[worker.worker] = _here(worker)
         for gone in told.gone:
-            was = self._workers.pop(gone.worker, None)
+            was = self._workers.get(gone.worker)
+            if was is not None and was.joined > gone.joined:
+                was = None  # it has come back since, under its name
+            elif was is not None:
+                del self._workers[gone.worker]
             self._gone.append(_left(gone, was))
             self._past_total += gone.total
         self._packets.extend(told.packets)

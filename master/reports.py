@@ -309,13 +309,13 @@ class Reports:
         return self._queries[number] if (number, lease) in worker.leases else None
 
     def _share(self, query: Query, worker: Worker) -> Share:
-        return query.shares.setdefault(
-            worker.name,
-            Share(
-                worker.host, worker.pid, len(worker.slots), site=worker.total.site,
-                joined=max(0.0, worker.joined - query.started),
-            ),
-        )  # fmt: skip
+        share = query.shares.get(worker.name)
+        if share is None:
+            joined = max(0.0, worker.joined - query.started)
+            share = Share(worker.host, worker.pid, len(worker.slots), site=worker.total.site, joined=joined)
+            query.shares[worker.name] = share
+        share.left = None  # it may have come back
+        return share
 
     def _blame(self, worker: Worker, reason: Any, now: float) -> None:
         blame(self._send, worker, reason, now)

@@ -99,7 +99,7 @@ class Roster:
             self._send(identity, messages.Fault(reason, fatal=True), now=now)
             return
         self.lose(identity, "said hello again", now)
-        name = f"{(hello.name or hello.host or hello.role)[:LONGEST_NAME]}-{self._numbering.next()}"
+        name = self._name(hello)
         if who.role == "session":
             self.sessions[identity] = Peer(identity, name, now, now, key, who)
         else:
@@ -114,6 +114,15 @@ class Roster:
                 self._dispatcher.credit.offer(slot)
         log.info("%s %s joined from %s, pid %s", hello.role, name, hello.host, hello.pid)
         self._send(identity, messages.Welcome(name, self._version, HEARTBEAT, SILENCE, hello.incarnation), now=now)
+
+    def _name(self, hello: messages.Hello) -> str:
+        """A name that nobody else has. A worker that comes back keeps its own."""
+        base = (hello.name or hello.host or hello.role)[:LONGEST_NAME]
+        number = number_of(hello.was)
+        is_its_own = hello.was == f"{base}-{number}" and 0 < number <= self._numbering.last
+        if is_its_own and all(peer.name != hello.was for peer in self.peers):
+            return hello.was
+        return f"{base}-{self._numbering.next()}"
 
     def heard(self, peer: Peer, now: float) -> None:
         """A peer has said something."""

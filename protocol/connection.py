@@ -17,16 +17,17 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 import platformdirs
 
 from .errors import ConnectionFailed
-from .messages import Role
 
 CLIENT_FILE, WORKER_FILE, MASTER_FILE = "client.json", "worker.json", "master.json"
+KeyRole = Literal["session", "worker", "token"]
+"""What a key is for: a session, a worker, or to let workers enrol."""
 _Content = TypeVar("_Content", bound=msgspec.Struct)
 
 DEFAULT_PORT = 8786
@@ -39,7 +40,7 @@ class Connection(msgspec.Struct, frozen=True):
     """Content of a connection file."""
 
     address: str
-    role: Role
+    role: KeyRole
     server_key: str
     public_key: str
     secret_key: str
@@ -53,7 +54,7 @@ class MasterKeys(msgspec.Struct, frozen=True):
 
     public_key: str
     secret_key: str
-    peers: dict[str, Role]
+    peers: dict[str, Literal["session", "worker"]]
 
     def __repr__(self) -> str:
         return f"MasterKeys({len(self.peers)} peers)"
@@ -136,9 +137,9 @@ def make_keys(folder: Path, address: str) -> KeyFolder:
     keys = KeyFolder(folder)
     _check_replaceable(keys)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write_private(keys.master, MasterKeys(*server, peers={client[0]: "session", worker[0]: "worker"}))
-    _write_private(keys.client, Connection(address, "session", server[0], *client))
-    _write_private(keys.worker, Connection(address, "worker", server[0], *worker))
+    write_connection(keys.master, MasterKeys(*server, peers={client[0]: "session", worker[0]: "worker"}))
+    write_connection(keys.client, Connection(address, "session", server[0], *client))
+    write_connection(keys.worker, Connection(address, "worker", server[0], *worker))
     return keys
 
 
@@ -162,7 +163,7 @@ def set_address(keys: KeyFolder, address: str) -> None:
     for file in (keys.client, keys.worker):
         connection = load_connection(file)
         if connection.address != address:
-            _write_private(file, msgspec.structs.replace(connection, address=address))
+            write_connection(file, msgspec.structs.replace(connection, address=address))
 
 
 def load_connection(file: Path) -> Connection:
@@ -179,12 +180,12 @@ def load_master_keys(keys: KeyFolder) -> MasterKeys:
     return _read_private(keys.master, MasterKeys)
 
 
-def find_connection(target: str | os.PathLike[str], role: Role = "session") -> Connection:
+def find_connection(target: str | os.PathLike[str], role: KeyRole = "session") -> Connection:
     """The connection that a user means by `target`; see `find_file`. Raises `ConnectionFailed` as `load_connection` does."""
     return load_connection(find_file(target, role))
 
 
-def find_file(target: str | os.PathLike[str], role: Role = "session") -> Path:
+def find_file(target: str | os.PathLike[str], role: KeyRole = "session") -> Path:
     """The connection file that a user means by `target`: the file itself, the name of a master, or its address.
 
     An address works for masters whose connection file lies in the state folder (`eventmill keys` puts it there).
@@ -227,26 +228,38 @@ def _key_pair() -> tuple[str, str]:
     return public.decode(), secret.decode()
 
 
-def _write_private(file: Path, content: msgspec.Struct) -> None:
-    """Write JSON that nobody else can read at any moment, whole or not at all."""
+def write_connection(file: Path, content: Connection | MasterKeys) -> None:
+    """Write a connection file, or a master's keys, that nobody else can read at any moment."""
+    write_private_text(file, json.dumps(msgspec.to_builtins(content), indent=2) + "\n")
+
+
+def write_private_text(file: Path, text: str) -> None:
+    """Write a file that nobody else can read at any moment, whole or not at all."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
-        json.dump(msgspec.to_builtins(content), stream, indent=2)
-        stream.write("\n")
+        stream.write(text)
     temporary.replace(file)
 
 
-def _read_private(file: Path, kind: type[_Content]) -> _Content:
+def read_private_text(file: Path) -> str:
+    """Read a file with a secret in it. Raises `ConnectionFailed` when it cannot be read, or others can read it, too."""
     try:
         mode = file.stat().st_mode
         if mode & 0o077:
             raise ConnectionFailed(
                 f"{file} can be read by others (mode {mode & 0o777:04o}) and holds a secret key: "
-                f"make new keys with `eventmill keys`, or `chmod 600 {file}` if nobody can have read it"
+                f"make a new one, or `chmod 600 {file}` if nobody can have read it"
             )
-        return msgspec.json.decode(file.read_bytes(), type=kind)
+        return file.read_text()
     except OSError as error:
         raise ConnectionFailed(f"cannot read the connection file {file}: {error.strerror}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise ConnectionFailed(f"{file} is not a connection file of eventmill: it is not text") from None
+
+
+def _read_private(file: Path, kind: type[_Content]) -> _Content:
+    try:
+        return msgspec.json.decode(read_private_text(file), type=kind)
+    except msgspec.MsgspecError as error:
         raise ConnectionFailed(f"{file} is not a connection file of eventmill: {error}") from None

@@ -151,6 +151,11 @@ class Link:
             )
 
     @property
+    def connection(self) -> Connection:
+        """Where the master is, and the keys."""
+        return self._dial.connection
+
+    @property
     def address(self) -> str:
         """Where the master is, or was last."""
         return self._dial.connection.address

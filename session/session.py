@@ -25,6 +25,7 @@ from ..protocol.errors import ConnectionFailed, DatasetError
 from ..protocol.messages import File
 from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
+from .access import SessionAccess
 from .connect import PATIENCE
 from .link import Link
 from .owner import clipped, owner
@@ -165,6 +166,11 @@ class Session(Steering, QuickLooks):
             packed.attachments,
         )
         return self._watch.submit(submission, credentials, partial(Query, self))
+
+    @property
+    def access(self) -> SessionAccess:
+        """The users and tokens of the master: who may use it, and which workers may come."""
+        return SessionAccess(self._watch)
 
     def attach(self, query: str) -> Query:
         """Watch a query that was started earlier, by this session or another; any number of sessions may watch it.

@@ -37,6 +37,7 @@ MODULES = sorted(
 
 
 OF_SESSIONS = (
+    "eventmill.session.access",
     "eventmill.session.query",
     "eventmill.session.quick_looks",
     "eventmill.session.result",

@@ -61,4 +61,6 @@ class Unknown(Message, frozen=True):
 
 
 class Bye(Message, frozen=True):
-    """The peer leaves in good order."""
+    """The peer leaves in good order; a worker says why."""
+
+    reason: Words = ""

@@ -27,7 +27,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import Any
+
+import msgspec
 
 from ...protocol import messages
 from ...protocol.codec import Frames
@@ -56,6 +59,7 @@ class AgentCore:
         hello: what to say to the master once all slots are up; its `incarnation` counts on from there.
         grace: seconds to leave in, when it has to; 0: leave at once, with nothing handed on.
         memory: bytes that a slot may take.
+        idle: seconds without anything to do after which it leaves.
 
     Example:
         >>> core = AgentCore(messages.Hello("worker", "node1", slots=1))
@@ -65,7 +69,7 @@ class AgentCore:
         ['node1']
     """
 
-    def __init__(self, hello: messages.Hello, grace: float = GRACE, memory: float = float("inf")) -> None:
+    def __init__(self, hello: messages.Hello, grace: float = GRACE, memory: float = inf, idle: float = inf) -> None:
         self.state = state = WorkerState(hello, [SlotState(index) for index in range(hello.slots)])
         self.leaving = Leaving(grace)
         self._outbox = outbox = Outbox()
@@ -73,6 +77,7 @@ class AgentCore:
         self.watch = SlotWatch(outbox, memory)
         self._lives = lives = SlotLives(state, outbox, commits)
         self._spoken = 0.0
+        self._idle, self._asked = idle, inf
         self._checked: WorkerStage = "starting"
         self._turns = turns = Turns(state, outbox, lives)
         orders, reports = MasterOrders(state, outbox, commits, turns), SlotReports(state, outbox, commits, self.leaving)
@@ -122,6 +127,8 @@ class AgentCore:
         if self.state.welcome is None and not isinstance(message, messages.Welcome | messages.Fault | messages.Bye):
             return []
         handler = self._from_master.get(type(message))
+        if isinstance(message, messages.Lease):
+            self._asked = now
         if handler is not None:
             handler(message, frames, now)
         elif not isinstance(message, messages.Heartbeat):
@@ -188,9 +195,9 @@ class AgentCore:
                 raise LocalProtocolError(reason)
         return self._done(now)
 
-    def drain(self, seconds: float, now: float) -> list[Effect]:
+    def drain(self, seconds: float, now: float, why: str = "") -> list[Effect]:
         """Be gone in `seconds`, and work on until `grace` is left; of several ends the earliest counts."""
-        self._end_in(seconds, now)
+        self._end_in(seconds, now, why)
         return self._done(now)
 
     @property
@@ -216,7 +223,7 @@ class AgentCore:
         state = self.state
         times = [query.due for query in state.queries.values()]
         times += [slot.due for slot in self._told_to_drop()]
-        times.append(self.leaving.due)
+        times += [self.leaving.due, inf if self.leaving.draining else self._asked + self._idle]
         if state.welcome is not None:
             times.append(self._spoken + state.welcome.heartbeat)
         return min(times)
@@ -224,6 +231,8 @@ class AgentCore:
     def expire(self, now: float) -> list[Effect]:
         """Do what is due: the worker's end, commits, heartbeats, and the end of slots that do not drop what they are at."""
         state = self.state
+        if now >= self._asked + self._idle and not self.leaving.draining:
+            self._leave_if_idle(now)
         if self.leaving.begins(now):
             self._begin_to_drain()
         for query in state.queries.values():
@@ -253,7 +262,7 @@ class AgentCore:
         state = self.state
         if message.incarnation != state.hello.incarnation or not state.said_hello:
             return
-        state.welcome = message
+        state.welcome, self._asked = message, now
         log.info("joined as %s with %d slots", message.peer, len(state.slots))
         if self.leaving.is_known:
             self._outbox.tell(messages.Draining(self.leaving.left(now)))
@@ -267,7 +276,9 @@ class AgentCore:
         self._start_afresh("the master no longer knows this worker")
 
     def _start_afresh(self, reason: str) -> None:
-        self.state.welcome, self.state.said_hello = None, False
+        if self.state.welcome is not None:
+            self.state.hello = msgspec.structs.replace(self.state.hello, was=self.state.welcome.peer)
+        self.state.welcome, self.state.said_hello, self._asked = None, False, inf
         if self.leaving.draining:
             log.warning("%s, and it is leaving anyway", reason)
             return
@@ -276,16 +287,23 @@ class AgentCore:
 
     def _drain(self, message: messages.Drain, frames: Frames, now: float) -> None:
         log.info("the master wants this worker to leave")
-        self._end_in(self.leaving.grace, now)
+        self._end_in(self.leaving.grace, now, "it was told to")
 
     def _bye(self, message: messages.Bye, frames: Frames, now: float) -> None:
         self._outbox.add(Leave("the master has ended", error=False))
 
     # --- leaving --------------------------------------------------------------------------------------------------
 
-    def _end_in(self, seconds: float, now: float) -> None:
+    def _leave_if_idle(self, now: float) -> None:
+        """Nothing was asked of the worker for a while: leave, unless it is still at work on what was asked before."""
+        if self.is_done:
+            log.info("nothing was asked of this worker for %g s: it leaves", self._idle)
+            self._end_in(self.leaving.grace, now, f"nothing was asked of it for {self._idle:g} s")
+        self._asked = now
+
+    def _end_in(self, seconds: float, now: float, why: str) -> None:
         """The worker has to be gone in `seconds`, unless it has to be earlier anyway."""
-        if not self.leaving.end_in(seconds, now):
+        if not self.leaving.end_in(seconds, now, why):
             return
         if self.leaving.begins(now):
             self._begin_to_drain()

@@ -17,6 +17,7 @@ class Leaving:
 
     Attributes:
         draining: it is on its way out.
+        why: it has to leave, in words.
 
     Example:
         >>> leaving = Leaving(grace=10.0)
@@ -29,13 +30,14 @@ class Leaving:
     def __init__(self, grace: float) -> None:
         self.grace = grace
         self.draining = False
+        self.why = ""
         self._drains = self._end = float("inf")
 
-    def end_in(self, seconds: float, now: float) -> bool:
+    def end_in(self, seconds: float, now: float, why: str = "") -> bool:
         """The worker has to be gone in `seconds`: whether that changes anything; of several ends the earliest counts."""
         if now + seconds >= self._end:
             return False
-        self._end = now + seconds
+        self._end, self.why = now + seconds, why
         if not self.draining:
             self._drains = now + max(0.0, seconds - self.grace)
         return not self.draining

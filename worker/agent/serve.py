@@ -12,6 +12,7 @@ import os
 import platform
 import signal
 import time
+from math import inf
 from pathlib import Path
 
 import zmq
@@ -68,6 +69,8 @@ class Worker:
         log: the file that this worker and its slots write to, to be kept from growing without end.
         site: where it runs, as reports and displays call it; the domain of its host by default.
         through: address of a relay or tunnel to call in the place of the master's.
+        idle: seconds without anything to do after which it leaves.
+        launch: the pool that has started it, and what its system calls the job.
     """
 
     def __init__(
@@ -85,12 +88,14 @@ class Worker:
         log: Path | None = None,
         site: str = "",
         through: str = "",
+        idle: float = inf,
+        launch: tuple[str, str] = ("", ""),
     ) -> None:
         self.connection = connection
         self.patience = patience
-        self.hello = _hello(name, site, slots)
+        self.hello = _hello(name, site, slots, launch)
         self.walltime = walltime
-        self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots))
+        self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots), idle)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.forkserver = forkserver or ForkserverClient(alone=True)
         self.statuses = SlotStatuses(self.forkserver.statuses, slots)
@@ -155,7 +160,7 @@ class Worker:
         known = 0
         self._in_touch = time.monotonic()
         if self.walltime is not None:
-            self._carry_out(self.core.drain(self.walltime, self._in_touch))
+            self._carry_out(self.core.drain(self.walltime, self._in_touch, "its walltime ends"))
         while self._leave is None:
             now = time.monotonic()
             wait = min(self.core.deadline() - now, self._output.due - now, LOOK_SECONDS)
@@ -185,7 +190,7 @@ class Worker:
                 log.info(
                     "told to end: draining, for %g s at most; another signal ends it at once", self.core.leaving.grace
                 )
-                self._carry_out(self.core.drain(self.core.leaving.grace, time.monotonic()))
+                self._carry_out(self.core.drain(self.core.leaving.grace, time.monotonic(), "it was told to"))
             self._look_at_slots()
             now = time.monotonic()
             self._carry_out(self.core.expire(now))
@@ -336,7 +341,7 @@ class Worker:
             self._pipes.drain(slot, now)
         if self.dial.connected:
             self._output.tell(now)
-            self._send_to_master(messages.Bye())
+            self._send_to_master(messages.Bye(self.core.leaving.why))
         self.forkserver.close()
         self._output.end()
         self.slots.close()
@@ -367,7 +372,7 @@ def describe_exit(status: int) -> str:
     return f"killed by signal {-code} ({name}){' from outside, or for want of memory' * (-code == signal.SIGKILL)}"
 
 
-def _hello(name: str, site: str, slots: int) -> messages.Hello:
+def _hello(name: str, site: str, slots: int, launch: tuple[str, str]) -> messages.Hello:
     """What a worker in this process says first."""
     return messages.Hello(
         role="worker",
@@ -378,4 +383,6 @@ def _hello(name: str, site: str, slots: int) -> messages.Hello:
         site=site,
         pid=os.getpid(),
         slots=slots,
+        pool=launch[0],
+        job=launch[1],
     )
