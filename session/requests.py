@@ -40,7 +40,7 @@ class OpenRequests:
         >>> number = requests.add(heard.append)
         >>> requests.answer(number, messages.Bye())
         >>> heard, number in requests
-        ([Bye()], False)
+        ([Bye(reason='')], False)
     """
 
     def __init__(self) -> None:
