@@ -152,13 +152,8 @@ class Link:
 
     @property
     def connection(self) -> Connection:
-        """Where the master is, and the keys."""
+        """Where the master is, or was last, and the keys."""
         return self._dial.connection
-
-    @property
-    def address(self) -> str:
-        """Where the master is, or was last."""
-        return self._dial.connection.address
 
     def send(self, message: Message, frames: Frames = ()) -> None:
         """Send a message from any thread.
@@ -323,7 +318,7 @@ class Link:
         """The master has taken us in, for the first time or again."""
         self._heartbeat, self._silence = welcome.heartbeat, welcome.silence
         if self.lost:
-            log.warning("the master at %s is there again", self.address)
+            log.warning("the master at %s is there again", self.connection.address)
         self._joined, self._away_since, self.lost, self.given_up = True, None, "", False
         if not self._first_answer.came:
             self._first_answer.take("")

@@ -228,7 +228,7 @@ class Session(Steering, QuickLooks):
     @property
     def address(self) -> str:
         """Where the master is."""
-        return self._link.address
+        return self._link.connection.address
 
     @property
     def starts_workers(self) -> bool:
