@@ -121,7 +121,11 @@ def worker(
     found = token or load_connection(file or Path())
     forkserver = ForkserverClient(alone=True)  # it warms up meanwhile
     if token is not None:
-        found, walltime = _enrolled(token, through, slots, launch, patience, walltime)
+        try:
+            found, walltime = _enrolled(token, through, slots, launch, patience, walltime)
+        except BaseException:
+            forkserver.close()
+            raise
     Worker(
         found, slots, name, patience, forkserver=forkserver, walltime=walltime, grace=grace, file=file, memory=memory,
         site=site, through=through or "", idle=inf if idle is None else idle, launch=launch,

@@ -29,7 +29,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     token = made.state / "token.txt"
     options = ("--master", "test", "--name", "hers", "--owner", "alice", "--pool", "test", "--file", str(token))
     assert call("token", "create", *options, state=made.state)[0] == 0
-    made.hers = made.worker(target=str(token), options=("--pool", "test"))  # type: ignore[attr-defined]
+    made.worker(target=str(token), options=("--pool", "test")).wait_for("enrolled with the master")
     yield made
     made.close()
 

@@ -129,10 +129,18 @@ def call(*arguments: str, state: Path) -> tuple[int, str]:
 
 
 def run(*arguments: str, state: Path) -> tuple[int, str]:
-    """An `eventmill` command from start to end: its exit code, and what it said."""
-    command = [sys.executable, "-m", "eventmill.cli.main", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(state), timeout=SECONDS, check=False)
-    return done.returncode, done.stdout + done.stderr
+    """An `eventmill` command from start to end: its exit code, and what it said. One that hangs shows where."""
+    command = [sys.executable, "-X", "faulthandler", "-m", "eventmill.cli.main", *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(state)
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            said, _ = process.communicate(timeout=SECONDS)
+            raise AssertionError(f"{arguments} did not end within {SECONDS:g} s:\n{said}") from None
+        return process.returncode, said
 
 
 class Standing:

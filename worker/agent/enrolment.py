@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from ...protocol import codec, messages
 from ...protocol.connection import Connection
 from ...protocol.dial import Dial
 from ...protocol.errors import ConnectionFailed
+from ...protocol.messages import Message
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +53,7 @@ def enrol(
     dial = Dial(context, token)
     try:
         stage = messages.Stage("environment", seconds_since_start(), "", pool, job, host)
-        for message in (stage, messages.Enrol(public, pool, job, host, slots)):
-            dial.send(codec.encode(message))
-        answer = _answer(dial, time.monotonic() + patience)
+        answer = _answer(dial, [stage, messages.Enrol(public, pool, job, host, slots)], time.monotonic() + patience)
     finally:
         dial.close()
         context.term()
@@ -64,15 +64,19 @@ def enrol(
     return own, answer.seconds
 
 
-def _answer(dial: Dial, late: float) -> messages.Enrolled | messages.Fault:
-    """What the master answers."""
+def _answer(dial: Dial, said: Sequence[Message], late: float) -> messages.Enrolled | messages.Fault:
+    """What the master answers to what is said to it, on each connection: what was on its way when one broke is lost."""
     poller = zmq.Poller()
     for item in (dial.socket, dial.monitor):
         poller.register(item, zmq.POLLIN)
-    complains = time.monotonic() + COMPLAINT_SECONDS
+    complains, connections = time.monotonic() + COMPLAINT_SECONDS, 0
     while True:
         poller.poll(int(LOOK_SECONDS * 1000))
         dial.take_events()
+        if dial.connections > connections:
+            connections = dial.connections
+            for words in said:
+                dial.send(codec.encode(words))
         for message, _ in dial.receive():
             if isinstance(message, messages.Enrolled | messages.Fault):
                 return message
