@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import os
+from ..system.account import account_name
 
 LONGEST_NAME = 200
 ME = "me"
@@ -16,8 +15,5 @@ def clipped(name: str) -> str:
 
 
 def owner() -> str:
-    """Who starts a query. In a container there may be no name for a user's number."""
-    try:
-        return clipped(getpass.getuser())
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
+    """Who starts a query."""
+    return clipped(account_name())

@@ -42,6 +42,7 @@ from .effects import Effect, Fork, Leave, ToMaster
 from .leaving import GRACE, Leaving
 from .master_orders import MasterOrders
 from .outbox import Outbox, failure_of
+from .places import Places
 from .slot_lives import SlotLives
 from .slot_reports import SlotReports
 from .stages import WorkerStage, leads_to
@@ -60,6 +61,7 @@ class AgentCore:
         grace: seconds to leave in, when it has to; 0: leave at once, with nothing handed on.
         memory: bytes that a slot may take.
         idle: seconds without anything to do after which it leaves.
+        places: the folders of owners.
 
     Example:
         >>> core = AgentCore(messages.Hello("worker", "node1", slots=1))
@@ -69,7 +71,14 @@ class AgentCore:
         ['node1']
     """
 
-    def __init__(self, hello: messages.Hello, grace: float = GRACE, memory: float = inf, idle: float = inf) -> None:
+    def __init__(
+        self,
+        hello: messages.Hello,
+        grace: float = GRACE,
+        memory: float = inf,
+        idle: float = inf,
+        places: Places = Places(),  # noqa: B008 - it does not change
+    ) -> None:
         self.state = state = WorkerState(hello, [SlotState(index) for index in range(hello.slots)])
         self.leaving = Leaving(grace)
         self._outbox = outbox = Outbox()
@@ -79,7 +88,7 @@ class AgentCore:
         self._spoken = 0.0
         self._idle, self._asked = idle, inf
         self._checked: WorkerStage = "starting"
-        self._turns = turns = Turns(state, outbox, lives)
+        self._turns = turns = Turns(state, outbox, lives, places)
         orders, reports = MasterOrders(state, outbox, commits, turns), SlotReports(state, outbox, commits, self.leaving)
         self._from_master: dict[type[Message], Callable[[Any, Frames, float], None]] = {
             messages.Welcome: self._welcome,

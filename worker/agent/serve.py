@@ -24,6 +24,7 @@ from ...protocol.dial import Dial
 from ...protocol.errors import ConnectionFailed, EventmillError, LocalProtocolError, RemoteProtocolError
 from ...protocol.messages import Message
 from ...protocol.version import __version__
+from ...system.account import account_name
 from ...system.content_folder import ContentFolder, digest_of
 from ...system.lifeline import EndSignals, Lifeline
 from ...system.logs import keep_within
@@ -34,6 +35,7 @@ from .core import AgentCore
 from .effects import Discard, Effect, Fork, Kill, Leave, Order, Store, ToMaster, ToSlot
 from .forkserver_client import ForkserverClient, attachments_beside
 from .leaving import GRACE
+from .places import Places
 from .worker_output import WorkerOutput
 
 log = logging.getLogger(__name__)
@@ -95,7 +97,8 @@ class Worker:
         self.patience = patience
         self.hello = _hello(name, site, slots, launch)
         self.walltime = walltime
-        self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots), idle)
+        places = Places(account_name(), connection.server_key)
+        self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots), idle, places)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.forkserver = forkserver or ForkserverClient(alone=True)
         self.statuses = SlotStatuses(self.forkserver.statuses, slots)

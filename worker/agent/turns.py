@@ -14,6 +14,7 @@ import msgspec
 
 from ...protocol import messages
 from .outbox import Outbox
+from .places import Places
 from .slot_lives import SlotLives
 from .states import SlotState, Work, WorkerState
 
@@ -25,9 +26,11 @@ class Turns:
         state: of the worker.
         outbox: for what slots, and the master, are told.
         lives: exchanges processes.
+        places: the folders of owners.
     """
 
-    def __init__(self, state: WorkerState, outbox: Outbox, lives: SlotLives) -> None:
+    def __init__(self, state: WorkerState, outbox: Outbox, lives: SlotLives, places: Places) -> None:
+        self._places = places
         self._state = state
         self._outbox = outbox
         self._lives = lives
@@ -54,7 +57,7 @@ class Turns:
         outbox, message = self._outbox, work.message
         if slot.owner is None:
             slot.owner = work.owner
-            outbox.to_slot(slot.index, messages.Serve(*work.owner))
+            outbox.to_slot(slot.index, messages.Serve(*work.owner, self._places.of(work.owner)))
         if isinstance(message, messages.Lease):
             query = self._state.queries[message.query]
             if message.query not in slot.set_up:

@@ -64,6 +64,10 @@ class Guard:
         self._clock: dict[str, Any] = {name: getattr(time, name) for name in _TIME}
         self._streams: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
         self._kept = {number: _kept(number) for number in (1, 2)}
+        self.settle()
+
+    def settle(self) -> None:
+        """What the process is like now is how `tidy_up` leaves it."""
         self._before = {name: read() for name, (read, _) in _STATE.items()}
 
     def __enter__(self) -> Guard:

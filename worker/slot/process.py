@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,7 +18,8 @@ import zmq
 from ...analysis import attachments
 from ...merge import Partial, compact
 from ...protocol import messages
-from ...protocol.messages import File
+from ...protocol.errors import LocalProtocolError
+from ...protocol.messages import File, Message
 from ...reading.reader_cache import ReaderCache
 from ..agent.forkserver_client import attachments_beside, identity
 from ..allocation.cores import usable_cores
@@ -31,6 +33,7 @@ from .modules import own_modules
 from .output import SlotOutput, show_warning
 from .packet_run import PacketRun, Tools
 from .packets import Compaction
+from .places import cache_of, move_to
 from .slot_files import SlotFiles
 from .work_queue import WorkQueue
 
@@ -65,7 +68,7 @@ def main(index: int, number: int, endpoint: str, cache: str, statuses: str) -> N
     socket.set(zmq.SNDHWM, MOST_WAITING)
     socket.connect(endpoint)
     spare = usable_cores() > Path(statuses).stat().st_size // STATUS_BYTES
-    SlotProcess(index, socket, Path(cache), status, spare).run()
+    SlotProcess(index, socket, Path(cache), status, spare).run(Path(statuses).parent)
 
 
 class SlotProcess:
@@ -74,7 +77,7 @@ class SlotProcess:
     Args:
         index: which slot of its worker it is.
         socket: to the agent.
-        cache: folder for compiled kernels.
+        cache: folder for compiled kernels and modules, of the account.
         status: what the agent sees of it at any time, and has to tell it.
         spare: whether the worker has more cores than slots.
     """
@@ -96,12 +99,25 @@ class SlotProcess:
         )
         self._turn_of = ""
 
-    def run(self) -> NoReturn:
-        """Say ready and hear for whom, then work on what comes, in the order in which it comes."""
+    def run(self, folder: Path) -> NoReturn:
+        """Say ready and hear for whom, then work on what comes, in the order in which it comes.
+
+        Args:
+            folder: the worker's private one, for temporary files.
+        """
         self.link.send(messages.Ready())
-        self.link.next()
+        message, _ = self.link.next()
+        self.belong(message, folder)
         while True:
             self.step()
+
+    def belong(self, message: Message, folder: Path) -> None:
+        """From now on the process is one owner's: it moves into this owner's folders."""
+        if not isinstance(message, messages.Serve):
+            raise LocalProtocolError(f"the agent said {type(message).__name__} before it said whose this slot is")
+        self._tools = replace(self._tools, cache=cache_of(message.place, self._tools.cache))
+        move_to(message.place, folder)
+        self._guard.settle()
 
     def step(self) -> None:
         """Wait for something to do, and do it."""
