@@ -212,3 +212,14 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
     for target in re.findall(r"\]\(([^)#]+?)\)", path.read_text()):
         if "://" not in target:
             assert (path.parent / target).exists(), target
+
+
+def test_each_line_of_the_table_of_rights_names_tests_that_there_are() -> None:
+    """Who may do what is a promise, and nobody looks at a promise whose test went with a rename."""
+    rows = [
+        line.split("|") for line in (ROOT / "docs" / "security.md").read_text().splitlines() if line.startswith("| ")
+    ]
+    named = [re.findall(r"`(test_\w+)`", cells[-2]) for cells in rows[2:]]
+    assert len(named) > 10 and all(named), "each line has a test"
+    there = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for names in named for name in names if f"def {name}(" not in there] == []
