@@ -26,6 +26,7 @@ from .cluster import (
 )
 from .launches import (
     BOOT_STAGES,
+    MOST_LAUNCHES,
     AccessList,
     AddUser,
     AskAccess,
@@ -150,6 +151,7 @@ __all__ = [
     "LONGEST_TEXT",
     "MOST_EVENTS",
     "MOST_GONE",
+    "MOST_LAUNCHES",
     "MOST_LINES",
     "MOST_PACKETS",
     "PROTOCOL",
@@ -269,9 +271,9 @@ Any = (
 
 FROM_SESSION = (
     Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Leave, Seen, Ask, AskLogs, AskCluster, Shutdown,
-    Drain, AddUser, RemoveUser, MakeToken, RevokeToken, AskAccess,
+    Drain, AddUser, RemoveUser, MakeToken, RevokeToken, AskAccess, TellPools, AskPools, Scale, StopLaunches, Done, Refused,
 )  # fmt: skip
-"""What a peer with a session key may say."""
+"""What a peer with a session key may say: a session, or a launcher."""
 FROM_WORKER = (
     Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Doing, Truncated, Finished, Commit, Failed,
     Skipped, Compacted, SlotDown, SlotUp, Output, Stage,

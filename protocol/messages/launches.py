@@ -152,11 +152,12 @@ class WorkerIs(Message, frozen=True):
 
 class Scale(Message, frozen=True):
     """Have so many workers in a pool. The master passes it on to the launcher that has it, with its own number of the
-    request; `Done` or `Refused` answers."""
+    request; `Done` or `Refused` answers. If there is none yet, it may come within the seconds to `wait`."""
 
     request: NonNegative
     pool: Word
     workers: NonNegative
+    wait: Seconds = 0.0
 
 
 class StopLaunches(Message, frozen=True):

@@ -160,7 +160,8 @@ class Account(msgspec.Struct, frozen=True):
 
 class Wait(msgspec.Struct, frozen=True):
     """What a query waits for. For a file server: how many `slots` do, the `server` that one of them has waited for longest,
-    for so many `seconds`, with which `file`. Before another try: the `reason` why the last one failed."""
+    for so many `seconds`, with which `file`. Before another try: the `reason` why the last one failed. For workers: what has
+    become of those that pools were asked for."""
 
     what: WaitsFor
     slots: NonNegative = 0

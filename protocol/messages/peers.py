@@ -36,13 +36,15 @@ class Hello(Message, frozen=True):
 
 
 class Welcome(Message, frozen=True):
-    """The master's answer to `Hello`: its view of the peer and how often it wants to hear from it."""
+    """The master's answer to `Hello`: its view of the peer, the `user` as whom it is let in ("" for the master's owner, and
+    for workers), and how often it wants to hear from it."""
 
     peer: Word
     version: Word
     heartbeat: Seconds
     silence: Seconds
     incarnation: NonNegative = 0
+    user: Word = ""
 
 
 class Heartbeat(Message, frozen=True):

@@ -1,0 +1,342 @@
+"""Brings what one pool has to what is wanted: asks for workers, lets some go, replaces those that are lost, and finds out.
+
+How many are wanted is said from outside (`want`, `let_go`); this decides nothing about it, with one exception:
+workers that leave since nobody has needed them for a while are wanted no more. One that leaves for another reason
+(the end of its walltime, a preemption, a node that died) is replaced.
+
+What was asked for counts from the moment at which it is decided, whatever is known of it, and is written down before
+it is done. So nothing is asked for twice: a call whose answer did not come is looked for by its name (`open_calls`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from ..protocol.messages import MOST_LAUNCHES, PoolInfo, WorkerIs
+from .bans import Bans
+from .effects import Effect, ForgetJobs, ReadLog, SaveCall, Saved, SaveJobs, SaveWanted, Start, Stop
+from .holdings import BOOT_SECONDS, Holdings
+from .inquiries import Inquiries
+from .launches import Launch
+from .open_calls import OpenCalls
+from .pools.pool import IDLE, Job, Trouble
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 60.0
+"""After which a worker that was told to drain is stopped by its system."""
+STOP_SECONDS = 60.0
+"""After which a job that was told to end, and has not, is told again."""
+_EARLY = 1000
+"""Words of workers kept whose call has not been answered yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is to be known of a pool here: its `system`, how many workers it may have at most, whose queries they serve,
+    after how many seconds without work they leave."""
+
+    system: str
+    most: int = 1000
+    owner: str = ""
+    idle: float = IDLE
+
+
+class Reconciler:
+    """One pool, its launches, and how many are wanted.
+
+    Args:
+        pool: its name.
+        terms: its bounds.
+        tag: of this launcher; no earlier one had it.
+        do: has an effect carried out.
+        drain: lets a worker leave in good order, by the name that the master has for it.
+        saved: what an earlier launcher has left.
+        now: the time.
+
+    Attributes:
+        wanted: workers.
+        holdings: the launches.
+        hindrance: why the pool cannot be asked for workers at all: nobody would let them in. Empty if it can.
+        revision: counts what changes and displays show.
+    """
+
+    def __init__(
+        self,
+        pool: str,
+        terms: Terms,
+        tag: str,
+        do: Callable[[Effect], None],
+        drain: Callable[[str], None],
+        saved: Saved | None = None,
+        now: float = 0.0,
+    ) -> None:
+        saved = saved or Saved()
+        self.pool, self.terms = pool, terms
+        self.wanted = min(saved.wanted, terms.most)
+        self.holdings = Holdings()
+        for job, call in saved.jobs.items():
+            self.holdings.add(Launch(job, call, now, left=True))
+        self.hindrance = "the master has not been reached yet"
+        self.revision = 0
+        self._calls = OpenCalls(saved.calls, now)
+        self._bans = Bans()
+        due = now if saved.jobs else inf
+        self._inquiries = Inquiries(pool, self.holdings, self._calls, self._bans, do, due)
+        self._hears_since = inf
+        self._early: list[WorkerIs] = []
+        self._tag = tag
+        self._numbers = 0
+        self._do = do
+        self._drain = drain
+
+    # --- what is wanted ---------------------------------------------------------------------------------------------
+
+    def want(self, workers: int) -> None:
+        """Have so many, no more and no fewer. The user has said it: what kept workers from being started is tried again."""
+        self._bans.changed()
+        self._set_wanted(workers)
+
+    def let_go(self, jobs: Sequence[str], now: float) -> None:
+        """Have these go, and so many fewer."""
+        going = [launch for job in jobs if (launch := self.holdings.get(job)) is not None and launch.counts]
+        self._set_wanted(max(0, self.wanted - len(going)))
+        self._part_with(going, now)
+
+    def end(self, now: float) -> None:
+        """Have no workers at all, at once: their system ends them."""
+        self._set_wanted(0)
+        self._stop(self.holdings.live, now)
+
+    @property
+    def starting(self) -> bool:
+        """Whether the system is being asked for workers."""
+        return bool(self._calls.open)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is there, and nothing was asked for."""
+        return not self._calls.open and not self.holdings.live
+
+    # --- what the system answers --------------------------------------------------------------------------------------
+
+    def started(self, call: str, jobs: Sequence[str], now: float) -> None:
+        """These are the jobs of a call: it was answered, or they were found."""
+        self._bans.answered()
+        known = self._calls.close(call)
+        self._do(SaveJobs(self.pool, call, jobs))
+        for job in jobs:
+            self.holdings.add(Launch(job, call, now if known is None else known.asked))
+        early, self._early = self._early, []
+        for word in early:
+            self.worker_is(word, now)
+        self._inquiries.soon(now)
+        self.revision += 1
+
+    def start_failed(self, call: str, words: str, trouble: Trouble, now: float) -> None:
+        """It was not answered. Of a system that is down nobody knows whether it has the jobs nevertheless."""
+        log.warning("pool %s: no workers could be started: %s", self.pool, words)
+        if trouble == "down":
+            self._calls.doubt(call, now)
+        else:
+            self._close(call)
+        self._bans.troubled(words, trouble, self.holdings.alive, now)
+        self.revision += 1
+
+    def found(self, call: str, jobs: Sequence[str], now: float) -> None:
+        """The jobs of a call whose answer did not come."""
+        self._bans.answered()
+        if jobs:
+            self.started(call, jobs, now)
+        elif call in self._calls.open and self._calls.looked(call, now):
+            self._close(call)
+
+    def find_failed(self, call: str, words: str, now: float) -> None:
+        """They could not be looked for."""
+        self._calls.failed_to_look(call)
+        self._is_down(words, now)
+
+    def listed(self, jobs: Mapping[str, Job], now: float) -> None:
+        """The system's list came."""
+        self._bans.answered()
+        news = False
+        for job, state in jobs.items():
+            launch = self.holdings.get(job)
+            if launch is not None and launch.pool_says(state, now):
+                news = True
+                self._follow(launch, now)
+        self.revision += news
+        self._inquiries.answered(news, now)
+
+    def listing_failed(self, words: str, now: float) -> None:
+        """It did not come, which is no news of any job."""
+        self._inquiries.answered(False, now)
+        self._is_down(words, now)
+
+    def stop_failed(self, jobs: Sequence[str], words: str, now: float) -> None:
+        """These jobs could not be told to end: they are told again once the system is up."""
+        for job in jobs:
+            launch = self.holdings.get(job)
+            if launch is not None and launch.told == "stop":
+                launch.until = now
+        self._is_down(words, now)
+
+    def log_read(self, job: str, text: str) -> None:
+        """What a job has said that ended before its worker had joined (""): it tells more than its system does."""
+        launch = self.holdings.get(job)
+        if launch is not None:
+            launch.explain(text)
+            self._bans.explain(launch.reason)
+            self.revision += 1
+
+    # --- what the master says ---------------------------------------------------------------------------------------
+
+    def worker_is(self, word: WorkerIs, now: float) -> None:
+        """A worker of this pool has come so far, or is gone."""
+        launch = self.holdings.get(word.job)
+        if launch is None:
+            if self._calls.open:  # one of them may be its own
+                self._early = [*self._early[1 - _EARLY :], word]
+            return
+        unneeded = launch.counts and launch.idle_for(now) >= self.terms.idle / 2
+        was_over = launch.over
+        self.revision += launch.worker_says(word, now)
+        if was_over and not launch.over:
+            self._do(SaveJobs(self.pool, launch.call, [launch.job]))
+        if launch.joined:
+            self._bans.joined()
+        if unneeded and launch.stage in ("draining", "stopping"):
+            log.info("pool %s: worker %s leaves, since nobody has needed it", self.pool, launch.worker)
+            self._set_wanted(max(0, self.wanted - 1))
+        if launch.stage == "failed" and not was_over:
+            self._stop([launch], now)  # it has said so itself, and is there until it ends
+        self._follow(launch, now)
+
+    def heard_again(self, now: float) -> None:
+        """The master was out of reach: what it says from now on counts, and what it has said no more."""
+        self._hears_since = now
+        for launch in self.holdings:
+            if launch.says_nothing(now):
+                self._follow(launch, now)
+
+    def parted(self) -> None:
+        """The master is out of reach: that nothing is heard of workers means nothing."""
+        self._hears_since = inf
+
+    # --- what follows -------------------------------------------------------------------------------------------------
+
+    def turn(self, now: float) -> None:
+        """Do what is due."""
+        self._insist(now)
+        alive, asked_for = self.holdings.alive, self._calls.workers
+        if alive > self.wanted:
+            if self.holdings.certain:
+                self._part_with(self.holdings.surplus(alive - self.wanted), now)
+        elif not (self.hindrance or self._calls.open or self._bans.forbid(now) or self._inquiries.is_probing):
+            count = min(self.wanted, self._bans.ceiling(now)) - alive - asked_for
+            if count > 0:
+                self._start(int(count), now)
+        self._inquiries.look(now)
+        self.holdings.forget()
+
+    def deadline(self, now: float) -> float:
+        """When `turn` is to be called at the latest."""
+        late = inf if self._bans.is_down(now) else self.holdings.due(self._hears_since)
+        return min(self._bans.due(now), late, self._inquiries.deadline(now))
+
+    def trouble(self, now: float) -> str:
+        """Why there are no more workers, for those who wait for them; empty when nothing is in the way."""
+        return self._bans.words(now) or (self.hindrance if self.wanted else "")
+
+    def info(self, now: float) -> PoolInfo:
+        """As it is told to the master. What was asked for and has no id yet is there under the name of its call."""
+        launches = list(self.holdings.infos(now))
+        for name, call in self._calls.open.items():
+            launches += [Launch(f"{name}/{index}", name, call.asked).info(now) for index in range(call.count)]
+        return PoolInfo(
+            self.pool,
+            self.terms.system,
+            self.wanted,
+            self.terms.most,
+            launches[:MOST_LAUNCHES],
+            self.trouble(now),
+            self.terms.owner,
+        )
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        assert 0 <= self.wanted <= self.terms.most
+        assert not any(launch.told and launch.until == inf for launch in self.holdings.live)
+        assert all(call.count > 0 for call in self._calls.open.values())
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _set_wanted(self, workers: int) -> None:
+        if workers != self.wanted:
+            self.wanted = workers
+            self.revision += 1
+            self._do(SaveWanted(self.pool, workers))
+
+    def _start(self, count: int, now: float) -> None:
+        self._numbers += 1
+        call = f"eventmill-{self.pool}-{self._tag}-{self._numbers}"
+        self._calls.add(call, count, now)
+        self.revision += 1
+        self._do(SaveCall(self.pool, call, count))
+        self._do(Start(self.pool, call, count))
+
+    def _close(self, call: str) -> None:
+        """A call has come to nothing."""
+        self._calls.close(call)
+        self._do(SaveJobs(self.pool, call, ()))
+        self.revision += 1
+
+    def _is_down(self, words: str, now: float) -> None:
+        if not self._bans.suspect:
+            log.warning("pool %s: its system does not answer: %s", self.pool, words)
+        self._bans.troubled(words, "down", self.holdings.alive, now)
+        self.revision += 1
+
+    def _follow(self, launch: Launch, now: float) -> None:
+        """Do what follows from news of a launch."""
+        if launch.stage == "failed" and not launch.counted:
+            launch.counted = True
+            log.warning("pool %s: job %s failed: %s", self.pool, launch.job, launch.reason)
+            self._bans.failed(launch.reason)
+            self._do(ReadLog(self.pool, launch.call, launch.job))
+        if launch.over:
+            self._do(ForgetJobs(self.pool, [launch.job]))
+        elif launch.stage == "stopping" and not launch.told:
+            launch.tell("stop", now + STOP_SECONDS)
+        if launch.stage in ("stopping", "lost"):
+            self._inquiries.soon(now)
+
+    def _insist(self, now: float) -> None:
+        """See to it that what was told to end ends, and that what is heard nothing of is not waited for."""
+        late = self.holdings.late(now, self._hears_since)
+        if not late or self._bans.is_down(now):
+            return
+        for launch in late:
+            if launch.booting and not launch.told:
+                self._bans.failed(f"nothing was heard of a worker for {BOOT_SECONDS:g} s after stage {launch.stage!r}")
+        self._stop(late, now)
+
+    def _part_with(self, launches: Sequence[Launch], now: float) -> None:
+        """Let some go, those in good order that have joined."""
+        self._stop([launch for launch in launches if not launch.joined], now)
+        for launch in launches:
+            if launch.joined:
+                launch.tell("drain", now + DRAIN_SECONDS)
+                self._drain(launch.worker)
+                self.revision += 1
+
+    def _stop(self, launches: Sequence[Launch], now: float) -> None:
+        if launches:
+            for launch in launches:
+                launch.tell("stop", now + STOP_SECONDS)
+            self._do(Stop(self.pool, [launch.job for launch in launches]))
+            self._inquiries.soon(now)
+            self.revision += 1
