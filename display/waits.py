@@ -38,6 +38,8 @@ def waiting(progress: Progress, starts_workers: bool = False) -> str:
         >>> progress = Progress("q1", Account(), 0, 0, 0, 0, 1.0, Wait("slots"))
         >>> waiting(progress)
         'all slots are busy with other queries'
+        >>> waiting(Progress("q1", Account(), 0, 0, 0, 0, 1.0, Wait("workers", reason="2 requested in night, 2 queued")))
+        '2 requested in night, 2 queued'
         >>> progress = Progress("q1", Account(), 0, 0, 2, 1, 9.0, Wait("server", 2, "eos.cern.ch", "a.root", 7.2))
         >>> waiting(progress)
         'eos.cern.ch has not answered for 7 s (a.root)'
@@ -45,6 +47,8 @@ def waiting(progress: Progress, starts_workers: bool = False) -> str:
     wait = progress.waits
     if wait is None or wait.slots < progress.slots:
         return ""
+    if wait.what == "workers" and wait.reason:
+        return wait.reason
     if is_starting(progress, starts_workers):
         return STARTING
     return _WAITS[wait.what].format(server=wait.server, file=wait.file, seconds=wait.seconds, reason=wait.reason)

@@ -1,4 +1,4 @@
-"""A master that belongs to one session: `python -m eventmill.master FOLDER PORT LISTENING_FD OWNER_PID`.
+"""A master that belongs to one session: `python -m eventmill.master FOLDER PORT LISTENING_FD OWNER_PID HOST`.
 
 `connect()` starts it; `eventmill master` starts a standing one.
 """
@@ -27,7 +27,7 @@ def main() -> None:
         keys = KeyFolder(folder)
         # With it another process goes on if this one is killed; when the machine goes down, so does the session.
         journal = Journal(keys.journal, quota=_KEPT, durable=False)
-        Master(keys, Binding("127.0.0.1", port, "127.0.0.1", descriptor), owner, journal).run()
+        Master(keys, Binding("127.0.0.1", port, sys.argv[5], descriptor), owner, journal).run()
     # After an error the folder stays: the session reads the log in it.
     remove_if_left(folder)
 

@@ -73,10 +73,6 @@ class Admission:
         self._save()
         self._send(identity, messages.Enrolled(seconds), now=now)
 
-    def reached(self, message: messages.Stage) -> None:
-        """A worker on its way has reached a stage, or cannot go on."""
-        log.info("a worker on %s: %s after %.1f s %s", message.host, message.stage, message.seconds, message.reason)
-
     def left(self, peer: Peer) -> None:
         """A peer has left in good order."""
         self._access.left(peer.key)

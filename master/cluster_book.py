@@ -95,7 +95,7 @@ class ClusterBook:
             new_packets,
             self._infos(numbers, now),
             [number for number in numbers if number not in self._queries],
-            [progress(query, self._workers.values(), now) for query in live.values()],
+            [progress(query, self._workers.values(), self._queries.expected, now) for query in live.values()],
             dict(self._servers),
         )
 

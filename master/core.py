@@ -77,24 +77,18 @@ class MasterCore:
         self._attachments = Attachments(self._send)
         self._dispatcher = Dispatcher(self.queries, layouts, self._attachments, self._send)
         self._compactor = Compactor(self.queries, self._send)
+        self._access = access or Access()
         self._roster = Roster(
-            version, python, tag, self._numbering, self.queries, self._dispatcher, self._compactor, self._send
-        )
+            version, python, tag, self._numbering, self._access, self.queries, self._dispatcher, self._compactor,
+            self._send,
+        )  # fmt: skip
         self.sessions, self.workers = self._roster.sessions, self._roster.workers
         credit = self._dispatcher.credit
         self._lifecycle = Lifecycle(self.queries, self.workers, credit, self._send, self._do, journaled)
         self._reports = Reports(
-            self.queries,
-            learnt,
-            self._roster.cluster,
-            self._dispatcher,
-            self._compactor,
-            self._lifecycle,
-            layouts,
-            self._send,
-            self._do,
-        )
-        self._access = access or Access()
+            self.queries, learnt, self._roster.cluster, self._dispatcher, self._compactor, self._lifecycle, layouts,
+            self._send, self._do,
+        )  # fmt: skip
         self._admission = Admission(self._access, self._roster, self.queries, self._lifecycle, self._send, self._do)
         self._requests = Requests(
             tag,
@@ -110,6 +104,7 @@ class MasterCore:
             self._do,
         )
         self._admission.add_to(self._requests.handlers)
+        self._roster.pools.add_to(self._requests.handlers)
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -127,7 +122,7 @@ class MasterCore:
         elif isinstance(message, messages.Enrol):
             self._admission.enrol(identity, key, message, now)
         elif isinstance(message, messages.Stage):
-            self._admission.reached(message)
+            self._roster.pools.reached(message, who.owner, now)
         else:
             self._heard(identity, key, message, frames, now)
         return self._done(now)

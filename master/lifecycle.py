@@ -354,7 +354,7 @@ class Lifecycle:
 
     def _tell_progress(self, query: Query, now: float) -> None:
         query.audience.next_progress = now + PROGRESS_INTERVAL
-        message = progress(query, self._workers.values(), now)
+        message = progress(query, self._workers.values(), self._queries.expected, now)
         for peer in query.audience.subscribers:
             self._send(peer, message, now=now)
 

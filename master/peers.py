@@ -49,7 +49,7 @@ class Peer:
 class Worker(Peer):
     """A worker; a worker that comes back after it was lost is another one, with another name. It may be known to be gone
     at the time `until`. `attachments` are the digests of those that it has, it is there since it `joined`, and has `changed`
-    in that turn of displays (`master.cluster_book`)."""
+    in that turn of displays (`master.cluster_book`). One that a `pool` has started is the `job` of its system."""
 
     host: str = ""
     site: str = ""
@@ -61,6 +61,8 @@ class Worker(Peer):
     attachments: set[str] = field(default_factory=set)
     joined: float = 0.0
     changed: int = 0
+    pool: str = ""
+    job: str = ""
 
     @property
     def owner(self) -> str:
@@ -77,7 +79,7 @@ def unfit(who: Identity, hello: messages.Hello, python: str) -> str:
     if hello.protocol != messages.PROTOCOL:
         return codec.version_mismatch(hello.protocol)
     role = who.role
-    if hello.role != role:
+    if hello.role != role and (hello.role, role) != ("launcher", "session"):
         return f"a {role} key cannot be used as a {hello.role}: use the {hello.role}'s connection file"
     if hello.python != python:
         return (

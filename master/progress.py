@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from ..protocol import messages
 from ..protocol.messages import Activity, Wait
@@ -11,19 +11,21 @@ from ..protocol.values import MOST
 from .peers import Worker
 from .query import Query
 
+Expected = Callable[[frozenset[str]], str]
+"""What has become of workers that serve one of these owners and are on their way, in words."""
 MOST_SITES = 12
 """That are told of: those with the most slots."""
 
 
-def progress(query: Query, workers: Collection[Worker], now: float) -> messages.Progress:
-    """What is told of a query now, on a master with these workers."""
+def progress(query: Query, workers: Collection[Worker], expected: Expected, now: float) -> messages.Progress:
+    """What is told of a query now, on a master with these workers; if there are none, with what is `expected`."""
     busy = [worker for worker in workers if any(key[0] == query.number for key in worker.leases)]
     sites: Counter[str] = Counter()
     for worker in busy:
         sites[worker.total.site] += sum(any(key[0] == query.number for key in slot.leases) for slot in worker.slots)
     slots = sites.total()
     there = any(worker.owner in query.served_by for worker in workers)
-    told = _doing(query, now) if slots else (_waiting(query, there), None)
+    told = _doing(query, now) if slots else (_waiting(query, there, expected), None)
     return messages.Progress(
         query.number, query.account(), query.ledger.reached, query.counters.bytes_read, slots, len(busy),
         query.seconds(now), *told, min(MOST, query.counters.lines),
@@ -41,7 +43,7 @@ def _doing(query: Query, now: float) -> tuple[Wait | None, Activity | None]:
     return None, query.audience.activities.beginning(query.ledger.leases, otherwise)
 
 
-def _waiting(query: Query, there: bool) -> Wait:
+def _waiting(query: Query, there: bool, expected: Expected) -> Wait:
     """What a query waits for of which nothing is at work; workers are there, or not."""
     if query.outcome.failure is not None:
         return Wait("failure")
@@ -50,5 +52,5 @@ def _waiting(query: Query, there: bool) -> Wait:
     if query.running and not query.ready:
         return Wait("credentials")
     if not there:
-        return Wait("workers")
+        return Wait("workers", reason=expected(query.served_by))
     return Wait("retry", reason=query.counters.trouble) if query.ledger.held else Wait("slots")

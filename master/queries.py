@@ -3,7 +3,7 @@ through them with each message."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from .log_book import LogBook
 from .query import Query
@@ -22,11 +22,13 @@ class Queries(Mapping[str, Query]):
         live: those that are not over, in the same order.
         logs: what was said for them.
         changes: numbers of those that came, ended or went.
+        expected: what has become of workers that are on their way and serve one of some owners, in words.
     """
 
     def __init__(self, tag: str = "") -> None:
         self.logs = LogBook(tag)
         self.changes: Ring[str] = Ring(MOST_CHANGES)
+        self.expected: Callable[[frozenset[str]], str] = lambda _owners: ""
         self.live: dict[str, Query] = {}
         self._all: dict[str, Query] = {}
         self._by_token: dict[str, Query] = {}

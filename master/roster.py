@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from ..packetizer.placement import domain
 from ..protocol import messages
-from .access import Identity
+from .access import Access, Identity
 from .calls import SendMessage
 from .cluster_book import ClusterBook
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .peers import Peer, Slot, Worker, unfit
+from .pools import Pools
 from .queries import Queries
 from .shares import Share
 
@@ -50,6 +51,7 @@ class Roster:
         python: "major.minor" here; peers must have the same, because analyses travel as bytecode.
         tag: of this master; no earlier one had it.
         numbering: for their names.
+        access: the users there are.
         queries: the master's queries, by number.
         dispatcher: has the credit of slots, and takes the leases of lost workers back.
         compactor: hears of lost workers.
@@ -58,6 +60,7 @@ class Roster:
     Attributes:
         sessions: by identity; so `workers`.
         cluster: what displays are told of them, and of all else that goes on.
+        pools: places where workers are started, and who has them.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Roster:
         python: str,
         tag: str,
         numbering: Numbering,
+        access: Access,
         queries: Queries,
         dispatcher: Dispatcher,
         compactor: Compactor,
@@ -81,6 +85,8 @@ class Roster:
         self._compactor = compactor
         self._send = send
         self.cluster = ClusterBook(tag, queries, self.workers)
+        self.pools = Pools(self.workers, access, send)
+        queries.expected = self.pools.expected
 
     @property
     def peers(self) -> list[Peer]:
@@ -107,13 +113,17 @@ class Roster:
             worker = Worker(
                 identity, name, now, now, key, who, host=hello.host, site=hello.site, pid=hello.pid, total=share
             )
-            worker.joined = now
+            worker.joined, worker.pool, worker.job = now, hello.pool, hello.job
             worker.slots = [Slot(worker, index) for index in range(hello.slots)]
             self.workers[identity] = worker
             for slot in worker.slots:
                 self._dispatcher.credit.offer(slot)
         log.info("%s %s joined from %s, pid %s", hello.role, name, hello.host, hello.pid)
-        self._send(identity, messages.Welcome(name, self._version, HEARTBEAT, SILENCE, hello.incarnation), now=now)
+        self._send(
+            identity, messages.Welcome(name, self._version, HEARTBEAT, SILENCE, hello.incarnation, who.user), now=now
+        )
+        if who.role == "worker":
+            self.pools.joined(self.workers[identity], now)
 
     def _name(self, hello: messages.Hello) -> str:
         """A name that nobody else has. A worker that comes back keeps its own."""
@@ -140,6 +150,9 @@ class Roster:
         for query in self._queries.live.values():
             query.audience.subscribers.pop(identity, None)
             query.set_up.pop(identity, None)
+        peer = session or worker
+        if peer is not None:
+            self.pools.left(peer, how, said_so, now)
         if session is not None:
             log.info("session %s %s", session.name, how)
         if worker is None:
@@ -169,6 +182,7 @@ class Roster:
         for session in list(self.sessions.values()):
             if now - session.heard > SESSION_SILENCE:
                 self.lose(session.identity, f"was silent for {SESSION_SILENCE:g} s", now)
+        self.pools.expire(now)
         for peer in self.peers:
             if now - peer.spoken >= HEARTBEAT:
                 self._send(peer.identity, messages.Heartbeat(), now=now)

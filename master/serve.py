@@ -71,6 +71,9 @@ class Master:
         journal: where queries are written down, and what is in there goes on; closed at the end. None for a master whose
             queries end with it.
 
+    Attributes:
+        comes_back: it has ended, and its peers wait for the next one.
+
     Raises:
         ConnectionFailed: the port is taken, or the keys or the journal cannot be read.
     """
@@ -93,6 +96,7 @@ class Master:
         self._by_descriptor: dict[int, bytes] = {}
         self._gone: dict[bytes, None] = {}
         self._running = True
+        self.comes_back = False
         effects = self._begin()
         self.address = self._bind(binding)
         set_address(keys, self.address)
@@ -215,6 +219,7 @@ class Master:
         (as before it boots anew): then everybody waits for the next one."""
         if self.journal is not None and not self.owned and told == signal.SIGTERM:
             log.info("told to end: queries, workers and sessions wait for the next master")
+            self.comes_back = True
             return
         log.info("told to end: %d workers and %d sessions hear of it", len(self.core.workers), len(self.core.sessions))
         for peer in (*self.core.workers, *self.core.sessions):

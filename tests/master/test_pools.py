@@ -1,0 +1,222 @@
+"""The master between launchers and those who want workers: who is told what becomes of a worker, and whose pool is whose."""
+
+from __future__ import annotations
+
+import pytest
+from eventmill.protocol import messages as m
+from fleet import World
+
+LAUNCHER = b"launcher"
+
+
+def key(name: str) -> str:
+    return name.ljust(40, ".")
+
+
+class Pooled(World):
+    """A master with its owner, alice, bob and an operator, each with a session."""
+
+    def __init__(self) -> None:
+        super().__init__([1000])
+        self.requests = 100
+        self.hello(b"session", "session")
+        for name in ("alice", "bob", "olga"):
+            user = m.UserInfo(name, ["cms"] if name == "alice" else [], operator=name == "olga")
+            self.ask(b"session", lambda number, user=user, name=name: m.AddUser(number, key(name), user))  # type: ignore[misc]
+            self.keys[name.encode()] = key(name)
+            self.hello(name.encode(), "session")
+
+    def ask(self, who: bytes, make: object) -> m.Message:
+        """What the master answers by now."""
+        self.requests += 1
+        self.tell(who, "session", make(self.requests))  # type: ignore[operator]
+        return self.inbox[who][-1]
+
+    def launcher(self, *pools: str, user: str = "", identity: bytes = LAUNCHER, owner: str = "") -> None:
+        """A launcher with these pools joins."""
+        self.keys[identity] = key(user) if user else "session"
+        self.hello(identity, "launcher")
+        self.tell_pools(*pools, identity=identity, owner=owner or user)
+
+    def tell_pools(self, *pools: str, identity: bytes = LAUNCHER, owner: str = "") -> None:
+        infos = [m.PoolInfo(name, "slurm", 2, 10, owner=owner) for name in pools]
+        self.tell(identity, "session", m.TellPools(infos))
+
+    def words(self, identity: bytes = LAUNCHER) -> list[m.WorkerIs]:
+        """What a launcher was told of workers."""
+        return [message for message in self.inbox.get(identity, []) if isinstance(message, m.WorkerIs)]
+
+    def scale(self, who: bytes, pool: str, workers: int = 3, **more: float) -> m.Message:
+        return self.ask(who, lambda number: m.Scale(number, pool, workers, **more))
+
+    def let_pass(self, seconds: float) -> None:
+        self.now += seconds
+        for identity in list(self.inbox):
+            if self.core._roster.find(identity) is not None:
+                self.tell(identity, "worker" if identity in self.workers else "session", m.Heartbeat())
+        self.carry_out(self.core.expire(self.now))
+
+
+def test_a_launcher_hears_of_its_workers() -> None:
+    """That they have joined, work, have nothing to do, leave, or are lost: what it counts by."""
+    world = Pooled()
+    world.launcher("night")
+    world.hello(b"w1", "worker", 1, pool="night", job="7_0", host="n1")
+    world.hello(b"w2", "worker", 1, pool="night", job="7_1")
+    world.hello(b"w3", "worker", 1, pool="day", job="8_0")
+    assert [(it.job, it.stage, it.host) for it in world.words()] == [("7_0", "idle", "n1"), ("7_1", "idle", "")]
+    world.submit()
+    world.let_pass(1.0)
+    assert {(it.job, it.stage) for it in world.words()[2:]} == {("7_0", "working")}
+    before = len(world.words())
+    world.drain(b"w1")
+    world.let_pass(1.0)
+    world.tell(b"w1", "worker", m.Bye())
+    world.kill(b"w2")
+    assert [(it.job, it.stage) for it in world.words()[before:]] == [
+        ("7_0", "draining"),
+        ("7_0", "gone"),
+        ("7_1", "lost"),
+    ]
+
+
+def test_a_launcher_that_comes_later_hears_of_all() -> None:
+    """One that was started again, or whose workers were quicker."""
+    world = Pooled()
+    world.hello(b"w1", "worker", 1, pool="night", job="7_0")
+    assert world.words() == []
+    world.launcher("night")
+    assert [it.job for it in world.words()] == ["7_0"]
+    world.tell_pools("night")
+    assert [it.job for it in world.words()] == ["7_0"], "once is enough"
+
+
+def test_stages_before_the_hello_are_passed_on() -> None:
+    """A worker says how far it is before the master lets it work, and why it cannot go on."""
+    world = Pooled()
+    world.launcher("night")
+    world.keys[b"booting"] = "worker"
+    world.tell(b"booting", "worker", m.Stage("environment", 1.5, "", "night", "7_0", "n1"))
+    world.tell(b"booting", "worker", m.Stage("failed", 2.0, "no numba here", "night", "7_0", "n1"))
+    assert [(it.stage, it.seconds, it.reason) for it in world.words()] == [
+        ("environment", 1.5, ""),
+        ("failed", 2.0, "no numba here"),
+    ]
+
+
+def test_a_request_goes_to_the_launcher_and_its_answer_back() -> None:
+    """With the number that each of the two knows it by; a refusal in the launcher's words."""
+    world = Pooled()
+    world.launcher("night")
+    world.scale(b"session", "night", 5)
+    asked = world.inbox[LAUNCHER][-1]
+    assert isinstance(asked, m.Scale) and (asked.pool, asked.workers) == ("night", 5)
+    world.tell(LAUNCHER, "session", m.Done(asked.request))
+    assert world.inbox[b"session"][-1] == m.Done(world.requests)
+    world.ask(b"session", lambda number: m.StopLaunches(number, "night", ["7_0"]))
+    stop = world.inbox[LAUNCHER][-1]
+    assert isinstance(stop, m.StopLaunches) and stop.jobs == ["7_0"]
+    world.tell(LAUNCHER, "session", m.Refused(stop.request, "no"))
+    assert world.inbox[b"session"][-1] == m.Refused(world.requests, "no")
+
+
+def test_nobody_answers_for_another() -> None:
+    """A session that says `Done` of a request that a launcher has is not believed."""
+    world = Pooled()
+    world.launcher("night")
+    world.scale(b"session", "night")
+    asked = world.inbox[LAUNCHER][-1]
+    assert isinstance(asked, m.Scale)
+    before = list(world.inbox[b"session"])
+    world.tell(b"bob", "session", m.Done(asked.request))
+    assert world.inbox[b"session"] == before
+
+
+def test_a_launcher_that_leaves_owes_no_answer() -> None:
+    """Who waits for it hears so, and its pools are gone from the list."""
+    world = Pooled()
+    world.launcher("night")
+    world.scale(b"session", "night")
+    world.carry_out(world.core.disconnected(LAUNCHER, world.now))
+    answer = world.inbox[b"session"][-1]
+    assert isinstance(answer, m.Refused) and "is gone" in answer.reason
+    assert world.ask(b"session", m.AskPools) == m.Pools(world.requests, [])
+
+
+def test_a_pool_that_is_about_to_come_is_waited_for() -> None:
+    """A session that has just started its launcher need not ask again and again."""
+    world = Pooled()
+    world.scale(b"session", "night", wait=20.0)
+    world.let_pass(1.0)
+    world.launcher("night")
+    asked = world.inbox[LAUNCHER][-1]
+    assert isinstance(asked, m.Scale)
+    world.scale(b"session", "evening", wait=20.0)
+    world.let_pass(21.0)
+    answer = world.inbox[b"session"][-1]
+    assert (
+        isinstance(answer, m.Refused)
+        and "no launcher of this master has a pool evening; there are: night" in answer.reason
+    )
+
+
+@pytest.mark.parametrize(
+    ("launcher", "owner", "who", "may"),
+    [
+        ("", "", "session", True),
+        ("", "", "alice", False),
+        ("", "alice", "alice", True),
+        ("", "alice", "bob", False),
+        ("", "@cms", "alice", False),
+        ("alice", "", "alice", True),
+        ("alice", "", "bob", False),
+        ("alice", "", "session", True),
+        ("alice", "", "olga", True),
+    ],
+)
+def test_who_may_scale_whose_pool(launcher: str, owner: str, who: str, may: bool) -> None:
+    """Users scale what they have brought and what is for them alone; the owner of the master and operators all."""
+    world = Pooled()
+    world.launcher("night", user=launcher, owner=owner)
+    world.scale(who.encode(), "night")
+    refused = isinstance(world.inbox[who.encode()][-1], m.Refused)
+    assert refused is not may
+    assert any(isinstance(message, m.Scale) for message in world.inbox[LAUNCHER]) is may
+
+
+@pytest.mark.parametrize(
+    ("launcher", "owner", "who", "sees"),
+    [("", "", "bob", True), ("alice", "", "bob", False), ("", "@cms", "alice", True), ("", "@cms", "bob", False)],
+)
+def test_who_sees_which_pool(launcher: str, owner: str, who: str, sees: bool) -> None:
+    """Those whose queries its workers serve, and those who may steer it."""
+    world = Pooled()
+    world.launcher("night", user=launcher, owner=owner)
+    answer = world.ask(who.encode(), m.AskPools)
+    assert isinstance(answer, m.Pools) and bool(answer.pools) is sees
+
+
+def test_a_pool_of_the_same_name_takes_nothing_over() -> None:
+    """Requests of the owner of the master do not go to a user who has a pool called like hers, nor news of her workers."""
+    world = Pooled()
+    world.launcher("night")
+    world.launcher("night", user="bob", identity=b"bobs")
+    world.hello(b"w1", "worker", 1, pool="night", job="7_0")
+    world.scale(b"session", "night")
+    assert world.words(b"bobs") == []
+    assert not any(isinstance(message, m.Scale) for message in world.inbox[b"bobs"])
+    assert any(isinstance(message, m.Scale) for message in world.inbox[LAUNCHER])
+
+
+def test_a_query_that_waits_for_workers_says_where_they_are() -> None:
+    """In the words of the batch system; of pools that serve its owner only."""
+    world = Pooled()
+    world.launcher("night")
+    queued = m.LaunchInfo("7_0", "queued", 3.0, "Priority")
+    failed = m.LaunchInfo("7_1", "failed", 3.0, "no such image\nmore of its log")
+    pools = [m.PoolInfo("night", "slurm", 2, 10, [queued, failed]), m.PoolInfo("bobs", "slurm", 1, 10, owner="bob")]
+    world.tell(LAUNCHER, "session", m.TellPools(pools))
+    world.submit()
+    world.let_pass(1.0)
+    told = [message for message in world.inbox[b"session"] if isinstance(message, m.Progress)][-1]
+    assert told.waits == m.Wait("workers", reason="2 requested in night, 1 queued (Priority), 1 failed: no such image")
