@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -47,15 +48,20 @@ class Kept:
             start_new_session=True,  # Ctrl-C is for who started it, which ends it then
         )
 
-    def close(self) -> None:
-        """End it; closing twice is allowed."""
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself, or was killed too often: it is not started again."""
+        return not (self._closed or self._thread.is_alive())
+
+    def close(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it by this signal; closing twice is allowed."""
         with self._changes:
             if self._closed:
                 return
             self._closed = True
         os.write(self._waker, b"\0")
         self._thread.join()
-        self.process.terminate()
+        self.process.send_signal(number)
         try:
             self.process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:

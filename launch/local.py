@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import select
 import signal
 import socket
@@ -40,26 +41,31 @@ class Embedded:
 
     Args:
         slots: slots of the worker; None for one a core that this process may use.
+        host: name or address under which workers on other machines reach this one, "*" for its host name; None if none are
+            to: then nobody else can call the master.
 
     Attributes:
         processes: the two that there are now, by their names "master" and "worker".
         log: what both say, and what the analyses print.
+        is_private: the master listens on this machine only.
     """
 
-    def __init__(self, slots: int | None = None) -> None:
+    def __init__(self, slots: int | None = None, host: str | None = None) -> None:
         self._scratch = Scratch()
         self.folder: Path = self._scratch.path
         self._pid = os.getpid()
         # It is kept: a master that is started again listens at the same port, which nobody can take meanwhile.
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.is_private = host is None
+        name = {None: "127.0.0.1", "*": platform.node()}.get(host, host or "")
+        self._listener = socket.create_server(("127.0.0.1" if self.is_private else "", 0), backlog=128)
         port = self._listener.getsockname()[1]
-        keys = make_keys(self.folder, f"tcp://127.0.0.1:{port}")
+        self.keys = keys = make_keys(self.folder, f"tcp://{name}:{port}")
         self.connection: Connection = load_connection(keys.client)
         self.log = self.folder / "log"
         owner, descriptor = str(self._pid), self._listener.fileno()
         self._commands: dict[str, tuple[list[str], list[int]]] = {
             "worker": (["eventmill.worker", str(keys.worker), str(slots or 0), owner, str(self.log)], []),
-            "master": (["eventmill.master", str(self.folder), str(port), str(descriptor), owner], [descriptor]),
+            "master": (["eventmill.master", str(self.folder), str(port), str(descriptor), owner, name], [descriptor]),
         }
         self._restarts = {name: Restarts() for name in self._commands}
         self._trouble: tuple[str, str] = ("", "")

@@ -107,6 +107,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     system: ClassVar[str] = ""
     shares_files: ClassVar[bool] = True
     """Jobs see the files of this machine, at the same paths."""
+    runs_here: ClassVar[bool] = False
+    """Jobs run on this machine, and reach a master that listens on it only."""
     tells_memory: ClassVar[bool] = False
     """Jobs know how much memory they have, so that a worker finds it out, and leaves of it what it needs itself."""
 

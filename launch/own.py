@@ -1,0 +1,56 @@
+"""A launcher of a session's own, in a process beside it: what `Session.scale` starts, and what ends with the session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..protocol.errors import EventmillError
+from ..system.logs import last_lines
+from ..system.scratch import Scratch
+from .config import save
+from .kept import Kept
+from .pools.pool import Pool
+
+_LOG_LINES = 15
+
+
+class OwnLauncher:
+    """One pool and its launcher; workers end with it.
+
+    Args:
+        name: of the pool.
+        pool: its settings.
+        connection: the session's connection file.
+
+    Attributes:
+        log: what it says.
+    """
+
+    def __init__(self, name: str, pool: Pool, connection: Path) -> None:
+        self.name, self.pool = name, pool
+        self._scratch = Scratch(shared_place() if pool.shares_files and not pool.runs_here else None)
+        folder: Path = self._scratch.path
+        self.log = folder / "log"
+        pools = folder / "pools.json"
+        save({name: pool}, pools)
+        arguments = [str(pools), str(connection), str(folder), str(os.getpid()), "ends", str(self.log)]
+        self._kept = Kept("launcher", ["eventmill.launch", *arguments])
+
+    def check(self) -> None:
+        """Raise `EventmillError` with its last words if it has ended."""
+        if self._kept.ended:
+            words = "\n".join(last_lines(self.log, _LOG_LINES))
+            raise EventmillError(f"the launcher of pool {self.name} has ended; the last words in its log:\n{words}")
+
+    def close(self) -> None:
+        """End it, and its workers; closing twice is allowed."""
+        self._kept.close()
+        self._scratch.remove()
+
+
+def shared_place() -> str:
+    """A folder of this user that the nodes of a batch system see, as far as they see any."""
+    place = Path.home() / ".cache" / "eventmill"
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return str(place)
