@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from .dataset.dataset import Dataset
     from .dataset.friends import Friend
     from .dataset.generated import cycles, items
+    from .launch.pools.condor import Condor
+    from .launch.pools.dask import Dask
+    from .launch.pools.gridengine import GridEngine
+    from .launch.pools.kubernetes import Kubernetes
+    from .launch.pools.local_processes import Local
+    from .launch.pools.slurm import Slurm
+    from .launch.pools.ssh import SSH
     from .protocol import errors
     from .protocol.credentials import Credentials
     from .protocol.version import __version__
@@ -31,13 +38,20 @@ if TYPE_CHECKING:
     from .session.session import Session
 
 _HOMES = {
+    "Condor": "launch.pools.condor",
     "Credentials": "protocol.credentials",
+    "Dask": "launch.pools.dask",
     "Dataset": "dataset.dataset",
     "Friend": "dataset.friends",
+    "GridEngine": "launch.pools.gridengine",
     "Kernel": "analysis.analysis",
+    "Kubernetes": "launch.pools.kubernetes",
+    "Local": "launch.pools.local_processes",
     "Query": "session.query",
     "Result": "session.result",
+    "SSH": "launch.pools.ssh",
     "Session": "session.session",
+    "Slurm": "launch.pools.slurm",
     "Snapshot": "session.result",
     "__version__": "protocol.version",
     "branches": "reading.branch_list",
@@ -51,13 +65,20 @@ _HOMES = {
 }
 
 __all__ = [
+    "SSH",
+    "Condor",
     "Credentials",
+    "Dask",
     "Dataset",
     "Friend",
+    "GridEngine",
     "Kernel",
+    "Kubernetes",
+    "Local",
     "Query",
     "Result",
     "Session",
+    "Slurm",
     "Snapshot",
     "__version__",
     "branches",

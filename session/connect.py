@@ -23,6 +23,7 @@ def connect(
     target: str | os.PathLike[str] | None = None,
     *,
     slots: int | None = None,
+    host: str | None = None,
     timeout: float = CONNECT_SECONDS,
     patience: float = PATIENCE,
     credentials: Credentials | None = None,
@@ -35,6 +36,8 @@ def connect(
             in the state folder). None starts a master and a worker as processes of this session's own; they end with it:
             when it is closed, when nobody refers to it or its queries any more, and when its process ends.
         slots: worker slots to start on this machine (only without a target); one a core by default.
+        host: name or address under which workers on other machines reach this one, for pools of a master of this session's
+            own (only without a target); "*" for the machine's host name. By default nobody but this machine reaches it.
         timeout: seconds to wait for the master's answer.
         patience: seconds for which who waits for a result waits on when the master is gone: it may be started again, here or
             at another address that it writes into its connection file.
@@ -56,7 +59,11 @@ def connect(
         raise ValueError(
             "slots= is for a master of this session's own; start workers of a standing one with `eventmill worker`"
         )
-    master = os.fspath(target) if target is not None else Embedded(slots)
+    if target is not None and host is not None:
+        raise ValueError(
+            "host= is for a master of this session's own: a standing one is told by `eventmill master --host`"
+        )
+    master = os.fspath(target) if target is not None else Embedded(slots, host)
     from .session import Session
 
     return Session(master, timeout if target is not None else EMBEDDED_SECONDS, patience, credentials, modules)

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 30.0
 ANSWERS = (
     messages.Accepted, messages.Lacking, messages.Refused, messages.Queries, messages.Workers, messages.Logs,
-    messages.Cluster, messages.Done, messages.AccessList,
+    messages.Cluster, messages.Done, messages.AccessList, messages.Pools,
 )  # fmt: skip
 """What answers a request."""
 _TICK = 0.1

@@ -17,6 +17,7 @@ from ..analysis.modules import Named, listed
 from ..dataset.dataset import Dataset
 from ..dataset.generated import MOST_SEED, check_analysis
 from ..launch.local import Embedded
+from ..launch.own import OwnLauncher
 from ..packetizer.call_costs import chunk_of
 from ..protocol import messages
 from ..protocol.connection import find_connection, find_file
@@ -29,6 +30,7 @@ from .access import SessionAccess
 from .connect import PATIENCE
 from .link import Link
 from .owner import clipped, owner
+from .pools import Scaling
 from .query import Query
 from .quick_looks import QuickLooks
 from .steering import Steering
@@ -44,7 +46,7 @@ _files = msgspec.msgpack.Decoder(list[File])
 Data = Dataset | str | os.PathLike[str] | list[str] | dict[str, Any]
 
 
-class Session(Steering, QuickLooks):
+class Session(Steering, QuickLooks, Scaling):
     """A connection to a master; `connect` makes it. Usable as a context manager, and by several threads.
 
     Example:
@@ -69,14 +71,18 @@ class Session(Steering, QuickLooks):
         connection = master.connection if isinstance(master, Embedded) else find_connection(master)
         try:
             self._modules = listed(modules)
-            super().__init__(Watch(connection, timeout, partial(_check_processes, self._embedded), file, patience))
+            watch = Watch(connection, timeout, partial(_check_processes, self._embedded), file, patience)
         except BaseException:
             if self._embedded is not None:
                 self._embedded.close()
             raise
-        self._link = self._watch.link
+        Steering.__init__(self, watch)
+        used = master.keys.client if isinstance(master, Embedded) else find_file(master)
+        is_private = isinstance(master, Embedded) and master.is_private
+        Scaling.__init__(self, watch, used, self.starts_workers, is_private)
+        self._link = watch.link
         self._dashboards: list[Dashboard] = []
-        self._end = weakref.finalize(self, _end, self._link, self._embedded, self._dashboards)
+        self._end = weakref.finalize(self, _end, self._link, self._embedded, self._dashboards, self._launchers)
 
     def process(
         self,
@@ -294,10 +300,12 @@ def _state_of(link: Link, embedded: Embedded | None) -> str:
     return f"its {ended} process has ended" if ended else ""
 
 
-def _end(link: Link, embedded: Embedded | None, dashboards: list[Dashboard]) -> None:
+def _end(link: Link, embedded: Embedded | None, dashboards: list[Dashboard], launchers: dict[str, OwnLauncher]) -> None:
     """End what a session holds. It must not refer to the session: it is called when that is gone."""
     for dashboard in dashboards:
         dashboard.close()
+    for launcher in launchers.values():
+        launcher.close()
     link.close()
     if embedded is not None:
         embedded.close()

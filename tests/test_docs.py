@@ -38,6 +38,7 @@ MODULES = sorted(
 
 OF_SESSIONS = (
     "eventmill.session.access",
+    "eventmill.session.pools",
     "eventmill.session.query",
     "eventmill.session.quick_looks",
     "eventmill.session.result",

@@ -1,0 +1,217 @@
+"""Pools as a session has them: workers where batch systems, other clusters and machines start them."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..display.pools import LaunchList, PoolList, pool_cells
+from ..launch.config import check_name
+from ..launch.own import OwnLauncher
+from ..launch.pools.pool import Pool, PoolError
+from ..protocol import messages
+from ..protocol.errors import ConnectionFailed, QueryFailed
+from ..protocol.messages import Message, PoolInfo
+
+if TYPE_CHECKING:
+    from .watch import Watch
+
+START_SECONDS = 20.0
+"""For which a launcher that was just started may take to join."""
+BACK_SECONDS = 3.0
+"""For which another one may be away, as after its master was started again."""
+
+
+class PoolHandle:
+    """A pool of a session's master; `Session.scale` gives it.
+
+    Args:
+        watch: the session's line to its master.
+        name: of the pool.
+
+    Example:
+        >>> pool = session.scale(1, pool=em.Local())                                                  # doctest: +SKIP
+        >>> pool.scale(4)                                                                             # doctest: +SKIP
+        >>> pool.launches()                                                                           # doctest: +SKIP
+        job             pool   stage  host   worker   reason    since  start took
+    """
+
+    def __init__(self, watch: Watch, name: str) -> None:
+        self._watch = watch
+        self.name = name
+
+    @property
+    def info(self) -> PoolInfo:
+        """What its launcher says of it.
+
+        Raises:
+            QueryFailed: no launcher has it (any more).
+        """
+        for info in ask(self._watch):
+            if info.pool == self.name:
+                return info
+        raise QueryFailed(f"no launcher of this master has a pool {self.name} any more")
+
+    def launches(self) -> LaunchList:
+        """Its workers, and how far each of them is: a list that is shown as a table."""
+        return LaunchList(self.info)
+
+    def scale(self, workers: int) -> None:
+        """Have so many workers, no more and no fewer.
+
+        Raises:
+            PoolError: the system does not take them, or they are more than the pool may have.
+        """
+        _scale(self._watch, self.name, workers, BACK_SECONDS)
+
+    def stop(self) -> None:
+        """Have none."""
+        self.scale(0)
+
+    def __repr__(self) -> str:
+        try:
+            cells = pool_cells(self.info)
+        except (QueryFailed, ConnectionFailed) as error:
+            return f"<pool {self.name}: {error}>"
+        trouble = f"; {cells[4]}" if cells[4] else ""
+        return f"<pool {self.name} ({cells[1]}): {cells[5]} wanted, {cells[3]}{trouble}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            table = self.launches()._repr_html_()
+        except (QueryFailed, ConnectionFailed):
+            table = ""
+        return f"<p>{html.escape(repr(self))}</p>{table}"
+
+
+class Scaling:
+    """The part of a `Session` that has workers started and let go.
+
+    Args:
+        watch: the session's line to its master.
+        connection: its connection file.
+        starts_workers: the master is the session's own.
+        is_private: it listens on this machine only.
+
+    Attributes:
+        launchers: the session's own, which end with it.
+    """
+
+    def __init__(self, watch: Watch, connection: Path, starts_workers: bool, is_private: bool) -> None:
+        self._watch = watch
+        self._connection = connection
+        self._is_private = is_private
+        self._suffix = "" if starts_workers else f"-{os.urandom(2).hex()}"  # others have pools there, too
+        self._launchers: dict[str, OwnLauncher] = {}
+
+    def scale(self, workers: int, pool: Pool | str, *, name: str | None = None) -> PoolHandle:
+        """Have so many workers in a pool, no more and no fewer; returns at once, and they come as the pool can.
+
+        Workers are replaced when they end before their time, as by a walltime or a node that fails. Those that nobody has
+        needed for a while (the pool's `idle`, five minutes) leave, and are wanted no more: scale again when there is more to
+        do.
+
+        Args:
+            workers: how many; each has as many slots as the pool says (`cores`).
+            pool: where they are started, as `em.Local(cores=2)` or `em.Slurm(partition="short", walltime="2h")`: a process
+                beside this session does that, and they end with it. Or the name of a pool that the master has
+                (`session.pools()`), whose workers stay.
+            name: what to call the pool; its system by default.
+
+        Returns:
+            A handle to scale it again, and to see how far its workers are.
+
+        Raises:
+            PoolError: the system does not take them, they are more than the pool may have, there is no such pool, or it is
+                another user's.
+            ConnectionFailed: the master does not answer.
+
+        Example:
+            >>> with em.connect(slots=1) as other:
+            ...     pool = other.scale(0, em.Local(cores=1))
+            ...     pool.info.wanted, len(pool.launches())
+            (0, 0)
+        """
+        if isinstance(pool, str):
+            _scale(self._watch, pool, workers, BACK_SECONDS)
+            return PoolHandle(self._watch, pool)
+        launcher = self._launcher(pool, name)
+        try:
+            _scale(self._watch, launcher.name, workers, START_SECONDS)
+        except PoolError:
+            launcher.check()
+            raise
+        return PoolHandle(self._watch, launcher.name)
+
+    def stop_launches(self, pool: str, jobs: Iterable[str]) -> None:
+        """Let these jobs of a pool go, and have so many fewer workers there.
+
+        Raises:
+            PoolError: there is no such pool, or it is another user's.
+        """
+        request = partial(messages.StopLaunches, pool=pool, jobs=list(jobs))
+        _request(self._watch, request)
+
+    def pools(self) -> PoolList:
+        """The pools of the master's launchers: a list that is shown as a table.
+
+        Users see their own pools, and those whose workers serve them.
+
+        Raises:
+            ConnectionFailed: the master does not answer.
+
+        Example:
+            >>> session.pools()
+            no pools
+        """
+        return ask(self._watch)
+
+    def _launcher(self, pool: Pool, name: str | None) -> OwnLauncher:
+        """The launcher of these settings; it is started if there is none."""
+        self._watch.link.check_not_forked()
+        for launcher in self._launchers.values():
+            if launcher.pool == pool and name in (None, launcher.name):
+                return launcher
+        if self._is_private and not pool.runs_here:
+            raise PoolError(
+                f"a master of this session's own listens on this machine only, where workers of {pool.system} do not reach "
+                'it: start it with em.connect(host="*"), or with the name or address under which they reach this machine',
+                "refused",
+            )
+        chosen = name or self._free_name(pool.system)
+        check_name(chosen, "session.scale")
+        if chosen in self._launchers:
+            raise PoolError(f"this session has a pool {chosen} with other settings: give another name", "refused")
+        launcher = self._launchers[chosen] = OwnLauncher(chosen, pool, self._connection)
+        return launcher
+
+    def _free_name(self, system: str) -> str:
+        base = f"{system}{self._suffix}"
+        names = (base, *(f"{base}-{number}" for number in range(2, len(self._launchers) + 3)))
+        return next(name for name in names if name not in self._launchers)
+
+
+def ask(watch: Watch) -> PoolList:
+    """The pools of all launchers of the master that this session may know of.
+
+    Raises:
+        ConnectionFailed: the master does not answer.
+    """
+    return PoolList(watch.request(messages.AskPools, messages.Pools).pools)
+
+
+def _scale(watch: Watch, pool: str, workers: int, wait: float) -> None:
+    if not isinstance(workers, int) or workers < 0:
+        raise ValueError(f"{workers!r} workers: it must be a whole number from 0 on")
+    _request(watch, partial(messages.Scale, pool=pool, workers=workers, wait=wait))
+
+
+def _request(watch: Watch, make: Callable[[int], Message]) -> None:
+    try:
+        watch.request(make, messages.Done)
+    except QueryFailed as error:
+        raise PoolError(str(error), "refused") from None
