@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -96,14 +96,16 @@ def workers(session: Session) -> Told:
 
 
 def _workers(session: Session, found: WorkerList, console: Console) -> RenderableType:
-    return _table(f"workers of {session.address}", WORKERS, [worker_cells(info) for info in found], console)
+    return table(f"workers of {session.address}", WORKERS, [worker_cells(info) for info in found], console)
 
 
 def _queries(found: QueryList, console: Console) -> RenderableType:
-    return _table("queries", QUERIES, [query_cells(info, found.at) for info in found], console)
+    return table("queries", QUERIES, [query_cells(info, found.at) for info in found], console)
 
 
-def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> Table:
+def table(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console, words: Collection[str] = WORDS
+) -> Table:
     """A table that fits: of the columns, as many as there is room for, with a line that names the others."""
     spared: list[str] = []
     for spare in (*(heading for heading in _SPARED if heading in headings), None):
@@ -111,7 +113,7 @@ def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], c
         table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
         for heading in headings:
             if heading not in spared:
-                table.add_column(heading, justify="left" if heading in WORDS else "right")
+                table.add_column(heading, justify="left" if heading in words else "right")
         for row in rows:
             cells = (Text(cell) for heading, cell in zip(headings, row, strict=True) if heading not in spared)
             table.add_row(*cells)

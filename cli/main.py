@@ -29,6 +29,7 @@ from . import listings
 from .access import token, users
 from .logs import expression, show
 from .options import begin_log, of_master
+from .pool import pool
 from .relay import relay
 from .worker import worker
 
@@ -72,6 +73,7 @@ def main() -> None:
 main.add_command(worker)
 main.add_command(users)
 main.add_command(token)
+main.add_command(pool)
 main.add_command(relay)
 
 
@@ -123,6 +125,12 @@ main.add_command(relay)
 @click.option(
     "--status-key", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Key of the certificate (PEM)."
 )
+@click.option(
+    "--pools",
+    "pools_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Have workers started in the pools of this file (`eventmill pool --help`).  [default: none]",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log refused messages and more.")
 def master(
     name: str,
@@ -138,6 +146,7 @@ def master(
     status_interface: str,
     status_certificate: Path | None,
     status_key: Path | None,
+    pools_file: Path | None,
     verbose: bool,
 ) -> None:
     """Run a standing master called NAME.
@@ -154,6 +163,7 @@ def master(
     from ..master.journal import Journal
     from ..master.serve import Binding, Master
     from .page import StatusPage
+    from .pool_launcher import PoolLauncher
 
     begin_log(verbose)
     if no_journal and file is not None:
@@ -168,6 +178,7 @@ def master(
     page = None
     if status_port is not None:
         page = StatusPage(keys, status_port, status_interface, host, status_certificate, status_key)
+    launcher = None if pools_file is None else PoolLauncher(keys, pools_file)
     journal = None
     if not no_journal:
         journal = Journal(file or keys.journal, round(keep_size * 1e9), keep_days * 86400)
@@ -179,12 +190,17 @@ def master(
         if page is not None:
             page.start(os.getpid())
             click.echo(f"  status:    {page.url}")
+        if launcher is not None:
+            launcher.start(os.getpid())
+            click.echo(f"  pools:     {', '.join(launcher.pools)}")
         click.echo(f"  workers:   eventmill worker {keys.worker}")
         sys.stdout.flush()
 
     try:
         running.run(on_ready=say)
     finally:
+        if launcher is not None:
+            launcher.close(workers_stay=running.comes_back)
         if page is not None:
             page.close()
 

@@ -1,0 +1,244 @@
+"""`eventmill pool`: workers where batch systems, other clusters and machines start them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.console import Console, Group, RenderableType
+
+from ..display.pools import LAUNCHES, POOLS, launch_cells, pool_cells
+from ..protocol.connection import find_file, load_connection, named
+from ..protocol.errors import EventmillError, nearest
+from . import listings
+from .options import begin_log, of_master
+
+if TYPE_CHECKING:
+    from ..launch.pools.pool import Pool
+    from ..session.session import Session
+
+_of_file = click.option(
+    "--pools",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file with the pools' settings.  [default: pools.toml beside the master's keys]",
+)
+_dry = click.option("--dry-run", is_flag=True, help="Print what the pool's system would get, and do nothing.")
+
+
+@click.group()
+def pool() -> None:
+    """Have workers started where there is room for them.
+
+    In a batch system, another cluster, or idle machines.
+
+    \b
+    A pool is a table in a file, pools.toml:
+        [night]
+        system = "slurm"        # or condor, dask, ssh, kubernetes, local
+        partition = "short"
+        cores = 8
+        memory = "16G"
+        walltime = "2h"
+        most = 50               # workers
+    \b
+    What runs the pools:     eventmill master --pools pools.toml     where the master is
+                             eventmill pool agent pools.toml         where jobs can be submitted
+    Does it work there?      eventmill pool check night --pools pools.toml
+    Have 20 workers:         eventmill pool scale night 20
+    How far are they?        eventmill pool list
+    Have none:               eventmill pool stop night
+    """
+
+
+@pool.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@of_master
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="For its record, scripts and logs of jobs; jobs must see it.  [default: beside FILE, with .launcher]",
+)
+@click.option(
+    "--patience", default=600.0, show_default=True, help="Seconds to try to reach the master, also when it is gone."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def agent(file: Path, target: str, folder: Path | None, patience: float, verbose: bool) -> None:
+    """Run the pools in FILE for a master elsewhere, from where jobs can be submitted.
+
+    It connects outward to the master's one port, with a client.json, and may be ended and started again at any time: it
+    writes down what it does before it does it, and finds its jobs. Ctrl-C ends them, too; a SIGTERM leaves them.
+    """
+    from ..launch.config import load
+    from ..launch.serve import Ending, Launcher
+
+    begin_log(verbose)
+    pools, connection = load(file), find_file(target)
+    running = Launcher(
+        load_connection(connection),
+        pools,
+        folder or file.absolute().with_suffix(".launcher"),
+        Ending(patience=patience),
+        connection,
+    )
+    click.echo(f"pools {', '.join(pools)} for the master at {load_connection(connection).address}")
+    sys.stdout.flush()
+    running.run()
+
+
+@pool.command("list")
+@click.argument("name", required=False, metavar="[POOL]")
+@of_master
+@listings.watched
+def list_pools(name: str | None, target: str, as_json: bool, watch: float | None) -> None:
+    """Show the pools that a master has, and how far their workers are. With POOL, only that one."""
+    with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
+        listings.show(lambda: _told(session, name), as_json, watch)
+
+
+@pool.command()
+@click.argument("name", metavar="POOL")
+@click.argument("workers", type=click.IntRange(0))
+@of_master
+@_of_file
+@_dry
+def scale(name: str, workers: int, target: str, file: Path | None, dry_run: bool) -> None:
+    """Have so many WORKERS in POOL, no more and no fewer.
+
+    They come as the pool can; `eventmill pool list` says how far they are. Those that end before their time are replaced;
+    those that have had nothing to do for a while leave, and are wanted no more.
+    """
+    if dry_run:
+        _preview(name, workers, target, file)
+        return
+    with _connect(target) as session:
+        session.scale(workers, name)
+        click.echo(
+            f"{workers} {_workers(workers)} wanted in {name}; `eventmill pool list {name}` says how far they are"
+        )
+
+
+@pool.command()
+@click.argument("name", metavar="POOL")
+@click.argument("workers", type=click.IntRange(1), default=1)
+@of_master
+@_of_file
+@_dry
+def start(name: str, workers: int, target: str, file: Path | None, dry_run: bool) -> None:
+    """Have so many more WORKERS in POOL than now: one by default."""
+    if dry_run:
+        _preview(name, workers, target, file)
+        return
+    with _connect(target) as session:
+        wanted = _info(session, name).wanted + workers
+        session.scale(wanted, name)
+        click.echo(f"{wanted} {_workers(wanted)} wanted in {name} now")
+
+
+@pool.command()
+@click.argument("name", metavar="POOL")
+@click.argument("jobs", nargs=-1)
+@of_master
+def stop(name: str, jobs: tuple[str, ...], target: str) -> None:
+    """Have no workers in POOL, or let these JOBS of it go.
+
+    Workers that have joined hand on what they have not done, commit and leave. `eventmill pool list` has the jobs.
+    """
+    with _connect(target) as session:
+        if not jobs:
+            session.scale(0, name)
+            click.echo(f"no workers wanted in {name} now")
+            return
+        known = [launch.job for launch in _info(session, name).launches]
+        for job in jobs:
+            if job not in known:
+                raise EventmillError(f"pool {name} has no job {job}{nearest(job, known, few=8)}")
+        session.stop_launches(name, jobs)
+        click.echo(f"told {', '.join(jobs)} to leave; {len(jobs)} fewer wanted in {name}")
+
+
+@pool.command()
+@click.argument("name", metavar="POOL")
+@of_master
+@_of_file
+@_dry
+@click.option("--wait", default=600.0, show_default=True, help="Seconds to wait for the worker.")
+def check(name: str, target: str, file: Path | None, dry_run: bool, wait: float) -> None:
+    """Start one worker in POOL, and say stage by stage what works.
+
+    From the submission to the first thing that a worker is ready for; with what the batch system and the job have said if
+    it does not come so far. The worker is stopped then.
+    """
+    from .pool_check import run
+
+    if dry_run:
+        _preview(name, 1, target, file)
+        return
+    settings = _settings(name, target, file)
+    if not run(name, settings, find_file(target), wait):
+        raise SystemExit(1)
+
+
+def _settings(name: str, target: str, file: Path | None) -> Pool:
+    """A pool of the file that a user means."""
+    from ..launch.config import load
+
+    path = file or named(target).path / "pools.toml"
+    pools = load(path)
+    if name not in pools:
+        raise EventmillError(f"{path} has no pool {name}{nearest(name, pools, few=8)}")
+    return pools[name]
+
+
+def _preview(name: str, workers: int, target: str, file: Path | None) -> None:
+    from ..launch.pool_thread import TOKEN_FILE
+    from ..launch.pools.pool import Assignment
+
+    folder = Path("LAUNCHER_FOLDER") / name
+    assignment = Assignment(name, folder / TOKEN_FILE, folder, f"eventmill-{name}")
+    click.echo(_settings(name, target, file).preview(workers, assignment))
+
+
+def _told(session: Session, name: str | None) -> listings.Told:
+    found = session.pools()
+    if name is not None:
+        found[:] = [_info(session, name)]
+
+    def table(console: Console) -> RenderableType:
+        pools = listings.table("pools", POOLS, [pool_cells(info) for info in found], console, POOLS[:5])
+        rows = [launch_cells(info.pool, launch) for info in found for launch in info.launches]
+        return (
+            Group(pools, listings.table("workers of pools", LAUNCHES, rows, console, LAUNCHES[:6])) if rows else pools
+        )
+
+    def objects() -> Iterator[dict[str, Any]]:
+        for info in found:
+            launches = [msgspec.structs.asdict(launch) for launch in info.launches]
+            yield {"kind": "pool", **msgspec.structs.asdict(info), "launches": launches}
+
+    return table, objects
+
+
+def _info(session: Session, name: str) -> Any:
+    found = session.pools()
+    for info in found:
+        if info.pool == name:
+            return info
+    raise EventmillError(
+        f"no launcher of this master has a pool {name}{nearest(name, [it.pool for it in found], few=8)}"
+    )
+
+
+def _workers(count: int) -> str:
+    return "worker" if count == 1 else "workers"
+
+
+def _connect(target: str) -> Session:
+    from ..session.connect import connect
+
+    return connect(target)

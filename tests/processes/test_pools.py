@@ -1,0 +1,230 @@
+"""Workers that pools start: real launchers, and workers as processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import eventmill as em
+import psutil
+import pytest
+from eventmill.launch.pools.pool import PoolError
+from processes import SECONDS, Running, Standing, call, environment, eventually
+from sums import SUM, Gate, total
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    """A master without workers of its own."""
+    made = Standing(tmp_path_factory.mktemp("state"))
+    yield made
+    made.close()
+
+
+def workers_of(folder: Path | str) -> list[psutil.Process]:
+    """The processes whose token lies in a folder: workers, and what becomes one."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(str(folder) in argument for argument in process.cmdline()) and "worker" in process.cmdline():
+                found.append(process)
+    return found
+
+
+def launchers_of(pid: int) -> list[psutil.Process]:
+    """The launchers that a process has started."""
+    return [it for it in psutil.Process(pid).children() if "eventmill.launch" in it.cmdline()]
+
+
+@contextlib.contextmanager
+def agent(fleet: Standing, folder: Path, **pools: dict[str, object]) -> Iterator[Running]:
+    """`eventmill pool agent` with these pools."""
+    folder.mkdir(exist_ok=True)
+    file = folder / "pools.json"
+    file.write_text(json.dumps({name: {"system": "local", **settings} for name, settings in pools.items()}))
+    running = Running("pool", "agent", str(file), "--master", fleet.name, state=fleet.state)
+    try:
+        running.wait_for("for the master at")
+        yield running
+    finally:
+        running.close()
+
+
+def test_a_query_gets_workers_while_it_runs_and_gives_them_back(
+    fleet: Standing, numbers: em.Dataset, tmp_path: Path
+) -> None:
+    """What this is for: more hands for a query that has begun, and none left when they are let go. The result is exact."""
+    gate = Gate(tmp_path / "gate")
+    with fleet.connect() as session:
+        query = session.process(numbers, gate.unhurried)
+        pool = session.scale(1, em.Local())
+        eventually(lambda: query.account.processed > 0, "the first worker begins")
+        pool.scale(3)
+        eventually(lambda: sum(info.busy for info in session.workers()) == 3, "all are at work on it")
+        gate.open()
+        assert query.result().value == SUM
+        (launcher,) = launchers_of(os.getpid())
+        folder = launcher.cmdline()[5]
+        assert len(workers_of(folder)) == 3
+        pool.scale(0)
+        eventually(lambda: not workers_of(folder), "nothing is left")
+        eventually(lambda: {it.stage for it in pool.launches()} == {"gone"}, "the pool says so")
+    assert not launcher.is_running() and not Path(folder).exists()
+
+
+def test_a_query_that_waits_says_what_for(fleet: Standing, numbers: em.Dataset) -> None:
+    """Nobody waits on silence: not while workers are on their way, nor when they cannot come."""
+    with fleet.connect() as session:
+        query = session.process(numbers, total)
+        pool = session.scale(1, em.Local(setup=["echo there is no such image", "exit 3"]), name="broken")
+        waits = lambda: session.cluster().queries[query.id].view.wait  # noqa: E731
+        eventually(lambda: "3 workers in a row failed" in waits(), "the pool is paused")
+        assert "1 requested in broken, 3 failed: its process ended with code 3" in waits()
+        eventually(lambda: "there is no such image" in pool.info.trouble, "what the jobs have said is told")
+        assert [launch.stage for launch in pool.launches()] == ["failed"] * 3
+        query.stop()
+
+
+def test_a_session_that_is_killed_leaves_nothing(fleet: Standing) -> None:
+    """Its launcher sees that it is gone, and its workers go with that."""
+    program = """
+        import sys, eventmill as em
+        session = em.connect(sys.argv[1])
+        pool = session.scale(1, em.Local())
+        while not any(launch.worker for launch in pool.launches()):
+            pass
+        print("joined", flush=True)
+        sys.stdin.read()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), fleet.name]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment(fleet.state)) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"joined\n"
+        (launcher,) = launchers_of(process.pid)
+        folder = launcher.cmdline()[5]
+        assert workers_of(folder)
+        process.kill()
+    psutil.wait_procs([launcher], SECONDS)
+    eventually(lambda: not workers_of(folder), "no worker is left")
+    assert not launcher.is_running() and not Path(folder).exists()
+
+
+def test_a_launcher_that_is_killed_finds_its_workers_again(fleet: Standing, tmp_path: Path) -> None:
+    """Nothing is started twice, and nothing is forgotten: the next one lets them go as if it had started them."""
+    with fleet.connect() as session:
+        with agent(fleet, tmp_path / "a", kept={"stays": True}) as first:
+            eventually(lambda: [info.pool for info in session.pools()] == ["kept"], "the pool is there")
+            session.scale(2, "kept")
+            eventually(lambda: len(session.workers()) == 2, "both have joined")
+            before = {process.pid for process in workers_of(tmp_path)}
+            first.process.kill()
+            first.process.wait()
+        eventually(lambda: not session.pools(), "the launcher is gone")
+        with agent(fleet, tmp_path / "a", kept={"stays": True}):
+            eventually(lambda: [info.wanted for info in session.pools()] == [2], "the next one knows what is wanted")
+            stages = lambda: [it.stage for info in session.pools() for it in info.launches]  # noqa: E731
+            eventually(lambda: stages() == ["idle", "idle"], "and that they are there")
+            assert {process.pid for process in workers_of(tmp_path)} == before
+            session.scale(0, "kept")
+            eventually(lambda: not workers_of(tmp_path), "it has let them go")
+
+
+def test_a_worker_that_is_killed_is_replaced(fleet: Standing, tmp_path: Path) -> None:
+    """By the launcher, without anybody's doing; who ends the launcher with Ctrl-C ends its workers, too."""
+    with fleet.connect() as session, agent(fleet, tmp_path / "a", here={}) as running:
+        eventually(lambda: bool(session.pools()), "the pool is there")
+        session.scale(1, "here")
+        eventually(lambda: len(session.workers()) == 1, "it has joined")
+        (first,) = workers_of(tmp_path)
+        os.killpg(first.pid, signal.SIGKILL)
+        eventually(lambda: [it.pid for it in session.workers()] not in ([], [first.pid]), "another one has joined")
+        running.process.send_signal(signal.SIGINT)
+        assert running.wait() == 0
+        eventually(lambda: not workers_of(tmp_path), "its workers have ended")
+
+
+def test_what_is_wrong_is_said_at_once(fleet: Standing, tmp_path: Path) -> None:
+    """To who asks for it, and not an hour later."""
+    with fleet.connect() as session:
+        with pytest.raises(PoolError, match="no launcher of this master has a pool evening; there are: none"):
+            session.scale(1, "evening")
+        with pytest.raises(PoolError, match="2 workers at most"):
+            session.scale(3, em.Local(most=2))
+        with pytest.raises(PoolError, match="this master has no user nobody"):
+            session.scale(1, em.Local(owner="nobody"))
+        with pytest.raises(ValueError, match="whole number"):
+            session.scale(-1, em.Local(most=2))
+
+
+def test_pools_on_the_command_line(fleet: Standing, tmp_path: Path) -> None:
+    """Each verb does what its help says."""
+    state, master = fleet.state, ("--master", fleet.name)
+    with agent(fleet, tmp_path / "a", here={"most": 5}):
+        with fleet.connect() as session:
+            eventually(lambda: bool(session.pools()), "the pool is there")
+        assert "1 worker wanted in here now" in call("pool", "start", "here", *master, state=state)[1]
+        assert "2 workers wanted in here;" in call("pool", "scale", "here", "2", *master, state=state)[1]
+        told = lambda: json.loads(call("pool", "list", "here", "--json", *master, state=state)[1])  # noqa: E731
+        eventually(lambda: [it["stage"] for it in told()["launches"]] == ["idle", "idle"], "both have joined")
+        job = told()["launches"][0]["job"]
+        assert job in call("pool", "list", *master, state=state)[1]
+        assert f"no job {job}0" in call("pool", "stop", "here", f"{job}0", *master, state=state)[1]
+        call("pool", "stop", "here", job, *master, state=state)
+        assert told()["wanted"] == 1
+        eventually(lambda: sorted(it["stage"] for it in told()["launches"]) == ["gone", "idle"], "one has left")
+        call("pool", "stop", "here", *master, state=state)
+        eventually(lambda: not workers_of(tmp_path), "all have left")
+        code, said = call("pool", "start", "her", *master, state=state)
+        assert code == 1 and "no launcher of this master has a pool her; it has here" in said
+
+
+def test_a_pool_is_checked(fleet: Standing, tmp_path: Path) -> None:
+    """Before an analysis waits for it: stage by stage, with what the job has said if it fails."""
+    file = tmp_path / "pools.toml"
+    file.write_text('[good]\nsystem = "local"\n[bad]\nsystem = "local"\nsetup = ["echo no such image", "exit 3"]\n')
+    options = ("--pools", str(file), "--master", fleet.name)
+    good = Running("pool", "check", "good", *options, state=fleet.state)
+    bad = Running("pool", "check", "bad", *options, state=fleet.state)
+    assert (good.wait(), bad.wait()) == (0, 1), good.output + bad.output
+    stages = ("asked for", "its Python has eventmill", "it works")
+    assert [stage for stage in stages if stage in good.output] == list(stages)
+    assert "it failed: its process ended with code 3" in bad.output and "no such image" in bad.output
+    for running in (good, bad):
+        running.close()
+    code, said = call("pool", "check", "good", *options, "--dry-run", state=fleet.state)
+    assert code == 0 and "-m eventmill worker" in said
+
+
+def test_a_master_has_pools_of_its_own(tmp_path: Path) -> None:
+    """They are there when it is, and go when it ends for good; one that comes back finds its workers."""
+    file = tmp_path / "pools.toml"
+    file.write_text('[here]\nsystem = "local"\nstays = true\n')
+    state = tmp_path / "state"
+    standing = Standing(state, options=("--pools", str(file)))
+    try:
+        with standing.connect() as session:
+            session.scale(1, "here")
+            eventually(lambda: len(session.workers()) == 1, "it has joined")
+            before = [it.pid for it in workers_of(state)]
+            standing.master.process.terminate()
+            assert standing.master.process.wait(SECONDS) == 0
+            standing.start_master("--pools", str(file))
+            stages = lambda: [it.stage for info in session.pools() for it in info.launches]  # noqa: E731
+            eventually(lambda: bool(session.workers()), "it has come back")
+            eventually(lambda: stages() == ["idle"], "the new launcher knows it")
+            assert [it.pid for it in workers_of(state)] == before
+            session.shutdown()
+        assert standing.master.process.wait(SECONDS) == 0
+        eventually(lambda: not workers_of(state), "nothing is left")
+    finally:
+        standing.close()
+    file.write_text('[here]\nsystem = "local"\nwalltim = "2h"\n')
+    code, said = call("master", "other", "--port", "0", "--pools", str(file), state=state)
+    assert code == 1 and "pool here: no setting 'walltim'; the nearest names are walltime" in said
