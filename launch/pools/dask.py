@@ -8,26 +8,21 @@ a child process (`dask_tasks`), and takes one thread of its Dask worker.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
 from msgspec import structs
 
 from . import dask_tasks
+from .dask_client import CONNECT_SECONDS, KEYS, connected, sheltered
 from .pool import Assignment, Job, Pool, PoolError
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _PYTHON = ".".join(map(str, sys.version_info[:2]))
-_CONNECT_SECONDS = 10.0
-_KEYS = {"tls_ca_file": "ca_file", "tls_cert": "client_cert", "tls_key": "client_key"}
-"""Settings, and what Dask calls them."""
-_SHELTERED = ("tls", "wss", "gateway", "inproc")
 _LINES = 100
 """Of a job's log."""
 _WAITS = {
@@ -50,6 +45,8 @@ class Dask(Pool, frozen=True, kw_only=True, tag="dask"):
         tls_ca_file: certificates to trust, as a PEM file; "" is what Dask's configuration says, as for the next two.
         tls_cert: certificate to show.
         tls_key: its key.
+        gateway: of Dask Gateway, as "https://dask.site/services/dask-gateway"; "" is what its configuration says. The
+            `scheduler` is then that of the cluster, as `client.scheduler.address` has it: "gateway://host:port/cluster".
         resources: those that a job takes of what Dask's workers were given with `--resources`.
         plain: hand tokens over also where Dask does not encrypt: on a network where nobody else listens.
 
@@ -66,6 +63,7 @@ class Dask(Pool, frozen=True, kw_only=True, tag="dask"):
     tls_ca_file: str = ""
     tls_cert: str = ""
     tls_key: str = ""
+    gateway: str = ""
     resources: dict[str, float] = {}
     plain: bool = False
 
@@ -76,14 +74,17 @@ class Dask(Pool, frozen=True, kw_only=True, tag="dask"):
         Raises:
             PoolError: its keys are in memory only.
         """
+        address = client.scheduler.address
+        if address.startswith("gateway://"):
+            return cls(scheduler=address, gateway=client.cluster.gateway.address, **settings)
         security = client.security
-        keys = {name: key for name, of in _KEYS.items() if (key := getattr(security, f"tls_{of}"))}
+        keys = {name: key for name, of in KEYS.items() if (key := getattr(security, f"tls_{of}"))}
         if any("\n" in key for key in keys.values()):
             raise PoolError(
                 "the keys of this Dask cluster are in this process only: give it files (tls_ca_file, tls_cert, tls_key)",
                 "refused",
             )
-        return cls(scheduler=client.scheduler.address, **keys, **settings)
+        return cls(scheduler=address, **keys, **settings)
 
     def start(self, count: int, assignment: Assignment) -> list[str]:
         token = assignment.token.read_text()
@@ -148,7 +149,7 @@ class Dask(Pool, frozen=True, kw_only=True, tag="dask"):
 
     def _check(self, client: Client, addresses: Sequence[str]) -> None:
         """Refuse what would fail in each job, or show the token to others."""
-        seen = [address for address in addresses if not _sheltered(address)]
+        seen = [address for address in addresses if not sheltered(address)]
         if seen and not self.plain:
             raise PoolError(
                 f"the token would go to {seen[0]} unencrypted, and whoever listens could enrol workers of theirs: have "
@@ -179,7 +180,7 @@ class Dask(Pool, frozen=True, kw_only=True, tag="dask"):
     def _failure(client: Client, job: str) -> str:
         """What Dask has of a job that has failed: how it did, and what its worker has said."""
         try:
-            return str(client.get_dataset(job).exception(timeout=_CONNECT_SECONDS))
+            return str(client.get_dataset(job).exception(timeout=CONNECT_SECONDS))
         except KeyError:  # it was stopped meanwhile
             return ""
 
@@ -193,31 +194,9 @@ class Dask(Pool, frozen=True, kw_only=True, tag="dask"):
     @contextlib.contextmanager
     def _client(self) -> Iterator[Client]:
         """A connection to the scheduler. Raises `PoolError` when there is none, or it breaks."""
-        try:
-            import dask
-            from distributed import Client, Security
-        except ImportError:
-            raise PoolError(
-                'Dask is not installed here: pip install "eventmill[dask]", in the version of its cluster', "refused"
-            ) from None
-        address = self.scheduler or dask.config.get("scheduler-address", None)
-        if not address:
-            raise PoolError("which Dask cluster? Set scheduler to its address, as tls://host:8786", "refused")
-        keys = {f"tls_{of}": getattr(self, name) for name, of in _KEYS.items() if getattr(self, name)}
-        place = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
-        try:
-            client = Client(
-                **place, security=Security(require_encryption=True, **keys) if keys else None,
-                timeout=_CONNECT_SECONDS, set_as_default=False, name="eventmill",
-            )  # fmt: skip
-        except (OSError, TypeError, ValueError, RuntimeError) as error:
-            raise PoolError(f"there is no way to the Dask scheduler {address}: {error}") from error
-        try:
+        keys = {of: getattr(self, name) for name, of in KEYS.items() if getattr(self, name)}
+        with connected(self.scheduler, self.gateway, keys) as client:
             yield client
-        except OSError as error:
-            raise PoolError(f"the connection to the Dask scheduler {address} broke: {error}") from error
-        finally:
-            client.close()
 
 
 def _job(state: str | None, failure: str) -> Job:
@@ -236,12 +215,3 @@ def _in_short(failure: str) -> str:
     if "No module named eventmill" in failure:
         words += " there: install it where Dask's workers run, or set python to an interpreter that has it"
     return words
-
-
-def _sheltered(address: str) -> bool:
-    """Whether what goes to an address of Dask is encrypted, or never leaves a machine."""
-    parts = urlsplit(address)
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(parts.hostname or "").is_loopback:
-            return True
-    return parts.scheme in _SHELTERED or parts.hostname == "localhost"

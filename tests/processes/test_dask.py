@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import distributed
+import msgspec
 import psutil
 import pytest
+from dask_gateway_site import gateway_cluster
 from eventmill.launch.pools import dask as module
+from eventmill.launch.pools import dask_client
 from eventmill.launch.pools.dask import Dask
 from eventmill.launch.pools.pool import Assignment, Job, PoolError
 from processes import eventually
@@ -182,7 +185,7 @@ def test_a_job_of_two_cores_takes_a_dask_worker_of_two_threads_for_itself(site: 
 
 
 def test_a_scheduler_that_does_not_answer_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(dask_client, "CONNECT_SECONDS", 0.5)
     address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(PoolError, match=f"no way to the Dask scheduler {address}") as caught:
         Dask(scheduler=address).start(1, site.assignment("9"))
@@ -206,8 +209,8 @@ def test_a_token_is_given_to_no_cluster_without_encryption_but_on_this_machine(
     """Unless its user says that the network is trusted."""
     kept = ("tls://dask.site:8786", "tcp://127.0.0.1:1", "tcp://[::1]:1", "tcp://localhost:1", "inproc://10.0.0.1/1/1")
     shown = ("tcp://10.0.0.1:8786", "tcp://dask.site:8786", "ws://dask.site")
-    assert all(map(module._sheltered, kept)) and not any(map(module._sheltered, shown))
-    monkeypatch.setattr(module, "_sheltered", lambda _: False)
+    assert all(map(dask_client.sheltered, kept)) and not any(map(dask_client.sheltered, shown))
+    monkeypatch.setattr(module, "sheltered", lambda _: False)
     with pytest.raises(PoolError, match="unencrypted"):
         site.pool().start(1, site.assignment("11"))
     jobs = site.pool(plain=True).start(1, site.assignment("12"))
@@ -240,3 +243,22 @@ def test_a_cluster_with_tls_is_reached_by_its_files(site: Site, tmp_path: Path) 
             assert Dask.of(client, cores=4) == Dask(scheduler=address, cores=4, **files)
         pool.stop(jobs)
         eventually(lambda: pool.listing(jobs) == {jobs[0]: Job("gone", "Dask does not know it any more")}, "it ends")
+
+
+def test_a_cluster_of_a_gateway_is_reached_through_it(site: Site, tmp_path: Path) -> None:
+    """From another process than the one that has got it: its keys come from the gateway. Fermilab's EAF has one."""
+    with gateway_cluster(tmp_path) as pool:
+        assert pool.scheduler.startswith("gateway://") and pool.gateway.startswith("http://")
+        pool = msgspec.structs.replace(pool, python=str(site.folder / "worker"))
+        jobs = pool.start(1, site.assignment("14"))
+        eventually(lambda: states(pool, jobs) == ["started"], "it runs")
+        process = psutil.Process(pid_of(pool, jobs[0], site))
+        assert pool.find(site.assignment("14")) == jobs
+        pool.stop(jobs)
+        eventually(lambda: states(pool, jobs) == ["gone"], "it ends")
+        assert not process.is_running()
+        jobs = pool.start(1, site.assignment("15"))
+        process = psutil.Process(pid_of(pool, jobs[0], site))
+    process.wait(30)
+    with pytest.raises(PoolError, match="no way to the Dask scheduler gateway://"):
+        pool.listing(jobs)
