@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import eventmill as em
 import pytest
+from aiohttp.test_utils import TestServer
+from eventmill.status.access import Access
+from eventmill.status.server import StatusServer
 from hist import Hist
 from jupyterlab import page
-from processes import Standing
+from processes import SECONDS, Standing
+from status_pages import FakeSource, cluster, said
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +147,74 @@ def test_a_phone_in_the_dark_shows_all_of_it(watched: Standing, tmp_path: Path) 
             go(shown, tab, "main > *")
             assert shown.evaluate("document.documentElement.scrollWidth") <= 390
         assert shown.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+# --- a large cluster, which is made up -----------------------------------------------------------------------------------
+
+CLICKS = {
+    "": "main canvas", "queries": "main tbody tr", "workers": "main tbody tr", "slots": "main canvas",
+    "servers": "main tbody tr", "logs": ".log .line",
+}  # fmt: skip
+"""What is there once a tab is shown."""
+PATIENCE = 0.2
+"""Seconds after a click for which nobody notices a wait."""
+TRIES = 20
+
+
+@contextmanager
+def served(source: FakeSource) -> Iterator[str]:
+    """The page of a session that a test makes: its address, for who may look."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def do(what: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(what, loop).result(SECONDS)
+
+    async def start() -> TestServer:
+        made = TestServer(StatusServer(source, Access("look", "steer")).app())
+        await made.start_server(access_log=None)
+        return made
+
+    server = do(start())
+    try:
+        yield f"{server.make_url('/')}?token=look"
+    finally:
+        do(server.close())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(SECONDS)
+        loop.close()
+
+
+def clicked(shown: Any, tab: str) -> float:
+    """Seconds from a click on a tab until what it shows is painted."""
+    click = """([tab, selector]) => new Promise((done) => {
+      const begun = performance.now(), name = tab || "overview";
+      const painted = () => requestAnimationFrame(() => done((performance.now() - begun) / 1000));
+      const look = () => document.querySelector("main").className === name && document.querySelector(selector)
+        ? requestAnimationFrame(painted) : requestAnimationFrame(look);
+      document.querySelector(`[data-tab="${tab}"]`).click();
+      look();
+    })"""
+    return float(shown.evaluate(click, [tab, CLICKS[tab]]))
+
+
+def test_with_a_thousand_workers_a_click_is_answered_before_one_notices() -> None:
+    """10,000 slots, 20,000 packets, 500 queries. What the page can do is its fastest click: the machine may do other things,
+    and a page that takes longer never gets there."""
+    source = FakeSource(cluster(1000, 10, packets=20_000, gone=2000, queries=500), said())
+    with served(source) as address, page() as shown:
+        shown.goto(address)
+        until(shown, "document.querySelector('#tiles')?.innerText.includes('10,000')")
+        for tab in [*list(CLICKS)[1:], ""]:
+            fastest = 1e9
+            for _ in range(TRIES):
+                fastest = min(fastest, clicked(shown, tab))
+                if fastest < PATIENCE:
+                    break
+                clicked(shown, "logs" if tab != "logs" else "queries")
+            assert fastest < PATIENCE, f"{tab or 'overview'}: {fastest:.3f} s"
+        clicked(shown, "workers")
+        shown.fill("main .filters input:not([type=checkbox])", "node99")
+        until(shown, "[...document.querySelectorAll('main tbody tr')].every((row) => row.innerText.includes('node99'))")
+        assert "1,000" in shown.locator("#tiles").inner_text()

@@ -240,7 +240,8 @@ def test_a_server_that_takes_its_time_is_named(standing: Standing, numbers: em.D
         files = [f"{address}/{at}.root" for at in range(3)]
         query = session.process(em.Dataset(files, tree="tree"), lambda events: {"n": len(events.number)})
         assert query.result(SECONDS)["n"] == 3_000
-        first = query.report().findings[0]
-        assert first.kind == "small_files" and first.names == ("127.0.0.1",)
+        findings = {finding.kind: finding for finding in query.report().findings}
+        first = findings["small_files"]  # on a machine that is busy, a worker that came late is worse
+        assert first.names == ("127.0.0.1",)
         assert first.seconds > 0.5 and what(first).endswith("most of it waiting for answers of 127.0.0.1.")
         check_report(query)
