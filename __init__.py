@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .launch.pools.gridengine import GridEngine
     from .launch.pools.kubernetes import Kubernetes
     from .launch.pools.local_processes import Local
+    from .launch.pools.pbs import PBS
     from .launch.pools.slurm import Slurm
     from .launch.pools.ssh import SSH
     from .protocol import errors
@@ -47,6 +48,7 @@ _HOMES = {
     "Kernel": "analysis.analysis",
     "Kubernetes": "launch.pools.kubernetes",
     "Local": "launch.pools.local_processes",
+    "PBS": "launch.pools.pbs",
     "Query": "session.query",
     "Result": "session.result",
     "SSH": "launch.pools.ssh",
@@ -65,6 +67,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "PBS",
     "SSH",
     "Condor",
     "Credentials",

@@ -22,12 +22,16 @@ class CommandFailed(PoolError):
 
     Attributes:
         said: what it said, on its standard error; on its output, if there was nothing.
+        output: what it said on its output.
         code: the code that it ended with; None if it was ended since it took too long.
     """
 
-    def __init__(self, words: str, trouble: Trouble = "down", said: str = "", code: int | None = None) -> None:
+    def __init__(
+        self, words: str, trouble: Trouble = "down", said: str = "", code: int | None = None, output: str = ""
+    ) -> None:
         super().__init__(words, trouble)
         self.said = said
+        self.output = output
         self.code = code
 
 
@@ -84,7 +88,7 @@ def run(
             raise
     if process.returncode:
         said = _shortened(errors) or _shortened(output) or f"it ended with code {process.returncode}"
-        raise CommandFailed(f"{name}: {said}", said=said, code=process.returncode)
+        raise CommandFailed(f"{name}: {said}", said=said, code=process.returncode, output=output)
     return output
 
 

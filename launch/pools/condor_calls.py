@@ -71,7 +71,10 @@ def _schedd(address: str, name: str) -> Any:
 def _submit(schedd: Any, lines: dict[str, str], count: int, spool: bool) -> list[str]:
     """Submit so many jobs; their ids. With `spool` the files that they need go to the schedd now."""
     description = htcondor2.Submit(lines)
-    description.issue_credentials()  # those that the site wants stored with it, such as Kerberos tickets
+    try:
+        description.issue_credentials()  # those that the site wants to have with a job, such as a Kerberos ticket
+    except htcondor2.HTCondorException as error:
+        raise ValueError(f"your credentials cannot be passed on: {error}") from None
     result = schedd.submit(description, count=count, spool=spool)
     if spool:
         try:

@@ -15,7 +15,7 @@ ATTRIBUTES = [
 """Of a job's ad, for `job_of`."""
 _WRONG = ("error", "failed", "can't resolve", "denied")
 _DATE = re.compile(r"^\d\d/\d\d/\d\d \d\d:\d\d:\d\d ")
-_STRANGER = re.compile(r"authenticat|authoriz|permission denied", re.IGNORECASE)
+_STRANGER = re.compile(r"authenticat|authoriz|permission denied|your credentials", re.IGNORECASE)
 _AWAY = re.compile(r"communication|collector host|local daemon|no schedd|which schedd|connect to", re.IGNORECASE)
 _LIMIT = re.compile(r"Schedd says (-[234])\b")
 _LIMITS = {

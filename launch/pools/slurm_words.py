@@ -126,7 +126,8 @@ def job_of(state: str, nodes: str, reason: str, code: str = "") -> Job:
     if state in _ENDS:
         words = _ENDS[state]
     elif reason == "NonZeroExitCode" and number:
-        words = f"ended with code {number}"
+        in_shell = int(number) - 128
+        words = f"killed by signal {in_shell}" if in_shell > 0 else f"ended with code {number}"
     elif reason == "JobLaunchFailure" and signal not in {"", "0", "53"}:  # 53 is Slurm's own for "could not be started"
         words = f"killed by signal {signal}"
     return Job(here, words, nodes)

@@ -11,6 +11,7 @@ SYSTEMS = {
     "slurm": "slurm.Slurm",
     "condor": "condor.Condor",
     "gridengine": "gridengine.GridEngine",
+    "pbs": "pbs.PBS",
     "ssh": "ssh.SSH",
     "dask": "dask.Dask",
     "kubernetes": "kubernetes.Kubernetes",

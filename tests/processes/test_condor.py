@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from processes import eventually
 __all__ = ["condor_pool"]
 
 SECRET = "nobody-else-may-see-this"
+Settings = Callable[..., Condor]
 STAND_IN = f"""#!{sys.executable}
 import os, signal, stat, sys
 def leave(*_):
@@ -39,7 +41,7 @@ def assignment(tmp_path: Path) -> Assignment:
 
 
 @pytest.fixture
-def settings(condor_pool: CondorPool, tmp_path: Path) -> Iterator[Callable[..., Condor]]:
+def settings(condor_pool: CondorPool, tmp_path: Path) -> Iterator[Settings]:
     """Makes pools whose workers are stand-ins. No job is left when a test is over."""
     stand_in = tmp_path / "stand_in.py"
     stand_in.write_text(STAND_IN)
@@ -65,7 +67,7 @@ def is_(state: str) -> Callable[[Job], bool]:
 
 
 def test_eight_workers_start_are_listed_with_their_hosts_and_leave_well(
-    settings: Callable[..., Condor], assignment: Assignment, condor_pool: CondorPool
+    settings: Settings, assignment: Assignment, condor_pool: CondorPool
 ) -> None:
     """The whole way. A job that is removed has the time that a worker needs to hand on what it has."""
     pool = settings()
@@ -83,7 +85,7 @@ def test_eight_workers_start_are_listed_with_their_hosts_and_leave_well(
     pool.stop(jobs)
 
 
-def test_some_are_stopped_and_the_others_stay(settings: Callable[..., Condor], assignment: Assignment) -> None:
+def test_some_are_stopped_and_the_others_stay(settings: Settings, assignment: Assignment) -> None:
     pool = settings()
     jobs = pool.start(3, assignment)
     wait_until(pool, jobs, is_("started"))
@@ -93,7 +95,7 @@ def test_some_are_stopped_and_the_others_stay(settings: Callable[..., Condor], a
 
 
 def test_nothing_secret_can_be_read_in_the_queue(
-    settings: Callable[..., Condor], assignment: Assignment, condor_pool: CondorPool
+    settings: Settings, assignment: Assignment, condor_pool: CondorPool
 ) -> None:
     """Everybody may read arguments and environment of a job there, and the script in the folder."""
     pool = settings(shares_files=False)
@@ -106,7 +108,7 @@ def test_nothing_secret_can_be_read_in_the_queue(
 
 @pytest.mark.parametrize("way", [{"shares_files": False}, {"spool": True}], ids=["sent", "spooled"])
 def test_files_travel_where_there_is_no_shared_file_system(
-    way: dict[str, bool], settings: Callable[..., Condor], assignment: Assignment, tmp_path: Path
+    way: dict[str, bool], settings: Settings, assignment: Assignment, tmp_path: Path
 ) -> None:
     """The job has the token, for itself alone, and what else was to travel; what it says comes back."""
     (tmp_path / "more").write_text("brought along")
@@ -124,9 +126,7 @@ def test_files_travel_where_there_is_no_shared_file_system(
         assert f"job {job} token 0o600 True" in said and "left well" in said
 
 
-def test_what_a_spooled_job_has_said_is_fetched_from_the_schedd(
-    settings: Callable[..., Condor], assignment: Assignment
-) -> None:
+def test_what_a_spooled_job_has_said_is_fetched_from_the_schedd(settings: Settings, assignment: Assignment) -> None:
     """A worker that fails before Python starts leaves its log with a schedd on another machine."""
     pool = settings(spool=True, setup=["echo no such environment; exit 3"])
     (job,) = pool.start(1, assignment)
@@ -136,7 +136,7 @@ def test_what_a_spooled_job_has_said_is_fetched_from_the_schedd(
     wait_until(pool, [job], is_("gone"))
 
 
-def test_a_job_without_a_python_fails_and_says_so(settings: Callable[..., Condor], assignment: Assignment) -> None:
+def test_a_job_without_a_python_fails_and_says_so(settings: Settings, assignment: Assignment) -> None:
     """It is over before anybody looks, and is still seen to have failed, and how."""
     pool = settings(python="/no/such/python")
     (job,) = pool.start(1, assignment)
@@ -145,19 +145,19 @@ def test_a_job_without_a_python_fails_and_says_so(settings: Callable[..., Condor
     assert "/no/such/python: No such file or directory" in pool.log(job, assignment)
 
 
-def test_a_job_that_is_killed_says_so(settings: Callable[..., Condor], assignment: Assignment) -> None:
+def test_a_job_that_is_killed_says_so(settings: Settings, assignment: Assignment) -> None:
     pool = settings(setup=["kill -9 $$"])
     (job,) = pool.start(1, assignment)
     assert wait_until(pool, [job], is_("failed"))[job].reason == "killed by signal 9"
 
 
-def test_a_job_that_ends_well_is_gone(settings: Callable[..., Condor], assignment: Assignment) -> None:
+def test_a_job_that_ends_well_is_gone(settings: Settings, assignment: Assignment) -> None:
     pool = settings(setup=["exit 0"])
     (job,) = pool.start(1, assignment)
     wait_until(pool, [job], is_("gone"))
 
 
-def test_a_held_job_says_why(settings: Callable[..., Condor], assignment: Assignment) -> None:
+def test_a_held_job_says_why(settings: Settings, assignment: Assignment) -> None:
     """It stays held until somebody who knows what to do about it does it, or it is stopped."""
     pool = settings(commands={"hold": "True"})
     (job,) = pool.start(1, assignment)
@@ -167,7 +167,7 @@ def test_a_held_job_says_why(settings: Callable[..., Condor], assignment: Assign
 
 
 def test_a_missing_executable_holds_the_job(
-    settings: Callable[..., Condor], assignment: Assignment, condor_pool: CondorPool
+    settings: Settings, assignment: Assignment, condor_pool: CondorPool
 ) -> None:
     pool = settings(requirements='VMType == "later"')
     (job,) = pool.start(1, assignment)
@@ -177,7 +177,7 @@ def test_a_missing_executable_holds_the_job(
     assert "Failed to execute" in reason and "No such file or directory" in reason
 
 
-def test_a_requirement_that_nothing_meets_is_told(settings: Callable[..., Condor], assignment: Assignment) -> None:
+def test_a_requirement_that_nothing_meets_is_told(settings: Settings, assignment: Assignment) -> None:
     """It waits for ever, and that it was looked at in vain is all that HTCondor says of it."""
     pool = settings(requirements='VMType == "chemistry"')
     (job,) = pool.start(1, assignment)
@@ -185,9 +185,7 @@ def test_a_requirement_that_nothing_meets_is_told(settings: Callable[..., Condor
     assert found == Job("queued", f"no match found: condor_q -better-analyze {job} says more")
 
 
-def test_attributes_are_matched(
-    settings: Callable[..., Condor], assignment: Assignment, condor_pool: CondorPool
-) -> None:
+def test_attributes_are_matched(settings: Settings, assignment: Assignment, condor_pool: CondorPool) -> None:
     """Machines may ask for attributes of jobs, as virtual machines of a kind do, and jobs for those of machines."""
     pool = settings(
         requirements='TARGET.VMType == "physics"', attributes={"VMType": 'a "b"', "MaxRuntime": 7200, "Nice": True}
@@ -199,7 +197,7 @@ def test_attributes_are_matched(
 
 
 def test_a_job_that_is_evicted_says_so_and_starts_again(
-    settings: Callable[..., Condor], assignment: Assignment, condor_pool: CondorPool
+    settings: Settings, assignment: Assignment, condor_pool: CondorPool
 ) -> None:
     """HTCondor puts it back into its queue by itself: it is no failure, and has the same id."""
     pool = settings(commands={"requirements": "NumJobStarts =?= 0 || Again =?= True"})
@@ -214,7 +212,7 @@ def test_a_job_that_is_evicted_says_so_and_starts_again(
 
 
 def test_more_jobs_than_one_may_have_are_refused_as_too_many(
-    settings: Callable[..., Condor], assignment: Assignment, condor_pool: CondorPool
+    settings: Settings, assignment: Assignment, condor_pool: CondorPool
 ) -> None:
     """All or none: none of them is left in the queue."""
     with pytest.raises(PoolError, match="takes no more jobs") as caught:
@@ -223,30 +221,30 @@ def test_more_jobs_than_one_may_have_are_refused_as_too_many(
     assert condor_pool.queue() == []
 
 
-def test_requirements_that_are_none_are_refused(settings: Callable[..., Condor], assignment: Assignment) -> None:
+def test_requirements_that_are_none_are_refused(settings: Settings, assignment: Assignment) -> None:
     with pytest.raises(PoolError, match="Parse error in expression") as caught:
         settings(requirements="this is (no").start(1, assignment)
     assert caught.value.trouble == "refused"
 
 
-def test_an_image_that_is_not_there_holds_the_job(settings: Callable[..., Condor], assignment: Assignment) -> None:
+def test_an_image_that_is_not_there_holds_the_job(settings: Settings, assignment: Assignment) -> None:
     pool = settings(container="/no/such.sif")
     (job,) = pool.start(1, assignment)
     assert "/no/such.sif" in wait_until(pool, [job], is_("held"))[job].reason
 
 
-def test_a_schedd_that_is_not_there_is_named_with_those_that_are(settings: Callable[..., Condor]) -> None:
+def test_a_schedd_that_is_not_there_is_named_with_those_that_are(settings: Settings) -> None:
     with pytest.raises(PoolError, match=r"no schedd 'bigbird'.*physics@condor\.test") as caught:
         settings(schedd="bigbird").listing(["1.0"])
     assert caught.value.trouble == "down"
 
 
-def test_the_schedd_can_be_named(settings: Callable[..., Condor], condor_pool: CondorPool) -> None:
+def test_the_schedd_can_be_named(settings: Settings, condor_pool: CondorPool) -> None:
     pool = settings(schedd="physics@condor.test", collector=condor_pool.collector)
     assert pool.listing(["999999.0"]) == {"999999.0": Job("gone")}
 
 
-def test_a_collector_that_is_down_is_told(settings: Callable[..., Condor], assignment: Assignment) -> None:
+def test_a_collector_that_is_down_is_told(settings: Settings, assignment: Assignment) -> None:
     for verb in (lambda pool: pool.listing(["1.0"]), lambda pool: pool.start(1, assignment)):
         with pytest.raises(PoolError, match=r"127\.0\.0\.1:1.*Connection refused") as caught:
             verb(settings(collector="127.0.0.1:1"))
@@ -254,7 +252,7 @@ def test_a_collector_that_is_down_is_told(settings: Callable[..., Condor], assig
 
 
 def test_who_is_not_let_in_is_told_what_to_do(
-    settings: Callable[..., Condor], condor_pool: CondorPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, condor_pool: CondorPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """HTCondor's bindings say the same of that and of a collector that is down."""
     stranger = tmp_path / "stranger"
@@ -265,7 +263,20 @@ def test_who_is_not_let_in_is_told_what_to_do(
     assert caught.value.trouble == "down"
 
 
-def test_a_whole_pool_is_filled_in_one_call(settings: Callable[..., Condor], assignment: Assignment) -> None:
+def test_a_ticket_that_has_expired_is_told(
+    settings: Settings, assignment: Assignment, condor_pool: CondorPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a site wants Kerberos tickets with jobs, its own program makes something of yours, or says nothing."""
+    config = tmp_path / "config"
+    config.write_text(f"{condor_pool.config.read_text()}SEC_CREDENTIAL_PRODUCER = {shutil.which('false')}\n")
+    monkeypatch.setenv("CONDOR_CONFIG", str(config))
+    with pytest.raises(PoolError, match=r"your credentials cannot be passed on.*kinit") as caught:
+        settings().start(1, assignment)
+    assert caught.value.trouble == "down"
+    assert condor_pool.queue() == []
+
+
+def test_a_whole_pool_is_filled_in_one_call(settings: Settings, assignment: Assignment) -> None:
     """More than there is room for: the others wait."""
     pool = settings()
     jobs = pool.start(SLOTS + 2, assignment)

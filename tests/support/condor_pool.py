@@ -59,6 +59,7 @@ LOG = $(LOCAL_DIR)/log
 LOCK = $(LOCAL_DIR)/lock
 SPOOL = $(LOCAL_DIR)/spool
 EXECUTE = $(LOCAL_DIR)/execute
+STARTER_JOB_ENVIRONMENT = "HOME={base}/home"
 DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD STARTD
 SCHEDD_NAME = physics@{domain}
 USE_SHARED_PORT = True
@@ -123,7 +124,7 @@ class CondorPool:
         values = {"programs": condor_folder(), "base": base, "port": port, "domain": DOMAIN, "slots": SLOTS}
         self.config.write_text(COMMON.format(**values))
         self._server.write_text((COMMON + SERVER).format(**values))
-        folders = [base / name for name in ("run", "log", "lock", "spool", "execute", "passwords", "tokens")]
+        folders = [base / name for name in ("run", "log", "lock", "spool", "execute", "home", "passwords", "tokens")]
         for folder in folders:
             folder.mkdir(mode=0o700 if folder.name in ("passwords", "tokens") else 0o755)
         key = base / "passwords/POOL"

@@ -1,0 +1,142 @@
+"""Workers in a real Slurm, from `session.scale` to the last process: they come while a query runs, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import awkward as ak
+import eventmill as em
+import psutil
+import pytest
+from processes import Standing, eventually
+from slurm_cluster import SlurmCluster, running_slurm
+from sums import SUM
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[SlurmCluster]:
+    """A Slurm of four nodes."""
+    with running_slurm() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    """A master with one worker of one slot, which is there all the time."""
+    made = Standing(tmp_path_factory.mktemp("state"))
+    made.worker()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def session(
+    fleet: Standing, cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[em.Session]:
+    """A session where Slurm's commands are, in a home of its own: pools have a folder there. It leaves nothing."""
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    with fleet.connect() as made:
+        yield made
+    eventually(lambda: cluster.jobs() == [], "no job is left")
+    eventually(lambda: workers_below(home) == [], "no process is left")
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+def workers_below(folder: Path) -> list[psutil.Process]:
+    """Processes whose command has something of a folder in it."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(str(folder) in argument for argument in process.cmdline()):
+                found.append(process)
+    return found
+
+
+def patient(gate: Path) -> Callable[..., int]:
+    """The sum of the numbers, of which one slot has three minutes, until there is a file `gate`."""
+    path = str(gate)
+
+    def total(events: ak.Array) -> int:
+        import os
+        import time
+
+        for _ in range(len(events)):
+            if os.path.exists(path):  # noqa: PTH110
+                break
+            time.sleep(0.02)
+        return int(ak.sum(events.number))
+
+    return total
+
+
+def busy(session: em.Session) -> int:
+    """Slots that have something to do."""
+    return sum(info.busy for info in session.workers())
+
+
+def test_eight_workers_come_while_a_query_runs_and_are_given_back(
+    session: em.Session, numbers: em.Dataset, cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    """What this is for. They hand over what they have begun when they are let go: nothing is done twice."""
+    gate = tmp_path / "gate"
+    query = session.process(numbers, patient(gate))
+    eventually(lambda: busy(session) == 1, "the worker that is there has begun")
+    pool = session.scale(0, em.Slurm(memory="150M", partition="main"))
+    pool.scale(8)
+    eventually(lambda: busy(session) == 9, "all are at work on it")
+    eventually(lambda: {launch.stage for launch in pool.launches()} == {"working"}, "the pool says so")
+    assert query.state == "running"
+    pool.scale(0)
+    eventually(lambda: cluster.jobs() == [], "the slots are given back")
+    eventually(lambda: {launch.stage for launch in pool.launches()} == {"gone"}, "the pool says so")
+    assert len(session.workers()) == 1
+    gate.touch()
+    result = query.result()
+    assert result.value == SUM and result.account.redone == 0
+
+
+def test_a_lost_node_costs_a_query_nothing_but_time(
+    session: em.Session, numbers: em.Dataset, cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    """What its worker had is done again by others, the loss is told with Slurm's reason, and another worker comes."""
+    gate = tmp_path / "gate"
+    query = session.process(numbers, patient(gate))
+    pool = session.scale(2, em.Slurm(memory="150M", cores=1, options=["--exclusive"]))
+    eventually(lambda: busy(session) == 3, "both are at work on it")
+    lost = pool.launches()[0]
+    told = cluster.ask("squeue", "-h", "-r", "-o", "%i %N").splitlines()
+    (node,) = (line.split()[1] for line in told if line.split()[0] == lost.job)
+    cluster.lose_node(node)
+    try:
+        states = lambda: {launch.job: launch.stage for launch in pool.launches()}  # noqa: E731
+        eventually(lambda: states()[lost.job] in {"gone", "failed", "lost"}, "it is seen")
+        eventually(lambda: sorted(states().values())[-2:] == ["working", "working"], "another one is at work")
+        gate.touch()
+        assert query.result().value == SUM
+    finally:
+        cluster.start_node(node)
+
+
+def test_a_preempted_worker_hands_over_what_it_has(
+    session: em.Session, numbers: em.Dataset, cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    """Slurm tells it to leave for a job with a higher priority: nothing that it has begun is done again."""
+    gate = tmp_path / "gate"
+    query = session.process(numbers, patient(gate))
+    pool = session.scale(1, em.Slurm(memory="150M", partition="spare", cores=4))
+    eventually(lambda: busy(session) == 5, "all its slots are at work on it")
+    first = pool.launches()[0].job
+    cluster.ask("sbatch", "-p", "main", "-w", "w4", "-c", "4", "-o", "/dev/null", "--wrap=sleep 600")
+    states = lambda: {launch.job: launch for launch in pool.launches()}  # noqa: E731
+    eventually(lambda: states()[first].stage == "gone", "it has left")
+    pool.scale(0)
+    cluster.ask("scancel", "--me")
+    gate.touch()
+    result = query.result()
+    assert result.value == SUM and result.account.redone == 0
