@@ -7,9 +7,14 @@ XRootD, since neither threads nor XRootD survive a fork.
 It is a child of the agent and speaks over a socket pair, one packet a message:
 
     to the forkserver   fork SLOT NUMBER | kill SLOT     NUMBER is of this process: slots are replaced, and never the same
-    from it          warm | exited SLOT STATUS        STATUS as of `os.waitpid`
+    from it          warm | forked SLOT PID | exited SLOT STATUS        STATUS as of `os.waitpid`
 
-With `fork` come the descriptors that are to be the slot's standard output and error, if there are any.
+With `fork` come the descriptors that are to be the slot's standard output and error, if there are any, and one from which
+the slot, and nobody else, reads the word by which its agent knows it. With `forked` comes one of the file in which the
+kernel counts the slot's memory, which a process that hides it has to open itself.
+
+What user code does in a slot never comes here: nothing is read from slots but that they have ended, nothing is imported
+from the working directory, and slots keep none of what is open here.
 
 It ends when the agent ends, however the agent ends, with the slots and all that they have started; the kernel ends the slots
 when the forkserver is killed (PR_SET_PDEATHSIG), and what they have started is the agent's to end (see
@@ -27,8 +32,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
+from ..system.hidden_memory import hide_memory
 from .slot import process_family
 from .slot.output import flush, say_line_by_line
 
@@ -40,6 +47,7 @@ def main() -> None:
     """Entry point: `python -m eventmill.worker.forkserver FD AGENT_PID ENDPOINT CACHE BOARD`."""
     fd, agent, *places = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
     process_family.die_with_parent(agent)
+    hide_memory()
     for number in (signal.SIGINT, signal.SIGTERM):  # a batch system tells all processes of a job: the agent sees to it
         signal.signal(number, signal.SIG_IGN)
     say_line_by_line()
@@ -53,10 +61,12 @@ def main() -> None:
     slot.warm()
     gc.freeze()
     gc.enable()
+    if not os.environ.get("PYTHONSAFEPATH"):
+        sys.path.insert(0, str(Path.cwd()))  # slots import from there, as any Python, unless they are to be kept apart
     process_family.take_orphans_in()
     process_family.outlive_parent()
     link.send(b"warm")
-    Forkserver(link, lambda index, number: slot.main(index, number, *places)).run()
+    Forkserver(link, lambda index, number, word: slot.main(index, number, word, *places)).run()
     os._exit(0)  # to take all that is imported down takes a while
 
 
@@ -65,13 +75,16 @@ class Forkserver:
 
     Args:
         link: to the agent.
-        be_slot: what a fork does, which ends with it; it is given the slot, and the number of the process.
+        be_slot: what a fork does, which ends with it; it is given the slot, the number of the process, and the descriptor
+            from which it reads its word.
     """
 
-    def __init__(self, link: socket.socket, be_slot: Callable[[int, int], NoReturn]) -> None:
+    def __init__(self, link: socket.socket, be_slot: Callable[[int, int, int], NoReturn]) -> None:
         self.link = link
         self.be_slot = be_slot
         self._slots: dict[int, int] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wakeup, self._writer = os.pipe()
 
     def run(self) -> None:
         """Serve until the agent closes the link, or has ended; no process is left then."""
@@ -81,21 +94,19 @@ class Forkserver:
             process_family.end_children(END_SECONDS)
 
     def _serve(self) -> None:
-        wakeup, writer = os.pipe()
-        os.set_blocking(writer, False)
-        os.set_blocking(wakeup, False)
+        os.set_blocking(self._writer, False)
+        os.set_blocking(self._wakeup, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        selector = selectors.DefaultSelector()
-        selector.register(self.link, selectors.EVENT_READ)
-        selector.register(wakeup, selectors.EVENT_READ)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._selector.register(self.link, selectors.EVENT_READ)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
         while True:
-            for key, _ in selector.select():
-                if key.fd == wakeup:
-                    os.read(wakeup, 4096)
+            for key, _ in self._selector.select():
+                if key.fd == self._wakeup:
+                    os.read(self._wakeup, 4096)
                     self._reap()
                     continue
-                order, ends, _, _ = socket.recv_fds(self.link, 4096, 2)
+                order, ends, _, _ = socket.recv_fds(self.link, 4096, 3)
                 word, *numbers = order.decode().split() or [""]
                 if word == "fork":
                     index, number = map(int, numbers)
@@ -106,13 +117,14 @@ class Forkserver:
                     return
 
     def _fork(self, index: int, number: int, ends: list[int]) -> None:
-        """Fork a slot whose standard output and error are the two `ends`."""
+        """Fork a slot; the last of `ends` is for its word, the others are its standard output and error."""
         forkserver = os.getpid()
         flush()
         pid = os.fork()
         if pid == 0:
             try:
-                for standard, end in zip((1, 2), ends, strict=False):
+                *outputs, word = ends
+                for standard, end in zip((1, 2), outputs, strict=False):
                     os.dup2(end, standard)
                     os.close(end)
                 process_family.die_with_parent(forkserver)
@@ -120,8 +132,9 @@ class Forkserver:
                 process_family.take_orphans_in()
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                self.link.close()
-                self.be_slot(index, number)
+                self._introduce(index)
+                self._let_go()
+                self.be_slot(index, number, word)
             except BaseException:
                 logging.getLogger(__name__).exception("slot %d ended by an error of eventmill itself", index)
             finally:
@@ -129,6 +142,23 @@ class Forkserver:
         self._slots[pid] = index
         for end in ends:
             os.close(end)
+
+    def _introduce(self, index: int) -> None:
+        """A fork tells the agent which process it is, and lets it see how much memory it takes."""
+        try:
+            file = os.open("/proc/self/smaps_rollup", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # a kernel before 4.14
+            socket.send_fds(self.link, [f"forked {index} {os.getpid()}".encode()], [])
+            return
+        socket.send_fds(self.link, [f"forked {index} {os.getpid()}".encode()], [file])
+        os.close(file)
+
+    def _let_go(self) -> None:
+        """A fork keeps nothing by which it could disturb this process: what is open is open to both."""
+        self.link.close()
+        self._selector.close()
+        os.close(self._wakeup)
+        os.close(self._writer)
 
     def _kill(self, index: int) -> None:
         """End a slot's process; nothing to do if it has ended by itself."""

@@ -28,7 +28,7 @@ from ..protocol.messages import Activity
 
 STATUS_BYTES = 512
 """Of a slot: what changes at different times is in cache lines of its own."""
-_PID, _VERSION, _AT, _HALVINGS, _RETIRES = 0, 8, 16, 24, 25
+_VERSION, _AT, _HALVINGS, _RETIRES = 8, 16, 24, 25
 """Words of eight bytes: which of them each is. Written as one, none of them is ever read by halves."""
 _RECORDS, _RECORD_BYTES = 256, 128
 """In bytes."""
@@ -89,10 +89,6 @@ class SlotStatuses:
         """A new process takes the slot's place."""
         self._memory[slot * STATUS_BYTES : (slot + 1) * STATUS_BYTES] = bytes(STATUS_BYTES)
 
-    def pid(self, slot: int) -> int:
-        """The slot's process, 0 while it is not up."""
-        return self._words[slot][_PID]
-
     def at_work(self, slot: int, whole: bool = False) -> AtWork | None:
         """What the slot is at, or was when it ended: the one entry where that is known, unless the `whole` chunk is asked
         for. None if it was at nothing.
@@ -142,10 +138,6 @@ class SlotStatus:
     def of_slot(cls, path: Path, slot: int) -> SlotStatus:
         """A status in the file that an agent has made."""
         return cls(_mapped(path), slot)
-
-    def introduce(self, pid: int) -> None:
-        """The slot's process is up."""
-        self._words[_PID] = pid
 
     def begin(self, query: str, lease: int, start: int, stop: int) -> None:
         """Entries `[start, stop)` of a lease are at work from now on."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,9 @@ from typing import Any
 import eventmill as em
 import numpy as np
 import pytest
+from eventmill.system import hidden_memory
+from eventmill.worker.agent.forkserver_client import ForkserverClient
+from eventmill.worker.allocation.memory import taken
 from processes import SECONDS, eventually
 
 PLANTED = "planted_by_bob"
@@ -236,3 +242,97 @@ def test_what_an_owner_leaves_in_her_folders_she_finds_again(of: Callable[[str],
     of("bob")(em.items([1]), leaves).result(SECONDS)
     assert of("carol")(em.items([1]), finds).result(SECONDS).value == {"nothing"}
     assert of("bob")(em.items([1]), finds).result(SECONDS).value == {"mine"}
+
+
+# --- what one process of an account could do to another ----------------------------------------------------------------
+
+HIDDEN = """
+import os, socket
+SOURCE
+if os.getuid() == 0:  # root may do everything
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    hide_memory(False)
+
+def readable(pid):
+    found = []
+    for name in ("mem", "environ", "fd", "maps", "smaps_rollup", "cwd"):
+        path = f"/proc/{pid}/{name}"
+        try:
+            {"fd": os.listdir, "cwd": os.readlink}.get(name, lambda path: os.close(os.open(path, os.O_RDONLY)))(path)
+        except PermissionError:
+            continue
+        found.append(name)
+    return found
+
+ours, theirs = socket.socketpair()
+child = os.fork()
+if child == 0:
+    theirs.recv(1)
+    hide_memory()
+    rollup = os.open("/proc/self/smaps_rollup", os.O_RDONLY)
+    socket.send_fds(theirs, [b"hidden"], [rollup])
+    theirs.recv(1)
+    os._exit(0)
+print(*readable(child))
+ours.send(b"x")
+_, (rollup,), _, _ = socket.recv_fds(ours, 100, 1)
+print(*readable(child))
+print(b"Pss:" in os.pread(rollup, 65536, 0), int(open(f"/proc/{child}/statm").read().split()[1]) > 0)
+os.kill(child, 9)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_process_that_hides_its_memory_can_only_be_measured() -> None:
+    """By whom it has given the file for that, its agent: for another process of its account there is nothing to be seen."""
+    script = HIDDEN.replace("SOURCE", inspect.getsource(hidden_memory).replace("from __future__", "# from __future__"))
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", script], capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert (done.stdout, done.stderr) == ("mem environ fd maps smaps_rollup cwd\n\nTrue True\n", "")
+
+
+def test_slots_know_a_word_of_which_no_other_process_knows(
+    of: Callable[[str], Run], shared: em.Session, tmp_path: Path
+) -> None:
+    """Without it, who can reach the agent's socket could hand in results as if they were another owner's."""
+
+    def pretends(item: int) -> set[str]:
+        import gc
+        from pathlib import Path
+
+        import zmq
+        from eventmill.protocol import codec, messages
+
+        link = next(it for it in gc.get_objects() if type(it).__name__ == "AgentLink")
+        endpoint, me = link._socket.get(zmq.LAST_ENDPOINT), link._socket.get(zmq.IDENTITY).decode()
+        slot, number, word = me.split(":")
+        for guess in (f"{slot}:{int(number) + 1}", f"{slot}:{int(number) + 1}:{word}"):
+            with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+                socket.set(zmq.IDENTITY, guess.encode())
+                socket.connect(endpoint)
+                socket.send_multipart(codec.encode(messages.Bye()))
+        return {word, str(Path(endpoint.decode().removeprefix("ipc://")).exists())}
+
+    first, second = (of(owner)(em.items([1]), pretends).result(SECONDS).value for owner in ("bob", "carol"))
+    assert "True" in first & second
+    words = (first | second) - {"True"}
+    assert len(words) == 2 and all(len(word) == 32 for word in words)
+
+
+def test_a_forkserver_imports_nothing_from_where_it_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be started once more, after the code of users has run and left files there."""
+    for name in ("uproot", "numba", "awkward"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    made = ForkserverClient(tmp_path / "cache")
+    try:
+        assert made.receive() == ["warm"]
+        made.fork(0)
+        _, slot, pid = made.receive()
+        assert made.processes[int(slot)][0] == int(pid)
+        assert taken(int(pid), 1.0, made.processes[0][1]) > 0
+    finally:
+        made.close()

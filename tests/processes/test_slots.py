@@ -193,7 +193,7 @@ def test_a_release_drops_all_there_is_of_a_query_but_a_compaction_while_it_is_me
 
 FORKSERVER = """#!{python} -IS
 import os, sys
-os.write(descriptor := int(sys.argv[3]), b"warm")
+os.write(descriptor := int(sys.argv[4]), b"warm")
 os.read(descriptor, 1)
 """
 """Says that it is warm and does nothing, which takes no time."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from pathlib import Path
 import platformdirs
 
 from ...protocol.errors import EventmillError
+from ...system.hidden_memory import hide_memory
 from ...system.scratch import PREFIX, Scratch, remove_left
+from ..allocation.memory import taken
 from ..slot import process_family
 
 log = logging.getLogger(__name__)
@@ -44,9 +47,12 @@ class ForkserverClient:
         statuses: the file by which slots and agent share memory; the agent makes it (see `worker.slot_status`).
         link: the socket pair's end to the forkserver (see `worker.forkserver` for what is said).
         output: the end of a pipe to which it writes; whoever reads it closes it, and there is another for the next one.
+        processes: of slots that are there, their number and the descriptor of the file that tells their memory (None: the
+            kernel has no such file).
     """
 
     def __init__(self, cache: Path | None = None, alone: bool = False) -> None:
+        hide_memory()  # of this process: it holds what all owners have sent
         place = folder_for_socket()
         remove_left(Path(place))
         self._scratch = Scratch(place)
@@ -56,6 +62,7 @@ class ForkserverClient:
         self.statuses = folder / "statuses"
         self._cache = cache
         self._forks = 0
+        self.processes: dict[int, tuple[int, int | None]] = {}
         self._alone = alone
         if alone:
             process_family.take_orphans_in()
@@ -65,7 +72,8 @@ class ForkserverClient:
         self._warm = False
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.output, writes = os.pipe()
-        command = [sys.executable, "-m", "eventmill.worker.forkserver"]
+        # -P: it may be started once more when user code has run, which may have left what looks like a module.
+        command = [sys.executable, "-P", "-m", "eventmill.worker.forkserver"]
         self._process = subprocess.Popen(
             [*command, str(theirs.fileno()), str(os.getpid()), self.endpoint, str(self._cache), str(self.statuses)],
             stdout=writes,
@@ -93,13 +101,18 @@ class ForkserverClient:
     def fork(self, slot: int, ends: Sequence[int] = ()) -> bytes:
         """Ask for a slot's process; the identity under which it will say that it is ready.
 
-        Its standard output and error are the two `ends`, which are closed here.
+        Its standard output and error are the two `ends`, which are closed here. No other process can give itself out as it:
+        a word is in its identity that goes by a pipe, not through the forkserver's memory, which all slots have a copy of.
         """
         self._forks += 1
-        self._ask(f"fork {slot} {self._forks}", ends)
-        for end in ends:
+        word = secrets.token_bytes(16)
+        reads, writes = os.pipe()
+        os.write(writes, word)
+        os.close(writes)
+        self._ask(f"fork {slot} {self._forks}", [*ends, reads])
+        for end in (*ends, reads):
             os.close(end)
-        return identity(slot, self._forks)
+        return identity(slot, self._forks, word)
 
     def kill(self, slot: int) -> None:
         """End a slot's process, if there is one; the forkserver says so when it has ended."""
@@ -108,11 +121,30 @@ class ForkserverClient:
     def receive(self) -> list[str]:
         """The words of what the forkserver says; "ended" when it is gone."""
         try:
-            words = self.link.recv(4096).decode().split()
+            said, descriptors, _, _ = socket.recv_fds(self.link, 4096, 1)
+            words = said.decode().split()
         except ConnectionResetError:
-            words = []
-        self._warm = self._warm or words == ["warm"]
+            words, descriptors = [], []
+        match words:
+            case ["warm"]:
+                self._warm = True
+            case ["forked", slot, pid]:
+                self._forget(int(slot))
+                self.processes[int(slot)] = int(pid), descriptors[0] if descriptors else None
+            case ["exited", slot, _]:
+                self._forget(int(slot))
         return words or ["ended"]
+
+    def taken(self, slot: int, limit: float) -> int:
+        """The bytes of memory that a slot takes, of so many that it may; 0 while it has no process."""
+        pid, file = self.processes.get(slot, (0, None))
+        return taken(pid, limit, file)
+
+    def _forget(self, slot: int) -> None:
+        """A slot's process is gone."""
+        _, file = self.processes.pop(slot, (0, None))
+        if file is not None:
+            os.close(file)
 
     def _ask(self, request: str, descriptors: Sequence[int] = ()) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `receive` tells
@@ -127,6 +159,8 @@ class ForkserverClient:
         """A warm forkserver ends what it has started, and itself, once the link is closed. What one leaves that was
         killed, or does not, comes to us."""
         self.link.close()
+        for slot in list(self.processes):
+            self._forget(slot)
         if self._warm:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(END_SECONDS)
@@ -154,9 +188,9 @@ def attachments_beside(statuses: Path) -> Path:
     return statuses.parent / "attachments"
 
 
-def identity(slot: int, number: int) -> bytes:
-    """How the `number`th process, which is slot `slot`, calls itself."""
-    return f"{slot}:{number}".encode()
+def identity(slot: int, number: int, word: bytes) -> bytes:
+    """How the `number`th process, which is slot `slot`, calls itself; only it and the agent know its word."""
+    return f"{slot}:{number}:{word.hex()}".encode()
 
 
 def folder_for_socket() -> str:

@@ -29,7 +29,7 @@ from ...system.content_folder import ContentFolder, digest_of
 from ...system.lifeline import EndSignals, Lifeline
 from ...system.logs import keep_within
 from ...system.restarts import Restarts
-from ..allocation.memory import limit_a_slot, taken
+from ..allocation.memory import limit_a_slot
 from ..slot_status import SlotStatuses
 from .core import AgentCore
 from .effects import Discard, Effect, Fork, Kill, Leave, Order, Store, ToMaster, ToSlot
@@ -228,7 +228,7 @@ class Worker:
         if self._log is not None:
             keep_within(self._log)
         for slot in self.identities:
-            size = taken(self.statuses.pid(slot), self.core.watch.memory)
+            size = self.forkserver.taken(slot, self.core.watch.memory)
             self._carry_out(self.core.look(slot, self.statuses.at_work(slot), size, now))
 
     def _receive_from_slots(self) -> None:

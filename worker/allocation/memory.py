@@ -123,11 +123,11 @@ def _condor(environment: Mapping[str, str]) -> int | None:
 # --- what a slot takes ----------------------------------------------------------------------------------------------------
 
 
-def taken(pid: int, limit: float, proc: Path = PROC) -> int:
+def taken(pid: int, limit: float, rollup: int | None = None, proc: Path = PROC) -> int:
     """Memory that a process takes, 0 when it is gone; with its part only of what it shares, once that is near the limit.
 
     The kernel has two counts: a quick one that counts pages shared with the forkserver in full, and an exact one that takes
-    milliseconds.
+    milliseconds. For that, `rollup` is a descriptor of the process' /proc/self/smaps_rollup, which it has opened itself.
     """
     folder = proc / str(pid)
     try:
@@ -138,7 +138,8 @@ def taken(pid: int, limit: float, proc: Path = PROC) -> int:
     if private < WARN * limit:
         return private
     try:
-        exact = re.search(r"^Pss:\s+([0-9]+) kB", (folder / "smaps_rollup").read_text(), re.MULTILINE)
-    except OSError:
-        exact = None
+        text = b"" if rollup is None else os.pread(rollup, 1 << 16, 0)
+    except OSError:  # it has just ended
+        return 0
+    exact = re.search(rb"^Pss:\s+([0-9]+) kB", text, re.MULTILINE)
     return int(exact[1]) * 1024 if exact else private

@@ -21,6 +21,7 @@ from ...protocol import messages
 from ...protocol.errors import LocalProtocolError
 from ...protocol.messages import File, Message
 from ...reading.reader_cache import ReaderCache
+from ...system.hidden_memory import hide_memory
 from ..agent.forkserver_client import attachments_beside, identity
 from ..allocation.cores import usable_cores
 from ..slot_status import COMPACTING, STATUS_BYTES, SlotStatus
@@ -54,17 +55,19 @@ def warm() -> None:
     note_functions()
 
 
-def main(index: int, number: int, endpoint: str, cache: str, statuses: str) -> NoReturn:
-    """Be slot `index`, in the `number`th process that its forkserver forks, talking to the agent at `endpoint`."""
+def main(index: int, number: int, word: int, endpoint: str, cache: str, statuses: str) -> NoReturn:
+    """Be slot `index`, in the `number`th process that its forkserver forks, talking to the agent at `endpoint`; the agent
+    knows it by what is to be read from the descriptor `word`.
+    """
     be_a_slot()
     output = SlotOutput()
     output.take_over()
     status = SlotStatus.of_slot(Path(statuses), index)
-    status.introduce(os.getpid())
     status.on_leave = output.leave
     attachments.find_in(attachments_beside(Path(statuses)))
     socket = zmq.Context().socket(zmq.DEALER)
-    socket.set(zmq.IDENTITY, identity(index, number))
+    with os.fdopen(word, "rb") as file:
+        socket.set(zmq.IDENTITY, identity(index, number, file.read()))
     socket.set(zmq.SNDHWM, MOST_WAITING)
     socket.connect(endpoint)
     spare = usable_cores() > Path(statuses).stat().st_size // STATUS_BYTES
@@ -117,6 +120,8 @@ class SlotProcess:
             raise LocalProtocolError(f"the agent said {type(message).__name__} before it said whose this slot is")
         self._tools = replace(self._tools, cache=cache_of(message.place, self._tools.cache))
         move_to(message.place, folder)
+        if not message.place:
+            hide_memory(False)  # its owner may look into it
         self._guard.settle()
 
     def step(self) -> None:
