@@ -25,7 +25,12 @@ LEAVE_SECONDS = 60
 STAYS_SECONDS = 600
 """How long a job that has failed is kept in the queue, so that it can be seen how: to search a schedd's history is slow."""
 LOG_LINES = 50
-_OURS = {"executable", "arguments", "environment", "initialdir", "output", "error", "transfer_input_files", "queue"}
+_OURS = {
+    "arguments", "environment", "error", "executable", "initialdir", "output", "queue", "requirements",
+    "transfer_input_files",
+}  # fmt: skip
+_FRESH = "NumJobStarts == 0"
+"""Of a job that was not evicted: HTCondor would start it again by itself, when another one is there in its place."""
 _START = "EventmillStart"
 """The attribute of a job by which the jobs of one call are found again."""
 _Line = Annotated[str, Meta(pattern=r"^[^\n]*\Z")]
@@ -137,13 +142,14 @@ class Condor(Pool, frozen=True, kw_only=True, tag="condor"):
             "kill_sig": "SIGTERM",
             "want_graceful_removal": "true",
             "job_max_vacate_time": str(LEAVE_SECONDS),
+            "requirements": f"({self.requirements}) && {_FRESH}" if self.requirements else _FRESH,
+            "periodic_remove": f"JobStatus == 1 && !({_FRESH})",
             "leave_in_queue": f"JobStatus == 4 && {self._stays} && time() - CompletionDate < {STAYS_SECONDS}",
         }
         lines |= self._ways_of_files(assignment)
         lines |= {"container_image": self.container} if self.container else {}
         lines |= {"request_memory": str(-(-parse_size(self.memory) // 2**20))} if self.memory else {}
         lines |= {"request_disk": str(-(-parse_size(self.disk) // 2**10))} if self.disk else {}
-        lines |= {"requirements": self.requirements} if self.requirements else {}
         lines |= {f"My.{name}": literal(value) for name, value in self.attributes.items()}
         replaced = {name.casefold() for name in self.commands}
         return {name: value for name, value in lines.items() if name.casefold() not in replaced} | self.commands

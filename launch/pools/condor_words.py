@@ -9,10 +9,12 @@ from typing import Any
 from .pool import Job, PoolError, Trouble
 
 ATTRIBUTES = [
-    "ClusterId", "ProcId", "JobStatus", "RemoteHost", "HoldReason", "LastRejMatchReason", "LastVacateTime", "VacateReason",
-    "ExitCode", "ExitSignal", "ExitBySignal", "LastRemoteHost",
+    "ClusterId", "ProcId", "JobStatus", "NumJobStarts", "RemoteHost", "HoldReason", "HoldReasonCode", "LastRejMatchReason",
+    "VacateReason", "ExitCode", "ExitSignal", "ExitBySignal", "LastRemoteHost",
 ]  # fmt: skip
 """Of a job's ad, for `job_of`."""
+_SPOOLING = 16
+"""The code of the hold that ends by itself when the files of a spooled job have arrived."""
 _WRONG = ("error", "failed", "can't resolve", "denied")
 _DATE = re.compile(r"^\d\d/\d\d/\d\d \d\d:\d\d:\d\d ")
 _STRANGER = re.compile(r"authenticat|authoriz|permission denied|your credentials", re.IGNORECASE)
@@ -29,7 +31,7 @@ _LIMITS = {
 def job_of(ad: Mapping[str, Any]) -> Job:
     """What a job's ad says, in our words and HTCondor's reasons.
 
-    A job that was evicted is put back into the queue by HTCondor, and starts again by itself: it is "queued", and says so.
+    A job that was evicted is idle again, for HTCondor. As its submit file says, it is not started again, but removed.
 
     Example:
         >>> job_of({"JobStatus": 5, "HoldReason": "Cannot access initial working directory"})
@@ -37,31 +39,35 @@ def job_of(ad: Mapping[str, Any]) -> Job:
     """
     host = str(ad.get("RemoteHost", "")).rpartition("@")[2]
     match ad["JobStatus"]:
+        case 1 if ad.get("NumJobStarts"):
+            return Job("ending", _because("evicted", ad.get("VacateReason")))
         case 1:
-            return Job("queued", _why_idle(ad))
+            rejected = ad.get("LastRejMatchReason")
+            more = f": condor_q -better-analyze {id_of(ad)} says more"
+            return Job("queued", f"{rejected.strip()}{more}" if rejected else "")
         case 2:
             return Job("started", "", host)
         case 3 | 6:  # removed, but not yet gone; or what it has written is on its way
             return Job("ending", "", host)
         case 4:
             return _ended(ad)
+        case 5 if ad.get("HoldReasonCode") == _SPOOLING:
+            return Job("queued", "its files are on their way to the schedd")
         case 5:
-            return Job("held", " ".join(str(ad.get("HoldReason", "")).split()))
+            return Job("held", _one_line(ad.get("HoldReason")))
         case 7:
             return Job("started", "suspended by HTCondor", host)
         case other:
             return Job("queued", f"in HTCondor's state {other}")
 
 
-def _why_idle(ad: Mapping[str, Any]) -> str:
-    words = []
-    if ad.get("LastVacateTime"):
-        why = str(ad.get("VacateReason", "")).strip()
-        words.append(f"evicted{f' ({why})' if why else ''}, waits to start again")
-    rejected = str(ad.get("LastRejMatchReason", "")).strip()
-    if rejected:
-        words.append(f"{rejected}: condor_q -better-analyze {id_of(ad)} says more")
-    return "; ".join(words)
+def _because(what: str, why: object) -> str:
+    reason = _one_line(why)
+    return f"{what}: {reason}" if reason else what
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text or "").split())
 
 
 def _ended(ad: Mapping[str, Any]) -> Job:

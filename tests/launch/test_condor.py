@@ -21,9 +21,10 @@ ASSIGNMENT = Assignment("physics", Path("/home/alice/pool/token"), Path("/home/a
     [
         ({"JobStatus": 1}, Job("queued")),
         (
-            {"JobStatus": 1, "LastVacateTime": 7, "VacateReason": "preempted"},
-            Job("queued", "evicted (preempted), waits to start again"),
+            {"JobStatus": 1, "NumJobStarts": 1, "VacateReason": "preempted"},
+            Job("ending", "evicted: preempted"),
         ),
+        ({"JobStatus": 5, "HoldReasonCode": 16}, Job("queued", "its files are on their way to the schedd")),
         ({"JobStatus": 2, "RemoteHost": "slot1_2@node7"}, Job("started", "", "node7")),
         ({"JobStatus": 3, "RemoteHost": "slot1@node7"}, Job("ending", "", "node7")),
         ({"JobStatus": 4, "ExitCode": 0}, Job("gone")),
@@ -37,12 +38,6 @@ ASSIGNMENT = Assignment("physics", Path("/home/alice/pool/token"), Path("/home/a
 )
 def test_each_state_of_a_job_has_a_word(ad: dict[str, Any], job: Job) -> None:
     assert job_of({"ClusterId": 17, "ProcId": 0} | ad) == job
-
-
-def test_a_job_that_was_evicted_once_runs_like_any_other() -> None:
-    """What an ad says of the past stays in it."""
-    ad = {"JobStatus": 2, "RemoteHost": "slot1@node7", "LastVacateTime": 7, "VacateReason": "preempted"}
-    assert job_of(ad) == Job("started", "", "node7")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +70,8 @@ def test_settings_become_lines_of_the_submit_file() -> None:
     shown = pool.preview(8, ASSIGNMENT)
     for line in (
         "universe = vanilla", "request_cpus = 4", "request_memory = 1536", "request_disk = 2097152", "queue 8",
-        "requirements = HasAVX2", 'My.VMType = "physics"', "My.MaxRuntime = 7200", "My.WantNice = true",
+        "requirements = (HasAVX2) && NumJobStarts == 0", 'My.VMType = "physics"', "My.MaxRuntime = 7200",
+        "My.WantNice = true",
         "Accounting_Group = group_cms", "KILL_SIG = SIGINT", 'environment = "EVENTMILL_JOB=$(Cluster).$(Process)"',
         "should_transfer_files = NO", "source env.sh",
     ):  # fmt: skip

@@ -196,19 +196,32 @@ def test_attributes_are_matched(settings: Settings, assignment: Assignment, cond
     assert (ad["VMType"], ad["MaxRuntime"], ad["Nice"]) == ('a "b"', 7200, True)
 
 
-def test_a_job_that_is_evicted_says_so_and_starts_again(
+def test_a_job_that_is_evicted_says_so_and_is_removed(
     settings: Settings, assignment: Assignment, condor_pool: CondorPool
 ) -> None:
-    """HTCondor puts it back into its queue by itself: it is no failure, and has the same id."""
-    pool = settings(commands={"requirements": "NumJobStarts =?= 0 || Again =?= True"})
+    """HTCondor would start it again by itself, when another worker is there in its place."""
+    pool = settings(commands={"periodic_remove": "Over =?= True"})
     (job,) = pool.start(1, assignment)
     wait_until(pool, [job], is_("started"))
     eventually(lambda: "token" in pool.log(job, assignment), "it runs")
     condor_pool.vacate(job)
-    evicted = wait_until(pool, [job], is_("queued"))[job]
-    assert evicted.reason.startswith("evicted") and "waits to start again" in evicted.reason
-    condor_pool.edit(job, "Again", "True")
-    assert wait_until(pool, [job], is_("started"))[job].reason == ""
+    assert wait_until(pool, [job], is_("ending"))[job].reason.startswith("evicted")
+    assert "left well" in pool.log(job, assignment)
+    pool.stop([job])
+    wait_until(pool, [job], is_("gone"))
+
+
+def test_htcondor_removes_what_it_has_evicted(
+    settings: Settings, assignment: Assignment, condor_pool: CondorPool
+) -> None:
+    """Also when nobody tells it to any more, since the launcher is gone."""
+    pool = settings()
+    (job,) = pool.start(1, assignment)
+    wait_until(pool, [job], is_("started"))
+    eventually(lambda: "token" in pool.log(job, assignment), "it runs")
+    condor_pool.vacate(job)
+    wait_until(pool, [job], is_("gone"))
+    assert pool.log(job, assignment).count("token") == 1
 
 
 def test_more_jobs_than_one_may_have_are_refused_as_too_many(
