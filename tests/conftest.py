@@ -28,6 +28,7 @@ settings.load_profile("fast")
 
 LONGEST = (
     "test_chaos.py",
+    "test_scaling.py",
     "test_jupyterlab.py",
     "test_standing_master.py",
     "test_notebooks.py",
