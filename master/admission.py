@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Literal
 
 from ..protocol import messages
 from ..protocol.codec import Frames
@@ -61,17 +62,24 @@ class Admission:
             return peer.who
         return self._access.identity(key, now)
 
-    def enrol(self, identity: bytes, key: str, message: messages.Enrol, now: float) -> None:
-        """A worker comes with a token, and wants to be let in by a key of its own."""
+    def enrol(self, identity: bytes, key: str, message: messages.Enrol, owner: str, now: float) -> None:
+        """A worker comes with a token for workers of this owner, and wants to be let in by a key of its own."""
         try:
             seconds = self._access.enrol(key, message, now)
         except AccessRefused as refused:
             log.warning("a worker on %s was not enrolled: %s", message.host, refused)
+            self._tell_launcher(message, "failed", str(refused), owner, now)
             self._send(identity, messages.Fault(str(refused), fatal=True), now=now)
             return
-        log.info("a worker on %s has enrolled", message.host)
         self._save()
+        self._tell_launcher(message, "enrolled", "", owner, now)
         self._send(identity, messages.Enrolled(seconds), now=now)
+
+    def _tell_launcher(
+        self, message: messages.Enrol, stage: Literal["enrolled", "failed"], reason: str, owner: str, now: float
+    ) -> None:
+        reached = messages.Stage(stage, 0.0, reason, message.pool, message.job, message.host)
+        self._roster.pools.reached(reached, owner, now)
 
     def left(self, peer: Peer) -> None:
         """A peer has left in good order."""

@@ -120,7 +120,7 @@ class MasterCore:
         elif isinstance(message, messages.Hello):
             self._roster.hello(identity, key, who, message, now)
         elif isinstance(message, messages.Enrol):
-            self._admission.enrol(identity, key, message, now)
+            self._admission.enrol(identity, key, message, who.owner, now)
         elif isinstance(message, messages.Stage):
             self._roster.pools.reached(message, who.owner, now)
         else:

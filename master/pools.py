@@ -30,9 +30,10 @@ _LONGEST_REASON = 200
 
 @dataclass(slots=True)
 class Launcher:
-    """A session that has told of pools, by name."""
+    """A session that has told of pools, by name, at this time."""
 
     peer: Peer
+    told: float
     pools: dict[str, PoolInfo] = field(default_factory=dict)
 
 
@@ -122,7 +123,7 @@ class Pools:
 
     def _tell(self, peer: Peer, message: messages.TellPools, frames: Frames, now: float) -> None:
         known = self._launchers.get(peer.identity)
-        launcher = self._launchers[peer.identity] = Launcher(peer, {info.pool: info for info in message.pools})
+        launcher = self._launchers[peer.identity] = Launcher(peer, now, {info.pool: info for info in message.pools})
         if known is not None and known.pools.keys() == launcher.pools.keys():
             return
         for worker in self._workers.values():  # they may have joined before their launcher
@@ -150,7 +151,7 @@ class Pools:
     def _ask(self, peer: Peer, message: messages.AskPools, frames: Frames, now: float) -> None:
         served = self._access.served_by(peer.who.user)
         told = [
-            info
+            _aged(info, now - launcher.told)
             for launcher in self._launchers.values()
             for info in launcher.pools.values()
             if peer.who.is_masters
@@ -234,6 +235,17 @@ def describe(info: PoolInfo) -> str:
     if failed:
         parts.append(f"{len(failed)} failed: {_short(failed[-1].reason)}")
     return ", ".join(parts) + (f"; {_short(info.trouble)}" if info.trouble else "")
+
+
+def _aged(info: PoolInfo, seconds: float) -> PoolInfo:
+    """What was told of a pool so many seconds ago, as it would be told now: launchers tell of what changes."""
+    launches = [
+        launch
+        if launch.stage in ("gone", "failed")
+        else msgspec.structs.replace(launch, seconds=launch.seconds + seconds)
+        for launch in info.launches
+    ]
+    return msgspec.structs.replace(info, launches=launches)
 
 
 def _short(reason: str) -> str:

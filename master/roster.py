@@ -102,6 +102,9 @@ class Roster:
         reason = unfit(who, hello, self._python)
         if reason:
             log.warning("refused %s %s: %s", hello.role, hello.name, reason)
+            if hello.pool:
+                failed = messages.Stage("failed", 0.0, reason, hello.pool, hello.job, hello.host)
+                self.pools.reached(failed, who.owner, now)
             self._send(identity, messages.Fault(reason, fatal=True), now=now)
             return
         self.lose(identity, "said hello again", now)
@@ -122,7 +125,7 @@ class Roster:
         self._send(
             identity, messages.Welcome(name, self._version, HEARTBEAT, SILENCE, hello.incarnation, who.user), now=now
         )
-        if who.role == "worker":
+        if who.role == "worker" and hello.slots:  # one that has none is here to say why
             self.pools.joined(self.workers[identity], now)
 
     def _name(self, hello: messages.Hello) -> str:

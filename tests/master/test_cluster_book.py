@@ -129,7 +129,7 @@ def test_a_query_is_told_at_which_sites_its_slots_are() -> None:
     for name, slots, site in ((b"a", 2, "T2_DE_DESY"), (b"b", 3, "T0_CH_CERN"), (b"c", 1, ""), (b"d", 1, "T2_DE_DESY")):
         world.hello(name, "worker", slots=slots, host="node7.fnal.gov", site=site)
     query = world.core.queries[world.submit()]
-    told = progress(query, world.core.workers.values(), 1.0)
+    told = progress(query, world.core.workers.values(), "", 1.0)
     assert told.sites == {"T2_DE_DESY": 3, "T0_CH_CERN": 3, "fnal.gov": 1} and told.slots == 7
 
 

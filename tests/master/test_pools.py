@@ -104,6 +104,42 @@ def test_stages_before_the_hello_are_passed_on() -> None:
     ]
 
 
+def test_a_launcher_hears_of_workers_that_enrol_and_of_those_that_are_not_let_in_and_why() -> None:
+    """A worker of another Python, or with a token that is used up, is told to leave; the pool's owner sees the reason."""
+    made = Pooled()
+    made.launcher("night")
+    made.ask(b"session", lambda number: m.MakeToken(number, key("t"), m.TokenTerms("t", pool="night")))
+    for job, own in (("1", "w1"), ("2", "w2")):
+        came = job.encode()
+        made.keys[came] = key("t")
+        made.tell(came, "token", m.Enrol(key(own), "night", job, f"node{job}"))
+    made.keys[b"w1"] = key("w1")
+    made.tell(b"w1", "worker", m.Hello("worker", "w", python="2.7", slots=1, pool="night", job="1", host="node1"))
+    words = [(word.job, word.stage, word.host) for word in made.words()]
+    assert words == [("1", "enrolled", "node1"), ("2", "failed", "node2"), ("1", "failed", "node1")]
+    assert "is used up" in made.words()[1].reason and "runs Python 2.7" in made.words()[2].reason
+
+
+def test_a_worker_whose_slots_do_not_start_is_no_worker_that_has_joined() -> None:
+    """It says hello without slots, only to say why it ends."""
+    made = Pooled()
+    made.launcher("night")
+    made.hello(b"w", "worker", 0, pool="night", job="1")
+    made.tell(b"w", "worker", m.Stage("failed", 0.0, "slots end before they are up", "night", "1"))
+    assert [(word.stage, word.reason) for word in made.words()] == [("failed", "slots end before they are up")]
+
+
+def test_what_a_launcher_has_told_grows_older() -> None:
+    """It tells what changes; a job that waits for an hour is shown with an hour."""
+    made = Pooled()
+    made.launcher("night")
+    launches = [m.LaunchInfo("1", "queued", 5.0), m.LaunchInfo("2", "failed", 7.0)]
+    made.tell(LAUNCHER, "session", m.TellPools([m.PoolInfo("night", "slurm", 2, 10, launches)]))
+    made.let_pass(3.0)
+    pools = made.ask(b"session", m.AskPools)
+    assert isinstance(pools, m.Pools) and [it.seconds for it in pools.pools[0].launches] == [8.0, 7.0]
+
+
 def test_a_request_goes_to_the_launcher_and_its_answer_back() -> None:
     """With the number that each of the two knows it by; a refusal in the launcher's words."""
     world = Pooled()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from ...protocol.dial import Dial
-from ...protocol.messages import Message
+from ...protocol.messages import Message, Stage
 from ..slot_status import SlotStatuses
 from .output_pipes import OutputPipes, Sight, echo
 from .said import Said
@@ -70,8 +70,11 @@ class WorkerOutput:
                 dial.take_events()
         said = self._said.take(time.monotonic())
         if dial.connected and said is not None:
-            self._send(msgspec.structs.replace(self._state.hello, slots=0))
+            hello = self._state.hello
+            self._send(msgspec.structs.replace(hello, slots=0))
             self._send(said)
+            if hello.pool:
+                self._send(Stage("failed", 0.0, reason, hello.pool, hello.job, hello.host))
 
     def forkserver_ended(self, now: float) -> None:
         """All processes have said their last words."""
