@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 import sys
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from pathlib import Path
 import click
 
 from ..protocol.connection import DEFAULT_PORT, find_file, load_connection, parse_address
+from ..protocol.tokens import find_token
+from .options import begin_log
 
 
 @click.command()
@@ -28,18 +29,19 @@ def relay(target: str, port: int, interface: str, host: str) -> None:
     """Pass workers on to a master that they cannot reach themselves.
 
     To be run on a machine that sees both, such as the login node of a site whose compute nodes have no way out. MASTER is
-    the master's address (tcp://host:8786), worker.json or name. A file is looked at anew for each connection, so that a
-    master may move; only the address in it is used. A relay needs no keys, and what it passes on is encrypted from end to
-    end. It may be ended and started again at any time: workers wait for it.
+    the master's address (tcp://host:8786), worker.json, file with a token, or name. A worker.json is looked at anew for each
+    connection, so that a master may move; only the address in it is used. A relay needs no keys, and what it passes on is
+    encrypted from end to end. It may be ended and started again at any time: workers wait for it.
     """
     from ..launch.relay import Relay
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    begin_log(verbose=False)
     master = _address_of(target)
     running = Relay(master, interface, port)
     name = host or ("127.0.0.1" if interface == "127.0.0.1" else platform.node())
     click.echo(f"relay at tcp://{name}:{running.port} to the master at {master()}")
     click.echo(f"  workers:   eventmill worker worker.json --through {name}:{running.port}")
+    click.echo(f'  pools:     through = "{name}:{running.port}"')
     sys.stdout.flush()
     running.run()
 
@@ -52,5 +54,7 @@ def _address_of(target: str) -> Callable[[], str]:
         raise click.BadParameter(str(error), param_hint="MASTER") from None
     if address:
         return lambda: address
+    if (token := find_token(target, {})) is not None:
+        return lambda: token.address
     file: Path = find_file(target, "worker")
     return lambda: load_connection(file).address

@@ -2,6 +2,7 @@
 
 A Job each, and not one of many pods, since workers are stopped one by one: of a Job with many, its controller would replace
 the pod that is stopped. The token is a Secret that belongs to the Jobs of its call, and is removed with the last of them.
+Jobs that have ended well are removed when they are listed; those that have failed stay for a day, with their logs.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ class Kubernetes(Pool, frozen=True, kw_only=True, tag="kubernetes"):
             known = {job.metadata.name: job for job in client.list(KubernetesJob, labels=_OURS)}
             pods = {(pod.metadata.labels or {}).get("job-name"): pod for pod in self._pods(client)}
             found = {job: job_of(known.get(job), pods.get(job)) for job in jobs}
+            self._delete(client, [job for job in known if job in found and found[job].state == "gone"])
             if any(job.state == "queued" and not job.reason for job in found.values()):
                 reasons = waits_for(self._events(client))
                 found |= {

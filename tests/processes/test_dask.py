@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import distributed
+import eventmill as em
 import msgspec
 import psutil
 import pytest
@@ -18,7 +19,9 @@ from eventmill.launch.pools import dask as module
 from eventmill.launch.pools import dask_client
 from eventmill.launch.pools.dask import Dask
 from eventmill.launch.pools.pool import Assignment, Job, PoolError
-from processes import eventually
+from processes import Standing, eventually
+from relays import port_of, start_relay
+from scaling import scales
 
 from tests.world.fleet import free_port
 
@@ -179,6 +182,26 @@ def test_a_job_of_two_cores_takes_a_dask_worker_of_two_threads_for_itself(site: 
     eventually(lambda: sorted(states(pool, jobs)) == ["gone", "started"], "the other one runs")
     pool.stop(jobs)
     eventually(lambda: states(pool, jobs) == ["gone"] * 2, "they end")
+
+
+def test_a_query_gets_workers_while_it_runs_and_gives_them_back(
+    site: Site, standing: Standing, numbers: em.Dataset, tmp_path: Path
+) -> None:
+    """Real workers, which reach the master through a relay, as they have to where nothing else is let out."""
+    relay = start_relay(str(standing.state / "test" / "client.json"), 0, standing.state)
+    pool = Dask(scheduler=site.cluster.scheduler_address, through=f"127.0.0.1:{port_of(relay)}")
+
+    def is_left() -> bool:
+        with pool._client() as client:
+            busy = [key for keys in client.processing().values() for key in keys]
+            return bool(busy or client.list_datasets() or site.folders())
+
+    try:
+        scales(standing, numbers, tmp_path, pool, THREADS, is_left)
+        passed = psutil.Process(relay.pid).net_connections()
+        assert not [it for it in passed if it.status == psutil.CONN_ESTABLISHED]
+    finally:
+        relay.close()
 
 
 # --- what does not go -------------------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import eventmill as em
 import psutil
 import pytest
 import yaml
@@ -18,7 +20,8 @@ from lightkube.models.core_v1 import ResourceQuotaSpec
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.batch_v1 import Job as KubernetesJob
 from lightkube.resources.core_v1 import Pod, ResourceQuota, Secret
-from processes import eventually
+from processes import Standing, eventually
+from scaling import scales
 
 from tests.world.fleet import free_port
 
@@ -43,17 +46,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesSite]:
         yield made
 
 
+def left(site: KubernetesSite) -> list[str | None]:
+    """Jobs, pods and Secrets of ours that there are."""
+    kinds: tuple[Any, ...] = (KubernetesJob, Pod, Secret)
+    ours = {"app.kubernetes.io/name": "eventmill"}
+    return [it.metadata.name for kind in kinds for it in site.client.list(kind, labels=ours)]
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(site: KubernetesSite) -> Iterator[None]:
-    """What each test ends with: no Job, no pod, no Secret of ours."""
+    """What each test ends with."""
     yield
-
-    def left() -> list[str | None]:
-        kinds: tuple[Any, ...] = (KubernetesJob, Pod, Secret)
-        ours = {"app.kubernetes.io/name": "eventmill"}
-        return [it.metadata.name for kind in kinds for it in site.client.list(kind, labels=ours)]
-
-    eventually(lambda: not left(), "nothing is left")
+    eventually(lambda: not left(site), "nothing is left")
 
 
 def pool_of(site: KubernetesSite, **settings: Any) -> Kubernetes:
@@ -115,6 +119,14 @@ def test_a_token_is_in_a_secret_and_in_a_file_of_its_worker(site: KubernetesSite
     (owner,) = site.client.get(Secret, "eventmill-kube-2").metadata.ownerReferences  # type: ignore[union-attr,misc]
     assert owner.name == job
     pool.stop([job])
+
+
+def test_a_query_gets_workers_while_it_runs_and_gives_them_back(
+    site: KubernetesSite, standing: Standing, numbers: em.Dataset, tmp_path: Path
+) -> None:
+    """Real workers; in the place of an image they have this machine's files."""
+    pool = pool_of(site, python=sys.executable)
+    scales(standing, numbers, tmp_path, pool, 3, lambda: bool(left(site)))
 
 
 def test_a_preview_is_what_kubernetes_takes(site: KubernetesSite) -> None:

@@ -16,7 +16,9 @@ from pathlib import Path
 import eventmill as em
 import psutil
 import pytest
-from processes import SECONDS, Running, Standing, call, eventually
+from eventmill.protocol.tokens import new_token, write_token
+from processes import SECONDS, Standing, call, eventually
+from relays import port_of, start_relay
 from sums import SUM, Gate, committed
 
 from tests.world.fleet import free_port
@@ -34,7 +36,7 @@ class Behind:
         self.server = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.server.settimeout(SECONDS)
         self.address = f"tcp://127.0.0.1:{self.server.getsockname()[1]}"
-        self.relay = started(self.address, free_port(), state)
+        self.relay = start_relay(self.address, free_port(), state)
         self._ends: list[socket.socket] = []
 
     def connection(self) -> tuple[socket.socket, socket.socket]:
@@ -55,17 +57,6 @@ class Behind:
         for end in (*self._ends, self.server):
             end.close()
         self.relay.close()
-
-
-def started(target: str, port: int, state: Path) -> Running:
-    """A relay that listens at a port."""
-    relay = Running("relay", target, "--interface", "127.0.0.1", "--port", str(port), state=state)
-    relay.wait_for("--through")
-    return relay
-
-
-def port_of(relay: Running) -> int:
-    return int(relay.output.partition("--through 127.0.0.1:")[2].split()[0])
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +177,7 @@ def test_connections_beyond_the_limit_of_open_files_wait_for_others_to_end(tmp_p
 def test_while_the_master_is_gone_callers_know_it_at_once(tmp_path: Path) -> None:
     """And once it is there again, they come through."""
     port = free_port()
-    relay = started(f"tcp://127.0.0.1:{port}", 0, tmp_path)
+    relay = start_relay(f"tcp://127.0.0.1:{port}", 0, tmp_path)
     try:
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", port_of(relay)), SECONDS) as peer:
@@ -216,7 +207,7 @@ def fleet(tmp_path: Path) -> Iterator[Standing]:
 def test_a_worker_behind_a_relay_is_like_any_other(fleet: Standing, numbers: em.Dataset, gate: Gate) -> None:
     """Its only way is the relay, which is killed in the middle of a query and started again, and then the master moves."""
     file, port = str(fleet.state / "test" / "worker.json"), free_port()
-    relay = started(file, port, fleet.state)
+    relay = start_relay(file, port, fleet.state)
     try:
         worker = fleet.worker(options=("--through", f"127.0.0.1:{port}"))
         with fleet.connect() as session:
@@ -224,7 +215,7 @@ def test_a_worker_behind_a_relay_is_like_any_other(fleet: Standing, numbers: em.
             eventually(lambda: committed(query), "the worker commits")
             relay.close()  # by SIGKILL
             before = query.account.processed
-            relay = started(file, port, fleet.state)
+            relay = start_relay(file, port, fleet.state)
             eventually(lambda: query.account.processed > before, "it goes on")
             assert query.state == "running"
 
@@ -237,6 +228,15 @@ def test_a_worker_behind_a_relay_is_like_any_other(fleet: Standing, numbers: em.
         assert relay.end() == 0
     finally:
         relay.close()
+
+
+def test_a_token_says_where_the_master_is(tmp_path: Path) -> None:
+    """On a login node there may be nothing else of it."""
+    token, _ = new_token("tcp://127.0.0.1:8786", "k" * 40)
+    write_token(tmp_path / "token", token)
+    relay = start_relay(str(tmp_path / "token"), 0, tmp_path)
+    relay.close()
+    assert "to the master at tcp://127.0.0.1:8786" in relay.output and token not in relay.output
 
 
 # --- what is wrong is said --------------------------------------------------------------------------------------------
