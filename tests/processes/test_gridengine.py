@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import eventmill as em
 import pytest
 from eventmill.launch.pools.gridengine import GridEngine
 from eventmill.launch.pools.pool import Assignment, Job, PoolError
 from gridengine_cluster import GridEngineCluster, running_gridengine
 from noting_jobs import SECRET, assignment, reason_of, refused, stand_in, until
-from processes import eventually
+from patient_query import busy, patient, workers_below
+from processes import Standing, eventually
+from sums import SUM
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +170,26 @@ def test_without_its_commands_it_says_where_to_run_instead(
         patch.setenv("PATH", str(tmp_path))
         trouble, words = refused(GridEngine(), work)
     assert trouble == "refused" and words.startswith("there is no command qsub on ")
+
+
+def test_workers_come_while_a_query_runs_and_are_given_back(
+    standing: Standing, numbers: em.Dataset, work: Assignment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real ones: Grid Engine's signal before the end becomes one that they understand, and nothing is done twice."""
+    gate, home = tmp_path / "gate", tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    with standing.connect() as session:
+        query = session.process(numbers, patient(gate))
+        eventually(lambda: busy(session) == 1, "the worker that is there has begun")
+        pool = session.scale(2, em.GridEngine(cores=4))
+        eventually(lambda: busy(session) == 9, "all are at work on it")
+        GridEngine().stop([launch.job for launch in pool.launches()][:1])
+        eventually(lambda: busy(session) == 5, "the one that was deleted has left")
+        pool.scale(0)
+        eventually(lambda: {launch.stage for launch in pool.launches()} == {"gone"}, "the pool says so")
+        gate.touch()
+        result = query.result()
+        assert result.value == SUM and result.account.redone == 0
+    eventually(lambda: workers_below(home) == [], "no process is left")
+    assert [path for path in home.rglob("*") if path.is_file()] == []

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import awkward as ak
 import eventmill as em
-import psutil
 import pytest
+from patient_query import busy, patient, workers_below
 from processes import Standing, eventually
 from slurm_cluster import SlurmCluster, running_slurm
 from sums import SUM
@@ -46,38 +44,6 @@ def session(
     eventually(lambda: cluster.jobs() == [], "no job is left")
     eventually(lambda: workers_below(home) == [], "no process is left")
     assert [path for path in home.rglob("*") if path.is_file()] == []
-
-
-def workers_below(folder: Path) -> list[psutil.Process]:
-    """Processes whose command has something of a folder in it."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if any(str(folder) in argument for argument in process.cmdline()):
-                found.append(process)
-    return found
-
-
-def patient(gate: Path) -> Callable[..., int]:
-    """The sum of the numbers, of which one slot has three minutes, until there is a file `gate`."""
-    path = str(gate)
-
-    def total(events: ak.Array) -> int:
-        import os
-        import time
-
-        for _ in range(len(events)):
-            if os.path.exists(path):  # noqa: PTH110
-                break
-            time.sleep(0.02)
-        return int(ak.sum(events.number))
-
-    return total
-
-
-def busy(session: em.Session) -> int:
-    """Slots that have something to do."""
-    return sum(info.busy for info in session.workers())
 
 
 def test_eight_workers_come_while_a_query_runs_and_are_given_back(
