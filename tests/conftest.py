@@ -29,10 +29,13 @@ settings.load_profile("fast")
 LONGEST = (
     "test_chaos.py",
     "test_scaling.py",
+    "test_slurm_workers.py",
+    "test_gridengine.py",
     "test_jupyterlab.py",
     "test_standing_master.py",
     "test_notebooks.py",
     "test_status_page.py",
+    "test_slurm.py",
     "test_status_browser.py",
     "test_docs.py",
     "test_restart.py",

@@ -23,6 +23,7 @@ from msgspec import Meta
 
 from ...protocol.errors import EventmillError
 from ...system.quantities import parse_seconds, parse_size
+from ...system.slot_memory import part_of_slot
 
 JOB = "EVENTMILL_JOB"
 """The environment variable of a job with its id."""
@@ -178,7 +179,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def memory_of_slot(self) -> str:
         """A slot's part of the memory of a worker, in the notation of `--memory`."""
-        return str(parse_size(self.memory or "0") // self.cores)
+        return str(part_of_slot(parse_size(self.memory or "0"), self.cores))
 
     def script(self, token: str, assignment: Assignment, *before: str) -> str:
         """A shell script that becomes a worker: lines of the system's `before`, then those of `setup`.

@@ -15,7 +15,8 @@ import pytest
 import uproot
 from eventmill.protocol.messages import Activity
 from eventmill.system.quantities import parse_size
-from eventmill.worker.allocation.memory import OWN, halvings, limit_a_slot, taken
+from eventmill.system.slot_memory import OWN
+from eventmill.worker.allocation.memory import halvings, limit_a_slot, taken
 from eventmill.worker.slot_status import _VERSION, AtWork, SlotStatus, SlotStatuses
 from processes import SECONDS, Standing
 

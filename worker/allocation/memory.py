@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ...system.slot_memory import part_of_slot
 from .control_groups import CGROUPS, PROC, groups
 
 WARN = 0.80
@@ -23,8 +24,6 @@ RETIRE = 0.95
 """From this part of its limit on, a slot hands over what it has done, and a fresh process takes its place."""
 FAR_TOO_LARGE = 1.10
 """From this part of its limit on, a slot is ended at once; before, it has the time between two looks to hand over."""
-OWN = 512 * 2**20
-"""For the agent and its forkserver."""
 _NO_LIMIT = 2**60
 """Version 1 of cgroups has a number near 2^63 for none."""
 _PAGE = os.sysconf("SC_PAGESIZE")
@@ -66,8 +65,7 @@ def limit_a_slot(
     batch = _slurm(environment) or _condor(environment)
     if batch is not None:
         limits.append(batch)
-    least = min(limits)
-    return max(least // 2, least - OWN) // slots
+    return part_of_slot(min(limits), slots)
 
 
 def _machine(proc: Path) -> int:
