@@ -27,10 +27,11 @@ LOG_LINES = 50
 AT_ONCE = 16
 """Connections."""
 _ALONE = (
-    "-T", "-a", "-x", "-oBatchMode=yes", f"-oConnectTimeout={CONNECT_SECONDS}", "-oClearAllForwardings=yes",
-    "-oServerAliveInterval=10", "-oServerAliveCountMax=2", "-oLogLevel=ERROR",
+    "-T", "-a", "-x", "-oBatchMode=yes", f"-oConnectTimeout={CONNECT_SECONDS}", "-oServerAliveInterval=10",
+    "-oServerAliveCountMax=2", "-oClearAllForwardings=yes", "-oRemoteCommand=none", "-oPermitLocalCommand=no",
+    "-oLogLevel=ERROR",
 )  # fmt: skip
-"""Nobody is there to be asked for a password, and a connection that is dead is noticed."""
+"""Nobody is there to be asked for a password, a dead connection is noticed, and no other command than ours is run."""
 _Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\[][A-Za-z0-9_.:@%\[\]-]*\Z")]
 _Folder = Annotated[str, Meta(pattern=r"^/[^\n]*\Z")]
 

@@ -226,6 +226,19 @@ def test_a_jump_host_is_gone_through(settings: Settings, assignment: Assignment)
     assert wait_until(pool, [job], "started")[job].host == "behind"
 
 
+def test_what_people_have_in_their_configuration_does_no_harm(
+    settings: Settings, assignment: Assignment, ssh_server: SSHServer
+) -> None:
+    """A command of their own for when they log in, a terminal, a connection that stays open for the next ones."""
+    pool = settings(hosts={"elaborate": 1})
+    try:
+        (job,) = pool.start(1, assignment)
+        wait_until(pool, [job], "started")
+        says(pool, job, assignment, "token")
+    finally:
+        subprocess.run(["ssh", *ssh_server.options, "-O", "exit", "elaborate"], check=True, capture_output=True)
+
+
 @pytest.mark.parametrize(
     ("host", "changes", "words", "trouble"),
     [

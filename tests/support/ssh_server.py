@@ -40,6 +40,12 @@ Host stranger
   HostKeyAlias stranger
 Host behind
   ProxyJump node1
+Host elaborate
+  ControlMaster auto
+  ControlPersist 60
+  ControlPath {base}/%C
+  RemoteCommand ls
+  RequestTTY force
 Host away
   Port {closed}
 Host denied
@@ -61,7 +67,7 @@ Host *
 class SSHServer:
     """A server, started when this is made. All hosts of its clients' configuration are this machine: `node1`, `node2` and
     any other name; `behind` by a jump over `node1`. `stranger` has a key that is not known, `denied` does not know the
-    client's, and `away` does not answer.
+    client's, `away` does not answer, and `elaborate` has what people put into their configurations.
 
     Args:
         base: an empty folder.
