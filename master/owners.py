@@ -38,6 +38,7 @@ class Owners:
         self.promised: dict[Slot, Whose] = {}
         self._slots_of = slots
         self._serving = serving
+        self._several = False
         self._served: dict[Whose, float] = {}
         self._declined: dict[Whose, float] = {}
 
@@ -48,6 +49,7 @@ class Owners:
     def meet(self, queries: Iterable[Query]) -> None:
         """These are the queries that slots can be given more of."""
         owners = {query.submit.whose for query in queries}
+        self._several = len(owners) > 1
         for slot, owner in list(self.promised.items()):
             if owner not in owners or not (slot.leases or slot in self._credit.idle):
                 del self.promised[slot]
@@ -67,18 +69,14 @@ class Owners:
             queries = [query for query in queries if query.submit.whose == slot.whose]
         if len(queries) < 2:
             return queries
+        if slot.leases or not self._several:
+            return sorted(queries, key=lambda it: (-it.submit.priority, it.leases))
         leases: Counter[Whose] = Counter()
         for query in queries:
             leases[query.submit.whose] += query.leases
-        promised = self.promised.get(slot)
-        busy = self._credit.busy
-        return sorted(
-            queries,
-            key=lambda it: (
-                it.submit.whose != promised, busy[it.submit.whose], it.submit.whose != slot.whose,
-                leases[it.submit.whose], -it.submit.priority, it.leases,
-            ),
-        )  # fmt: skip
+        promised, busy = self.promised.get(slot), self._credit.busy
+        ranks = {it: (it != promised, busy[it], it != slot.whose, leases[it]) for it in leases}
+        return sorted(queries, key=lambda it: (ranks[it.submit.whose], -it.submit.priority, it.leases))
 
     def waits(self, slot: Slot, queries: Iterable[Query]) -> bool:
         """Whether a slot gets nothing before it has no leases, whatever there is to do: it makes way, or there is nothing
@@ -107,11 +105,13 @@ class Owners:
 
     def due(self, queries: Iterable[Query], now: float) -> tuple[Whose, Whose] | None:
         """An owner who has to make way with a slot, and the one for whom; None when the slots are divided well enough."""
+        if not self._several or self._credit.idle:
+            return None
         wanting: Counter[Whose] = Counter()
         for query in queries:
             if query.packetizer.anything:
                 wanting[query.submit.whose] += most_slots(query)
-        if len(wanting) < 2 or self._credit.idle:
+        if len(wanting) < 2:
             return None
         slots = {owner: self._slots(owner) for owner in wanting}
         never = float("-inf")
