@@ -15,9 +15,10 @@ import eventmill as em
 import numpy as np
 import pytest
 from eventmill.system import hidden_memory
+from eventmill.system.account import account_name
 from eventmill.worker.agent.forkserver_client import ForkserverClient
 from eventmill.worker.allocation.memory import taken
-from processes import SECONDS, eventually
+from processes import SECONDS, Standing, call, eventually
 
 PLANTED = "planted_by_bob"
 """A module that bob's code writes to wherever it can."""
@@ -336,3 +337,31 @@ def test_a_forkserver_imports_nothing_from_where_it_is_started(tmp_path: Path, m
         assert taken(int(pid), 1.0, made.processes[0][1]) > 0
     finally:
         made.close()
+
+
+# --- users with keys ----------------------------------------------------------------------------------------------------
+
+
+def test_users_with_keys_share_no_process_and_no_folder(tmp_path: Path) -> None:
+    """Also if one of them is called as the account is that the worker runs as."""
+    standing = Standing(tmp_path)
+    names = (account_name(), "bob")
+    try:
+        standing.worker()
+        for name in names:
+            file = str(tmp_path / f"{name}.json")
+            assert call("users", "add", name, "--master", "test", "--file", file, state=standing.state)[0] == 0
+        found: dict[str, dict[str, str]] = {}
+        processes: dict[str, set[str]] = {}
+        for name in (*names, *names):
+            with em.connect(tmp_path / f"{name}.json") as session:
+                lines = session.process(em.items([1]), surroundings).result(SECONDS).value
+                processes.setdefault(name, set()).update(session.process(em.items([1]), pids).result(SECONDS).value)
+            found[name] = dict(line.split(" ", 1) for line in lines)
+    finally:
+        standing.close()
+    one, other = (found[name] for name in names)
+    assert not processes[names[0]] & processes["bob"]
+    assert not {*one.values()} & {*other.values()}
+    for folders in (one, other):
+        assert Path(folders["cache"]).parent.name == Path(folders["tmp"]).parent.name == "owners"
