@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from eventmill.cli.main import main
 from eventmill.protocol.connection import make_keys
-from eventmill.worker.agent import serve
+from eventmill.worker.agent import forkserver_client, serve
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,7 @@ def test_a_worker_says_where_it_runs(
         def run(self) -> None: ...
 
     monkeypatch.setattr(serve, "Worker", Worker)
+    monkeypatch.setattr(forkserver_client, "ForkserverClient", lambda **_: None)
     make_keys(tmp_path, "tcp://localhost:1")
     unset = dict.fromkeys(["EVENTMILL_SITE", "GLIDEIN_CMSSite", "OSG_SITE_NAME", "GLIDEIN_Site"])
     done = CliRunner().invoke(main, ["worker", str(tmp_path / "worker.json"), *options], env=unset | environment)
