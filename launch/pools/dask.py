@@ -130,8 +130,8 @@ class Dask(Pool, frozen=True, kw_only=True, tag="dask"):
 
     def preview(self, count: int, assignment: Assignment) -> str:
         where = self.scheduler or "the scheduler of Dask's configuration"
-        lines = [*self.setup, shlex.join(self._command(assignment))]
-        return "\n".join([f"# {count} tasks at {where}, each of which runs:", *lines, ""])
+        script = self.script_of(shlex.join(self._command(assignment)), assignment)
+        return f"# {count} tasks at {where}, each of which runs:\n{script}"
 
     # --- what goes to Dask, and comes from it -----------------------------------------------------------------------------
 
@@ -142,8 +142,9 @@ class Dask(Pool, frozen=True, kw_only=True, tag="dask"):
 
     def _task(self, job: str, token: str, assignment: Assignment) -> Callable[[], None]:
         """What Dask is given to do."""
+        script = self.script_of("@command@", assignment) if self.setup or self.template is not None else ""
         return dask_tasks.worker_task(
-            job, token, self._command(assignment), self.setup, self.cores,
+            job, token, self._command(assignment), script, self.cores,
             own_python=self.python is None and self.container is None, own_memory=self.memory is None,
         )  # fmt: skip
 

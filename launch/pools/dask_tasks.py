@@ -15,7 +15,7 @@ from typing import Any
 
 
 def worker_task(
-    job: str, token: str, command: Sequence[str], setup: Sequence[str], cores: int, own_python: bool, own_memory: bool
+    job: str, token: str, command: Sequence[str], script: str, cores: int, own_python: bool, own_memory: bool
 ) -> Callable[[], None]:
     """The task of a job: start a worker as a child, and stay until it ends.
 
@@ -27,12 +27,12 @@ def worker_task(
         token: content of the token file. It is in the function's closure and not an argument, since Dask writes the
             arguments of tasks that fail into its log.
         command: of the worker, in whose working folder the token is the file `token`.
-        setup: lines of shell to run before.
+        script: of shell, to run instead, with "@command@" in the place of the command; "" for the command alone.
         cores: threads of the Dask worker that it takes. It waits for so many to be left by other jobs.
         own_python: run it by the Dask worker's interpreter.
         own_memory: tell it that it may use its part of what the Dask worker may.
     """
-    words, lines = list(command), list(setup)
+    words = list(command)
 
     def eventmill_worker() -> None:
         import os
@@ -80,8 +80,8 @@ if os.getppid() == int(sys.argv[1]):
             limit = dask_worker.memory_manager.memory_limit
             if own_memory and limit:
                 arguments += ["--memory", str(limit // threads)]
-            if lines:
-                arguments = ["/bin/bash", "-c", "\n".join([*lines, f"exec {shlex.join(arguments)}"])]
+            if script:
+                arguments = ["/bin/bash", "-c", script.replace("@command@", shlex.join(arguments))]
             log = folder / "log"
             with changed, log.open("wb") as said:
                 if job in ended:

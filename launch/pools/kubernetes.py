@@ -9,28 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
 import yaml  # type: ignore[import-untyped]
 from msgspec import Meta, structs
 
-from ...system.quantities import parse_seconds, parse_size
+from .kubernetes_manifests import CALL_LABEL, OURS, call_name, job_manifest, secret_manifest
 from .kubernetes_words import ApiWords, job_of, waits_for
-from .pool import JOB, Assignment, Job, Pool, PoolError
+from .pool import Assignment, Job, Pool, PoolError
 
 _LINES = 100
 """Of a job's log."""
-_KEPT_SECONDS = 86400
-"""How long a Job that is over stays, with its log, if nobody removes it."""
-_MOUNT = "/run/secrets/eventmill"
-_POOL, _CALL = "eventmill/pool", "eventmill/call"
-"""Labels."""
-_OURS = {"app.kubernetes.io/name": "eventmill"}
-_LONGEST = 57
-"""Characters of a call's name: with a number behind it, it is a label, of 63 at most."""
 
 
 class Kubernetes(Pool, frozen=True, kw_only=True, tag="kubernetes"):
@@ -70,11 +60,11 @@ class Kubernetes(Pool, frozen=True, kw_only=True, tag="kubernetes"):
         from lightkube.resources.batch_v1 import Job as KubernetesJob
         from lightkube.resources.core_v1 import Secret
 
-        jobs = [f"{_call_name(assignment)}-{number}" for number in range(count)]
+        jobs = [f"{call_name(assignment)}-{number}" for number in range(count)]
         with self._client("takes no job") as client:
-            secret = client.create(Secret.from_dict(self._secret(assignment, assignment.token.read_text())))
+            secret = client.create(Secret.from_dict(secret_manifest(self, assignment, assignment.token.read_text())))
             try:
-                made = [client.create(KubernetesJob.from_dict(self._job(job, assignment))) for job in jobs]
+                made = [client.create(KubernetesJob.from_dict(job_manifest(self, assignment, job))) for job in jobs]
                 owners = [
                     {"apiVersion": "batch/v1", "kind": "Job", "name": job.metadata.name, "uid": job.metadata.uid}
                     for job in made
@@ -90,14 +80,14 @@ class Kubernetes(Pool, frozen=True, kw_only=True, tag="kubernetes"):
         from lightkube.resources.batch_v1 import Job as KubernetesJob
 
         with self._client() as client:
-            found = client.list(KubernetesJob, labels={_CALL: _call_name(assignment)})
+            found = client.list(KubernetesJob, labels={CALL_LABEL: call_name(assignment)})
             return sorted(job.metadata.name for job in found)
 
     def listing(self, jobs: Sequence[str]) -> dict[str, Job]:
         from lightkube.resources.batch_v1 import Job as KubernetesJob
 
         with self._client() as client:
-            known = {job.metadata.name: job for job in client.list(KubernetesJob, labels=_OURS)}
+            known = {job.metadata.name: job for job in client.list(KubernetesJob, labels=OURS)}
             pods = {(pod.metadata.labels or {}).get("job-name"): pod for pod in self._pods(client)}
             found = {job: job_of(known.get(job), pods.get(job)) for job in jobs}
             self._delete(client, [job for job in known if job in found and found[job].state == "gone"])
@@ -127,65 +117,19 @@ class Kubernetes(Pool, frozen=True, kw_only=True, tag="kubernetes"):
         return ""
 
     def preview(self, count: int, assignment: Assignment) -> str:
-        manifests = [self._secret(assignment, "(the token)"), self._job(f"{_call_name(assignment)}-0", assignment)]
+        manifests = [
+            secret_manifest(self, assignment, "(the token)"),
+            job_manifest(self, assignment, f"{call_name(assignment)}-0"),
+        ]
         return f"# {count} Jobs as this one, with one Secret\n{yaml.safe_dump_all(manifests, sort_keys=False)}"
 
-    # --- what goes to Kubernetes, and comes from it -----------------------------------------------------------------------
-
-    def _labels(self, assignment: Assignment) -> dict[str, str]:
-        return self.labels | _OURS | {_POOL: _label(assignment.pool), _CALL: _call_name(assignment)}
-
-    def _secret(self, assignment: Assignment, token: str) -> dict[str, Any]:
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": _call_name(assignment), "labels": self._labels(assignment)},
-            "stringData": {"token": token},
-        }
-
-    def _job(self, job: str, assignment: Assignment) -> dict[str, Any]:
-        labels = self._labels(assignment)
-        needs = {"cpu": str(self.cores)} | ({"memory": str(parse_size(self.memory))} if self.memory else {})
-        container = {
-            "name": "worker",
-            "image": self.image,
-            "command": ["/bin/sh", "-c", self._shell_lines(assignment)],
-            "env": [{"name": JOB, "value": job}],
-            "resources": {"requests": needs, "limits": needs},
-            "volumeMounts": [{"name": "token", "mountPath": _MOUNT, "readOnly": True}],
-            "terminationMessagePolicy": "FallbackToLogsOnError",
-        }
-        pod = {
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": self.grace,
-            "containers": [container],
-            "volumes": [{"name": "token", "secret": {"secretName": _call_name(assignment)}}],
-        }
-        walltime = {"activeDeadlineSeconds": round(parse_seconds(self.walltime))} if self.walltime else {}
-        return {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": job, "labels": labels},
-            "spec": {
-                "backoffLimit": 0,
-                "ttlSecondsAfterFinished": _KEPT_SECONDS,
-                **walltime,
-                "template": {"metadata": {"labels": labels}, "spec": pod | self.pod},
-            },
-        }
-
-    def _shell_lines(self, assignment: Assignment) -> str:
-        """What runs in the container. The token is copied, so that only the user whom the image runs as can read it."""
-        here = structs.replace(self, python=self.python or "python3")
-        command = shlex.join(here.worker_command("token", assignment))
-        copied = ['cd "$(mktemp -d)"', f"(umask 077; cat {_MOUNT}/token >token)"]
-        return "\n".join([*copied, *self.setup, f"exec {command}"])
+    # --- calls of the API -------------------------------------------------------------------------------------------------
 
     @staticmethod
     def _pods(client: Any, job: str = "") -> Iterator[Any]:
         from lightkube.resources.core_v1 import Pod
 
-        return iter(client.list(Pod, labels=_OURS | ({"job-name": job} if job else {})))
+        return iter(client.list(Pod, labels=OURS | ({"job-name": job} if job else {})))
 
     @staticmethod
     def _events(client: Any) -> Iterable[Any]:
@@ -236,15 +180,3 @@ class Kubernetes(Pool, frozen=True, kw_only=True, tag="kubernetes"):
             raise PoolError(f"Kubernetes does not answer at {where}: {error or type(error).__name__}") from error
         finally:
             client.close()
-
-
-def _call_name(assignment: Assignment) -> str:
-    """The name of a call as Kubernetes takes it. Raises `PoolError` if it is too long."""
-    name = _label(assignment.name)
-    if len(name) > _LONGEST:
-        raise PoolError(f"{name!r} is too long a name for Kubernetes: give the pool a shorter one", "refused")
-    return name
-
-
-def _label(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -187,6 +187,10 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Raises:
             PoolError: the site's template cannot be read, or has no place for the command.
         """
+        return self.script_of(shlex.join(self.worker_command(token, assignment)), assignment, *before)
+
+    def script_of(self, command: str, assignment: Assignment, *before: str) -> str:
+        """The same with another command. Raises `PoolError` as `script` does."""
         try:
             text = _TEMPLATE if self.template is None else Path(self.template).read_text()
         except (OSError, ValueError) as error:
@@ -194,4 +198,4 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if "@command@" not in text:
             raise PoolError(f"{self.template} is no template of a job: it has no line 'exec @command@'", "refused")
         text = text.replace("@before@", "\n".join(before)).replace("@setup@", "\n".join(self.setup))
-        return text.replace("@command@", shlex.join(self.worker_command(token, assignment)))
+        return text.replace("@command@", command)
