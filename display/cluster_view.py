@@ -17,6 +17,7 @@ from ..protocol.messages import (
     Account,
     Cluster,
     PacketDone,
+    PoolInfo,
     State,
     WorkerGone,
     WorkerState,
@@ -118,6 +119,7 @@ class ClusterView:
         packets: that ended, the last 20,000, the oldest first.
         rate, bytes_rate: entries and bytes a second, of late, by the packets that ended.
         past: what packets of all those cost that went, also of those that `gone` has no more.
+        pools: what launchers have told of their pools.
     """
 
     now: float = 0.0
@@ -129,6 +131,7 @@ class ClusterView:
     rate: float = 0.0
     bytes_rate: float = 0.0
     past: Usage = field(default_factory=Usage)
+    pools: tuple[PoolInfo, ...] = ()
 
     @property
     def total(self) -> Usage:
@@ -257,6 +260,7 @@ class ClusterHistory:
             sum(packet.usage.entries for packet in recent) / span,
             sum(packet.usage.bytes_read for packet in recent) / span,
             self._past_total,
+            tuple(told.pools),
         )
 
     def _recent(self, now: float) -> list[PacketDone]:

@@ -11,7 +11,7 @@ from .tables import html_table, text_table
 POOLS = ("pool", "system", "for", "workers", "trouble", "wanted", "most")
 LAUNCHES = ("job", "pool", "stage", "host", "worker", "reason", "since", "start took")
 _OVER = ("gone", "failed")
-_BOOT = ("requested", "queued", "held", "started", "environment", "connected", "enrolled", "warm")
+STARTING = ("requested", "queued", "held", "started", "environment", "connected", "enrolled", "warm")
 
 
 def pool_cells(info: PoolInfo) -> list[str]:
@@ -25,7 +25,7 @@ def pool_cells(info: PoolInfo) -> list[str]:
 def launch_cells(pool: str, info: LaunchInfo) -> list[str]:
     """A worker that a pool has started under the headings `LAUNCHES`."""
     words = (info.job, pool, info.stage, info.host, info.worker, _first_line(info.reason))
-    took = sum(seconds for stage, seconds in info.stages.items() if stage in _BOOT)
+    took = sum(seconds for stage, seconds in info.stages.items() if stage in STARTING)
     return [*map(shown, words), f"{info.seconds:.0f} s", f"{took:.1f} s" if info.stages else ""]
 
 

@@ -149,17 +149,17 @@ class Pools:
                 self._answer(number, self._unknown(passed.message.pool), now)
 
     def _ask(self, peer: Peer, message: messages.AskPools, frames: Frames, now: float) -> None:
-        served = self._access.served_by(peer.who.user)
-        told = [
+        self._send(peer.identity, messages.Pools(message.request, self.seen_by(peer.who, now)), now=now)
+
+    def seen_by(self, who: Identity, now: float) -> list[PoolInfo]:
+        """The pools that are this one's business."""
+        served = self._access.served_by(who.user)
+        return [
             _aged(info, now - launcher.told)
             for launcher in self._launchers.values()
             for info in launcher.pools.values()
-            if peer.who.is_masters
-            or peer.who.operator
-            or launcher.peer.who.user == peer.who.user
-            or info.owner in served
+            if who.is_masters or who.operator or launcher.peer.who.user == who.user or info.owner in served
         ]
-        self._send(peer.identity, messages.Pools(message.request, told), now=now)
 
     def _pass_on(self, peer: Peer, message: messages.Scale | messages.StopLaunches, frames: Frames, now: float) -> None:
         self._numbers += 1
@@ -235,6 +235,17 @@ def describe(info: PoolInfo) -> str:
     if failed:
         parts.append(f"{len(failed)} failed: {_short(failed[-1].reason)}")
     return ", ".join(parts) + (f"; {_short(info.trouble)}" if info.trouble else "")
+
+
+def shortened(info: PoolInfo, most: int) -> PoolInfo:
+    """A pool with the last ones of its workers only, of each stage so many at most."""
+    stages: Counter[str] = Counter()
+    kept = []
+    for launch in reversed(info.launches):
+        stages[launch.stage] += 1
+        if stages[launch.stage] <= most:
+            kept.append(launch)
+    return msgspec.structs.replace(info, launches=kept[::-1], stages=dict(stages))
 
 
 def _aged(info: PoolInfo, seconds: float) -> PoolInfo:

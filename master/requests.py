@@ -20,6 +20,7 @@ from .effects import Effect, Exit, Remove
 from .learnt import Learnt
 from .lifecycle import Lifecycle
 from .peers import Peer
+from .pools import shortened
 from .queries import Queries
 from .query import Query
 from .roster import Numbering, Roster
@@ -31,6 +32,8 @@ KEPT_BYTES = 2**30
 """Results of queries that are over are kept for sessions that attach: the last ones, up to this much. A journal has limits
 of its own."""
 LARGEST_CREDENTIALS = 2**20
+MOST_LAUNCHES = 100
+"""Of a pool, at each stage, that displays of the whole master are told."""
 
 
 class Requests:
@@ -185,7 +188,9 @@ class Requests:
         return any(worker.name in entry.workers and worker.owner in serving for worker in workers)
 
     def _ask_cluster(self, peer: Peer, message: messages.AskCluster, frames: Frames, now: float) -> None:
+        pools = [shortened(info, MOST_LAUNCHES) for info in self._roster.pools.seen_by(peer.who, now)]
         answer = self._roster.cluster.answer(message.request, message.cursor, now)
+        answer = msgspec.structs.replace(answer, pools=pools)
         if not peer.who.is_masters:
             answer = self._for_others(peer, answer)
         self._send(peer.identity, answer, now=now)

@@ -19,6 +19,7 @@ import numpy as np
 from ..display.account_text import counted, describe_account
 from ..display.cluster_view import ClusterView, QueryRow, WorkerView, parts
 from ..display.logs import LogLine, Logs
+from ..display.pools import STARTING
 from ..display.progress_line import line_of
 from ..protocol.messages import ACTIVITIES, Account, Failure, LostRange, PacketDone
 
@@ -147,6 +148,35 @@ def servers(view: ClusterView) -> list[Fields]:
         }
         for it in found
     ]
+
+
+def pools(view: ClusterView, when: When) -> Fields:
+    """The pools, and how far their workers are."""
+    rows = [
+        {
+            "pool": info.pool,
+            "system": info.system,
+            "owner": info.owner,
+            "wanted": info.wanted,
+            "most": info.most,
+            "trouble": info.trouble,
+            "stages": info.stages,
+            "launches": [
+                {
+                    "job": launch.job,
+                    "stage": launch.stage,
+                    "since": when.iso(max(0.0, view.now - launch.seconds)),
+                    "reason": launch.reason,
+                    "host": launch.host,
+                    "worker": launch.worker,
+                    "took": sum(seconds for stage, seconds in launch.stages.items() if stage in STARTING),
+                }
+                for launch in info.launches
+            ],
+        }
+        for info in view.pools
+    ]
+    return {"pools": rows}
 
 
 # --- lists --------------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ class _Collector:
         yield from self._totals()
         yield from self._queries()
         yield from self._servers()
+        yield from self._pools()
         failures = sum(line.count for line in self._logs if line.source == "error")
         yield self._gauge("failures", "Errors of analyses and files that the master has kept.", [((), failures)])
 
@@ -73,6 +74,22 @@ class _Collector:
         yield self._gauge("queries", "Queries that the master knows, by state.", counts, "state")
         redone = sum(row.view.account.redone for row in rows)
         yield self._gauge("redone_entries", "Entries processed a second time, in these queries.", [((), redone)])
+
+    def _pools(self) -> Iterator[Metric]:
+        pools = self._view.pools
+        wanted: Counter[str] = Counter()
+        stages: Counter[tuple[str, str]] = Counter()
+        kept = _kept(Counter({info.pool: info.wanted for info in pools}))
+        for info in pools:
+            pool = info.pool if info.pool in kept else OTHERS
+            wanted[pool] += info.wanted
+            for stage, count in info.stages.items():
+                stages[pool, stage] += count
+        by_pool = [((pool,), count) for pool, count in sorted(wanted.items())]
+        yield self._gauge("pool_wanted", "Workers wanted of each pool.", by_pool, "pool")
+        yield self._gauge(
+            "pool_workers", "Workers of pools by how far they are.", sorted(stages.items()), "pool", "stage"
+        )
 
     def _servers(self) -> Iterator[Metric]:
         servers = self._view.servers

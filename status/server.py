@@ -53,6 +53,7 @@ _ASSETS = {
     "charts.js": ("text/javascript", (".", "charts.js")),
     "query.js": ("text/javascript", (".", "query.js")),
     "logs.js": ("text/javascript", (".", "logs.js")),
+    "pools.js": ("text/javascript", (".", "pools.js")),
     "page.css": ("text/css", (".", "page.css")),
     "icon.svg": ("image/svg+xml", (".", "icon.svg")),
     "uplot.min.js": ("text/javascript", (".", "uplot.min.js")),
@@ -113,6 +114,7 @@ class StatusServer:
         get = functools.partial(app.router.add_get, allow_head=False)
         get("/api/workers", self._asked(lambda look, asked: facts.workers(look.view, look.when, asked)))
         get("/api/queries", self._asked(lambda look, asked: facts.queries(look.view, look.when, asked)))
+        get("/api/pools", self._asked(lambda look, _: facts.pools(look.view, look.when)))
         get("/api/time", self._asked(_over_time))
         get("/api/timeline", self._asked(_timeline))
         get("/api/spread", self._asked(lambda look, asked: facts.spread(look.view, asked.get("query", ""))))

@@ -77,7 +77,8 @@ class LaunchInfo(msgspec.Struct, frozen=True, array_like=True):
 class PoolInfo(msgspec.Struct, frozen=True):
     """A pool: how many workers are `wanted`, at most how many there may be, and what has become of them.
 
-    `trouble` is why none is started at the moment. `owner` is whose queries its workers serve.
+    `trouble` is why none is started at the moment. `owner` is whose queries its workers serve. `stages` counts all launches
+    by their stage where only some of them are told.
     """
 
     pool: Word
@@ -87,6 +88,7 @@ class PoolInfo(msgspec.Struct, frozen=True):
     launches: Annotated[list[LaunchInfo], Meta(max_length=MOST_LAUNCHES)] = []
     trouble: Words = ""
     owner: Word = ""
+    stages: dict[Word, NonNegative] = {}
 
 
 # --- worker to master -------------------------------------------------------------------------------------------------

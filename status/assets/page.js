@@ -8,14 +8,15 @@ import {
 import { DONE, Stacked, Timeline } from "./charts.js";
 import { endings, progressBar, queryView, stateOf } from "./query.js";
 import { failuresView, logsView } from "./logs.js";
+import { poolsView } from "./pools.js";
 
 const $ = (id) => document.getElementById(id);
 /** What all views know: what the master said last, and whether its reader may steer. */
 const state = { summary: null, role: "look" };
 
-const TABS = [["", "Overview"], ["queries", "Queries"], ["workers", "Workers"], ["slots", "Slots"], ["servers", "File servers"], ["failures", "Failures"], ["logs", "Logs"]];
+const TABS = [["", "Overview"], ["queries", "Queries"], ["workers", "Workers"], ["pools", "Pools"], ["slots", "Slots"], ["servers", "File servers"], ["failures", "Failures"], ["logs", "Logs"]];
 const VIEWS = {
-  "": overview, queries: queriesView, query: queryView, workers: workersView, slots: slotsView, servers: serversView,
+  "": overview, queries: queriesView, query: queryView, workers: workersView, pools: poolsView, slots: slotsView, servers: serversView,
   failures: failuresView, logs: logsView,
 };
 

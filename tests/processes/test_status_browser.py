@@ -143,7 +143,7 @@ def test_a_phone_in_the_dark_shows_all_of_it(watched: Standing, tmp_path: Path) 
     """No part of the page is wider than the screen."""
     with page(390, 844, color_scheme="dark") as shown:
         shown.goto(addresses(watched)["look"])
-        for tab in ("", "queries", "workers", "slots", "servers", "failures", "logs"):
+        for tab in ("", "queries", "workers", "pools", "slots", "servers", "failures", "logs"):
             go(shown, tab, "main > *")
             assert shown.evaluate("document.documentElement.scrollWidth") <= 390
         assert shown.evaluate("document.documentElement.dataset.theme") == "dark"
@@ -152,8 +152,8 @@ def test_a_phone_in_the_dark_shows_all_of_it(watched: Standing, tmp_path: Path) 
 # --- a large cluster, which is made up -----------------------------------------------------------------------------------
 
 CLICKS = {
-    "": "main canvas", "queries": "main tbody tr", "workers": "main tbody tr", "slots": "main canvas",
-    "servers": "main tbody tr", "logs": ".log .line",
+    "": "main canvas", "queries": "main tbody tr", "workers": "main tbody tr", "pools": "main tbody tr",
+    "slots": "main canvas", "servers": "main tbody tr", "logs": ".log .line",
 }  # fmt: skip
 """What is there once a tab is shown."""
 PATIENCE = 0.2
@@ -218,3 +218,7 @@ def test_with_a_thousand_workers_a_click_is_answered_before_one_notices() -> Non
         shown.fill("main .filters input:not([type=checkbox])", "node99")
         until(shown, "[...document.querySelectorAll('main tbody tr')].every((row) => row.innerText.includes('node99'))")
         assert "1,000" in shown.locator("#tiles").inner_text()
+        clicked(shown, "pools")
+        words = shown.locator("main").inner_text()
+        assert "12 wanted of 50 at most, in slurm, for alice" in words and "9 queued" in words and "Priority" in words
+        assert "no such image: <b>/cvmfs/none</b>" in words

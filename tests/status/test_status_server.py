@@ -255,6 +255,11 @@ def test_lists_over_time_and_logs() -> None:
         assert told["packets"] == 14 == sum(count for _, count in told["workers"]) and told["ends"]["least"] == 0.0
         assert sum(told["packets_a_worker"]["counts"]) == 4
         assert (await get("spread?query=none"))["last"] is None
+        (pool,) = (await get("pools"))["pools"]
+        assert (pool["pool"], pool["wanted"], pool["stages"]) == ("night", 12, {"queued": 9, "failed": 1, "working": 2})
+        queued = pool["launches"][0]
+        assert (queued["job"], queued["stage"], queued["reason"], queued["took"]) == ("4711_0", "queued", "Priority", 0)
+        assert pool["launches"][-1]["took"] == 9.5, "until it was warm; what it has worked since does not count"
         assert [row["number"] for row in (await get("queries?state=live"))["rows"]] == ["q1-1"]
         assert [row["number"] for row in (await get("queries?owner=user1&filter=QUERY"))["rows"]] == ["q1-2"]
         assert [line["text"] for line in (await get("logs?query=q1-1"))["lines"]] == ["hello <b>"]
@@ -411,6 +416,8 @@ def test_numbers_for_prometheus() -> None:
         assert families["eventmill_entries"].type == "counter"
         assert values["eventmill_entries_total",] == view.total.entries == 6 * 1000 + 0 + 1 + 2 + 3 + 0 + 1
         assert values["eventmill_server_read_bytes_total", "server4.org"] == 5e8
+        assert values["eventmill_pool_wanted", "night"] == 12.0
+        assert values["eventmill_pool_workers", "night", "queued"] == 9.0
 
     asking(test, source)
 

@@ -17,7 +17,9 @@ from eventmill.protocol.messages import (
     Account,
     Cluster,
     Failure,
+    LaunchInfo,
     PacketDone,
+    PoolInfo,
     Progress,
     QueryInfo,
     State,
@@ -195,12 +197,20 @@ def cluster(workers: int = 4, slots: int = 4, packets: int = 40, gone: int = 2, 
         if info.state == "running"
     ]
     servers = {f"server{number}.org": Usage(10, 10_000, 50.0, bytes_read=10**8 * (number + 1)) for number in range(5)}
+    took = {"requested": 0.5, "queued": 6.0, "started": 1.0, "enrolled": 2.0, "working": 100.0}
+    launches = [
+        *(LaunchInfo(f"4711_{number}", "queued", 30.0, "Priority") for number in range(9)),
+        LaunchInfo("4711_9", "failed", 5.0, "no such image: <b>/cvmfs/none</b>", "node9.org"),
+        *(LaunchInfo(f"4711_{number}", "working", 60.0, "", "n", f"n-{number}", took) for number in (10, 11)),
+    ]
+    stages = {"queued": 9, "failed": 1, "working": 2}
+    pools = [PoolInfo("night", "slurm", 12, 50, launches, "", "alice", stages)]
     for start in range(0, max(1, len(done)), 2000):
         first = start == 0
         history.heard(
             Cluster(
                 1, "c", first, False, now, here if first else [], went if first else [], done[start : start + 2000],
-                infos if first else [], [], progress, servers,
+                infos if first else [], [], progress, servers, pools,
             )
         )  # fmt: skip
     return history.view

@@ -1,0 +1,28 @@
+// Pools: how many workers are wanted, how far they are, and why they are no further.
+/* global make */
+
+import { api, duration, exact, fill, panel, repeated, table } from "./dom.js";
+
+const BAD = new Set(["failed", "lost", "held"]);
+
+export function poolsView(main, _number, state) {
+  const list = make("div");
+  main.append(list);
+  const age = (since) => duration(Math.max(0, (Date.parse(state.summary?.time ?? since) - Date.parse(since)) / 1000));
+  const stage = (name, words) => make("span", { className: BAD.has(name) ? "state failed" : "state", textContent: words });
+  const columns = [
+    ["job", (row) => row.job], ["stage", (row) => stage(row.stage, row.stage)], ["for", (row) => age(row.since), { number: true }],
+    ["host", (row) => row.host], ["worker", (row) => row.worker], ["reason", (row) => row.reason.split("\n")[0], { wide: true }],
+    ["start took", (row) => (row.worker ? duration(row.took) : ""), { number: true }],
+  ];
+  const turn = repeated(async () => {
+    const { pools } = await api("pools");
+    fill(list, ...(pools.length ? pools.map(poolOf) : [make("p", { className: "empty", textContent: "no launcher has pools here: eventmill master --pools FILE" })]));
+  });
+  const poolOf = (pool) => panel(pool.pool,
+    make("p", { textContent: `${exact(pool.wanted)} wanted of ${exact(pool.most)} at most, in ${pool.system}, for ${pool.owner || "everybody"}` }),
+    make("p", {}, ...Object.entries(pool.stages).flatMap(([name, count]) => [stage(name, `${exact(count)} ${name}`), " "])),
+    pool.trouble ? make("p", { className: "state failed", textContent: pool.trouble }) : null,
+    table(columns, pool.launches, { empty: "no workers" }));
+  return { summary: turn, close() {} };
+}
