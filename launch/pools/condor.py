@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -14,12 +11,10 @@ from msgspec import Meta
 
 from ...system.logs import last_lines
 from ...system.quantities import parse_size
-from .commands import CommandFailed, run
-from .condor_words import ATTRIBUTES, id_of, job_of, literal, quoted, said_by_condor, trouble_of
+from .condor_client import call
+from .condor_words import ATTRIBUTES, id_of, job_of, literal, quoted
 from .pool import JOB, Assignment, Job, Pool, PoolError
 
-CALL_SECONDS = 60.0
-"""A collector or schedd that has not answered by then is down."""
 LEAVE_SECONDS = 60
 """What a job that is removed or evicted has between SIGTERM and SIGKILL; a machine may give it less."""
 STAYS_SECONDS = 600
@@ -192,24 +187,4 @@ class Condor(Pool, frozen=True, kw_only=True, tag="condor"):
         return assignment.folder / f"{assignment.name}.sh"
 
     def _call(self, verb: str, **arguments: Any) -> Any:
-        """Have something done by the bindings, in a process of its own (`condor_calls`)."""
-        if importlib.util.find_spec("htcondor2") is None:
-            raise PoolError('pools of HTCondor need its bindings: pip install "eventmill[condor]"', "refused")
-        call = {"verb": verb, "collector": self.collector, "schedd": self.schedd, **arguments}
-        try:
-            said = run(
-                sys.executable, "-P", "-m", f"{__package__}.condor_calls", stdin=json.dumps(call), seconds=CALL_SECONDS
-            )
-        except CommandFailed as error:
-            if error.code is None:
-                raise PoolError(f"{self._place} has not answered within {CALL_SECONDS:g} s") from None
-            said = " ".join(error.said.split())
-            raise PoolError(f"HTCondor's bindings broke off in the middle of a call: {said}") from None
-        answer = json.loads(said)
-        if "failed" in answer:
-            raise trouble_of(verb, answer["failed"], said_by_condor(answer["said"]), self._place)
-        return answer["done"]
-
-    @property
-    def _place(self) -> str:
-        return f"HTCondor ({self.collector})" if self.collector else "HTCondor"
+        return call(verb, self.collector, self.schedd, **arguments)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from eventmill.launch.pools import condor
+from eventmill.launch.pools import condor_client
 from eventmill.launch.pools.condor import Condor
 from eventmill.launch.pools.condor_words import job_of, trouble_of
 from eventmill.launch.pools.pool import Assignment, Job, PoolError
@@ -106,7 +106,7 @@ def test_settings_that_cannot_be_are_named(settings: dict[str, Any], words: str)
 
 
 def test_without_its_bindings_one_is_told_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(condor.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(condor_client.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(PoolError, match=r'pip install "eventmill\[condor\]"') as caught:
         Condor().listing(["1.0"])
     assert caught.value.trouble == "refused"
@@ -114,7 +114,7 @@ def test_without_its_bindings_one_is_told_how_to_get_them(monkeypatch: pytest.Mo
 
 def test_a_collector_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bindings would wait for a minute, and hold everything in their process up meanwhile."""
-    monkeypatch.setattr(condor, "CALL_SECONDS", 1.0)
+    monkeypatch.setattr(condor_client, "CALL_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(PoolError, match=f"HTCondor .{address}. has not answered within 1 s") as caught:

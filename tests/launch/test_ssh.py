@@ -11,7 +11,8 @@ import pytest
 from eventmill.launch.pools import ssh_script
 from eventmill.launch.pools.commands import CommandFailed
 from eventmill.launch.pools.pool import Assignment, Job
-from eventmill.launch.pools.ssh import SSH, answers, job_of
+from eventmill.launch.pools.ssh import SSH
+from eventmill.launch.pools.ssh_jobs import answers, job_of
 from eventmill.launch.pools.ssh_words import trouble_of
 
 ASSIGNMENT = Assignment("hosts", Path("/home/alice/pool/token"), Path("/home/alice/pool"), "eventmill-hosts-7")
