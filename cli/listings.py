@@ -16,9 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..display.listings import QUERIES, WORDS, WORKERS, QueryList, WorkerList, query_cells, worker_cells
-from ..display.machine_lines import line, master_json, query_json, server_json, worker_json
+from ..display.machine_lines import launch_json, line, master_json, pool_json, query_json, server_json, worker_json
+from ..display.pools import LAUNCHES, POOLS, WORDS_OF_LAUNCHES, WORDS_OF_POOLS, launch_cells, pool_cells
 
 if TYPE_CHECKING:
+    from ..protocol.messages import PoolInfo
     from ..session.session import Session
 
 _SPARED = ("packets", "waited", "owner", "pid", "read", "host", "CPU/time", "seconds", "began")
@@ -68,10 +70,12 @@ def show(ask: Callable[[], Told], as_json: bool, watch: float | None) -> None:
 
 def status(session: Session) -> Told:
     """All that there is."""
-    workers, queries = session.workers(), session.queries()
+    workers, queries, found = session.workers(), session.queries(), session.pools()
+    pools_too = pools(found)
 
     def table(console: Console) -> RenderableType:
-        return Group(_workers(session, workers, console), _queries(queries, console))
+        more = [pools_too[0](console)] if found else []
+        return Group(_workers(session, workers, console), _queries(queries, console), *more)
 
     def objects() -> Iterator[dict[str, Any]]:
         view = session.cluster()
@@ -79,6 +83,7 @@ def status(session: Session) -> Told:
         yield from (worker_json(info, queries.at) for info in workers)
         yield from (query_json(info, queries.at) for info in queries)
         yield from (server_json(server, queries.at) for server in view.servers.values())
+        yield from pools_too[1]()
 
     return table, objects
 
@@ -95,15 +100,33 @@ def workers(session: Session) -> Told:
     return lambda console: _workers(session, found, console), lambda: (worker_json(info, at) for info in found)
 
 
+def pools(found: Sequence[PoolInfo]) -> Told:
+    """Pools, and the workers that they have started."""
+    at = datetime.now().astimezone()
+
+    def tables(console: Console) -> RenderableType:
+        rows = [launch_cells(info.pool, launch) for info in found for launch in info.launches]
+        first = _table("pools", POOLS, [pool_cells(info) for info in found], console, POOLS[:WORDS_OF_POOLS])
+        more = [_table("workers of pools", LAUNCHES, rows, console, LAUNCHES[:WORDS_OF_LAUNCHES])] if rows else []
+        return Group(first, *more)
+
+    def objects() -> Iterator[dict[str, Any]]:
+        for info in found:
+            yield pool_json(info, at)
+            yield from (launch_json(info.pool, launch, at) for launch in info.launches)
+
+    return tables, objects
+
+
 def _workers(session: Session, found: WorkerList, console: Console) -> RenderableType:
-    return table(f"workers of {session.address}", WORKERS, [worker_cells(info) for info in found], console)
+    return _table(f"workers of {session.address}", WORKERS, [worker_cells(info) for info in found], console)
 
 
 def _queries(found: QueryList, console: Console) -> RenderableType:
-    return table("queries", QUERIES, [query_cells(info, found.at) for info in found], console)
+    return _table("queries", QUERIES, [query_cells(info, found.at) for info in found], console)
 
 
-def table(
+def _table(
     title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console, words: Collection[str] = WORDS
 ) -> Table:
     """A table that fits: of the columns, as many as there is room for, with a line that names the others."""

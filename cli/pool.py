@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
-from rich.console import Console, Group, RenderableType
 
-from ..display.pools import LAUNCHES, POOLS, launch_cells, pool_cells
 from ..protocol.connection import find_file, load_connection, named
 from ..protocol.errors import EventmillError, nearest
 from . import listings
@@ -98,7 +94,7 @@ def agent(file: Path, target: str, folder: Path | None, patience: float, verbose
 def list_pools(name: str | None, target: str, as_json: bool, watch: float | None) -> None:
     """Show the pools that a master has, and how far their workers are. With POOL, only that one."""
     with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
-        listings.show(lambda: _told(session, name), as_json, watch)
+        listings.show(lambda: listings.pools([_info(session, name)] if name else session.pools()), as_json, watch)
 
 
 @pool.command()
@@ -202,26 +198,6 @@ def _preview(name: str, workers: int, target: str, file: Path | None) -> None:
     folder = Path("LAUNCHER_FOLDER") / name
     assignment = Assignment(name, folder / TOKEN_FILE, folder, f"eventmill-{name}")
     click.echo(_settings(name, target, file).preview(workers, assignment))
-
-
-def _told(session: Session, name: str | None) -> listings.Told:
-    found = session.pools()
-    if name is not None:
-        found[:] = [_info(session, name)]
-
-    def table(console: Console) -> RenderableType:
-        pools = listings.table("pools", POOLS, [pool_cells(info) for info in found], console, POOLS[:5])
-        rows = [launch_cells(info.pool, launch) for info in found for launch in info.launches]
-        return (
-            Group(pools, listings.table("workers of pools", LAUNCHES, rows, console, LAUNCHES[:6])) if rows else pools
-        )
-
-    def objects() -> Iterator[dict[str, Any]]:
-        for info in found:
-            launches = [msgspec.structs.asdict(launch) for launch in info.launches]
-            yield {"kind": "pool", **msgspec.structs.asdict(info), "launches": launches}
-
-    return table, objects
 
 
 def _info(session: Session, name: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..protocol.messages import FINAL, QueryInfo
+from ..protocol.messages import FINAL, LaunchInfo, PoolInfo, QueryInfo
 from ..protocol.usage import Usage, WorkerInfo, summed
 from .cluster_view import ClusterView, ServerView
 from .listings import QueryList, WorkerList
@@ -65,6 +65,36 @@ def worker_json(info: WorkerInfo, at: datetime) -> dict[str, Any]:
         "slots": info.slots,
         "slots_busy": info.busy,
         **_usage(summed(info.by_slot.values())),
+    }
+
+
+def pool_json(info: PoolInfo, at: datetime) -> dict[str, Any]:
+    """A pool."""
+    return {
+        "of": "pool",
+        "time": _stamp(at),
+        "pool": info.pool,
+        "system": info.system,
+        "owner": info.owner,
+        "workers_wanted": info.wanted,
+        "workers_most": info.most,
+        "trouble": info.trouble,
+    }
+
+
+def launch_json(pool: str, info: LaunchInfo, at: datetime) -> dict[str, Any]:
+    """A worker that a pool has started."""
+    return {
+        "of": "launch",
+        "time": _stamp(at),
+        "pool": pool,
+        "job": info.job,
+        "stage": info.stage,
+        "seconds": info.seconds,
+        "reason": info.reason,
+        "host": info.host,
+        "worker": info.worker,
+        "stages_seconds": info.stages,
     }
 
 

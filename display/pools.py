@@ -10,7 +10,8 @@ from .tables import html_table, text_table
 
 POOLS = ("pool", "system", "for", "workers", "trouble", "wanted", "most")
 LAUNCHES = ("job", "pool", "stage", "host", "worker", "reason", "since", "start took")
-_OVER = ("gone", "failed")
+WORDS_OF_POOLS, WORDS_OF_LAUNCHES = 5, 6
+"""Of these headings, so many first ones are above words; below the others are numbers."""
 STARTING = ("requested", "queued", "held", "started", "environment", "connected", "enrolled", "warm")
 
 
@@ -50,10 +51,16 @@ class LaunchList(list[LaunchInfo]):
         self._pool = info.pool
 
     def __repr__(self) -> str:
-        return text_table(LAUNCHES, self._rows(), words=6) if self else f"no workers in pool {self._pool}"
+        return (
+            text_table(LAUNCHES, self._rows(), words=WORDS_OF_LAUNCHES) if self else f"no workers in pool {self._pool}"
+        )
 
     def _repr_html_(self) -> str:
-        return html_table(LAUNCHES, self._rows(), 6, "workers on their way") if self else f"<p>{self!r}</p>"
+        return (
+            html_table(LAUNCHES, self._rows(), WORDS_OF_LAUNCHES, "workers on their way")
+            if self
+            else f"<p>{self!r}</p>"
+        )
 
     def _rows(self) -> list[list[str]]:
         return [launch_cells(self._pool, info) for info in self]
@@ -71,7 +78,11 @@ class PoolList(list[PoolInfo]):
     """
 
     def __repr__(self) -> str:
-        return text_table(POOLS, [pool_cells(info) for info in self], words=5) if self else "no pools"
+        return text_table(POOLS, [pool_cells(info) for info in self], words=WORDS_OF_POOLS) if self else "no pools"
 
     def _repr_html_(self) -> str:
-        return html_table(POOLS, [pool_cells(info) for info in self], 5, "pools") if self else "<p>no pools</p>"
+        return (
+            html_table(POOLS, [pool_cells(info) for info in self], WORDS_OF_POOLS, "pools")
+            if self
+            else "<p>no pools</p>"
+        )

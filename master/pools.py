@@ -122,8 +122,9 @@ class Pools:
     # --- what launchers say -------------------------------------------------------------------------------------------
 
     def _tell(self, peer: Peer, message: messages.TellPools, frames: Frames, now: float) -> None:
-        known = self._launchers.get(peer.identity)
-        launcher = self._launchers[peer.identity] = Launcher(peer, now, {info.pool: info for info in message.pools})
+        known, user = self._launchers.get(peer.identity), peer.who.user
+        infos = [msgspec.structs.replace(info, owner=user) if user else info for info in message.pools]
+        launcher = self._launchers[peer.identity] = Launcher(peer, now, {info.pool: info for info in infos})
         if known is not None and known.pools.keys() == launcher.pools.keys():
             return
         for worker in self._workers.values():  # they may have joined before their launcher

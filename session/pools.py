@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..display.pools import LaunchList, PoolList, pool_cells
+from ..display.pools import LaunchList, pool_cells
 from ..launch.config import check_name
 from ..launch.own import OwnLauncher
 from ..launch.pools.pool import Pool, PoolError
@@ -51,7 +51,7 @@ class PoolHandle:
         Raises:
             QueryFailed: no launcher has it (any more).
         """
-        for info in ask(self._watch):
+        for info in self._watch.request(messages.AskPools, messages.Pools).pools:
             if info.pool == self.name:
                 return info
         raise QueryFailed(f"no launcher of this master has a pool {self.name} any more")
@@ -156,20 +156,6 @@ class Scaling:
         request = partial(messages.StopLaunches, pool=pool, jobs=list(jobs))
         _request(self._watch, request)
 
-    def pools(self) -> PoolList:
-        """The pools of the master's launchers: a list that is shown as a table.
-
-        Users see their own pools, and those whose workers serve them.
-
-        Raises:
-            ConnectionFailed: the master does not answer.
-
-        Example:
-            >>> session.pools()
-            no pools
-        """
-        return ask(self._watch)
-
     def _launcher(self, pool: Pool, name: str | None) -> OwnLauncher:
         """The launcher of these settings; it is started if there is none."""
         self._watch.link.check_not_forked()
@@ -193,15 +179,6 @@ class Scaling:
         base = f"{system}{self._suffix}"
         names = (base, *(f"{base}-{number}" for number in range(2, len(self._launchers) + 3)))
         return next(name for name in names if name not in self._launchers)
-
-
-def ask(watch: Watch) -> PoolList:
-    """The pools of all launchers of the master that this session may know of.
-
-    Raises:
-        ConnectionFailed: the master does not answer.
-    """
-    return PoolList(watch.request(messages.AskPools, messages.Pools).pools)
 
 
 def _scale(watch: Watch, pool: str, workers: int, wait: float) -> None:

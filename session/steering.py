@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..display.cluster_view import ClusterView
 from ..display.listings import QueryList, WorkerList
 from ..display.logs import Logs
+from ..display.pools import PoolList
 from ..protocol import messages
 from ..protocol.errors import EventmillError, QueryFailed
 from ..protocol.messages import FINAL, Message, QueryInfo, State
@@ -82,6 +83,20 @@ class Steering:
         """
         ask = partial(messages.Ask, what="workers")
         return WorkerList(self._watch.request(ask, messages.Workers).workers)
+
+    def pools(self) -> PoolList:
+        """The pools of the master's launchers: a list that is shown as a table.
+
+        Users see their own pools, and those whose workers serve them.
+
+        Raises:
+            ConnectionFailed: the master does not answer.
+
+        Example:
+            >>> session.pools()
+            no pools
+        """
+        return PoolList(self._watch.request(messages.AskPools, messages.Pools).pools)
 
     def logs(self, worker: str | None = None, grep: str | None = None, tail: int | None = None) -> Logs:
         """What all analyses and workers have said: prints, warnings, log records and errors, as far as the master keeps it.

@@ -232,6 +232,14 @@ def test_who_sees_which_pool(launcher: str, owner: str, who: str, sees: bool) ->
     assert isinstance(answer, m.Pools) and bool(answer.pools) is sees
 
 
+def test_a_users_pool_is_hers_whatever_her_launcher_says() -> None:
+    """What it says of others' workers is no news to them, and its words stand in no query of theirs."""
+    world = Pooled()
+    world.launcher("night", user="bob", owner="alice")
+    answer = world.ask(b"bob", m.AskPools)
+    assert isinstance(answer, m.Pools) and [info.owner for info in answer.pools] == ["bob"]
+
+
 def test_a_pool_of_the_same_name_takes_nothing_over() -> None:
     """Requests of the owner of the master do not go to a user who has a pool called like hers, nor news of her workers."""
     world = Pooled()

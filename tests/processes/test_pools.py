@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import eventmill as em
 import psutil
@@ -171,14 +172,23 @@ def test_pools_on_the_command_line(fleet: Standing, tmp_path: Path) -> None:
             eventually(lambda: bool(session.pools()), "the pool is there")
         assert "1 worker wanted in here now" in call("pool", "start", "here", *master, state=state)[1]
         assert "2 workers wanted in here;" in call("pool", "scale", "here", "2", *master, state=state)[1]
-        told = lambda: json.loads(call("pool", "list", "here", "--json", *master, state=state)[1])  # noqa: E731
-        eventually(lambda: [it["stage"] for it in told()["launches"]] == ["idle", "idle"], "both have joined")
-        job = told()["launches"][0]["job"]
+
+        def told() -> list[dict[str, Any]]:
+            lines = call("pool", "list", "here", "--json", *master, state=state)[1].splitlines()
+            return [json.loads(line) for line in lines]
+
+        def stages() -> list[str]:
+            return sorted(it["stage"] for it in told()[1:])
+
+        eventually(lambda: stages() == ["idle", "idle"], "both have joined")
+        job = told()[1]["job"]
+        said = call("status", fleet.name, state=state)[1]
+        assert job in said and "workers of pools" in said
         assert job in call("pool", "list", *master, state=state)[1]
         assert f"no job {job}0" in call("pool", "stop", "here", f"{job}0", *master, state=state)[1]
         call("pool", "stop", "here", job, *master, state=state)
-        assert told()["wanted"] == 1
-        eventually(lambda: sorted(it["stage"] for it in told()["launches"]) == ["gone", "idle"], "one has left")
+        assert told()[0]["workers_wanted"] == 1
+        eventually(lambda: stages() == ["gone", "idle"], "one has left")
         call("pool", "stop", "here", *master, state=state)
         eventually(lambda: not workers_of(tmp_path), "all have left")
         code, said = call("pool", "start", "her", *master, state=state)
@@ -228,3 +238,48 @@ def test_a_master_has_pools_of_its_own(tmp_path: Path) -> None:
     file.write_text('[here]\nsystem = "local"\nwalltim = "2h"\n')
     code, said = call("master", "other", "--port", "0", "--pools", str(file), state=state)
     assert code == 1 and "pool here: no setting 'walltim'; the nearest names are walltime" in said
+
+
+def test_users_have_pools_of_their_own(tmp_path: Path) -> None:
+    """Their workers serve them only; others neither see nor scale them."""
+    fleet = Standing(tmp_path / "state")
+    try:
+        for name in ("alice", "bob"):
+            file = str(tmp_path / f"{name}.json")
+            assert call("users", "add", name, "--master", fleet.name, "--file", file, state=fleet.state)[0] == 0
+        with em.connect(tmp_path / "alice.json") as alice, em.connect(tmp_path / "bob.json") as bob:
+            pool = alice.scale(1, em.Local())
+            query = alice.process(em.cycles(1000, seed=1), lambda cycles: {"n": len(cycles)})
+            assert query.result(SECONDS)["n"] == 1000
+            assert [info.owner for info in alice.pools()] == ["alice"] and bob.pools() == []
+            with pytest.raises(PoolError, match=f"the pool {pool.name} is not bob's"):
+                bob.scale(2, pool.name)
+            with pytest.raises(PoolError, match="bob may make tokens for workers of bob, not of alice"):
+                bob.scale(1, em.Local(owner="alice"))
+            waiting = bob.process(em.cycles(1000, seed=1), lambda cycles: {"n": len(cycles)})
+            eventually(lambda: "worker" in repr(waiting), "nobody works for him")
+            waiting.abort()
+    finally:
+        fleet.close()
+
+
+def test_a_master_of_a_sessions_own_may_be_reached_by_others(tmp_path: Path) -> None:
+    """If it is told to: by default it listens on this machine only, and pools elsewhere are told so at once."""
+    with em.connect(slots=1) as session:
+        with pytest.raises(PoolError, match=r'start it with em.connect\(host="\*"\)'):
+            session.scale(1, em.Slurm())
+        pool = session.scale(1, em.Local())
+        eventually(lambda: len(session.workers()) == 2, "one on this machine reaches it")
+        assert "<pool local (local): 1 wanted, 1 idle>" in repr(pool)
+        assert "workers on their way" in session._repr_html_()
+    with em.connect(slots=1, host="localhost") as session:
+        assert session.address.startswith("tcp://localhost:")
+        port = int(session.address.rpartition(":")[2])
+        listening = {
+            it.laddr.ip for it in psutil.net_connections("tcp") if it.status == "LISTEN" and it.laddr.port == port
+        }
+        assert listening == {"0.0.0.0"}
+        session.scale(1, em.Local())
+        eventually(lambda: len(session.workers()) == 2, "by the name that it was given")
+    with pytest.raises(ValueError, match="host= is for a master of this session's own"):
+        em.connect("somewhere", host="*")

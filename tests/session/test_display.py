@@ -29,6 +29,7 @@ from eventmill.display.account_text import describe_account
 from eventmill.display.batch_lines import BatchLines
 from eventmill.display.cluster_view import ClusterHistory
 from eventmill.display.listings import QueryList, WorkerList
+from eventmill.display.pools import PoolList
 from eventmill.display.progress_line import Line, ProgressDisplay, line_of
 from eventmill.display.query_view import MOST_SAMPLES, QueryHistory, QueryView
 from eventmill.display.report.report import Report
@@ -325,7 +326,10 @@ def test_status_leaves_out_columns_rather_than_abbreviate_them(monkeypatch: pyte
     )
     info = messages.QueryInfo("q12", "opposite-sign dimuon mass", "somebody", "running", DONE, 4711.0)
     session = types.SimpleNamespace(
-        address="tcp://head:8786", workers=lambda: WorkerList([worker]), queries=lambda: QueryList([info])
+        address="tcp://head:8786",
+        workers=lambda: WorkerList([worker]),
+        queries=lambda: QueryList([info]),
+        pools=PoolList,
     )
     monkeypatch.setattr(cli, "_connect", lambda target: contextlib.nullcontext(session))
     for width in (80, 200):
@@ -537,7 +541,12 @@ def test_lists_accounts_and_sessions_are_tables_in_a_notebook_in_which_no_name_i
     lost = [messages.LostRange(evil, "tree", at, at + 1, evil) for at in range(12)]
     account = ResultAccount(total=12, failed=12, files=1, files_opened=1, redone=7, lost=lost, notes=[evil])
     lists = types.SimpleNamespace(
-        workers=lambda: WorkerList([worker]), queries=lambda: QueryList([info]), starts_workers=False
+        workers=lambda: WorkerList([worker]),
+        queries=lambda: QueryList([info]),
+        starts_workers=False,
+        pools=lambda: PoolList(
+            [messages.PoolInfo(evil, "slurm", 1, 9, [messages.LaunchInfo(evil, "failed", 1.0, evil)])]
+        ),
     )
     forms = (
         WorkerList([worker])._repr_html_(), QueryList([info])._repr_html_(), account._repr_html_(),
@@ -572,7 +581,7 @@ def test_a_session_of_its_own_says_that_its_workers_start_and_one_without_a_mast
     def refuses() -> WorkerList:
         raise em.errors.ConnectionFailed("nobody <answers>")
 
-    own = types.SimpleNamespace(workers=WorkerList, queries=QueryList, starts_workers=True)
+    own = types.SimpleNamespace(workers=WorkerList, queries=QueryList, pools=PoolList, starts_workers=True)
     assert "the workers are starting" in session_html(own)  # type: ignore[arg-type]
     alone = types.SimpleNamespace(workers=refuses, queries=QueryList, starts_workers=False)
     assert "nobody &lt;answers&gt;" in session_html(alone)  # type: ignore[arg-type]
