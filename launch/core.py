@@ -71,6 +71,7 @@ class LauncherCore:
         self._joined = False
         self._told: dict[str, int] = {}
         self._tell_at = 0.0
+        self._behind = False
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
@@ -111,6 +112,7 @@ class LauncherCore:
             case messages.WorkerIs():
                 if message.pool in self.pools:
                     self.pools[message.pool].worker_is(message, now)
+                    return self._later()
         return self._done(now)
 
     def want(self, pool: str, workers: int, now: float) -> list[Effect]:
@@ -178,6 +180,8 @@ class LauncherCore:
 
     def deadline(self, now: float) -> float:
         """When `expire` is to be called at the latest."""
+        if self._behind:
+            return now
         times = [pool.deadline(now) for pool in self.pools.values()]
         times += [asked.until for asked in self._asked]
         times += [self._tell_at] if self._untold else []
@@ -233,7 +237,14 @@ class LauncherCore:
         """Whether the master is to be told of something new."""
         return self._joined and any(self._told.get(name) != pool.revision for name, pool in self.pools.items())
 
+    def _later(self) -> list[Effect]:
+        """Of a thousand workers that come at once a thousand words come: what follows from them follows once."""
+        self._behind = True
+        effects, self._effects = self._effects, []
+        return effects
+
     def _done(self, now: float) -> list[Effect]:
+        self._behind = False
         for pool in self.pools.values():
             pool.turn(now)
         effects, self._effects = self._effects, []

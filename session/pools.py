@@ -14,7 +14,7 @@ from ..launch.config import check_name
 from ..launch.own import OwnLauncher
 from ..launch.pools.pool import Pool, PoolError
 from ..protocol import messages
-from ..protocol.errors import ConnectionFailed, QueryFailed
+from ..protocol.errors import EventmillError, QueryFailed
 from ..protocol.messages import Message, PoolInfo
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class PoolHandle:
     def __repr__(self) -> str:
         try:
             cells = pool_cells(self.info)
-        except (QueryFailed, ConnectionFailed) as error:
+        except EventmillError as error:
             return f"<pool {self.name}: {error}>"
         trouble = f"; {cells[4]}" if cells[4] else ""
         return f"<pool {self.name} ({cells[1]}): {cells[5]} wanted, {cells[3]}{trouble}>"
@@ -83,7 +83,7 @@ class PoolHandle:
     def _repr_html_(self) -> str:
         try:
             table = self.launches()._repr_html_()
-        except (QueryFailed, ConnectionFailed):
+        except EventmillError:
             table = ""
         return f"<p>{html.escape(repr(self))}</p>{table}"
 

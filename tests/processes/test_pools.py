@@ -283,3 +283,27 @@ def test_a_master_of_a_sessions_own_may_be_reached_by_others(tmp_path: Path) -> 
         eventually(lambda: len(session.workers()) == 2, "by the name that it was given")
     with pytest.raises(ValueError, match="host= is for a master of this session's own"):
         em.connect("somewhere", host="*")
+
+
+def test_workers_that_nobody_needs_leave_and_are_wanted_no_more(fleet: Standing) -> None:
+    """They give their places back, and do not come back only to leave again; the next query scales anew."""
+    with fleet.connect() as session:
+        pool = session.scale(1, em.Local(idle=1))
+        eventually(lambda: [it.stage for it in pool.launches()] == ["gone"], "it has left")
+        assert pool.info.wanted == 0
+        pool.scale(1)
+        eventually(lambda: sorted(it.stage for it in pool.launches())[-1] == "idle", "and one comes again")
+    assert "session is closed" in repr(pool)
+
+
+def test_a_sessions_launcher_that_is_killed_is_started_again(fleet: Standing) -> None:
+    """For want of memory, say: what was wanted is wanted still, and what it had started is not forgotten."""
+    with fleet.connect() as session:
+        pool = session.scale(1, em.Local())
+        eventually(lambda: len(session.workers()) == 1, "a worker has joined")
+        first, (launcher,) = session.workers()[0].pid, launchers_of(os.getpid())
+        folder = launcher.cmdline()[5]
+        launcher.kill()
+        eventually(lambda: [it.pid for it in session.workers()] not in ([], [first]), "another one has joined")
+        assert pool.info.wanted == 1 and len(workers_of(folder)) == 1
+    assert workers_of(folder) == []

@@ -215,6 +215,7 @@ class SimulatedPool:
         if self.joined:
             word = messages.WorkerIs(POOL, job, stage, worker, reason=reason)
             self.carry_out(self.core.receive(word, self.now))
+            self.carry_out(self.core.expire(self.now))
 
     def run(self, job: str) -> None:
         self.jobs[job].state = "running"
