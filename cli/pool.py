@@ -163,12 +163,14 @@ def stop(name: str, jobs: tuple[str, ...], target: str) -> None:
 @of_master
 @_of_file
 @_dry
+@click.option("--reach", multiple=True, metavar="URL", help="A file server that workers should reach; may be repeated.")
 @click.option("--wait", default=600.0, show_default=True, help="Seconds to wait for the worker.")
-def check(name: str, target: str, file: Path | None, dry_run: bool, wait: float) -> None:
+def check(name: str, target: str, file: Path | None, dry_run: bool, reach: tuple[str, ...], wait: float) -> None:
     """Start one worker in POOL, and say stage by stage what works.
 
     From the submission to the first thing that a worker is ready for; with what the batch system and the job have said if
-    it does not come so far. The worker is stopped then.
+    it does not come so far. With versions, cores, scratch space, the clock, and whether the master's port and file servers
+    are reached from there. The worker is stopped then.
     """
     from .pool_check import run
 
@@ -176,7 +178,7 @@ def check(name: str, target: str, file: Path | None, dry_run: bool, wait: float)
         _preview(name, 1, target, file)
         return
     settings = _settings(name, target, file)
-    if not run(name, settings, find_file(target), wait):
+    if not run(name, settings, find_file(target), wait, reach):
         raise SystemExit(1)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,10 +13,13 @@ import msgspec
 from ..launch.core import LauncherCore
 from ..launch.launches import Launch
 from ..launch.own import shared_place
-from ..launch.pools.pool import Pool
+from ..launch.pools.pool import Assignment, Pool
+from ..launch.probe import PREFIX
+from ..launch.reconciler import UNREACHED
 from ..launch.serve import Ending, Launcher
 from ..protocol.connection import load_connection
 from ..system.scratch import Scratch
+from .pool_findings import found_in, in_words
 
 _WHAT = {
     "requested": "asked for",
@@ -31,7 +36,8 @@ _WHAT = {
     "failed": "it failed",
     "gone": "it has ended",
 }
-_ENDS = ("idle", "working", "failed", "gone", "stopping")
+READ_SECONDS = 10.0
+"""To wait for the log of a job that runs."""
 
 
 class Check:
@@ -39,76 +45,103 @@ class Check:
 
     Args:
         name: of the pool.
-        wait: seconds to wait for it.
+        master: its address.
+        wait: seconds to wait for the worker.
+        launcher: that has the pool.
 
     Attributes:
         works: it has joined.
-        over: nothing more is to come.
     """
 
-    def __init__(self, name: str, wait: float) -> None:
+    def __init__(self, name: str, master: str, wait: float, launcher: Launcher) -> None:
         self._name = name
-        self._began = time.monotonic()
+        self._master = master
         self._wait = wait
+        self._launcher = launcher
+        self._began, self._asked = time.monotonic(), time.time()
         self._said: tuple[str, str] = ("", "")
+        self._reads_until: float | None = None
+        self._over = False
         self.works = False
-        self.over = False
 
-    def __call__(self, core: LauncherCore) -> None:
-        """See how far it is."""
-        if self.over:
+    def look(self, core: LauncherCore) -> None:
+        """See how far it is; once nothing more is to come, the launcher ends."""
+        if self._over:
             return
         pool, now = core.pools[self._name], time.monotonic()
-        launches = list(pool.holdings)
-        if launches:
-            self._follow(launches[-1])
-        trouble = pool.trouble(now)
-        if trouble and not self.over and not pool.hindrance and (not launches or launches[-1].over):
+        launch = next(iter(pool.holdings), None)
+        if launch is not None and self._reads_until is not None:
+            self._read(launch, now)
+        elif launch is not None:
+            self._follow(launch, now)
+        if launch is None and pool.hindrance != UNREACHED and (trouble := pool.trouble(now)):
             self._say("no worker", trouble)
-            self.over = True
-        if not self.over and now - self._began > self._wait:
+            self._end()
+        if now - self._began > self._wait and not self._over:
             self._say("given up", f"it is no further after {self._wait:.0f} s")
-            self.over = True
+            self._end()
 
-    def _follow(self, launch: Launch) -> None:
-        if (launch.stage, launch.reason) == self._said:
-            return
-        failed_silently = launch.stage == "failed" and not launch.explained
+    def _follow(self, launch: Launch, now: float) -> None:
+        if (launch.stage, launch.reason) == self._said or (launch.stage == "failed" and not launch.explained):
+            return  # nothing new, or its log is on its way
         self._said = (launch.stage, launch.reason)
-        if failed_silently:
-            return  # its log is on its way
         where = f"on {launch.host}" if launch.host and launch.stage == "started" else ""
         self._say(_WHAT.get(launch.stage, launch.stage), " ".join(filter(None, (where, launch.reason))))
-        self.works = launch.stage in ("idle", "working")
-        self.over = launch.stage in _ENDS
+        if launch.joined:
+            self.works = True
+            self._reads_until = now + READ_SECONDS
+            self._launcher.read_log(self._name, launch)
+        elif launch.over or launch.stage == "stopping":
+            self._end()
+
+    def _read(self, launch: Launch, now: float) -> None:
+        """Say what the job has found, once its log is there; some systems have it only when a job is over."""
+        found = found_in(launch.reason) if launch.explained else None
+        if found is not None:
+            for line in in_words(found, self._master, self._asked, time.time()):
+                click.echo(f"             {line}")
+        elif not launch.explained and self._reads_until is not None and now < self._reads_until:
+            return
+        self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        self._launcher.end(with_workers=True)
 
     def _say(self, what: str, more: str) -> None:
-        lines = more.splitlines() or [""]
+        lines = [line for line in more.splitlines() if not line.startswith(PREFIX)] or [""]
         click.echo(f"{time.monotonic() - self._began:7.1f} s  {what}{f': {lines[0]}' if lines[0] else ''}")
         for line in lines[1:]:
             click.echo(f"             {line}")
 
 
-def run(name: str, pool: Pool, connection: Path, wait: float) -> bool:
-    """Check a pool; whether a worker of it works."""
-    click.echo(f"pool {name} ({pool.system}): one worker for the master at {load_connection(connection).address}")
-    one = msgspec.structs.replace(pool, most=1)
+def run(name: str, pool: Pool, connection: Path, wait: float, servers: Sequence[str]) -> bool:
+    """Check a pool, and which of some file servers its workers reach; whether a worker of it works."""
+    master = load_connection(connection)
+    click.echo(f"pool {name} ({pool.system}): one worker for the master at {master.address}")
     scratch = Scratch(shared_place() if pool.shares_files and not pool.runs_here else None)
     try:
-        following = Check(name, wait)
-        launcher: Launcher
-
-        def watched(core: LauncherCore) -> None:
-            following(core)
-            if following.over:
-                launcher.end(with_workers=True)
-
+        check: Check
         launcher = Launcher(
-            load_connection(connection), {name: one}, scratch.path, Ending(with_owner=True), connection, watched
+            master,
+            {name: probing(name, pool, master.address, servers)},
+            scratch.path,
+            Ending(with_owner=True),
+            connection,
+            lambda core: check.look(core),
         )
+        check = Check(name, master.address, wait, launcher)
         launcher.want(name, 1)
         launcher.run()
     finally:
         scratch.remove()
-    click.echo("it works" if following.works else "it does not work")
-    return following.works
+    click.echo("it works" if check.works else "it does not work")
+    return check.works
+
+
+def probing(name: str, pool: Pool, master: str, servers: Sequence[str]) -> Pool:
+    """The pool, with one worker whose job says first what it finds where it runs."""
+    command = pool.worker_command("token", Assignment(name, Path("token"), Path()))
+    python = command[: command.index("-m")]
+    probe = shlex.join([*python, "-m", "eventmill.launch.probe", master, *servers])
+    return msgspec.structs.replace(pool, most=1, setup=[*pool.setup, f"{probe} || true"])

@@ -120,6 +120,11 @@ class LauncherCore:
         self.pools[pool].want(workers)
         return self._done(now)
 
+    def read_log(self, pool: str, job: str, call: str, now: float) -> list[Effect]:
+        """Get what a job has said so far: it goes behind the reason of its launch."""
+        self._do(ReadLog(pool, call, job))
+        return self._done(now)
+
     def answered(self, answer: Answer, now: float) -> list[Effect]:
         """A pool has answered a call."""
         call = answer.call

@@ -26,6 +26,7 @@ from .pools.pool import IDLE, Job, Trouble
 
 log = logging.getLogger(__name__)
 
+UNREACHED = "the master has not been reached yet"
 DRAIN_SECONDS = 60.0
 """After which a worker that was told to drain is stopped by its system."""
 STOP_SECONDS = 60.0
@@ -80,7 +81,7 @@ class Reconciler:
         self.holdings = Holdings()
         for job, call in saved.jobs.items():
             self.holdings.add(Launch(job, call, now, left=True))
-        self.hindrance = "the master has not been reached yet"
+        self.hindrance = UNREACHED
         self.revision = 0
         self._calls = OpenCalls(saved.calls, now)
         self._bans = Bans()

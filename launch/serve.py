@@ -29,6 +29,7 @@ from ..system.lifeline import EndSignals, Lifeline
 from .core import LauncherCore
 from .effects import Answer, Effect, ForgetJobs, SaveCall, SaveJobs, SaveWanted, Stop, Tell
 from .enrolment import Enrolment
+from .launches import Launch
 from .pool_thread import Answers, PoolThread
 from .pools.pool import Pool
 from .reconciler import Terms
@@ -127,6 +128,10 @@ class Launcher:
     def want(self, pool: str, workers: int) -> None:
         """Have so many workers in a pool, as if the master had said so."""
         self._carry_out(self.core.want(pool, workers, time.monotonic()))
+
+    def read_log(self, pool: str, launch: Launch) -> None:
+        """Get what a job has said so far: it goes behind the reason of its launch, which is `explained` then."""
+        self._carry_out(self.core.read_log(pool, launch.job, launch.call, time.monotonic()))
 
     def end(self, with_workers: bool) -> None:
         """End soon; workers stay where they are, or are told to end first."""

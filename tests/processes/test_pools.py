@@ -200,11 +200,15 @@ def test_a_pool_is_checked(fleet: Standing, tmp_path: Path) -> None:
     file = tmp_path / "pools.toml"
     file.write_text('[good]\nsystem = "local"\n[bad]\nsystem = "local"\nsetup = ["echo no such image", "exit 3"]\n')
     options = ("--pools", str(file), "--master", fleet.name)
-    good = Running("pool", "check", "good", *options, state=fleet.state)
+    reach = ("--reach", "root://127.0.0.1:1//")
+    good = Running("pool", "check", "good", *options, *reach, state=fleet.state)
     bad = Running("pool", "check", "bad", *options, state=fleet.state)
     assert (good.wait(), bad.wait()) == (0, 1), good.output + bad.output
     stages = ("asked for", "its Python has eventmill", "it works")
     assert [stage for stage in stages if stage in good.output] == list(stages)
+    found = ("cores", "scratch space: ", "its clock agrees", "reaches the master's port in")
+    assert all(words in good.output for words in found), good.output
+    assert "does not reach root://127.0.0.1:1//: Connection refused" in good.output
     assert "it failed: its process ended with code 3" in bad.output and "no such image" in bad.output
     for running in (good, bad):
         running.close()
@@ -306,4 +310,4 @@ def test_a_sessions_launcher_that_is_killed_is_started_again(fleet: Standing) ->
         launcher.kill()
         eventually(lambda: [it.pid for it in session.workers()] not in ([], [first]), "another one has joined")
         assert pool.info.wanted == 1 and len(workers_of(folder)) == 1
-    assert workers_of(folder) == []
+    eventually(lambda: not workers_of(folder), "nothing is left")
