@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from agent import Agent, sent
 from eventmill.protocol import messages as m
 from eventmill.worker.agent.effects import Effect, Fork, Kill, ToMaster, ToSlot
+from eventmill.worker.agent.output_pipes import Sight
+from eventmill.worker.slot_status import SlotStatus, SlotStatuses
 
 
 class TwoOwners(Agent):
@@ -186,3 +189,23 @@ def test_the_last_words_of_a_process_count_for_nothing(words: m.Message) -> None
     agent.do("a", 1)
     assert agent.slot(0, words, {"n": 1}) == []
     assert [it.query for it in told(agent.renew()) if isinstance(it, m.Lease)] == ["b"]
+
+
+def test_a_process_says_nothing_in_the_logs_of_others(tmp_path: Path) -> None:
+    """What it prints belongs to what it names, and it may name what it was given only; that holds for its last words too."""
+    agent = TwoOwners()
+    sight = Sight(SlotStatuses(tmp_path / "statuses", 2), agent.core.state)
+
+    def named(query: str) -> str:
+        status = SlotStatus.of_slot(tmp_path / "statuses", 0)
+        status.begin(query, 1, 10, 20)
+        return sight.look(0).query
+
+    agent.give("a", 1)
+    assert (named("a"), named("b"), named("c")) == ("a", "", "")
+    agent.give("b", 1)
+    agent.do("a", 1)
+    assert (named("a"), named("b")) == ("a", "")
+    sight.renew(0)
+    agent.renew()
+    assert (named("a"), named("b")) == ("", "b")

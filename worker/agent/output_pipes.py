@@ -42,12 +42,25 @@ class Sight:
         self._statuses = statuses
         self._state = state
         self._last: dict[int, str] = {}
+        self._met: dict[int, set[str]] = {}
+
+    def renew(self, slot: int) -> None:
+        """A slot has a fresh process, which has worked for nobody."""
+        self._last.pop(slot, None)
+        self._met.pop(slot, None)
 
     def look(self, slot: int, mark: Mark | None = None) -> Where:
-        """What a slot is at, or was by a mark of its own. At nothing, it is still in the hands of the last query's code."""
+        """What a slot is at, or was by a mark of its own. At nothing, it is still in the hands of the last query's code.
+
+        A process may name queries only that it was given: others are perhaps another owner's, whose logs it is not to write.
+        """
         at = mark or self._statuses.at_work(slot, whole=True)
+        if self._state.slots[slot].met:  # of one that is being replaced, its last words are still to come
+            self._met[slot] = self._state.slots[slot].met
         if at is None:
             return Where(self._last.get(slot, ""))
+        if slot in self._met and at.query not in self._met[slot]:
+            return Where()
         self._last[slot] = at.query
         lease = self._state.slots[slot].leases.get((at.query, at.lease))
         if lease is None or at.start == at.stop:
@@ -76,7 +89,7 @@ class OutputPipes:
 
     def __init__(self, slots: int, said: Said, sight: Sight) -> None:
         self._said = said
-        self._look = sight.look
+        self._sight = sight
         self._pipes: dict[int, _Pipe] = {}
         self._epoll = select.epoll()
         _make_room(3 * slots + _SPARE)
@@ -94,6 +107,7 @@ class OutputPipes:
         """Make the pipes of a new process of a slot: the ends for it, its standard output and error, to be closed here.
         None when there are no descriptors left: the process writes to where its forkserver writes then.
         """
+        self._sight.renew(slot)
         ends: list[int] = []
         try:
             for source in ("stdout", "stderr"):
@@ -182,7 +196,7 @@ class OutputPipes:
         os.close(pipe.descriptor)
 
     def _where(self, pipe: _Pipe, mark: Mark | None) -> Where:
-        return Where() if pipe.slot is None else self._look(pipe.slot, mark)
+        return Where() if pipe.slot is None else self._sight.look(pipe.slot, mark)
 
 
 def echo(said: Said) -> None:

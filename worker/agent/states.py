@@ -55,6 +55,7 @@ class SlotState:
         order: what the process was told last, for the sake of its memory.
         told: since when it does what the master was told of because it takes long; 0.0 when it was not.
         owner: whose queries its process works for; None: nobody's yet.
+        met: all queries that its process has been given something of.
         waiting: what it cannot be given before its process is another owner's, in the order in which it came.
         exchanged: its process is being exchanged for that; to the master it is up.
     """
@@ -72,6 +73,7 @@ class SlotState:
     order: Order | None = None
     told: float = 0.0
     owner: Owner | None = None
+    met: set[str] = field(default_factory=set)
     waiting: deque[Work] = field(default_factory=deque)
     exchanged: bool = False
 

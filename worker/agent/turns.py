@@ -58,6 +58,7 @@ class Turns:
         if slot.owner is None:
             slot.owner = work.owner
             outbox.to_slot(slot.index, messages.Serve(*work.owner, self._places.of(work.owner)))
+        slot.met.add(message.query)
         if isinstance(message, messages.Lease):
             query = self._state.queries[message.query]
             if message.query not in slot.set_up:
