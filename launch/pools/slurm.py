@@ -74,7 +74,9 @@ class Slurm(Pool, frozen=True, kw_only=True, tag="slurm"):
         return jobs
 
     def find(self, assignment: Assignment) -> list[str]:
-        return self._ask("squeue", "-h", "-r", "-t", "all", "--me", f"--name={assignment.name}", "-o", "%i").split()
+        return self._ask(
+            "squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), f"--name={assignment.name}", "-o", "%i"
+        ).split()
 
     def listing(self, jobs: Sequence[str]) -> dict[str, Job]:
         arrays = sorted({_array(job) for job in jobs})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import eventmill as em
 import pytest
+from eventmill.launch.pools.pool import PoolError
 from patient_query import busy, patient, workers_below
 from processes import Standing, eventually
 from slurm_cluster import SlurmCluster, running_slurm
@@ -106,3 +107,24 @@ def test_a_preempted_worker_hands_over_what_it_has(
     gate.touch()
     result = query.result()
     assert result.value == SUM and result.account.redone == 0
+
+
+def test_what_goes_wrong_is_told_to_who_asks_and_to_who_waits(
+    session: em.Session, numbers: em.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once what Slurm does not take; with the words of the job's log what fails before Python has started."""
+    with pytest.raises(PoolError, match="Slurm has no partition 'shrt'; it has closed, main, short, spare"):
+        session.scale(1, em.Slurm(partition="shrt"))
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        with pytest.raises(PoolError, match="there is no command sbatch on"):
+            session.scale(1, em.Slurm(), name="elsewhere")
+    pool = session.scale(1, em.Slurm(python="/nowhere/python", memory="150M"), name="broken")
+    eventually(lambda: "/nowhere/python: No such file or directory" in pool.info.trouble, "the log is told")
+    assert "ended with code 127" in pool.info.trouble
+    waiting = session.scale(1, em.Slurm(partition="closed"), name="patience")
+    told = lambda: {(launch.stage, launch.reason) for launch in waiting.launches()}  # noqa: E731
+    reason = "PartitionDown: the partition takes jobs, but starts none now"
+    eventually(lambda: told() == {("queued", reason)}, "why it waits")
+    for handle in (pool, waiting):
+        handle.scale(0)
