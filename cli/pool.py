@@ -53,6 +53,23 @@ def pool() -> None:
 
 
 @pool.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--with", "more", multiple=True, metavar="NAME", help="This package, too, with what it needs; may be repeated."
+)
+def pack(file: Path, more: tuple[str, ...]) -> None:
+    """Write eventmill and all that it needs into FILE, for jobs on machines that have Python and nothing else.
+
+    It is what is installed here, and fits the same version of Python. In a pool, name it as the interpreter: python =
+    "/shared/eventmill.pyz". It unpacks itself where it runs, once, in $TMPDIR or the user's cache.
+    """
+    from ..launch.packed import pack as write
+
+    packed = write(file, ("eventmill", *more))
+    click.echo(f"{file} ({file.stat().st_size / 1e6:.0f} MB) has {len(packed)} packages: {', '.join(packed)}")
+
+
+@pool.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @of_master
 @click.option(
