@@ -186,14 +186,19 @@ def test_a_requirement_that_nothing_meets_is_told(settings: Settings, assignment
 
 
 def test_attributes_are_matched(settings: Settings, assignment: Assignment, condor_pool: CondorPool) -> None:
-    """Machines may ask for attributes of jobs, as virtual machines of a kind do, and jobs for those of machines."""
+    """Machines ask for attributes of jobs, as virtual machines of a kind do, and jobs for those of machines."""
     pool = settings(
-        requirements='TARGET.VMType == "physics"', attributes={"VMType": 'a "b"', "MaxRuntime": 7200, "Nice": True}
+        requirements='TARGET.VMType == "physics"', attributes={"VMType": "physics", "MaxRuntime": 7200, "N": True}
     )
     (job,) = pool.start(1, assignment)
     wait_until(pool, [job], is_("started"))
-    (ad,) = condor_pool.queue("VMType", "MaxRuntime", "Nice")
-    assert (ad["VMType"], ad["MaxRuntime"], ad["Nice"]) == ('a "b"', 7200, True)
+    (ad,) = condor_pool.queue("VMType", "MaxRuntime", "N")
+    assert (ad["VMType"], ad["MaxRuntime"], ad["N"]) == ("physics", 7200, True)
+    other = settings(attributes={"VMType": 'of "another" kind'})
+    (unwanted,) = other.start(1, Assignment("physics", assignment.token, assignment.folder, f"{assignment.name}-2"))
+    (found,) = wait_until(other, [unwanted], lambda it: bool(it.reason)).values()
+    assert found.state == "queued" and "no match found" in found.reason
+    assert {ad["VMType"] for ad in condor_pool.queue("VMType")} == {"physics", 'of "another" kind'}
 
 
 def test_a_job_that_is_evicted_says_so_and_is_removed(

@@ -84,7 +84,8 @@ HasContainer = True
 HasSingularity = True
 HasSIF = True
 STARTD_ATTRS = VMType, HasContainer, HasSingularity, HasSIF
-START = True
+# Machines may be for one kind of jobs only.
+START = TARGET.VMType =?= UNDEFINED || TARGET.VMType == MY.VMType
 SUSPEND = False
 PREEMPT = False
 KILL = False
