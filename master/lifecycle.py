@@ -258,6 +258,7 @@ class Lifecycle:
         self._release(query, now)
         query.enter(state)
         query.ended = now
+        query.starts = self._queries.starts(query.shares)
         self._queries.end(query)
         query.settle()
         self._do(Drop(query.number))

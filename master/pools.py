@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _STARTING = ("started", "environment", "connected", "enrolled", "warm")
 _LONGEST_REASON = 200
+MOST_STARTS = 1000
+"""Of workers of a pool that a query tells of at its end."""
 
 
 @dataclass(slots=True)
@@ -197,6 +199,16 @@ class Pools:
         request = passed.message.request
         answer: Message = messages.Refused(request, refusal) if refusal else messages.Done(request)
         self._send(passed.identity, answer, now=now)
+
+    def starts(self, workers: Collection[str]) -> dict[str, list[messages.LaunchInfo]]:
+        """How these workers came to be, as far as pools have started them, by pool."""
+        found: dict[str, list[messages.LaunchInfo]] = {}
+        for launcher in self._launchers.values():
+            for name, info in launcher.pools.items():
+                launches = [launch for launch in info.launches if launch.worker in workers]
+                if launches:
+                    found.setdefault(name, []).extend(launches[:MOST_STARTS])
+        return found
 
     # --- what a query waits for -----------------------------------------------------------------------------------------
 

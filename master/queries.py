@@ -3,8 +3,9 @@ through them with each message."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
+from ..protocol.messages import LaunchInfo
 from .log_book import LogBook
 from .query import Query
 from .ring import Ring
@@ -23,12 +24,14 @@ class Queries(Mapping[str, Query]):
         logs: what was said for them.
         changes: numbers of those that came, ended or went.
         expected: what has become of workers that are on their way and serve one of some owners, in words.
+        starts: how workers of these names came to be that pools have started, by pool.
     """
 
     def __init__(self, tag: str = "") -> None:
         self.logs = LogBook(tag)
         self.changes: Ring[str] = Ring(MOST_CHANGES)
         self.expected: Callable[[frozenset[str]], str] = lambda _owners: ""
+        self.starts: Callable[[Collection[str]], dict[str, list[LaunchInfo]]] = lambda _workers: {}
         self.live: dict[str, Query] = {}
         self._all: dict[str, Query] = {}
         self._by_token: dict[str, Query] = {}

@@ -22,6 +22,7 @@ from ..protocol.messages import (
     Ended,
     Failure,
     File,
+    LaunchInfo,
     Lease,
     QueryInfo,
     Setup,
@@ -79,6 +80,7 @@ class Query:
         retrying: files that are to be tried again, and when; the earliest first.
         stopping: it is being stopped, and this is when it ends at the latest.
         served_by: owners of workers that serve it (`Worker.owner`).
+        starts: how its workers came to be that pools have started, by pool, once it is over.
         saved: what the journal has of it, when it was submitted to a master before this one.
     """
 
@@ -108,6 +110,7 @@ class Query:
     types: dict[str, ColumnType] = field(default_factory=dict)
     stopping: float | None = None
     served_by: frozenset[str] = EVERYBODYS
+    starts: dict[str, list[LaunchInfo]] = field(default_factory=dict)
     saved: InitVar[Saved | None] = None
     masked: bool = field(init=False)
     has_columns: bool = field(init=False)
@@ -349,6 +352,7 @@ class Query:
         ended = Ended(
             self.number, self.state, account, seconds, self.shares.report(), self.outcome.failure,
             len(self.outcome.result), self.shares.course(seconds), min(MOST, self.counters.lines),
+            self.starts,
         )  # fmt: skip
         return ended, [*self.outcome.result, self.losses(), *self.outcome.failure_frames]
 

@@ -86,7 +86,7 @@ class Roster:
         self._send = send
         self.cluster = ClusterBook(tag, queries, self.workers)
         self.pools = Pools(self.workers, access, send)
-        queries.expected = self.pools.expected
+        queries.expected, queries.starts = self.pools.expected, self.pools.starts
 
     @property
     def peers(self) -> list[Peer]:

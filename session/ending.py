@@ -44,6 +44,7 @@ class Ending:
             account=account,
             name=name,
             state=message.state,
+            starts=message.starts,
         )
         exception = b"".join(bytes(frame) for frame in frames[split + 1 :])
         result = Result(frames[:split], account, message.seconds, message.state)

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
-from ...protocol.messages import Account, State
+from ...protocol.messages import Account, LaunchInfo, State
 from ...protocol.usage import Course, Usage, WorkerInfo, summed
 
 LOCAL = "local files"
@@ -29,6 +29,7 @@ class Facts:
         course: how it went over time.
         account: what became of its entries, if that is known.
         name, state: of the query.
+        starts: how those of its workers came to be that pools have started, by pool.
     """
 
     workers: Sequence[WorkerInfo] = ()
@@ -37,6 +38,7 @@ class Facts:
     account: Account | None = None
     name: str = ""
     state: State = "done"
+    starts: Mapping[str, Sequence[LaunchInfo]] = field(default_factory=dict)
 
     @cached_property
     def total(self) -> Usage:

@@ -7,6 +7,7 @@ import html
 from ..tables import html_table
 from .facts import Facts, in_hand, slots_of
 from .findings import Finding, findings
+from .starts import WORDS, start_table
 from .table import HEADINGS, costs
 from .words import duration, headline, help_for, packets_line, significant, time_line, verdict, what
 
@@ -78,6 +79,8 @@ def fragment(facts: Facts) -> str:
         "<h2>What packets cost</h2>" if facts.workers else "",
         f'<div class="em-table">{table}</div>',
         _paragraph(left_out, "em-soft"),
+        _paragraph(WORDS) if facts.starts else "",
+        f'<div class="em-table">{html_table(*start_table(facts.starts), words=1)}</div>' if facts.starts else "",
     ]
     return f'<div class="em-report">{"".join(parts)}</div>'
 

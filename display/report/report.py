@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...protocol.errors import EventmillError
-from ...protocol.messages import Account, State
+from ...protocol.messages import Account, LaunchInfo, State
 from ...protocol.usage import Course, Usage, WorkerInfo
 from ..tables import text_table
 from .facts import Cause, Facts, Spread, spread, times, usages
 from .findings import Finding, dear_calls, findings
 from .page import fragment, page
+from .starts import WORDS, start_table
 from .table import HEADINGS, costs
 from .words import headline, help_for, packets_line, time_line, verdict, what
 
@@ -53,9 +54,10 @@ class Report(list[WorkerInfo]):
         account: Account | None = None,
         name: str = "",
         state: State = "done",
+        starts: Mapping[str, Sequence[LaunchInfo]] | None = None,
     ) -> None:
         super().__init__(workers)
-        self.facts = Facts(tuple(self), seconds, course or Course(), account, name, state)
+        self.facts = Facts(tuple(self), seconds, course or Course(), account, name, state, starts or {})
 
     # --- numbers --------------------------------------------------------------------------------------------------
 
@@ -172,7 +174,8 @@ class Report(list[WorkerInfo]):
         words += [_filled(f"{what(it)} {help_for(it)}", f"{it.seconds:>8.1f} s  ") for it in found]
         words += [_filled(line) for line in (time_line(self.facts), packets_line(self.facts)) if line]
         note = [self.note] if self.note and not self.facts.seconds else []
-        return "\n".join([*words, *([""] if words else []), table, *([left_out] if left_out else []), *note])
+        started = ["", WORDS, text_table(*start_table(self.facts.starts), words=1)] if self.facts.starts else []
+        return "\n".join([*words, *([""] if words else []), table, *([left_out] if left_out else []), *note, *started])
 
     def _repr_html_(self) -> str:
         return fragment(self.facts)

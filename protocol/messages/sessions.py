@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from ..usage import Course, WorkerInfo
 from ..values import Chunk, Digests, NonNegative, Seconds, Word, Words
+from .launches import LaunchInfo
 from .parts import Account, Activity, Failure, Message, QueryInfo, State, Wait
 
 # --- session to master ----------------------------------------------------------------------------------------------
@@ -200,7 +201,8 @@ class Ended(Message, frozen=True):
     """A query reached a final state.
 
     Frames: the partial result (`result_frames` of them, none after abort), the losses (MessagePack of `list[LostRange]`),
-    and the pickled exception, if any. `lines` were said by the analysis.
+    and the pickled exception, if any. `lines` were said by the analysis. `starts` tell how those of its workers came to be
+    that pools have started, by pool.
     """
 
     query: Word
@@ -212,3 +214,4 @@ class Ended(Message, frozen=True):
     result_frames: NonNegative = 0
     course: Course = Course()
     lines: NonNegative = 0
+    starts: dict[Word, list[LaunchInfo]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from eventmill.display.report.report import Report
 from eventmill.protocol import messages as m
 from fleet import World
 
@@ -264,3 +265,29 @@ def test_a_query_that_waits_for_workers_says_where_they_are() -> None:
     world.let_pass(1.0)
     told = [message for message in world.inbox[b"session"] if isinstance(message, m.Progress)][-1]
     assert told.waits == m.Wait("workers", reason="2 requested in night, 1 queued (Priority), 1 failed: no such image")
+
+
+def test_a_query_that_is_over_tells_how_its_workers_came_to_be() -> None:
+    """Of those that have worked for it; the report has a table of their stages."""
+    made = Pooled()
+    made.launcher("night")
+    made.hello(b"w", "worker", 1, pool="night", job="1")
+    (worker,) = made.core.workers.values()
+    took = {"requested": 0.5, "queued": 60.0, "enrolled": 2.0, "idle": 0.5, "working": 7.0}
+    launches = [m.LaunchInfo("1", "working", 1.0, worker=worker.name, stages=took), m.LaunchInfo("2", "queued", 70.0)]
+    made.tell(LAUNCHER, "session", m.TellPools([m.PoolInfo("night", "slurm", 2, 10, launches)]))
+    number = made.submit()
+    made.run()
+    starts = made.ended[number].starts
+    assert {pool: [it.job for it in told] for pool, told in starts.items()} == {"night": ["1"]}
+    report = Report(made.ended[number].report, starts=starts)
+    assert repr(report).splitlines()[-1].replace(" s", "").split() == [
+        "night",
+        "1",
+        "0.5",
+        "60.0",
+        "2.0",
+        "0.5",
+        "63.0",
+    ]
+    assert "to the first packet" in report._repr_html_() and "63.0 s" in report._repr_html_()
