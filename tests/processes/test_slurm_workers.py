@@ -109,6 +109,25 @@ def test_a_preempted_worker_hands_over_what_it_has(
     assert result.value == SUM and result.account.redone == 0
 
 
+def test_a_worker_whose_walltime_ends_hands_over_and_another_comes(
+    session: em.Session, numbers: em.Dataset, tmp_path: Path
+) -> None:
+    """It is told in time, nothing that it has begun is done again, and to end so is no failure. (Slurm looks at walltimes
+    every half a minute.)"""
+    gate = tmp_path / "gate"
+    query = session.process(numbers, patient(gate))
+    pool = session.scale(1, em.Slurm(memory="150M", walltime="1m", warning=600))
+    eventually(lambda: busy(session) == 2, "it is at work")
+    first = pool.launches()[0].job
+    states = lambda: {launch.job: launch.stage for launch in pool.launches()}  # noqa: E731
+    eventually(lambda: states()[first] == "gone", "it has left")
+    eventually(lambda: "working" in states().values(), "another one is at work")
+    pool.scale(0)
+    gate.touch()
+    result = query.result()
+    assert result.value == SUM and result.account.redone == 0
+
+
 def test_what_goes_wrong_is_told_to_who_asks_and_to_who_waits(
     session: em.Session, numbers: em.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
