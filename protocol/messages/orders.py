@@ -46,12 +46,13 @@ class Serve(Message, frozen=True):
     called as in `Setup`.
 
     `place` names the folders of its own in which the owner's compiled code and temporary files lie; empty: those of the
-    account that the worker runs as.
+    account that the worker runs as. A process that is `hidden` keeps its memory from others of the account.
     """
 
     user: Word
     owner: Word
     place: Word = ""
+    hidden: bool = True
 
 
 class Lease(Message, frozen=True):

@@ -10,6 +10,7 @@ from agent import Agent, sent
 from eventmill.protocol import messages as m
 from eventmill.worker.agent.effects import Effect, Fork, Kill, ToMaster, ToSlot
 from eventmill.worker.agent.output_pipes import Sight
+from eventmill.worker.agent.places import Places
 from eventmill.worker.slot_status import SlotStatus, SlotStatuses
 
 
@@ -209,3 +210,10 @@ def test_a_process_says_nothing_in_the_logs_of_others(tmp_path: Path) -> None:
     sight.renew(0)
     agent.renew()
     assert (named("a"), named("b")) == ("", "b")
+
+
+def test_all_slots_are_hidden_but_ones_own_in_a_session_of_ones_own() -> None:
+    """A standing worker's account may be that of the master's owner, whose slots others must not change either."""
+    own, other, user = ("", "me"), ("", "bob"), ("me", "me")
+    assert [Places("me", "key", alone=True).hides(owner) for owner in (own, other, user)] == [False, True, True]
+    assert all(Places("me", "key").hides(owner) for owner in (own, other, user))

@@ -18,6 +18,7 @@ class Places:
     Args:
         account: that it runs as.
         master: the public key of its master; what its users are called means nothing elsewhere.
+        alone: it belongs to one session.
 
     Example:
         >>> places = Places("alice", "key of the master")
@@ -29,6 +30,11 @@ class Places:
 
     account: str = ""
     master: str = ""
+    alone: bool = False
+
+    def hides(self, owner: Owner) -> bool:
+        """Whether others of the account may not look into an owner's slots; into one's own a profiler may."""
+        return not self.alone or self.of(owner) != ""
 
     def of(self, owner: Owner) -> str:
         """The name of an owner's folders; empty for the folders of the account.

@@ -97,7 +97,7 @@ class Worker:
         self.patience = patience
         self.hello = _hello(name, site, slots, launch)
         self.walltime = walltime
-        places = Places(account_name(), connection.server_key)
+        places = Places(account_name(), connection.server_key, owner is not None)
         self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots), idle, places)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.forkserver = forkserver or ForkserverClient(alone=True)

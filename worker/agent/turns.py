@@ -57,7 +57,8 @@ class Turns:
         outbox, message = self._outbox, work.message
         if slot.owner is None:
             slot.owner = work.owner
-            outbox.to_slot(slot.index, messages.Serve(*work.owner, self._places.of(work.owner)))
+            place, hidden = self._places.of(work.owner), self._places.hides(work.owner)
+            outbox.to_slot(slot.index, messages.Serve(*work.owner, place, hidden))
         slot.met.add(message.query)
         if isinstance(message, messages.Lease):
             query = self._state.queries[message.query]

@@ -120,8 +120,7 @@ class SlotProcess:
             raise LocalProtocolError(f"the agent said {type(message).__name__} before it said whose this slot is")
         self._tools = replace(self._tools, cache=cache_of(message.place, self._tools.cache))
         move_to(message.place, folder)
-        if not message.place:
-            hide_memory(False)  # its owner may look into it
+        hide_memory(message.hidden)
         self._guard.settle()
 
     def step(self) -> None:
