@@ -65,6 +65,7 @@ def test_the_examples_of_sessions_run(
         return {"met": Hist.new.Reg(50, 0, 200).Double().fill(np.minimum(events.MET_pt, 199.0))}
 
     query = session.process("events.root", missing_energy)
+    processes.eventually(lambda: session.workers() != [], "the worker of the session is there")
     given = {
         "em": em,
         "np": np,
@@ -196,7 +197,7 @@ def test_the_readme_runs_as_it_stands_from_the_top(tmp_path: Path, monkeypatch: 
                 else:
                     command = [sys.executable, "-m", "eventmill", *arguments]
                     subprocess.run(command, check=True, timeout=100, capture_output=True)
-    assert counted == [20_000, 20_000, len(names["images"]), 20_000]
+    assert counted == [20_000, 20_000, len(names["images"]), 20_000, 20_000]
     assert names["result"].account.processed == 20_000 and names["result"]["mass"].sum() > 0
 
 
