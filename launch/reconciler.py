@@ -232,12 +232,12 @@ class Reconciler:
     def turn(self, now: float) -> None:
         """Do what is due."""
         self._insist(now)
-        alive, asked_for = self.holdings.alive, self._calls.workers
+        alive = self.holdings.alive
         if alive > self.wanted:
             if self.holdings.certain:
                 self._part_with(self.holdings.surplus(alive - self.wanted), now)
         elif not (self.hindrance or self._calls.open or self._bans.forbid(now) or self._inquiries.is_probing):
-            count = min(self.wanted, self._bans.ceiling(now)) - alive - asked_for
+            count = min(self.wanted, self._bans.ceiling(now)) - alive
             if count > 0:
                 self._start(int(count), now)
         self._inquiries.look(now)

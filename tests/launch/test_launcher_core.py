@@ -34,6 +34,11 @@ def infos(world: SimulatedPool) -> messages.PoolInfo:
     return told[-1].pools[0]
 
 
+def m_scale(workers: int) -> messages.Scale:
+    """What the master passes on."""
+    return messages.Scale(1, POOL, workers)
+
+
 def answers(world: SimulatedPool) -> list[messages.Message]:
     """What those were answered who scaled the pool."""
     return [message for message in world.told if isinstance(message, messages.Done | messages.Refused)]
@@ -244,6 +249,22 @@ def test_three_failed_starts_pause_the_pool() -> None:
     assert world.starts == 4
 
 
+def test_failures_with_a_success_between_them_pause_nothing() -> None:
+    """Of a hundred nodes some are always broken."""
+    world = SimulatedPool()
+    world.scale(1)
+    for _ in range(4):
+        world.settle_calls()
+        world.die(world.of("queued")[0])
+        for _ in range(3):
+            world.pass_time(1.0)
+            world.settle_calls()
+        (job,) = world.of("queued")
+        world.come(job)
+        world.leave(job)
+    assert infos(world).trouble == ""
+
+
 def test_a_worker_that_joins_ends_the_pause() -> None:
     """What was asked for before shows that it can be done."""
     bans = Bans()
@@ -336,6 +357,37 @@ def test_a_launcher_that_is_started_again_finds_its_jobs() -> None:
     world.pass_time(60.0)
     world.settle(60.0)
     assert world.starts == 1 and world.serving == 3 and world.stops == 0
+
+
+def test_nobody_is_let_go_before_it_is_known_who_works() -> None:
+    """Right after its start a launcher cannot tell a worker from a job in the queue."""
+    world = launched(2)
+    world.scale(3)
+    world.answer()
+    world.settle_calls()
+    world.begin()
+    world.joined = False  # the master says who is there in a moment
+    world.carry_out(world.core.receive(m_scale(2), world.now))
+    assert world.stops == 0 and not any(true.draining for true in world.jobs.values())
+    world.joined = True
+    world.say("1", "working")
+    world.say("2", "working")
+    assert world.stops == 0
+    world.pass_time(1.0)
+    world.settle_calls()
+    assert {job for job, true in world.jobs.items() if true.state == "ended"} == {"3"}
+
+
+def test_a_worker_that_was_given_up_is_written_down_again() -> None:
+    """When it comes after all, the next launcher knows it, too."""
+    world = SimulatedPool()
+    world.scale(1)
+    world.answer()
+    world.carry_out(world.core.receive(WorkerIs(POOL, "1", "failed", reason="no master there"), world.now))
+    world.carry_out(world.core.expire(world.now))
+    assert world.saved_jobs == {}
+    world.say("1", "idle")
+    assert world.saved_jobs == {"1": next(iter(world.jobs.values())).call}
 
 
 def test_a_launcher_that_was_killed_in_the_middle_of_a_call_finds_what_came_of_it() -> None:
