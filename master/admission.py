@@ -12,7 +12,7 @@ from .access import Access, AccessRefused, Identity
 from .calls import Handlers, SendMessage
 from .effects import Effect, SaveAccess
 from .lifecycle import Lifecycle
-from .peers import Peer
+from .peers import Peer, Worker
 from .queries import Queries
 from .roster import Roster
 
@@ -104,7 +104,8 @@ class Admission:
             if who is not None:
                 peer.who = who
             else:
-                self._send(peer.identity, messages.Fault(why, fatal=True), now=now)
+                last = messages.Fault(why, fatal=True) if isinstance(peer, Worker) else messages.Bye(why)
+                self._send(peer.identity, last, now=now)
                 self._roster.lose(peer.identity, f"was sent away: {why}", now)
 
     def _save(self) -> None:

@@ -359,7 +359,7 @@ class Link:
                 self._take_fault(message)
             case messages.Bye():
                 self._joined = False
-                self._give_up("the master has ended")
+                self._give_up(message.reason or "the master has ended")
             case _:
                 receiver = self._receiver()
                 if receiver is not None:
@@ -369,7 +369,7 @@ class Link:
         """The master refuses our hello, or something that we said. It does not tell what: it may be any open request."""
         if not self._first_answer.came:
             self._first_answer.take(fault.reason)
-        elif fault.fatal or not self._joined:
+        elif not self._joined:
             self._give_up(fault.reason)
         else:
             log.error("the master refuses what this session said: %s", fault.reason)

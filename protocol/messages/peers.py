@@ -63,6 +63,6 @@ class Unknown(Message, frozen=True):
 
 
 class Bye(Message, frozen=True):
-    """The peer leaves in good order; a worker says why."""
+    """The peer leaves in good order; a worker says why. The master says it to a session that it sends away, too."""
 
     reason: Words = ""

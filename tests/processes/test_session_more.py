@@ -18,7 +18,6 @@ from typing import Any
 
 import awkward as ak
 import eventmill as em
-import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -303,7 +302,7 @@ def test_a_folder_that_happens_to_have_the_masters_name_is_not_taken_for_it(
 def test_messages_of_a_session_are_checked_before_they_leave(session: em.Session) -> None:
     with pytest.raises(em.errors.ProtocolError, match="the master would refuse this"):
         session._send(messages.Stop("x" * 2000, keep=True))
-    assert session.queries() is not None and msgspec.structs.asdict(messages.Bye()) == {}
+    assert session.queries() is not None
 
 
 def test_a_script_is_told_what_its_query_waits_for(

@@ -156,6 +156,14 @@ def test_a_worker_comes_back_under_its_name_and_users_stay_when_the_master_is_ki
         (before,) = [info.worker for info in alice.workers()]
         shared.crash()
         shared.start_master()
+
+        def is_back() -> bool:
+            try:
+                return bool(alice.workers())
+            except ConnectionFailed:  # the session has not found it yet
+                return False
+
+        eventually(is_back, "session and worker have found the next master")
         assert alice.process(events(), count).result(SECONDS)["n"] == 1000
         assert [info.worker for info in alice.workers()] == [before]
 
