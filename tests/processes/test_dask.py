@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import distributed
-import eventmill as em
 import msgspec
 import psutil
 import pytest
@@ -184,20 +183,19 @@ def test_a_job_of_two_cores_takes_a_dask_worker_of_two_threads_for_itself(site: 
     eventually(lambda: states(pool, jobs) == ["gone"] * 2, "they end")
 
 
-def test_a_query_gets_workers_while_it_runs_and_gives_them_back(
-    site: Site, standing: Standing, numbers: em.Dataset, tmp_path: Path
-) -> None:
+def test_a_query_gets_workers_while_it_runs_and_gives_them_back(site: Site, standing: Standing, tmp_path: Path) -> None:
     """Real workers, which reach the master through a relay, as they have to where nothing else is let out."""
     relay = start_relay(str(standing.state / "test" / "client.json"), 0, standing.state)
     pool = Dask(scheduler=site.cluster.scheduler_address, through=f"127.0.0.1:{port_of(relay)}")
 
-    def is_left() -> bool:
+    def there() -> set[str]:
         with pool._client() as client:
             busy = [key for keys in client.processing().values() for key in keys]
-            return bool(busy or client.list_datasets() or site.folders())
+            return {*busy, *client.list_datasets(), *map(str, site.folders())}
 
+    before = there()
     try:
-        scales(standing, numbers, tmp_path, pool, THREADS, is_left)
+        scales(standing, tmp_path, pool, THREADS, lambda: bool(there() - before))
         passed = psutil.Process(relay.pid).net_connections()
         assert not [it for it in passed if it.status == psutil.CONN_ESTABLISHED]
     finally:

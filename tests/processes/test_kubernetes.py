@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import eventmill as em
 import psutil
 import pytest
 import yaml
@@ -122,11 +121,11 @@ def test_a_token_is_in_a_secret_and_in_a_file_of_its_worker(site: KubernetesSite
 
 
 def test_a_query_gets_workers_while_it_runs_and_gives_them_back(
-    site: KubernetesSite, standing: Standing, numbers: em.Dataset, tmp_path: Path
+    site: KubernetesSite, standing: Standing, tmp_path: Path
 ) -> None:
     """Real workers; in the place of an image they have this machine's files."""
     pool = pool_of(site, python=sys.executable)
-    scales(standing, numbers, tmp_path, pool, 3, lambda: bool(left(site)))
+    scales(standing, tmp_path, pool, 3, lambda: bool(left(site)))
 
 
 def test_a_preview_is_what_kubernetes_takes(site: KubernetesSite) -> None:
