@@ -99,3 +99,15 @@ def test_of_another_master_everything_is_new() -> None:
     assert [(it.name, it.pid, it.lost) for it in history.view.gone] == [("w-1", 1, True)] and not history.view.workers
     history.heard(told(0.5, anew=True))
     assert history.view == ClusterView(now=0.5)
+
+
+def test_a_worker_that_was_lost_and_came_back_under_its_name_is_there() -> None:
+    """Both are told at once: it went, with its first stay, and is there with its second."""
+    history = ClusterHistory()
+    here = WorkerState("node-1", "node", "site", 7, 8.0, "ri", [9.0, 0.0], Usage())
+    history.heard(
+        told(10.0, workers=[here], gone=[WorkerGone("node-1", "node", "site", 2, 1.0, 6.0, True, "x", Usage())])
+    )
+    assert list(history.view.workers) == ["node-1"] and [it.lost for it in history.view.gone] == [True]
+    history.heard(told(12.0, gone=[WorkerGone("node-1", "node", "site", 2, 8.0, 11.0, False, "x", Usage())]))
+    assert not history.view.workers and [it.joined for it in history.view.gone] == [1.0, 8.0]

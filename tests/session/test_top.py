@@ -186,9 +186,9 @@ def test_of_a_thousand_workers_only_those_that_are_seen_are_drawn() -> None:
         assert app.worker_list.row is not None and app.worker_list.row.name == "node999-999", "the cursor stays"
         assert time.process_time() - began < 5.0  # most of it for making the views
         await pilot.press("slash", *"node12")
-        assert "workers 11 of 999 with 'node12'" in shown(app)
+        assert "workers 11 of 1,000 with 'node12'" in shown(app)
         await pilot.press("enter", "up", "escape", "slash", "escape")
-        assert "workers 999" in shown(app) and not app.query_one(Input).display
+        assert "workers 1,000" in shown(app) and not app.query_one(Input).display
 
     seen(source, look)
 
