@@ -96,7 +96,7 @@ def test_a_preempted_worker_hands_over_what_it_has(
     """Slurm tells it to leave for a job with a higher priority: nothing that it has begun is done again."""
     gate = tmp_path / "gate"
     query = session.process(numbers, patient(gate))
-    pool = session.scale(1, em.Slurm(memory="150M", partition="spare", cores=4))
+    pool = session.scale(1, em.Slurm(memory="1G", partition="spare", cores=4))
     eventually(lambda: busy(session) == 5, "all its slots are at work on it")
     first = pool.launches()[0].job
     cluster.ask("sbatch", "-p", "main", "-w", "w4", "-c", "4", "-o", "/dev/null", "--wrap=sleep 600")
