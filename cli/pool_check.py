@@ -60,6 +60,7 @@ class Check:
         self._launcher = launcher
         self._began, self._asked = time.monotonic(), time.time()
         self._said: tuple[str, str] = ("", "")
+        self._told: set[str] = set()
         self._reads_until: float | None = None
         self._over = False
         self.works = False
@@ -85,6 +86,11 @@ class Check:
         if (launch.stage, launch.reason) == self._said or (launch.stage == "failed" and not launch.explained):
             return  # nothing new, or its log is on its way
         self._said = (launch.stage, launch.reason)
+        for stage in launch.stages:  # some have passed since the last look
+            if stage not in self._told:
+                self._told.add(stage)
+                self._say(_WHAT.get(stage, stage), "")
+        self._told.add(launch.stage)
         where = f"on {launch.host}" if launch.host and launch.stage == "started" else ""
         self._say(_WHAT.get(launch.stage, launch.stage), " ".join(filter(None, (where, launch.reason))))
         if launch.joined:
