@@ -69,7 +69,12 @@ def _through_gateway(address: str, gateway: str) -> Client:
     from dask_gateway import Gateway  # type: ignore[import-untyped, unused-ignore]
 
     parts = urlsplit(address)
-    cluster = Gateway(gateway or None, proxy_address=f"gateway://{parts.netloc}").get_cluster(parts.path.strip("/"))
+    client = Gateway(gateway or None, proxy_address=f"gateway://{parts.netloc}")
+    try:
+        cluster = client.get_cluster(parts.path.strip("/"))
+    finally:
+        client.close()  # who collects garbage would leave its connection open,
+        client._asynchronous = True  # or close it once more, which fails: its loop is gone
     if cluster.security is None:
         raise PoolError(
             f"the cluster {address} of Dask Gateway is {cluster.status.name.lower()}: get another one", "refused"
