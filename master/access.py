@@ -144,6 +144,7 @@ class Access:
         self._tokens: dict[str, Token] = {}
         self._workers: dict[str, dict[str, None]] = {}
         self._by_key: dict[str, Record] = {}
+        self._due: float | None = None  # not known: something has changed
         self.changes: list[Change] = []
         for record in records:
             if not isinstance(record, Enrolled) or record.token in self._tokens:
@@ -308,8 +309,13 @@ class Access:
 
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
+        if self._due is None:
+            self._due = self._first_end() - self._epoch
+        return self._due
+
+    def _first_end(self) -> float:
         ends = (token.until + (0.0 if self._workers.get(name) else REMEMBERED) for name, token in self._tokens.items())
-        return min(ends, default=inf) - self._epoch
+        return min(ends, default=inf)
 
     def expire(self, now: float) -> None:
         """Forget the keys of workers whose token is over, and tokens that were over long ago."""
@@ -337,7 +343,7 @@ class Access:
                 kind, name = "worker", record.key
                 self._workers.setdefault(record.token, {})[record.key] = None
         self._by_key[record.key] = record
-        self.changes.append((kind, name, record))
+        self._changed(kind, name, record)
         if isinstance(record, Token) and record.revoked:
             self._forget_workers(record.terms.name)
 
@@ -353,7 +359,11 @@ class Access:
         self._by_key.pop(record.key, None)
         if isinstance(record, Enrolled):
             self._workers[record.token].pop(name)
-        self.changes.append((kind, name, None))
+        self._changed(kind, name, None)
+
+    def _changed(self, kind: Kind, name: str, record: Record | None) -> None:
+        self.changes.append((kind, name, record))
+        self._due = None
 
     def _forget_workers(self, token: str) -> None:
         for key in list(self._workers.get(token, ())):

@@ -111,7 +111,7 @@ class SlurmCluster:
         for process in self._daemons.family():
             with contextlib.suppress(psutil.NoSuchProcess):
                 if steps and steps.match(" ".join(process.cmdline())):
-                    for one in (*process.children(recursive=True), process):
+                    for one in (process, *process.children(recursive=True)):  # it is not to tell how its job ended
                         one.kill()
 
     def states(self) -> dict[str, str]:
