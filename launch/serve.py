@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -20,11 +19,10 @@ import zmq
 
 from ..protocol import codec, messages
 from ..protocol.connection import Connection
-from ..protocol.dial import LOOK_SECONDS, Dial
+from ..protocol.dial import LOOK_SECONDS, Dial, hello_of
 from ..protocol.errors import ConnectionFailed, LocalProtocolError
 from ..protocol.messages import Message
 from ..protocol.tokens import new_token, write_token
-from ..protocol.version import __version__
 from ..system.lifeline import EndSignals, Lifeline
 from .core import LauncherCore
 from .effects import Answer, Effect, ForgetJobs, SaveCall, SaveJobs, SaveWanted, Stop, Tell
@@ -183,7 +181,7 @@ class Launcher:
 
     def _say_hello(self) -> None:
         self._part()
-        self._dial.send(codec.encode(_hello(self._hellos)))
+        self._dial.send(codec.encode(hello_of("launcher", incarnation=self._hellos)))
         self._hellos += 1
 
     def _part(self) -> None:
@@ -298,15 +296,3 @@ class Launcher:
             self._lifeline.close()
         if self._signals is not None:
             self._signals.close()
-
-
-def _hello(incarnation: int) -> messages.Hello:
-    return messages.Hello(
-        role="launcher",
-        name=platform.node(),
-        version=__version__,
-        python=".".join(platform.python_version_tuple()[:2]),
-        host=platform.node(),
-        pid=os.getpid(),
-        incarnation=incarnation,
-    )

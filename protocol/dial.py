@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import platform
 import socket
 import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,7 +20,8 @@ import zmq
 from . import codec
 from .connection import Connection, load_connection
 from .errors import ConnectionFailed, RemoteProtocolError
-from .messages import Message
+from .messages import Hello, Message, Role
+from .version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,8 @@ The master's socket answers by itself, however busy the master is.
 """
 LOOK_SECONDS = 1.0
 """How often a connection file is read again while the master is out of reach."""
+COMPLAINT_SECONDS = 5.0
+"""Seconds without the master after which a worker says so."""
 
 _EVENTS = (
     zmq.EVENT_CONNECTED
@@ -41,6 +46,23 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
+
+
+def hello_of(role: Role, name: str = "", **more: Any) -> Hello:
+    """What a peer in this process says first.
+
+    Args:
+        role: of the peer.
+        name: what the master is to call it; this host's by default.
+        more: other fields of `Hello`.
+
+    Example:
+        >>> hello_of("worker", "node1", slots=2).slots
+        2
+    """
+    host = platform.node()
+    python = ".".join(platform.python_version_tuple()[:2])
+    return Hello(role, name or host, version=__version__, python=python, host=host, pid=os.getpid(), **more)
 
 
 def receive_event(monitor: zmq.Socket[bytes]) -> tuple[int, int]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import queue
 import threading
 import time
@@ -24,10 +23,9 @@ import zmq
 from ..protocol import codec, messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.connection import Connection
-from ..protocol.dial import Dial
+from ..protocol.dial import Dial, hello_of
 from ..protocol.errors import ConnectionFailed, EventmillError, LocalProtocolError
 from ..protocol.messages import Message
-from ..protocol.version import __version__
 from .connect import PATIENCE
 from .outbox import Outbox
 from .requests import BROKEN, Answer, OpenRequests, checked
@@ -294,7 +292,7 @@ class Link:
         """Say hello; nothing else is said before the answer."""
         self._part()
         self._greeted = self._dial.connections
-        hello = _hello(self._hellos)
+        hello = hello_of("session", incarnation=self._hellos)
         self._hellos += 1
         self._dial.send(codec.encode(hello))
 
@@ -382,15 +380,3 @@ class Link:
     def _give_up(self, reason: str) -> None:
         self._lose(reason)
         self.given_up = True
-
-
-def _hello(incarnation: int) -> messages.Hello:
-    return messages.Hello(
-        role="session",
-        name=platform.node(),
-        version=__version__,
-        python=".".join(platform.python_version_tuple()[:2]),
-        host=platform.node(),
-        pid=os.getpid(),
-        incarnation=incarnation,
-    )

@@ -17,15 +17,11 @@ import zmq
 
 from ...protocol import codec, messages
 from ...protocol.connection import Connection
-from ...protocol.dial import Dial
+from ...protocol.dial import COMPLAINT_SECONDS, LOOK_SECONDS, Dial
 from ...protocol.errors import ConnectionFailed
 from ...protocol.messages import Message
 
 log = logging.getLogger(__name__)
-
-LOOK_SECONDS = 1.0
-COMPLAINT_SECONDS = 5.0
-"""Seconds without the master after which a worker says so."""
 
 
 def enrol(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import platform
 import signal
 import time
 from math import inf
@@ -20,10 +19,9 @@ import zmq
 from ...protocol import codec, messages
 from ...protocol.codec import Frames
 from ...protocol.connection import Connection
-from ...protocol.dial import Dial
+from ...protocol.dial import COMPLAINT_SECONDS, Dial, hello_of
 from ...protocol.errors import ConnectionFailed, EventmillError, LocalProtocolError, RemoteProtocolError
 from ...protocol.messages import Message
-from ...protocol.version import __version__
 from ...system.account import account_name
 from ...system.content_folder import ContentFolder, digest_of
 from ...system.lifeline import EndSignals, Lifeline
@@ -48,8 +46,6 @@ REPORTS = (messages.Finished, messages.Failed, messages.Skipped, messages.Commit
 """Of slots: what they have said before is taken in first."""
 PATIENCE = 600.0
 """Seconds for which a worker tries to reach its master: long enough to boot the master's machine."""
-COMPLAINT_SECONDS = 5.0
-"""Seconds without the master after which a worker says so."""
 
 
 class Worker:
@@ -95,7 +91,7 @@ class Worker:
     ) -> None:
         self.connection = connection
         self.patience = patience
-        self.hello = _hello(name, site, slots, launch)
+        self.hello = hello_of("worker", name, site=site, slots=slots, pool=launch[0], job=launch[1])
         self.walltime = walltime
         places = Places(account_name(), connection.server_key, owner is not None)
         self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots), idle, places)
@@ -373,19 +369,3 @@ def describe_exit(status: int) -> str:
     except ValueError:
         name = "unknown"
     return f"killed by signal {-code} ({name}){' from outside, or for want of memory' * (-code == signal.SIGKILL)}"
-
-
-def _hello(name: str, site: str, slots: int, launch: tuple[str, str]) -> messages.Hello:
-    """What a worker in this process says first."""
-    return messages.Hello(
-        role="worker",
-        name=name or platform.node(),
-        version=__version__,
-        python=".".join(platform.python_version_tuple()[:2]),
-        host=platform.node(),
-        site=site,
-        pid=os.getpid(),
-        slots=slots,
-        pool=launch[0],
-        job=launch[1],
-    )
