@@ -274,7 +274,7 @@ def test_a_master_of_a_sessions_own_may_be_reached_by_others(tmp_path: Path) -> 
             session.scale(1, em.Slurm())
         pool = session.scale(1, em.Local())
         eventually(lambda: len(session.workers()) == 2, "one on this machine reaches it")
-        assert "<pool local (local): 1 wanted, 1 idle>" in repr(pool)
+        eventually(lambda: "<pool local (local): 1 wanted, 1 idle>" in repr(pool), "its launcher has said so, too")
         assert "workers on their way" in session._repr_html_()
     with em.connect(slots=1, host="localhost") as session:
         assert session.address.startswith("tcp://localhost:")
