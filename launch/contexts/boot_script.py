@@ -1,0 +1,180 @@
+"""What a new machine runs once cloud-init has written its files: scripts for bash, in one folder of root's.
+
+    begin      starts the rest as a service, which comes back after a reboot; without systemd as a process of its own
+    boot       the frame: waits for the clock, has the machine prepared, runs the worker, switches the machine off
+    prepare    brings the software; it may take so long and no longer
+    run        becomes the worker, as a user without rights
+    token      by which the worker enrols
+
+Whatever goes wrong ends in `boot`, which says why in the last line on the console and switches the machine off: one that
+came to nothing would cost money until somebody notices.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+PLACE = "/var/lib/eventmill"
+TOKEN, HOME = f"{PLACE}/token", f"{PLACE}/home"
+TOKEN_FILE = f"{HOME}/token"
+"""Where the worker finds its token."""
+VENV = "/opt/eventmill"
+"""Where software of pip's goes."""
+SERVICE = "eventmill-worker"
+INSTANCE_ID = "/var/lib/cloud/data/instance-id"
+"""Where cloud-init writes down what the provider calls the machine, whoever the provider is."""
+
+UNIT = f"""\
+[Unit]
+Description=worker of eventmill
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+ExecStart=/bin/bash {PLACE}/boot
+StandardOutput=journal+console
+StandardError=journal+console
+KillMode=mixed
+OOMPolicy=continue
+Delegate=yes
+
+[Install]
+WantedBy=multi-user.target
+"""
+BEGIN = f"""\
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload && systemctl enable {SERVICE} && systemctl start --no-block {SERVICE}
+else
+    setsid /bin/bash {PLACE}/boot </dev/null &
+fi
+"""
+_BOOT = """\
+say() { echo "eventmill: $*"; }
+
+finish() {
+    if [ -n "$stays" ]; then
+        say "$why; the machine stays, as its context says"
+    elif [ -n "$told" ] && [ -d /run/systemd/system ]; then
+        say "$why; the service was told to end"
+    else
+        say "$why; switching off"
+        sync
+        if [ -d /run/systemd/system ]; then systemctl --no-block poweroff; else poweroff -f -f; fi
+    fi
+}
+
+clock_is_set() { [ "$(timedatectl show -p NTPSynchronized --value 2>/dev/null)" = yes ]; }
+
+# Certificates of servers are checked by the clock; enrolment and all that comes after it are not.
+look_at_clock() {
+    local left=$clock_wait
+    if [ -d /run/systemd/system ]; then
+        until clock_is_set || [ "$left" -le 0 ]; do sleep 1; left=$((left - 1)); done
+    fi
+    if clock_is_set; then return; fi
+    local now; now=$(date +%s)
+    if [ "$now" -lt "$made" ]; then
+        clock=" (its clock is wrong: it says $(date -u), and was asked to boot after $(date -u -d "@$made"))"
+        say "no time service has set the clock$clock: servers with certificates may be refused, the master is not"
+    fi
+}
+
+# The user-data have the token in them, and whoever can ask the provider's metadata service can read them.
+hide_metadata() {
+    case $(cat /run/cloud-init/cloud-id 2>/dev/null) in
+        ""|none|nocloud|configdrive) return ;;
+    esac
+    ip rule add uidrange "$1-$1" ipproto tcp dport 80 to 169.254.169.254/32 prohibit \\
+        || say "analyses can ask the metadata service of this machine"
+}
+
+why="the script of its context broke off" clock="" told="" worker=""
+trap finish EXIT
+trap 'told=yes; [ -n "$worker" ] && kill -TERM "$worker"' TERM
+cd "$place" || exit 1
+
+id "$user" >/dev/null 2>&1 || useradd --system --create-home --home-dir "$home" --shell /usr/sbin/nologin "$user"
+uid=$(id -u "$user") || { why="there is no user $user, and none could be made"; exit 1; }
+gid=$(id -g "$user")
+look_at_clock
+hide_metadata "$uid"
+
+timeout -k 10 "$limit" /bin/bash ./prepare </dev/null
+case $? in
+    0) ;;
+    124|137) why="its software was not there after $limit s$clock"; exit 1 ;;
+    *) why="its software could not be brought: the lines above say why$clock"; exit 1 ;;
+esac
+
+[ -n "$job" ] || job=$(cat "$instance_id") || { why="what the provider calls this machine is not known"; exit 1; }
+install -d -o "$uid" -g "$gid" -m 700 "$home" && install -o "$uid" -g "$gid" -m 600 token "$home/token" \\
+    || { why="the token is not where the worker looks for it"; exit 1; }
+say "a worker begins as job $job, user $user"
+cd "$home" || exit 1
+env -i HOME="$home" USER="$user" PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 "$job_variable=$job" \\
+    setpriv --reuid "$uid" --regid "$gid" --init-groups /bin/bash "$place/run" </dev/null &
+worker=$!
+wait "$worker"
+code=$?
+while kill -0 "$worker" 2>/dev/null; do wait "$worker"; code=$?; done
+rm -f "$home/token"
+case $code in
+    0) why="the worker has left" ;;
+    *) why="the worker has ended with code $code: the lines above say why" ;;
+esac
+"""
+
+
+def boot_script(settings: Mapping[str, str]) -> str:
+    """The script `boot`, with what it is to know."""
+    known = {"place": PLACE, "home": HOME, "instance_id": INSTANCE_ID} | dict(settings)
+    lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in known.items())
+    return f"#!/bin/bash\n{lines}{_BOOT}"
+
+
+def prepare_script(*steps: str) -> str:
+    """The script `prepare`: one step after the other, and no further than the first that fails."""
+    return "set -e\nexport DEBIAN_FRONTEND=noninteractive\n" + "\n".join(filter(None, steps)) + "\n"
+
+
+def install_step(python: str, requirements: list[str], options: list[str]) -> str:
+    """Bring software by pip into a place of its own, unless it is there (the machine has booted before)."""
+    wanted = shlex.join([*options, "--", *requirements])
+    make = f"{shlex.quote(python)} -m venv {VENV}"
+    return f"""\
+if [ ! -e {VENV}/is-whole ]; then
+    {make} || {{ command -v apt-get >/dev/null && apt-get -q update && apt-get -q install -y python3-venv && {make}; }}
+    {VENV}/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-cache-dir {wanted}
+    touch {VENV}/is-whole
+fi"""
+
+
+def container_step(image: str, pulled: str) -> str:
+    """See that Apptainer is there, and fetch an image of a registry."""
+    fetch = f"[ -e {pulled} ] || apptainer pull {pulled} {shlex.quote(image)}" if "://" in image else ""
+    return f"""\
+command -v apptainer >/dev/null || {{ echo "no apptainer here: take an image that has it, or name it in packages"; exit 1; }}
+{fetch}"""
+
+
+def cvmfs_step(repositories: list[str], proxy: str) -> str:
+    """Mount repositories of CVMFS through a proxy cache; its client comes from CERN if the image has none."""
+    settings = f"CVMFS_REPOSITORIES={','.join(repositories)}\nCVMFS_HTTP_PROXY={shlex.quote(proxy)}\n"
+    settings += "CVMFS_CLIENT_PROFILE=single\n"
+    package = "https://ecsft.cern.ch/dist/cvmfs/cvmfs-release/cvmfs-release-latest"
+    return f"""\
+if ! command -v cvmfs_config >/dev/null; then
+    if command -v apt-get >/dev/null; then
+        curl -fsSL -o /tmp/cvmfs-release.deb {package}_all.deb
+        apt-get -q install -y /tmp/cvmfs-release.deb
+        apt-get -q update
+        apt-get -q install -y cvmfs
+    else
+        dnf -q install -y {package}.noarch.rpm
+        dnf -q install -y cvmfs
+    fi
+fi
+printf %s {shlex.quote(settings)} >/etc/cvmfs/default.local
+cvmfs_config setup
+cvmfs_config probe {shlex.join(repositories)}"""
