@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 JOBS ?= $(shell nproc)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := protocol system analysis packetizer merge dataset reading display master worker launch status session simulation cli
-SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/*)
+SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)
 
 .PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
-  xrootd chromium slurm gridengine condor kubernetes ssh samples jsroot uplot
+  xrootd chromium slurm gridengine condor kubernetes ssh samples jsroot uplot cloud-schema
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
@@ -196,6 +196,18 @@ uplot:
 	(echo "/* uPlot $(UPLOT), MIT: see uplot.LICENSE */"; cat build/uplot/node_modules/uplot/dist/uPlot.iife.min.js) >status/assets/uplot.min.js
 	cp build/uplot/node_modules/uplot/dist/uPlot.min.css status/assets/uplot.min.css
 	cp build/uplot/node_modules/uplot/LICENSE status/assets/uplot.LICENSE
+
+# What cloud-init understands, by its own schema: out of the package of a Debian release, none of which is installed. It is committed, too.
+CLOUD_INIT_OF := trixie
+cloud-schema:
+	rm -rf build/cloud-init && mkdir -p build/cloud-init/lists/partial build/cloud-init/partial && : >build/cloud-init/status
+	cd build/cloud-init && echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] \
+	  $$(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/*.sources | head -1) $(CLOUD_INIT_OF) main" | tr -d '\\\n' >list && \
+	  apt() { apt-get -qq -o Dir::State="$$PWD" -o Dir::State::status="$$PWD/status" -o Dir::Cache="$$PWD" -o Dir::Cache::archives="$$PWD" \
+	  -o Dir::Etc::SourceList="$$PWD/list" -o Dir::Etc::SourceParts=/dev/null -o APT::Sandbox::User="$$(id -un)" "$$@"; } && \
+	  apt update >/dev/null && apt download cloud-init && dpkg-deb --fsys-tarfile cloud-init_*.deb | tar -x
+	cp build/cloud-init/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json launch/contexts/assets
+	@echo "write its version into launch/contexts/assets/schema.LICENSE: $$(ls build/cloud-init/*.deb)"
 
 clean:
 	rm -rf $(VENV) .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -24,6 +24,7 @@ from ..pools.pool import JOB, Assignment, Pool
 from . import boot_script
 from .boot_script import PLACE, TOKEN, TOKEN_FILE
 from .cloud_config import file_entry, merged, written
+from .schema import check
 
 _IMAGE = f"{PLACE}/image.sif"
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
@@ -153,7 +154,8 @@ def worker_user_data(context: WorkerContext, token: str, script: str, *, job: st
         asked: when the machine was asked for, in seconds since 1970: a clock that is behind that is wrong.
 
     Raises:
-        ContextError: what the context has in `cloud_config` does not go with what it needs itself.
+        ContextError: cloud-init would not understand what the context has in `cloud_config`, or that does not go with what
+            it needs itself.
 
     Example:
         >>> print(worker_user_data(WorkerContext(), "the token", "exec true").splitlines()[0])
@@ -180,7 +182,10 @@ def worker_user_data(context: WorkerContext, token: str, script: str, *, job: st
     config |= {"packages": context.packages, "package_update": True} if context.packages else {}
     config |= {"mounts": context.mounts} if context.mounts else {}
     config |= {"ssh_authorized_keys": context.ssh_keys} if context.ssh_keys else {}
-    return written(merged(config, context.cloud_config))
+    check(context.cloud_config, "cloud_config")
+    whole = merged(config, context.cloud_config)
+    check(whole, "this context")
+    return written(whole)
 
 
 def _prepare(context: WorkerContext) -> str:
