@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from .supply import HOUR, Tariff
+from .supply import FREE, HOUR, Tariff
 
 _TINY = 1e-6
 _TOLERANCE = 0.003
@@ -28,6 +28,8 @@ _STEPS = 400
 """Of the search for it."""
 _FEWER = 6
 """Of the cheapest workers so many fewer than fit are tried."""
+_KEEPING = 0.9
+"""What a worker that is there costs for this purpose, of its price: it is not exchanged for one that is hardly cheaper."""
 LIKE = 1.1
 """Spot markets whose workers cost at most so many times as much as the cheapest one's share what is to be done: they are
 not all taken back at once."""
@@ -35,7 +37,7 @@ not all taken back at once."""
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Workers of a pool that can be asked for now.
+    """Workers of a pool that can be asked for now; or such as are there, or on their way.
 
     Args:
         pool: its name.
@@ -47,17 +49,31 @@ class Offer:
         losses: of a worker, an hour; a lost one is replaced, which takes as long as it took to start.
         room: workers that can be asked for.
         spot: they may be taken back.
+        ran: seconds that they have run, and that are paid, with the rest of their billing period.
+        there: they are there, or on their way, and would not have to be asked for.
     """
 
     pool: str
     slots: int = 1
     rate: float = 1.0
-    tariff: Tariff = Tariff()
+    tariff: Tariff = FREE
     start: float = 60.0
     chance: float = 1.0
     losses: float = 0.0
     room: int = 1000
     spot: bool = False
+    ran: float = 0.0
+    there: bool = False
+
+    @property
+    def key(self) -> str:
+        """No other offer has it."""
+        return f"{self.pool}+{self.start:.0f}+{self.ran:.0f}" if self.there else self.pool
+
+    def cost(self, seconds: float) -> float:
+        """Of a worker that runs for so long from now on."""
+        cost = self.tariff.cost(self.ran + seconds) - self.tariff.cost(self.ran)
+        return cost * _KEEPING if self.there else cost
 
     @property
     def speed(self) -> float:
@@ -75,7 +91,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """Workers to ask for, by pool; what they cost, and the slot-seconds that they leave undone."""
+    """Workers to take, by `Offer.key` (of those to ask for, the pool); what they cost, and the slot-seconds left undone."""
 
     workers: Counter[str]
     cost: float = 0.0
@@ -93,7 +109,7 @@ class _Option:
         return self.cost / self.work
 
 
-def cover(offers: Sequence[Offer], work: float, horizon: float, slots: int = 10**9) -> Cover:
+def cover(offers: Sequence[Offer], work: float, horizon: float, slots: int = 10**9, workers: int = 10**9) -> Cover:
     """The cheapest workers that do so much within so many seconds; if none do, those that do most of it.
 
     Args:
@@ -101,6 +117,7 @@ def cover(offers: Sequence[Offer], work: float, horizon: float, slots: int = 10*
         work: slot-seconds to be done.
         horizon: seconds from now until they must be.
         slots: that can be used at most.
+        workers: that can be had at most.
 
     Example:
         >>> cheap = Offer("batch", room=10, tariff=Tariff(0.01), start=30.0)
@@ -114,45 +131,50 @@ def cover(offers: Sequence[Offer], work: float, horizon: float, slots: int = 10*
     """
     options = sorted(
         (option for offer in offers for option in _options(offer, horizon)),
-        key=lambda option: (option.unit, option.offer.start, option.offer.pool),
+        key=lambda option: (option.unit, option.offer.start, option.offer.key),
     )
-    room = {offer.pool: offer.room for offer in offers}
-    search = _Search(options, horizon)
-    search.look(0, _State(work, slots, room))
-    if search.best is None:
-        return _all_there_is(options, _State(work, slots, room))
-    return Cover(_spread(search.best.workers, options, room), search.best.cost)
+    room = {offer.key: offer.room for offer in offers}
+    start = _State(work, slots, workers, room)
+    largest = sorted(options, key=lambda option: (-option.work, option.unit, option.offer.key))
+    for order in (options, largest) if workers < 10**9 else (options,):
+        search = _Search(order, horizon)
+        search.look(0, start)
+        if search.best is not None:
+            return Cover(_spread(search.best.workers, options, room), search.best.cost)
+    return _all_there_is(largest if workers < 10**9 else options, start)
 
 
 def _options(offer: Offer, horizon: float) -> list[_Option]:
     """How long a worker may run: until the end, or until the last whole period before that."""
     period = offer.tariff.period
-    whole = math.floor(horizon / period + 1e-9) * period if period > 1.0 else horizon
+    whole = math.floor((offer.ran + horizon) / period + 1e-9) * period - offer.ran if period > 1.0 else horizon
     times = {horizon, whole} if whole > offer.start else {horizon}
-    found = [_Option(offer, offer.work(seconds), offer.tariff.cost(seconds)) for seconds in times]
+    found = [_Option(offer, offer.work(seconds), offer.cost(seconds)) for seconds in times]
     return [option for option in found if option.work > _TINY]
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What is left to be done, with how many slots, in which room; and what was taken for the rest."""
+    """What is left to be done, with how many slots and workers, in which room; and what was taken for the rest."""
 
     work: float
     slots: int
+    left: int
     room: Mapping[str, int]
     workers: Counter[str] = field(default_factory=Counter)
     cost: float = 0.0
 
     def most(self, option: _Option) -> int:
         """Workers of an option that can be taken."""
-        return min(self.room[option.offer.pool], self.slots // option.offer.slots)
+        return min(self.room[option.offer.key], math.ceil(self.slots / option.offer.slots), self.left)
 
     def take(self, option: _Option, count: int) -> _State:
         """The state after so many more."""
-        pool = option.offer.pool
+        pool = option.offer.key
         return _State(
             max(0.0, self.work - count * option.work),
-            self.slots - count * option.offer.slots,
+            max(0, self.slots - count * option.offer.slots),
+            self.left - count,
             {**self.room, pool: self.room[pool] - count},
             self.workers + Counter({pool: count}),
             self.cost + count * option.cost,
@@ -197,10 +219,10 @@ class _Search:
 
     def _offer_last(self, offer: Offer, state: _State) -> None:
         """One worker does all that is left, and runs no longer than that takes."""
-        if state.room[offer.pool] > 0 and offer.slots <= state.slots:
+        if state.room[offer.key] > 0 and state.slots > 0 and state.left > 0:
             seconds = offer.seconds(state.work)
             if seconds <= self._horizon + _TINY:
-                option = _Option(offer, state.work, offer.tariff.cost(seconds))
+                option = _Option(offer, state.work, offer.cost(seconds))
                 self._offer(state.take(option, 1))
 
     def _bound(self, state: _State) -> float:
@@ -225,20 +247,20 @@ def _all_there_is(options: Sequence[_Option], state: _State) -> Cover:
 
 def _spread(workers: Counter[str], options: Sequence[_Option], room: Mapping[str, int]) -> Counter[str]:
     """The same with workers of spot markets divided among those that are as good."""
-    best = {option.offer.pool: option for option in reversed(options) if option.offer.spot}
-    for pool, count in list(workers.items()):
-        mine = best.get(pool)
+    markets = {option.offer.key: option for option in reversed(options) if option.offer.spot and not option.offer.there}
+    for key, count in list(workers.items()):
+        mine = markets.get(key)
         if mine is None or count < 2:
             continue
         like = [
-            option.offer.pool
-            for option in best.values()
-            if option.unit <= LIKE * mine.unit and option.work >= mine.work / LIKE and workers[option.offer.pool] < count
+            other
+            for other, option in markets.items()
+            if option.unit <= LIKE * mine.unit and option.work >= mine.work / LIKE and workers[other] < count
         ]
         for other in like:
             moved = min(count // (len(like) + 1), room[other] - workers[other])
             workers[other] += moved
-            workers[pool] -= moved
+            workers[key] -= moved
     return +workers
 
 

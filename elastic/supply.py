@@ -14,9 +14,12 @@ from typing import Literal
 
 HOUR = 3600.0
 
-Phase = Literal["waiting", "booting", "idle", "working", "leaving"]
-"""Of a machine: it has not started ("waiting": nothing is paid for it), has started and not joined, has joined, or was told
-to go."""
+Phase = Literal["waiting", "booting", "idle", "working", "leaving", "failed"]
+"""Of a machine: it has not started ("waiting": nothing is paid for it), has started and not joined, has joined, is about to
+go, or has ended before it had joined."""
+
+
+_ENDING: frozenset[Phase] = frozenset({"leaving", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,13 @@ class Tariff:
         return self.price * self.paid(seconds) / HOUR
 
     def paid(self, seconds: float) -> float:
-        """The seconds that are paid for when a machine has run for so long: whole periods, one at least."""
-        return math.ceil(max(1.0, seconds / self.period - 1e-9)) * self.period if self.period > 1.0 else max(0.0, seconds)
+        """The seconds that are paid for when a machine has run for so long: whole periods, from the first second."""
+        if self.period <= 1.0 or seconds <= 0.0:
+            return max(0.0, seconds)
+        return math.ceil(seconds / self.period - 1e-9) * self.period
+
+
+FREE = Tariff()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +83,23 @@ class Supply:
         most: workers at most.
         start: seconds from asking for a worker to its joining, before anything was learnt.
         spot: its machines may be taken back at any time.
+        rate: work that a slot does in a second, of an average slot's.
+        serves: whose queries its workers serve; None: everybody's.
         wanted: workers that its launcher has been told to have.
         settled: the launcher has heard all that was said to it; what it has not is not said anew.
         trouble: why no workers are started in it at the moment; empty when some can be.
-        machines: all that are not over.
+        machines: all that are not over, and those that have failed lately.
     """
 
     pool: str
     slots: int = 1
-    tariff: Tariff = Tariff()
+    tariff: Tariff = FREE
     least: int = 0
     most: int = 1000
     start: float = 60.0
     spot: bool = False
+    rate: float = 1.0
+    serves: frozenset[str] | None = None
     wanted: int = 0
     settled: bool = True
     trouble: str = ""
@@ -95,8 +107,8 @@ class Supply:
 
     @property
     def staying(self) -> list[Machine]:
-        """Machines that were not told to go."""
-        return [machine for machine in self.machines if machine.phase != "leaving"]
+        """Machines that are there or on their way, and are not about to go."""
+        return [machine for machine in self.machines if machine.phase not in _ENDING]
 
     @property
     def unseen(self) -> int:
