@@ -135,6 +135,7 @@ def run(name: str, pool: Pool, connection: Path, wait: float, servers: Sequence[
             Ending(with_owner=True),
             connection,
             lambda core: check.look(core),
+            adopts=False,  # they are the pool's own launcher's, which may run
         )
         check = Check(name, master.address, wait, launcher)
         launcher.want(name, 1)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ..protocol import messages
 from ..protocol.messages import Message
 from ..protocol.values import some
-from .effects import Answer, Effect, Failed, Find, List, ReadLog, Saved, Start, Stop, Tell
+from .effects import Answer, Effect, Failed, Find, FindLeft, List, ReadLog, Saved, Start, Stop, Tell
 from .reconciler import Reconciler, Terms
 
 ANSWER_SECONDS = 10.0
@@ -135,6 +135,8 @@ class LauncherCore:
                 self._answer(call.pool, messages.Done)
             case Find():
                 pool.found(call.call, answer.jobs, now)
+            case FindLeft():
+                pool.left_found(answer.jobs, now)
             case List():
                 pool.listed(answer.listing, now)
             case ReadLog():
@@ -156,6 +158,8 @@ class LauncherCore:
                     self._answer(call.pool, messages.Done)
             case Find():
                 pool.find_failed(call.call, words, now)
+            case FindLeft():
+                pool.find_failed("", words, now)
             case List():
                 pool.listing_failed(words, now)
             case Stop():
@@ -210,7 +214,7 @@ class LauncherCore:
         more = message.workers > pool.wanted or pool.trouble(now)
         pool.want(message.workers)
         pool.turn(now)
-        if more and (pool.starting or pool.hindrance):
+        if more and (pool.calls.open or pool.hindrance):
             self._asked.append(Asked(message.request, pool.pool, now + ANSWER_SECONDS))
         else:
             self._do(Tell(messages.Done(message.request)))

@@ -37,6 +37,13 @@ class Find:
 
 
 @dataclass(frozen=True, slots=True)
+class FindLeft:
+    """Look for all jobs of a pool, whoever has started them."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
 class List:
     """Ask what the system says of these jobs."""
 
@@ -61,7 +68,7 @@ class ReadLog:
     job: str
 
 
-Call = Start | Find | List | Stop | ReadLog
+Call = Start | Find | FindLeft | List | Stop | ReadLog
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 
 from ..protocol.messages import LaunchInfo
@@ -39,6 +39,12 @@ class Holdings:
     def add(self, launch: Launch) -> None:
         """One more, unless it is known."""
         self._launches.setdefault(launch.job, launch)
+
+    def take_over(self, jobs: Mapping[str, str], now: float) -> list[str]:
+        """Those that an earlier launcher has left, with the call of each: which of them were not known."""
+        unknown = [job for job in jobs if job not in self._launches]
+        self._launches |= {job: Launch(job, jobs[job], now, left=True) for job in unknown}
+        return unknown
 
     @property
     def live(self) -> list[Launch]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import inf
 
 from .bans import Bans
-from .effects import Effect, Find, List
+from .effects import Effect, Find, FindLeft, List
 from .holdings import Holdings
 from .open_calls import OpenCalls
 
@@ -29,6 +29,10 @@ class Inquiries:
         bans: whether the system is down.
         do: has an effect carried out.
         due: when the first listing is.
+        left: jobs may be left that are in no record.
+
+    Attributes:
+        know_all: all jobs that may be there are known.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Inquiries:
         bans: Bans,
         do: Callable[[Effect], None],
         due: float,
+        left: bool = False,
     ) -> None:
         self._pool = pool
         self._holdings, self._calls, self._bans = holdings, calls, bans
@@ -46,6 +51,8 @@ class Inquiries:
         self._due = due
         self._interval = FASTEST
         self._under_way = False
+        self._looks_for_left = False
+        self.know_all = not left
 
     def soon(self, now: float) -> None:
         """Something is about to change."""
@@ -61,7 +68,16 @@ class Inquiries:
     @property
     def is_probing(self) -> bool:
         """Whether a system that was down is being asked something."""
-        return self._bans.suspect and (self._under_way or self._calls.under_way)
+        return self._bans.suspect and (self._under_way or self._looks_for_left or self._calls.under_way)
+
+    @property
+    def come_first(self) -> bool:
+        """Whether nothing is to be started before an answer has come."""
+        return self.is_probing or not self.know_all
+
+    def looked_for_left(self, found: bool) -> None:
+        """What is left is known now; or nobody could say."""
+        self._looks_for_left, self.know_all = False, found
 
     def look(self, now: float) -> None:
         """Ask what is due."""
@@ -70,6 +86,11 @@ class Inquiries:
         call = self._calls.look(now)
         if call is not None:
             self._do(Find(self._pool, call))
+        if self._is_left_due and not (call and self._bans.suspect):
+            self._looks_for_left = True
+            self._do(FindLeft(self._pool))
+            if self._bans.suspect:
+                return
         live = self._holdings.live
         if not live:
             self._due = inf
@@ -81,4 +102,9 @@ class Inquiries:
         """When `look` is to be called at the latest."""
         if self._bans.is_down(now) or self.is_probing:
             return inf
-        return min(self._calls.due(), inf if self._under_way else self._due)
+        return now if self._is_left_due else min(self._calls.due(), inf if self._under_way else self._due)
+
+    @property
+    def _is_left_due(self) -> bool:
+        """Jobs of calls without an answer would be among those that are left: they are looked for first."""
+        return not (self.know_all or self._looks_for_left or self._calls.open)

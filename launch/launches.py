@@ -37,13 +37,16 @@ _LONGEST_REASON = 2000
 
 # What the state of a job makes of a launch of each kind: when its pool says it once, and when it has said it twice.
 _AT_ONCE: dict[str, dict[JobState, LaunchStage]] = {
-    "waiting": {"queued": "queued", "held": "held", "started": "started", "ending": "stopping", "failed": "failed"},
-    "started": {"queued": "queued", "held": "held", "ending": "stopping", "failed": "failed"},
-    "booting": {"ending": "stopping", "failed": "failed"},
+    "waiting": {
+        "queued": "queued", "held": "held", "started": "started", "ending": "stopping", "failed": "failed",
+        "reclaimed": "gone",
+    },
+    "started": {"queued": "queued", "held": "held", "ending": "stopping", "failed": "failed", "reclaimed": "gone"},
+    "booting": {"ending": "stopping", "failed": "failed", "reclaimed": "gone"},
     "joined": {},
-    "lost": {"ending": "stopping", "failed": "gone"},
-    "stopping": {"failed": "gone"},
-}
+    "lost": {"ending": "stopping", "failed": "gone", "reclaimed": "gone"},
+    "stopping": {"failed": "gone", "reclaimed": "gone"},
+}  # fmt: skip
 _TWICE: dict[str, dict[JobState, LaunchStage]] = {
     "waiting": {"gone": "failed"},
     "started": {"gone": "failed"},

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from .launches import AGREED
+from ..protocol.messages import LaunchInfo
+from .launches import AGREED, Launch
 
 FIND_SECONDS = 2.0
 """Between two looks for the jobs of a call, of which both must find none."""
@@ -74,6 +75,14 @@ class OpenCalls:
     def doubt(self, name: str, now: float) -> None:
         """The answer to one will not come."""
         self.open[name].doubtful, self.open[name].look = True, now
+
+    def infos(self, now: float) -> list[LaunchInfo]:
+        """What was asked for and has no id yet, under the name of its call."""
+        return [
+            Launch(f"{name}/{index}", name, call.asked).info(now)
+            for name, call in self.open.items()
+            for index in range(call.count)
+        ]
 
     def look(self, now: float) -> str | None:
         """One whose jobs are to be looked for now, if there is any; it counts as done then."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from .effects import Answer, Call, Failed, Find, List, ReadLog, Start, Stop
+from .effects import Answer, Call, Failed, Find, FindLeft, List, ReadLog, Start, Stop
 from .pools.pool import Assignment, Pool, PoolError
 
 log = logging.getLogger(__name__)
@@ -64,14 +64,17 @@ class PoolThread:
         pool: its settings and verbs.
         folder: its own, which is made.
         answer: is called with what comes of each call, in this thread.
+        facility: whose pool it is (`Assignment.facility`).
 
     Attributes:
         token: the file by which its workers enrol.
         open: calls that have no answer yet.
     """
 
-    def __init__(self, name: str, pool: Pool, folder: Path, answer: Callable[[Answer | Failed], None]) -> None:
-        self._name, self._pool, self._folder = name, pool, folder
+    def __init__(
+        self, name: str, pool: Pool, folder: Path, answer: Callable[[Answer | Failed], None], facility: str = ""
+    ) -> None:
+        self._name, self._pool, self._folder, self._facility = name, pool, folder, facility
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.token = folder / TOKEN_FILE
         self.open = 0
@@ -91,7 +94,7 @@ class PoolThread:
 
     def assignment(self, call: str) -> Assignment:
         """What the workers of a call are to do."""
-        return Assignment(self._name, self.token, self._folder, call)
+        return Assignment(self._name, self.token, self._folder, call, self._facility)
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -111,6 +114,8 @@ class PoolThread:
                 return Answer(call, pool.start(call.count, self.assignment(call.call)))
             case Find():
                 return Answer(call, pool.find(self.assignment(call.call)))
+            case FindLeft():
+                return Answer(call, pool.left(self.assignment("")))
             case List():
                 return Answer(call, listing=pool.listing(call.jobs))
             case Stop():

@@ -38,12 +38,13 @@ _EARLY = 1000
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What is to be known of a pool here: its `system`, how many workers it may have at most, whose queries they serve,
-    after how many seconds without work they leave."""
+    after how many seconds without work they leave, and whether jobs can be found that are in no record."""
 
     system: str
     most: int = 1000
     owner: str = ""
     idle: float = IDLE
+    has_tags: bool = False
 
 
 class Reconciler:
@@ -61,6 +62,7 @@ class Reconciler:
     Attributes:
         wanted: workers.
         holdings: the launches.
+        calls: by which the system is being asked for workers.
         hindrance: why the pool cannot be asked for workers at all: nobody would let them in. Empty if it can.
         revision: counts what changes and displays show.
     """
@@ -79,14 +81,13 @@ class Reconciler:
         self.pool, self.terms = pool, terms
         self.wanted = min(saved.wanted, terms.most)
         self.holdings = Holdings()
-        for job, call in saved.jobs.items():
-            self.holdings.add(Launch(job, call, now, left=True))
+        self.holdings.take_over(saved.jobs, now)
         self.hindrance = UNREACHED
         self.revision = 0
-        self._calls = OpenCalls(saved.calls, now)
+        self.calls = OpenCalls(saved.calls, now)
         self._bans = Bans()
         due = now if saved.jobs else inf
-        self._inquiries = Inquiries(pool, self.holdings, self._calls, self._bans, do, due)
+        self._inquiries = Inquiries(pool, self.holdings, self.calls, self._bans, do, due, terms.has_tags)
         self._hears_since = inf
         self._early: list[WorkerIs] = []
         self._tag = tag
@@ -113,21 +114,16 @@ class Reconciler:
         self._stop(self.holdings.live, now)
 
     @property
-    def starting(self) -> bool:
-        """Whether the system is being asked for workers."""
-        return bool(self._calls.open)
-
-    @property
     def empty(self) -> bool:
         """Nothing is there, and nothing was asked for."""
-        return not self._calls.open and not self.holdings.live
+        return not self.calls.open and not self.holdings.live
 
     # --- what the system answers --------------------------------------------------------------------------------------
 
     def started(self, call: str, jobs: Sequence[str], now: float) -> None:
         """These are the jobs of a call: it was answered, or they were found."""
         self._bans.answered()
-        known = self._calls.close(call)
+        known = self.calls.close(call)
         self._do(SaveJobs(self.pool, call, jobs))
         for job in jobs:
             self.holdings.add(Launch(job, call, now if known is None else known.asked))
@@ -141,7 +137,7 @@ class Reconciler:
         """It was not answered. Of a system that is down nobody knows whether it has the jobs nevertheless."""
         log.warning("pool %s: no workers could be started: %s", self.pool, words)
         if trouble == "down":
-            self._calls.doubt(call, now)
+            self.calls.doubt(call, now)
         else:
             self._close(call)
         self._bans.troubled(words, trouble, self.holdings.alive, now)
@@ -152,13 +148,23 @@ class Reconciler:
         self._bans.answered()
         if jobs:
             self.started(call, jobs, now)
-        elif call in self._calls.open and self._calls.looked(call, now):
+        elif call in self.calls.open and self.calls.looked(call, now):
             self._close(call)
 
     def find_failed(self, call: str, words: str, now: float) -> None:
-        """They could not be looked for."""
-        self._calls.failed_to_look(call)
+        """They could not be looked for; without a call, all that there are."""
+        self.calls.failed_to_look(call) if call else self._inquiries.looked_for_left(False)
         self._is_down(words, now)
+
+    def left_found(self, jobs: Sequence[str], now: float) -> None:
+        """All jobs of this pool that there are: those that are in no record are taken over."""
+        self._bans.answered()
+        self._inquiries.looked_for_left(True)
+        if unknown := self.holdings.take_over(dict.fromkeys(jobs, ""), now):
+            log.warning("pool %s: %d jobs are there that are in no record: taken over", self.pool, len(unknown))
+            self._do(SaveJobs(self.pool, "", unknown))
+            self._inquiries.soon(now)
+            self.revision += 1
 
     def listed(self, jobs: Mapping[str, Job], now: float) -> None:
         """The system's list came."""
@@ -199,7 +205,7 @@ class Reconciler:
         """A worker of this pool has come so far, or is gone."""
         launch = self.holdings.get(word.job)
         if launch is None:
-            if self._calls.open:  # one of them may be its own
+            if self.calls.open:  # one of them may be its own
                 self._early = [*self._early[1 - _EARLY :], word]
             return
         unneeded = launch.counts and launch.idle_for(now) >= self.terms.idle / 2
@@ -236,7 +242,7 @@ class Reconciler:
         if alive > self.wanted:
             if self.holdings.certain:
                 self._part_with(self.holdings.surplus(alive - self.wanted), now)
-        elif not (self.hindrance or self._calls.open or self._bans.forbid(now) or self._inquiries.is_probing):
+        elif not (self.hindrance or self.calls.open or self._bans.forbid(now) or self._inquiries.come_first):
             count = min(self.wanted, self._bans.ceiling(now)) - alive
             if count > 0:
                 self._start(int(count), now)
@@ -254,24 +260,16 @@ class Reconciler:
 
     def info(self, now: float) -> PoolInfo:
         """As it is told to the master. What was asked for and has no id yet is there under the name of its call."""
-        launches = list(self.holdings.infos(now))
-        for name, call in self._calls.open.items():
-            launches += [Launch(f"{name}/{index}", name, call.asked).info(now) for index in range(call.count)]
+        terms, launches = self.terms, [*self.holdings.infos(now), *self.calls.infos(now)][:MOST_LAUNCHES]
         return PoolInfo(
-            self.pool,
-            self.terms.system,
-            self.wanted,
-            self.terms.most,
-            launches[:MOST_LAUNCHES],
-            self.trouble(now),
-            self.terms.owner,
-        )
+            self.pool, terms.system, self.wanted, terms.most, launches, self.trouble(now), terms.owner
+        )  # fmt: skip
 
     def check(self) -> None:
         """Assert the invariants."""
         assert 0 <= self.wanted <= self.terms.most
         assert not any(launch.told and launch.until == inf for launch in self.holdings.live)
-        assert all(call.count > 0 for call in self._calls.open.values())
+        assert all(call.count > 0 for call in self.calls.open.values())
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -284,14 +282,14 @@ class Reconciler:
     def _start(self, count: int, now: float) -> None:
         self._numbers += 1
         call = f"eventmill-{self.pool}-{self._tag}-{self._numbers}"
-        self._calls.add(call, count, now)
+        self.calls.add(call, count, now)
         self.revision += 1
         self._do(SaveCall(self.pool, call, count))
         self._do(Start(self.pool, call, count))
 
     def _close(self, call: str) -> None:
         """A call has come to nothing."""
-        self._calls.close(call)
+        self.calls.close(call)
         self._do(SaveJobs(self.pool, call, ()))
         self.revision += 1
 

@@ -67,6 +67,8 @@ class Launcher:
         ending: when it ends.
         file: where the connection is from; it tells where a master is that has moved.
         watched: is told of the core after each turn of the loop.
+        adopts: take over the jobs of these pools that are in no record, where the system can tell which they are. Another
+            launcher of the same pools must not run.
 
     Raises:
         EventmillError: another launcher uses the folder, or it cannot be written.
@@ -80,17 +82,24 @@ class Launcher:
         ending: Ending | None = None,
         file: Path | None = None,
         watched: Callable[[LauncherCore], None] | None = None,
+        adopts: bool = True,
     ) -> None:
         self._ending = ending or Ending()
         self._record = Record(folder)
         tag = f"{os.urandom(2).hex()}{self._record.number}"
-        terms = {name: Terms(pool.system, pool.most, pool.owner, pool.idle) for name, pool in pools.items()}
+        terms = {
+            name: Terms(pool.system, pool.most, pool.owner, pool.idle, pool.has_tags and adopts)
+            for name, pool in pools.items()
+        }
         self.core = LauncherCore(terms, tag, self._record.saved, time.monotonic())
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._dial = Dial(self._context, connection, file)
         self._enrolment = Enrolment(pools, tag, lambda: new_token(connection.address, connection.server_key))
         self._answers = Answers()
-        self._pools = {name: PoolThread(name, pool, folder / name, self._answers.put) for name, pool in pools.items()}
+        self._pools = {
+            name: PoolThread(name, pool, folder / name, self._answers.put, connection.facility)
+            for name, pool in pools.items()
+        }
         self._watched = watched
         self._signals: EndSignals | None = None
         self._lifeline = Lifeline(self._ending.owner) if self._ending.owner is not None else None

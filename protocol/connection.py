@@ -13,6 +13,7 @@ is refused. Keys are CURVE keys (Curve25519), in ZeroMQ's Z85 text.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class Connection(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Connection({self.address}, {self.role})"
+
+    @property
+    def facility(self) -> str:
+        """A word for this master that no other one has, and that is no secret: it stays as long as its key does."""
+        return hashlib.blake2s(self.server_key.encode(), digest_size=8).hexdigest()
 
 
 class MasterKeys(msgspec.Struct, frozen=True):

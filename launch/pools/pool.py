@@ -37,7 +37,7 @@ exec @command@
 """A job's script. `exec` makes the worker what the system knows as the job: signals are for it, and its end is the job's."""
 
 Trouble = Literal["down", "refused", "full"]
-JobState = Literal["queued", "held", "started", "ending", "failed", "gone"]
+JobState = Literal["queued", "held", "started", "ending", "failed", "reclaimed", "gone"]
 
 
 class PoolError(EventmillError):
@@ -56,8 +56,9 @@ class PoolError(EventmillError):
 class Job(msgspec.Struct, frozen=True):
     """What a system says of a job: where it stands, why (in the system's own words), and on which host it runs.
 
-    "ending" is one that was told to end and has not yet; "failed" one that ended by itself, and not well; "gone" one that
-    is over, or that the system does not know any more.
+    "ending" is one that was told to end and has not yet; "failed" one that ended by itself, and not well; "reclaimed" one
+    that the system has ended for its own sake, as a spot machine, which is no failure; "gone" one that is over, or that the
+    system does not know any more.
     """
 
     state: JobState
@@ -76,12 +77,14 @@ class Assignment:
         folder: of the pool, on this machine and of this user alone: for scripts, and for what jobs say.
         name: what the system is to call the jobs of this very call, by which `Pool.find` finds them again. No other call has
             it. The workers are called as the pool.
+        facility: whose pool it is, in a word that no other master has, and that stays when the launcher's record is lost.
     """
 
     pool: str
     token: Path
     folder: Path
     name: str = "eventmill"
+    facility: str = ""
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="system"):
@@ -112,6 +115,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Jobs run on this machine, and reach a master that listens on it only."""
     tells_memory: ClassVar[bool] = False
     """Jobs know how much memory they have, so that a worker finds it out, and leaves of it what it needs itself."""
+    has_tags: ClassVar[bool] = False
+    """Jobs carry the names of pool and facility, so that `left` finds them without any record."""
 
     cores: Annotated[int, Meta(ge=1, le=4096)] = 1
     memory: str | None = None
@@ -144,6 +149,13 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         answer did not come. Those that it leaves out would be started a second time.
         """
         raise NotImplementedError
+
+    def left(self, assignment: Assignment) -> list[str]:
+        """The ids of all jobs of this pool and facility that the system has, whoever has started them.
+
+        It is asked once by a launcher, which takes over those that are in no record: nobody else would end them.
+        """
+        return []
 
     def listing(self, jobs: Sequence[str]) -> dict[str, Job]:
         """What the system says of these jobs. Those that it does not know any more are "gone"."""

@@ -419,3 +419,44 @@ def test_workers_of_a_master_that_was_away_are_waited_for() -> None:
     world.join()
     world.pass_time(1.0)
     assert world.starts == 1 and not any(true.told for true in world.jobs.values())
+
+
+# --- jobs that are in no record -----------------------------------------------------------------------------------------
+
+
+def test_jobs_in_no_record_are_taken_over_before_anything_is_asked_for() -> None:
+    """Machines of a cloud cost money until somebody ends them: a launcher that has lost its record finds them by their
+    tags, counts them, and ends those that nobody wants."""
+    world = SimulatedPool(has_tags=True)
+    world.settle_calls()
+    world.scale(3)
+    world.settle(60.0)
+    world.lose_record()
+    world.scale(2)
+    assert not any(isinstance(call, Start) for call in world.calls), "it is not known yet what there is"
+    world.settle(600.0)
+    assert (world.serving, world.starts) == (2, 1)
+    world.scale(0)
+    world.settle(600.0)
+    assert not [job for job, true in world.jobs.items() if true.exists] and world.saved_jobs == {}
+
+
+def test_a_system_that_is_down_is_asked_again_for_what_is_left() -> None:
+    """Nothing is started until it has answered."""
+    world = SimulatedPool(has_tags=True)
+    world.scale(2)
+    world.refuse("down")
+    assert not world.calls and "it is down; tried again in 5 s" in infos(world).trouble
+    world.settle(600.0)
+    assert world.serving == 2
+
+
+def test_a_machine_that_was_taken_back_is_no_failure() -> None:
+    """Spot machines come and go in groups: three that are lost while they start do not pause the pool."""
+    for stages in (["queued"], ["started"]):
+        launch = Launch("1", "call", 0.0)
+        for says in [*stages, "reclaimed"]:
+            launch.pool_says(Job(says, "spot"), 1.0)
+        assert (launch.stage, launch.reason) == ("gone", "spot")
+    launch.worker_says(WorkerIs(POOL, "1", "idle", "w1"), 2.0)
+    assert launch.stage == "idle" and not launch.pool_says(Job("reclaimed"), 3.0), "its own word counts more"

@@ -16,9 +16,11 @@ MOST = 6
 class Worlds(RuleBasedStateMachine):
     """Rules are what can happen. That no more is asked for than is wanted is asserted whenever something is asked for."""
 
+    HAS_TAGS = False
+
     def __init__(self) -> None:
         super().__init__()
-        self.world = SimulatedPool(MOST)
+        self.world = SimulatedPool(MOST, self.HAS_TAGS)
 
     @rule(workers=st.integers(0, MOST))
     def scale(self, workers: int) -> None:
@@ -107,5 +109,23 @@ class Worlds(RuleBasedStateMachine):
         assert world.core.empty and world.saved_jobs == {} and world.saved_calls == {}, POOL
 
 
+class TaggedWorlds(Worlds):
+    """The same where the record may be lost, too, and jobs have tags by which the next launcher finds them."""
+
+    HAS_TAGS = True
+
+    @rule()
+    def lose_record(self) -> None:
+        self.world.lose_record()
+
+    @invariant()
+    def nothing_is_forgotten(self) -> None:
+        """As above; or the system has not said yet which jobs there are."""
+        if self.world.looked_for_left:
+            super().nothing_is_forgotten()
+
+
 TestWorlds = Worlds.TestCase
 TestWorlds.settings = examples(60, stateful_step_count=60)
+TestTaggedWorlds = TaggedWorlds.TestCase
+TestTaggedWorlds.settings = examples(60, stateful_step_count=60)

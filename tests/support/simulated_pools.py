@@ -14,6 +14,7 @@ from eventmill.launch.effects import (
     Effect,
     Failed,
     Find,
+    FindLeft,
     ForgetJobs,
     List,
     ReadLog,
@@ -49,11 +50,12 @@ class TrueJob:
 
 
 class SimulatedPool:
-    """One launcher with one pool of up to `most` workers, and the master that they talk to."""
+    """One launcher with one pool of up to `most` workers, and the master that they talk to. If its jobs have tags, they
+    are found without a record."""
 
-    def __init__(self, most: int = 8) -> None:
+    def __init__(self, most: int = 8, has_tags: bool = False) -> None:
         self.now = 0.0
-        self.terms = Terms("simulated", most=most, idle=300.0)
+        self.terms = Terms("simulated", most=most, idle=300.0, has_tags=has_tags)
         self.jobs: dict[str, TrueJob] = {}
         self.calls: deque[Call] = deque()
         self.told: list[Message] = []
@@ -65,6 +67,7 @@ class SimulatedPool:
         self._launchers = 0
         self._jobs_made = 0
         self._lied: set[str] = set()
+        self.looked_for_left = False
         self.begin()
 
     # --- the launcher -------------------------------------------------------------------------------------------------
@@ -74,12 +77,18 @@ class SimulatedPool:
         self._launchers += 1
         saved = Saved(self.saved_wanted, dict(self.saved_calls), dict(self.saved_jobs))
         self.calls.clear()
+        self.looked_for_left = False
         self._lied.clear()
         for true in self.jobs.values():
             true.told = False  # what the system has not done, nobody remembers
         self.core = LauncherCore({POOL: self.terms}, f"t{self._launchers}", {POOL: saved}, self.now)
         self.join()
         self.carry_out(self.core.ready(POOL, self.now))
+
+    def lose_record(self) -> None:
+        """The next launcher begins with an empty one: it does not even know how many workers are wanted."""
+        self.saved_wanted, self.saved_calls, self.saved_jobs = 0, {}, {}
+        self.begin()
 
     def join(self) -> None:
         """The launcher has reached the master, which says who is there."""
@@ -168,6 +177,9 @@ class SimulatedPool:
                 answer = Answer(
                     call, [job for job, true in self.jobs.items() if true.call == call.call and true.exists]
                 )
+            case FindLeft():
+                answer = Answer(call, [job for job, true in self.jobs.items() if true.exists])
+                self.looked_for_left = True
             case List():
                 answer = Answer(call, listing={job: self._said(job, lies) for job in call.jobs})
                 self._lied = set(lies)
