@@ -11,13 +11,13 @@ PACKAGES := protocol system analysis packetizer elastic merge dataset reading di
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)
 
 .PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
-  xrootd chromium slurm gridengine condor kubernetes ssh samples jsroot uplot cloud-schema
+  xrootd chromium slurm gridengine condor kubernetes ssh cloud-init samples jsroot uplot cloud-schema
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
 
 # Lint, types and layers take a minute of a core: beside the tests, and what they have to say comes after them.
-test: $(VENV)/test xrootd chromium slurm gridengine condor kubernetes ssh samples
+test: $(VENV)/test xrootd chromium slurm gridengine condor kubernetes ssh cloud-init samples
 	@$(MAKE) --no-print-directory lint types layers >build/checks.log 2>&1 & checks=$$!; \
 	  $(MAKE) --no-print-directory pytest; tests=$$?; wait $$checks; checks=$$?; cat build/checks.log; \
 	  [ $$tests = 0 ] && [ $$checks = 0 ]
@@ -136,6 +136,11 @@ KUBERNETES := $(HOME)/.cache/eventmill-tests/kubernetes-1.20.2
 kubernetes:
 	@[ -x $(KUBERNETES)/bin/kube-scheduler ] || echo "compiling Kubernetes for its tests, once: six minutes of CPU time"
 	@tests/support/kubernetes_build.sh $(KUBERNETES) || echo "WARNING: without Kubernetes, tests will be skipped or fail" >&2
+
+# The tests of machines in clouds boot some on this one, which the real cloud-init sets up. It is unpacked into the user's cache.
+cloud-init:
+	@tests/support/cloud_init_unpack.sh $(HOME)/.cache/eventmill-tests/cloud-init \
+	  || echo "WARNING: without cloud-init, tests will be skipped or fail" >&2
 
 # Files of experiments (30 MB) that some tests read, which download nothing themselves and are skipped, loudly, without.
 samples: $(VENV)/test
