@@ -33,6 +33,7 @@ _PROGRESS: tuple[LaunchStage, ...] = (
     "lost", "requested", "held", "queued", "started", "environment", "connected", "enrolled", "warm", "idle", "working",
 )  # fmt: skip
 """From the stage that costs least to give up to the one that costs most."""
+_GOING: dict[str, LaunchStage] = {"drain": "draining", "stop": "stopping"}
 _LONGEST_REASON = 2000
 
 # What the state of a job makes of a launch of each kind: when its pool says it once, and when it has said it twice.
@@ -193,9 +194,10 @@ class Launch:
         self.reason = f"{self.reason}\n{text.strip()}".strip()[-_LONGEST_REASON:]
 
     def info(self, now: float) -> LaunchInfo:
-        """As it is told to the master."""
+        """As it is told to the master: one that was told to end is on its way out, whatever was heard of it since."""
+        stage = self.stage if self.counts or self.over else _GOING.get(self.told, self.stage)
         seconds = max(0.0, now - self.since)
-        return LaunchInfo(self.job, self.stage, seconds, self.reason, self.host, self.worker, dict(self.stages))
+        return LaunchInfo(self.job, stage, seconds, self.reason, self.host, self.worker, dict(self.stages))
 
     def _kind(self) -> str:
         if self.stage == "started":

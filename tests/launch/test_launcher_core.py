@@ -187,6 +187,16 @@ def test_one_that_does_not_drain_is_stopped() -> None:
     assert world.jobs["1"].told
 
 
+def test_what_was_told_to_end_is_not_shown_as_one_that_stays() -> None:
+    """Who decides how many there are counts those that the master is told of: one more than there may be was refused."""
+    world = launched(2)
+    world.scale(3)
+    world.answer()
+    world.carry_out(world.core.receive(messages.StopLaunches(7, POOL, ["1", "3"]), world.now))
+    stages = {launch.job: launch.stage for launch in infos(world).launches}
+    assert stages == {"1": "draining", "2": "idle", "3": "stopping"}
+
+
 def test_a_lost_worker_is_waited_for_and_then_replaced() -> None:
     """A network that is away for a moment costs nothing; a dead node is replaced, and what runs there is told to end."""
     world = launched(2)
