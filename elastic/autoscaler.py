@@ -153,7 +153,7 @@ class Autoscaler:
             return Change(supply.pool, staying - len(going), tuple(machine.job for machine in going))
         # What does not come, since its pool is in trouble, is not asked for any longer: others may be by then.
         wanted = staying if supply.trouble else staying + supply.unseen + market.asked_for(supply.pool)
-        wanted = max(wanted, min(supply.least, supply.most))
+        wanted = min(max(wanted, supply.least), supply.most)
         return Change(supply.pool, wanted) if wanted != supply.wanted else None
 
 

@@ -67,6 +67,9 @@ class Covering:
         self._there, self._new = market.there(pools), market.new(pools)
         self._slots = math.ceil(min(need.slots, cap, _NO_LIMIT))
         self._workers = _NO_LIMIT if need.wish.max_workers is None else need.wish.max_workers
+        # All that is there counts, also what she does not take, and what is stuck in a pool that is in trouble.
+        there = sum(offer.room for offer in self._there) + sum(market.stuck[pool] for pool in pools)
+        self._more = max(0, self._workers - there)
         self._taken: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
         self._offers = {offer.key: offer for offer in (*self._there, *self._new)}
@@ -82,7 +85,7 @@ class Covering:
             self._afford()
         cost = self._cost(self._finish)
         bounded = self._hindrance in ("max_cost", "max_workers")
-        return Covered(+self._taken, self._forecast(cost), +self._held, bounded, self._unit())
+        return Covered(+self._taken, self._forecast(cost), self._holdable, bounded, self._unit())
 
     # --- by a deadline ------------------------------------------------------------------------------------------------
 
@@ -92,9 +95,9 @@ class Covering:
         if short <= 0.0:
             return
         keep = self._try(self._left(self._there), KEEPS * short, seconds)
-        mixed = self._try(self._left((*self._there, *self._new)), ADDS * short, seconds)
+        mixed = self._try((*self._left(self._there), *self._askable), ADDS * short, seconds)
         if mixed.undone > 0.0:
-            mixed = self._try(self._left((*self._there, *self._new)), short, seconds)
+            mixed = self._try((*self._left(self._there), *self._askable), short, seconds)
         if keep.undone <= 0.0 and (mixed.undone > 0.0 or mixed.cost >= EXCHANGE * keep.cost):
             mixed = keep
         # What is at work stays until what replaces it is there.
@@ -102,11 +105,18 @@ class Covering:
         at_work = self._try(joined, KEEPS * short, seconds)
         held = Counter({offer.key: offer.room for offer in joined}) if at_work.undone > 0.0 else at_work.workers
         self._held += held - mixed.workers
-        self._taken += mixed.workers
+        for key, count in sorted(mixed.workers.items(), key=lambda it: _price(self._offers[it[0]])):
+            self._take(self._offers[key], count)
 
     def _try(self, offers: Sequence[Offer], work: float, seconds: float) -> Cover:
         slots = self._slots - sum(offer.slots * count for offer, count in self._chosen)
         return cover(offers, work, seconds, max(0, slots), max(0, self._workers - self._taken.total()))
+
+    @property
+    def _holdable(self) -> Counter[str]:
+        """Of those to be held as many as she may have beside what she takes."""
+        free = max(0, self._workers - self._taken.total())
+        return Counter(list((+self._held).elements())[:free])
 
     # --- without one --------------------------------------------------------------------------------------------------
 
@@ -114,7 +124,7 @@ class Covering:
         """Take what is there, and ask for more while that will be of use for longer than it takes to come."""
         for offer in sorted(self._left(self._there), key=_rank):
             self._take(offer, self._most(offer))
-        for offer in sorted(self._left(self._new), key=_rank):
+        for offer in sorted(self._askable, key=_rank):
             self._take(offer, min(self._most(offer), self._worth(offer)))
 
     def _worth(self, offer: Offer) -> int:
@@ -135,6 +145,9 @@ class Covering:
         return max(0, min(offer.room, math.ceil(slots / offer.slots), self._workers - self._taken.total()))
 
     def _take(self, offer: Offer, count: int) -> None:
+        if not offer.there:
+            count = min(count, self._more)
+            self._more -= max(0, count)
         if count > 0:
             self._taken[offer.key] += count
 
@@ -171,6 +184,11 @@ class Covering:
     @property
     def _chosen(self) -> list[tuple[Offer, int]]:
         return [(self._offers[key], count) for key, count in self._taken.items() if count > 0]
+
+    @property
+    def _askable(self) -> list[Offer]:
+        """Workers that she may still ask for."""
+        return [replace(offer, room=min(offer.room, self._more)) for offer in self._left(self._new)]
 
     def _left(self, offers: Iterable[Offer]) -> list[Offer]:
         """What was not taken of offers."""

@@ -26,11 +26,13 @@ class Market:
         offers: all.
         left: how many workers of each can still be taken.
         taken: how many were.
+        stuck: workers by pool that were asked for and do not come while their pool is in trouble.
     """
 
     offers: dict[str, Offer] = field(default_factory=dict)
     left: Counter[str] = field(default_factory=Counter)
     taken: Counter[str] = field(default_factory=Counter)
+    stuck: Counter[str] = field(default_factory=Counter)
     _machines: dict[str, list[Machine]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
@@ -44,10 +46,10 @@ class Market:
                 supply.room, supply.spot,
             )  # fmt: skip
             market._add(new, None)
-            # What does not come while its pool is in trouble is no help.
-            unseen = [] if supply.trouble else [UNSEEN] * supply.unseen
-            for machine in (*supply.staying, *unseen):
-                if not (supply.trouble and machine.phase == "waiting"):
+            for machine in (*supply.staying, *[UNSEEN] * supply.unseen):
+                if supply.trouble and machine.phase == "waiting":
+                    market.stuck[supply.pool] += 1  # what does not come is no help
+                else:
                     market._add(_there(new, machine, learnt), machine)
         for key, offer in market.offers.items():
             market.left[key] = offer.room
