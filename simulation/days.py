@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..elastic.demand import Wish
-from ..elastic.supply import Tariff
+from ..elastic.supply import FREE, Tariff
 from ..launch.pools.pool import IDLE
 
 
@@ -68,12 +68,13 @@ class PricedPool:
         market: of spot machines.
         idle: seconds without work after which a worker leaves.
         owner: whose queries the workers serve; "": everybody's.
+        has_tags: machines are found without a record.
         faults: what goes wrong.
     """
 
     name: str
     slots: int = 1
-    tariff: Tariff = Tariff()
+    tariff: Tariff = FREE
     most: int = 100
     least: int = 0
     start: float = 60.0
@@ -85,6 +86,7 @@ class PricedPool:
     market: Market | None = None
     idle: float = IDLE
     owner: str = ""
+    has_tags: bool = False
     faults: Faults = Faults()
 
 
@@ -125,6 +127,7 @@ class Day:
         length: seconds, after which no query comes.
         patience: seconds after that for queries to end, before all wishes are withdrawn.
         restarts: when the launcher is killed and started again.
+        losses: when it is, and its record is lost, too.
     """
 
     pools: Sequence[PricedPool]
@@ -132,3 +135,4 @@ class Day:
     length: float = 86400.0
     patience: float = 6 * 3600.0
     restarts: Sequence[float] = ()
+    losses: Sequence[float] = ()

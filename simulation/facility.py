@@ -8,7 +8,6 @@ that machines take, and the hours at which markets take some back, depend on the
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from heapq import heappop
 from math import inf
@@ -17,22 +16,7 @@ from typing import Protocol
 from ..elastic.decision import Change, Decision, Forecast
 from ..elastic.demand import Wish, Work
 from ..elastic.supply import Supply
-from ..launch.core import LauncherCore
-from ..launch.effects import (
-    Answer,
-    Call,
-    Effect,
-    Failed,
-    ForgetJobs,
-    SaveCall,
-    Saved,
-    SaveJobs,
-    SaveWanted,
-    Start,
-    Stop,
-    Tell,
-)
-from ..launch.reconciler import Terms
+from ..launch.effects import Answer, Failed
 from ..protocol import messages
 from ..protocol.messages import LaunchStage, Message, PoolInfo
 from .days import Day, Submission, User
@@ -40,6 +24,7 @@ from .environment import Clock
 from .facility_outcome import DayOutcome, Ended, Story
 from .facility_supply import supply
 from .fluid import Flow, Fluid, Source
+from .simulated_launcher import SimulatedLauncher, pool_of
 from .simulated_system import Listeners, SimulatedMachine, SimulatedSystem
 
 KNOWN = 0.02
@@ -98,19 +83,14 @@ class Facility:
         self.forecasts: dict[str, Forecast] = {}
         listeners = Listeners(self._answer, self._heard, self._has_joined, self._is_over)
         self.systems = {pool.name: SimulatedSystem(pool, self.clock, str(seed), listeners) for pool in day.pools}
+        self._launcher = SimulatedLauncher(self.systems, self.clock, self._hear, self._let_go, check=check, trace=trace)
         self.infos: dict[str, PoolInfo] = {}
         self._told_at = 0.0
         self._unsettled: set[str] = set()
-        self._saved: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {}
-        self._lives = self._requests = self._queries = 0
+        self._requests = self._queries = self._turn = 0
         self._soonest, self._every, self._watched = soonest, every, watched
         self._decided, self._next = -inf, inf
-        self._turn = self._resting = 0
-        self._wishes = 0
-        self._deadline = 0.0
         self._working: dict[str, bool] = {}
-        self._check = check
-        self._trace = hashlib.blake2b(digest_size=8) if trace else None
         self._begin_launcher()
 
     # --- the day ----------------------------------------------------------------------------------------------------------
@@ -124,7 +104,9 @@ class Facility:
             if user.withdrawn is not None:
                 self.clock.at(user.withdrawn, self._withdraw, user)
         for time in self.day.restarts:
-            self.clock.at(time, self._restart, None)
+            self.clock.at(time, self._restart, False)
+        for time in self.day.losses:
+            self.clock.at(time, self._restart, True)
         end = self.day.length
         self._pass(lambda: self.clock.now > end + self.day.patience or (self.clock.now > end and not self.fluid.flows))
         for user in self.day.users:
@@ -134,18 +116,17 @@ class Facility:
             self.fluid.drop(query, self.clock.now)
         over = self.clock.now + LONGEST
         self._pass(lambda: self.clock.now > over or not self._anything)
-        return DayOutcome(
-            self.story, self.systems, self.clock.now, "" if self._trace is None else self._trace.hexdigest()
-        )
+        return DayOutcome(self.story, self.systems, self.clock.now, self._launcher.trace)
 
     def _pass(self, enough: Callable[[], bool]) -> None:
         heap, clock = self.clock.heap, self.clock
         while not enough():
-            if self._deadline <= (heap[0][0] if heap else inf):
-                if self._deadline == inf:
+            due = self._launcher.due
+            if due <= (heap[0][0] if heap else inf):
+                if due == inf:
                     return
-                clock.now = max(clock.now, self._deadline)
-                self._carry_out(self.core.expire(clock.now))
+                clock.now = max(clock.now, due)
+                self._launcher.expire()
             else:
                 time, _, act, argument = heappop(heap)
                 clock.now = max(clock.now, time)
@@ -154,12 +135,11 @@ class Facility:
     @property
     def _anything(self) -> bool:
         """Whether any machine is there, or may come to be."""
-        return not self.core.empty or any(system.there for system in self.systems.values())
+        return not self._launcher.core.empty or any(system.there for system in self.systems.values())
 
     # --- users ------------------------------------------------------------------------------------------------------------
 
     def _wish(self, user: User) -> None:
-        self._wishes += 1
         self.scaler.wish(user.wish, self.clock.now)
         self._decide_soon()
 
@@ -191,10 +171,10 @@ class Facility:
             working = source.used > 0.0
             if working != self._working.get(name):
                 self._working[name] = working
-                system = self._of(name)
+                system = self.systems[pool_of(name)]
                 machine = system.machines[name]
                 machine.rests_since = inf if working else now
-                self._worker_is(system, machine, "working" if working else "idle")
+                self._launcher.worker_is(system.pool.name, machine, "working" if working else "idle")
                 if not working:
                     self.clock.at(now + system.pool.idle, self._unneeded, machine)
         self._turn += 1
@@ -216,10 +196,10 @@ class Facility:
 
     def _heard(self, system: SimulatedSystem, machine: SimulatedMachine) -> None:
         if machine.state == "booting":
-            self._worker_is(system, machine, "environment")
+            self._launcher.worker_is(system.pool.name, machine, "environment")
         else:
             self._take_out(machine)
-            self._worker_is(system, machine, "draining")
+            self._launcher.worker_is(system.pool.name, machine, "draining")
 
     def _has_joined(self, system: SimulatedSystem, machine: SimulatedMachine) -> None:
         self.story.joined(self.clock.now, system.pool.name)
@@ -232,7 +212,7 @@ class Facility:
         self.story.over(self.clock.now, system.pool.name, machine)
         self._take_out(machine)
         if machine.joined < inf:
-            self._worker_is(system, machine, "lost" if lost else "gone")
+            self._launcher.worker_is(system.pool.name, machine, "lost" if lost else "gone")
         self._decide_soon()
 
     def _take_out(self, machine: SimulatedMachine) -> None:
@@ -243,115 +223,42 @@ class Facility:
 
     def _unneeded(self, machine: SimulatedMachine) -> None:
         """A worker leaves that had nothing to do for so long."""
-        system = self._of(machine.job)
+        system = self.systems[pool_of(machine.job)]
         if machine.state == "up" and self.clock.now - machine.rests_since >= system.pool.idle - 1e-6:
             self.story.left_by_themselves += 1
             system.leave(machine)
 
-    def _of(self, job: str) -> SimulatedSystem:
-        return self.systems[job.rpartition(".")[0]]
+    def _answer(self, answer: Answer | Failed) -> None:
+        self._launcher.answer(answer)
 
-    # --- the launcher -----------------------------------------------------------------------------------------------------
+    # --- the master -------------------------------------------------------------------------------------------------------
 
-    def _begin_launcher(self) -> None:
-        """Start the launcher, for the first time or again, with what it has written down."""
-        self._lives += 1
-        terms = {pool.name: Terms("simulated", pool.most, pool.owner, pool.idle) for pool in self.day.pools}
-        saved = {name: Saved(wanted, calls, jobs) for name, (wanted, calls, jobs) in self._saved.items()}
-        self.core = LauncherCore(terms, f"t{self._lives}", saved, self.clock.now)
-        self._carry_out(self.core.welcomed(self.clock.now))
-        for name, system in self.systems.items():
-            self._carry_out(self.core.ready(name, self.clock.now))
-            for machine in system.there:
-                if machine.state == "up":
-                    self._worker_is(system, machine, "working" if self._working.get(machine.job) else "idle")
-
-    def _restart(self, _: object) -> None:
-        """The launcher is killed, and started again."""
-        for system in self.systems.values():
-            system.forget_calls()
-        self._unsettled.clear()
+    def _restart(self, with_record: bool) -> None:
+        """The launcher is killed, and started again: it is told who is there."""
+        self._launcher.die(with_record)
         self._begin_launcher()
 
-    def _answer(self, answer: Answer | Failed) -> None:
-        now = self.clock.now
-        self._carry_out(
-            self.core.answered(answer, now) if isinstance(answer, Answer) else self.core.failed(answer, now)
-        )
-
-    def _worker_is(self, system: SimulatedSystem, machine: SimulatedMachine, stage: LaunchStage) -> None:
-        """The master tells the launcher of a worker."""
-        worker = machine.job if machine.joined < inf else ""
-        self._receive(messages.WorkerIs(system.pool.name, machine.job, stage, worker))
-
-    def _receive(self, message: Message) -> None:
-        self._digest(message)
-        self._carry_out(self.core.receive(message, self.clock.now))
-
-    def _carry_out(self, effects: Sequence[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case SaveWanted() | SaveCall() | SaveJobs() | ForgetJobs():
-                    self._write(effect)
-                case Tell():
-                    self._hear(effect.message)
-                case _:
-                    self._ask(effect)
-        self._deadline = self.core.deadline(self.clock.now)
-        if self._check:
-            self.core.check()
-
-    def _ask(self, call: Call) -> None:
-        """A launcher asks a system for something."""
-        system = self.systems[call.pool]
-        if isinstance(call, Stop):
-            for job in call.jobs:
-                self._tell_to_go(system, job)
-        elif isinstance(call, Start) and self._check:
-            serving = sum(machine.told == inf and machine.state != "leaving" for machine in system.there)
-            assert serving + call.count <= self.core.pools[call.pool].wanted, f"{call} with {serving} workers there"
-            assert serving + call.count <= system.pool.most
-        system.ask(call)
-
-    def _tell_to_go(self, system: SimulatedSystem, job: str) -> None:
-        machine = system.machines.get(job)
-        if machine is not None and machine.state not in ("leaving", "over") and machine.told == inf:
-            machine.told = self.clock.now
-            self.story.let_go.append((self.clock.now, machine))
-
-    def _write(self, saving: SaveWanted | SaveCall | SaveJobs | ForgetJobs) -> None:
-        wanted, calls, jobs = self._saved.setdefault(saving.pool, (0, {}, {}))
-        match saving:
-            case SaveWanted():
-                self._saved[saving.pool] = (saving.workers, calls, jobs)
-            case SaveCall():
-                calls[saving.call] = saving.count
-            case SaveJobs():
-                calls.pop(saving.call, None)
-                jobs |= dict.fromkeys(saving.jobs, saving.call)
-            case ForgetJobs():
-                for job in saving.jobs:
-                    jobs.pop(job, None)
+    def _begin_launcher(self) -> None:
+        self._launcher.begin()
+        for system in self.systems.values():
+            for machine in system.there:
+                if machine.state == "up":
+                    stage: LaunchStage = "working" if self._working.get(machine.job) else "idle"
+                    self._launcher.worker_is(system.pool.name, machine, stage)
 
     def _hear(self, message: Message) -> None:
         """The launcher says something."""
-        self._digest(message)
         match message:
             case messages.TellPools():
                 self.infos = {info.pool: info for info in message.pools}
                 self._told_at = self.clock.now
                 self._unsettled.clear()
                 self._decide_soon()
-            case messages.Drain():
-                system = self._of(message.worker)
-                self._tell_to_go(system, message.worker)
-                system.leave(system.machines[message.worker])
             case messages.Refused():
-                self.story.refused.append(message.reason)
+                self.story.refused.append((self.clock.now, message.reason))
 
-    def _digest(self, message: Message) -> None:
-        if self._trace is not None:
-            self._trace.update(f"{self.clock.now!r} {message!r}".encode())
+    def _let_go(self, machine: SimulatedMachine) -> None:
+        self.story.let_go.append((self.clock.now, machine))
 
     # --- decisions --------------------------------------------------------------------------------------------------------
 
@@ -402,7 +309,7 @@ class Facility:
         self._unsettled.add(change.pool)
         self.story.wanted.append((now, change.pool, change.wanted))
         if change.stops:
-            self._receive(messages.StopLaunches(self._requests, change.pool, list(change.stops)))
-        if self.core.pools[change.pool].wanted != change.wanted:
+            self._launcher.receive(messages.StopLaunches(self._requests, change.pool, list(change.stops)))
+        if self._launcher.core.pools[change.pool].wanted != change.wanted:
             self._unsettled.add(change.pool)
-            self._receive(messages.Scale(self._requests, change.pool, change.wanted))
+            self._launcher.receive(messages.Scale(self._requests, change.pool, change.wanted))

@@ -42,7 +42,7 @@ class Story:
     wanted: list[tuple[float, str, int]] = field(default_factory=list)
     let_go: list[tuple[float, SimulatedMachine]] = field(default_factory=list)
     workers: list[tuple[float, str, int]] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    refused: list[tuple[float, str]] = field(default_factory=list)
     left_by_themselves: int = 0
 
     def joined(self, now: float, pool: str) -> None:

@@ -1,4 +1,4 @@
-"""The system of a simulated pool: its queue, its machines, what it answers to a launcher's calls, and what goes wrong there."""
+"""The system of a simulated pool: its queue, its machines, what it answers to calls of a launcher, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import inf, log
 from random import Random
 from typing import Literal
 
-from ..launch.effects import Answer, Call, Failed, Find, List, ReadLog, Start, Stop
+from ..launch.effects import Answer, Call, Failed, Find, FindLeft, List, ReadLog, Start, Stop
 from ..launch.pools.pool import Job, JobState, Trouble
 from .days import PricedPool
 from .environment import Clock
@@ -37,6 +37,7 @@ class SimulatedMachine:
     takes: float
     state: State = "queued"
     failed: bool = False
+    reclaimed: bool = False
     started: float = inf
     joined: float = inf
     ended: float = inf
@@ -87,6 +88,11 @@ class SimulatedSystem:
         """Those that are not over."""
         return [machine for machine in self.machines.values() if machine.state != "over"]
 
+    @property
+    def serving(self) -> int:
+        """Those that work, or will, and were not told to go."""
+        return sum(machine.told == inf and machine.state != "leaving" for machine in self.there)
+
     def cost(self, now: float) -> float:
         """Of all machines that there were, by now."""
         tariff = self.pool.tariff
@@ -133,6 +139,8 @@ class SimulatedSystem:
                 answer = Answer(call, self._make(call))
             case Find():
                 answer = Answer(call, [machine.job for machine in self.there if machine.call == call.call])
+            case FindLeft():
+                answer = Answer(call, [machine.job for machine in self.there])
             case List():
                 answer = Answer(call, listing={job: self._said(job) for job in call.jobs})
             case Stop():
@@ -164,7 +172,8 @@ class SimulatedSystem:
         if lies:
             return Job("gone")
         words: dict[State, JobState] = {"queued": "queued", "booting": "started", "up": "started", "leaving": "ending"}
-        return Job(words.get(machine.state, "failed" if machine.failed else "gone"))
+        ended: JobState = "reclaimed" if machine.reclaimed else "failed" if machine.failed else "gone"
+        return Job(words.get(machine.state, ended))
 
     # --- machines -------------------------------------------------------------------------------------------------------
 
@@ -256,5 +265,5 @@ class SimulatedSystem:
         self._plan_loss(None)
 
     def _take_back(self, machine: SimulatedMachine) -> None:
-        machine.failed = machine.failed or machine.state == "booting"
+        machine.reclaimed = machine.state != "over"
         self.end(machine.job, lost=True)

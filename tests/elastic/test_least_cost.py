@@ -95,7 +95,7 @@ def test_few_workers_cost_hardly_more_than_the_best_of_all_sets(
 
 
 def bound(found: Sequence[Offer], work: float, horizon: float) -> float:
-    """What parts of workers would cost: the least that a linear programme finds, of how many of each pool run for how long."""
+    """What parts of workers would cost at the least: how many of each pool run for how long, by a linear programme."""
     ways = [
         (at, offer.work(seconds), offer.tariff.cost(seconds))
         for at, offer in enumerate(found)
