@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .dataset.dataset import Dataset
     from .dataset.friends import Friend
     from .dataset.generated import cycles, items
+    from .launch.pools.cloud import Cloud
     from .launch.pools.condor import Condor
     from .launch.pools.dask import Dask
     from .launch.pools.gridengine import GridEngine
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .session.session import Session
 
 _HOMES = {
+    "Cloud": "launch.pools.cloud",
     "Condor": "launch.pools.condor",
     "Credentials": "protocol.credentials",
     "Dask": "launch.pools.dask",
@@ -69,6 +71,7 @@ _HOMES = {
 __all__ = [
     "PBS",
     "SSH",
+    "Cloud",
     "Condor",
     "Credentials",
     "Dask",

@@ -15,6 +15,7 @@ SYSTEMS = {
     "ssh": "ssh.SSH",
     "dask": "dask.Dask",
     "kubernetes": "kubernetes.Kubernetes",
+    "cloud": "cloud.Cloud",
 }
 """The class of each `system`, in which module."""
 
