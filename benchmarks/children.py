@@ -74,6 +74,12 @@ def slots_below(pid: int) -> list[int]:
     return sorted(child for child in forkservers if parents[child] in forkservers and _is_below(child, pid, parents))
 
 
+def descendants(pid: int) -> list[int]:
+    """Processes below a process, and those below them."""
+    parents = _parents()
+    return sorted(child for child in parents if child != pid and _is_below(child, pid, parents))
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU time that a process has taken, of all its threads; 0 when it is gone."""
     try:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..merge import Opened, Unmade
+from ..merge import Opened, Unmade, joined, key_name
 
 SUM, OVERLAY = "sum", "overlay"
 """What can be picked of an axis of categories, beside one of them: all of them in one, or each beside the others."""
@@ -31,9 +31,6 @@ _SHORT_SCRIPT = re.compile(r"([_^])([A-Za-z0-9]|#[A-Za-z]+)")
 _BRACED = r"\{(?:[^{}$]|\{[^{}$]*\})*\}"
 _ROOT_FORMULA = re.compile(rf"(?:#[A-Za-z]+(?:{_BRACED})?|[A-Za-z0-9]+(?=[_^]{_BRACED})|[_^]{_BRACED})+")
 _IN_DOLLARS = re.compile(r"(\$[^$]*\$)")
-
-_QUOTED = "'\"["
-"""One of them begins the name of a key that cannot stand as it is."""
 
 Pick = str | int
 """`SUM`, `OVERLAY`, or the number of a bin."""
@@ -73,6 +70,7 @@ class Drawing:
         variances: of them, in the same order; None for counts, whose variances are the contents.
         kind: whether it has counts, sums of weights, or means.
         notes: what is not drawn.
+        reduced: it has fewer bins than the histogram itself, of which a display may ask for more.
     """
 
     name: str
@@ -82,6 +80,7 @@ class Drawing:
     variances: NDArray[np.float64] | None
     kind: Literal["counts", "weights", "means"]
     notes: tuple[str, ...] = ()
+    reduced: bool = False
 
     @property
     def arrays(self) -> list[NDArray[np.float64]]:
@@ -95,6 +94,7 @@ class Drawing:
             "label": self.label,
             "kind": self.kind,
             "notes": list(self.notes),
+            "reduced": self.reduced,
             "axes": [
                 {
                     "title": root_latex(axis.title or axis.name),
@@ -141,7 +141,7 @@ def named(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """
     if isinstance(value, Mapping):
         for key, inner in value.entries() if isinstance(value, Opened) else value.items():
-            yield from named(inner, f"{name}/{_named(key)}" if name else _named(key))
+            yield from named(inner, joined(name, key))
     elif value is not None:
         yield name, value
 
@@ -149,6 +149,7 @@ def named(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def item(name: str, value: Any, menus: bool = True) -> Item:
     """How something that has this name is listed; `menus` are left out where nobody picks from them."""
     if is_histogram(value):
+        menus = menus and not (isinstance(value, Unmade) and value.left_out)
         return Item(name, "histogram", menus=_menus(made(value)) if menus else {})
     return Item(name, "row", in_words(value))
 
@@ -181,9 +182,9 @@ def find(value: Any, name: str) -> Any:
             return value
         raise KeyError(name)
     head = name.partition("/")[0]
-    plain = bool(head) and head in value and _named(head) == head  # as nearly all are
+    plain = bool(head) and head in value and key_name(head) == head  # as nearly all are
     for key in (head,) if plain else value:  # no name of a key is the beginning of another one with a slash after it
-        is_it = _named(key)
+        is_it = key_name(key)
         if name == is_it and not isinstance(inner := value[key], Mapping):
             return inner
         if name.startswith(f"{is_it}/"):
@@ -261,11 +262,13 @@ def drawings(name: str, histogram: Any, picks: Mapping[str, Pick] | None = None)
         notes.append(f"{odd:,} {'bin is' if odd == 1 else 'bins are'} not finite, and drawn as empty")
         values = np.where(np.isfinite(values), values, 0.0)
     axes = tuple(_axis(histogram.axes[at], named[at]) for at in shown)
+    together = _together(histogram, shown)
+    notes += together
     found = []
     for label, case in cases:
         contents = _projected(values, histogram, shown, case)
         errors = None if variances is None else _projected(np.nan_to_num(variances), histogram, shown, case)
-        found.append(Drawing(name, label, axes, contents, errors, kind, tuple(notes)))
+        found.append(Drawing(name, label, axes, contents, errors, kind, tuple(notes), bool(together)))
     return found
 
 
@@ -337,13 +340,6 @@ def mathtext(title: str) -> str:
 # --- inside -------------------------------------------------------------------------------------------------------------
 
 
-def _named(key: Any) -> str:
-    """A key within a name: as it stands where that can be nothing else, so that each thing in a result has its own name."""
-    if not isinstance(key, str):
-        return f"[{key!r}]"
-    return repr(key) if not key or "/" in key or key[0] in _QUOTED else key
-
-
 def _names(histogram: Any) -> list[str]:
     """Of its axes, each another one."""
     found: list[str] = []
@@ -351,6 +347,13 @@ def _names(histogram: Any) -> list[str]:
         name = getattr(axis, "name", "") or str(getattr(axis, "label", "") or "")
         found.append(name if name and name not in found else f"axis {at}")
     return found
+
+
+def _together(histogram: Any, shown: list[int]) -> list[str]:
+    """That a miniature has fewer bins than what it was made of."""
+    of = getattr(histogram, "made_of", ()) or tuple(axis.size for axis in histogram.axes)
+    fewer = [(of[at], histogram.axes[at].size) for at in shown if of[at] > histogram.axes[at].size]
+    return [f"{bins:,} bins are drawn as {drawn:,}, each the sum of some" for bins, drawn in fewer]
 
 
 def _is_category(axis: Any) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from .cluster_view import ClusterView
 from .logs import Logs
@@ -18,6 +19,23 @@ class ClusterFeed(Protocol):
     @property
     def answers(self) -> int:
         """How often the master has answered."""
+
+    def poll(self) -> None:
+        """Ask for what is new."""
+
+
+S_co = TypeVar("S_co", covariant=True)
+
+
+class ResultFeed(Protocol[S_co]):
+    """What is merged of a query, as far as a display draws it."""
+
+    @property
+    def snapshot(self) -> S_co | None:
+        """The latest: of large results, with as many bins as a screen shows."""
+
+    def look(self, names: Sequence[str], windows: Mapping[str, tuple[float, float]]) -> None:
+        """Say which histograms are looked at, and from where to where some of them are."""
 
     def poll(self) -> None:
         """Ask for what is new."""

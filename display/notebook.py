@@ -27,7 +27,7 @@ import traitlets
 
 from .choice import FIRST_SHOWN, MOST_ITEMS, Pictures, listed, pictures
 from .drawings import in_words, is_histogram, named
-from .feeds import LogFeed
+from .feeds import LogFeed, ResultFeed
 from .logs import LogLine
 from .progress_line import line_of
 from .query_view import Merged, QueryView
@@ -60,8 +60,7 @@ class Live(Protocol):
     def view(self) -> QueryView:
         """Where it stands."""
 
-    @property
-    def snapshot(self) -> Snapshot | None:
+    def result_feed(self) -> ResultFeed[Snapshot]:
         """What is merged so far."""
 
     def log_feed(self) -> LogFeed:
@@ -94,6 +93,7 @@ class QueryWidget(anywidget.AnyWidget):
         view: how far it is.
         items, more: what it holds, and how much more that is not listed.
         filter, shown, picks, log, together: what the user has chosen to see.
+        windows: from where to where of a histogram's axis, by its name, as far as something was left out in its picture.
         output: what the analysis has said.
     """
 
@@ -106,6 +106,7 @@ class QueryWidget(anywidget.AnyWidget):
     filter = traitlets.Unicode().tag(sync=True)
     shown: Any = traitlets.List().tag(sync=True)
     picks = traitlets.Dict().tag(sync=True)
+    windows = traitlets.Dict().tag(sync=True)
     log = traitlets.Bool().tag(sync=True)
     together = traitlets.Bool().tag(sync=True)
     output: Any = traitlets.List().tag(sync=True)
@@ -117,6 +118,7 @@ class QueryWidget(anywidget.AnyWidget):
         self._listed: Snapshot | None = None
         self._drawn: Snapshot | None = None
         self._sent, self._seen = 0, 0
+        self._result = query.result_feed()
         self._said = query.log_feed()
         self._heard, self._asked_at = 0, -LOG_SECONDS
         self._share = Share(MOST_OF_A_CORE)
@@ -125,7 +127,7 @@ class QueryWidget(anywidget.AnyWidget):
         super().__init__(view=_told(query.view))
         self._answered_anywhere()
         self.on_msg(self._asked)
-        self.observe(self._changed, ["filter", "shown", "picks", "log", "together"])
+        self.observe(self._changed, ["filter", "shown", "picks", "windows", "log", "together"])
         self._thread = threading.Thread(target=self._run, name="eventmill notebook", daemon=True)
         self._handle: Any = None
 
@@ -205,7 +207,10 @@ class QueryWidget(anywidget.AnyWidget):
         with self._lock, self.hold_sync():
             self.view = _told(view)
             self._hear(view.final)
-            snapshot = self._query.snapshot
+            self._result.look(self.shown, _windows(self.windows))
+            if self._seen == self._sent:  # what nobody looks at is not asked for
+                self._result.poll()
+            snapshot = self._result.snapshot
             if snapshot is not None and self._seen == self._sent and self._share.allows(time.monotonic()):
                 self._look(snapshot)
         return view
@@ -255,7 +260,7 @@ class QueryWidget(anywidget.AnyWidget):
         view = self._query.view
         line = line_of(view)
         text = line.html()
-        snapshot = self._query.snapshot
+        snapshot = self._result.snapshot
         if view.final and snapshot is not None:
             text += _table(snapshot.opened) + self._picture(snapshot)
         widget, _ = self._repr_mimebundle_() or ({}, {})
@@ -272,6 +277,10 @@ class QueryWidget(anywidget.AnyWidget):
             return ""
         image = base64.b64encode(figures.png(drawn, self.log)).decode()
         return f'<br><img alt="histograms of {html.escape(self.view["name"])}" src="data:image/png;base64,{image}">'
+
+
+def _windows(told: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    return {name: (float(low), float(high)) for name, (low, high) in told.items()}
 
 
 def _told(view: QueryView) -> dict[str, Any]:

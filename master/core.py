@@ -29,6 +29,7 @@ from .effects import Effect, Send, Tidy
 from .layouts import Layouts
 from .learnt import Learnt
 from .lifecycle import Lifecycle, go_on
+from .miniatures import Shrunk
 from .peers import Peer, Worker
 from .queries import Queries
 from .query import Query
@@ -40,7 +41,9 @@ from .saved import Saved
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
-REQUESTS = messages.Submit | messages.Attach | messages.Ask | messages.AskLogs | messages.AskCluster
+REQUESTS = (
+    messages.Submit | messages.Attach | messages.Ask | messages.AskLogs | messages.AskCluster | messages.AskMiniature
+)
 """That are refused when the master fails on them."""
 TIDY_INTERVAL = 600.0
 """Results are looked through for those that are too old this often, and when a query ends."""
@@ -222,6 +225,11 @@ class MasterCore:
         query = self.queries.get(number)
         if query is not None:
             self._work_for(query, now, self._lifecycle.taken, query, frames, final, now)
+        return self._done(now)
+
+    def shrunk(self, made: Shrunk, now: float) -> list[Effect]:
+        """The merger has made a miniature of a query's total."""
+        self._requests.miniatures.made(made, now)
         return self._done(now)
 
     def crowded(self, number: str, frames: Sequence[Buffer], now: float) -> list[Effect]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..packetizer.files import Loss, OpenedFile
 from ..protocol.codec import Buffer, Frames
-from ..protocol.messages import Account, Ended, Failure, Message, Submit
+from ..protocol.messages import Account, AskMiniature, Ended, Failure, Message, Submit
 from ..protocol.usage import WorkerInfo
 from .access import Change
 
@@ -51,6 +51,15 @@ class Take:
     query: str
     final: bool
     as_is: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shrink:
+    """Make a miniature of a query's total, for a peer that asked so."""
+
+    query: str
+    peer: bytes
+    asked: AskMiniature
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +160,7 @@ class Tidy:
 
 
 MergerTask = (
-    Merge | Take | Replace | Drop
+    Merge | Take | Shrink | Replace | Drop
     | SaveSubmission | SaveOpened | SaveLosses | SaveSkipped | Checkpoint | SaveEnd | Retrieve | Remove | Tidy
 )  # fmt: skip
 Effect = Send | SaveAccess | MergerTask | Exit

@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from ..merge import Partial, Total
+from ..merge import Partial, Total, miniature
 from ..protocol.codec import Buffer
 from ..protocol.counts import FAULT
 from ..protocol.errors import CountError, MergeError, RemoteProtocolError
 from ..protocol.messages import Failure
 from .broken import failure_of
-from .effects import Checkpoint, Drop, Merge, MergerTask, Replace, Retrieve, Take, Tidy
+from .effects import Checkpoint, Drop, Merge, MergerTask, Replace, Retrieve, Shrink, Take, Tidy
 from .journal import Journal
+from .miniatures import Shrunk
 from .recorder import Record, Recorder, Retrieved, Tidied
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Unmergeable:
     failure: Failure
 
 
-Answer = Taken | Crowded | Unmergeable | Record
+Answer = Taken | Shrunk | Crowded | Unmergeable | Record
 
 
 @dataclass(slots=True)
@@ -130,6 +131,8 @@ class Merger:
             log.exception("%s failed", type(task).__name__)
             if isinstance(task, Tidy):
                 return Tidied([], written=False)
+            if isinstance(task, Shrink):
+                return Shrunk(task.query, task.peer, task.asked.request, [], 0)
             failure = failure_of(task.query, type(task).__name__, error)
             if isinstance(task, Retrieve):
                 return Retrieved(task.query, task.peer, [], failure.message)
@@ -158,6 +161,11 @@ class Merger:
                 sum_ = self._sums.get(task.query, Sum())
                 crowded = self._set_aside(task.query, sum_, 1) if task.final and not task.as_is else None
                 return crowded or Taken(task.query, sum_.partial().to_frames(), task.final)
+            case Shrink(query, peer, asked):
+                sum_ = self._sums.get(query, Sum())
+                whole = sum_.partial()
+                small = Partial(miniature(whole.tree, asked.names, asked.windows), whole.entries)
+                return Shrunk(query, peer, asked.request, small.to_frames(), sum_.total.nbytes)
             case Replace():
                 sum_ = self._sums[task.query]
                 compacted = Total()

@@ -19,7 +19,7 @@ class Audience:
         asked: who submitted it and the number of that request, while that is not answered.
         merged: something has been merged since the last snapshot was asked for.
         taking: a snapshot is being taken.
-        next_snapshot: when the next one may be; so `next_progress`.
+        next_snapshot: when the next one may be; so `next_progress`, `next_miniature`.
         activities: what its slots do that takes long.
     """
 
@@ -29,6 +29,7 @@ class Audience:
     taking: bool = False
     next_snapshot: float = 0.0
     next_progress: float = 0.0
+    next_miniature: float = 0.0
     activities: Activities = field(default_factory=Activities)
 
     @property

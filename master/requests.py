@@ -19,6 +19,7 @@ from .dispatcher import Dispatcher
 from .effects import Effect, Exit, Remove
 from .learnt import Learnt
 from .lifecycle import Lifecycle
+from .miniatures import Miniatures
 from .peers import Peer
 from .pools import shortened
 from .queries import Queries
@@ -77,6 +78,7 @@ class Requests:
         self._lifecycle = lifecycle
         self._send = send
         self._do = do
+        self.miniatures = Miniatures(queries, roster.workers, send, do)
         self.handlers = Handlers[Peer]()
         self.handlers.add(messages.Submit, self._submit)
         self.handlers.add(messages.Stop, self._stop)
@@ -87,6 +89,7 @@ class Requests:
         self.handlers.add(messages.Ask, self._ask)
         self.handlers.add(messages.AskLogs, self._ask_logs)
         self.handlers.add(messages.AskCluster, self._ask_cluster)
+        self.handlers.add(messages.AskMiniature, self._ask_miniature)
         self.handlers.add(messages.Remove, self._remove)
         self.handlers.add(messages.Shutdown, self._shutdown)
         self.handlers.add(messages.Drain, self._drain)
@@ -145,7 +148,14 @@ class Requests:
             return
         self._lifecycle.watch(query, peer.identity, message.request, now)
 
-    def _readable(self, peer: Peer, message: messages.Attach | messages.AskLogs, now: float) -> Query | None:
+    def _ask_miniature(self, peer: Peer, message: messages.AskMiniature, frames: Frames, now: float) -> None:
+        query = self._readable(peer, message, now)
+        if query is not None:
+            self.miniatures.asked(query, peer.identity, message, now)
+
+    def _readable(
+        self, peer: Peer, message: messages.Attach | messages.AskLogs | messages.AskMiniature, now: float
+    ) -> Query | None:
         """The query that a session asks for, if there is one whose results are its business; else it is told why not."""
         query = self._queries.get(message.query)
         if query is None:

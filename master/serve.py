@@ -35,6 +35,7 @@ from .core import MasterCore
 from .effects import Effect, Exit, SaveAccess, Send
 from .journal import Journal
 from .merger import Answer, Crowded, Merger, Taken, Unmergeable
+from .miniatures import Shrunk
 from .recorder import Retrieved, Tidied, Written
 from .saved import Saved
 
@@ -268,6 +269,8 @@ class Master:
         match answer:
             case Taken():
                 return self.core.taken(answer.query, answer.frames, answer.final, now)
+            case Shrunk():
+                return self.core.shrunk(answer, now)
             case Crowded():
                 return self.core.crowded(answer.query, answer.frames, now)
             case Unmergeable():

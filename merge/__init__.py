@@ -6,6 +6,8 @@ session decodes. Only `encode`, `detached`, `decode` and `compact` touch the use
 
 from .encode import compact, decode, detached, encode
 from .histograms import FilledHistogram, HistogramTemplate
+from .miniature import miniature
+from .names import joined, key_name
 from .opened import Opened, Unmade, opened
 from .partial import Partial, entries_in
 from .plain import Opaque, plain
@@ -24,6 +26,9 @@ __all__ = [
     "detached",
     "encode",
     "entries_in",
+    "joined",
+    "key_name",
+    "miniature",
     "opened",
     "plain",
 ]

@@ -240,7 +240,7 @@ class Histogram(Node, frozen=True, eq=False):
 
     `cells` is `h.view(flow=True)`, C-contiguous. `template` is the empty histogram, pickled: it knows the class and the
     metadata, and only the user's own processes open it. `variance_known` is boost-histogram's note that it was filled
-    without weights.
+    without weights. In a miniature, `of` are the bins that its axes had (`miniature.py`), and there is no template.
     """
 
     axes: tuple[Axis, ...]
@@ -248,6 +248,7 @@ class Histogram(Node, frozen=True, eq=False):
     variance_known: bool
     template: bytes
     cells: Cells
+    of: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         shape = (*self.elements, *[axis.extent for axis in self.axes])

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from . import nodes
+from .described import described
 from .encode import decode
+from .miniature import is_left_out
 from .nodes import Tree
 from .partial import Partial
 
@@ -20,6 +22,11 @@ class Unmade:
 
     def __init__(self, node: nodes.Histogram, read: Read) -> None:
         self._node, self._read = node, read
+
+    @property
+    def left_out(self) -> bool:
+        """Whether it is not in this miniature of a result."""
+        return is_left_out(self._node)
 
     def made(self) -> Any:
         """The histogram, each time a new one."""
@@ -38,7 +45,10 @@ class Opened(Mapping[Any, Any]):
         self._items, self._read = items, read
 
     def __getitem__(self, key: Any) -> Any:
-        return self._read(self._items[key])
+        tree = self._items[key]
+        if isinstance(tree, nodes.Histogram) and is_left_out(tree):
+            raise KeyError(key)
+        return self._read(tree)
 
     def __contains__(self, key: object) -> bool:
         return key in self._items
@@ -72,4 +82,8 @@ def opened(partial: Partial) -> Any:
 
 
 def _value(tree: Tree) -> Any:
-    return Opened(tree.items, _value) if isinstance(tree, nodes.Dict) else decode(Partial(tree))
+    if isinstance(tree, nodes.Dict):
+        return Opened(tree.items, _value)
+    if isinstance(tree, nodes.Histogram) and tree.of:
+        return described(tree)
+    return decode(Partial(tree))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..display.cluster_view import ClusterHistory, ClusterView
 from ..protocol import messages
+from ..protocol.codec import Buffer
 from ..protocol.messages import Message
 from .feed import Feed
 
@@ -63,7 +64,7 @@ class ClusterFeed(Feed):
     def _question(self, number: int) -> Message:
         return messages.AskCluster(number, self._cursor)
 
-    def _take(self, answer: Message) -> bool:
+    def _take(self, answer: Message, frames: Sequence[Buffer]) -> bool:
         if not isinstance(answer, messages.Cluster):
             return False
         self._history.heard(answer)
@@ -71,7 +72,7 @@ class ClusterFeed(Feed):
         self._answers += 1
         return answer.more
 
-    def _answered(self, answer: Message) -> None:
-        super()._answered(answer)
+    def _answered(self, answer: Message, frames: Sequence[Buffer]) -> None:
+        super()._answered(answer, frames)
         if self._tell is not None and isinstance(answer, messages.Cluster) and not answer.more:
             self._tell()

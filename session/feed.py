@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..protocol.codec import Buffer
 from ..protocol.errors import EventmillError
 from ..protocol.messages import Message
 
@@ -41,9 +43,9 @@ class Feed(ABC):
         """The request of this number."""
 
     @abstractmethod
-    def _take(self, answer: Message) -> bool:
-        """Take in an answer, in the link's thread; whether there is more. It may be another one than was hoped for: what is
-        missing is asked for again later."""
+    def _take(self, answer: Message, frames: Sequence[Buffer]) -> bool:
+        """Take in an answer and its frames, in the link's thread; whether there is more. It may be another one than was
+        hoped for: what is missing is asked for again later."""
 
     def _ask(self) -> None:
         try:
@@ -52,8 +54,8 @@ class Feed(ABC):
             log.debug("not asked for what is new: %s", error)
             self._asking = False
 
-    def _answered(self, answer: Message) -> None:
-        if self._take(answer):
+    def _answered(self, answer: Message, frames: Sequence[Buffer]) -> None:
+        if self._take(answer, frames):
             self._ask()
         else:
             self._asking = False

@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -28,14 +28,14 @@ from ..protocol.errors import ConnectionFailed, EventmillError, LocalProtocolErr
 from ..protocol.messages import Message
 from .connect import PATIENCE
 from .outbox import Outbox
-from .requests import BROKEN, Answer, OpenRequests, checked
+from .requests import BROKEN, Answer, Answered, OpenRequests, checked
 
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 30.0
 ANSWERS = (
     messages.Accepted, messages.Lacking, messages.Refused, messages.Queries, messages.Workers, messages.Logs,
-    messages.Cluster, messages.Done, messages.AccessList, messages.Pools,
+    messages.Cluster, messages.Done, messages.AccessList, messages.Pools, messages.Miniature,
 )  # fmt: skip
 """What answers a request."""
 _TICK = 0.1
@@ -184,7 +184,7 @@ class Link:
         """
         inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
 
-        def answered(message: Message) -> None:
+        def answered(message: Message, _: Sequence[Buffer]) -> None:
             if on_answer is not None and isinstance(message, expect):
                 on_answer(message)
             inbox.put(message)
@@ -198,7 +198,7 @@ class Link:
             self._requests.withdraw(number)
         return checked(answer, expect)
 
-    def ask(self, make: Callable[[int], Message], answered: Callable[[Message], None], frames: Frames = ()) -> int:
+    def ask(self, make: Callable[[int], Message], answered: Answered, frames: Frames = ()) -> int:
         """Send a request and return its number at once; `answered` is called with the answer, in the link's thread."""
         self.check_not_forked()
         if self.lost:
@@ -352,7 +352,7 @@ class Link:
             case messages.Refused(request=0):  # what nobody waits for an answer to
                 log.error("the master refuses what this session said: %s", message.reason)
             case _ if isinstance(message, ANSWERS):
-                self._requests.answer(message.request, message)
+                self._requests.answer(message.request, message, frames)
             case messages.Fault():
                 self._take_fault(message)
             case messages.Bye():

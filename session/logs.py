@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..display.logs import LogLine, Logs
 from ..protocol import messages
+from ..protocol.codec import Buffer
 from ..protocol.messages import Message
 from .feed import Feed
 
@@ -72,7 +73,7 @@ class LogFeed(Feed):
     def _question(self, number: int) -> Message:
         return messages.AskLogs(number, self._query(), self._logs.cursor)
 
-    def _take(self, answer: Message) -> bool:
+    def _take(self, answer: Message, frames: Sequence[Buffer]) -> bool:
         """A master may not know the query any more."""
         if not isinstance(answer, messages.Logs):
             return False

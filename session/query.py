@@ -20,6 +20,7 @@ from ..protocol.credentials import Credentials
 from ..protocol.errors import QueryFailed
 from ..protocol.messages import Account, Message, State
 from .changes import Changes
+from .demand import Demand
 from .ending import Ending
 from .logs import LogFeed, ask
 from .notices import Notices
@@ -53,6 +54,7 @@ class Query(Shown):
         self._ending: Ending | None = None
         self._lost = ""
         self._steady_bins = SteadyBins()
+        self._demand = Demand()
         self._claims = 0
         self._history = QueryHistory(name, session.starts_workers)
         self._notices = Notices(name, session.starts_workers)
@@ -82,8 +84,13 @@ class Query(Shown):
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The latest merged result, None before the first."""
-        return self._result or self._snapshot
+        """The latest merged result, None before the first.
+
+        Of a result of more than a megabyte the next one is sent for when this one is looked at, or after ten seconds.
+        """
+        if self._demand.looked():
+            self._session._watch.seen(self)
+        return self._latest
 
     @property
     def view(self) -> QueryView:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ..protocol import messages
+from ..protocol.codec import Buffer
 from ..protocol.errors import ConnectionFailed, EventmillError, QueryFailed, RemoteProtocolError
 from ..protocol.messages import Message
 
 Answer = TypeVar("Answer", bound=Message)
+Answered = Callable[[Message, Sequence[Buffer]], None]
+"""Is called with an answer and the frames that belong to it."""
 BROKEN = messages.Fault(
     "the connection to the master broke before its answer came, and nobody knows whether it took the request: "
     "session.queries() lists what is running"
@@ -37,7 +40,7 @@ class OpenRequests:
 
     Example:
         >>> requests, heard = OpenRequests(), []
-        >>> number = requests.add(heard.append)
+        >>> number = requests.add(lambda message, frames: heard.append(message))
         >>> requests.answer(number, messages.Bye())
         >>> heard, number in requests
         ([Bye(reason='')], False)
@@ -45,7 +48,7 @@ class OpenRequests:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, Callable[[Message], None]] = {}
+        self._waiting: dict[int, Answered] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -53,7 +56,7 @@ class OpenRequests:
     def __contains__(self, number: object) -> bool:
         return number in self._waiting
 
-    def add(self, answered: Callable[[Message], None]) -> int:
+    def add(self, answered: Answered) -> int:
         """A new request's number; `answered` is called with its answer."""
         number = next(self._numbers)
         self._waiting[number] = answered
@@ -63,11 +66,11 @@ class OpenRequests:
         """Nobody waits for this answer any more."""
         self._waiting.pop(number, None)
 
-    def answer(self, number: int, message: Message) -> None:
-        """Hand the answer to who waits for it, if somebody does."""
+    def answer(self, number: int, message: Message, frames: Sequence[Buffer] = ()) -> None:
+        """Hand the answer, and its frames, to who waits for it, if somebody does."""
         answered = self._waiting.pop(number, None)
         if answered is not None:
-            answered(message)
+            answered(message, frames)
 
     def answer_all(self, message: messages.Fault) -> None:
         """No request of before will have another answer."""

@@ -12,7 +12,7 @@ import msgspec
 from ..dataset.dataset import Dataset
 from ..display.account_table import account_html
 from ..display.account_text import counted, describe_account, losses_and_where
-from ..merge import Partial, Total, compact, decode, entries_in, opened, plain
+from ..merge import Partial, Total, compact, decode, entries_in, miniature, opened, plain
 from ..merge.nodes import Nothing, Sketched
 from ..merge.sketch_bins import SteadyBins
 from ..packetizer.listed_entries import EntryList
@@ -121,6 +121,17 @@ class Snapshot:
     def opened(self) -> Any:
         """The same for displays that show some of it: each value of a dict is made when it is taken."""
         return self._decoded if "_decoded" in self.__dict__ else self._opened
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes to send it."""
+        return sum(map(len, self._frames))
+
+    def small(self, names: Sequence[str], windows: Mapping[str, tuple[float, float]]) -> Snapshot:
+        """A miniature of it for a display, which looks at these histograms; see `merge.miniature`."""
+        partial = Partial.from_frames(self._frames)
+        tree = miniature(partial.tree, names, windows)
+        return Snapshot(Partial(tree, partial.entries).to_frames(), self.account, self.seconds, self.state)
 
     @property
     def plain(self) -> Any:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..display.show import widget_of
+from .result_feed import ResultFeed
 
 if TYPE_CHECKING:
     from ..protocol.messages import Failure
     from .ending import Ending
+    from .result import Snapshot
     from .session import Session
 
 
@@ -18,6 +20,8 @@ class Shown:
 
     _widget: object = None
     _ending: Ending | None
+    _snapshot: Snapshot | None
+    id: str
     _session: Session
 
     def show(self) -> bool:
@@ -35,6 +39,21 @@ class Shown:
         if self._widget is None:
             self._widget = widget_of(self)
         return self._widget is not None
+
+    @property
+    def _latest(self) -> Snapshot | None:
+        """As `Query.snapshot`, for displays, which need no other one sent."""
+        return (self._ending.result if self._ending is not None else None) or self._snapshot
+
+    def result_feed(self) -> ResultFeed:
+        """What is merged, for a display that draws itself again and again: of a large result, what a screen can show of it.
+
+        Example:
+            >>> feed = query.result_feed()                                                        # doctest: +SKIP
+            >>> feed.poll()                 # asks for what is new, and does not wait              # doctest: +SKIP
+            >>> feed.snapshot.opened["mass"]                                                      # doctest: +SKIP
+        """
+        return ResultFeed(self._session._watch, self)
 
     @property
     def failure(self) -> Failure | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -127,6 +128,11 @@ class Watch:
         if not self.link.closed:
             self.link.send(messages.Leave(query.id))
 
+    def seen(self, query: Query) -> None:
+        """The last snapshot of a query has been looked at: the master may send the next one."""
+        if not self.link.closed:
+            self.link.send(messages.Seen(query.id))
+
     def renew(self, credentials: Credentials) -> None:
         """Running queries have other credentials from now on."""
         for query in list(self.running.values()):
@@ -147,10 +153,14 @@ class Watch:
         """Take in a message that is no answer; called in the link's thread."""
         if not isinstance(message, messages.Progress | messages.Snapshot | messages.Ended):
             return
-        if isinstance(message, messages.Snapshot):
-            self.link.send(messages.Seen(message.query))
         query = self.running.get(message.query)
+        if isinstance(message, messages.Snapshot) and (
+            query is None or query._demand.came(sum(map(len, frames)), time.monotonic())
+        ):
+            self.link.send(messages.Seen(message.query))
         if query is not None:
+            if isinstance(message, messages.Progress) and query._demand.passed(time.monotonic()):
+                self.link.send(messages.Seen(message.query))
             query._receive(message, frames)
             if isinstance(message, messages.Ended):
                 query._submission = None
@@ -161,7 +171,7 @@ class Watch:
         for query in list(self.running.values()):
             self.link.ask(partial(messages.Attach, query=query.id), partial(self._attached_again, query))
 
-    def _attached_again(self, query: Query, answer: Message) -> None:
+    def _attached_again(self, query: Query, answer: Message, _: Sequence[Buffer]) -> None:
         if isinstance(answer, messages.Accepted):
             self._bring_credentials(query)
         elif isinstance(answer, messages.Refused) and query._submission is not None:
@@ -178,7 +188,7 @@ class Watch:
         else:
             self.link.ask(sent.message, partial(self._submitted_again, query), sent.frames)
 
-    def _submitted_again(self, query: Query, answer: Message) -> None:
+    def _submitted_again(self, query: Query, answer: Message, _: Sequence[Buffer]) -> None:
         """The master had lost a query of this session; the answer is to its submission. Without one it is asked again."""
         if isinstance(answer, messages.Accepted):
             log.warning(

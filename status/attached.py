@@ -19,6 +19,7 @@ from ..display.drawings import Drawing, Item, Pick
 from .facts import BadQuestion, Fields, account, failure
 from .source import Merged, Source, Watched
 
+Window = tuple[float, float]
 IDLE_SECONDS = 60.0
 """After so long without a look a query is left."""
 MOST_ATTACHED = 50
@@ -101,13 +102,16 @@ class Attached:
             "failure": failure(query.failure),
         }
 
-    def drawings(self, shown: list[str], picks: Mapping[str, Mapping[str, Pick]], together: bool) -> Fields:
+    def drawings(
+        self, shown: list[str], picks: Mapping[str, Mapping[str, Pick]], windows: Mapping[str, Window], together: bool
+    ) -> Fields:
         """The histograms of these names, as a browser draws them. Raises BadQuestion when something else is picked of them
         than they have."""
         version, snapshot = self.version, self.query.snapshot
-        value = self.value(snapshot) if snapshot is not None else {}
+        shown = shown[:MOST_SHOWN]
+        value = snapshot.small(shown, windows).plain if snapshot is not None else {}
         try:
-            drawn = pictures(value, shown[:MOST_SHOWN], picks, together)
+            drawn = pictures(value, shown, picks, together)
         except (IndexError, ValueError) as error:
             raise BadQuestion(f"picks: {error}") from None
         return {
@@ -179,6 +183,17 @@ def _is_there(task: asyncio.Task[Attached]) -> bool:
 def _drawing(part: Drawing) -> Fields:
     arrays = [np.ascontiguousarray(array, "<f8") for array in part.arrays]
     return {**part.description(), "arrays": [base64.b64encode(array.data).decode() for array in arrays]}
+
+
+def windows_of(told: Any) -> dict[str, Window]:
+    """From where to where histograms are looked at, as a browser tells it. Raises BadQuestion when it is something else."""
+    fine = isinstance(told, dict) and all(
+        isinstance(of, list) and len(of) == 2 and all(isinstance(end, int | float) for end in of)
+        for of in told.values()
+    )
+    if not fine:
+        raise BadQuestion("windows: it must be like {name: [low, high]}")
+    return {name: (float(low), float(high)) for name, (low, high) in told.items()}
 
 
 def picks_of(told: Any) -> dict[str, dict[str, Pick]]:

@@ -24,7 +24,7 @@ import json
 import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any
@@ -36,7 +36,7 @@ from ..protocol.errors import ConnectionFailed, EventmillError, QueryFailed
 from ..protocol.version import __version__
 from . import facts, metrics
 from .access import Access, is_own_host
-from .attached import Attached, Attachments, picks_of
+from .attached import Attached, Attachments, picks_of, windows_of
 from .source import Source
 from .watching import Look, Watching
 
@@ -262,10 +262,7 @@ class StatusServer:
     async def _drawings(self, request: web.Request) -> web.Response:
         number, asked = request.match_info["number"], request.query
         await self._known(number)
-        try:
-            picks = picks_of(json.loads(asked.get("picks") or "{}"))
-        except json.JSONDecodeError as error:
-            raise facts.BadQuestion(f"picks: {error}") from None
+        picks, windows = picks_of(_told(asked, "picks")), windows_of(_told(asked, "windows"))
         attached = await self._attached(number)
         try:
             newer = await attached.newer(asked.get("after", ""))
@@ -276,7 +273,7 @@ class StatusServer:
             return web.Response(status=204, headers={"Cache-Control": "no-store"})
         shown, together = asked.getall("shown", []), asked.get("together") == "1"
         body = await asyncio.to_thread(
-            lambda: facts.encoded({"version": __version__, **attached.drawings(shown, picks, together)})
+            lambda: facts.encoded({"version": __version__, **attached.drawings(shown, picks, windows, together)})
         )
         return _json(body)
 
@@ -319,6 +316,14 @@ def _over_time(look: Look, asked: dict[str, str]) -> Any:
 
 def _timeline(look: Look, asked: dict[str, str]) -> Any:
     return facts.timeline(look.view, facts.seconds(asked, "since", 60.0), asked)
+
+
+def _told(asked: Mapping[str, str], name: str) -> Any:
+    """What JSON a browser has in its question. Raises BadQuestion when it is none."""
+    try:
+        return json.loads(asked.get(name) or "{}")
+    except json.JSONDecodeError as error:
+        raise facts.BadQuestion(f"{name}: {error}") from None
 
 
 def _json(body: bytes) -> web.Response:

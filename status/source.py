@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..display.feeds import ClusterFeed, LogFeed
@@ -21,6 +21,9 @@ class Merged(Protocol):
     @property
     def plain(self) -> Any:
         """The result, with nothing unpickled."""
+
+    def small(self, names: Sequence[str], windows: Mapping[str, tuple[float, float]]) -> Merged:
+        """The same for who looks at these histograms, and at some from where to where."""
 
 
 class Watched(Protocol):

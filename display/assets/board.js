@@ -20,9 +20,10 @@ const isDark = () => {
 
 /** What a result holds: histograms to choose from, their pictures, and rows of numbers. It keeps nothing of what is chosen. */
 class Board {
-  /** `change(name, value)` is called when the user has chosen: another value of `filter`, `shown`, `picks`, `log` or `together`. */
+  /** `change(name, value)` is called when the user has chosen: another value of `filter`, `shown`, `picks`, `windows`, `log` or `together`. */
   constructor(element, change) {
     this.change = change;
+    this.windows = {}; // by name: from where to where of its first axis
     this.plots = new Map(); // by name: the picture, and where its drawings are
     this.choices = make("div", { className: "em-choices" });
     this.pictures = make("div", { className: "em-pictures" });
@@ -31,8 +32,9 @@ class Board {
   }
 
   /** Show what there is: `items`, how many `more` are not listed, and what is chosen. */
-  list({ items, more, filter, shown, picks, log, together }) {
+  list({ items, more, filter, shown, picks, windows, log, together }) {
     const { change } = this;
+    this.windows = windows;
     const histograms = items.filter((item) => item.kind === "histogram");
     const parts = [];
     if (histograms.length > 1 || more || filter) {
@@ -89,7 +91,7 @@ class Board {
     for (const name of [...this.plots.keys()]) if (!names.includes(name)) this.#drop(name);
     for (const { name, drawings, arrays } of told) {
       if (!this.plots.has(name)) this.#add(JSROOT, name);
-      const { legend, plot } = this.plots.get(name);
+      const { legend, plot } = Object.assign(this.plots.get(name), { reduced: drawings[0].reduced });
       legend.replaceChildren(
         ...(drawings.length > 1 ? drawings.map(({ label }, nth) => make("span", {},
           make("i", { style: `background:${COLORS[nth % COLORS.length]}` }), label)) : []),
@@ -103,7 +105,14 @@ class Board {
     const legend = make("div", { className: "em-legend" });
     const frame = make("figure", {}, make("figcaption", { textContent: name }), legend, canvas);
     this.pictures.append(frame);
-    this.plots.set(name, { frame, legend, plot: new Plot(JSROOT, canvas) });
+    this.plots.set(name, { frame, legend, plot: new Plot(JSROOT, canvas, (range) => this.#zoomed(name, range)) });
+  }
+
+  /** Of a histogram that was made small, what is looked at closely is to come with its own bins. */
+  #zoomed(name, range) {
+    const { [name]: before, ...others } = this.windows;
+    if (range && this.plots.get(name)?.reduced) this.change("windows", { ...others, [name]: range });
+    else if (before) this.change("windows", others);
   }
 
   #drop(name) {

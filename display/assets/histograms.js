@@ -45,13 +45,14 @@ function setAxis(JSROOT, axis, told) {
   }
 }
 
+function centers(axis) {
+  const step = (axis.edges.at(-1) - axis.edges[0]) / axis.bins;
+  return Array.from({ length: axis.bins }, (_, at) =>
+    axis.labels.length ? at + 0.5 : axis.even ? axis.edges[0] + (at + 0.5) * step : (axis.edges[at] + axis.edges[at + 1]) / 2);
+}
+
 /** Sums over what is within the axes, as ROOT makes them from bins: of entries that nobody has any more. */
 function setStatistics(histogram, x, y, contents, variances) {
-  const centers = (axis) => {
-    const step = (axis.edges.at(-1) - axis.edges[0]) / axis.bins;
-    return Array.from({ length: axis.bins }, (_, at) =>
-      axis.labels.length ? at + 0.5 : axis.even ? axis.edges[0] + (at + 0.5) * step : (axis.edges[at] + axis.edges[at + 1]) / 2);
-  };
   const xs = centers(x), ys = y ? centers(y) : [0], width = x.bins + 2;
   const sums = { w: 0, w2: 0, wx: 0, wx2: 0, wy: 0, wy2: 0, wxy: 0 };
   for (let row = 0; row < ys.length; row++) {
@@ -99,10 +100,11 @@ function setColors(JSROOT, histogram, dark) {
 }
 
 /** A range from zero to a little above all contents; of several histograms JSROOT takes that of the first one. */
-function setRange(objects, arrays, log) {
+function setRange(objects, arrays, log, isSeen = () => true) {
   let least = Infinity, most = -Infinity, positive = Infinity;
   for (const [contents, variances] of arrays) {
     for (let bin = 1; bin < contents.length - 1; bin++) {
+      if (!isSeen(bin - 1)) continue;
       const error = variances ? Math.sqrt(variances[bin]) : 0;
       least = Math.min(least, contents[bin] - (contents[bin] ? error : 0));
       most = Math.max(most, contents[bin] + error);
@@ -116,11 +118,21 @@ function setRange(objects, arrays, log) {
   }
 }
 
+/** After so long JSROOT has zoomed, which it does in steps. */
+const ZOOM_MS = 300;
+
 /** One picture: histograms over each other, or a single one, drawn and drawn again. */
 class Plot {
-  constructor(JSROOT, element) {
+  /** `zoomed(range)` is called when the user looks at some of the first axis (`[low, high]`) or at all of it again (null). */
+  constructor(JSROOT, element, zoomed = () => {}) {
     this.JSROOT = JSROOT;
     this.element = element;
+    this.zoomed = zoomed;
+    this.range = null;
+    this.what = "";
+    for (const event of ["mouseup", "dblclick", "wheel", "touchend"]) {
+      element.addEventListener(event, () => setTimeout(() => this.#look(), ZOOM_MS), { passive: true });
+    }
     this.how = "";
     this.painter = null;
     this.turn = Promise.resolve();
@@ -162,7 +174,15 @@ class Plot {
       option = `nostack hist${error}`;
     }
     for (const one of [...objects, object.fHistogram ?? object]) setColors(JSROOT, one, dark);
-    if (flat) setRange([object, object.fHistogram ?? object], arrays, log);
+    const what = JSON.stringify(drawings.map(({ name, label, axes }) => [name, label, axes.map(({ title }) => title)]));
+    if (what !== this.what) this.range = null;
+    this.what = what;
+    const [low, high] = this.range ?? [];
+    if (flat) {
+      // Where somebody looks closely at one that was made small, its bins are narrower than elsewhere, and have less in them.
+      const at = this.range && drawings[0].reduced ? centers(drawings[0].axes[0]) : null;
+      setRange([object, object.fHistogram ?? object], arrays, log, (bin) => !at || (at[bin] > low && at[bin] < high));
+    }
     if (log) option += flat ? " logy" : " logz";
     // What is zoomed in stays so, unless something else is drawn than before.
     const how = JSON.stringify([option, dark, drawings.map(({ name, label, axes }) => [name, label, axes])]);
@@ -172,7 +192,18 @@ class Plot {
       const painter = drawings.length > 1 ? JSROOT.THStackPainter : flat ? JSROOT.TH1Painter : JSROOT.TH2Painter;
       this.painter = await painter.draw(this.element, object, option);
       this.how = how;
+      if (this.range) await this.painter.getFramePainter()?.zoom("x", low, high, true);
     }
+  }
+
+  /** Tell what is looked at, if that has changed. */
+  #look() {
+    const frame = this.painter?.getFramePainter();
+    if (!frame) return;
+    const range = frame.zoom_xmin === frame.zoom_xmax ? null : [frame.zoom_xmin, frame.zoom_xmax];
+    if (JSON.stringify(range) === JSON.stringify(this.range)) return;
+    this.range = range;
+    this.zoomed(range);
   }
 
   #clear() {

@@ -2,7 +2,7 @@
 // The kernel sends the model's `view` as it changes; pictures come as messages, one at a time: the next one is sent when this
 // one has been seen, so that a page that is hidden, or gone, costs nothing.
 
-const CHOICES = ["items", "more", "filter", "shown", "picks", "log", "together"];
+const CHOICES = ["items", "more", "filter", "shown", "picks", "windows", "log", "together"];
 
 /** Asks the kernel until it answers: what is asked before JupyterLab has a subshell for us waits until the cell is over. */
 function ask(model, want) {

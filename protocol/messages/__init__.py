@@ -121,12 +121,14 @@ from .reports import (
 from .sessions import (
     Accepted,
     Ask,
+    AskMiniature,
     Attach,
     Credentials,
     Drain,
     Ended,
     Lacking,
     Leave,
+    Miniature,
     Progress,
     Queries,
     Refused,
@@ -165,6 +167,7 @@ __all__ = [
     "AskAccess",
     "AskCluster",
     "AskLogs",
+    "AskMiniature",
     "AskPools",
     "Attach",
     "Attachment",
@@ -206,6 +209,7 @@ __all__ = [
     "LostRange",
     "MakeToken",
     "Message",
+    "Miniature",
     "Opened",
     "Output",
     "OutputLine",
@@ -260,7 +264,7 @@ Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
     | Submit | Stop | Credentials | Remove | Attach | Leave | Seen | Ask | Shutdown | Drain
     | Accepted | Lacking | Refused | Queries | Workers | Progress | Snapshot | Ended | AskLogs | Logs | Output
-    | AskCluster | Cluster
+    | AskCluster | Cluster | AskMiniature | Miniature
     | Setup | Serve | Attachment | Detach | Lease | Truncate | Revoke | Release | Committed | Compact
     | Opened | Described | Columns | Reached | Doing | Truncated | Finished | Commit | Failed | Skipped | Compacted
     | SlotDown | SlotUp | Draining | Ready
@@ -270,8 +274,9 @@ Any = (
 """Every message there is."""
 
 FROM_SESSION = (
-    Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Leave, Seen, Ask, AskLogs, AskCluster, Shutdown,
-    Drain, AddUser, RemoveUser, MakeToken, RevokeToken, AskAccess, TellPools, AskPools, Scale, StopLaunches, Done, Refused,
+    Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Leave, Seen, Ask, AskLogs, AskCluster,
+    AskMiniature, Shutdown, Drain, AddUser, RemoveUser, MakeToken, RevokeToken, AskAccess, TellPools, AskPools, Scale,
+    StopLaunches, Done, Refused,
 )  # fmt: skip
 """What a peer with a session key may say: a session, or a launcher."""
 FROM_WORKER = (

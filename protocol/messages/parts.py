@@ -8,7 +8,7 @@ import msgspec
 
 from ..values import NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 10
+PROTOCOL = 11
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker", "launcher"]

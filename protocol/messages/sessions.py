@@ -102,6 +102,20 @@ class Seen(Message, frozen=True):
     query: Word
 
 
+class AskMiniature(Message, frozen=True):
+    """Ask for the merged result so far as small as a display needs it, if more than `after` entries are in it.
+
+    `names` are the histograms that are looked at (`merge/names.py`), `windows` where some are looked at closely: from where
+    to where of their first axis.
+    """
+
+    request: NonNegative
+    query: Word
+    after: NonNegative = 0
+    names: Annotated[list[Words], Meta(max_length=1000)] = []
+    windows: Annotated[dict[Words, tuple[float, float]], Meta(max_length=1000)] = {}
+
+
 class Ask(Message, frozen=True):
     """Ask for the list of queries or of workers."""
 
@@ -195,6 +209,15 @@ class Snapshot(Message, frozen=True):
     query: Word
     account: Account
     seconds: Seconds
+
+
+class Miniature(Message, frozen=True):
+    """Answer to `AskMiniature`. Frames: a partial result with fewer bins, and the account that it covers; without frames,
+    there is nothing new, or it was asked for too soon."""
+
+    request: NonNegative
+    account: Account = Account()
+    seconds: Seconds = 0.0
 
 
 class Ended(Message, frozen=True):

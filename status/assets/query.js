@@ -63,7 +63,7 @@ export function queryView(main, number, state) {
     make("div", { className: "columns" }, panel("Entries", numbers, account), shares), reported, heard);
   reported.hidden = heard.hidden = shares.hidden = broken.hidden = true;
 
-  const chosen = { shown: null, filter: "", picks: {}, log: false, together: false };
+  const chosen = { shown: null, filter: "", picks: {}, windows: {}, log: false, together: false };
   let listed = null, version = null, alive = true, drawing = null;
   const board = new Board(result, (name, value) => {
     chosen[name] = value;
@@ -85,8 +85,9 @@ export function queryView(main, number, state) {
     while (alive && mine === drawing) {
       try {
         if (document.hidden) await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
-        const { shown, picks, together } = chosen;
-        const told = await api(`${path}/drawings`, { shown, picks: JSON.stringify(picks), together: together ? 1 : 0, after: version }, { signal: mine.signal });
+        const { shown, picks, windows, together } = chosen;
+        const asked = { shown, picks: JSON.stringify(picks), windows: JSON.stringify(windows), together: together ? 1 : 0, after: version };
+        const told = await api(`${path}/drawings`, asked, { signal: mine.signal });
         if (mine !== drawing) return;
         if (told) {
           version = told.snapshot;

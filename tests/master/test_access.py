@@ -105,6 +105,7 @@ def test_others_see_that_a_query_is_there_and_how_far_it_is() -> None:
     [
         (lambda n: m.Attach(n, "Q"), "is alice's, who has not shared it"),
         (lambda n: m.AskLogs(n, "Q"), "is alice's, who has not shared it"),
+        (lambda n: m.AskMiniature(n, "Q"), "is alice's, who has not shared it"),
         (lambda n: m.Stop("Q", True, n), "is not stopped by others"),
         (lambda n: m.Stop("Q", False), "is not stopped by others"),
         (lambda n: m.Shutdown(n), "only the owner of the master ends it"),
@@ -117,7 +118,19 @@ def test_others_see_that_a_query_is_there_and_how_far_it_is() -> None:
         (lambda n: m.MakeToken(n, key("x"), m.TokenTerms("x")), "bob may make tokens for workers of bob"),
         (lambda n: m.RevokeToken(n, "hers"), "no token 'hers' here"),
     ],
-    ids=["attach", "logs", "stop", "abort", "shutdown", "add", "remove user", "token", "token for all", "revoke"],
+    ids=[
+        "attach",
+        "logs",
+        "miniature",
+        "stop",
+        "abort",
+        "shutdown",
+        "add",
+        "remove user",
+        "token",
+        "token for all",
+        "revoke",
+    ],
 )
 def test_a_user_cannot_read_stop_or_command_what_is_not_hers(what: object, says: str) -> None:
     """Refused in words, and nothing has happened."""

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from eventmill.master import effects
 from eventmill.master.lifecycle import STOP_SECONDS
+from eventmill.master.miniatures import Shrunk
 from eventmill.packetizer.faults import MAX_IN_A_ROW, MAX_UNNARROWED
 from eventmill.protocol import messages as m
 from eventmill.protocol.column_types import ColumnType
@@ -381,6 +382,34 @@ def test_large_snapshots_come_less_often_where_few_slots_pay_for_them(cells: int
 
     seconds_to_the_next()
     assert seconds_to_the_next() == pytest.approx(pause, abs=0.25)
+
+
+def test_a_display_gets_a_miniature_when_there_is_something_new_and_as_often_as_its_cost_allows() -> None:
+    """Who asks too often, or for a query that is over, is told so at once: nobody waits for an answer."""
+    made = world([1000] * 10, workers=1, slots=2)
+    query = made.submit()
+
+    def answered(after: int) -> m.Miniature:
+        made.tell(b"session", "session", m.AskMiniature(7, query, after, ["h"], {"h": (0.0, 1.0)}))
+        for task in made.to_shrink:
+            assert (task.asked.names, task.asked.windows) == (["h"], {"h": (0.0, 1.0)})
+            frames = packed(made.merged[query])
+            made.carry_out(made.core.shrunk(Shrunk(query, task.peer, 7, frames, 8_000_000), made.now))
+        made.to_shrink.clear()
+        return next(it for it in reversed(made.inbox[b"session"]) if isinstance(it, m.Miniature))
+
+    assert answered(0).account.processed == 0, "nothing is merged"
+    made.work(made.workers[b"worker0"], 0)
+    made.commit(made.workers[b"worker0"])
+    told = answered(0)
+    assert told.request == 7 and told.account.processed == made.core.queries[query].ledger.processed > 0
+    assert answered(0).account.processed == 0, "too soon"
+    made.now += 0.5
+    assert answered(told.account.processed).account.processed == 0, "it has that"
+    assert answered(0).account == told.account, "in another way, perhaps"
+    made.run()
+    made.now += 10.0
+    assert answered(0).account.processed == 0, "it is over, and has a result"
 
 
 def test_work_that_was_never_begun_is_not_called_redone() -> None:

@@ -10,16 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlparse
 
 import eventmill as em
 import pytest
 from aiohttp.test_utils import TestServer
+from eventmill.merge import encode
+from eventmill.protocol.messages import Account
+from eventmill.session.result import Snapshot
 from eventmill.status.access import Access
 from eventmill.status.server import StatusServer
 from hist import Hist
 from jupyterlab import page
 from processes import SECONDS, Standing
-from status_pages import FakeSource, cluster, said
+from status_pages import FakeQuery, FakeSource, cluster, said
 
 
 @pytest.fixture(scope="module")
@@ -222,3 +226,35 @@ def test_with_a_thousand_workers_a_click_is_answered_before_one_notices() -> Non
         words = shown.locator("main").inner_text()
         assert "12 wanted of 50 at most, in slurm, for alice" in words and "9 queued" in words and "Priority" in words
         assert "no such image: <b>/cvmfs/none</b>" in words
+
+
+def test_of_a_million_bins_those_are_drawn_that_a_screen_shows_and_all_of_them_where_one_zooms_in() -> None:
+    """By the mouse, as in ROOT; what is zoomed in stays so, and a double click shows all again."""
+    source = FakeSource(cluster(), said())
+    query = source.queries["q1-1"] = FakeQuery()
+    query.snapshot = million(10)
+    with served(source) as address, page() as shown:
+        asked: list[str] = []
+        shown.on("request", lambda request: "/drawings" in request.url and asked.append(request.url))
+        shown.goto(f"{address}#/query/q1-1")
+        shown.wait_for_selector('.em-note:text("1,000,000 bins are drawn as 2,000")')
+        box = shown.locator(".em-canvas svg").first.bounding_box()
+        middle = box["y"] + box["height"] / 2
+        shown.mouse.move(box["x"] + 0.5 * box["width"], middle)
+        shown.mouse.down()
+        shown.mouse.move(box["x"] + 0.501 * box["width"], middle)
+        shown.mouse.move(box["x"] + 0.52 * box["width"], middle, steps=5)
+        shown.mouse.up()
+        shown.wait_for_selector('.em-note:text-matches("drawn as (?!2,000)")')
+        low, high = json.loads(parse_qs(urlparse(asked[-1]).query)["windows"][0])["fine"]
+        assert 0 < low < high < 1 and high - low < 0.1
+        shown.mouse.dblclick(box["x"] + 0.5 * box["width"], middle)
+        shown.wait_for_selector('.em-note:text("1,000,000 bins are drawn as 2,000")')
+
+
+def million(processed: int) -> Snapshot:
+    """What a query has whose histogram has so many bins, each with something in it."""
+    fine = Hist.new.Reg(1_000_000, 0, 1, name="x").Double()
+    fine[...] = 1.0
+    account = Account(total=100, processed=processed, files=1, files_opened=1)
+    return Snapshot(encode({"fine": fine}, processed).to_frames(), account, 1.0, "running")

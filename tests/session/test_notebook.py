@@ -47,6 +47,19 @@ class LiveQuery:
     def view(self) -> QueryView:
         return self.history.view()
 
+    def result_feed(self) -> LiveQuery:
+        return self
+
+    def look(self, names: Any, windows: Any) -> None:
+        self.looked = names, windows
+
+    def small(self, names: Any, windows: Any) -> Snapshot:
+        assert self.snapshot is not None
+        return self.snapshot.small(names, windows)
+
+    def poll(self) -> None:
+        """They come by themselves."""
+
     def log_feed(self) -> Feed:
         return self.feed
 
@@ -243,6 +256,22 @@ def test_an_analysis_that_returns_one_histogram_is_drawn_too() -> None:
     query.merged(mass(0.5))
     widget._refresh()
     assert widget.shown == [""] and widget.pictures() == [(10, [""])]
+
+
+def test_of_a_million_bins_those_are_sent_that_a_screen_shows_and_the_others_where_somebody_looks() -> None:
+    query = LiveQuery()
+    widget = Shown(query)
+    large = Hist.new.Reg(10**6, 0, 1, name="x").Double().fill([0.2001, 0.2002, 0.9])
+    query.over({"large": large, "other": large, "third": large})
+    query.snapshot = query.small(widget.shown, {})
+    widget._refresh()
+    (content, (contents, _)) = widget.sent[-1]
+    drawing = content["pictures"][0]["drawings"][0]
+    assert drawing["reduced"] and drawing["axes"][0]["bins"] == len(contents) - 2 == 2000
+    assert "1,000,000 bins are drawn as 2,000" in drawing["notes"][0]
+    assert [item["name"] for item in widget.items] == ["large", "other", "third"], "also what is not in it"
+    widget.windows = {"large": [0.2, 0.2004]}
+    assert query.looked == (["large", "other"], {"large": (0.2, 0.2004)})
 
 
 @pytest.mark.parametrize("value", [None, {}, 5, {"a": "text"}])

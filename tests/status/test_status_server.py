@@ -220,6 +220,7 @@ def test_workers_are_sorted_filtered_and_cut() -> None:
         ("/api/query/q9-9/drawings", 404, "no query 'q9-9' on this master"),
         ("/api/query/q1-1/drawings?picks=[", 400, "picks: "),
         ("/api/query/q1-1/drawings?picks=[1]", 400, "picks: it must be like"),
+        ("/api/query/q1-1/drawings?windows={%22h%22:[1]}", 400, "windows: it must be like"),
         ("/api/query/q1-1/drawings?shown=h&picks={%22h%22:{%22process%22:99}}", 400, "picks: "),
         ("/api/query/<script>", 404, "no query"),
     ],

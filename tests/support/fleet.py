@@ -63,6 +63,7 @@ class World:
         """Layouts that came with leases: who got them, of which file."""
         self.ended: dict[str, m.Ended] = {}
         self.to_take: list[effects.Take] = []
+        self.to_shrink: list[effects.Shrink] = []
         self.lost: dict[str, list[m.LostRange]] = {}
         self.snapshots: dict[str, int] = {}
         self.replaced: list[effects.Replace] = []
@@ -202,6 +203,8 @@ class World:
                 self.replaced.append(task)
             case effects.Take():
                 self.to_take.append(task)
+            case effects.Shrink():
+                self.to_shrink.append(task)
 
     @staticmethod
     def revoke(worker: FakeWorker, dead: m.Revoke) -> None:

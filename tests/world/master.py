@@ -23,6 +23,7 @@ from eventmill.master.journal import Journal
 from eventmill.master.journal_database import TABLES
 from eventmill.master.journal_tables import Tables
 from eventmill.master.merger import Answer, Crowded, Merger, Taken, Unmergeable
+from eventmill.master.miniatures import Shrunk
 from eventmill.master.recorder import Recorder, Retrieved, Tidied, Written
 from eventmill.protocol import codec
 from eventmill.protocol.codec import Buffer
@@ -273,6 +274,8 @@ class Master:
         match answer:
             case Taken():
                 return core.taken(answer.query, answer.frames, answer.final, now)
+            case Shrunk():
+                return core.shrunk(answer, now)
             case Crowded():
                 return core.crowded(answer.query, answer.frames, now)
             case Unmergeable():
