@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ..display.listings import QUERIES, WORDS, WORKERS, QueryList, WorkerList, query_cells, worker_cells
+from ..display.listings import WORDS, WORKERS, QueryList, WorkerList, query_cells, query_headings, worker_cells
 from ..display.machine_lines import launch_json, line, master_json, pool_json, query_json, server_json, worker_json
 from ..display.pools import LAUNCHES, POOLS, WORDS_OF_LAUNCHES, WORDS_OF_POOLS, launch_cells, pool_cells
 
@@ -123,7 +123,9 @@ def _workers(session: Session, found: WorkerList, console: Console) -> Renderabl
 
 
 def _queries(found: QueryList, console: Console) -> RenderableType:
-    return _table("queries", QUERIES, [query_cells(info, found.at) for info in found], console)
+    headings = query_headings(found)
+    rows = [query_cells(info, found.at)[: len(headings)] for info in found]
+    return _table("queries", headings, rows, console)
 
 
 def _table(

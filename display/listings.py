@@ -10,12 +10,15 @@ from ..protocol.errors import QueryFailed
 from ..protocol.messages import QueryInfo, State
 from ..protocol.usage import WorkerInfo, summed
 from ..protocol.values import some
+from .credentials import brief
 from .logs import compiled, shown
 from .tables import html_table, text_table
 
 WORKERS = ("worker", "host", "pid", "slots", "busy", "packets", "entries", "CPU/time", "waited", "read")
 QUERIES = ("query", "name", "owner", "state", "began", "entries", "of", "seconds")
-WORDS = ("worker", "host", "query", "name", "owner", "state", "began")
+CREDENTIALS = "credentials"
+"""The heading of one more column, where a query has some: until when they are good."""
+WORDS = ("worker", "host", "query", "name", "owner", "state", "began", CREDENTIALS)
 """Of these headings, those above words; below the others are numbers."""
 STATES: tuple[State, ...] = get_args(State)
 
@@ -28,12 +31,17 @@ def worker_cells(info: WorkerInfo) -> list[str]:
     return [shown(info.worker), shown(info.host), str(info.pid), *(f"{count:,}" for count in counts), *costs]
 
 
+def query_headings(infos: Iterable[QueryInfo]) -> tuple[str, ...]:
+    """Those of a list of queries."""
+    return (*QUERIES, CREDENTIALS) if any(info.credentials for info in infos) else QUERIES
+
+
 def query_cells(info: QueryInfo, at: datetime) -> list[str]:
-    """A query under the headings `QUERIES`, as it was `at` a time."""
+    """A query under the headings `QUERIES` and `CREDENTIALS`, as it was `at` a time."""
     account = info.account
     counts = (f"{account.processed:,}", f"{'~' if account.estimated else ''}{account.total:,}")
     words = (info.query, shown(info.name), shown(info.owner), info.state, moment(info.ago, at))
-    return [*words, *counts, f"{info.seconds:.1f}"]
+    return [*words, *counts, f"{info.seconds:.1f}", brief(info.credentials)]
 
 
 def moment(ago: float, at: datetime) -> str:
@@ -145,10 +153,11 @@ class QueryList(list[QueryInfo]):
         raise QueryFailed(f"{len(found)} queries are called {query}; take one by its number: {some(begun, most=8)}")
 
     def __repr__(self) -> str:
-        return text_table(QUERIES, self._rows(), words=5) if self else "no queries"
+        return text_table(query_headings(self), self._rows(), words=5) if self else "no queries"
 
     def _repr_html_(self) -> str:
-        return html_table(QUERIES, self._rows(), 5, "queries") if self else "<p>no queries</p>"
+        return html_table(query_headings(self), self._rows(), 5, "queries") if self else "<p>no queries</p>"
 
     def _rows(self) -> list[list[str]]:
-        return [query_cells(info, self.at) for info in self]
+        columns = len(query_headings(self))
+        return [query_cells(info, self.at)[:columns] for info in self]

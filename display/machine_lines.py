@@ -50,6 +50,22 @@ def query_json(info: QueryInfo, at: datetime) -> dict[str, Any]:
         "files": account.files,
         "files_opened": account.files_opened,
         "workers_lost": account.workers_lost,
+        **_credentials(info),
+    }
+
+
+def _credentials(info: QueryInfo) -> dict[str, Any]:
+    """What is known of its credentials, of one that has some."""
+    known = info.credentials
+    if known is None:
+        return {}
+    return {
+        "credentials": known.kind,
+        "credentials_left_seconds": known.left,
+        "credentials_renewed": known.renewed,
+        "credentials_trouble": known.trouble,
+        "credentials_away": known.away,
+        "credentials_missing": known.missing,
     }
 
 

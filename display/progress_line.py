@@ -134,12 +134,14 @@ def line_of(view: QueryView) -> Line:
     if not view.heard:
         return Line(view.name, None, ("submitted",))
     account, seconds = view.account, f"{view.seconds:.0f} s"
+    soon = (view.credentials,) if view.credentials and view.credentials != view.wait else ()
     if view.wait:
-        return Line(view.name, view.fraction, (view.wait, seconds))
+        return Line(view.name, view.fraction, (view.wait, *soon, seconds))
     slots = f"{view.slots} slot{'' if view.slots == 1 else 's'}"
     if not view.reached:
-        return Line(view.name, None, (view.doing or "opening files", seconds, slots))
+        return Line(view.name, None, (*soon, view.doing or "opening files", seconds, slots))
     words = [f"{view.reached:,} of {'~' if account.estimated else ''}{account.total:,} {counted(account)}"]
+    words += soon
     if account.failed:
         words.append(losses(account))
     if view.seconds_left is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..protocol.messages import FINAL, Account, Progress, State
+from .credentials import ending
 from .waits import doing, waiting
 
 RECENT_SECONDS = 3.0
@@ -62,6 +63,7 @@ class QueryView:
         sites: how many of these slots are where, the site with the most first.
         wait: what all of it waits for, in words; empty when it does not.
         doing: what its slots begin with, or which server some of them wait for, in words.
+        credentials: that they end soon, or are not renewed, in words; empty when there is nothing to worry about.
         past: samples of its past, the oldest first.
     """
 
@@ -79,6 +81,7 @@ class QueryView:
     sites: Mapping[str, int] = field(default_factory=dict)
     wait: str = ""
     doing: str = ""
+    credentials: str = ""
     past: tuple[Sample, ...] = ()
 
     @property
@@ -149,6 +152,7 @@ class QueryHistory:
             sites=report.sites,
             wait=waiting(report, self._starts_workers),
             doing=doing(report),
+            credentials=ending(report.credentials),
         )
 
     def ended(self, result: Merged) -> None:
@@ -169,6 +173,7 @@ class QueryHistory:
             sites={},
             wait="",
             doing="",
+            credentials="",
         )
 
     def view(self) -> QueryView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..protocol.messages import Activity, Progress, WaitsFor
+from .credentials import awaited
 
 STARTING = "the workers are starting"
 """What a session of its own says, whose workers are nobody else's to start."""
@@ -12,7 +13,7 @@ _WAITS: dict[WaitsFor, str] = {
     "slots": "all slots are busy with other queries",
     "server": "{server} has not answered for {seconds:.0f} s ({file})",
     "retry": "{reason}; it will be tried again",
-    "credentials": "credentials are not written down, and the master was started again: session.renew(...) brings them",
+    "credentials": "{credentials}",
     "merging": "all events are processed; what they gave is being merged",
     "failure": "an error has ended it; what was merged before is being taken",
 }
@@ -51,7 +52,10 @@ def waiting(progress: Progress, starts_workers: bool = False) -> str:
         return wait.reason
     if is_starting(progress, starts_workers):
         return STARTING
-    return _WAITS[wait.what].format(server=wait.server, file=wait.file, seconds=wait.seconds, reason=wait.reason)
+    return _WAITS[wait.what].format(
+        server=wait.server, file=wait.file, seconds=wait.seconds, reason=wait.reason,
+        credentials=awaited(progress.credentials),
+    )  # fmt: skip
 
 
 def doing(progress: Progress) -> str:

@@ -116,8 +116,8 @@ class Dispatcher:
             query.set_up[worker.identity] = None
             self._attachments.give(worker, query.submit, now)
             self._send(worker.identity, query.setup, [query.analysis, *query.shared_inputs], now=now)
-            if query.credentials is not None:
-                self._send(worker.identity, messages.Credentials(query.number), [query.credentials], now=now)
+            if query.credentials.packed is not None:
+                self._send(worker.identity, messages.Credentials(query.number), [query.credentials.packed], now=now)
         key = (query.number, lease.number)
         self._owners(worker.owner).leased(slot, query.submit.whose, now)
         worker.leases[key] = slot

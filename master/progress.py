@@ -29,7 +29,7 @@ def progress(query: Query, workers: Collection[Worker], expected: Expected, now:
     return messages.Progress(
         query.number, query.account(), query.ledger.reached, query.counters.bytes_read, slots, len(busy),
         query.seconds(now), *told, min(MOST, query.counters.lines),
-        dict(sites.most_common(MOST_SITES)),
+        dict(sites.most_common(MOST_SITES)), query.credentials.info(now),
     )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def _waiting(query: Query, there: bool, expected: Expected) -> Wait:
         return Wait("failure")
     if query.state == "merging":
         return Wait("merging")
-    if query.running and not query.ready:
+    if query.running and not query.credentials.there:
         return Wait("credentials")
     if not there:
         return Wait("workers", reason=expected(query.served_by))

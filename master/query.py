@@ -30,6 +30,7 @@ from ..protocol.messages import (
     Submit,
 )
 from ..protocol.values import MOST
+from .delegated import Delegated
 from .learnt import Learnt, digest_of
 from .listings import Listings
 from .peers import Slot
@@ -73,7 +74,7 @@ class Query:
         set_up: workers that have the analysis.
         skipped: the first failure that `on_error="skip"` passed over.
         shared_inputs: what slots need besides the analysis: items, or a `SharedInputs`.
-        credentials: what they show to file servers, if anything; never written down.
+        credentials: what they show to file servers, if anything.
         types: the columns that are read, each as it was met first.
         begun: a slot is or was at work on it, or has been told to make way for it.
         listings: which entries are used of files of which not all are, by the number of the file.
@@ -93,7 +94,7 @@ class Query:
     rate: float = 0.0
     known: Sequence[Tried] = ()
     shared_inputs: Sequence[Buffer] = ()
-    credentials: Buffer | None = field(default=None, repr=False)
+    credentials: Delegated = field(default_factory=Delegated)
     state: State = "running"
     ended: float | None = None
     audience: Audience = field(default_factory=Audience)
@@ -128,8 +129,8 @@ class Query:
         decoded = _files.decode(files)
         if not decoded:
             raise ValueError("the dataset has no files")
-        credentials = shared_inputs.pop() if submit.credentials and shared_inputs else None
-        if len(shared_inputs) > 1 or (submit.credentials and credentials is None):
+        credentials = Delegated.taken(submit.credentials, shared_inputs)
+        if len(shared_inputs) > 1:
             raise ValueError(f"{len(frames)} frames, of which {submit.credentials:d} should be credentials")
         dataset = digest_of(files)
         rate, known = (learnt or Learnt()).of(submit.digest, dataset)
@@ -146,6 +147,7 @@ class Query:
         query = cls(
             saved.number, saved.submit, analysis, decoded, started, dataset, shared_inputs=shared_inputs, saved=saved
         )
+        query.credentials.wanted = saved.submit.credentials
         query.ledger.next_lease = round(max(0.0, wall) * 1e6)  # no master before has made a lease a microsecond
         query.shares.leave(query.seconds(now))
         return query
@@ -206,9 +208,8 @@ class Query:
 
     @property
     def ready(self) -> bool:
-        """Whether slots can be given more of it: it runs, is not being stopped, and the credentials that it was submitted
-        with are here."""
-        return self.running and self.stopping is None and not (self.submit.credentials and self.credentials is None)
+        """Whether slots can be given more of it: it runs, is not being stopped, and its credentials are here."""
+        return self.running and self.stopping is None and self.credentials.there
 
     @property
     def over(self) -> bool:
@@ -340,7 +341,7 @@ class Query:
         self.outcome.account, self.outcome.lost = self.account(), self.losses()
         self.ledger = Ledger([])
         self.packetizer = Packetizer(self.ledger, [])
-        self.analysis, self.files, self.shared_inputs, self.credentials = b"", (), (), None
+        self.analysis, self.files, self.shared_inputs, self.credentials = b"", (), (), Delegated()
         self.listings.clear()
         self.retrying.clear()
         self.compaction = None
@@ -362,6 +363,6 @@ class Query:
 
     def info(self, now: float) -> QueryInfo:
         """Its line in the list of queries."""
-        ago = min(LONGEST_TIME, max(0.0, now - self.started))
-        submit = self.submit
-        return QueryInfo(self.number, submit.name, submit.owner, self.state, self.account(), self.seconds(now), ago)
+        submit, ago = self.submit, min(LONGEST_TIME, max(0.0, now - self.started))
+        how = self.account(), self.seconds(now), ago, self.credentials.info(now)
+        return QueryInfo(self.number, submit.name, submit.owner, self.state, *how)

@@ -265,7 +265,10 @@ class Reports:
         lease = query.ledger.leases[message.lease]
         failure = from_worker(message.failure, worker)
         self._queries.logs.add_failure(query.number, failure, now)
-        if failure.kind == "data" and query.try_again(lease, message.failure.path, failure, now):
+        if query.credentials.will_be_renewed(failure.denied, now):
+            log.warning("query %s: %s; it goes on with others", query.number, failure.message)
+            self._dispatcher.give_back(worker, (query.number, message.lease), now)
+        elif failure.kind == "data" and query.try_again(lease, message.failure.path, failure, now):
             log.warning("query %s: %s; it will be tried again", query.number, failure.message)
             self._dispatcher.give_back(worker, (query.number, message.lease), now)
         elif query.submit.on_error == "skip" and failure.kind != "count":

@@ -173,7 +173,9 @@ class Requests:
     def _ask(self, peer: Peer, message: messages.Ask, frames: Frames, now: float) -> None:
         answer: Message
         if message.what == "queries":
-            answer = messages.Queries(message.request, [query.info(now) for query in self._queries.values()])
+            answer = messages.Queries(
+                message.request, [self._info_for(peer, query, now) for query in self._queries.values()]
+            )
         else:
             answer = messages.Workers(message.request, [worker.info() for worker in self._roster.workers.values()])
         self._send(peer.identity, answer, now=now)
@@ -202,10 +204,10 @@ class Requests:
         answer = self._roster.cluster.answer(message.request, message.cursor, now)
         answer = msgspec.structs.replace(answer, pools=pools)
         if not peer.who.is_masters:
-            answer = self._for_others(peer, answer)
+            answer = self._for_others(peer, answer, now)
         self._send(peer.identity, answer, now=now)
 
-    def _for_others(self, peer: Peer, answer: messages.Cluster) -> messages.Cluster:
+    def _for_others(self, peer: Peer, answer: messages.Cluster, now: float) -> messages.Cluster:
         """What a user is told of queries whose results are not her business: that they are there, and how far they are."""
         told = []
         for progress in answer.progress:
@@ -213,9 +215,15 @@ class Requests:
             if query is not None and not peer.who.may_read(query.submit):
                 waits = None if progress.waits is None else messages.Wait(progress.waits.what)
                 account = msgspec.structs.replace(progress.account, notes=[], lost=[])
-                progress = msgspec.structs.replace(progress, waits=waits, account=account)
+                progress = msgspec.structs.replace(progress, waits=waits, account=account, credentials=None)
             told.append(progress)
-        return msgspec.structs.replace(answer, progress=told)
+        infos = [self._info_for(peer, self._queries[info.query], now) for info in answer.queries]
+        return msgspec.structs.replace(answer, progress=told, queries=infos)
+
+    def _info_for(self, peer: Peer, query: Query, now: float) -> messages.QueryInfo:
+        """A query's line, as it is told to this session."""
+        info = query.info(now)
+        return info if peer.who.may_read(query.submit) else msgspec.structs.replace(info, credentials=None)
 
     def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
         query = self._queries.get(message.query)
@@ -240,13 +248,28 @@ class Requests:
 
     def _credentials(self, peer: Peer, message: messages.Credentials, frames: Frames, now: float) -> None:
         query = self._queries.get(message.query)
-        if len(frames) != 1 or len(frames[0]) > LARGEST_CREDENTIALS:
+        if len(frames) > 1 or any(len(frame) > LARGEST_CREDENTIALS for frame in frames):
             reason = f"credentials are one frame of at most {LARGEST_CREDENTIALS} bytes"
             self._send(peer.identity, messages.Fault(reason), now=now)
-        elif query is not None and query.running and peer.who.may_change(query.submit):
-            query.credentials = frames[0]
-            for identity in query.set_up:
-                self._send(identity, message, frames, now=now)
+            return
+        refusal = self._no_credentials_for(peer, query, message)
+        if query is not None and not refusal:
+            for frame in frames:
+                query.credentials.bring(frame)
+                for identity in query.set_up:
+                    self._send(identity, messages.Credentials(query.number), frames, now=now)
+            if message.info is not None:
+                query.credentials.tell(peer.identity, message.info, now)
+        if message.request:
+            self._answer(peer, message.request, refusal, now)
+
+    def _no_credentials_for(self, peer: Peer, query: Query | None, message: messages.Credentials) -> str:
+        """Why a query gets none from this session; empty if it does."""
+        if query is None or not query.running:
+            return f"query {message.query} does not run on this master"
+        if not peer.who.may_change(query.submit):
+            return f"query {query.number} is {_whose(query)}, and gets no credentials of others"
+        return ""
 
     def _remove(self, peer: Peer, message: messages.Remove, frames: Frames, now: float) -> None:
         """Forget a query and its result. One that runs on is to be stopped first."""

@@ -153,6 +153,7 @@ class Roster:
         for query in self._queries.live.values():
             query.audience.subscribers.pop(identity, None)
             query.set_up.pop(identity, None)
+            query.credentials.lose(identity)
         peer = session or worker
         if peer is not None:
             self.pools.left(peer, how, said_so, now)

@@ -24,12 +24,14 @@ class DatasetError(EventmillError):
     Attributes:
         transient: it may pass, as when a server does not answer: trying again, later or elsewhere, makes sense.
         missing_column: the branch that the file has not, if that is what is wrong.
+        denied: the tag of the query's credentials, if its server does not accept these.
     """
 
-    def __init__(self, *words: object, transient: bool = False, missing_column: str = "") -> None:
+    def __init__(self, *words: object, transient: bool = False, missing_column: str = "", denied: str = "") -> None:
         super().__init__(*words)
         self.transient = transient
         self.missing_column = missing_column
+        self.denied = denied
 
 
 class AnalysisError(EventmillError):

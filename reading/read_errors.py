@@ -65,7 +65,7 @@ def read_errors(path: str, what: str, kind: Callable[[], str] | None = None) -> 
     except FileNotFoundError as error:
         raise DatasetError(f"there is no file {path}") from error
     except ServerError as error:
-        raise DatasetError(f"{path} {what}: {error}", transient=error.transient) from error
+        raise DatasetError(f"{path} {what}: {error}", transient=error.transient, denied=error.denied) from error
     except TimeoutError as error:
         text = f"{path} {what}: the server does not answer ({_brief(error)})"
         raise DatasetError(text, transient=True) from error

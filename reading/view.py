@@ -326,7 +326,9 @@ class Views:
             try:
                 friends[name] = readers.get(friend.path, friend.tree, since, its, credential_set)
             except DatasetError as error:
-                raise DatasetError(f"{reader.path} has no friend {name}: {error}", transient=error.transient) from error
+                raise DatasetError(
+                    f"{reader.path} has no friend {name}: {error}", transient=error.transient, denied=error.denied
+                ) from error
         return self._view(file, reader, friends)
 
     def peek(

@@ -16,10 +16,10 @@ from ..display.report.report import Report
 from ..merge.sketch_bins import SteadyBins
 from ..protocol import messages
 from ..protocol.codec import Buffer
-from ..protocol.credentials import Credentials
 from ..protocol.errors import QueryFailed
 from ..protocol.messages import Account, Message, State
 from .changes import Changes
+from .delegation import Delegation
 from .demand import Demand
 from .ending import Ending
 from .logs import LogFeed, ask
@@ -58,7 +58,7 @@ class Query(Shown):
         self._claims = 0
         self._history = QueryHistory(name, session.starts_workers)
         self._notices = Notices(name, session.starts_workers)
-        self._credentials: Credentials | None = None
+        self._delegation: Delegation | None = None
         self._submission: Submission | None = None
         self.id = number
         self.name = name

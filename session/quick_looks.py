@@ -13,16 +13,15 @@ if TYPE_CHECKING:
     from hist import Hist
 
     from ..display.contents_table import Contents
-    from ..protocol.credentials import Credentials
     from .query import Query
     from .session import Data
+    from .watch import Watch
 
 
 class QuickLooks:
     """The part of a `Session` that is for a look before there is an analysis."""
 
-    _credentials: Credentials | None = None
-    """What file servers are shown, if the session says so."""
+    _watch: Watch
 
     if TYPE_CHECKING:
 
@@ -116,4 +115,5 @@ class QuickLooks:
         """
         from .peek import peek
 
-        return peek(file, tree, grep=grep, credentials=self._credentials)
+        delegation = self._watch.delegation
+        return peek(file, tree, grep=grep, credentials=None if delegation is None else delegation.ready())

@@ -28,11 +28,13 @@ from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
 from .access import SessionAccess
 from .connect import PATIENCE
+from .delegation import Delegation
 from .link import Link
 from .owner import clipped, owner
 from .pools import Scaling
 from .query import Query
 from .quick_looks import QuickLooks
+from .renewer import Renewer
 from .steering import Steering
 from .submission import Submission
 from .watch import Watch
@@ -65,7 +67,6 @@ class Session(Steering, QuickLooks, Scaling):
         credentials: Credentials | None = None,
         modules: Iterable[Named] = (),
     ) -> None:
-        self._credentials = credentials
         self._embedded = master if isinstance(master, Embedded) else None
         file = None if isinstance(master, Embedded) else find_file(master)
         connection = master.connection if isinstance(master, Embedded) else find_connection(master)
@@ -76,13 +77,18 @@ class Session(Steering, QuickLooks, Scaling):
             if self._embedded is not None:
                 self._embedded.close()
             raise
+        if credentials is not None:
+            watch.delegation = Delegation(credentials)
+            watch.renewer.wake()
         Steering.__init__(self, watch)
         used = master.keys.client if isinstance(master, Embedded) else find_file(master)
         is_private = isinstance(master, Embedded) and master.is_private
         Scaling.__init__(self, watch, used, self.starts_workers, is_private)
         self._link = watch.link
         self._dashboards: list[Dashboard] = []
-        self._end = weakref.finalize(self, _end, self._link, self._embedded, self._dashboards, self._launchers)
+        self._end = weakref.finalize(
+            self, _end, self._link, watch.renewer, self._embedded, self._dashboards, self._launchers
+        )
 
     def process(
         self,
@@ -148,8 +154,8 @@ class Session(Steering, QuickLooks, Scaling):
         expanded = dataset.expanded(partial(list_files, keep_missing=on_error == "skip"))
         files = _encode_files(located(expanded.files) if locate else expanded.files)
         shown = clipped(name or packed.name)
-        credentials = credentials or self._credentials
-        secrets = [] if credentials is None else [credentials.pack()]
+        delegation = self._watch.delegated(credentials)
+        secrets = [] if delegation is None else [delegation.ready().pack()]
         submission = Submission.new(
             messages.Submit(
                 0,
@@ -163,7 +169,7 @@ class Session(Steering, QuickLooks, Scaling):
                 priority=priority,
                 most_readers=most_readers,
                 timeout=LONGEST_TIMEOUT if timeout is None else timeout,
-                credentials=credentials is not None,
+                credentials=delegation is not None,
                 chunk=bounds,
                 seed=seed,
                 share=[share] if isinstance(share, str) else list(share),
@@ -171,7 +177,7 @@ class Session(Steering, QuickLooks, Scaling):
             [packed.blob, files, *expanded.shared_inputs, *secrets],
             packed.attachments,
         )
-        return self._watch.submit(submission, credentials, partial(Query, self))
+        return self._watch.submit(submission, delegation, partial(Query, self))
 
     @property
     def access(self) -> SessionAccess:
@@ -180,6 +186,8 @@ class Session(Steering, QuickLooks, Scaling):
 
     def attach(self, query: str) -> Query:
         """Watch a query that was started earlier, by this session or another; any number of sessions may watch it.
+
+        If its credentials are missing, or nobody is there to renew them, it gets this session's, if that has some.
 
         Args:
             query: its number, or its name if no other query has it.
@@ -193,16 +201,39 @@ class Session(Steering, QuickLooks, Scaling):
         """
         info = self.queries().named(clipped(query))
         attach = partial(messages.Attach, query=info.query)
-        return self._watch.begin(attach, partial(Query, self, name=info.name))
+        attached = self._watch.begin(attach, partial(Query, self, name=info.name))
+        if info.credentials is not None and (info.credentials.missing or info.credentials.away):
+            self._watch.look_after(attached)
+        return attached
 
-    def renew(self, credentials: Credentials) -> None:
+    def renew(self, credentials: Credentials, queries: Iterable[str] = ()) -> Credentials:
         """Show other credentials to file servers from now on: for the queries that this session watches, and new ones.
 
         A running query reads the files that it opens from then on with them. A master that was started again has none:
         a session that is there all the time brings them by itself, one that attaches later does it with this.
+
+        Args:
+            credentials: from now on; how they are renewed, too.
+            queries: numbers of others of yours, which this session does not watch: they get these once, now.
+
+        Returns:
+            These, or those that were made in their place, since they are renewed by a command.
+
+        Raises:
+            EventmillError: they are over.
+            QueryFailed: a query does not run, or is somebody else's.
+
+        Example:
+            >>> session.renew(em.Credentials(token="not.a.token"))
+            <Credentials: a token>
         """
-        self._credentials = credentials
-        self._watch.renew(credentials)
+        delegation = Delegation(credentials)
+        packed = delegation.ready().pack()
+        self._watch.renew(delegation)
+        for query in queries:
+            bring = partial(messages.Credentials, query, delegation.info())
+            self._watch.request(bring, messages.Done, [packed])
+        return delegation.current
 
     @property
     def dashboard(self) -> Dashboard:
@@ -300,8 +331,15 @@ def _state_of(link: Link, embedded: Embedded | None) -> str:
     return f"its {ended} process has ended" if ended else ""
 
 
-def _end(link: Link, embedded: Embedded | None, dashboards: list[Dashboard], launchers: dict[str, OwnLauncher]) -> None:
+def _end(
+    link: Link,
+    renewer: Renewer,
+    embedded: Embedded | None,
+    dashboards: list[Dashboard],
+    launchers: dict[str, OwnLauncher],
+) -> None:
     """End what a session holds. It must not refer to the session: it is called when that is gone."""
+    renewer.close()
     for dashboard in dashboards:
         dashboard.close()
     for launcher in launchers.values():

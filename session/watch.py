@@ -16,7 +16,9 @@ from ..protocol.connection import Connection
 from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, QueryFailed
 from ..protocol.messages import Message
+from .delegation import Delegation
 from .link import Link
+from .renewer import Renewer
 from .requests import Answer, Interrupted, Lacks
 from .submission import Submission
 
@@ -41,6 +43,7 @@ class Watch:
     Attributes:
         link: the line to the master.
         running: queries by their number, until they are over or nobody watches them any more.
+        delegation: the credentials of queries that bring none of their own.
 
     Raises:
         ConnectionFailed: nobody answers, or the master refuses.
@@ -50,6 +53,8 @@ class Watch:
         self, connection: Connection, timeout: float, check: Callable[[], None], file: Path | None, patience: float
     ) -> None:
         self.running: dict[str, Query] = {}
+        self.delegation: Delegation | None = None
+        self.renewer = Renewer(self)
         self._claiming = threading.Lock()
         self._check_processes = check
         self.link = Link(connection, timeout, self, check, file, patience)
@@ -70,14 +75,15 @@ class Watch:
             self._check_processes()
             raise
 
-    def submit(
-        self, submission: Submission, credentials: Credentials | None, make_query: Callable[..., Query]
-    ) -> Query:
+    def submit(self, submission: Submission, delegation: Delegation | None, make_query: Callable[..., Query]) -> Query:
         """Start a query, also when the connection breaks meanwhile."""
         name = submission.submit.name
 
         def accepted(query: Query) -> None:
-            query._submission, query._credentials = submission, credentials
+            query._submission, query._delegation = submission, delegation
+            if delegation is not None:
+                self.link.send(messages.Credentials(query.id, delegation.info()))
+                self.renewer.wake()
 
         digests: Sequence[str] = ()
         while True:
@@ -133,11 +139,38 @@ class Watch:
         if not self.link.closed:
             self.link.send(messages.Seen(query.id))
 
-    def renew(self, credentials: Credentials) -> None:
-        """Running queries have other credentials from now on."""
+    def delegated(self, credentials: Credentials | None) -> Delegation | None:
+        """These for a query, or the session's; what is in use already is renewed once for all queries."""
+        if credentials is None:
+            return self.delegation
+        return next((it for it in self.delegations() if it.first is credentials), None) or Delegation(credentials)
+
+    def renew(self, delegation: Delegation) -> None:
+        """Running queries have other credentials from now on, and so have others."""
+        self.delegation = delegation
         for query in list(self.running.values()):
-            query._credentials = credentials
+            query._delegation = delegation
+        self.bring(delegation)
+        self.renewer.wake()
+
+    def look_after(self, query: Query) -> None:
+        """A query that was attached to, and whose credentials nobody renews, gets this session's, if there are any."""
+        if self.delegation is not None and query._delegation is None:
+            self.delegation.ready()
+            query._delegation = self.delegation
             self._bring_credentials(query)
+            self.renewer.wake()
+
+    def delegations(self) -> list[Delegation]:
+        """The credentials that queries have, and new ones will have."""
+        used = [self.delegation, *(query._delegation for query in list(self.running.values()))]
+        return list({id(it): it for it in used if it is not None}.values())
+
+    def bring(self, delegation: Delegation) -> None:
+        """Tell the master what is new of credentials, for all queries that have them."""
+        for query in list(self.running.values()):
+            if query._delegation is delegation and not self.link.closed:
+                self._bring_credentials(query)
 
     def check(self) -> None:
         """Raise when the master is known to be gone: a wait for it would never end."""
@@ -208,5 +241,6 @@ class Watch:
         query._lose(f"the master was started again and has forgotten query {query.name}: {refused.reason}")
 
     def _bring_credentials(self, query: Query) -> None:
-        if query._credentials is not None:
-            self.link.send(messages.Credentials(query.id), [query._credentials.pack()])
+        delegation = query._delegation
+        if delegation is not None and delegation.current:
+            self.link.send(messages.Credentials(query.id, delegation.info()), [delegation.current.pack()])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from ..values import NonNegative, Runs, Scalar, Seconds, Word, Words
+from ..values import LONGEST, NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 11
+PROTOCOL = 12
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker", "launcher"]
@@ -94,6 +95,7 @@ class LeaseKey(msgspec.Struct, frozen=True, array_like=True):
 class Failure(msgspec.Struct, frozen=True):
     """An error on its way to the user: what was raised, by which line, on which entries.
 
+    `denied` is the tag of the query's credentials, if a file server does not accept these.
     `transient` errors, such as a server that does not answer, may be gone when it is tried again. `missing` is the name of
     the branch that a file has not, `notes` are those of the exception.
     `kind` says whose fault it is: the user's code ("analysis"), the input ("data"), the slot that vanished ("slot"), or
@@ -113,6 +115,7 @@ class Failure(msgspec.Struct, frozen=True):
     worker: Word = ""
     transient: bool = False
     missing: Word = ""
+    denied: Word = ""
 
 
 class LostRange(msgspec.Struct, frozen=True):
@@ -171,10 +174,27 @@ class Wait(msgspec.Struct, frozen=True):
     reason: Words = ""
 
 
+class CredentialsInfo(msgspec.Struct, frozen=True):
+    """What is known of a query's credentials, and not what they are.
+
+    `kind` is what of them ends first, in `left` seconds; below 0: that many ago. None: they do not say. They are `renewed`
+    by a command of the session that brought them, from a file, or by nobody. `trouble` says why the last attempt failed. The
+    session is `away`: nobody renews them before it is there again. They are `missing` when a master was started again.
+    """
+
+    kind: Literal["token", "proxy", "keytab", ""] = ""
+    left: Annotated[float, Meta(ge=-LONGEST, le=LONGEST)] | None = None
+    renewed: Literal["command", "file", "nobody"] = "nobody"
+    trouble: Word = ""
+    away: bool = False
+    missing: bool = False
+
+
 class QueryInfo(msgspec.Struct, frozen=True):
     """One line of the list of queries; its account has no list of losses.
 
-    It began so many seconds `ago`, and has taken `seconds` of them: until now, or until it was over.
+    It began so many seconds `ago`, and has taken `seconds` of them: until now, or until it was over. Of its `credentials`
+    they are told who may read its result, while it runs.
     """
 
     query: Word
@@ -184,3 +204,4 @@ class QueryInfo(msgspec.Struct, frozen=True):
     account: Account
     seconds: Seconds
     ago: Seconds = 0.0
+    credentials: CredentialsInfo | None = None

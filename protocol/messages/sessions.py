@@ -9,7 +9,7 @@ from msgspec import Meta
 from ..usage import Course, WorkerInfo
 from ..values import Chunk, Digests, NonNegative, Seconds, Word, Words
 from .launches import LaunchInfo
-from .parts import Account, Activity, Failure, Message, QueryInfo, State, Wait
+from .parts import Account, Activity, CredentialsInfo, Failure, Message, QueryInfo, State, Wait
 
 # --- session to master ----------------------------------------------------------------------------------------------
 
@@ -70,10 +70,13 @@ class Stop(Message, frozen=True):
 class Credentials(Message, frozen=True):
     """What the slots of a query show to file servers from now on. Frame: opaque bytes, of which nobody writes anything down.
 
-    A session says it to renew them; the master says it to workers behind `Setup`, and agents to slots.
+    A session says it to renew them, with what may be known of them (`info`), or without a frame to tell only that; answered
+    if it is a `request`. The master says it to workers behind `Setup`, and agents to slots.
     """
 
     query: Word
+    info: CredentialsInfo | None = None
+    request: NonNegative = 0
 
 
 class Remove(Message, frozen=True):
@@ -183,7 +186,7 @@ class Progress(Message, frozen=True):
 
     `slots` are at work on it. `waits` says what it waits for while none is, or the server that some or all of them wait
     for; `begins` what they do while nothing is reached. `lines` have been said by the analysis. `sites` tells how many
-    slots are where, for those that have the most.
+    slots are where, for those that have the most. `credentials` is what may be known of those that it has.
     """
 
     query: Word
@@ -197,6 +200,7 @@ class Progress(Message, frozen=True):
     begins: Activity | None = None
     lines: NonNegative = 0
     sites: dict[Word, NonNegative] = {}
+    credentials: CredentialsInfo | None = None
 
 
 class Snapshot(Message, frozen=True):

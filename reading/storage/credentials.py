@@ -9,14 +9,13 @@ address (`xrdcl.intent`) keeps the connections of different credentials apart, a
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ...protocol.codec import Buffer
-from ...protocol.credentials import Credentials, describe_token, found
+from ...protocol.credentials import Credentials, describe_token, found, tag_of
 
 VARIABLES = ("BEARER_TOKEN", "BEARER_TOKEN_FILE", "X509_USER_PROXY", "XrdSecSSSKT", "XrdSecPROTOCOL")
 _ANYBODY = ("unix", "host")
@@ -28,12 +27,12 @@ class CredentialSet:
 
     Attributes:
         tag: tells different credentials apart, and tells nothing of them.
-        token: as it goes into the header of a request to a web server.
+        headers: of requests to web servers; who reads a file there keeps them, and sends what is in them by then.
     """
 
     def __init__(self, credentials: Credentials, tag: str) -> None:
-        self.tag, self.token, self.keytab = tag, credentials.token, credentials.sss
-        self.text = f"the query's credentials ({credentials})"
+        self.tag, self.keytab, self._credentials = tag, credentials.sss, credentials
+        self.headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
         kinds = {"ztn": credentials.token.encode(), "gsi": credentials.proxy, "sss": credentials.sss}
         places = {kind: _file_in_memory(kind, data) for kind, data in kinds.items() if data}
         self.variables = {
@@ -45,6 +44,17 @@ class CredentialSet:
         self._parameters = f"xrdcl.intent={tag}"
         if "gsi" in places:  # the client looks into the environment for it once a process only
             self._parameters += f"&xrd.gsiusrpxy={places['gsi']}"
+
+    @property
+    def text(self) -> str:
+        """What is shown, in words that tell no secret, and how long it is good still."""
+        return f"the query's credentials ({self._credentials})"
+
+    def take_over(self, earlier: CredentialSet) -> None:
+        """Files that a query has open at web servers with earlier ones are read on with these: each request there has the
+        token with it. XRootD servers ask once a connection, and let those read on who have a file open."""
+        if self.headers and earlier.headers:
+            earlier.headers.update(self.headers)
 
     def address(self, url: str) -> str:
         """The address of a file, for connections with these credentials. It has none of their secrets in it."""
@@ -121,7 +131,7 @@ def credential_set_of(packed: Buffer) -> CredentialSet:
     Raises:
         msgspec.MsgspecError: they are no credentials.
     """
-    tag = hashlib.sha256(packed).hexdigest()[:16]
+    tag = tag_of(packed)
     if tag not in _credential_sets:
         _credential_sets[tag] = CredentialSet(Credentials.unpack(packed), tag)
     return _credential_sets[tag]
@@ -152,6 +162,11 @@ def fits(credential_set: CredentialSet | None) -> bool:
     if credential_set is None:
         return _wearer.keytab in (None, _wearer.own_keytab)
     return not credential_set.keytab or _wearer.keytab in (None, credential_set.keytab)
+
+
+def tag(credential_set: CredentialSet | None) -> str:
+    """What a server does not accept, as the master can compare it; empty where the query has brought nothing."""
+    return "" if credential_set is None else credential_set.tag
 
 
 def shown(credential_set: CredentialSet | None) -> str:

@@ -20,7 +20,7 @@ from fsspec.implementations.cached import CachingFileSystem
 from uproot.source.chunk import Chunk, Source
 from uproot.source.fsspec import FSSpecSource
 
-from .credentials import CredentialSet, shown
+from .credentials import CredentialSet, shown, tag
 from .local import LocalSource, Range
 from .xrootd import SETTINGS, ServerError, XRootDSource
 
@@ -266,7 +266,9 @@ class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
             if status not in (401, 403):
                 raise ServerError(f"{self.server} {says}", transient=status >= 500 or status in (408, 429)) from error
             reader = "anybody" if self._credential_set is None else shown(self._credential_set)
-            raise ServerError(f"{self.server} does not let {reader} read it: it {says}", transient=False) from error
+            raise ServerError(
+                f"{self.server} does not let {reader} read it: it {says}", False, denied=tag(self._credential_set)
+            ) from error
 
 
 class FSSpecAhead(ReadAhead, TimedFSSpec):
@@ -283,8 +285,8 @@ def _web_options(path: str, timeout: float, credential_set: CredentialSet | None
 
     silence = aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, CONNECT_SECONDS), sock_read=timeout)
     options: dict[str, Any] = {"client_kwargs": {"timeout": silence}}
-    if credential_set is not None and credential_set.token and path.lower().startswith("https://"):
-        options |= {"headers": {"Authorization": f"Bearer {credential_set.token}"}, "skip_instance_cache": True}
+    if credential_set is not None and credential_set.headers and path.lower().startswith("https://"):
+        options |= {"headers": credential_set.headers, "skip_instance_cache": True}
     return options
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from uproot.source.chunk import Chunk, Source
 
 from ...protocol.connection import PROXY_PREFIX
-from .credentials import CredentialSet, shown, wearing
+from .credentials import CredentialSet, shown, tag, wearing
 
 Range = tuple[int, int]
 """First byte and byte after the last, of a file."""
@@ -64,11 +64,12 @@ class ServerError(OSError):
 
     Attributes:
         transient: it may pass.
+        denied: the tag of the query's credentials, if it does not accept these.
     """
 
-    def __init__(self, words: str, transient: bool) -> None:
+    def __init__(self, words: str, transient: bool, denied: str = "") -> None:
         super().__init__(words)
-        self.transient = transient
+        self.transient, self.denied = transient, denied
 
 
 @functools.cache
@@ -316,18 +317,20 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
         number = status.errno if status.code == _SAYS_NO else 0
         if (status.code == _NOT_FOUND or number == _NO_FILE) and self._address == self._file_path:
             raise FileNotFoundError(said)
+        denied = ""
         if status.code == _EXPIRED:
             raise ServerError(f"the server does not answer ({who} {said})", transient=True)
         if status.code == _AUTHENTICATION or number == _NOT_LOGGED_IN:
-            words = f"{who} does not accept {shown(self._credential_set)}: {said}"
+            words, denied = f"{who} does not accept {shown(self._credential_set)}: {said}", tag(self._credential_set)
         elif status.code in _SOCKETS:
             words = f"{who} cannot be reached: {said}"
         elif number == _FORBIDDEN:
             words = f"{who} does not let {shown(self._credential_set)} read it: {said}"
+            denied = tag(self._credential_set)
         else:
             words = f"XRootD says: {said} ({who})"
         final = status.code in (_AUTHENTICATION, _TLS) or number in _FINAL
-        raise ServerError(words, transient=not final)
+        raise ServerError(words, not final, denied)
 
 
 def _host(url: Any) -> str:

@@ -164,9 +164,28 @@ def test_nobody_brings_credentials_to_the_query_of_another() -> None:
     made = Shared()
     number = made.submit(b"alice")
     made.tell(b"bob", "session", m.Credentials(number), [b"his"])
-    assert made.core.queries[number].credentials is None
+    assert made.core.queries[number].credentials.packed is None
     made.tell(b"alice", "session", m.Credentials(number), [b"hers"])
-    assert made.core.queries[number].credentials == b"hers"
+    assert made.core.queries[number].credentials.packed == b"hers"
+
+
+def test_until_when_credentials_are_good_is_told_to_who_may_read_the_result() -> None:
+    """And why they are not renewed: a command may have said more than others should know."""
+    made = Shared()
+    number, shared = made.submit(b"alice"), made.submit(b"alice", share=["bob"])
+    info = m.CredentialsInfo("token", 600.0, "command", "no such account")
+    for query in (number, shared):
+        made.tell(b"alice", "session", m.Credentials(query, info), [b"hers"])
+    for peer, hers in ((b"alice", info), (b"bob", None), (b"olga", None)):
+        told = made.ask(peer, lambda n: m.Ask(n, "queries"))
+        assert isinstance(told, m.Queries)
+        found = {it.query: it.credentials for it in told.queries}
+        assert found[number] == hers
+        assert (found[shared] is not None) == (peer != b"olga")
+        cluster = made.ask(peer, lambda n: m.AskCluster(n))
+        assert isinstance(cluster, m.Cluster)
+        assert {it.query: it.credentials for it in cluster.progress}[number] == hers
+        assert {it.query: it.credentials for it in cluster.queries}[number] == hers
 
 
 @pytest.mark.parametrize("share", [["bob"], ["all"]])

@@ -83,6 +83,7 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
         start=start,
         stop=stop,
         transient=isinstance(error, DatasetError) and error.transient,
+        denied=error.denied if isinstance(error, DatasetError) else "",
         missing=plain(getattr(error, "missing_column", ""))[:_LONGEST_NAME],
     )
     with contextlib.suppress(Exception):  # whatever keeps the user's exception from being pickled

@@ -83,8 +83,16 @@ class Running:
         if self.setup.on_error != "skip":
             return False
         if isinstance(error, DatasetError):
+            if error.denied:  # the master knows whether there will be other credentials
+                return False
             return lease.last_try or not (error.transient or lease.other_replicas)
         return not isinstance(error, EventmillError)
+
+    def renew(self, credentials: Buffer) -> None:
+        """Show these to file servers from now on, for files that are open already, too."""
+        earlier, self.credentials = self.credential_set, credentials
+        if earlier is not None and self.credential_set is not None:
+            self.credential_set.take_over(earlier)
 
     @property
     def credential_set(self) -> CredentialSet | None:

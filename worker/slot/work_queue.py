@@ -66,7 +66,7 @@ class WorkQueue:
                 self.queries[message.query] = Running(message, *frames)
             case messages.Credentials():
                 if message.query in self.queries:
-                    (self.queries[message.query].credentials,) = frames
+                    self.queries[message.query].renew(*frames)
             case messages.Truncate():
                 self._truncate(message)
             case messages.Revoke():
