@@ -158,7 +158,7 @@ def test_a_clock_that_is_wrong_breaks_neither_enrolment_nor_a_result(
     result = session.process(numbers, lambda events: {"n": len(events)}).result()
     assert result["n"] == 10_000
     (worker,) = session.workers()
-    session.drain(worker.name)
+    session.drain(worker.worker)
     assert machine.wait_until_off() == "eventmill: the worker has left; switching off"
     stages = [
         float(seconds)
