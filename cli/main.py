@@ -27,6 +27,7 @@ from ..protocol.messages import FINAL, State
 from ..protocol.version import __version__
 from . import listings
 from .access import token, users
+from .context import context
 from .credentials import credentials
 from .logs import expression, show
 from .options import begin_log, of_master
@@ -77,6 +78,7 @@ main.add_command(token)
 main.add_command(pool)
 main.add_command(credentials)
 main.add_command(relay)
+main.add_command(context)
 
 
 @main.command()

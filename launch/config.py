@@ -97,10 +97,10 @@ def _pool(name: str, table: Any, where: str) -> Pool:
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise EventmillError(f"{where}: {_in_words(str(error), table)}") from None
+        raise EventmillError(f"{where}: {in_words(str(error), table)}") from None
 
 
-def _in_words(error: str, table: Mapping[str, Any]) -> str:
+def in_words(error: str, table: Mapping[str, Any]) -> str:
     """What msgspec says of a value, with the key in front."""
     match = _PLACE.match(error)
     what, key = (match["what"], match["key"] or "") if match else (error, "")

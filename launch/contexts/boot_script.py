@@ -1,13 +1,13 @@
 """What a new machine runs once cloud-init has written its files: scripts for bash, in one folder of root's.
 
     begin      starts the rest as a service, which comes back after a reboot; without systemd as a process of its own
-    boot       the frame: waits for the clock, has the machine prepared, runs the worker, switches the machine off
+    boot       the frame: waits for the clock, has the machine prepared, runs the worker or master, switches the machine off
     prepare    brings the software; it may take so long and no longer
-    run        becomes the worker, as a user without rights
-    token      by which the worker enrols
+    run        becomes the worker or master, as a user without rights
+    given/     files for that user alone, as the token by which a worker enrols
 
-Whatever goes wrong ends in `boot`, which says why in the last line on the console and switches the machine off: one that
-came to nothing would cost money until somebody notices.
+Whatever goes wrong ends in `boot`, which says why in the last line on the console and switches the machine off, if it is to
+be: one that came to nothing would cost money until somebody notices.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import shlex
 from collections.abc import Mapping
 
 PLACE = "/var/lib/eventmill"
-TOKEN, HOME = f"{PLACE}/token", f"{PLACE}/home"
+GIVEN, HOME = f"{PLACE}/given", f"{PLACE}/home"
+"""Where cloud-init writes files, for root alone, and where the worker or master finds them."""
 TOKEN_FILE = f"{HOME}/token"
 """Where the worker finds its token."""
 VENV = "/opt/eventmill"
 """Where software of pip's goes."""
-SERVICE = "eventmill-worker"
+SERVICE = "eventmill"
 INSTANCE_ID = "/var/lib/cloud/data/instance-id"
 """Where cloud-init writes down what the provider calls the machine, whoever the provider is."""
 
-UNIT = f"""\
+_UNIT = f"""\
 [Unit]
-Description=worker of eventmill
+Description=@what@ of eventmill
 Wants=network-online.target
 After=network-online.target
 
@@ -38,6 +39,8 @@ StandardError=journal+console
 KillMode=mixed
 OOMPolicy=continue
 Delegate=yes
+Restart=@restart@
+RestartSec=10
 
 [Install]
 WantedBy=multi-user.target
@@ -85,13 +88,14 @@ hide_metadata() {
     case $(cat /run/cloud-init/cloud-id 2>/dev/null) in
         ""|none|nocloud|configdrive) return ;;
     esac
+    if ip rule | grep -q "uidrange $1-$1"; then return; fi  # the service was started before
     ip rule add uidrange "$1-$1" ipproto tcp dport 80 to 169.254.169.254/32 prohibit \\
         || say "analyses can ask the metadata service of this machine"
 }
 
-why="the script of its context broke off" clock="" told="" worker=""
+why="the script of its context broke off" clock="" told="" running=""
 trap finish EXIT
-trap 'told=yes; [ -n "$worker" ] && kill -TERM "$worker"' TERM
+trap 'told=yes; [ -n "$running" ] && kill -TERM "$running"' TERM
 cd "$place" || exit 1
 
 id "$user" >/dev/null 2>&1 || useradd --system --create-home --home-dir "$home" --shell /usr/sbin/nologin "$user"
@@ -108,21 +112,22 @@ case $? in
 esac
 
 [ -n "$job" ] || job=$(cat "$instance_id") || { why="what the provider calls this machine is not known"; exit 1; }
-install -d -o "$uid" -g "$gid" -m 700 "$home" && install -o "$uid" -g "$gid" -m 600 token "$home/token" \\
-    || { why="the token is not where the worker looks for it"; exit 1; }
-say "a worker begins as job $job, user $user"
+install -d -o "$uid" -g "$gid" -m 700 "$home" && cp -rT given "$home" && chown -R "$uid:$gid" "$home" \\
+    || { why="the files for user $user are not where they belong"; exit 1; }
+say "a $what begins as job $job, user $user"
 cd "$home" || exit 1
 env -i HOME="$home" USER="$user" PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 "$job_variable=$job" \\
     setpriv --reuid "$uid" --regid "$gid" --init-groups /bin/bash "$place/run" </dev/null &
-worker=$!
-wait "$worker"
+running=$!
+wait "$running"
 code=$?
-while kill -0 "$worker" 2>/dev/null; do wait "$worker"; code=$?; done
+while kill -0 "$running" 2>/dev/null; do wait "$running"; code=$?; done
 rm -f "$home/token"
 case $code in
-    0) why="the worker has left" ;;
-    *) why="the worker has ended with code $code: the lines above say why" ;;
+    0) why="the $what has ended well" ;;
+    *) why="the $what has ended with code $code: the lines above say why" ;;
 esac
+exit "$code"
 """
 
 
@@ -131,6 +136,11 @@ def boot_script(settings: Mapping[str, str]) -> str:
     known = {"place": PLACE, "home": HOME, "instance_id": INSTANCE_ID} | dict(settings)
     lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in known.items())
     return f"#!/bin/bash\n{lines}{_BOOT}"
+
+
+def unit(what: str, comes_back: bool) -> str:
+    """The service. If it `comes_back`, it is started again when it has failed."""
+    return _UNIT.replace("@what@", what).replace("@restart@", "on-failure" if comes_back else "no")
 
 
 def prepare_script(*steps: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from ..pools.pool import PoolError
 
 HEADER = "#cloud-config\n"
 """The first line, by which cloud-init knows what this is."""
+_UNUSUAL = re.compile("[^\\n\\x20-\\x7e\\xa1-\\u2027\\u202a-\\ud7ff]")
+"""What is only safe in quotes: control characters, and what YAML takes for the end of a line."""
 
 
 class ContextError(PoolError):
@@ -119,7 +122,8 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
 
 
 def _text(dumper: _Dumper, text: str) -> Any:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    style = '"' if _UNUSUAL.search(text) else "|" if "\n" in text and not text[0].isspace() else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -14,10 +15,16 @@ import eventmill as em
 import pytest
 from cloud_machines import CloudMachines, cloud_machines
 from eventmill.launch.contexts.cloud_config import fitted
+from eventmill.launch.contexts.head import Cache, HeadContext, head_user_data
 from eventmill.launch.contexts.worker import WorkerContext, worker_script, worker_user_data
+from eventmill.launch.pools.local_processes import Local
 from eventmill.launch.pools.pool import Assignment, Pool
-from processes import Standing
-from sums import write_numbers
+from eventmill.protocol.connection import make_keys
+from processes import Standing, call
+from sums import total, write_numbers
+
+from benchmarks.xrootd_server import XRootDServer
+from tests.world.fleet import free_port
 
 __all__ = ["cloud_machines"]
 
@@ -65,7 +72,7 @@ def test_a_machine_becomes_a_worker_and_is_off_when_that_leaves(
     assert (worker.host, worker.site) == ("i-0123", "cloud")
     file = machine.file("/var/lib/eventmill/home/token").stat()
     assert file.st_mode & 0o777 == 0o600 and file.st_uid != 0
-    assert machine.wait_until_off() == "eventmill: the worker has left; switching off"
+    assert machine.wait_until_off() == "eventmill: the worker has ended well; switching off"
     assert "a worker begins as job i-0123, user eventmill" in machine.console
     assert token not in machine.console
 
@@ -73,14 +80,14 @@ def test_a_machine_becomes_a_worker_and_is_off_when_that_leaves(
 def test_what_analyses_run_as_reads_neither_the_token_nor_the_user_data(cloud_machines: CloudMachines) -> None:
     """Who has the token can enrol workers for others; it is for whoever the worker runs as to read once, and for root."""
     secret = "nobody-else-may-see-this"
-    places = "/var/lib/eventmill/token /var/lib/cloud/seed/nocloud/user-data /var/lib/cloud/instance/*"
+    places = "/var/lib/eventmill/given/token /var/lib/cloud/seed/nocloud/user-data /var/lib/cloud/instance/*"
     script = f"id; cat {places}; cat /var/lib/eventmill/home/token | wc -c; exit 7"
     machine = cloud_machines.boot(worker_user_data(context(), secret, script))
     assert machine.wait_until_off() == (
         "eventmill: the worker has ended with code 7: the lines above say why; switching off"
     )
     assert "(eventmill)" in machine.console and f"\n{len(secret) + 1}\n" in machine.console
-    assert "/var/lib/eventmill/token: Permission denied" in machine.console
+    assert "/var/lib/eventmill/given/token: Permission denied" in machine.console
     assert secret not in machine.console
 
 
@@ -91,7 +98,7 @@ def test_a_wheel_is_installed_and_found(cloud_machines: CloudMachines) -> None:
     asks = "from importlib.metadata import version; print('it is', version('eventmill'))"
     script = f"exec {made.interpreter} -I -c {shlex.quote(asks)}"
     machine = cloud_machines.boot(worker_user_data(made, "t", script), shared=[BUILD])
-    assert machine.wait_until_off() == "eventmill: the worker has left; switching off", machine.console
+    assert machine.wait_until_off() == "eventmill: the worker has ended well; switching off", machine.console
     assert f"it is {em.__version__}" in machine.console
 
 
@@ -159,9 +166,61 @@ def test_a_clock_that_is_wrong_breaks_neither_enrolment_nor_a_result(
     assert result["n"] == 10_000
     (worker,) = session.workers()
     session.drain(worker.worker)
-    assert machine.wait_until_off() == "eventmill: the worker has left; switching off"
+    assert machine.wait_until_off() == "eventmill: the worker has ended well; switching off"
     stages = [
         float(seconds)
         for seconds in re.findall(r"(?:environment|enrolled|warm) after ([\d.]+) s", master.master.output)
     ]
     assert stages and max(stages) < 60
+
+
+def test_a_worker_of_the_command_line_joins(
+    master: Standing, session: em.Session, cloud_machines: CloudMachines, tmp_path: Path
+) -> None:
+    """By the file that `eventmill context worker` writes, with a token that the master has been asked for."""
+    settings, file = tmp_path / "context.toml", tmp_path / "user-data"
+    settings.write_text(f'python = "{sys.executable}"\nclock_wait = 0\nsite = "desk"\n')
+    arguments = ["context", "worker", "--pool", "night", "--context", str(settings)]
+    code, said = call(*arguments, "--master", master.name, "--output", str(file), state=master.state)
+    assert code == 0, said
+    assert file.stat().st_mode & 0o777 == 0o600
+    token = re.search(r"eventmill-token-1-\S+", file.read_text())
+    assert token is not None and token[0] not in said
+    code, shown = call(*arguments, "--show", state=master.state)
+    assert code == 0 and "(secret)" in shown and "eventmill-token-1-" not in shown
+    machine = cloud_machines.boot(file.read_bytes())
+    machine.wait_for("joined as night")
+    (worker,) = session.workers()
+    assert worker.site == "desk"
+    session.drain(worker.worker)
+    assert "ended well" in machine.wait_until_off()
+
+
+def test_a_head_is_a_whole_facility(cloud_machines: CloudMachines, tmp_path: Path, xrootd_server: XRootDServer) -> None:
+    """Its user can connect as soon as it is there; it has a status page, and workers, which read through its cache."""
+    port, page, cache = free_port(), free_port(), free_port()
+    keys = make_keys(tmp_path / "keys", f"tcp://127.0.0.1:{port}")
+    texts = {file.name: file.read_text() for file in (keys.master, keys.client, keys.worker)}
+    settings = HeadContext(
+        python=sys.executable,
+        clock_wait=0,
+        port=port,
+        status_port=page,
+        host="127.0.0.1",
+        cache=Cache(origin="127.0.0.1", port=cache),
+    )
+    machine = cloud_machines.boot(head_user_data(settings, "lab", texts, {"here": Local(idle=600.0)}), "head")
+    machine.wait_for("a master begins as job head, user eventmill")
+    with em.connect(keys.client, timeout=60.0) as session:
+        session.scale(1, "here")
+        (tmp_path / "data").mkdir()
+        write_numbers(tmp_path / "data")
+        for file in (tmp_path / "data").iterdir():
+            xrootd_server.take_in(file)
+        result = session.process(em.Dataset(f"{xrootd_server.url}/*.root", tree="tree"), total).result()
+        assert result.value == 10 * sum(range(1000))
+        assert any(machine.file("/var/lib/eventmill/home/cache").rglob("*.root"))
+        status = json.loads(machine.file("/var/lib/eventmill/home/keys/status.json").read_text())
+        assert f":{page}/?token=" in json.dumps(status) and "token=" not in machine.console
+        session.shutdown()
+    machine.wait_for("the master has ended well; the machine stays, as its context says")

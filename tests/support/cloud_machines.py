@@ -45,6 +45,7 @@ for shared in "$@"; do
     for up in $(p=$shared; while [ "$p" != / ]; do echo "$p"; p=${p%/*}; p=${p:-/}; done); do chmod a+rx "$R$up"; done
     mount --rbind "$base/shared$shared" "$R$shared"
 done
+echo "127.0.1.1 $name" >>"$R/etc/hosts"
 seed=$R/var/lib/cloud/seed/nocloud
 mkdir -p "$seed" "$R/run/cloud-init"
 (umask 077; cat >"$seed/user-data")

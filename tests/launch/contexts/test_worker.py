@@ -13,7 +13,7 @@ import yaml
 from eventmill.launch.contexts.cloud_config import ContextError, fitted, masked
 from eventmill.launch.contexts.worker import WorkerContext, lone_script, worker_script, worker_user_data
 from eventmill.launch.pools.pool import Assignment, Pool
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 TOKEN = "eventmill-token-1-" + "s" * 150
@@ -98,7 +98,7 @@ def test_a_users_cloud_config_joins_ours() -> None:
     more = {"runcmd": [["mount", "/data"]], "write_files": [{"path": "/etc/x", "content": "x"}], "timezone": "UTC"}
     config = yaml.safe_load(worker_user_data(WorkerContext(cloud_config=more), TOKEN, "exec true"))
     assert config["runcmd"] == [["mount", "/data"], ["/bin/bash", "/var/lib/eventmill/begin"]]
-    assert [entry["path"] for entry in config["write_files"]][:2] == ["/etc/x", "/var/lib/eventmill/token"]
+    assert [entry["path"] for entry in config["write_files"]][:2] == ["/etc/x", "/var/lib/eventmill/given/token"]
     assert config["timezone"] == "UTC"
 
 
@@ -132,6 +132,7 @@ def test_the_usual_context_is_small() -> None:
 _words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 
 
+@example(["a\x85b", "\ttab", "\u2028", "a\r\n "], "\x85", ["\x85", "no", "1_0"])
 @given(st.lists(_words, max_size=3), _words, st.lists(_words.filter(bool), max_size=3))
 def test_whatever_a_user_writes_comes_out_as_it_is(commands: list[str], site: str, packages: list[str]) -> None:
     """YAML takes "no" for a truth value, 1_0 for a number, a tab for an error: what a user writes is text, and stays so."""
