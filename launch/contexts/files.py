@@ -44,9 +44,9 @@ def parse_context(table: Mapping[str, Any], kind: type[_Context], where: str) ->
 
     Example:
         >>> from .worker import WorkerContext
-        >>> parse_context({"cvfms": ["cms.cern.ch"]}, WorkerContext, "context.toml")
+        >>> parse_context({"users": "alice"}, WorkerContext, "x.toml")
         Traceback (most recent call last):
-        eventmill.launch.contexts.cloud_config.ContextError: context.toml: no setting 'cvfms'; the nearest names are cvmfs
+        eventmill.launch.contexts.cloud_config.ContextError: x.toml: no setting 'users'; the nearest names are user
     """
     known = [field.encode_name for field in msgspec.structs.fields(kind)]
     for key in table:
