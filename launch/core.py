@@ -207,6 +207,10 @@ class LauncherCore:
         pool = self._asked_for(message)
         if pool is None:
             return
+        if message.follows:
+            pool.want(min(message.workers, pool.terms.most), by_hand=False)
+            self._do(Tell(messages.Done(message.request)))
+            return
         if message.workers > pool.terms.most:
             reason = f"the pool {pool.pool} may have {pool.terms.most} workers at most (its setting `most`)"
             self._do(Tell(messages.Refused(message.request, reason)))

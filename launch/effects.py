@@ -96,10 +96,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class SaveWanted:
-    """So many workers are wanted in a pool."""
+    """So many workers are wanted in a pool; somebody has said so `by_hand`, or nobody."""
 
     pool: str
     workers: int
+    by_hand: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +134,13 @@ Saving = SaveWanted | SaveCall | SaveJobs | ForgetJobs
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What an earlier launcher wrote down of a pool: how many were wanted, the calls without an answer and their counts, and
-    the jobs, with the call of each."""
+    """What an earlier launcher wrote down of a pool: how many were wanted, by hand or not, the calls without an answer and
+    their counts, and the jobs, with the call of each."""
 
     wanted: int = 0
     calls: Mapping[str, int] = field(default_factory=dict)
     jobs: Mapping[str, str] = field(default_factory=dict)
+    by_hand: bool = False
 
 
 Effect = Tell | Call | Saving

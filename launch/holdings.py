@@ -57,6 +57,11 @@ class Holdings:
         return sum(launch.counts for launch in self)
 
     @property
+    def coming(self) -> int:
+        """How many of them have not joined yet."""
+        return sum(launch.counts and (launch.waiting or launch.booting) for launch in self)
+
+    @property
     def certain(self) -> bool:
         """Whether something is known of each: of those that an earlier launcher has left nothing is, at first."""
         return not any(launch.left and not launch.over for launch in self)

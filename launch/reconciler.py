@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from ..protocol.messages import MOST_LAUNCHES, PoolInfo, WorkerIs
+from ..protocol.messages import MOST_LAUNCHES, PoolInfo, PoolTerms, WorkerIs
 from .bans import Bans
 from .effects import Effect, ForgetJobs, ReadLog, SaveCall, Saved, SaveJobs, SaveWanted, Start, Stop
 from .holdings import BOOT_SECONDS, Holdings
@@ -38,13 +38,15 @@ _EARLY = 1000
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What is to be known of a pool here: its `system`, how many workers it may have at most, whose queries they serve,
-    after how many seconds without work they leave, and whether jobs can be found that are in no record."""
+    after how many seconds without work they leave, whether jobs can be found that are in no record, what a worker has and
+    costs."""
 
     system: str
     most: int = 1000
     owner: str = ""
     idle: float = IDLE
     has_tags: bool = False
+    worker: PoolTerms = PoolTerms()  # noqa: RUF009  # it is frozen
 
 
 class Reconciler:
@@ -61,6 +63,7 @@ class Reconciler:
 
     Attributes:
         wanted: workers.
+        by_hand: somebody has said how many; it is not the work that the pool follows.
         holdings: the launches.
         calls: by which the system is being asked for workers.
         hindrance: why the pool cannot be asked for workers at all: nobody would let them in. Empty if it can.
@@ -79,7 +82,7 @@ class Reconciler:
     ) -> None:
         saved = saved or Saved()
         self.pool, self.terms = pool, terms
-        self.wanted = min(saved.wanted, terms.most)
+        self.wanted, self.by_hand = min(saved.wanted, terms.most), saved.by_hand
         self.holdings = Holdings()
         self.holdings.take_over(saved.jobs, now)
         self.hindrance = UNREACHED
@@ -94,23 +97,25 @@ class Reconciler:
         self._numbers = 0
         self._do = do
         self._drain = drain
+        self._troubled = False
 
     # --- what is wanted ---------------------------------------------------------------------------------------------
 
-    def want(self, workers: int) -> None:
-        """Have so many, no more and no fewer. The user has said it: what kept workers from being started is tried again."""
-        self._bans.changed()
-        self._set_wanted(workers)
+    def want(self, workers: int, by_hand: bool = True) -> None:
+        """Have so many, no more and no fewer. If a user has said it (`by_hand`), what was in the way is tried again."""
+        if by_hand:
+            self._bans.changed()
+        self._set_wanted(workers, by_hand)
 
     def let_go(self, jobs: Sequence[str], now: float) -> None:
         """Have these go, and so many fewer."""
         going = [launch for job in jobs if (launch := self.holdings.get(job)) is not None and launch.counts]
-        self._set_wanted(max(0, self.wanted - len(going)))
+        self._set_wanted(max(0, self.wanted - len(going)), self.by_hand)
         self._part_with(going, now)
 
     def end(self, now: float) -> None:
         """Have no workers at all, at once: their system ends them."""
-        self._set_wanted(0)
+        self._set_wanted(0, self.by_hand)
         self._stop(self.holdings.live, now)
 
     @property
@@ -217,7 +222,7 @@ class Reconciler:
             self._bans.joined()
         if unneeded and launch.stage in ("draining", "stopping"):
             log.info("pool %s: worker %s leaves, since nobody has needed it", self.pool, launch.worker)
-            self._set_wanted(max(0, self.wanted - 1))
+            self._set_wanted(max(0, self.wanted - 1), self.by_hand)
         if launch.stage == "failed" and not was_over:
             self._stop([launch], now)  # it has said so itself, and is there until it ends
         self._follow(launch, now)
@@ -243,11 +248,14 @@ class Reconciler:
             if self.holdings.certain:
                 self._part_with(self.holdings.surplus(alive - self.wanted), now)
         elif not (self.hindrance or self.calls.open or self._bans.forbid(now) or self._inquiries.come_first):
-            count = min(self.wanted, self._bans.ceiling(now)) - alive
+            count = self._bans.allowed(self.wanted, alive, self.holdings.coming, now)
             if count > 0:
-                self._start(int(count), now)
+                self._start(count, now)
         self._inquiries.look(now)
         self.holdings.forget()
+        trouble = bool(self.trouble(now))  # it may be over by itself
+        self.revision += trouble != self._troubled
+        self._troubled = trouble
 
     def deadline(self, now: float) -> float:
         """When `turn` is to be called at the latest."""
@@ -262,7 +270,8 @@ class Reconciler:
         """As it is told to the master. What was asked for and has no id yet is there under the name of its call."""
         terms, launches = self.terms, [*self.holdings.infos(now), *self.calls.infos(now)][:MOST_LAUNCHES]
         return PoolInfo(
-            self.pool, terms.system, self.wanted, terms.most, launches, self.trouble(now), terms.owner
+            self.pool, terms.system, self.wanted, terms.most, launches, self.trouble(now), terms.owner,
+            terms=terms.worker, by_hand=self.by_hand,
         )  # fmt: skip
 
     def check(self) -> None:
@@ -273,11 +282,11 @@ class Reconciler:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _set_wanted(self, workers: int) -> None:
-        if workers != self.wanted:
-            self.wanted = workers
+    def _set_wanted(self, workers: int, by_hand: bool) -> None:
+        if (workers, by_hand) != (self.wanted, self.by_hand):
+            self.wanted, self.by_hand = workers, by_hand
             self.revision += 1
-            self._do(SaveWanted(self.pool, workers))
+            self._do(SaveWanted(self.pool, workers, by_hand))
 
     def _start(self, count: int, now: float) -> None:
         self._numbers += 1
@@ -304,7 +313,7 @@ class Reconciler:
         if launch.stage == "failed" and not launch.counted:
             launch.counted = True
             log.warning("pool %s: job %s failed: %s", self.pool, launch.job, launch.reason)
-            self._bans.failed(launch.reason)
+            self._bans.failed(launch.reason, now)
             self._do(ReadLog(self.pool, launch.call, launch.job))
         if launch.over:
             self._do(ForgetJobs(self.pool, [launch.job]))
@@ -320,7 +329,8 @@ class Reconciler:
             return
         for launch in late:
             if launch.booting and not launch.told:
-                self._bans.failed(f"nothing was heard of a worker for {BOOT_SECONDS:g} s after stage {launch.stage!r}")
+                silent = f"nothing was heard of a worker for {BOOT_SECONDS:g} s after stage {launch.stage!r}"
+                self._bans.failed(silent, now)
         self._stop(late, now)
 
     def _part_with(self, launches: Sequence[Launch], now: float) -> None:

@@ -17,6 +17,7 @@ FILE = "launches.sqlite"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS launchers (number INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS wanted (pool TEXT PRIMARY KEY, workers INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS by_hand (pool TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS calls (pool TEXT NOT NULL, call TEXT NOT NULL, workers INTEGER NOT NULL, PRIMARY KEY (pool,
 call)); CREATE TABLE IF NOT EXISTS jobs (pool TEXT NOT NULL, job TEXT NOT NULL, call TEXT NOT NULL, PRIMARY KEY (pool,
 job));
@@ -73,8 +74,11 @@ class Record:
             calls.setdefault(pool, {})[call] = workers
         for pool, job, call in self._database.execute("SELECT pool, job, call FROM jobs ORDER BY rowid"):
             jobs.setdefault(pool, {})[job] = call
+        by_hand = {pool for (pool,) in self._database.execute("SELECT pool FROM by_hand")}
         pools = {*wanted, *calls, *jobs}
-        return {pool: Saved(wanted.get(pool, 0), calls.get(pool, {}), jobs.get(pool, {})) for pool in pools}
+        return {
+            pool: Saved(wanted.get(pool, 0), calls.get(pool, {}), jobs.get(pool, {}), pool in by_hand) for pool in pools
+        }
 
     def write(self, saving: Saving) -> None:
         """Write one thing down; it is there when this returns, also for a process that is killed afterwards.
@@ -94,6 +98,10 @@ class Record:
         match saving:
             case SaveWanted():
                 execute("INSERT OR REPLACE INTO wanted VALUES (?, ?)", (pool, saving.workers))
+                if saving.by_hand:
+                    execute("INSERT OR REPLACE INTO by_hand VALUES (?)", (pool,))
+                else:
+                    execute("DELETE FROM by_hand WHERE pool = ?", (pool,))
             case SaveCall():
                 execute("INSERT OR REPLACE INTO calls VALUES (?, ?, ?)", (pool, saving.call, saving.count))
             case SaveJobs():

@@ -88,7 +88,7 @@ class Launcher:
         self._record = Record(folder)
         tag = f"{os.urandom(2).hex()}{self._record.number}"
         terms = {
-            name: Terms(pool.system, pool.most, pool.owner, pool.idle, pool.has_tags and adopts)
+            name: Terms(pool.system, pool.most, pool.owner, pool.idle, pool.has_tags and adopts, pool.terms)
             for name, pool in pools.items()
         }
         self.core = LauncherCore(terms, tag, self._record.saved, time.monotonic())

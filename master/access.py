@@ -20,6 +20,7 @@ import msgspec
 
 from ..protocol.messages import Enrol, Submit, TokenInfo, TokenTerms, UserInfo
 from ..protocol.values import NonNegative, Word, some
+from .wishes import Starts, Wished
 
 REMEMBERED = 30 * 86400.0
 """Seconds for which a token is known after its end."""
@@ -110,7 +111,8 @@ class Enrolled(msgspec.Struct, frozen=True, array_like=True):
 
 Record: TypeAlias = User | Token | Enrolled
 Kind = Literal["user", "token", "worker"]
-Change: TypeAlias = tuple[Kind, str, Record | None]
+Wish: TypeAlias = Wished | Starts
+Change: TypeAlias = tuple[Kind | Literal["wish", "starts"], str, Record | Wish | None]
 """What is to be written down: a record of this name, or that there is none any more."""
 
 
@@ -123,6 +125,8 @@ class Access:
         epoch: what is to be added to the core's time for seconds since 1970.
 
     Attributes:
+        epoch: as it was given.
+        wishes: what users have wished of pools before, and what was learnt of these.
         changes: what is to be written down.
 
     Example:
@@ -136,18 +140,21 @@ class Access:
     """
 
     def __init__(
-        self, keys: Mapping[str, Identity] = USUAL, records: Iterable[Record] = (), epoch: float = 0.0
+        self, keys: Mapping[str, Identity] = USUAL, records: Iterable[Record | Wish] = (), epoch: float = 0.0
     ) -> None:
         self._own = dict(keys)
-        self._epoch = epoch
+        self.epoch = epoch
         self._users: dict[str, User] = {}
         self._tokens: dict[str, Token] = {}
         self._workers: dict[str, dict[str, None]] = {}
         self._by_key: dict[str, Record] = {}
         self._due: float | None = None  # not known: something has changed
         self.changes: list[Change] = []
+        self.wishes: list[Wish] = []
         for record in records:
-            if not isinstance(record, Enrolled) or record.token in self._tokens:
+            if isinstance(record, Wished | Starts):
+                self.wishes.append(record)
+            elif not isinstance(record, Enrolled) or record.token in self._tokens:
                 self._put(record)
         self.changes.clear()
 
@@ -172,7 +179,7 @@ class Access:
                 return Identity("token", owner=terms.owner, token=terms.name)
             case Enrolled(_, name):
                 token = self._tokens[name]
-                until, terms = token.until - self._epoch, token.terms
+                until, terms = token.until - self.epoch, token.terms
                 if not token.revoked and now < until:
                     return Identity("worker", owner=terms.owner, token=name, slots=terms.slots, until=until)
         return None
@@ -239,7 +246,7 @@ class Access:
             raise AccessRefused("this key is known already: make another token")
         if len(self._tokens) >= MOST_TOKENS:
             raise AccessRefused(f"there are {MOST_TOKENS} tokens already: revoke some")
-        self._put(Token(terms, key, by.user, now + self._epoch + terms.valid))
+        self._put(Token(terms, key, by.user, now + self.epoch + terms.valid))
 
     def revoke_token(self, name: str, by: Identity) -> None:
         """Let nobody in by a token any more, and the workers that came by it neither. Raises `AccessRefused`."""
@@ -258,7 +265,7 @@ class Access:
         token = self._by_key.get(key)
         if not isinstance(token, Token):
             raise AccessRefused("only who has a token enrols")
-        terms, left = token.terms, token.until - self._epoch - now
+        terms, left = token.terms, token.until - self.epoch - now
         known = self._by_key.get(message.public_key)
         comes_again = isinstance(known, Enrolled) and known.token == terms.name
         if token.revoked:
@@ -294,7 +301,7 @@ class Access:
         tokens = [
             TokenInfo(
                 token.terms, token.used, len(self._workers.get(token.terms.name, ())),
-                max(0.0, token.until - self._epoch - now), token.revoked,
+                max(0.0, token.until - self.epoch - now), token.revoked,
             )
             for token in self._tokens.values()
             if self._is_for(token, by)
@@ -310,7 +317,7 @@ class Access:
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
         if self._due is None:
-            self._due = self._first_end() - self._epoch
+            self._due = self._first_end() - self.epoch
         return self._due
 
     def _first_end(self) -> float:
@@ -320,7 +327,7 @@ class Access:
     def expire(self, now: float) -> None:
         """Forget the keys of workers whose token is over, and tokens that were over long ago."""
         for name, token in list(self._tokens.items()):
-            over = now + self._epoch - token.until
+            over = now + self.epoch - token.until
             if over >= 0:
                 self._forget_workers(name)
             if over >= REMEMBERED:

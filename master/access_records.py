@@ -1,6 +1,7 @@
 """Where a master writes down its users, tokens and the keys of workers: `access.sqlite` beside its own keys.
 
-It holds public keys only. It is apart from the journal, since users stay when old queries are moved away.
+It holds public keys only; and what users wish of pools, with what was learnt of these. It is apart from the journal, since
+users stay when old queries are moved away.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from pathlib import Path
 import msgspec
 
 from ..protocol.errors import ConnectionFailed
-from .access import Change, Enrolled, Kind, Record, Token, User
+from .access import Change, Enrolled, Record, Token, User, Wish
+from .wishes import Starts, Wished
 
 log = logging.getLogger(__name__)
 
-_KINDS: dict[Kind, type[Record]] = {"user": User, "token": Token, "worker": Enrolled}
+Kept = Record | Wish
+_KINDS: dict[str, type[Kept]] = {"user": User, "token": Token, "worker": Enrolled, "wish": Wished, "starts": Starts}
 _TABLE = """
 CREATE TABLE IF NOT EXISTS access (
     kind TEXT NOT NULL, name TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY (kind, name)
@@ -52,11 +55,11 @@ class AccessRecords:
             except sqlite3.Error as error:
                 raise ConnectionFailed(self._unreadable(error)) from error
 
-    def load(self) -> list[Record]:
+    def load(self) -> list[Kept]:
         """What is written down: users and tokens before the workers that came with these. Raises `ConnectionFailed`."""
         if self._database is None:
             return []
-        records: list[Record] = []
+        records: list[Kept] = []
         try:
             for kind, of in _KINDS.items():
                 rows = self._database.execute("SELECT record FROM access WHERE kind = ?", (kind,))

@@ -22,6 +22,7 @@ from ..protocol.messages import Failure, Message
 from .access import Access
 from .admission import Admission
 from .attachments import Attachments
+from .autoscaling import Autoscaling
 from .broken import Concerning, QueryBroken, failure_of
 from .compactor import Compactor
 from .dispatcher import Dispatcher
@@ -94,20 +95,13 @@ class MasterCore:
         )  # fmt: skip
         self._admission = Admission(self._access, self._roster, self.queries, self._lifecycle, self._send, self._do)
         self._requests = Requests(
-            tag,
-            self._numbering,
-            self.queries,
-            learnt,
-            self._access,
-            self._attachments,
-            self._roster,
-            self._dispatcher,
-            self._lifecycle,
-            self._send,
-            self._do,
-        )
+            tag, self._numbering, self.queries, learnt, self._access, self._attachments, self._roster, self._dispatcher,
+            self._lifecycle, self._send, self._do,
+        )  # fmt: skip
         self._admission.add_to(self._requests.handlers)
         self._roster.pools.add_to(self._requests.handlers)
+        self._autoscaling = Autoscaling(self.queries, self._roster.pools, self._access, self._send, self._do)
+        self._autoscaling.add_to(self._requests.handlers)
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -180,7 +174,7 @@ class MasterCore:
 
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
-        times = [self._next_check, self._next_tidy, self._admission.deadline()]
+        times = [self._next_check, self._next_tidy, self._admission.deadline(), self._autoscaling.deadline()]
         if self._dispatcher.credit.idle and any(query.ready and query.leases for query in self.queries.live.values()):
             times.append(self._dispatcher.next_help)
         times += map(self._lifecycle.deadline, self.queries.live.values())
@@ -197,6 +191,7 @@ class MasterCore:
             self._next_check = now + HEARTBEAT / 2
             self._roster.expire(now)
         self._admission.expire(now)
+        self._autoscaling.expire(now)
         return self._done(now)
 
     def check(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
@@ -58,6 +58,9 @@ class Pools:
         workers: by identity.
         access: the users there are.
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
+
+    Attributes:
+        wishes: those that the pools follow and that are somebody's business.
     """
 
     def __init__(self, workers: Mapping[bytes, Worker], access: Access, send: SendMessage) -> None:
@@ -68,6 +71,8 @@ class Pools:
         self._passed: dict[int, Passed] = {}
         self._numbers = 0
         self._told: dict[bytes, LaunchStage] = {}
+        self._commands: dict[int, tuple[bytes, str]] = {}
+        self.wishes: Callable[[Identity, float], list[messages.WishInfo]] = lambda _who, _now: []
 
     def add_to(self, handlers: Handlers[Peer]) -> None:
         """What launchers say and sessions ask about pools comes here."""
@@ -109,6 +114,7 @@ class Pools:
             self._say(_word(peer, "gone" if said_so else "lost", how), peer.owner, now)
         if self._launchers.pop(peer.identity, None) is not None:
             log.info("the pools of launcher %s are gone with it", peer.name)
+        self._commands = {number: it for number, it in self._commands.items() if it[0] != peer.identity}
         for number, passed in list(self._passed.items()):
             if passed.launcher == peer.identity:
                 self._answer(number, "the launcher of this pool is gone; it will be scaled if another one comes", now)
@@ -139,8 +145,43 @@ class Pools:
 
     def _answered(self, peer: Peer, message: messages.Done | messages.Refused, frames: Frames, now: float) -> None:
         passed = self._passed.get(message.request)
-        if passed is not None and passed.launcher == peer.identity:
+        if self._commands.get(message.request, (b"",))[0] == peer.identity:
+            del self._commands[message.request]
+        elif passed is not None and passed.launcher == peer.identity:
             self._answer(message.request, message.reason if isinstance(message, messages.Refused) else "", now)
+
+    # --- what follows the work ----------------------------------------------------------------------------------------
+
+    def following(self, now: float) -> Iterator[PoolInfo]:
+        """Pools that nobody has scaled by hand, as they stand now; of several of one name the first."""
+        names: set[str] = set()
+        for launcher in self._launchers.values():
+            for name, info in launcher.pools.items():
+                if name not in names and not info.by_hand:
+                    yield _aged(info, now - launcher.told)
+                names.add(name)
+
+    def is_by_hand(self, pool: str) -> bool:
+        """Whether somebody has scaled a pool by hand."""
+        return any(it.pools[pool].by_hand for it in self._launchers.values() if pool in it.pools)
+
+    def is_settled(self, pool: str) -> bool:
+        """Whether its launcher has answered all that it was told of it."""
+        return all(pool != commanded for _, commanded in self._commands.values())
+
+    def usable_by(self, who: Identity) -> list[PoolInfo]:
+        """Pools whose workers serve this user."""
+        served = self._access.served_by(who.user)
+        return [info for it in self._launchers.values() for info in it.pools.values() if info.owner in served]
+
+    def command(self, message: messages.Scale | messages.StopLaunches, now: float) -> None:
+        """Tell the launcher of a pool what it is to do, if it is there."""
+        for identity, launcher in self._launchers.items():
+            if message.pool in launcher.pools:
+                self._numbers += 1
+                self._commands[self._numbers] = identity, message.pool
+                self._send(identity, msgspec.structs.replace(message, request=self._numbers), now=now)
+                return
 
     # --- what users want ----------------------------------------------------------------------------------------------
 
@@ -152,7 +193,8 @@ class Pools:
                 self._answer(number, self._unknown(passed.message.pool), now)
 
     def _ask(self, peer: Peer, message: messages.AskPools, frames: Frames, now: float) -> None:
-        self._send(peer.identity, messages.Pools(message.request, self.seen_by(peer.who, now)), now=now)
+        answer = messages.Pools(message.request, self.seen_by(peer.who, now), self.wishes(peer.who, now))
+        self._send(peer.identity, answer, now=now)
 
     def seen_by(self, who: Identity, now: float) -> list[PoolInfo]:
         """The pools that are this one's business."""

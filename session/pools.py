@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
+
+from msgspec import structs
 
 from ..display.pools import LaunchList, pool_cells
 from ..launch.config import check_name
@@ -15,7 +18,8 @@ from ..launch.own import OwnLauncher
 from ..launch.pools.pool import Pool, PoolError
 from ..protocol import messages
 from ..protocol.errors import EventmillError, QueryFailed
-from ..protocol.messages import Message, PoolInfo
+from ..protocol.messages import Message, PoolInfo, WishTerms
+from .wishes import WishHandle, terms_of
 
 if TYPE_CHECKING:
     from .watch import Watch
@@ -108,27 +112,66 @@ class Scaling:
         self._suffix = "" if starts_workers else f"-{os.urandom(2).hex()}"  # others have pools there, too
         self._launchers: dict[str, OwnLauncher] = {}
 
-    def scale(self, workers: int, pool: Pool | str, *, name: str | None = None) -> PoolHandle:
-        """Have so many workers in a pool, no more and no fewer; returns at once, and they come as the pool can.
+    @overload
+    def scale(self, workers: int, pool: Pool | str, *, name: str | None = None) -> PoolHandle: ...
 
-        Workers are replaced when they end before their time, as by a walltime or a node that fails. Those that nobody has
-        needed for a while (the pool's `idle`, five minutes) leave, and are wanted no more: scale again when there is more to
-        do.
+    @overload
+    def scale(
+        self,
+        workers: Literal["auto", "off"],
+        pool: Pool | str | Iterable[Pool | str] = (),
+        *,
+        finish_in: str | float | None = None,
+        deadline: str | float | datetime | None = None,
+        max_workers: int | None = None,
+        max_cost: float | None = None,
+    ) -> WishHandle: ...
+
+    def scale(
+        self,
+        workers: int | Literal["auto", "off"],
+        pool: Pool | str | Iterable[Pool | str] = (),
+        *,
+        name: str | None = None,
+        finish_in: str | float | None = None,
+        deadline: str | float | datetime | None = None,
+        max_workers: int | None = None,
+        max_cost: float | None = None,
+    ) -> PoolHandle | WishHandle:
+        """Have so many workers in a pool, no more and no fewer; or as many as there is work for, in one pool or several
+        ("auto"). Returns at once, and they come as the pools can.
+
+        A number: workers are replaced when they end before their time, as by a walltime or a node that fails. Those that
+        nobody has needed for a while (the pool's `idle`, five minutes) leave, and are wanted no more: scale again when there
+        is more to do.
+
+        "auto": workers are started when queries have work for them, where they cost least, and let go when they have rested
+        for a while and what is paid for has passed, whatever queries come; until "off", or until a pool is scaled by a
+        number. Without a time to finish in they are started as long as they are of use for longer than they take to start.
+        docs/elastic.md has the rules.
 
         Args:
-            workers: how many; each has as many slots as the pool says (`cores`).
+            workers: how many; each has as many slots as the pool says (`cores`). Or "auto", or "off".
             pool: where they are started, as `em.Local(cores=2)` or `em.Slurm(partition="short", walltime="2h")`: a process
                 beside this session does that, and they end with it. Or the name of a pool that the master has
-                (`session.pools()`), whose workers stay.
+                (`session.pools()`), whose workers stay. With "auto", several of them, or none: all pools of the master that
+                serve this session.
             name: what to call the pool; its system by default.
+            finish_in: seconds after its submission, or "20 min", in which each query is to be finished, at the least cost.
+            deadline: when all that there is to do is to be finished: "18:30", "2026-11-30 08:00", a datetime, or seconds
+                from now.
+            max_workers: at most, all pools together.
+            max_cost: that may be spent from now on, in the currency of the pools' prices.
 
         Returns:
-            A handle to scale it again, and to see how far its workers are.
+            A handle to scale the pool again, and to see how far its workers are; with "auto", to see what will become of
+            the wish.
 
         Raises:
             PoolError: the system does not take them, they are more than the pool may have, there is no such pool, or it is
                 another user's.
             ConnectionFailed: the master does not answer.
+            ValueError: a bound makes no sense.
 
         Example:
             >>> with em.connect(slots=1) as other:
@@ -136,6 +179,18 @@ class Scaling:
             ...     pool.info.wanted, len(pool.launches())
             (0, 0)
         """
+        bounds = {"finish_in": finish_in, "deadline": deadline, "max_workers": max_workers, "max_cost": max_cost}
+        if workers == "auto":
+            return self._follow(pool, terms_of(finish_in, deadline, max_workers, max_cost))
+        if workers == "off":
+            return WishHandle.wish(self._watch, None, 0.0)
+        given = [bound for bound, value in bounds.items() if value is not None]
+        if given:
+            raise ValueError(
+                f'{given[0]} goes with scale("auto"): {workers!r} workers are so many until somebody says otherwise'
+            )
+        if not isinstance(pool, Pool | str):
+            raise ValueError("in which pool? Give one, as em.Local(), or the name of one that the master has")
         if isinstance(pool, str):
             _scale(self._watch, pool, workers, BACK_SECONDS)
             return PoolHandle(self._watch, pool)
@@ -146,6 +201,20 @@ class Scaling:
             launcher.check()
             raise
         return PoolHandle(self._watch, launcher.name)
+
+    def _follow(self, pool: Pool | str | Iterable[Pool | str], terms: WishTerms) -> WishHandle:
+        """Have pools follow the work."""
+        given = [pool] if isinstance(pool, Pool | str) else list(pool)
+        launchers = [self._launcher(it, None) for it in given if isinstance(it, Pool)]
+        names = [*(it for it in given if isinstance(it, str)), *(launcher.name for launcher in launchers)]
+        try:
+            return WishHandle.wish(
+                self._watch, structs.replace(terms, pools=names), START_SECONDS if launchers else BACK_SECONDS
+            )
+        except PoolError:
+            for launcher in launchers:
+                launcher.check()
+            raise
 
     def stop_launches(self, pool: str, jobs: Iterable[str]) -> None:
         """Let these jobs of a pool go, and have so many fewer workers there.

@@ -13,11 +13,18 @@ _LEAST = 2**20
 LONGEST = 1e8
 """Seconds (three years) above which a time is no limit: systems without one name a day in the far future."""
 _NUMBER = r"\d+(?:\.\d+)?"
+
+
+def _of(unit: str, rest: str) -> str:
+    """A number of a unit, which may be written in full, or none."""
+    return rf"(?:(?P<{unit}>{_NUMBER}) ?{unit}(?:{rest})?)?"
+
+
 _FORMS = tuple(
     re.compile(form)
     for form in (
         rf"(?P<s>{_NUMBER})",
-        rf"(?:(?P<d>{_NUMBER})d)?(?:(?P<h>{_NUMBER})h)?(?:(?P<m>{_NUMBER})m)?(?:(?P<s>{_NUMBER})s)?",
+        rf"{_of('d', 'ays?')} ?{_of('h', 'ours?')} ?{_of('m', 'in(?:utes?)?')} ?{_of('s', 'ec(?:onds?)?')}",
         r"(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d+)",
         r"(?P<d>\d+)-(?P<h>\d+)(?::(?P<m>\d+)(?::(?P<s>\d+))?)?",
     )
@@ -51,8 +58,8 @@ def parse_seconds(text: str) -> float:
     Example:
         >>> [parse_seconds(text) for text in ("5400", "1h30m", "90m", "1:30:00", "0-01:30")]
         [5400.0, 5400.0, 5400.0, 5400.0, 5400.0]
-        >>> parse_seconds("2-12:00:00")
-        216000.0
+        >>> parse_seconds("2-12:00:00"), parse_seconds("20 min")
+        (216000.0, 1200.0)
     """
     for form in _FORMS:
         match = form.fullmatch(text.strip())

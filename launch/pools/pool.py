@@ -11,6 +11,7 @@ HTCondor. The job's environment has it as `EVENTMILL_JOB`, so that a worker that
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from ...protocol.errors import EventmillError
+from ...protocol.messages import PoolTerms
 from ...system.quantities import parse_seconds, parse_size
 from ...system.slot_memory import part_of_slot
 
@@ -106,6 +108,11 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             replaced. Its last line is to be "exec @command@", or signals do not reach the worker.
         idle: seconds without work after which a worker leaves.
         owner: whose queries the workers serve: a user's name, "@group", or "" for everybody's.
+        price: what a worker costs an hour, in the facility's currency.
+        billing: the periods in which that is to be paid, as "1h"; a worker is paid for to the end of the last one.
+        least: workers that are kept while the pool follows the work, whatever there is to do.
+        start_time: how long a worker takes to start, as "2 min", as far as is known before the first one has.
+        spot: its machines may be taken back at any time.
     """
 
     system: ClassVar[str] = ""
@@ -131,12 +138,30 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     template: str | None = None
     idle: Annotated[float, Meta(gt=0)] = IDLE
     owner: str = ""
+    price: Annotated[float, Meta(ge=0)] = 0.0
+    billing: str = "1s"
+    least: Annotated[int, Meta(ge=0)] = 0
+    start_time: str = "1 min"
+    spot: bool = False
 
     def __post_init__(self) -> None:
+        for seconds in (self.billing, self.start_time):
+            parse_seconds(seconds)
+        if self.least > self.most:
+            raise ValueError(f"least ({self.least}) is more than most ({self.most})")
+        if not math.isfinite(self.price):
+            raise ValueError(f"a price of {self.price}")
         if self.memory is not None:
             parse_size(self.memory)
         if self.walltime is not None:
             parse_seconds(self.walltime)
+
+    @property
+    def terms(self) -> PoolTerms:
+        """What a worker has and costs."""
+        return PoolTerms(
+            self.cores, self.price, parse_seconds(self.billing), self.least, parse_seconds(self.start_time), self.spot
+        )
 
     def start(self, count: int, assignment: Assignment) -> list[str]:
         """Ask the system for so many jobs, a worker each; their ids. All of them, or none and a `PoolError`."""
@@ -180,7 +205,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         inside = [] if self.container is None else ["apptainer", "exec", self.container]
         command = [*inside, python, "-m", "eventmill", "worker", token]
         command += ["--pool", assignment.pool, "--name", assignment.pool, "--slots", str(self.cores)]
-        command += ["--idle", f"{self.idle:g}"]
+        # Who has started it lets it go sooner; this is for when nobody does. What is paid for is used.
+        command += ["--idle", f"{max(self.idle, parse_seconds(self.billing) if self.price else 0.0):g}"]
         command += ["--walltime", self.walltime] if self.walltime else []
         command += ["--memory", self.memory_of_slot] if self.memory and not self.tells_memory else []
         command += ["--site", self.site] if self.site else []

@@ -34,11 +34,14 @@ from .launches import (
     Done,
     Enrol,
     Enrolled,
+    Hindrance,
     LaunchInfo,
     LaunchStage,
     MakeToken,
+    MakeWish,
     PoolInfo,
     Pools,
+    PoolTerms,
     RemoveUser,
     RevokeToken,
     Scale,
@@ -48,6 +51,9 @@ from .launches import (
     TokenInfo,
     TokenTerms,
     UserInfo,
+    Wished,
+    WishInfo,
+    WishTerms,
     WorkerIs,
 )
 from .logs import (
@@ -199,6 +205,7 @@ __all__ = [
     "Gap",
     "Heartbeat",
     "Hello",
+    "Hindrance",
     "Lacking",
     "LaunchInfo",
     "LaunchStage",
@@ -210,6 +217,7 @@ __all__ = [
     "Logs",
     "LostRange",
     "MakeToken",
+    "MakeWish",
     "Message",
     "Miniature",
     "Opened",
@@ -218,6 +226,7 @@ __all__ = [
     "PacketDone",
     "Part",
     "PoolInfo",
+    "PoolTerms",
     "Pools",
     "Progress",
     "Queries",
@@ -256,6 +265,9 @@ __all__ = [
     "Wait",
     "WaitsFor",
     "Welcome",
+    "WishInfo",
+    "WishTerms",
+    "Wished",
     "WorkerGone",
     "WorkerIs",
     "WorkerState",
@@ -271,14 +283,14 @@ Any = (
     | Opened | Described | Columns | Reached | Doing | Truncated | Finished | Commit | Failed | Skipped | Compacted
     | SlotDown | SlotUp | Draining | Ready
     | Enrol | Stage | Enrolled | TellPools | WorkerIs | Scale | StopLaunches | AskPools | Pools
-    | MakeToken | RevokeToken | AddUser | RemoveUser | AskAccess | Done | AccessList
+    | MakeToken | RevokeToken | AddUser | RemoveUser | AskAccess | Done | AccessList | MakeWish | Wished
 )  # fmt: skip
 """Every message there is."""
 
 FROM_SESSION = (
     Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Leave, Seen, Ask, AskLogs, AskCluster,
     AskMiniature, Shutdown, Drain, AddUser, RemoveUser, MakeToken, RevokeToken, AskAccess, TellPools, AskPools, Scale,
-    StopLaunches, Done, Refused,
+    StopLaunches, Done, Refused, MakeWish,
 )  # fmt: skip
 """What a peer with a session key may say: a session, or a launcher."""
 FROM_WORKER = (

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ..values import NonNegative, Seconds, Word, Words
+from ..values import Amount, NonNegative, Seconds, Word, Words
 from .parts import Message
 
 LaunchStage = Literal[
@@ -21,6 +21,9 @@ LaunchStage = Literal[
 ]  # fmt: skip
 """How far a worker is that a pool starts. Up to "started" the pool says it, from "environment" on the worker itself, whose
 word counts more. "failed" is one that ended before it had joined, "lost" one that nobody knows anything of any more."""
+Hindrance = Literal["", "max_workers", "max_cost", "most", "share", "parallel", "start"]
+"""Why a user has no more workers: she may have no more, or cannot pay for more; her pools may have no more, or are in
+trouble; others have their share; no more slots could work at the same time; more would come too late."""
 BOOT_STAGES = ("environment", "connected", "enrolled", "warm")
 """Those that a worker tells of by `Stage`, in their order; then it says hello."""
 MOST_LAUNCHES = 10_000
@@ -74,11 +77,58 @@ class LaunchInfo(msgspec.Struct, frozen=True, array_like=True):
     stages: dict[Word, Seconds] = {}
 
 
+class PoolTerms(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker of a pool has and costs: its slots; its `price` an hour, in the facility's currency, which is to be paid
+    in periods of `billing` seconds; how many are kept at `least`; the seconds that one takes to start, as far as its owner
+    knows; and whether it may be taken back at any time (`spot`)."""
+
+    slots: Annotated[int, Meta(ge=1, le=4096)] = 1
+    price: Amount = 0.0
+    billing: Seconds = 1.0
+    least: NonNegative = 0
+    start: Seconds = 60.0
+    spot: bool = False
+
+
+class WishTerms(msgspec.Struct, frozen=True, array_like=True):
+    """What a user wishes for all her queries: in which pools workers may be started (none named: in all that may serve her),
+    the seconds after its submission in which each query is to be finished, the seconds from now until all that is there is
+    to be, workers and costs at most. None is no bound."""
+
+    pools: list[Word] = []
+    finish_in: Seconds | None = None
+    deadline: Seconds | None = None
+    max_workers: NonNegative | None = None
+    max_cost: Amount | None = None
+
+
+class WishInfo(msgspec.Struct, frozen=True):
+    """A user's wish, and what will become of it: the seconds until all that there is to do is done (None: never), how many
+    seconds that is too `late`, the workers that do it, what was `spent` for her since she wished it and what will have been
+    at the end. `hindrance` is why there are no more workers when it will be late. It is not `known` while nobody has
+    worked on some of her queries: what they cost is a guess then. `course` are the seconds since there was
+    something to do first, from then to the first packet, and, when all is done, from the last packet until the last worker
+    was gone."""
+
+    owner: Word
+    terms: WishTerms
+    queries: NonNegative = 0
+    finish: Seconds | None = 0.0
+    late: Seconds = 0.0
+    workers: NonNegative = 0
+    spent: Amount = 0.0
+    cost: Amount | None = 0.0
+    hindrance: Hindrance = ""
+    known: bool = True
+    course: dict[Word, Seconds] = {}
+
+
 class PoolInfo(msgspec.Struct, frozen=True):
     """A pool: how many workers are `wanted`, at most how many there may be, and what has become of them.
 
     `trouble` is why none is started at the moment. `owner` is whose queries its workers serve. `stages` counts all launches
-    by their stage where only some of them are told.
+    by their stage where only some of them are told. `terms` are what a worker has and costs. A pool whose workers
+    somebody has asked for `by_hand` does not follow the work.
     """
 
     pool: Word
@@ -89,6 +139,8 @@ class PoolInfo(msgspec.Struct, frozen=True):
     trouble: Words = ""
     owner: Word = ""
     stages: dict[Word, NonNegative] = {}
+    terms: PoolTerms = PoolTerms()
+    by_hand: bool = False
 
 
 # --- worker to master -------------------------------------------------------------------------------------------------
@@ -154,12 +206,14 @@ class WorkerIs(Message, frozen=True):
 
 class Scale(Message, frozen=True):
     """Have so many workers in a pool. The master passes it on to the launcher that has it, with its own number of the
-    request; `Done` or `Refused` answers. If there is none yet, it may come within the seconds to `wait`."""
+    request; `Done` or `Refused` answers. If there is none yet, it may come within the seconds to `wait`. A master that
+    follows the work says so itself (`follows`): it is answered at once, and what keeps workers from starting stays."""
 
     request: NonNegative
     pool: Word
     workers: NonNegative
     wait: Seconds = 0.0
+    follows: bool = False
 
 
 class StopLaunches(Message, frozen=True):
@@ -168,6 +222,15 @@ class StopLaunches(Message, frozen=True):
     request: NonNegative
     pool: Word
     jobs: list[Word]
+
+
+class MakeWish(Message, frozen=True):
+    """Have the pools follow the work of this user's queries, as she wishes; None: no more. `Wished` or `Refused` answers. If
+    a pool of hers has no launcher yet, one may come within the seconds to `wait`."""
+
+    request: NonNegative
+    terms: WishTerms | None
+    wait: Seconds = 0.0
 
 
 class AskPools(Message, frozen=True):
@@ -222,10 +285,18 @@ class Done(Message, frozen=True):
 
 
 class Pools(Message, frozen=True):
-    """Answer to `AskPools`."""
+    """Answer to `AskPools`: the pools, and the wishes that they follow, as far as they are the asker's business."""
 
     request: NonNegative
     pools: list[PoolInfo]
+    wishes: list[WishInfo] = []
+
+
+class Wished(Message, frozen=True):
+    """Answer to `MakeWish`: what will become of it."""
+
+    request: NonNegative
+    wish: WishInfo
 
 
 class AccessList(Message, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from eventmill.launch.bans import FULL_SECONDS, LONGEST, Bans
+from eventmill.launch.bans import FULL_SECONDS, LONGEST, PAUSE_SECONDS, Bans
 from eventmill.launch.core import ANSWER_SECONDS
 from eventmill.launch.effects import Find, List, Start, Stop
 from eventmill.launch.holdings import BOOT_SECONDS, LOST_SECONDS
@@ -138,7 +138,7 @@ def test_who_scales_hears_what_came_of_it() -> None:
     assert answers(world) == []
     world.refuse("refused")
     assert answers(world) == [messages.Refused(1, "it is refused")]
-    world.pass_time(86400.0)
+    world.pass_time(LONGEST - 1.0)
     assert world.starts == 1
     world.scale(3)
     assert world.starts == 2
@@ -252,11 +252,30 @@ def test_three_failed_starts_pause_the_pool() -> None:
             world.answer()
             world.pass_time(1.0)
     assert world.starts == 3
-    world.pass_time(7200.0)
+    world.pass_time(PAUSE_SECONDS - 10.0)
     assert world.starts == 3
     assert "3 workers in a row" in infos(world).trouble and "no such image" in infos(world).trouble
     world.scale(1)
     assert world.starts == 4
+
+
+def test_a_paused_pool_tries_one_worker_again_and_all_when_that_has_come() -> None:
+    world = SimulatedPool()
+    world.scale(3)
+    world.answer()
+    for job in world.of("queued"):
+        world.die(job)
+    world.pass_time(2.0)
+    world.settle_calls()
+    assert "3 workers in a row" in infos(world).trouble
+    world.pass_time(PAUSE_SECONDS)
+    world.settle_calls()
+    assert infos(world).trouble == "" and len(world.of("queued")) == 1
+    (job,) = world.of("queued")
+    world.run(job)
+    world.come(job)
+    world.settle_calls()
+    assert len(world.of("queued")) == 2
 
 
 def test_failures_with_a_success_between_them_pause_nothing() -> None:
@@ -279,7 +298,7 @@ def test_a_worker_that_joins_ends_the_pause() -> None:
     """What was asked for before shows that it can be done."""
     bans = Bans()
     for _ in range(3):
-        bans.failed("no such image")
+        bans.failed("no such image", 0.0)
     assert bans.forbid(0.0)
     bans.joined()
     assert not bans.forbid(0.0) and bans.words(0.0) == ""
