@@ -115,14 +115,12 @@ def bound(found: Sequence[Offer], work: float, horizon: float) -> float:
 @examples(60)
 @given(
     found=offers([20, 50, 200], 6),
-    workers=st.floats(40.0, 400.0),
+    slots=st.floats(250.0, 2000.0),
     horizon=st.sampled_from([1200.0, 4000.0, 8000.0]),
 )
-def test_many_workers_cost_hardly_more_than_parts_of_workers(
-    found: list[Offer], workers: float, horizon: float
-) -> None:
-    """Parts are not to be had: of forty workers the last one is an eightieth."""
-    work = workers * horizon
+def test_many_workers_cost_hardly_more_than_parts_of_workers(found: list[Offer], slots: float, horizon: float) -> None:
+    """Parts are not to be had: of the forty workers or more that do so much the last one is an eightieth, on the average."""
+    work = slots * horizon
     covered, best = cover(found, work, horizon), bound(found, work, horizon)
     if best == inf:
         assert covered.undone > 0.0
