@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -100,13 +100,22 @@ class Cover:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
+    """A worker of an offer that runs for so long; or `longer`: what it costs and brings to have one that was taken to the
+    end of a period run on until everything must be finished."""
+
     offer: Offer
     work: float
     cost: float
+    longer: bool = False
 
     @property
     def unit(self) -> float:
         return self.cost / self.work
+
+    @property
+    def key(self) -> str:
+        """What it takes its workers from."""
+        return f"{self.offer.key} longer" if self.longer else self.offer.key
 
 
 def cover(offers: Sequence[Offer], work: float, horizon: float, slots: int = 10**9, workers: int = 10**9) -> Cover:
@@ -129,28 +138,43 @@ def cover(offers: Sequence[Offer], work: float, horizon: float, slots: int = 10*
         >>> cover([cheap], work=8000.0, horizon=630.0).undone
         2000.0
     """
-    options = sorted(
-        (option for offer in offers for option in _options(offer, horizon)),
-        key=lambda option: (option.unit, option.offer.start, option.offer.key),
+    options = _in_order(option for offer in offers for option in _options(offer, horizon))
+    to_the_end = sorted(
+        (option for offer in offers if (option := _until(offer, horizon)).work > _TINY),
+        key=lambda option: (-option.work, option.unit, option.key),
     )
     room = {offer.key: offer.room for offer in offers}
     start = _State(work, slots, workers, room)
-    largest = sorted(options, key=lambda option: (-option.work, option.unit, option.offer.key))
-    for order in (options, largest) if workers < 10**9 else (options,):
+    for order in (options, to_the_end):
         search = _Search(order, horizon)
         search.look(0, start)
         if search.best is not None:
             return Cover(_spread(search.best.workers, options, room), search.best.cost)
-    return _all_there_is(largest if workers < 10**9 else options, start)
+    return _all_there_is(to_the_end if workers < 10**9 else _in_order(to_the_end), start)
+
+
+def _in_order(options: Iterable[_Option]) -> list[_Option]:
+    return sorted(options, key=lambda option: (option.unit, option.offer.start, option.key))
 
 
 def _options(offer: Offer, horizon: float) -> list[_Option]:
-    """How long a worker may run: until the end, or until the last whole period before that."""
+    """How long a worker may run: until the last whole period before the end, and from there to the end; or to the end, if
+    that does more for its cost."""
+    full = _until(offer, horizon)
+    if full.work <= _TINY:
+        return []
     period = offer.tariff.period
     whole = math.floor((offer.ran + horizon) / period + 1e-9) * period - offer.ran if period > 1.0 else horizon
-    times = {horizon, whole} if whole > offer.start else {horizon}
-    found = [_Option(offer, offer.work(seconds), offer.cost(seconds)) for seconds in times]
-    return [option for option in found if option.work > _TINY]
+    if not offer.start < whole < horizon - _TINY:
+        return [full]
+    short = _until(offer, whole)
+    if full.unit <= short.unit:
+        return [full]
+    return [short, _Option(offer, full.work - short.work, full.cost - short.cost, longer=True)]
+
+
+def _until(offer: Offer, seconds: float) -> _Option:
+    return _Option(offer, offer.work(seconds), offer.cost(seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +190,20 @@ class _State:
 
     def most(self, option: _Option) -> int:
         """Workers of an option that can be taken."""
-        return min(self.room[option.offer.key], math.ceil(self.slots / option.offer.slots), self.left)
+        room = self.room.get(option.key, 0)
+        return room if option.longer else min(room, math.ceil(self.slots / option.offer.slots), self.left)
 
     def take(self, option: _Option, count: int) -> _State:
         """The state after so many more."""
-        pool = option.offer.key
-        return _State(
-            max(0.0, self.work - count * option.work),
-            max(0, self.slots - count * option.offer.slots),
-            self.left - count,
-            {**self.room, pool: self.room[pool] - count},
-            self.workers + Counter({pool: count}),
-            self.cost + count * option.cost,
-        )
+        work, cost = max(0.0, self.work - count * option.work), self.cost + count * option.cost
+        room = {**self.room, option.key: self.room.get(option.key, 0) - count}
+        if option.longer:
+            return _State(work, self.slots, self.left, room, self.workers, cost)
+        key = option.offer.key
+        longer = f"{key} longer"
+        room[longer] = room.get(longer, 0) + count
+        slots = max(0, self.slots - count * option.offer.slots)
+        return _State(work, slots, self.left - count, room, self.workers + Counter({key: count}), cost)
 
 
 class _Search:
@@ -198,7 +223,8 @@ class _Search:
             self._offer(state)
             return
         for option in self._options:
-            self._offer_last(option.offer, state)
+            if not option.longer:
+                self._offer_last(option.offer, state)
         if at == len(self._options):
             return
         option = self._options[at]
@@ -231,7 +257,10 @@ class _Search:
         for option in self._options:
             if work <= _TINY:
                 break
-            done = min(work, state.most(option) * option.work)
+            room = state.most(option)
+            if option.longer:  # also of those that can still be taken
+                room += state.room[option.offer.key]
+            done = min(work, room * option.work)
             cost += done * option.unit
             work -= done
         return cost if work <= _TINY else inf
@@ -247,7 +276,11 @@ def _all_there_is(options: Sequence[_Option], state: _State) -> Cover:
 
 def _spread(workers: Counter[str], options: Sequence[_Option], room: Mapping[str, int]) -> Counter[str]:
     """The same with workers of spot markets divided among those that are as good."""
-    markets = {option.offer.key: option for option in reversed(options) if option.offer.spot and not option.offer.there}
+    markets = {
+        option.offer.key: option
+        for option in reversed(options)
+        if option.offer.spot and not (option.offer.there or option.longer)
+    }
     for key, count in list(workers.items()):
         mine = markets.get(key)
         if mine is None or count < 2:
