@@ -29,6 +29,7 @@ from . import listings
 from .access import token, users
 from .context import context
 from .credentials import credentials
+from .facility import facility
 from .logs import expression, show
 from .options import begin_log, of_master
 from .pool import pool
@@ -79,6 +80,7 @@ main.add_command(pool)
 main.add_command(credentials)
 main.add_command(relay)
 main.add_command(context)
+main.add_command(facility)
 
 
 @main.command()

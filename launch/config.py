@@ -39,14 +39,19 @@ def load(path: Path) -> dict[str, Pool]:
     Raises:
         EventmillError: it cannot be read, or something in it is wrong.
     """
+    return parse(load_tables(path, "pools"), str(path))
+
+
+def load_tables(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a file, TOML or JSON, with `what` in it. Raises `EventmillError` when it cannot be read."""
     try:
         text = path.read_text()
-        tables = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        tables: dict[str, Any] = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        raise EventmillError(f"cannot read the pools in {path}: {error.strerror}") from None
+        raise EventmillError(f"cannot read the {what} in {path}: {error.strerror}") from None
     except ValueError as error:
         raise EventmillError(f"{path} is not written as TOML is: {error}") from None
-    return parse(tables, str(path))
+    return tables
 
 
 def parse(tables: Mapping[str, Any], where: str) -> dict[str, Pool]:

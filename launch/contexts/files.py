@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ import msgspec
 
 from ...protocol.connection import read_private_text
 from ...protocol.errors import ConnectionFailed, nearest
-from ..config import in_words
+from ..config import in_words, load_tables
 from ..pools.pool import Pool
 from .boot_script import HOME
 from .cloud_config import ContextError
@@ -23,17 +22,11 @@ def load_context(file: Path | None, kind: type[_Context]) -> _Context:
     """The context in a TOML file; without one, what is usual.
 
     Raises:
-        ContextError: it cannot be read, or something in it is wrong.
+        EventmillError: it cannot be read, or something in it is wrong.
     """
     if file is None:
         return kind()
-    try:
-        table = tomllib.loads(file.read_text())
-    except OSError as error:
-        raise ContextError(f"cannot read the context in {file}: {error.strerror}") from None
-    except ValueError as error:
-        raise ContextError(f"{file} is not written as TOML is: {error}") from None
-    return parse_context(table, kind, str(file))
+    return parse_context(load_tables(file, "context"), kind, str(file))
 
 
 def parse_context(table: Mapping[str, Any], kind: type[_Context], where: str) -> _Context:
