@@ -11,13 +11,13 @@ PACKAGES := protocol system analysis packetizer elastic merge dataset reading di
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)
 
 .PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
-  xrootd chromium slurm gridengine condor kubernetes ssh cloud-init samples jsroot uplot cloud-schema
+  xrootd chromium slurm gridengine condor kubernetes ssh cloud-init ec2 samples jsroot uplot cloud-schema
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
 
 # Lint, types and layers take a minute of a core: beside the tests, and what they have to say comes after them.
-test: $(VENV)/test xrootd chromium slurm gridengine condor kubernetes ssh cloud-init samples
+test: $(VENV)/test xrootd chromium slurm gridengine condor kubernetes ssh cloud-init ec2 samples
 	@$(MAKE) --no-print-directory lint types layers >build/checks.log 2>&1 & checks=$$!; \
 	  $(MAKE) --no-print-directory pytest; tests=$$?; wait $$checks; checks=$$?; cat build/checks.log; \
 	  [ $$tests = 0 ] && [ $$checks = 0 ]
@@ -141,6 +141,13 @@ kubernetes:
 cloud-init:
 	@tests/support/cloud_init_unpack.sh $(HOME)/.cache/eventmill-tests/cloud-init \
 	  || echo "WARNING: without cloud-init, tests will be skipped or fail" >&2
+
+# A cloud with the interface of EC2 is moto, in an environment of its own in the user's cache (150 MB): it wants other versions.
+MOTO := $(HOME)/.cache/eventmill-tests/moto-5.2.5
+ec2: | $(VENV)/pip
+	@[ -e $(MOTO)/is-whole ] || { echo "installing moto for tests of clouds, once" && rm -rf $(MOTO) && $(BIN)/python -m venv $(MOTO) \
+	  && $(MOTO)/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/support/ec2_requirements.txt \
+	  && touch $(MOTO)/is-whole; } || echo "WARNING: without moto, tests will be skipped or fail" >&2
 
 # Files of experiments (30 MB) that some tests read, which download nothing themselves and are skipped, loudly, without.
 samples: $(VENV)/test

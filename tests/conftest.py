@@ -30,6 +30,7 @@ LONGEST = (
     "test_chaos.py",
     "test_scaling.py",
     "test_slurm_workers.py",
+    "test_clouds.py",
     "test_gridengine.py",
     "test_jupyterlab.py",
     "test_standing_master.py",

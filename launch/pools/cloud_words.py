@@ -30,14 +30,14 @@ def told(cloud: Cloud, what: str, *secrets: str) -> Iterator[None]:
     try:
         yield
     except InvalidCredsError as error:
-        words = _shown(str(error), secrets)
+        words = _shown(str(error.value), secrets)
         raise PoolError(f"{where} does not know these credentials: {words}", "refused") from None
     except BaseHTTPError as error:
         words, trouble = in_words(cloud.quirks, error.code or 0, str(error.message))
         raise PoolError(f"{where} {what}: {_shown(words, secrets)}", trouble) from None
     except (LibcloudError, OSError) as error:
         # What is raised below libcloud has URLs in it, and some of them have user-data.
-        said = _shown(str(error), secrets) if isinstance(error, LibcloudError) else _of_connection(error)
+        said = _shown(str(error.value), secrets) if isinstance(error, LibcloudError) else _of_connection(error)
         raise PoolError(f"{where} does not answer: {said}") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         said = _shown(f"{type(error).__name__}: {error}", secrets)

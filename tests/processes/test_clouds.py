@@ -1,0 +1,153 @@
+"""Workers on machines of a cloud: the interface of EC2, whose machines boot on this one by the real cloud-init."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ec2_site import ARM_IMAGE, Ec2Site, ec2_site
+from eventmill.launch.pools.cloud import Cloud
+from eventmill.launch.pools.pool import Assignment, PoolError
+from processes import Running, Standing, eventually
+from scaling import scales
+
+TOKEN = "a-token-that-nobody-else-may-see"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ec2Site]:
+    with ec2_site(tmp_path_factory.mktemp("ec2")) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(site: Ec2Site) -> Iterator[None]:
+    """What each test ends with."""
+    yield
+    eventually(lambda: site.is_empty, "no machine is left")
+
+
+def assigned(folder: Path, call: str = "1") -> Assignment:
+    (folder / "token").touch(0o600)
+    (folder / "token").write_text(TOKEN)
+    return Assignment("burst", folder / "token", folder, f"eventmill-burst-{call}", "f00d")
+
+
+def states(pool: Cloud, jobs: list[str]) -> list[str]:
+    return [job.state for job in pool.listing(jobs).values()]
+
+
+def test_machines_boot_are_found_and_end_as_they_are_told(site: Ec2Site, tmp_path: Path) -> None:
+    """By what the service itself says, from the start to the end of all processes."""
+    pool, call = site.pool(python="/bin/true", context={"commands": ["touch /ready; sleep 1000"]}), assigned(tmp_path)
+    jobs = pool.start(2, call)
+    assert sorted(jobs) == pool.find(call) == pool.left(call) and pool.find(assigned(tmp_path, "2")) == []
+    assert states(pool, jobs) == ["started", "started"]
+    _, first = site.machine_of(jobs[0])
+    eventually(lambda: first.file("/ready").exists(), "it boots")
+    user_data = first.file("/var/lib/eventmill/given/token")
+    assert user_data.read_text().strip() == TOKEN and user_data.stat().st_mode & 0o777 == 0o600
+    pool.stop([jobs[0], "eventmill-unknown-0"])
+    assert states(pool, jobs) == ["gone", "started"]
+    eventually(lambda: first.is_off, "its processes are gone")
+    pool.stop(jobs)
+    assert pool.left(call) == []
+
+
+def test_a_machine_that_does_not_come_up_says_why(site: Ec2Site, tmp_path: Path) -> None:
+    """It ends by itself; what its console shows is there when it is gone."""
+    pool, call = site.pool(context={"commands": ["echo no such mirror >&2; exit 7"]}), assigned(tmp_path)
+    (job,) = pool.start(1, call)
+    eventually(lambda: states(pool, [job]) == ["failed"], "it switches itself off")
+    assert "switched itself off (terminated: Client.InstanceInitiatedShutdown)" in pool.listing([job])[job].reason
+    said = pool.log(job, call)
+    assert "no such mirror" in said and "its software could not be brought" in said and TOKEN not in said
+
+
+def test_a_query_gets_machines_while_it_runs_and_gives_them_back(
+    site: Ec2Site, standing: Standing, tmp_path: Path
+) -> None:
+    """Real workers, which enrol under the names that their machines were given."""
+    scales(standing, tmp_path, site.pool(memory="1G"), 2, lambda: not site.is_empty)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["with its record", "without its record"])
+def test_a_launcher_that_is_killed_finds_its_machines_again(
+    site: Ec2Site, standing: Standing, tmp_path: Path, kept: bool
+) -> None:
+    """Nobody else would end them. Without the record nobody knows that they were wanted: they are ended."""
+    file, folder = tmp_path / "pools.json", tmp_path / "pools.launcher"
+    file.write_text(json.dumps({"burst": site.settings()}))
+    with standing.connect() as session:
+
+        def stages() -> list[str]:
+            return [it.stage for pool in session.pools() if pool.pool == "burst" for it in pool.launches]
+
+        with agent(standing, file) as first:
+            session.scale(2, "burst")
+            eventually(lambda: stages() == ["idle", "idle"], "two machines have joined")
+            machines = site.running
+            first.process.send_signal(signal.SIGKILL)
+            first.wait()
+        if not kept:
+            shutil.rmtree(folder)
+        with agent(standing, file) as second:
+            if kept:
+                eventually(lambda: stages() == ["idle", "idle"], "they are found")
+                assert site.running == machines
+                session.scale(0, "burst")
+            else:
+                second.wait_for("2 jobs are there that are in no record")
+            eventually(lambda: site.is_empty, "they are ended")
+
+
+@contextlib.contextmanager
+def agent(standing: Standing, file: Path) -> Iterator[Running]:
+    running = Running("pool", "agent", str(file), "--master", standing.name, state=standing.state)
+    try:
+        running.wait_for("pools burst for the master")
+        yield running
+    finally:
+        running.close()
+
+
+def test_a_quota_and_rights_are_told_in_words(site: Ec2Site, tmp_path: Path) -> None:
+    """The service itself looks at signatures, and at what users may do."""
+    call = assigned(tmp_path)
+    strange = site.write_credentials("stranger", "AKIA0000000000000000", "wrong")
+    cases: list[tuple[Cloud, str, str]] = [
+        (site.pool("reader"), "starts no machine: these credentials may not do that (AccessDenied", "refused"),
+        (site.pool(credentials=str(strange)), "does not know these credentials: AuthFailure", "refused"),
+        (site.pool(image="ami-0123"), "InvalidAMIID.NotFound", "refused"),
+        (site.pool(image=ARM_IMAGE, flavour="m5.large"), "and a machine of flavour m5.large is x86_64", "refused"),
+        (site.pool(flavour="m9.huge"), "InvalidInstanceType", "refused"),
+        (site.pool(endpoint="http://127.0.0.1:1"), "does not answer: Connection refused", "down"),
+    ]  # fmt: skip
+    for pool, words, trouble in cases:
+        with pytest.raises(PoolError) as caught:
+            pool.start(1, call)
+        assert words in str(caught.value) and caught.value.trouble == trouble
+    assert site.pool("reader").left(call) == []
+    try:
+        site.ask("quota", most=0)
+        with pytest.raises(PoolError, match="VcpuLimitExceeded") as full:
+            site.pool().start(1, call)
+        assert full.value.trouble == "full"
+    finally:
+        site.ask("quota", most=1000)
+
+
+def test_user_data_as_long_as_they_may_be_arrive(site: Ec2Site, tmp_path: Path) -> None:
+    """They are compressed, and go as the body of a request: a URL would be too long, and be in logs."""
+    noise = [f"echo {number * 7919 % 100003} >>/noise" for number in range(2000)]
+    pool = site.pool(python="/bin/true", context={"commands": [*noise, "echo all of it", "sleep 1000"]})
+    jobs = pool.start(1, assigned(tmp_path))
+    (instance,) = site.running
+    eventually(lambda: instance in site.machines, "it is booted")
+    site.machines[instance].wait_for("all of it")
+    pool.stop(jobs)
