@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 Answer = Callable[[BaseHTTPRequestHandler, int, int], None]
 """Answers a request for the bytes `[start, stop)` of `request.path`."""
 
 
 @contextmanager
-def range_server(answer: Answer) -> Iterator[str]:
-    """The address of a server, as "http://127.0.0.1:1234", that answers so. It minds nobody who breaks off."""
+def range_server(answer: Answer, tls: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """The address of a server, as "http://127.0.0.1:1234", that answers so. It minds nobody who breaks off.
+
+    With `tls`, files of the certificate of "localhost" and of its key, it is as "https://localhost:1234".
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -27,10 +32,16 @@ def range_server(answer: Answer) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    address = f"http://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        address = f"https://localhost:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield address
     finally:
         server.shutdown()
         thread.join()

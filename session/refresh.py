@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import queue
@@ -84,6 +85,17 @@ def _taken(credentials: Credentials, output: str | bytes, name: str) -> Credenti
 # --- commands -------------------------------------------------------------------------------------------------------------
 
 
+_at_work: set[subprocess.Popen[bytes]] = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    """A script that ends does not wait for them, and leaves none behind."""
+    for process in list(_at_work):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def _run(command: Sequence[str], patience: float, secrets: Sequence[str]) -> bytes:
     """What a command prints. It has no input, a group of its own, and ends with its time at the latest."""
     name = Path(command[0]).name
@@ -93,6 +105,7 @@ def _run(command: Sequence[str], patience: float, secrets: Sequence[str]) -> byt
         )
     except OSError as error:
         raise EventmillError(f"{command[0]} cannot be run: {error.strerror}") from None
+    _at_work.add(process)
     try:
         output, said = _listen(process, time.monotonic() + patience)
     except TimeoutError:
@@ -101,6 +114,7 @@ def _run(command: Sequence[str], patience: float, secrets: Sequence[str]) -> byt
         raise EventmillError(f"{name} prints more than {LARGEST} bytes: these are no credentials") from None
     finally:
         _end(process)
+        _at_work.discard(process)
     if process.returncode:
         words = masked(said.decode("utf-8", "replace"), secrets) or "it does not say why"
         how = f"signal {-process.returncode}" if process.returncode < 0 else f"exit {process.returncode}"

@@ -10,7 +10,7 @@ PART = 1 / 3
 SPREAD = 0.1
 """Sessions that began together do not ask together: each asks earlier by up to this part of `before`."""
 TRIES = 4
-"""In the time that is left so many attempts fit, if that takes no more than one every `LEAST_PAUSE`."""
+"""In the time until the end, or since it, so many attempts fit, if that takes no more than one every `LEAST_PAUSE`."""
 
 
 class RenewalPlan:
@@ -51,11 +51,14 @@ class RenewalPlan:
         self.due = max(now, self._ends - margin * (1 + SPREAD * luck))
 
     def failed(self, now: float, luck: float) -> None:
-        """An attempt has failed: the next one comes after a pause, longer each time, and before the end if that is ahead."""
+        """An attempt has failed: the next one comes after a pause, longer each time, and before the end if that is ahead.
+
+        Around the end pauses are short: that is when a query waits.
+        """
         self.failures += 1
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.failures - 1, 10))
-        if self._ends is not None and self._ends > now:
-            pause = min(pause, max(LEAST_PAUSE, (self._ends - now) / TRIES))
+        if self._ends is not None:
+            pause = min(pause, max(LEAST_PAUSE, abs(self._ends - now) / TRIES))
         self.due = now + pause * (1 - luck / 4)
 
     def left(self, now: float) -> float | None:

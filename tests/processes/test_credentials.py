@@ -90,6 +90,10 @@ def test_a_token_of_the_session_opens_what_it_is_for(session: em.Session, tokens
     said = refused(session, f"{tokens.url}/hzz.root", part)
     assert f"localhost:{tokens.port} does not let the query's credentials" in said
     assert "for storage.read:/sub at https://xrootd.test that ends in" in said and part.token not in said
+    elsewhere = em.Credentials(token=grid.token(audience="https://elsewhere.test"))
+    assert "for storage.read:/ at https://elsewhere.test that ends in" in refused(
+        session, f"{tokens.url}/hzz.root", elsewhere
+    )
 
 
 @pytest.fixture
@@ -298,6 +302,7 @@ def test_a_query_waits_for_its_credentials_when_the_master_was_started_again() -
     made.do(lambda: made.master.receive(b"s", "session", m.Attach(2, "q1"), [], 1.0))
     made.do(lambda: made.master.expire(2.0))
     assert [kind for kind, _ in made.told] == [m.Welcome]
+    assert made.master.queries["q1"].info(2.0).credentials == m.CredentialsInfo(missing=True)
     said = [effect.message for effect in made.effects if isinstance(effect, Send) and effect.peer == b"s"]
     progress = next(message for message in said if isinstance(message, m.Progress))
     assert progress.waits == m.Wait("credentials")

@@ -7,18 +7,24 @@ takes a token that it has seen for another minute (XrdSciTokensAccess.cc), so wh
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import eventmill as em
 import pytest
+from eventmill.display.credentials import MISSING
 from eventmill.protocol.errors import DatasetError
 from eventmill.protocol.messages import CredentialsInfo
 from grid import Grid
 from processes import Standing, call, eventually
 from skhep_testdata import data_path
 from xrootd_server import XRootDServer, serving_tokens, serving_users
+
+from benchmarks.range_server import range_server, send_part
 
 HZZ = "uproot-HZZ.root"
 EVENTS = 2421
@@ -101,8 +107,7 @@ def let_go_when_over(waits: Waits, token: em.Credentials) -> None:
 # --- while a query runs -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("waiting", [Waits, WaitsToBegin])
-@pytest.mark.parametrize("scheme", ["", "https"])
+@pytest.mark.parametrize(("scheme", "waiting"), [("", Waits), ("", WaitsToBegin), ("https", WaitsToBegin)])
 def test_a_query_that_lasts_longer_than_its_token_goes_on(
     session: em.Session, tokens: XRootDServer, grid: Grid, tmp_path: Path, scheme: str, waiting: type[Waits]
 ) -> None:
@@ -114,6 +119,38 @@ def test_a_query_that_lasts_longer_than_its_token_goes_on(
     result = query.result(60)
     assert result["events"] == FILES * EVENTS and result.account.failed == 0 and result.account.redone == 0
     assert not query.logs(grep="does not"), "no server has refused anything"
+
+
+READS_ON = """
+import sys
+from eventmill.protocol.credentials import Credentials
+from eventmill.reading.storage.credentials import credential_set_of
+from eventmill.reading.storage.sources import source_class
+
+url = sys.argv[1]
+old, new = (credential_set_of(Credentials(token=it).pack()) for it in ("old", "new"))
+source = source_class(url)(url, credential_set=old, timeout=5.0)
+source.chunk(0, 10).wait(True)
+new.take_over(old)
+source.chunk(2000, 2010).wait(True)
+source.close()
+"""
+
+
+def test_a_file_that_is_open_at_a_web_server_is_read_on_with_the_new_token(
+    grid: Grid, trusted: pytest.MonkeyPatch
+) -> None:
+    """Each request has a token with it, and that of the first ones is over by then. (A process of its own: aiohttp looks
+    for authorities once.)"""
+    shown: list[tuple[str, int]] = []
+
+    def answer(request: BaseHTTPRequestHandler, start: int, stop: int) -> None:
+        shown.append((request.headers["Authorization"], start))
+        send_part(request, bytes(4096), start, stop, None)
+
+    with range_server(answer, tls=(grid.host_certificate, grid.host_key)) as address:
+        subprocess.run([sys.executable, "-c", READS_ON, f"{address}/a.root"], check=True, timeout=60)
+    assert shown == [("Bearer old", 0), ("Bearer new", 2000)]
 
 
 def test_without_renewal_a_query_fails_in_words_that_name_the_token(
@@ -192,7 +229,7 @@ def test_a_proxy_is_renewed(session: em.Session, grid: Grid, tmp_path: Path) -> 
 def test_a_query_without_its_session_is_renewed_from_another_shell(
     trusted: pytest.MonkeyPatch, tokens: XRootDServer, grid: Grid, tmp_path: Path
 ) -> None:
-    """A session that is away cannot renew: the list says so, and the query waits for who does."""
+    """A session that is away cannot renew: the list says so, and the query waits for who does, also after a master died."""
     waits = WaitsToBegin(tmp_path)
     standing = Standing(tmp_path)
     try:
@@ -217,6 +254,10 @@ def test_a_query_without_its_session_is_renewed_from_another_shell(
             eventually(lambda: "session that renews it is away" in query.view.wait, "it waits")
             code, said = call("credentials", "show", "--master", "test", state=tmp_path)
             assert code == 0 and "token over, session away" in said and "the token ended" in said
+            standing.crash()
+            standing.start_master()
+            eventually(lambda: query.view.wait == MISSING, "the next master has none: they are written nowhere")
+            assert [it.credentials and it.credentials.missing for it in other.queries()] == [True]
             file = tmp_path / "bt"
             file.write_text(grid.token(seconds=-5))
             renew = ("credentials", "renew", "--master", "test", "--token-file", str(file))

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -151,6 +152,32 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Pa
     assert "is not through after 2 s, and was ended" in told(Credentials(refresh=command), 2.0)
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # waits for the kernel to have ended it, and no longer
+
+
+def test_a_script_that_ends_leaves_no_command_behind(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    command = f"import fcntl, time; f = open({str(lock)!r}); fcntl.flock(f, fcntl.LOCK_EX); time.sleep(999)"
+    script = (
+        "import fcntl, sys, threading, time",
+        "from eventmill.protocol.credentials import Credentials",
+        "from eventmill.session.refresh import refreshed",
+        f"credentials = Credentials(refresh=[sys.executable, '-c', {command!r}])",
+        "threading.Thread(target=refreshed, args=(credentials,), daemon=True).start()",
+        f"file = open({str(lock)!r})",
+        "def free():",
+        "    try:",
+        "        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "    except BlockingIOError:",
+        "        return False",
+        "    fcntl.flock(file, fcntl.LOCK_UN)",
+        "    return True",
+        "while free():",
+        "    time.sleep(0.02)",
+    )
+    subprocess.run(python(*script), check=True, timeout=60)
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # its holder is being ended, or is gone
 
 
 def test_a_command_that_is_not_there() -> None:

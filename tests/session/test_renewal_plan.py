@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventmill.session.renewal_plan import LEAST_PAUSE, LONGEST_PAUSE, SPREAD, RenewalPlan
+from eventmill.session.renewal_plan import LEAST_PAUSE, LONGEST_PAUSE, SPREAD, TRIES, RenewalPlan
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,8 +41,8 @@ def test_who_fails_tries_again_before_the_end_and_more_and_more_rarely(
         if left is not None and left > 2 * LEAST_PAUSE:
             assert plan.due < now + left, "there is a try before the end"
         pauses.append((left, plan.due - now))
-    late = [pause for left, pause in pauses if left is not None and left <= 0]
-    assert len(late) < 12 or late[-1] > LONGEST_PAUSE / 2, "what has ended is asked for once a minute"
+    late = [pause for left, pause in pauses if left is not None and left <= -TRIES * LONGEST_PAUSE]
+    assert all(pause > LONGEST_PAUSE * 0.7 for pause in late), "what ended minutes ago is asked for once a minute"
     assert plan.failures == failures
 
 
