@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ..launch.config import load
-from ..protocol.connection import DEFAULT_PORT, make_keys, named, write_private_text
-from ..protocol.errors import EventmillError
+from ..protocol.connection import DEFAULT_PORT, find_file, make_keys, named, write_private_text
+from ..protocol.errors import ConnectionFailed, EventmillError
 from ..system.quantities import parse_seconds
 from .options import of_master, parsed_by
 
@@ -48,8 +49,16 @@ _packed = click.option(
 SECRET = "(secret)"  # noqa: S105 - what stands in the place of one
 
 
-@click.group()
-def context() -> None:
+@click.group(invoke_without_command=True)
+@click.option("--web", is_flag=True, help="Make a context by form: a page for a browser on this machine, until Ctrl-C.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of that page.  [default: a free one]")
+@click.option(
+    "--pool", default="workers", show_default=True, help="What the workers are called whose context it makes."
+)
+@of_master
+@click.option("--limit", type=click.IntRange(1), default=16384, show_default=True, help="Bytes of user-data at most.")
+@click.pass_context
+def context(ctx: click.Context, web: bool, port: int, pool: str, target: str, limit: int) -> None:
     """Write what a new machine reads when it boots.
 
     User-data for cloud-init, which all images of clouds have: a machine that is given them becomes a worker, or the head of
@@ -58,6 +67,7 @@ def context() -> None:
     \b
     eventmill context worker --pool night                    a worker, by a token that is good for one machine and 12 hours
     eventmill context worker --pool night --show             look at it; without the secret
+    eventmill context --web --pool night                     by a form, in a browser
     eventmill context head lab --context head.toml --pools pools.toml     master, status page, cache, pools
     \b
     A context is a file, as TOML (docs/contexts.md has all settings):
@@ -68,6 +78,35 @@ def context() -> None:
         mounts = [["nas.site:/data", "/data", "nfs", "ro"]]
         proxy_prefix = "root://cache.site:1094//"
     """
+    if web:
+        _serve(port, pool, target, limit)
+    elif ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def _serve(port: int, pool: str, target: str, limit: int) -> None:
+    """The page; it makes user-data with tokens if the master is there."""
+    from .context_form import ContextForm, serve
+
+    def token() -> str:
+        return _new_token(target, pool, "", 1, 43200.0)[1]
+
+    try:
+        find_file(target)
+        made = token
+    except ConnectionFailed as error:
+        made = None
+        click.echo(f"no user-data can be made here, but contexts: {error}", err=True)
+    serve(ContextForm(pool, limit, False, made), port, click.echo)
+
+
+def _new_token(target: str, pool: str, owner: str, uses: int, valid: float) -> tuple[str, str]:
+    """Ask a master for a token for workers of a pool: its name, and the token."""
+    from ..session.connect import connect
+
+    with connect(target) as session:
+        name = f"context-{pool}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+        return name, session.access.make_token(name, owner=owner, pool=pool, uses=uses, valid=valid)
 
 
 @context.command()
@@ -109,7 +148,6 @@ def worker(
     """
     from ..launch.contexts.cloud_config import fitted
     from ..launch.contexts.worker import worker_user_data
-    from ..session.connect import connect
 
     found, script, owner_of_pool = _worker(pool, settings, pools_file)
     now = time.time()
@@ -121,9 +159,7 @@ def worker(
         click.echo(text(SECRET), nl=False)
         return
     fitted(text("s" * 200), limit, compress)  # before there is a token for nothing
-    with connect(target) as session:
-        name = f"context-{pool}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}"
-        token = session.access.make_token(name, owner=owner or owner_of_pool, pool=pool, uses=uses, valid=valid)
+    name, token = _new_token(target, pool, owner or owner_of_pool, uses, valid)
     file = output or Path(f"{pool}.user-data")
     size = _write(file, fitted(text(token), limit, compress))
     click.echo(f"{file} ({size} bytes): user-data for {uses} machine{'s' * (uses > 1)} of pool {pool}")
