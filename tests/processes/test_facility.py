@@ -11,13 +11,14 @@ from typing import Any
 import eventmill as em
 import pytest
 from cloud_machines import CloudMachine, CloudMachines, cloud_machines
+from ec2_site import IMAGE, ec2_site
 from eventmill.launch.config import parse
 from eventmill.launch.pools.cloud_quirks import QUIRKS
 from eventmill.launch.pools.pool import Assignment
 from eventmill.protocol.connection import load_connection
 from libcloud.compute.base import Node
 from made_up_cloud import MadeUpCloud
-from processes import call
+from processes import call, eventually
 
 from tests.world.fleet import free_port
 
@@ -150,3 +151,44 @@ def test_a_master_of_this_machine_is_not_taken_over(cloud: BootingCloud, file: P
         code, said = call("facility", *command, str(file), state=tmp_path / "state")
         assert code == 1 and "lab" in said, said
     assert (tmp_path / "state/lab/master.json").exists() and cloud.nodes == []
+
+
+def test_a_facility_of_ec2_starts_workers_there_and_leaves_none(tmp_path: Path) -> None:
+    """All of it by the real interface: a head whose launcher starts a machine, which joins it, and `down` ends both."""
+    (tmp_path / "ec2").mkdir()
+    with ec2_site(tmp_path / "ec2") as site:
+        machine = f"""
+driver = "ec2"
+endpoint = "{site.endpoint}"
+image = "{IMAGE}"
+credentials = "{tmp_path / "ec2/owner"}"
+"""
+        python = json.dumps(sys.executable)
+        (tmp_path / "cloud.toml").write_text(f"""
+name = "lab"
+address = "127.0.0.1"
+[machine]{machine}
+[head]
+python = {python}
+clock_wait = 0
+port = {free_port()}
+host = "127.0.0.1"
+status_port = {free_port()}
+[pools.burst]
+system = "cloud"{machine}
+[pools.burst.context]
+python = {python}
+clock_wait = 0
+""")
+        state, file = tmp_path / "state", str(tmp_path / "cloud.toml")
+        code, said = call("facility", "up", file, state=state)
+        assert code == 0, said
+        with em.connect(state / "lab") as session:
+            session.scale(1, "burst")
+            assert session.process(em.items(range(1000)), lambda item: {"n": 1}).result()["n"] == 1000
+            assert len(site.running) == 2
+        code, said = call("facility", "status", file, state=state)
+        assert code == 0 and "pool burst: 1 machine eventmill-burst-" in said, said
+        code, said = call("facility", "down", file, "--yes", state=state)
+        assert code == 0, said
+        eventually(lambda: site.is_empty, "no machine is left")
