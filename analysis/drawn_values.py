@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.errors import AnalysisError
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def drawn_values(
-    events: Any, x: Expression, y: Expression | None = None, where: Expression | None = None
+    events: Any,
+    x: Expression,
+    y: Expression | None = None,
+    where: Expression | None = None,
+    weight: Expression | None = None,
 ) -> tuple[NDArray[Any], ...]:
     """The values of one expression, or the pairs of two, in flat arrays; of lists, all of their elements.
 
@@ -21,6 +26,7 @@ def drawn_values(
         events: an awkward array of them.
         x, y: what is drawn. A number beside a list goes with each of its elements.
         where: a condition on events, or on the values or pairs.
+        weight: of events, or of the values or pairs: one more array, the last.
 
     Raises:
         AnalysisError: an expression names what there is not, or gives no numbers for events; `where` is no condition.
@@ -32,19 +38,24 @@ def drawn_values(
         [10.0]
         >>> [values.tolist() for values in drawn_values(events, Expression("pt"), Expression("met"))]
         [[30.0, 20.0, 10.0], [5, 5, 7]]
+        >>> [values.tolist() for values in drawn_values(events, Expression("pt"), weight=Expression("met / 10"))]
+        [[30.0, 20.0, 10.0], [0.5, 0.5, 0.7]]
     """
     import awkward as ak
 
+    together = [it for it in (x, y, weight) if it is not None]
     values = _numbers(x, events)
-    names = repr(x.text)
-    if y is not None:
-        values, names = _pairs(values, _numbers(y, events), x, y), f"({x.text!r}, {y.text!r})"
+    if len(together) > 1:
+        values = _zipped(together, [values, *(_numbers(it, events) for it in together[1:])])
     if where is not None:
+        names = repr(x.text) if y is None else f"({x.text!r}, {y.text!r})"
         values = _chosen(values, _of_events(where, events), names, where.text)
-    if y is None:
+    if len(together) == 1:
         return (_flat(values),)
-    columns = [ak.ravel(values[axis]) for axis in ("x", "y")]
-    there = ~(ak.is_none(columns[0]) | ak.is_none(columns[1]))
+    columns = [ak.ravel(values[field]) for field in ak.fields(values)]
+    there = ~ak.is_none(columns[0])
+    for column in columns[1:]:
+        there = there & ~ak.is_none(column)
     return tuple(_flat(column[there]) for column in columns)
 
 
@@ -93,16 +104,17 @@ def _innermost(values: Any) -> Any:
     return kind
 
 
-def _pairs(x_values: Any, y_values: Any, x: Expression, y: Expression) -> Any:
-    """Records of both."""
+def _zipped(together: Sequence[Expression], values: Sequence[Any]) -> Any:
+    """Records of all."""
     import awkward as ak
 
     try:
         # As lists: else arrays of one shape for all events would be repeated for those of another.
-        return ak.zip({"x": ak.from_regular(x_values, axis=None), "y": ak.from_regular(y_values, axis=None)})
+        return ak.zip({str(at): ak.from_regular(each, axis=None) for at, each in enumerate(values)})
     except ValueError:
+        names = " and ".join(repr(it.text) for it in together)
         raise AnalysisError(
-            f"{x.text!r} and {y.text!r} have lists of different lengths, so that it is not known which values go together: "
+            f"{names} have lists of different lengths, so that it is not known which values go together: "
             "choose one of an event, as in 'ak.max(Jet_pt, axis=1)'"
         ) from None
 

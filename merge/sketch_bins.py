@@ -91,6 +91,7 @@ def drawn(sketch: Sketch, bins: Sequence[Bins | None] | None = None) -> Hist[Any
     """The histogram of a sketch, by default with bins that are chosen from all that is in it."""
     from hist import Hist
     from hist.axis import Regular, StrCategory
+    from hist.storage import Double, Weight
 
     if bins is None:
         bins = [choose_bins(axis, counts) for axis, counts in zip(sketch.axes, _counts(sketch), strict=True)]
@@ -105,11 +106,18 @@ def drawn(sketch: Sketch, bins: Sequence[Bins | None] | None = None) -> Hist[Any
             edges = chosen.edges
             axes.append(_axis_of(edges, axis.label, axis.whole and chosen.are_between_whole_numbers))
             places.append(np.searchsorted(edges, axis.values, side="right"))
-    cells = np.zeros((len(sketch.counts), *(axis.extent for axis in axes)))
-    np.add.at(cells, np.ix_(*places), sketch.counts)
+    each = [sketch.counts] if sketch.sums is None else list(sketch.sums)
+    filled = np.zeros((len(each), len(sketch.counts), *(axis.extent for axis in axes)))
+    for cells, some in zip(filled, each, strict=True):
+        np.add.at(cells, np.ix_(*places), some)
     cases = [StrCategory(sketch.cases, name=CASES, overflow=False)] if sketch.cases else []
-    histogram: Hist[Any] = Hist(*cases, *axes)
-    histogram.view(flow=True)[...] = cells if cases else cells[0]
+    filled = filled if cases else filled[:, 0]
+    histogram: Hist[Any] = Hist(*cases, *axes, storage=Double() if sketch.sums is None else Weight())
+    view: Any = histogram.view(flow=True)
+    if sketch.sums is None:
+        view[...] = filled[0]
+    else:
+        view["value"], view["variance"] = filled
     return histogram
 
 

@@ -90,6 +90,8 @@ class Sketch(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, e
         cases: names of what is drawn over each other; none if there is but one.
         axes: one or two.
         counts: for each case, or for the only one, those of the values of the axes.
+        sums: where values have weights, the sums of these and of their squares, each shaped as `counts`. They depend on the
+            order of joining as all sums of floats do, in their last digits; bins are chosen by counts, and do not.
 
     Example:
         >>> sketch = sketched([[np.array([0.5, 2.0, 2.0])]], ["x"], [None])
@@ -100,6 +102,7 @@ class Sketch(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, e
     cases: tuple[str, ...]
     axes: tuple[SketchAxis, ...]
     counts: Counts
+    sums: Values | None = None
 
     def __post_init__(self) -> None:
         shape = (max(1, len(self.cases)), *(len(axis.values) for axis in self.axes))
@@ -107,27 +110,33 @@ class Sketch(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, e
             raise ValueError("a sketch has one axis or two, and each case once")
         if self.counts.shape != shape or self.counts.dtype != np.int64:
             raise ValueError("the counts of a sketch do not fit its axes")
+        if self.sums is not None and (self.sums.shape != (2, *shape) or self.sums.dtype != np.float64):
+            raise ValueError("the sums of a sketch do not fit its axes")
 
     @property
     def kind(self) -> tuple[object, ...]:
         """What it has in common with those that it is joined with."""
-        return self.cases, *(axis.kind for axis in self.axes)
+        return self.cases, self.sums is not None, *(axis.kind for axis in self.axes)
 
     def joined(self, other: Sketch) -> Sketch:
         """Both together. They must be of the same cases and axes."""
         most = most_values(len(self.cases), len(self.axes))
         axes = tuple(_joined_axis(mine, its, most) for mine, its in zip(self.axes, other.axes, strict=True))
-        counts = np.zeros((len(self.counts), *(len(axis.values) for axis in axes)), np.int64)
+        shape = (len(self.counts), *(len(axis.values) for axis in axes))
+        counts = np.zeros(shape, np.int64)
+        sums = None if self.sums is None else np.zeros((2, *shape))
         for part in (self, other):
-            moved, places = part.counts, [np.arange(len(self.counts))]
+            moved = [part.counts] if part.sums is None else [part.counts, *part.sums]
+            places = [np.arange(len(self.counts))]
             for at, (axis, joint) in enumerate(zip(part.axes, axes, strict=True), start=1):
                 found = np.searchsorted(joint.values, axis.at(joint.level))
                 starts = np.flatnonzero(np.diff(found, prepend=-1))
                 if len(found):
-                    moved = np.add.reduceat(moved, starts, axis=at)
+                    moved = [np.add.reduceat(cells, starts, axis=at) for cells in moved]
                 places.append(found[starts])
-            counts[np.ix_(*places)] += moved
-        return Sketch(self.cases, axes, counts)
+            for joint_cells, cells in zip([counts] if sums is None else [counts, *sums], moved, strict=True):
+                joint_cells[np.ix_(*places)] += cells
+        return Sketch(self.cases, axes, counts, sums)
 
 
 def most_values(cases: int, axes: int) -> int:
@@ -140,6 +149,7 @@ def sketched(
     labels: Sequence[str],
     bins: Sequence[int | tuple[int, float, float] | None],
     cases: Sequence[str] = (),
+    weights: Sequence[npt.NDArray[Any]] | None = None,
 ) -> Sketch:
     """The sketch of some values.
 
@@ -149,6 +159,7 @@ def sketched(
         labels: of the axes.
         bins: of each axis, as `SketchAxis.bins`.
         cases: as `Sketch.cases`.
+        weights: for each case those of its values, if they have any.
     """
     most = most_values(len(cases), len(labels))
     ends = np.cumsum([len(case[0]) for case in samples])
@@ -161,14 +172,21 @@ def sketched(
         axes.append(SketchAxis(label, chosen, whole, level, values))
         places.append(np.split(found, ends[:-1]))
     shape = tuple(len(axis.values) for axis in axes)
-    counts = [_together(found, shape) for found in zip(*places, strict=True)]
-    return Sketch(tuple(cases), tuple(axes), np.array(counts, np.int64))
+    together = list(zip(*places, strict=True))
+    counts = np.array([_together(found, shape) for found in together], np.int64)
+    if weights is None:
+        return Sketch(tuple(cases), tuple(axes), counts)
+    each = [np.asarray(some, np.float64) for some in weights]
+    sums = [
+        [_together(found, shape, some**power) for found, some in zip(together, each, strict=True)] for power in (1, 2)
+    ]
+    return Sketch(tuple(cases), tuple(axes), counts, np.array(sums))
 
 
-def _together(places: Sequence[Places], shape: tuple[int, ...]) -> Counts:
-    """How often places on some axes come together."""
+def _together(places: Sequence[Places], shape: tuple[int, ...], weights: Values | None = None) -> npt.NDArray[Any]:
+    """How often places on some axes come together, or the sums of their weights."""
     joint = np.ravel_multi_index(places, shape) if len(shape) > 1 and all(shape) else places[0]
-    return np.bincount(joint, minlength=math.prod(shape)).reshape(shape)
+    return np.bincount(joint, weights, math.prod(shape)).reshape(shape)
 
 
 def _placed(column: Values, whole: bool, most: int | None) -> tuple[int, Values, Places]:

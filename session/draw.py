@@ -36,15 +36,17 @@ class Drawing:
         y: the expression for the second axis.
         where: the condition.
         bins: of each axis.
+        weight: the expression for the weights.
     """
 
     cases: Mapping[str, Expression]
     y: Expression | None
     where: Expression | None
     bins: tuple[Bins, ...]
+    weight: Expression | None = None
 
     @classmethod
-    def of(cls, drawn: Drawn, where: str | None, y: str | None, bins: Any) -> Drawing:
+    def of(cls, drawn: Drawn, where: str | None, y: str | None, bins: Any, weight: str | None = None) -> Drawing:
         """As `Session.draw` is told it, whose errors these are."""
         if isinstance(drawn, tuple):
             raise ValueError(
@@ -58,7 +60,8 @@ class Drawing:
         cases = {name: Expression(text) for name, text in _by_name(drawn).items()}
         both = None if y is None else Expression(y)
         condition = Expression(where) if where else None
-        return cls(cases, both, condition, _bins_of(bins, 1 if y is None else 2, len(cases)))
+        weights = None if weight is None else Expression(weight)
+        return cls(cases, both, condition, _bins_of(bins, 1 if y is None else 2, len(cases)), weights)
 
     @property
     def name(self) -> str:
@@ -69,11 +72,12 @@ class Drawing:
             'draw Muon_pt, y=Muon_eta where nMuon > 1'
         """
         y = "" if self.y is None else f", y={self.y.text}"
-        return f"draw {self._x}{y}" + ("" if self.where is None else f" where {self.where.text}")
+        weight = "" if self.weight is None else f", weight={self.weight.text}"
+        return f"draw {self._x}{y}{weight}" + ("" if self.where is None else f" where {self.where.text}")
 
     def of_events(self, events: Any) -> Any:
         """What is drawn of some events, as it is merged."""
-        return self._filled([drawn_values(events, x, self.y, self.where) for x in self.cases.values()])
+        return self._filled([drawn_values(events, x, self.y, self.where, self.weight) for x in self.cases.values()])
 
     def of_nothing(self) -> Hist[Any]:
         """The histogram when there are no events."""
@@ -81,7 +85,8 @@ class Drawing:
 
         from ..merge import decode, encode
 
-        nothing = [tuple(np.empty(0) for _ in self.bins)] * len(self.cases)
+        columns = len(self.bins) + (self.weight is not None)
+        nothing = [tuple(np.empty(0) for _ in range(columns))] * len(self.cases)
         return cast("Hist[Any]", decode(encode(self._filled(nothing))))
 
     def _filled(self, samples: Sequence[tuple[NDArray[Any], ...]]) -> Any:
@@ -91,15 +96,20 @@ class Drawing:
         labels = [self._x if len(self._x) <= _LONGEST_LABEL else "", *([] if self.y is None else [self.y.text])]
         names = [name for name in self.cases if name]
         fixed = [bins for bins in self.bins if isinstance(bins, tuple)]
+        weights = None
+        if self.weight is not None:
+            samples, weights = [columns[:-1] for columns in samples], [columns[-1] for columns in samples]
         if len(fixed) < len(self.bins):
-            return sketched(samples, labels, self.bins, names)
+            return sketched(samples, labels, self.bins, names, weights)
         from hist import Hist
         from hist.axis import Regular, StrCategory
+        from hist.storage import Double, Weight
 
         axes = [Regular(*bins, label=label) for bins, label in zip(fixed, labels, strict=True)]
-        histogram: Any = Hist(*([StrCategory(names, name=CASES, overflow=False)] if names else []), *axes)
+        over = [StrCategory(names, name=CASES, overflow=False)] if names else []
+        histogram: Any = Hist(*over, *axes, storage=Double() if weights is None else Weight())
         for number, columns in enumerate(samples):
-            histogram.fill(*names[number : number + 1], *columns)
+            histogram.fill(*names[number : number + 1], *columns, weight=None if weights is None else weights[number])
         return histogram
 
     @property

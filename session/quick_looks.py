@@ -35,6 +35,7 @@ class QuickLooks:
         where: str | None = None,
         *,
         y: str | None = None,
+        weight: str | None = None,
         bins: Bins | list[Bins] | tuple[Bins, Bins] = None,
         wait: Literal[True] = True,
     ) -> Hist[Any]: ...
@@ -47,6 +48,7 @@ class QuickLooks:
         where: str | None = None,
         *,
         y: str | None = None,
+        weight: str | None = None,
         bins: Bins | list[Bins] | tuple[Bins, Bins] = None,
         wait: Literal[False],
     ) -> Query: ...
@@ -58,6 +60,7 @@ class QuickLooks:
         where: str | None = None,
         *,
         y: str | None = None,
+        weight: str | None = None,
         bins: Bins | list[Bins] | tuple[Bins, Bins] = None,
         wait: bool = True,
     ) -> Hist[Any] | Query:
@@ -69,6 +72,8 @@ class QuickLooks:
                 expressions, or a dict of them by name, is drawn over each other: one axis of the histogram are their names.
             where: which values to fill: a condition on events, or on each value of a list.
             y: an expression for a second axis. A number beside a list is filled with each of its values.
+            weight: an expression for the weights, of events or of each value: bins hold their sums, and the sums of their
+                squares as variances.
             bins: number of bins, lower and upper end of the axis; or their number only. With `y` a list of these for
                 both axes, or one number. By default, or with a number, the range fits all but half a percent of the
                 values on either side, in bins of a round width; it is chosen at the end from all of them.
@@ -90,6 +95,9 @@ class QuickLooks:
             >>> both = session.draw("events.root", "Muon_eta", y="Muon_phi", bins=20)
             >>> [axis.label for axis in both.axes], int(both.sum(flow=True))
             (['Muon_eta', 'Muon_phi'], 11211)
+            >>> weighted = session.draw("events.root", "Muon_pt", weight="1 / nMuon", bins=(50, 0, 100))
+            >>> bool(weighted.sum(flow=True).value < drawn.sum(flow=True))
+            True
             >>> over = session.draw("events.root", {"all": "MET_pt", "with muons": "MET_pt[nMuon > 0]"})
             >>> list(over.axes[0])
             ['all', 'with muons']
@@ -97,7 +105,7 @@ class QuickLooks:
         data = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
         if data.files[0].kind != "tree":
             raise DatasetError(f"only branches can be drawn, and {data.files[0].kind} have none: use session.process")
-        drawing = Drawing.of(expression, where, y, bins)
+        drawing = Drawing.of(expression, where, y, bins, weight)
         query = self.process(data, drawing.of_events, name=drawing.name)
         if not wait:
             return query

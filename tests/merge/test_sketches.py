@@ -167,6 +167,29 @@ def test_sketches_are_the_same_in_whatever_order_they_are_joined(parts: list[lis
     assert joined.counts.tolist() == whole.counts.tolist()
 
 
+@pytest.mark.parametrize("bins", [None, (20, 0.0, 100.0)])
+def test_weights_and_their_squares_are_those_of_numpy_however_values_are_cut(bins: Any) -> None:
+    """Also negative ones; bins are chosen as without weights."""
+    values, weights = COMMON["momenta"], RANDOM.normal(0.5, 1, len(COMMON["momenta"]))
+    cuts = [0, 3, 20_000, 20_001, len(values)]
+    parts = [
+        sketched([(values[low:high],)], ["x"], [bins], weights=[weights[low:high]])
+        for low, high in itertools.pairwise(cuts)
+    ]
+    found = merged(parts)
+    plain_one = drawn(sketch_of(values, bins=[bins]))
+    assert found.axes == plain_one.axes
+    edges = found.axes[0].edges
+    for cells, powers in ((found.values(), weights), (found.variances(), weights**2)):
+        expected, _ = np.histogram(
+            values.astype(float), np.append(edges[:-1], np.nextafter(edges[-1], -np.inf)), weights=powers
+        )
+        np.testing.assert_allclose(cells, expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.sum(flow=True).value, weights.sum())
+    with pytest.raises(MergeError):
+        merged([parts[0], sketch_of(values, bins=[bins])])
+
+
 def test_two_axes_have_bins_of_their_own() -> None:
     """And one of them may be given. Pairs stay pairs."""
     x, y = RANDOM.exponential(30, 20_000), np.round(RANDOM.normal(0, 1, 20_000), 2)

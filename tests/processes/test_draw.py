@@ -74,6 +74,31 @@ def test_counts_are_those_of_numpy_over_all_values(session: em.Session, data: em
         assert drawn.axes[0].label == given[0] and given[0] in query.name
 
 
+@pytest.mark.parametrize("bins", [None, (30, 0.0, 90.0)])
+def test_weights_of_events_and_of_values_are_those_of_numpy(
+    session: em.Session, data: em.Dataset, events: Any, bins: Any
+) -> None:
+    """Their sums, and the sums of their squares, as variances; on one axis, on two, and over each other."""
+    pt, weights = events.pt, events.n - 2.0
+    each = ak.flatten(ak.broadcast_arrays(weights, pt)[0])
+    squares = ak.flatten(pt) / 10
+    given = {"n - 2.0": each, "pt / 10": squares, "good": ak.flatten(ak.broadcast_arrays(events.good, pt)[0])}
+    queries = {weight: session.draw(data, "pt", weight=weight, bins=bins, wait=False) for weight in given}
+    for weight, query in queries.items():
+        drawn, of = query.result().value, np.asarray(given[weight], float)
+        places = np.searchsorted(drawn.axes[0].edges, np.asarray(ak.flatten(pt), float), side="right")
+        size = drawn.axes[0].size + 2
+        np.testing.assert_allclose(drawn.values(flow=True), np.bincount(places, of, size), atol=1e-6)
+        np.testing.assert_allclose(drawn.variances(flow=True), np.bincount(places, of**2, size), atol=1e-6)
+        assert f"weight={weight}" in query.name
+    chosen = session.draw(data, "pt", "pt > 20", weight="n - 2.0", bins=bins)
+    assert chosen.sum(flow=True).value == pytest.approx(float(ak.sum(each[ak.flatten(pt) > 20])))
+    two = session.draw(data, "pt", y="n", weight="n - 2.0", bins=bins and [bins, 5])
+    assert two.sum(flow=True).value == pytest.approx(float(ak.sum(each)))
+    over = session.draw(data, {"all": "pt", "hard": "pt[pt > 20]"}, weight="n - 2.0", bins=bins)
+    assert over["hard", :].sum(flow=True).value == pytest.approx(float(ak.sum(each[ak.flatten(pt) > 20])))
+
+
 def test_a_histogram_is_the_same_however_the_data_are_cut(session: em.Session, data: em.Dataset) -> None:
     """Bins are chosen from all values: the chunks of a call, and slots, do not show."""
     folder = str(Path(data.files[0].path).parent)
