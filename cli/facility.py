@@ -161,7 +161,7 @@ def status(file: Path) -> None:
         )
     try:
         with _connect(keys.client, _TRY_SECONDS) as session:
-            listings.show(lambda: listings.status(session), False, None)
+            listings.show(lambda: listings.status(session, session.cluster_feed()), False, None)
     except ConnectionFailed as error:
         click.echo(f"its master does not answer: {error}")
 

@@ -18,9 +18,12 @@ from rich.text import Text
 from ..display.listings import WORDS, WORKERS, QueryList, WorkerList, query_cells, query_headings, worker_cells
 from ..display.machine_lines import launch_json, line, master_json, pool_json, query_json, server_json, worker_json
 from ..display.pools import LAUNCHES, POOLS, WORDS_OF_LAUNCHES, WORDS_OF_POOLS, launch_cells, pool_cells
+from ..display.query_view import SHORTEST_SECONDS
 
 if TYPE_CHECKING:
-    from ..protocol.messages import PoolInfo
+    from ..display.cluster_view import ClusterView
+    from ..protocol.messages import PoolInfo, QueryInfo
+    from ..session.cluster import ClusterFeed
     from ..session.session import Session
 
 _SPARED = ("packets", "waited", "owner", "pid", "read", "host", "CPU/time", "seconds", "began")
@@ -68,7 +71,16 @@ def show(ask: Callable[[], Told], as_json: bool, watch: float | None) -> None:
             live.update(ask()[0](console), refresh=True)
 
 
-def status(session: Session) -> Told:
+def rated(feed: ClusterFeed) -> ClusterView:
+    """What goes on, with rates: those of a query take two looks, so that a first one lasts a second while something runs."""
+    view = feed.now()
+    if any(row.view.slots and not row.view.rate for row in view.queries.values() if not row.view.final):
+        threading.Event().wait(SHORTEST_SECONDS)
+        view = feed.now()
+    return view
+
+
+def status(session: Session, feed: ClusterFeed) -> Told:
     """All that there is."""
     workers, queries, found = session.workers(), session.queries(), session.pools()
     pools_too = pools(found)
@@ -78,20 +90,30 @@ def status(session: Session) -> Told:
         return Group(_workers(session, workers, console), _queries(queries, console), *more)
 
     def objects() -> Iterator[dict[str, Any]]:
-        view = session.cluster()
+        view = rated(feed)
         yield master_json(session.address, view, workers, queries, session.starts_workers)
         yield from (worker_json(info, queries.at) for info in workers)
-        yield from (query_json(info, queries.at) for info in queries)
+        yield from (_query(info, queries, view) for info in queries)
         yield from (server_json(server, queries.at) for server in view.servers.values())
         yield from pools_too[1]()
 
     return table, objects
 
 
-def queries(session: Session, **chosen: Any) -> Told:
+def queries(session: Session, feed: ClusterFeed, **chosen: Any) -> Told:
     """The queries; which of them, as for `Session.queries`."""
     found = session.queries(**chosen)
-    return lambda console: _queries(found, console), lambda: (query_json(info, found.at) for info in found)
+
+    def objects() -> Iterator[dict[str, Any]]:
+        view = rated(feed) if found else feed.view
+        yield from (_query(info, found, view) for info in found)
+
+    return lambda console: _queries(found, console), objects
+
+
+def _query(info: QueryInfo, among: QueryList, view: ClusterView) -> dict[str, Any]:
+    row = view.queries.get(info.query)  # it may have begun since
+    return query_json(info, among.at, None if row is None else row.view)
 
 
 def workers(session: Session) -> Told:

@@ -252,7 +252,8 @@ def status(target: str, as_json: bool, watch: float | None) -> None:
     The keys of --json are in the guide ("For programs"); first comes an object of the master itself.
     """
     with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
-        listings.show(lambda: listings.status(session), as_json, watch)
+        feed = session.cluster_feed()
+        listings.show(lambda: listings.status(session, feed), as_json, watch)
 
 
 @main.command()
@@ -276,9 +277,8 @@ def queries(
     NAME is the master's name, client.json or address.
     """
     with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
-        listings.show(
-            lambda: listings.queries(session, state=state or None, owner=owner, grep=grep, last=last), as_json, watch
-        )
+        feed, chosen = session.cluster_feed(), {"state": state or None, "owner": owner, "grep": grep, "last": last}
+        listings.show(lambda: listings.queries(session, feed, **chosen), as_json, watch)
 
 
 @main.command()

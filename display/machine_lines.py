@@ -15,6 +15,7 @@ from ..protocol.messages import FINAL, LaunchInfo, PoolInfo, QueryInfo
 from ..protocol.usage import Usage, WorkerInfo, summed
 from .cluster_view import ClusterView, ServerView
 from .listings import QueryList, WorkerList
+from .query_view import QueryView
 
 
 def line(told: Mapping[str, Any]) -> str:
@@ -27,9 +28,10 @@ def line(told: Mapping[str, Any]) -> str:
     return json.dumps({key: _finite(value) for key, value in told.items()}, allow_nan=False)
 
 
-def query_json(info: QueryInfo, at: datetime) -> dict[str, Any]:
-    """A query, as the master told of it `at` a time."""
+def query_json(info: QueryInfo, at: datetime, view: QueryView | None = None) -> dict[str, Any]:
+    """A query, as the master told of it `at` a time; how fast it is says its `view`, as in all displays."""
     account = info.account
+    view = view or QueryView(info.name)
     return {
         "of": "query",
         "time": _stamp(at),
@@ -50,6 +52,10 @@ def query_json(info: QueryInfo, at: datetime) -> dict[str, Any]:
         "files": account.files,
         "files_opened": account.files_opened,
         "workers_lost": account.workers_lost,
+        "entries_per_second": view.rate if view.rate or view.final else None,
+        "bytes_per_second": view.bytes_rate if view.rate or view.final else None,
+        "seconds_left": view.seconds_left,
+        "slots_busy": view.slots,
         **_credentials(info),
     }
 
@@ -133,6 +139,8 @@ def master_json(
         "slots": sum(info.slots for info in workers),
         "slots_busy": sum(info.busy for info in workers),
         "slots_by_activity": view.activities,
+        "entries_per_second": view.rate,
+        "bytes_per_second": view.bytes_rate,
         "queries": len(queries),
         "queries_running": sum(info.state not in FINAL for info in queries),
     }

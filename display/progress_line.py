@@ -156,6 +156,23 @@ def line_of(view: QueryView) -> Line:
     return Line(view.name, view.fraction, tuple(words))
 
 
+def with_output(line: Line, view: QueryView) -> Line:
+    """The line of a display that does not show what the analysis says: that it has said something, and where that is.
+
+    Example:
+        >>> with_output(Line("MET", None, ("opening files",)), QueryView("MET", lines=12, warnings=3)).words[-1]
+        '9 lines of output, 3 warnings: query.logs()'
+    """
+    counts = {"line of output": view.lines - view.warnings, "warning": view.warnings}
+    said = [f"{count:,} {name if count == 1 else _plural(name)}" for name, count in counts.items() if count > 0]
+    return Line(line.name, line.fraction, (*line.words, f"{', '.join(said)}: query.logs()")) if said else line
+
+
+def _plural(name: str) -> str:
+    first, _, rest = name.partition(" ")
+    return f"{first}s {rest}".strip()
+
+
 def _last_line(view: QueryView) -> Line:
     account, done = view.account, view.state == "done"
     words: list[str] = [] if done else [view.state]
@@ -191,6 +208,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600:,} h {whole // 60 % 60:02} min"
 
 
+def _line(query: Watched) -> Line:
+    """While it runs, it says that there is output; of one that is over, a session does (`session/notices.py`)."""
+    view = query.view
+    return line_of(view) if view.final else with_output(line_of(view), view)
+
+
 # --- where it is shown ----------------------------------------------------------------------------------------------------
 
 
@@ -213,7 +236,8 @@ class _Terminal:
 
     def _text(self) -> Text:
         # The last column stays free: some terminals wrap when it is written.
-        return Text(line_of(self._query.view).fitted(self._console.width - 1), no_wrap=True, overflow="crop")
+        line = _line(self._query)
+        return Text(line.fitted(self._console.width - 1), no_wrap=True, overflow="crop")
 
 
 class _Script:
@@ -241,7 +265,7 @@ class _Script:
                 self._say()
 
     def _say(self) -> None:
-        line = f"{datetime.now():%H:%M:%S} {shown(line_of(self._query.view).plain())}"
+        line = f"{datetime.now():%H:%M:%S} {shown(_line(self._query).plain())}"
         self._console.print(Text(line), soft_wrap=True)
 
 
@@ -288,5 +312,5 @@ class _Notebook:
             self._shown = content
 
     def _content(self) -> dict[str, str]:
-        line = line_of(self._query.view)
+        line = _line(self._query)
         return {"text/plain": line.fitted(_NOTEBOOK_COLUMNS), "text/html": line.html()}

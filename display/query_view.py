@@ -64,6 +64,7 @@ class QueryView:
         wait: what all of it waits for, in words; empty when it does not.
         doing: what its slots begin with, or which server some of them wait for, in words.
         credentials: that they end soon, or are not renewed, in words; empty when there is nothing to worry about.
+        lines, warnings: that its analysis has said so far, and how many of them are warnings.
         past: samples of its past, the oldest first.
     """
 
@@ -82,6 +83,8 @@ class QueryView:
     wait: str = ""
     doing: str = ""
     credentials: str = ""
+    lines: int = 0
+    warnings: int = 0
     past: tuple[Sample, ...] = ()
 
     @property
@@ -153,6 +156,8 @@ class QueryHistory:
             wait=waiting(report, self._starts_workers),
             doing=doing(report),
             credentials=ending(report.credentials),
+            lines=report.lines,
+            warnings=report.warnings,
         )
 
     def ended(self, result: Merged) -> None:

@@ -30,6 +30,7 @@ def progress(query: Query, workers: Collection[Worker], expected: Expected, now:
         query.number, query.account(), query.ledger.reached, query.counters.bytes_read, slots, len(busy),
         query.seconds(now), *told, min(MOST, query.counters.lines),
         dict(sites.most_common(MOST_SITES)), query.credentials.info(now),
+        min(MOST, query.counters.warnings),
     )  # fmt: skip
 
 

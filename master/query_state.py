@@ -69,7 +69,7 @@ class Counters:
     """What has happened to a query that its account tells of, beside what became of its entries.
 
     Attributes:
-        lines: that its analysis has said, kept or not.
+        lines, warnings: that its analysis has said, kept or not.
         refused: commits that did not count.
         retried: attempts to read data that failed and were to be made again.
         trouble: why the last one failed.
@@ -79,6 +79,7 @@ class Counters:
 
     bytes_read: int = 0
     lines: int = 0
+    warnings: int = 0
     refused: int = 0
     workers_lost: int = 0
     retried: int = 0

@@ -299,6 +299,7 @@ class Reports:
             logs.add(line, worker.name, now)
             if query is not None:
                 query.counters.lines += said_by_users([line])
+                query.counters.warnings += line.count if line.source == "warning" else 0
         for unkept in message.unkept:
             query = self._queries.get(unkept.query)
             logs.lose(unkept.query if query is not None else "", unkept.lines, unkept.size)

@@ -15,21 +15,6 @@ if TYPE_CHECKING:
     from .watch import Watch
 
 
-def ask(watch: Watch, starts_workers: bool) -> ClusterView:
-    """All that there is.
-
-    Raises:
-        ConnectionFailed: the master does not answer.
-    """
-    history, cursor, more = ClusterHistory(starts_workers), "", True
-    while more:
-        at = cursor
-        answer = watch.request(lambda number, at=at: messages.AskCluster(number, at), messages.Cluster)  # type: ignore[misc]
-        history.heard(answer)
-        cursor, more = answer.cursor, answer.more
-    return history.view
-
-
 class ClusterFeed(Feed):
     """What is going on, followed without waiting: for a display that draws itself again and again.
 
@@ -60,6 +45,16 @@ class ClusterFeed(Feed):
     def answers(self) -> int:
         """How often the master has answered; it stands still while that is away."""
         return self._answers
+
+    def now(self) -> ClusterView:
+        """The same, waiting for the answer. To be called by who does not `poll`.
+
+        Raises:
+            ConnectionFailed: the master does not answer.
+        """
+        while self._take(self._watch.request(self._question, messages.Cluster), ()):
+            pass
+        return self.view
 
     def _question(self, number: int) -> Message:
         return messages.AskCluster(number, self._cursor)

@@ -15,7 +15,6 @@ from ..protocol.errors import EventmillError, QueryFailed
 from ..protocol.messages import FINAL, Message, QueryInfo, State
 from ..protocol.values import some
 from .cluster import ClusterFeed
-from .cluster import ask as ask_cluster
 from .logs import LogFeed
 from .logs import ask as ask_logs
 from .owner import ME, clipped
@@ -146,7 +145,7 @@ class Steering:
             >>> view.slots, query.id in view.queries
             (2, True)
         """
-        return ask_cluster(self._watch, self.starts_workers)
+        return ClusterFeed(self._watch, self.starts_workers).now()
 
     def cluster_feed(self, answered: Callable[[], None] | None = None) -> ClusterFeed:
         """The same for a display that draws itself again and again: what is new is asked for, and not waited for.

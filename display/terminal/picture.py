@@ -9,7 +9,8 @@ from rich.text import Text
 from textual.widgets import Static
 
 from ...protocol.messages import State
-from ..drawings import Item, drawings, find, items
+from ..choice import listed, pictures
+from ..drawings import is_histogram, named
 from ..logs import shown
 from .histogram import histogram
 
@@ -104,16 +105,19 @@ def drawn(value: Any, wanted: int, lines: int, columns: int) -> tuple[str, Text]
         >>> title, text.plain
         ('', 'events  100\\nnote    x')
     """
-    every = list(items(value))
-    pictures = [item for item in every if item.kind == "histogram"]
-    if not pictures:
-        return "", _rows(every, lines)
-    chosen = pictures[wanted % len(pictures)]
-    title = chosen.name + (f" ({wanted % len(pictures) + 1} of {len(pictures)}: n, p)" if len(pictures) > 1 else "")
-    return title, histogram(drawings(chosen.name, find(value, chosen.name)), lines, columns)
+    names = [name for name, inner in named(value) if is_histogram(inner)]  # none of them is made
+    if not names:
+        return "", _rows(value, lines)
+    chosen = names[wanted % len(names)]
+    title = chosen + (f" ({wanted % len(names) + 1} of {len(names):,}: n, p)" if len(names) > 1 else "")
+    ((_, parts),) = pictures(value, [chosen], {})
+    return title, histogram(parts, lines, columns)
 
 
-def _rows(every: list[Item], lines: int) -> Text:
+def _rows(value: Any, lines: int) -> Text:
+    every, more = listed(value)
     width = max((len(item.name) for item in every), default=0)
-    rows = [shown(f"{item.name:<{width}}  {item.text}".strip()) for item in every[:lines]]
-    return Text("\n".join(rows), no_wrap=True) if rows else Text("(an empty result)", style="dim")
+    told = [shown(f"{item.name:<{width}}  {item.text}".strip()) for item in every[:lines]]
+    if more := more + len(every) - len(told):
+        told[-1:] = [f"and {more + 1:,} more"]
+    return Text("\n".join(told), no_wrap=True) if told else Text("(an empty result)", style="dim")

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..values import LONGEST, NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 12
+PROTOCOL = 13
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker", "launcher"]

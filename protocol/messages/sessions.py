@@ -185,8 +185,9 @@ class Progress(Message, frozen=True):
     """Where a query stands, several times a second. `reached` counts processed entries, committed or not yet.
 
     `slots` are at work on it. `waits` says what it waits for while none is, or the server that some or all of them wait
-    for; `begins` what they do while nothing is reached. `lines` have been said by the analysis. `sites` tells how many
-    slots are where, for those that have the most. `credentials` is what may be known of those that it has.
+    for; `begins` what they do while nothing is reached. `lines` have been said by the analysis, `warnings` of them are
+    warnings. `sites` tells how many slots are where, for those that have the most. `credentials` is what may be known of
+    those that it has.
     """
 
     query: Word
@@ -201,6 +202,7 @@ class Progress(Message, frozen=True):
     lines: NonNegative = 0
     sites: dict[Word, NonNegative] = {}
     credentials: CredentialsInfo | None = None
+    warnings: NonNegative = 0
 
 
 class Snapshot(Message, frozen=True):

@@ -89,7 +89,8 @@ def test_every_display_shows_the_numbers_of_the_ledger(standing: Standing, sessi
     info = session._info(query.id)
     now = datetime.now().astimezone()
     asked = {"time": line["time"], "began": line["began"]}
-    assert line == query_json(info, now) | asked
+    assert line == query_json(info, now, query.view) | asked
+    assert line["entries_per_second"] == query.view.rate == 36 / query.result().seconds
     fields = ("total", "processed", "failed", "redone", "refused")
     assert [line[f"entries_{name}"] for name in fields] == [getattr(account, name) for name in fields]
     assert (line["seconds"], line["state"], line["over"]) == (query.result().seconds, "done", True)

@@ -30,7 +30,7 @@ from eventmill.display.batch_lines import BatchLines
 from eventmill.display.cluster_view import ClusterHistory
 from eventmill.display.listings import QueryList, WorkerList
 from eventmill.display.pools import PoolList
-from eventmill.display.progress_line import Line, ProgressDisplay, line_of
+from eventmill.display.progress_line import Line, ProgressDisplay, line_of, with_output
 from eventmill.display.query_view import MOST_SAMPLES, QueryHistory, QueryView
 from eventmill.display.report.report import Report
 from eventmill.display.terminal.rows import headline, query_line
@@ -330,6 +330,7 @@ def test_status_leaves_out_columns_rather_than_abbreviate_them(monkeypatch: pyte
         workers=lambda: WorkerList([worker]),
         queries=lambda: QueryList([info]),
         pools=PoolList,
+        cluster_feed=lambda: None,
     )
     monkeypatch.setattr(cli, "_connect", lambda target: contextlib.nullcontext(session))
     for width in (80, 200):
@@ -581,7 +582,19 @@ def test_a_session_of_its_own_says_that_its_workers_start_and_one_without_a_mast
     def refuses() -> WorkerList:
         raise em.errors.ConnectionFailed("nobody <answers>")
 
-    own = types.SimpleNamespace(workers=WorkerList, queries=QueryList, pools=PoolList, starts_workers=True)
+    own = types.SimpleNamespace(
+        workers=WorkerList, queries=QueryList, pools=PoolList, starts_workers=True, cluster_feed=lambda: None
+    )
     assert "the workers are starting" in session_html(own)  # type: ignore[arg-type]
     alone = types.SimpleNamespace(workers=refuses, queries=QueryList, starts_workers=False)
     assert "nobody &lt;answers&gt;" in session_html(alone)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("lines", "warnings", "words"), [(0, 0, ""), (1, 0, "1 line of output"), (5, 5, "5 warnings")])
+def test_a_progress_line_says_that_the_analysis_has_said_something(lines: int, warnings: int, words: str) -> None:
+    """In displays that do not show it themselves."""
+    history = QueryHistory("MET")
+    account = Account(total=100, files=1, files_opened=1)
+    history.heard(Progress("q1", account, 10, 0, 2, 1, 5.0, lines=lines, warnings=warnings))
+    line, plain = with_output(line_of(history.view()), history.view()), line_of(history.view())
+    assert line.words == (*plain.words, *([f"{words}: query.logs()"] if words else []))

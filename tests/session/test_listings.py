@@ -11,6 +11,7 @@ from eventmill.cli.listings import _queries
 from eventmill.display.cluster_view import ClusterView, ServerView
 from eventmill.display.listings import QueryList, WorkerList, moment
 from eventmill.display.machine_lines import line, master_json, query_json, server_json, worker_json
+from eventmill.display.query_view import QueryView
 from eventmill.protocol.errors import QueryFailed
 from eventmill.protocol.messages import Account, QueryInfo, State
 from eventmill.protocol.usage import Usage, WorkerInfo
@@ -119,7 +120,13 @@ def test_the_keys_for_programs_stay_and_their_numbers_are_raw() -> None:
         "state": "running", "over": False, "began": "2026-03-01T00:09:00.000+01:00", "seconds": 12.5, "kind": "tree",
         "entries_total": 1000, "entries_estimated": True, "entries_processed": 400, "entries_failed": 7,
         "entries_redone": 3, "entries_refused": 0, "files": 9, "files_opened": 5, "workers_lost": 1,
+        "entries_per_second": None, "bytes_per_second": None, "seconds_left": None, "slots_busy": 0,
     }  # fmt: skip
+    account = info("q3").account
+    view = QueryView("MET", account=account, reached=400, rate=100.0, bytes_rate=2e6, slots=3)
+    told = query_json(info("q3", state="running"), AT, view)
+    rates = {"entries_per_second": 100.0, "bytes_per_second": 2e6, "seconds_left": (account.total - 400) / 100.0}
+    assert told.items() >= (rates | {"slots_busy": 3}).items(), "the numbers of all displays"
     costs = {
         "packets": 6, "entries": 800, "elapsed_seconds": 5.0, "cpu_seconds": 4.0, "waited_seconds": 0.5,
         "opening_seconds": 1.0, "compiling_seconds": 1.5, "bytes_read": 2 * 10**9, "requests": 24,
@@ -137,7 +144,7 @@ def test_the_keys_for_programs_stay_and_their_numbers_are_raw() -> None:
     assert list(activities)[:2] == ["idle", "loading"] and set(activities.values()) == {0}
     assert told == at | {
         "of": "master", "address": "tcp://h:1", "seconds": 7.5, "workers": 1, "workers_starting": False, "slots": 2,
-        "slots_busy": 1, "queries": 4, "queries_running": 2,
+        "slots_busy": 1, "queries": 4, "queries_running": 2, "entries_per_second": 0.0, "bytes_per_second": 0.0,
     }  # fmt: skip
     assert master_json("", ClusterView(), WorkerList(), QueryList(), True)["workers_starting"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -294,6 +295,18 @@ def test_names_and_what_is_said_are_shown_as_they_are() -> None:
         assert "[red]x[/]" in shown(app)
 
     seen(source, look)
+
+
+def test_of_ten_thousand_histograms_the_one_that_is_shown_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the others; of ten thousand numbers there are as many rows as lines."""
+    made: list[Any] = []
+    module = sys.modules["eventmill.merge.plain"]
+    make = module.described  # type: ignore[attr-defined]
+    monkeypatch.setattr(module, "described", lambda node: made.append(node) or make(node))
+    title, _ = drawn(plain(encode({f"h{at}": Hist.new.Reg(2, 0, 2).Double() for at in range(10_000)}, 1)), 3, 10, 60)
+    assert title == "h3 (4 of 10,000: n, p)" and len(made) == 1
+    rows = drawn({f"n{at}": at for at in range(10_000)}, 0, 5, 60)[1].plain.split("\n")
+    assert len(rows) == 5 and rows[0].split() == ["n0", "0"] and rows[-1] == "and 9,996 more"
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
