@@ -21,7 +21,7 @@ from eventmill.session.result import Snapshot
 from eventmill.status.access import Access
 from eventmill.status.server import StatusServer
 from hist import Hist
-from jupyterlab import page
+from jupyterlab import page, server
 from processes import SECONDS, Standing
 from status_pages import FakeQuery, FakeSource, cluster, said
 
@@ -226,6 +226,21 @@ def test_with_a_thousand_workers_a_click_is_answered_before_one_notices() -> Non
         words = shown.locator("main").inner_text()
         assert "12 wanted of 50 at most, in slurm, for alice" in words and "9 queued" in words and "Priority" in words
         assert "no such image: <b>/cvmfs/none</b>" in words
+
+
+def test_behind_the_proxy_of_a_notebook_server_the_page_is_the_same(watched: Standing, tmp_path: Path) -> None:
+    """A real jupyter-server-proxy, below a path as those of hubs have: its own login, then our token, news, and stop."""
+    with server(tmp_path) as root, watched.connect() as session, page() as shown:
+        query = endless(session)
+        own = urlparse(addresses(watched)["steer"])
+        shown.goto(f"{root}/login?token=secret")
+        shown.goto(f"{root}/proxy/{own.port}/?{own.query}")
+        assert "token" not in shown.url
+        shown.click(".card a")
+        assert drawn(shown, drawn(shown)) > 0, "it grows"
+        shown.click(".query-head .endings button:text('stop')")
+        shown.wait_for_selector(".query-head .state.stopped")
+        assert query.result(60).state == "stopped"
 
 
 def test_of_a_million_bins_those_are_drawn_that_a_screen_shows_and_all_of_them_where_one_zooms_in() -> None:

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlparse
 
 import pytest
 
@@ -40,22 +42,45 @@ def lab(folder: Path, cells: Sequence[str]) -> Iterator[str]:
         "nbformat_minor": 5,
     }
     (folder / "test.ipynb").write_text(json.dumps(notebook))
+    with _served(folder, "jupyterlab") as root:
+        yield f"{root}/lab/tree/test.ipynb?token=secret"
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """The root of a notebook server with jupyter-server-proxy, below a path as a hub has one for each user."""
+    pytest.importorskip("jupyter_server_proxy")
+    with _served(folder, "jupyter_server", "--ServerApp.base_url=/user/ann/") as root:
+        yield f"{root}/user/ann"
+
+
+@contextmanager
+def _served(folder: Path, module: str, *options: str) -> Iterator[str]:
+    """The address of a server that a module starts, which has its own settings in a folder."""
     own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    server = subprocess.Popen(
+    process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--ip=127.0.0.1", "--port=0"),
-            *("--IdentityProvider.token=secret", f"--ServerApp.root_dir={folder}"),
+            *(sys.executable, "-m", module, "--allow-root", "--no-browser", "--ip=127.0.0.1", "--port=0"),
+            *("--IdentityProvider.token=secret", f"--ServerApp.root_dir={folder}", *options),
         ],
         env={**os.environ, **own, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")},
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        assert server.stderr is not None
-        yield f"{_address(server.stderr)}/lab/tree/test.ipynb?token=secret"
-    finally:
-        server.terminate()
-        server.communicate()
+    assert process.stderr is not None
+    with process.stderr as log:
+        try:
+            address = _address(log)
+            reader = threading.Thread(target=log.read)  # what it says on is not to fill the pipe
+            reader.start()
+            try:
+                yield address
+            finally:
+                process.terminate()
+                reader.join()
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def _address(log: IO[str]) -> str:
@@ -64,7 +89,7 @@ def _address(log: IO[str]) -> str:
     for line in log:
         said.append(line)
         if "http://127.0.0.1:" in line:
-            return line[line.index("http://127.0.0.1:") :].split("/lab")[0]
+            return "{0.scheme}://{0.netloc}".format(urlparse(line[line.index("http://127.0.0.1:") :].strip()))
     raise AssertionError("JupyterLab has not started:\n" + "".join(said))
 
 
