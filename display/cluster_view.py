@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -300,14 +301,17 @@ def parts(usage: Usage) -> dict[str, float]:
         >>> parts(Usage(elapsed=10.0, opening=2.0, late=1.0, waited=4.0, compiling=1.5))
         {'opening': 2.0, 'compiling': 1.5, 'reading': 3.0, 'running': 3.5}
     """
-    left = usage.elapsed
-    found = {}
-    for name, seconds in (
-        ("opening", usage.opening), ("compiling", usage.compiling), ("reading", usage.waited - usage.late),
-    ):  # fmt: skip
-        found[name] = min(left, max(0.0, seconds))
-        left -= found[name]
-    return {**found, "running": left}
+    told = _parted(usage.elapsed, usage.opening, usage.compiling, usage.waited - usage.late)
+    return dict(zip(SPENT, map(float, told), strict=True))
+
+
+def _parted(left: Any, *asked: Any) -> list[Any]:
+    """Seconds of one packet, or of many, parted: each part gets what is left of them, and the last one the rest."""
+    found = []
+    for part in asked:
+        found.append(np.minimum(left, np.maximum(0.0, part)))
+        left = left - found[-1]
+    return [*found, left]
 
 
 def _spent(packets: Sequence[PacketDone], means: Means) -> Values:
@@ -317,12 +321,8 @@ def _spent(packets: Sequence[PacketDone], means: Means) -> Values:
         for packet, usage in ((packet, packet.usage) for packet in packets)
     ]
     ended, elapsed, *asked = np.array(told, np.float64).reshape(-1, 5).T
-    left, seconds = elapsed, []
-    for part in asked:
-        seconds.append(np.minimum(left, np.maximum(0.0, part)))
-        left = left - seconds[-1]
     rows = np.repeat(np.arange(len(SPENT)), len(told))
-    heights = np.concatenate([*seconds, left]) / np.tile(elapsed, len(SPENT))
+    heights = np.concatenate(_parted(elapsed, *asked)) / np.tile(elapsed, len(SPENT))
     begins, ends = np.tile(ended - elapsed, len(SPENT)), np.tile(ended, len(SPENT))
     return means.of_rows(rows, len(SPENT), begins, ends, heights)
 

@@ -27,9 +27,8 @@ MOST_OVER = 100
 """Queries that are over, in the summary; `queries` has all."""
 MOST_ROWS = 1000
 """Of any list in one answer."""
-MOST_SITES = 40
-"""Bands of a picture over time: the smaller ones are one together."""
-OTHERS = "others"
+MOST_BANDS = 9
+"""Of a picture over time, as many as have colours of their own: the smaller ones are one together."""
 STEPS = 120
 MOST_LOST = 200
 
@@ -498,10 +497,10 @@ def _cut(rows: list[Any], asked: Mapping[str, str], limit: int = 100) -> list[An
 
 
 def _largest(bands: Mapping[str, list[float]]) -> dict[str, list[float]]:
-    """So many bands as can be told apart, the largest first."""
+    """As many bands as can be told apart: by their names, or the largest first, and all others in one."""
+    if len(bands) <= MOST_BANDS:
+        return dict(sorted(bands.items()))
     ordered = sorted(bands.items(), key=lambda it: -sum(it[1]))
-    found = dict(ordered[:MOST_SITES])
-    rest = [values for _, values in ordered[MOST_SITES:]]
-    if rest:
-        found[OTHERS] = [math.fsum(values) for values in zip(*rest, strict=True)]
-    return found
+    rest = [values for _, values in ordered[MOST_BANDS - 1 :]]
+    others = [math.fsum(values) for values in zip(*rest, strict=True)]
+    return {**dict(ordered[: MOST_BANDS - 1]), f"{len(rest)} others": others}

@@ -3,20 +3,9 @@
 
 import { ACTIVITIES, colorOf, duration, exact, legend } from "./dom.js";
 
-const MOST_KINDS = 9;
 export const DONE = ["running", "reading", "opening", "compiling"];
 
 const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-
-/** The kinds of most weight, and all others as one. */
-function largest(kinds) {
-  const total = (values) => values.reduce((sum, value) => sum + value, 0);
-  const names = Object.keys(kinds).sort((one, other) => total(kinds[other]) - total(kinds[one]));
-  if (names.length <= MOST_KINDS) return names.sort().map((name) => [name, kinds[name]]);
-  const rest = names.slice(MOST_KINDS - 1);
-  const sum = kinds[rest[0]].map((_, at) => rest.reduce((all, name) => all + kinds[name][at], 0));
-  return [...names.slice(0, MOST_KINDS - 1).map((name) => [name, kinds[name]]), [`${rest.length} others`, sum]];
-}
 
 /** An area for each kind, one on top of the other. It is drawn again with other values, and follows the width of its place. */
 export class Stacked {
@@ -37,7 +26,7 @@ export class Stacked {
 
   /** `times` in seconds since 1970, `kinds` values of each at these times. */
   draw(times, kinds) {
-    const named = this.color ? Object.entries(kinds) : largest(kinds);
+    const named = Object.entries(kinds);
     const colors = named.map(([name], at) => (this.color ? this.color(name) : COLORS[at % COLORS.length]));
     const sums = [];
     named.forEach(([, values], at) => sums.push(values.map((value, nth) => value + (at ? sums[at - 1][nth] : 0))));
