@@ -272,7 +272,7 @@ def queries(
     as_json: bool,
     watch: float | None,
 ) -> None:
-    """Show the queries of a master, with the time at which they began.
+    """Show the queries of a master, and when they began.
 
     NAME is the master's name, client.json or address.
     """

@@ -26,7 +26,7 @@ from .options import begin_log
 @click.option("--interface", default="*", show_default=True, help="Address of the network interface to listen at.")
 @click.option("--host", default="", help="Name or address of this machine for its workers.  [default: its host name]")
 def relay(target: str, port: int, interface: str, host: str) -> None:
-    """Pass workers on to a master that they cannot reach themselves.
+    """Pass workers on to a master that is out of their reach.
 
     To be run on a machine that sees both, such as the login node of a site whose compute nodes have no way out. MASTER is
     the master's address (tcp://host:8786), worker.json, file with a token, or name. A worker.json is looked at anew for each
