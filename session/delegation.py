@@ -47,11 +47,9 @@ class Delegation:
         Raises:
             EventmillError: they are over, and there are no others.
         """
-        if self.current and not self._over:
-            return self.current
-        if self.current.renewable:
+        if self.current.renewable and not self.good:
             self.renew()
-        if not self.current or self._over:
+        if not self.good:
             clock = f"{time.strftime('%H:%M:%S', time.gmtime())} UTC"
             why = f"; they could not be renewed: {self.trouble}" if self.trouble else ""
             raise EventmillError(
@@ -101,9 +99,10 @@ class Delegation:
         return CredentialsInfo(kind, self.current.left(time.time()), renewed, self.trouble)  # type: ignore[arg-type]
 
     @property
-    def _over(self) -> bool:
+    def good(self) -> bool:
+        """Whether there are some, and they are not over."""
         left = self.current.left(time.time())
-        return left is not None and left <= 0
+        return bool(self.current) and (left is None or left > 0)
 
     def _reread(self) -> bool:
         """Look whether the files have others."""

@@ -156,9 +156,9 @@ class Watch:
     def look_after(self, query: Query) -> None:
         """A query that was attached to, and whose credentials nobody renews, gets this session's, if there are any."""
         if self.delegation is not None and query._delegation is None:
-            self.delegation.ready()
             query._delegation = self.delegation
-            self._bring_credentials(query)
+            if self.delegation.good:  # else others are brought when there are some
+                self._bring_credentials(query)
             self.renewer.wake()
 
     def delegations(self) -> list[Delegation]:

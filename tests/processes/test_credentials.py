@@ -99,7 +99,7 @@ def test_a_token_of_the_session_opens_what_it_is_for(session: em.Session, tokens
 @pytest.fixture
 def wrong_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that takes nothing to be over: what servers say of such things is to be seen."""
-    monkeypatch.setattr(Delegation, "_over", False)
+    monkeypatch.setattr(Delegation, "good", True)
 
 
 def test_what_is_over_is_refused_when_a_query_is_submitted(session: em.Session, grid: Grid, tmp_path: Path) -> None:

@@ -258,6 +258,9 @@ def test_a_query_without_its_session_is_renewed_from_another_shell(
             standing.start_master()
             eventually(lambda: query.view.wait == MISSING, "the next master has none: they are written nowhere")
             assert [it.credentials and it.credentials.missing for it in other.queries()] == [True]
+            with standing.connect(credentials=em.Credentials(token=grid.token(seconds=-5))) as late:
+                assert late.attach(number).state == "running", "what is over is not brought, and attaching works"
+            assert [it.credentials and it.credentials.missing for it in other.queries()] == [True]
             file = tmp_path / "bt"
             file.write_text(grid.token(seconds=-5))
             renew = ("credentials", "renew", "--master", "test", "--token-file", str(file))
@@ -267,6 +270,10 @@ def test_a_query_without_its_session_is_renewed_from_another_shell(
             code, said = call(*renew, state=tmp_path)
             assert code == 0 and f"{number}: has others now, good for 10 min" in said
             assert query.result(60)["events"] == FILES * EVENTS
+            written = [it.read_bytes() for it in (tmp_path / "test").rglob("*") if it.is_file()]
+            spoken = [command.output.encode() for command in standing.commands]
+            for secret in (first.token, file.read_text()):
+                assert not any(secret.encode() in it for it in (*written, *spoken)), "in a journal or a log"
             code, said = call("credentials", "show", "--master", "test", state=tmp_path)
             assert "no running query of yours has credentials" in said and "here: there is no token" in said
     finally:

@@ -70,3 +70,33 @@ def test_what_is_over_when_it_comes_is_due_at_once() -> None:
     plan = RenewalPlan(600.0)
     plan.obtained(-5.0, 100.0, 0.9)
     assert plan.due == 100.0
+
+
+@given(
+    life=st.floats(60.0, 1e5),
+    before=st.floats(10.0, 3600.0),
+    outages=st.lists(st.tuples(st.floats(0.0, 3e5), st.floats(0.0, 2e4)), max_size=6),
+    luck=LUCK,
+)
+def test_a_simulated_day_with_outages_has_no_longer_gap_than_these_make(
+    life: float, before: float, outages: list[tuple[float, float]], luck: float
+) -> None:
+    """Who makes new ones is away now and then. If it is back a moment before the end nothing is over at any time; if not,
+    what is over is renewed a quarter of that time after it is back, or a minute."""
+    away = [(start, start + length) for start, length in outages]
+    plan, now, ends, back = RenewalPlan(before), 0.0, life, 0.0
+    plan.obtained(life, now, luck)
+    for _ in range(3000):
+        assert plan.due is not None
+        if (now := plan.due) > 3e5:
+            break
+        back_at = max((stop for start, stop in away if start <= now < stop), default=None)
+        if back_at is not None:
+            back = max(back, back_at)
+            plan.failed(now, luck)
+            continue
+        if now > ends:
+            assert back > ends - 2 * LEAST_PAUSE, "it was there in time"
+            assert now - max(back, ends) <= max(min(LONGEST_PAUSE, (now - ends) / TRIES), 2 * LEAST_PAUSE)
+        plan.obtained(life, now, luck)
+        ends = now + life
