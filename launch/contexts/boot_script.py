@@ -18,8 +18,9 @@ from collections.abc import Mapping
 PLACE = "/var/lib/eventmill"
 GIVEN, HOME = f"{PLACE}/given", f"{PLACE}/home"
 """Where cloud-init writes files, for root alone, and where the worker or master finds them."""
-TOKEN_FILE = f"{HOME}/token"
-"""Where the worker finds its token."""
+TOKEN_FILE = "/dev/fd/3"  # noqa: S105 - its name
+"""Where the worker finds its token: in a file that has no name any more, and that is open for the worker alone. Analyses run
+as the same user, and would read one with a name."""
 VENV = "/opt/eventmill"
 """Where software of pip's goes."""
 SERVICE = "eventmill"
@@ -114,6 +115,7 @@ esac
 [ -n "$job" ] || job=$(cat "$instance_id") || { why="what the provider calls this machine is not known"; exit 1; }
 install -d -o "$uid" -g "$gid" -m 700 "$home" && cp -rT given "$home" && chown -R "$uid:$gid" "$home" \\
     || { why="the files for user $user are not where they belong"; exit 1; }
+if [ -e "$home/token" ]; then exec 3<"$home/token" && rm "$home/token"; fi
 say "a $what begins as job $job, user $user"
 cd "$home" || exit 1
 env -i HOME="$home" USER="$user" PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 "$job_variable=$job" \\
@@ -122,7 +124,6 @@ running=$!
 wait "$running"
 code=$?
 while kill -0 "$running" 2>/dev/null; do wait "$running"; code=$?; done
-rm -f "$home/token"
 case $code in
     0) why="the $what has ended well" ;;
     *) why="the $what has ended with code $code: the lines above say why" ;;

@@ -85,7 +85,7 @@ def lone_script(context: WorkerContext, pool: str) -> str:
         >>> print(lone_script(WorkerContext(site="cern"), "desk"))
         #!/bin/bash
         export EVENTMILL_SITE=cern
-        exec python3 -m eventmill worker /var/lib/eventmill/home/token --pool desk --name desk
+        exec python3 -m eventmill worker /dev/fd/3 --pool desk --name desk
         <BLANKLINE>
     """
     inside = ["apptainer", "exec", context.image] if context.image else []

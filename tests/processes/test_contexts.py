@@ -70,25 +70,58 @@ def test_a_machine_becomes_a_worker_and_is_off_when_that_leaves(
     machine.wait_for("joined as night")
     (worker,) = session.workers()
     assert (worker.host, worker.site) == ("i-0123", "cloud")
-    file = machine.file("/var/lib/eventmill/home/token").stat()
-    assert file.st_mode & 0o777 == 0o600 and file.st_uid != 0
     assert machine.wait_until_off() == "eventmill: the worker has ended well; switching off"
     assert "a worker begins as job i-0123, user eventmill" in machine.console
     assert token not in machine.console
 
 
 def test_what_analyses_run_as_reads_neither_the_token_nor_the_user_data(cloud_machines: CloudMachines) -> None:
-    """Who has the token can enrol workers for others; it is for whoever the worker runs as to read once, and for root."""
+    """Who has the token can enrol workers for others; it is for the worker to read, and for root."""
     secret = "nobody-else-may-see-this"
     places = "/var/lib/eventmill/given/token /var/lib/cloud/seed/nocloud/user-data /var/lib/cloud/instance/*"
-    script = f"id; cat {places}; cat /var/lib/eventmill/home/token | wc -c; exit 7"
+    script = f"id; cat {places}; ls -A ~; wc -c /dev/fd/3; exit 7"
     machine = cloud_machines.boot(worker_user_data(context(), secret, script))
     assert machine.wait_until_off() == (
         "eventmill: the worker has ended with code 7: the lines above say why; switching off"
     )
-    assert "(eventmill)" in machine.console and f"\n{len(secret) + 1}\n" in machine.console
+    assert "(eventmill)" in machine.console and f"\n{len(secret) + 1} /dev/fd/3\n" in machine.console
     assert "/var/lib/eventmill/given/token: Permission denied" in machine.console
-    assert secret not in machine.console
+    assert "\ntoken\n" not in machine.console and secret not in machine.console
+
+
+def test_an_analysis_that_looks_for_the_token_does_not_find_it(
+    session: em.Session, cloud_machines: CloudMachines
+) -> None:
+    """Not in any file, descriptor or environment that its user may read; the process that has it is hidden."""
+    token = session.access.make_token("sought", pool="night")
+    machine = cloud_machines.boot(worker_of(Pool(idle=60.0), token, context()))
+    machine.wait_for("joined as night")
+
+    def hunt(item: int) -> dict[str, int]:
+        from pathlib import Path
+
+        places = [Path("/dev/fd/3"), *Path("/var/lib/eventmill").rglob("*"), *Path("/tmp").rglob("*")]
+        for process in Path("/proc").glob("[0-9]*"):
+            places += [process / "environ", process / "cmdline"]
+            try:
+                places += (process / "fd").iterdir()
+            except OSError:
+                continue
+        found, looked = 0, 0
+        for place in places:
+            try:
+                if place.is_file():
+                    looked, found = looked + 1, found + (b"eventmill-token-1-" in place.read_bytes())
+            except OSError:
+                continue
+        return {"looked": looked, "found": found}
+
+    result = session.process(em.items([1]), hunt).result()
+    assert result["looked"] > 5 and result["found"] == 0
+    assert machine.file("/var/lib/eventmill/given/token").read_text().strip() == token
+    (worker,) = session.workers()
+    session.drain(worker.worker)
+    assert machine.wait_until_off() == "eventmill: the worker has ended well; switching off"
 
 
 def test_a_wheel_is_installed_and_found(cloud_machines: CloudMachines) -> None:
