@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 
-from ..protocol.messages import LaunchInfo
+from ..protocol.messages import LaunchInfo, WorkerIs
 from .launches import Launch
 
 LOST_SECONDS = 60.0
 """For which a worker that the master has lost may come back, while its job is said to run."""
-BOOT_SECONDS = 900.0
-"""For which nothing may be heard of a worker that has begun to start."""
+BOOT_SECONDS, BOOT_FACTOR = 900.0, 3.0
+"""For which nothing may be heard of a worker that has begun to start: so many seconds, or so many times its start time."""
+EARLY = 1000
+"""Words kept of workers whose jobs are not known yet."""
 KEPT = 30
 """Launches that are over and still shown; as many again are remembered, since a worker may be heard of after its end."""
 
 
 class Holdings:
     """All of them, by job.
+
+    Args:
+        boot: seconds for which nothing may be heard of a worker that has begun to start.
 
     Example:
         >>> holdings = Holdings()
@@ -26,8 +31,10 @@ class Holdings:
         (1, None)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, boot: float = BOOT_SECONDS) -> None:
+        self.boot = boot
         self._launches: dict[str, Launch] = {}
+        self._early: list[WorkerIs] = []
 
     def __iter__(self) -> Iterator[Launch]:
         return iter(self._launches.values())
@@ -45,6 +52,15 @@ class Holdings:
         unknown = [job for job in jobs if job not in self._launches]
         self._launches |= {job: Launch(job, jobs[job], now, left=True) for job in unknown}
         return unknown
+
+    def hear_early(self, word: WorkerIs) -> None:
+        """A worker was heard of whose job is not known yet."""
+        self._early = [*self._early[1 - EARLY :], word]
+
+    def heard_early(self) -> list[WorkerIs]:
+        """What was heard so, once."""
+        early, self._early = self._early, []
+        return early
 
     @property
     def live(self) -> list[Launch]:
@@ -73,11 +89,15 @@ class Holdings:
     def late(self, now: float, since: float) -> list[Launch]:
         """Those that were told to end and have not, and those that nothing was heard of for too long; the master says what
         it hears `since` then."""
-        return [launch for launch in self if not launch.over and now >= min(launch.until, _patience(launch, since))]
+        return [
+            launch for launch in self if not launch.over and now >= min(launch.until, self._patience(launch, since))
+        ]
 
     def due(self, since: float) -> float:
         """When the first of them is late; infinity if none will be."""
-        return min((min(launch.until, _patience(launch, since)) for launch in self if not launch.over), default=inf)
+        return min(
+            (min(launch.until, self._patience(launch, since)) for launch in self if not launch.over), default=inf
+        )
 
     def infos(self, now: float) -> Iterable[LaunchInfo]:
         """As they are told to the master: all that are not over, and the last ones that are."""
@@ -91,11 +111,10 @@ class Holdings:
             for job in over[: len(over) - KEPT]:
                 del self._launches[job]
 
-
-def _patience(launch: Launch, since: float) -> float:
-    """Until when a launch may be silent."""
-    if launch.told:
-        return inf
-    if launch.stage == "lost":
-        return max(launch.since, since) + LOST_SECONDS
-    return max(launch.since, since) + BOOT_SECONDS if launch.booting else inf
+    def _patience(self, launch: Launch, since: float) -> float:
+        """Until when a launch may be silent."""
+        if launch.told:
+            return inf
+        if launch.stage == "lost":
+            return max(launch.since, since) + LOST_SECONDS
+        return max(launch.since, since) + self.boot if launch.booting else inf

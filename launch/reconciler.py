@@ -18,7 +18,7 @@ from math import inf
 from ..protocol.messages import MOST_LAUNCHES, PoolInfo, PoolTerms, WorkerIs
 from .bans import Bans
 from .effects import Effect, ForgetJobs, ReadLog, SaveCall, Saved, SaveJobs, SaveWanted, Start, Stop
-from .holdings import BOOT_SECONDS, Holdings
+from .holdings import BOOT_FACTOR, BOOT_SECONDS, Holdings
 from .inquiries import Inquiries
 from .launches import Launch
 from .open_calls import OpenCalls
@@ -31,8 +31,6 @@ DRAIN_SECONDS = 60.0
 """After which a worker that was told to drain is stopped by its system."""
 STOP_SECONDS = 60.0
 """After which a job that was told to end, and has not, is told again."""
-_EARLY = 1000
-"""Words of workers kept whose call has not been answered yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class Reconciler:
         saved = saved or Saved()
         self.pool, self.terms = pool, terms
         self.wanted, self.by_hand = min(saved.wanted, terms.most), saved.by_hand
-        self.holdings = Holdings()
+        self.holdings = Holdings(max(BOOT_SECONDS, BOOT_FACTOR * terms.worker.start))
         self.holdings.take_over(saved.jobs, now)
         self.hindrance = UNREACHED
         self.revision = 0
@@ -92,7 +90,6 @@ class Reconciler:
         due = now if saved.jobs else inf
         self._inquiries = Inquiries(pool, self.holdings, self.calls, self._bans, do, due, terms.has_tags)
         self._hears_since = inf
-        self._early: list[WorkerIs] = []
         self._tag = tag
         self._numbers = 0
         self._do = do
@@ -132,8 +129,7 @@ class Reconciler:
         self._do(SaveJobs(self.pool, call, jobs))
         for job in jobs:
             self.holdings.add(Launch(job, call, now if known is None else known.asked))
-        early, self._early = self._early, []
-        for word in early:
+        for word in self.holdings.heard_early():
             self.worker_is(word, now)
         self._inquiries.soon(now)
         self.revision += 1
@@ -170,6 +166,8 @@ class Reconciler:
             self._do(SaveJobs(self.pool, "", unknown))
             self._inquiries.soon(now)
             self.revision += 1
+            for word in self.holdings.heard_early():
+                self.worker_is(word, now)
 
     def listed(self, jobs: Mapping[str, Job], now: float) -> None:
         """The system's list came."""
@@ -210,8 +208,8 @@ class Reconciler:
         """A worker of this pool has come so far, or is gone."""
         launch = self.holdings.get(word.job)
         if launch is None:
-            if self.calls.open:  # one of them may be its own
-                self._early = [*self._early[1 - _EARLY :], word]
+            if self.calls.open or not self._inquiries.know_all:  # one of them may be its own, or it is in no record
+                self.holdings.hear_early(word)
             return
         unneeded = launch.counts and launch.idle_for(now) >= self.terms.idle / 2
         was_over = launch.over
@@ -329,7 +327,7 @@ class Reconciler:
             return
         for launch in late:
             if launch.booting and not launch.told:
-                silent = f"nothing was heard of a worker for {BOOT_SECONDS:g} s after stage {launch.stage!r}"
+                silent = f"nothing was heard of a worker for {self.holdings.boot:g} s after stage {launch.stage!r}"
                 self._bans.failed(silent, now)
         self._stop(late, now)
 

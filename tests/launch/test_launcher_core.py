@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from eventmill.launch.bans import FULL_SECONDS, LONGEST, PAUSE_SECONDS, Bans
@@ -12,7 +13,7 @@ from eventmill.launch.holdings import BOOT_SECONDS, LOST_SECONDS
 from eventmill.launch.launches import Launch
 from eventmill.launch.pools.pool import Job
 from eventmill.protocol import messages
-from eventmill.protocol.messages import WorkerIs
+from eventmill.protocol.messages import PoolTerms, WorkerIs
 from simulated_pools import POOL, SimulatedPool
 
 
@@ -364,6 +365,20 @@ def test_silence_after_a_start_is_a_failure() -> None:
     assert world.now == pytest.approx(BOOT_SECONDS, abs=20.0)
 
 
+def test_a_pool_whose_workers_take_long_to_start_is_waited_for() -> None:
+    """Workers of a pool whose `start_time` was half an hour were ended after a quarter, again and again."""
+    world = SimulatedPool()
+    world.terms = replace(world.terms, worker=PoolTerms(start=1800.0))
+    world.begin()
+    world.scale(1)
+    world.answer()
+    world.run("1")
+    while world.now < 2 * BOOT_SECONDS:
+        world.pass_time(5.0)
+        world.settle_calls()
+    assert not world.jobs["1"].told
+
+
 def test_listings_become_rare_when_nothing_changes() -> None:
     """A scheduler is asked often while workers are on their way, and twice a minute afterwards."""
     world = launched(2)
@@ -468,6 +483,21 @@ def test_jobs_in_no_record_are_taken_over_before_anything_is_asked_for() -> None
     world.scale(0)
     world.settle(600.0)
     assert not [job for job, true in world.jobs.items() if true.exists] and world.saved_jobs == {}
+
+
+def test_a_worker_that_is_in_no_record_leaves_in_good_order() -> None:
+    """The master says who is there before the system says what is: a worker at work was ended by its system, and what it
+    did was lost."""
+    world = SimulatedPool(has_tags=True)
+    world.settle_calls()
+    world.scale(1)
+    world.settle(60.0)
+    world.lose_record()
+    world.say("1", "working")
+    world.settle_calls()
+    world.pass_time(5.0)
+    world.settle_calls()
+    assert world.jobs["1"].draining and not world.jobs["1"].told
 
 
 def test_a_system_that_is_down_is_asked_again_for_what_is_left() -> None:
