@@ -17,8 +17,12 @@ from .release import LEAVING_SECONDS
 from .supply import Supply
 
 KEEPS, ADDS = 1.02, 1.10
-"""What is there is enough if it does so many times what is left; if it is not, so much is covered: with a small margin
-nothing is asked for again and again as estimates change, and with a price by the second a margin costs nothing."""
+"""What is there is enough if it does so many times what is left; if it is not, so much is covered where that is no dearer
+than MARGIN: with it nothing is asked for again and again as estimates change, and a late start is no late end."""
+MARGIN = 1.02
+"""So many times as much as the least cost is paid for that."""
+REACTION = 5.0
+"""Seconds that pass until what is asked for is."""
 EXCHANGE = 0.85
 """What is there is exchanged for something else that costs less than this part of it."""
 WORTH = 1.0
@@ -95,9 +99,7 @@ class Covering:
         if short <= 0.0:
             return
         keep = self._try(self._left(self._there), KEEPS * short, seconds)
-        mixed = self._try((*self._left(self._there), *self._askable), ADDS * short, seconds)
-        if mixed.undone > 0.0:
-            mixed = self._try((*self._left(self._there), *self._askable), short, seconds)
+        mixed = self._mixed(short, seconds)
         if keep.undone <= 0.0 and (mixed.undone > 0.0 or mixed.cost >= EXCHANGE * keep.cost):
             mixed = keep
         # What is at work stays until what replaces it is there.
@@ -107,6 +109,23 @@ class Covering:
         self._held += held - mixed.workers
         for key, count in sorted(mixed.workers.items(), key=lambda it: _price(self._offers[it[0]])):
             self._take(self._offers[key], count)
+
+    def _mixed(self, short: float, seconds: float) -> Cover:
+        """So much with what is there and what can be asked for: with a margin, if that costs hardly more."""
+        offers = (*self._left(self._there), *self._askable)
+        least = self._try(offers, short, max(0.0, seconds - REACTION))
+        if least.undone > 0.0:
+            return self._try(offers, short, seconds)
+        ample = self._try(offers, ADDS * short, seconds)
+        if ample.undone > 0.0 or self._runs(ample, short) > MARGIN * self._runs(least, short):
+            return least
+        return ample
+
+    def _runs(self, covered: Cover, work: float) -> float:
+        """What some workers cost if they run until so much is done."""
+        chosen = [(self._offers[key], count) for key, count in covered.workers.items()]
+        end = finish(work, lambda seconds: done_by(chosen, seconds))
+        return sum(count * offer.cost(end) for offer, count in chosen)
 
     def _try(self, offers: Sequence[Offer], work: float, seconds: float) -> Cover:
         slots = self._slots - sum(offer.slots * count for offer, count in self._chosen)

@@ -14,7 +14,7 @@ from .supply import HOUR, Machine, Phase
 
 KEPT = 50
 """Start times remembered."""
-_PRIOR_COME, _PRIOR_FAILED = 4.0, 0.25
+_PRIOR_COME, _PRIOR_FAILED = 4.0, 0.0
 _FADING = 0.98
 """Of what was counted, what is left when the next trial is over: half of it is of the last 35."""
 _SLOWEST = 0.9

@@ -104,7 +104,7 @@ def done_by(offers: Sequence[tuple[Offer, int]], seconds: float) -> float:
 def _there(new: Offer, machine: Machine, learnt: Estimates) -> Offer:
     """A machine as an offer. Those that are alike are one: to within some seconds, and some per cent of a period."""
     coming = machine.phase in ("waiting", "booting")
-    start = round(learnt.remaining(machine), -1) if coming else 0.0
+    start = learnt.remaining(machine) // _STEP * _STEP if coming else 0.0
     period = new.tariff.period
     ran = round(machine.ran % period / (period / _PARTS)) * (period / _PARTS) if period > _SHORT else 0.0
     return replace(new, start=start, chance=new.chance if coming else 1.0, ran=ran, room=1, there=True)
@@ -117,6 +117,8 @@ def _value(machine: Machine) -> tuple[int, float]:
 
 
 _PHASES = ("failed", "leaving", "waiting", "booting", "idle", "working")
+_STEP = 2.0
+"""Seconds to which starts are alike. Up to five seconds more were enough to ask for another machine."""
 _PARTS = 20
 _SHORT = 120.0
 """Billing periods up to this are no reason to keep a machine that is not needed."""
