@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
-from rich.console import Console
 
 from ..display.listings import STATES
 from ..protocol.connection import (
@@ -34,6 +31,7 @@ from .logs import expression, show
 from .options import begin_log, of_master
 from .pool import pool
 from .relay import relay
+from .simulate import simulate
 from .worker import worker
 
 if TYPE_CHECKING:
@@ -79,6 +77,7 @@ main.add_command(token)
 main.add_command(pool)
 main.add_command(credentials)
 main.add_command(relay)
+main.add_command(simulate)
 main.add_command(context)
 main.add_command(facility)
 
@@ -407,40 +406,6 @@ def demo(events: int, slots: int | None, folder: Path | None, png: Path) -> None
     from .demo import run
 
     run(events, slots, folder, png)
-
-
-@main.command()
-@click.argument("profile", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--seed", default=0, show_default=True, help="Of all that is drawn at random.")
-@click.option("--png", type=click.Path(path_type=Path), help="Draw packets a worker and activity into this file.")
-def simulate(profile: Path, seed: int, png: Path | None) -> None:
-    """With these workers, when do I have it? Simulate a query.
-
-    PROFILE is a YAML file of workers and data (docs/simulator.md has examples), or the JSON of a finished query's report.
-    """
-    from ..simulation import profiles, simulator
-
-    if png is not None and (not png.parent.is_dir() or png.suffix not in (".png", ".pdf", ".svg")):
-        raise click.BadParameter(f"{png} is no .png, .pdf or .svg file in a folder that exists", param_hint="--png")
-    with _quiet():
-        outcome = simulator.simulate(profiles.load(profile), seed)
-    Console().print(outcome.table())
-    if png is not None:
-        outcome.draw(png)
-    if not outcome.complete:
-        raise SystemExit(1)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What happens to simulated workers is no news."""
-    log = logging.getLogger("eventmill")
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 def _stop(session: Session, query: str, keep: bool) -> str:

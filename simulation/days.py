@@ -39,7 +39,7 @@ class Market:
     """Where spot machines come from, and go back to in groups.
 
     Args:
-        every: seconds between two losses, on average.
+        every: seconds between two losses, on average; infinity: there are none.
         part: of the machines that are there, which are lost together.
         notice: seconds before, in which they are told; 0: they are not.
     """
@@ -61,6 +61,8 @@ class PricedPool:
         least: workers that are kept whatever there is to do.
         start: seconds from asking for a worker to its joining: the median of a log-normal distribution.
         spread: of the logarithm of that.
+        ramp: seconds from which to which the starts of `most` machines are spread evenly, in the place of `start`; the
+            settings of the pool name `start`.
         waits: part of the start for which a job waits in the system's queue, which costs nothing.
         room: workers for which the system has room; jobs beyond it wait.
         quota: workers beyond which the system takes no more jobs, which the pool's settings do not know.
@@ -79,6 +81,7 @@ class PricedPool:
     least: int = 0
     start: float = 60.0
     spread: float = 0.0
+    ramp: tuple[float, float] | None = None
     waits: float = 0.0
     room: int = 10**6
     quota: int = 10**6

@@ -13,6 +13,9 @@ from heapq import heappop
 from math import inf
 from typing import Protocol
 
+import msgspec
+
+from ..elastic.bridge import supply_of
 from ..elastic.decision import Change, Decision, Forecast
 from ..elastic.demand import Wish, Work
 from ..elastic.supply import Supply
@@ -22,7 +25,6 @@ from ..protocol.messages import LaunchStage, Message, PoolInfo
 from .days import Day, Submission, User
 from .environment import Clock
 from .facility_outcome import DayOutcome, Ended, Story
-from .facility_supply import supply
 from .fluid import Flow, Fluid, Source
 from .simulated_launcher import SimulatedLauncher, pool_of
 from .simulated_system import Listeners, SimulatedMachine, SimulatedSystem
@@ -62,6 +64,7 @@ class Facility:
     Attributes:
         systems: by pool.
         story: what has happened.
+        following: pools that follow somebody's wish.
     """
 
     def __init__(
@@ -87,6 +90,8 @@ class Facility:
         self.infos: dict[str, PoolInfo] = {}
         self._told_at = 0.0
         self._unsettled: set[str] = set()
+        self.following: set[str] = set()
+        self._wishes: dict[str, Wish] = {}
         self._requests = self._queries = self._turn = 0
         self._soonest, self._every, self._watched = soonest, every, watched
         self._decided, self._next = -inf, inf
@@ -140,10 +145,12 @@ class Facility:
     # --- users ------------------------------------------------------------------------------------------------------------
 
     def _wish(self, user: User) -> None:
+        self._wishes[user.wish.owner] = user.wish
         self.scaler.wish(user.wish, self.clock.now)
         self._decide_soon()
 
     def _withdraw(self, user: User) -> None:
+        self._wishes.pop(user.wish.owner, None)
         self.scaler.withdraw(user.wish.owner)
         self.story.withdrawn.append((self.clock.now, user.wish.owner))
         self._decide_soon()
@@ -273,7 +280,12 @@ class Facility:
             return
         now = self._decided = self.clock.now
         self.fluid.pass_to(now)
-        decision = self.scaler.decide(self.supplies(), self.works(), now)
+        supplies = self.supplies()
+        following = {supply.pool for supply in supplies}
+        for pool in self.following - following:  # nobody wishes anything of it any more
+            self._change(Change(pool, 0))
+        self.following = following
+        decision = self.scaler.decide(supplies, self.works(), now)
         self.forecasts = decision.forecasts
         for change in decision.changes:
             self._change(change)
@@ -285,13 +297,15 @@ class Facility:
             self.clock.at(self._next, self._decide, self._next)
 
     def supplies(self) -> list[Supply]:
-        """Pools, as the autoscaler sees them."""
-        since = self.clock.now - self._told_at
-        return [
-            supply(system.pool, self.infos[name], since, name not in self._unsettled)
-            for name, system in self.systems.items()
-            if name in self.infos
-        ]
+        """The pools that follow somebody's wish, as a master sees them."""
+        found = []
+        for name, info in self.infos.items():
+            pool = self.systems[name].pool
+            serves = frozenset(owner for owner in self._wishes if pool.owner in ("", owner))
+            if any(not wish.pools or name in wish.pools for owner, wish in self._wishes.items() if owner in serves):
+                known = _older(info, self.clock.now - self._told_at)
+                found.append(supply_of(known, serves, name not in self._unsettled, pool.speed))
+        return found
 
     def works(self) -> list[Work]:
         """What is left to do, as far as a master knows it."""
@@ -304,12 +318,16 @@ class Facility:
 
     def _change(self, change: Change) -> None:
         """Tell the launcher what was decided."""
-        now = self.clock.now
-        self._requests += 1
+        self.story.wanted.append((self.clock.now, change.pool, change.wanted))
         self._unsettled.add(change.pool)
-        self.story.wanted.append((now, change.pool, change.wanted))
+        self._requests += 1
         if change.stops:
             self._launcher.receive(messages.StopLaunches(self._requests, change.pool, list(change.stops)))
-        if self._launcher.core.pools[change.pool].wanted != change.wanted:
-            self._unsettled.add(change.pool)
-            self._launcher.receive(messages.Scale(self._requests, change.pool, change.wanted))
+        else:
+            self._launcher.receive(messages.Scale(self._requests, change.pool, change.wanted, follows=True))
+
+
+def _older(info: PoolInfo, seconds: float) -> PoolInfo:
+    """What a launcher has said so long ago, as it is now."""
+    launches = [msgspec.structs.replace(launch, seconds=launch.seconds + seconds) for launch in info.launches]
+    return msgspec.structs.replace(info, launches=launches)

@@ -23,7 +23,8 @@ from ..launch.effects import (
 )
 from ..launch.reconciler import Terms
 from ..protocol import messages
-from ..protocol.messages import LaunchStage, Message
+from ..protocol.messages import LaunchStage, Message, PoolTerms
+from .days import PricedPool
 from .environment import Clock
 from .simulated_system import SimulatedMachine, SimulatedSystem
 
@@ -72,7 +73,7 @@ class SimulatedLauncher:
         """Start, for the first time or again, with what was written down."""
         self.lives += 1
         pools = [system.pool for system in self._systems.values()]
-        terms = {pool.name: Terms("simulated", pool.most, pool.owner, pool.idle, pool.has_tags) for pool in pools}
+        terms = {pool.name: _terms(pool) for pool in pools}
         self.core = LauncherCore(terms, f"t{self.lives}", self._saved, self._clock.now)
         self._carry_out(self.core.welcomed(self._clock.now))
         for name in self._systems:
@@ -151,12 +152,19 @@ class SimulatedLauncher:
             self._trace.update(f"{self._clock.now!r} {message!r}".encode())
 
 
+def _terms(pool: PricedPool) -> Terms:
+    """A pool, as its launcher knows it."""
+    tariff = pool.tariff
+    worker = PoolTerms(pool.slots, tariff.price, tariff.period, pool.least, pool.start, pool.market is not None)
+    return Terms("simulated", pool.most, pool.owner, pool.idle, pool.has_tags, worker)
+
+
 def _written(saved: Saved, saving: SaveWanted | SaveCall | SaveJobs | ForgetJobs) -> Saved:
     """The record of a pool with one thing more, as `launch.record` has it."""
-    wanted, calls, jobs = saved.wanted, dict(saved.calls), dict(saved.jobs)
+    wanted, by_hand, calls, jobs = saved.wanted, saved.by_hand, dict(saved.calls), dict(saved.jobs)
     match saving:
         case SaveWanted():
-            wanted = saving.workers
+            wanted, by_hand = saving.workers, saving.by_hand
         case SaveCall():
             calls[saving.call] = saving.count
         case SaveJobs():
@@ -165,7 +173,7 @@ def _written(saved: Saved, saving: SaveWanted | SaveCall | SaveJobs | ForgetJobs
         case ForgetJobs():
             for job in saving.jobs:
                 jobs.pop(job, None)
-    return Saved(wanted, calls, jobs)
+    return Saved(wanted, calls, jobs, by_hand)
 
 
 def pool_of(job: str) -> str:

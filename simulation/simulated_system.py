@@ -13,6 +13,7 @@ from ..launch.effects import Answer, Call, Failed, Find, FindLeft, List, ReadLog
 from ..launch.pools.pool import Job, JobState, Trouble
 from .days import PricedPool
 from .environment import Clock
+from .profiles import spread
 
 LATENCY = (0.2, 2.0)
 """Seconds that a call takes."""
@@ -80,7 +81,7 @@ class SimulatedSystem:
     def __post_init__(self) -> None:
         self._random = Random(f"{self.seed}/{self.pool.name}")  # noqa: S311 - nothing secret is drawn
         self._losses = Random(f"{self.seed}/{self.pool.name}/market")  # noqa: S311 - as above
-        if self.pool.market is not None:
+        if self.pool.market is not None and self.pool.market.every < inf:
             self._plan_loss(None)
 
     @property
@@ -108,11 +109,15 @@ class SimulatedSystem:
 
     def forget_calls(self) -> None:
         """The launcher is gone: what it has asked for last may be done, and nobody hears of it."""
-        if self._calls and isinstance(self._calls[0], Start) and self._random.random() < 0.5:
-            self._make(self._calls[0])
+        call = self._calls[0] if self._calls else None
+        if isinstance(call, Start) and not self._is_made(call) and self._random.random() < 0.5:
+            self._make(call)
         self._calls.clear()
         self._life += 1
         self._busy = False
+
+    def _is_made(self, call: Start) -> bool:
+        return any(machine.call == call.call for machine in self.machines.values())
 
     def _begin(self) -> None:
         self._busy = True
@@ -188,7 +193,10 @@ class SimulatedSystem:
         random, faults = Random(f"{self.seed}/{self.pool.name}/{number}"), self.pool.faults  # noqa: S311 - as above
         draw = random.random()
         fate: Fate = "silent" if draw < faults.silent else "broken" if draw < faults.silent + faults.broken else "comes"
-        takes = random.lognormvariate(log(max(1e-3, self.pool.start)), self.pool.spread)
+        if self.pool.ramp is not None:
+            takes = spread([*self.pool.ramp], number % self.pool.most, self.pool.most)
+        else:
+            takes = random.lognormvariate(log(max(1e-3, self.pool.start)), self.pool.spread)
         machine = SimulatedMachine(f"{self.pool.name}.{number}", call, self.clock.now, fate, takes)
         self.machines[machine.job] = machine
         return machine

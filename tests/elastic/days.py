@@ -116,7 +116,7 @@ class Watched:
     def look(self, facility: Facility, decision: Decision) -> None:
         """No more workers than may be."""
         now = facility.clock.now
-        self.graces.append((now, {name: grace(self.autoscaler.estimates(name)) for name in facility.infos}))
+        self.graces.append((now, {name: grace(self.autoscaler.estimates(name)) for name in facility.following}))
         serving = 0
         for system in facility.systems.values():
             assert system.serving <= system.pool.most, f"{system.serving} workers in {system.pool.name}"
@@ -134,16 +134,17 @@ class Watched:
         assert gave_up or not outcome.story.undone, f"not done: {outcome.story.undone}"
 
     def nothing_flaps(self, outcome: DayOutcome) -> None:
-        """Nothing is let go sooner than a grace time after it came, or was asked for, but for want of money or of a wish."""
+        """Nothing is let go sooner than a grace time after it came, or was asked for, but for want of money or of a wish;
+        and a launcher that has lost its record does not know what is wanted."""
         bounded = any(user.wish.max_cost < inf for user in self.day.users)
-        withdrawn = [at for at, _ in outcome.story.withdrawn]
+        withdrawn = [at for at, _ in outcome.story.withdrawn] + [at - 60.0 for at in self.day.losses]
         for at, machine in outcome.story.let_go:
             since = machine.joined if machine.joined + 2.0 <= at else machine.asked  # it was not known to be there
             pool = machine.job.rpartition(".")[0]
             least = min(
                 [graces[pool] for when, graces in self.graces if when <= at and pool in graces][-2:], default=0.0
             )
-            if at - since < least - 5.0 and not bounded and not any(since - 60 <= it <= at for it in withdrawn):
+            if at - since < least - 5.0 and not bounded and not any(since - 120.0 <= it <= at for it in withdrawn):
                 raise AssertionError(
                     f"{machine.job} ({machine.state}) let go at {at:.0f} s, {at - since:.0f} s after {since:.0f} s; "
                     f"grace {least:.0f} s"
