@@ -16,9 +16,19 @@ from rich.table import Table
 from rich.text import Text
 
 from ..display.listings import WORDS, WORKERS, QueryList, WorkerList, query_cells, query_headings, worker_cells
-from ..display.machine_lines import launch_json, line, master_json, pool_json, query_json, server_json, worker_json
-from ..display.pools import LAUNCHES, POOLS, WORDS_OF_LAUNCHES, WORDS_OF_POOLS, launch_cells, pool_cells
+from ..display.machine_lines import (
+    launch_json,
+    line,
+    master_json,
+    pool_json,
+    query_json,
+    server_json,
+    wish_json,
+    worker_json,
+)  # fmt: skip
+from ..display.pools import LAUNCHES, POOLS, WORDS_OF_LAUNCHES, WORDS_OF_POOLS, PoolList, launch_cells, pool_cells
 from ..display.query_view import SHORTEST_SECONDS
+from ..display.wishes import wish_line
 
 if TYPE_CHECKING:
     from ..display.cluster_view import ClusterView
@@ -123,19 +133,21 @@ def workers(session: Session) -> Told:
 
 
 def pools(found: Sequence[PoolInfo]) -> Told:
-    """Pools, and the workers that they have started."""
+    """Pools, the workers that they have started, and the wishes that they follow."""
+    wishes = found.wishes if isinstance(found, PoolList) else []
     at = datetime.now().astimezone()
 
     def tables(console: Console) -> RenderableType:
         rows = [launch_cells(info.pool, launch) for info in found for launch in info.launches]
         first = _table("pools", POOLS, [pool_cells(info) for info in found], console, POOLS[:WORDS_OF_POOLS])
         more = [_table("workers of pools", LAUNCHES, rows, console, LAUNCHES[:WORDS_OF_LAUNCHES])] if rows else []
-        return Group(first, *more)
+        return Group(first, *more, *(Text(wish_line(wish)) for wish in wishes))
 
     def objects() -> Iterator[dict[str, Any]]:
         for info in found:
             yield pool_json(info, at)
             yield from (launch_json(info.pool, launch, at) for launch in info.launches)
+        yield from (wish_json(wish, at) for wish in wishes)
 
     return tables, objects
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..display.wishes import wish_line
 from ..protocol.connection import find_file, load_connection, named
 from ..protocol.errors import EventmillError, nearest
 from . import listings
@@ -47,6 +48,7 @@ def pool() -> None:
                              eventmill pool agent pools.toml         where jobs can be submitted
     Does it work there?      eventmill pool check night --pools pools.toml
     Have 20 workers:         eventmill pool scale night 20
+    As many as there is work for:   eventmill pool auto --finish-in 20min
     How far are they?        eventmill pool list
     Have none:               eventmill pool stop night
     """
@@ -134,6 +136,49 @@ def scale(name: str, workers: int, target: str, file: Path | None, dry_run: bool
         click.echo(
             f"{workers} {_workers(workers)} wanted in {name}; `eventmill pool list {name}` says how far they are"
         )
+
+
+@pool.command()
+@click.argument("names", nargs=-1, metavar="[POOL]...")
+@of_master
+@click.option(
+    "--finish-in", metavar="TIME", help="Each query is to be finished so long after its submission: 20min, 2h."
+)
+@click.option("--deadline", metavar="TIME", help="All that there is to do is to be finished by then: 18:30.")
+@click.option("--max-workers", type=click.IntRange(1), help="Workers at most, all pools together.")
+@click.option("--max-cost", type=click.FloatRange(0), help="What may be spent, in the currency of the pools' prices.")
+@click.option("--off", is_flag=True, help="Let pools follow your work no more: their workers go.")
+def auto(
+    names: tuple[str, ...],
+    target: str,
+    finish_in: str | None,
+    deadline: str | None,
+    max_workers: int | None,
+    max_cost: float | None,
+    off: bool,
+) -> None:
+    """Have POOLs follow the work: all that serve you, if none is named.
+
+    Workers are started when queries have work for them, where they cost least, and let go when they are not needed.
+
+    \b
+        eventmill pool auto
+        eventmill pool auto night cloud --finish-in 20min --max-cost 12
+        eventmill pool auto --off
+    """
+    with _connect(target) as session:
+        if off:
+            session.scale("off")
+            click.echo("no pool follows the work any more")
+            return
+        try:
+            wish = session.scale(
+                "auto", names, finish_in=finish_in, deadline=deadline, max_workers=max_workers, max_cost=max_cost
+            )
+        except ValueError as error:
+            raise EventmillError(str(error)) from None
+        info = wish.info
+        click.echo("" if info is None else wish_line(info))
 
 
 @pool.command()

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..protocol.messages import FINAL, LaunchInfo, PoolInfo, QueryInfo
+import msgspec
+
+from ..protocol.messages import FINAL, LaunchInfo, PoolInfo, QueryInfo, WishInfo
 from ..protocol.usage import Usage, WorkerInfo, summed
 from .cluster_view import ClusterView, ServerView
 from .listings import QueryList, WorkerList
@@ -102,6 +104,11 @@ def pool_json(info: PoolInfo, at: datetime) -> dict[str, Any]:
         "workers_most": info.most,
         "trouble": info.trouble,
     }
+
+
+def wish_json(info: WishInfo, at: datetime) -> dict[str, Any]:
+    """A wish that pools follow, and what will become of it."""
+    return {"of": "wish", "time": _stamp(at), **msgspec.to_builtins(info)}
 
 
 def launch_json(pool: str, info: LaunchInfo, at: datetime) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
+from collections.abc import Iterable
 
-from ..protocol.messages import LaunchInfo, PoolInfo
+from ..protocol.messages import LaunchInfo, PoolInfo, WishInfo
 from .logs import shown
 from .tables import html_table, text_table
+from .wishes import wish_line
 
 POOLS = ("pool", "system", "for", "workers", "trouble", "wanted", "most")
 LAUNCHES = ("job", "pool", "stage", "host", "worker", "reason", "since", "start took")
@@ -67,7 +70,14 @@ class LaunchList(list[LaunchInfo]):
 
 
 class PoolList(list[PoolInfo]):
-    """The pools of a master: a list that is shown as a table.
+    """The pools of a master: a list that is shown as a table, with what becomes of the wishes that they follow.
+
+    Args:
+        pools: them.
+        wishes: those that they follow.
+
+    Attributes:
+        wishes: the same.
 
     Example:
         >>> PoolList()
@@ -77,12 +87,16 @@ class PoolList(list[PoolInfo]):
         night  slurm   everybody  1 queued                2     9
     """
 
+    def __init__(self, pools: Iterable[PoolInfo] = (), wishes: Iterable[WishInfo] = ()) -> None:
+        super().__init__(pools)
+        self.wishes = list(wishes)
+
     def __repr__(self) -> str:
-        return text_table(POOLS, [pool_cells(info) for info in self], words=WORDS_OF_POOLS) if self else "no pools"
+        table = text_table(POOLS, [pool_cells(info) for info in self], words=WORDS_OF_POOLS) if self else "no pools"
+        return "\n".join([table, *map(wish_line, self.wishes)])
 
     def _repr_html_(self) -> str:
-        return (
-            html_table(POOLS, [pool_cells(info) for info in self], WORDS_OF_POOLS, "pools")
-            if self
-            else "<p>no pools</p>"
-        )
+        if not self:
+            return "<p>no pools</p>"
+        wishes = "".join(f"<p>{html.escape(wish_line(wish))}</p>" for wish in self.wishes)
+        return html_table(POOLS, [pool_cells(info) for info in self], WORDS_OF_POOLS, "pools") + wishes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..protocol.messages import Hindrance, WishInfo
+from ..protocol.values import some
 from .progress_line import duration
 
 _WHY: dict[Hindrance, str] = {
@@ -43,6 +44,39 @@ def wish_words(info: WishInfo) -> str:
     if info.late > 0:
         return f"cannot be met: {duration(info.finish)} with {workers}, {duration(info.late)} too late{cost}; {why}"
     return f"done in {duration(info.finish)} with {workers}{cost}" + (f"; {why}" if why else "")
+
+
+def wish_line(info: WishInfo) -> str:
+    """A wish in a list of them: whose it is, what it is, and what will become of it.
+
+    Example:
+        >>> from eventmill.protocol.messages import WishTerms
+        >>> wish_line(WishInfo("ada", WishTerms(["night"], finish_in=1200.0)))
+        'ada wishes: each query in 20 min 00 s, in night; nothing to do: pools follow the work as it comes'
+    """
+    terms = info.terms
+    parts = [
+        f"each query in {duration(terms.finish_in)}" if terms.finish_in is not None else "",
+        f"all in {duration(terms.deadline)} from now" if terms.deadline is not None else "",
+        f"{terms.max_workers:,} workers at most" if terms.max_workers is not None else "",
+        f"a cost of {money(terms.max_cost)} at most" if terms.max_cost is not None else "",
+    ]
+    wish = ", ".join(part for part in parts if part) or "workers as there is work"
+    where = f", in {some(terms.pools)}" if terms.pools else ""
+    return f"{info.owner or 'the master'} wishes: {wish}{where}; {wish_words(info)}"
+
+
+def course_line(info: WishInfo) -> str:
+    """How pools have followed the work: how long that took, and what was spent.
+
+    Example:
+        >>> from eventmill.protocol.messages import WishTerms
+        >>> course_line(WishInfo("ada", WishTerms(), spent=1.5, course={"to the first packet": 75.0}))
+        'Pools that followed the work: to the first packet 1 min 15 s; 1.50 spent since it was wished.'
+    """
+    parts = [f"{name} {duration(seconds)}" for name, seconds in info.course.items()]
+    parts += [f"{money(info.spent)} spent since it was wished"] if info.spent else []
+    return f"Pools that followed the work: {'; '.join(parts) or 'nothing yet'}."
 
 
 def money(amount: float) -> str:

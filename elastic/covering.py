@@ -224,7 +224,8 @@ class Covering:
     @property
     def _late(self) -> float:
         """Seconds after a deadline in which what was to be done by then is done."""
-        return max((self._when(work) - seconds for seconds, work in self._need.steps), default=0.0)
+        late = max((self._when(work) - seconds for seconds, work in self._need.steps), default=0.0)
+        return max(late, self._need.overdue + self._finish) if self._need.overdue > 0.0 else late
 
     def _forecast(self, cost: float) -> Forecast:
         late = max(0.0, self._late)

@@ -21,12 +21,14 @@ class Need:
         left: slot-seconds of all her queries.
         slots: that can work on them at the same time.
         steps: (seconds from now, slot-seconds that must be done by then), both rising; none without a deadline.
+        overdue: seconds that have passed since the first deadline that was not met.
     """
 
     wish: Wish
     left: float
     slots: int
     steps: tuple[tuple[float, float], ...] = ()
+    overdue: float = 0.0
 
     @property
     def horizon(self) -> float:
@@ -62,9 +64,10 @@ def need_of(wish: Wish, works: Sequence[Work], now: float) -> Need:
             steps[-1] = (steps[-1][0], total)
         else:
             steps.append((seconds, total))
+    overdue = max(0.0, -mine[0][0]) if mine else 0.0
     if mine and mine[-1][0] == inf:
         return Need(wish, left, slots)
-    return Need(wish, left, slots, tuple(steps))
+    return Need(wish, left, slots, tuple(steps), overdue)
 
 
 def fair_parts(wanted: Sequence[float], total: float) -> list[float]:

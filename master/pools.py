@@ -193,7 +193,7 @@ class Pools:
                 self._answer(number, self._unknown(passed.message.pool), now)
 
     def _ask(self, peer: Peer, message: messages.AskPools, frames: Frames, now: float) -> None:
-        answer = messages.Pools(message.request, self.seen_by(peer.who, now), self.wishes(peer.who, now))
+        answer = messages.Pools(message.request, self.seen_by(peer.who, now), self.wishes(peer.who, now), peer.who.user)
         self._send(peer.identity, answer, now=now)
 
     def seen_by(self, who: Identity, now: float) -> list[PoolInfo]:

@@ -27,6 +27,7 @@ from .notices import Notices
 from .result import RETURNED_NONE, Result, Snapshot
 from .shown import Shown
 from .submission import Submission
+from .wishes import with_wish
 
 if TYPE_CHECKING:
     from .session import Session
@@ -114,7 +115,7 @@ class Query(Shown):
             >>> report.total.entries, list(report.servers)
             (10000, ['local files'])
         """
-        return self._ending.report if self._ending is not None else Report()
+        return Report() if self._ending is None else with_wish(self._ending.report, self._session._watch)
 
     def logs(self, worker: str | None = None, grep: str | None = None, tail: int | None = None) -> Logs:
         """What the analysis has said so far: prints, warnings, log records, and its errors, the first of each kind in full.

@@ -95,7 +95,8 @@ class Steering:
             >>> session.pools()
             no pools
         """
-        return PoolList(self._watch.request(messages.AskPools, messages.Pools).pools)
+        answer = self._watch.request(messages.AskPools, messages.Pools)
+        return PoolList(answer.pools, answer.wishes)
 
     def logs(self, worker: str | None = None, grep: str | None = None, tail: int | None = None) -> Logs:
         """What all analyses and workers have said: prints, warnings, log records and errors, as far as the master keeps it.

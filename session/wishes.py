@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import logging
 import math
@@ -10,10 +11,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..display.report.report import Report
 from ..display.wishes import wish_words
 from ..launch.pools.pool import PoolError
 from ..protocol import messages
-from ..protocol.errors import QueryFailed
+from ..protocol.errors import EventmillError, QueryFailed
 from ..protocol.messages import WishInfo, WishTerms
 from ..system.quantities import parse_seconds
 
@@ -28,18 +30,14 @@ class WishHandle:
 
     Args:
         watch: the session's line to its master.
-        owner: whose wish it is.
-        wished: what became of it at first.
 
     Example:
         >>> session.scale("auto", pool=[em.Local(most=4), em.Slurm()], finish_in="20 min")            # doctest: +SKIP
         done in 14 min with 12 workers, cost 0.00
     """
 
-    def __init__(self, watch: Watch, owner: str, wished: WishInfo | None) -> None:
+    def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        self._owner = owner
-        self._first = wished
 
     @classmethod
     def wish(cls, watch: Watch, terms: WishTerms | None, wait: float) -> WishHandle:
@@ -55,7 +53,7 @@ class WishHandle:
             raise PoolError(str(error), "refused") from None
         if terms is not None and answer.wish.late > 0:
             log.warning("%s", wish_words(answer.wish))
-        return cls(watch, answer.wish.owner, None if terms is None else answer.wish)
+        return cls(watch)
 
     @property
     def info(self) -> WishInfo | None:
@@ -64,8 +62,7 @@ class WishHandle:
         Raises:
             ConnectionFailed: the master does not answer.
         """
-        wishes = self._watch.request(messages.AskPools, messages.Pools).wishes
-        return next((wish for wish in wishes if wish.owner == self._owner), None)
+        return wish_of(self._watch)
 
     def off(self) -> None:
         """Wish nothing any more: idle workers go, the others when they are through.
@@ -81,6 +78,25 @@ class WishHandle:
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(repr(self))}</p>"
+
+
+def wish_of(watch: Watch) -> WishInfo | None:
+    """The wish of this session's user, if she has one.
+
+    Raises:
+        ConnectionFailed: the master does not answer.
+    """
+    answer = watch.request(messages.AskPools, messages.Pools)
+    return next((wish for wish in answer.wishes if wish.owner == answer.user), None)
+
+
+def with_wish(report: Report, watch: Watch) -> Report:
+    """A report with what became by now of the wish that the pools follow which its workers came from. When the master does
+    not answer, as in a session that is closed, it has what was known before."""
+    if report.facts.starts:
+        with contextlib.suppress(EventmillError):
+            report.follow(wish_of(watch))
+    return report
 
 
 def terms_of(

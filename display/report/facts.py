@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
-from ...protocol.messages import Account, LaunchInfo, State
+from ...protocol.messages import Account, LaunchInfo, State, WishInfo
 from ...protocol.usage import Course, Usage, WorkerInfo, summed
 
 LOCAL = "local files"
@@ -30,6 +30,7 @@ class Facts:
         account: what became of its entries, if that is known.
         name, state: of the query.
         starts: how those of its workers came to be that pools have started, by pool.
+        wish: what these pools follow, if they do.
     """
 
     workers: Sequence[WorkerInfo] = ()
@@ -39,6 +40,7 @@ class Facts:
     name: str = ""
     state: State = "done"
     starts: Mapping[str, Sequence[LaunchInfo]] = field(default_factory=dict)
+    wish: WishInfo | None = None
 
     @cached_property
     def total(self) -> Usage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 
 from ..tables import html_table
+from ..wishes import course_line
 from .facts import Facts, in_hand, slots_of
 from .findings import Finding, findings
 from .starts import WORDS, start_table
@@ -81,6 +82,7 @@ def fragment(facts: Facts) -> str:
         _paragraph(left_out, "em-soft"),
         _paragraph(WORDS) if facts.starts else "",
         f'<div class="em-table">{html_table(*start_table(facts.starts), words=1)}</div>' if facts.starts else "",
+        _paragraph(course_line(facts.wish)) if facts.wish is not None else "",
     ]
     return f'<div class="em-report">{"".join(parts)}</div>'
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ...protocol.errors import EventmillError
-from ...protocol.messages import Account, LaunchInfo, State
+from ...protocol.messages import Account, LaunchInfo, State, WishInfo
 from ...protocol.usage import Course, Usage, WorkerInfo
 from ..tables import text_table
+from ..wishes import course_line
 from .facts import Cause, Facts, Spread, spread, times, usages
 from .findings import Finding, dear_calls, findings
 from .page import fragment, page
@@ -58,6 +59,10 @@ class Report(list[WorkerInfo]):
     ) -> None:
         super().__init__(workers)
         self.facts = Facts(tuple(self), seconds, course or Course(), account, name, state, starts or {})
+
+    def follow(self, wish: WishInfo | None) -> None:
+        """What became of the wish that the pools follow which its workers came from."""
+        self.facts = replace(self.facts, wish=wish)
 
     # --- numbers --------------------------------------------------------------------------------------------------
 
@@ -175,6 +180,7 @@ class Report(list[WorkerInfo]):
         words += [_filled(line) for line in (time_line(self.facts), packets_line(self.facts)) if line]
         note = [self.note] if self.note and not self.facts.seconds else []
         started = ["", WORDS, text_table(*start_table(self.facts.starts), words=1)] if self.facts.starts else []
+        started += ["", course_line(self.facts.wish)] if self.facts.wish is not None else []
         return "\n".join([*words, *([""] if words else []), table, *([left_out] if left_out else []), *note, *started])
 
     def _repr_html_(self) -> str:

@@ -285,11 +285,13 @@ class Done(Message, frozen=True):
 
 
 class Pools(Message, frozen=True):
-    """Answer to `AskPools`: the pools, and the wishes that they follow, as far as they are the asker's business."""
+    """Answer to `AskPools`: the pools, and the wishes that they follow, as far as they are the business of the asker, who is
+    this `user`."""
 
     request: NonNegative
     pools: list[PoolInfo]
     wishes: list[WishInfo] = []
+    user: Word = ""
 
 
 class Wished(Message, frozen=True):
