@@ -69,10 +69,10 @@ def renew(
     refresh: str | None,
 ) -> None:
     """Give running queries of yours other credentials: by default what this shell has."""
-    if token_file or proxy or sss or refresh:
+    if token_file or proxy or sss:
         mine = Credentials(token_file=token_file, proxy=proxy, sss=sss, refresh=refresh)
     else:
-        mine = Credentials.from_environment()
+        mine = Credentials.from_environment(refresh=refresh)
     with connect(target) as session:
         numbers = list(queries) or [info.query for info in _running(session.queries())]
         if not numbers:

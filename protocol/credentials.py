@@ -12,7 +12,7 @@ import os
 import shlex
 import string
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,8 @@ from .lifetimes import Lifetime, claims_of, of_proxy, of_token
 
 LARGEST = 256 * 1024
 """Bytes of a file of credentials."""
+SHORTEST = 16
+"""Characters of a token that is no JSON Web Token, where a command may print it: "done" is none."""
 BEFORE = 600.0
 """Seconds before their end at which credentials are renewed."""
 _PathLike = str | os.PathLike[str]
@@ -83,7 +85,7 @@ class Credentials:
             raise EventmillError(f"before={before}: it must be more than 0 s")
         files = {"token": token_file, "proxy": proxy, "keytab": sss}
         self.files: dict[str, Path] = {kind: Path(it).expanduser() for kind, it in files.items() if it is not None}
-        self.of_environment = False
+        self.of_environment, self._variable = False, ""
         self.token, self.proxy, self.sss = token.strip(), b"", b""
         self._read_files()
         if not (self or self.refresh):
@@ -108,9 +110,10 @@ class Credentials:
         """
         credentials = cls.__new__(cls)
         credentials.refresh, credentials.before = _command(refresh), before
-        credentials.files, credentials.of_environment = {}, True
+        credentials.files, credentials.of_environment, credentials._variable = {}, True, ""
+        credentials.token, credentials.proxy, credentials.sss = "", b"", b""
         credentials._look_around()
-        return credentials
+        return credentials.good_ones()
 
     # --- what they are ------------------------------------------------------------------------------------------------
 
@@ -157,8 +160,20 @@ class Credentials:
         other = self._like()
         if self.of_environment:
             other._look_around()
-        else:
-            other._read_files()
+            return other.good_ones(kept={it.kind for it in self.lifetimes})
+        other._read_files()
+        return other
+
+    def good_ones(self, kept: Collection[str] = ()) -> Credentials:
+        """Those that are not over, if there are any, and the kinds that are to be kept: who looks for others in their place
+        is to know that they were there. A proxy of last month lies about for long, and is not shown for that."""
+        now = time.time()
+        over = {it.kind for it in self.lifetimes if (left := it.left(now)) is not None and left <= 0}
+        if len(over) == len(self.lifetimes):
+            return self
+        other = self._like()
+        other.token = "" if "token" in over.difference(kept) else self.token
+        other.proxy = b"" if "proxy" in over.difference(kept) else self.proxy
         return other
 
     def printed(self, text: str | bytes) -> Credentials:
@@ -174,9 +189,11 @@ class Credentials:
             other.proxy = data
             return other
         words = data.decode("utf-8", "replace").split()
-        if len(words) != 1 or len(words[0]) > LARGEST or not set(words[0]) <= _IN_TOKENS:
+        said = words[0] if len(words) == 1 else ""
+        opaque = not self.files and len(said) >= SHORTEST  # beside files, a word may be anything
+        if not (claims_of(said) or opaque) or len(said) > LARGEST or not set(said) <= _IN_TOKENS:
             raise EventmillError(f"{len(data)} bytes that are neither a token nor a proxy in PEM")
-        other.token = words[0]
+        other.token = said
         return other
 
     def with_those_of(self, given: Credentials) -> Credentials:
@@ -205,7 +222,8 @@ class Credentials:
 
     def _look_around(self) -> None:
         token, proxy, sss = found(os.environ)
-        self.token, self.proxy, self.sss = "" if isinstance(token, Path) else token, b"", b""
+        if isinstance(token, str) and token != self._variable:  # else what a command has printed since is newer
+            self.token = self._variable = token
         places = {"token": token if isinstance(token, Path) else None, "proxy": proxy, "keytab": sss}
         self.files = {kind: path for kind, path in places.items() if path is not None}
         self._read_files()
@@ -214,14 +232,6 @@ class Credentials:
                 "there is no token, proxy or keytab in this environment: make one (`voms-proxy-init`, `oidc-token`, "
                 "`htgettoken`), or name it: em.Credentials(proxy=...)"
             )
-        self._leave_out_what_is_over(time.time())
-
-    def _leave_out_what_is_over(self, now: float) -> None:
-        """A proxy of last month lies about for long: where something else is good, it is not shown."""
-        over = {it.kind for it in self.lifetimes if (left := it.left(now)) is not None and left <= 0}
-        if len(over) < len(self.lifetimes):
-            self.token = "" if "token" in over else self.token
-            self.proxy = b"" if "proxy" in over else self.proxy
 
     # --- on their way -------------------------------------------------------------------------------------------------
 
@@ -235,7 +245,8 @@ class Credentials:
         fields = _packed.decode(packed)
         credentials = cls.__new__(cls)
         credentials.token, credentials.proxy, credentials.sss = fields.token, fields.proxy, fields.sss
-        credentials.refresh, credentials.before, credentials.files, credentials.of_environment = None, BEFORE, {}, False
+        credentials.refresh, credentials.before, credentials.files = None, BEFORE, {}
+        credentials.of_environment, credentials._variable = False, ""
         return credentials
 
     def __repr__(self) -> str:

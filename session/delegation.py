@@ -49,11 +49,14 @@ class Delegation:
         """
         if self.current.renewable and not self.good:
             self.renew()
+        if self.current.of_environment and (rest := self.current.good_ones()) is not self.current:
+            return rest  # who has a proxy needs no token, perhaps
         if not self.good:
             clock = f"{time.strftime('%H:%M:%S', time.gmtime())} UTC"
             why = f"; they could not be renewed: {self.trouble}" if self.trouble else ""
+            over = f"the credentials are over: {self.current}, by the clock of this machine ({clock})"
             raise EventmillError(
-                f"the credentials are over: {self.current}, by the clock of this machine ({clock}){why}. Make new ones "
+                f"{over if self.current else 'there are no credentials'}{why}. Make new ones "
                 "(`voms-proxy-init`, `oidc-token`, `htgettoken`), and session.renew(em.Credentials...)"
             )
         return self.current

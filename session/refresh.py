@@ -67,19 +67,20 @@ def refreshed(credentials: Credentials, patience: float = PATIENCE) -> Credentia
     return _taken(credentials, output, name)
 
 
-def _taken(credentials: Credentials, output: str | bytes, name: str) -> Credentials:
-    """What has come of a refresh: from the files that it renews, and from what it gave where these have not all."""
+def _taken(credentials: Credentials, output: bytes, name: str) -> Credentials:
+    """What has come of a command: what it has written into files, or else what it has printed."""
     again = credentials.again()
-    if (credentials.token and "token" not in credentials.files) or not credentials.files:
-        try:
-            return again.printed(output)
-        except EventmillError as error:
-            if again.pack() != credentials.pack():
-                return again  # it is the files that it renews
-            raise EventmillError(f"{name} printed {error}" if output else f"{name} printed nothing") from None
-    if not again:
-        raise EventmillError(f"{name} left no {' and no '.join(map(str, credentials.files.values()))}")
-    return again
+    if again.pack() != credentials.pack():
+        return again
+    try:
+        return again.printed(output)
+    except EventmillError as error:
+        if credentials.files:
+            files = " and ".join(map(str, credentials.files.values()))
+            raise EventmillError(
+                f"{name} left {files} as it was" if credentials else f"{name} made no {files}"
+            ) from None
+        raise EventmillError(f"{name} printed {error}" if output else f"{name} printed nothing") from None
 
 
 # --- commands -------------------------------------------------------------------------------------------------------------

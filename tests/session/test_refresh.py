@@ -6,6 +6,7 @@ import base64
 import contextlib
 import fcntl
 import json
+import os
 import re
 import subprocess
 import sys
@@ -106,6 +107,25 @@ def test_of_an_environment_what_is_over_is_left_out(
     assert credentials.token and not credentials.proxy
 
 
+def test_a_token_that_ends_beside_a_proxy_is_waited_for_by_who_has_it_and_not_by_others(
+    grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query that began with both may need either; one that begins later has what is good then."""
+    file = tmp_path / "bt"
+    file.write_text(jwt(exp=time.time() + 3600))
+    monkeypatch.setenv("X509_USER_PROXY", str(grid.proxy("alice", tmp_path / "proxy")))
+    monkeypatch.setenv("BEARER_TOKEN_FILE", str(file))
+    monkeypatch.delenv("BEARER_TOKEN", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    delegation = Delegation(Credentials.from_environment())
+    file.write_text(jwt(exp=1000))
+    assert delegation.look() and delegation.info().kind == "token" and not delegation.good
+    later = delegation.ready()
+    assert later.proxy and not later.token
+    file.write_text(new := jwt(exp=time.time() + 3600))
+    assert delegation.look() and delegation.current.token == new and delegation.current.proxy
+
+
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
@@ -120,6 +140,31 @@ def test_a_command_renews_a_file(tmp_path: Path) -> None:
     command = python(f"open({str(file)!r}, 'w').write('{token}')", "print('Storing bearer token in', 'a file')")
     credentials = Credentials(token_file=file, refresh=command)
     assert not credentials and refreshed(credentials).token == token
+
+
+def test_a_command_renews_what_an_environment_names_or_prints_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """htgettoken does the one, oidc-token the other, and nobody has to say which. The file may not be there before."""
+    for name in ("BEARER_TOKEN", "BEARER_TOKEN_FILE", "X509_USER_PROXY", "XrdSecSSSKT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    file, old, new = tmp_path / f"bt_u{os.geteuid()}", jwt(exp=time.time() + 60), jwt(exp=time.time() + 3600)
+    writes, prints = python(f"open({str(file)!r}, 'w').write('{new}')", "print('Done')"), python(f"print('{new}')")
+    for command in (writes, prints):
+        for before in ("", old):
+            file.unlink(missing_ok=True)
+            if before:
+                file.write_text(before)
+            assert refreshed(Credentials.from_environment(refresh=command)).token == new
+    file.unlink()
+    monkeypatch.setenv("BEARER_TOKEN", old)
+    made = refreshed(Credentials.from_environment(refresh=prints))
+    assert made.token == new and made.again().token == new, "the variable is not newer for being looked at again"
+    monkeypatch.delenv("BEARER_TOKEN")
+    file.write_text(old)
+    assert f"left {file} as it was" in told(Credentials.from_environment(refresh=python("print('Done')")))
 
 
 def test_a_command_prints_a_proxy(grid_pem: bytes, tmp_path: Path) -> None:
@@ -252,6 +297,8 @@ def test_what_is_over_is_renewed_when_it_is_wanted() -> None:
     new = jwt(exp=time.time() + 3600)
     delegation = Delegation(Credentials(token=jwt(exp=1000), refresh=lambda: new))
     assert delegation.ready().token == new
+    with pytest.raises(EventmillError, match=r"there are no credentials; they could not be renewed: .*no such account"):
+        Delegation(Credentials(refresh=python("raise SystemExit('no such account')"))).ready()
     with pytest.raises(
         EventmillError, match=r"are over: a token that ended .* could not be renewed: .*no such account"
     ):
