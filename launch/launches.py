@@ -23,6 +23,8 @@ from math import inf
 from ..protocol.messages import BOOT_STAGES, LaunchInfo, LaunchStage, WorkerIs
 from .pools.pool import Job, JobState
 
+UNLISTED_SECONDS = 10.0
+"""For which a system may not list a job that it has just been asked for."""
 AGREED = 2
 """Listings in a row that say the same, before that counts more than what the worker said last."""
 _WAITING: frozenset[LaunchStage] = frozenset({"requested", "queued", "held"})
@@ -76,6 +78,7 @@ class Launch:
         counted: its failure is counted.
         explained: what its job has said last was asked for, after its failure.
         left: an earlier launcher has left it, and nothing was heard of it since.
+        listed: its system knew it at some time.
 
     Example:
         >>> launch = Launch("4711_3", "eventmill-slurm-1", asked=0.0)
@@ -98,6 +101,7 @@ class Launch:
     counted: bool = False
     explained: bool = False
     left: bool = False
+    listed: bool = False
     _said: JobState | None = None
     _times: int = 0
 
@@ -144,8 +148,10 @@ class Launch:
 
     def pool_says(self, job: Job, now: float) -> bool:
         """The system says this of its job: whether that is any news."""
-        if self.over:
+        new = not (self.listed or self.left) and now < self.asked + UNLISTED_SECONDS
+        if self.over or (new and job.state == "gone"):
             return False
+        self.listed = self.listed or job.state != "gone"
         self.left = self.left and job.state == "gone"
         self._times = self._times + 1 if job.state == self._said else 1
         self._said = job.state

@@ -31,6 +31,7 @@ def faults(random: Random) -> Faults:
         fails=random.choice([0.0, 0.05, 0.2]),
         unanswered=random.choice([0.0, 0.1]),
         lies=random.choice([0.0, 0.05]),
+        lag=random.choice([0.0, 0.0, 5.0]),
         silent=random.choice([0.0, 0.0, 0.2]),
         broken=random.choice([0.0, 0.0, 0.2]),
     )

@@ -83,6 +83,15 @@ def test_what_a_listing_makes_of_a_launch(before: list[str], says: list[str], af
     assert launch.stage == after
 
 
+def test_a_job_that_is_not_listed_yet_is_not_gone() -> None:
+    """What a cloud has just started its listings may not know for some seconds: another one was asked for in its place."""
+    launch = Launch("1", "call", asked=0.0)
+    assert not any(launch.pool_says(Job("gone"), now) for now in (1.0, 2.0, 9.0)) and launch.stage == "requested"
+    launch.pool_says(Job("gone"), 11.0)
+    launch.pool_says(Job("gone"), 12.0)
+    assert launch.stage == "failed"
+
+
 def test_a_word_of_the_worker_between_two_listings_counts() -> None:
     """A list that is older than the worker's word says nothing about it."""
     launch = Launch("1", "call", 0.0)
