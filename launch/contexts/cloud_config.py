@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
@@ -93,13 +93,6 @@ def fitted(user_data: str, limit: int, compress: bool = False) -> bytes:
         f"the {kind}user-data has {len(data)} bytes, and the provider takes {limit}; most of it: {_largest(user_data)}. "
         "Have the machine fetch what is large (commands), or take an image that has it"
     )
-
-
-def masked(user_data: str, secrets: Iterable[str]) -> str:
-    """User-data to be shown: without what is secret in them."""
-    for secret in filter(None, secrets):
-        user_data = user_data.replace(secret, "(secret)")
-    return user_data
 
 
 def _largest(user_data: str) -> str:

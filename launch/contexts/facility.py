@@ -40,6 +40,13 @@ _HEAD = "facility-head"
 """What the call is named by which a head is made: there is one of a facility."""
 
 
+_OF_WORKERS = {
+    "container", "context", "idle", "most", "owner", "proxy_prefix", "python", "setup", "site", "template", "through",
+    "walltime",
+}  # fmt: skip
+"""Settings of a pool that mean nothing for the machine of a head."""
+
+
 class HeadMachine(Cloud, frozen=True, kw_only=True, tag="head"):
     """The machine of a head: as those of a pool, but that its user-data are those of a facility."""
 
@@ -129,15 +136,15 @@ def parse_facility(tables: Mapping[str, Any], where: str) -> Facility:
     if not isinstance(tables.get("name"), str) or not isinstance(machine, dict):
         raise ContextError(f'{where}: a facility needs name = "..." and a table [machine], which says what its head is')
     check_name(tables["name"], where)
+    for key in sorted(_OF_WORKERS & machine.keys()):
+        raise ContextError(f"{where}, [machine]: {key} is a setting of workers; what the head needs stands in [head]")
     pools, users = tables.get("pools", {}), tables.get("users", {})
     (cloud,) = parse({tables["name"]: {"system": "cloud"} | machine}, f"{where}, [machine]").values()
     try:
         groups = msgspec.convert(users, dict[str, list[str]])
         address = msgspec.convert(tables.get("address", ""), str)
     except msgspec.ValidationError as error:
-        raise ContextError(
-            f'{where}: users are tables of groups, as alice = ["cms"]; address is a text: {error}'
-        ) from None
+        raise ContextError(f'{where}: users are written as alice = ["cms"], an address as a text: {error}') from None
     return Facility(
         name=tables["name"],
         machine=HeadMachine(**{field: getattr(cloud, field) for field in cloud.__struct_fields__}),
