@@ -20,6 +20,7 @@ from ..protocol.messages import (
     PacketDone,
     PoolInfo,
     State,
+    WishInfo,
     WorkerGone,
     WorkerState,
 )
@@ -121,6 +122,7 @@ class ClusterView:
         rate, bytes_rate: entries and bytes a second, of late, by the packets that ended.
         past: what packets of all those cost that went, also of those that `gone` has no more.
         pools: what launchers have told of their pools.
+        wishes: what these follow.
     """
 
     now: float = 0.0
@@ -133,6 +135,7 @@ class ClusterView:
     bytes_rate: float = 0.0
     past: Usage = field(default_factory=Usage)
     pools: tuple[PoolInfo, ...] = ()
+    wishes: tuple[WishInfo, ...] = ()
 
     @property
     def total(self) -> Usage:
@@ -262,6 +265,7 @@ class ClusterHistory:
             sum(packet.usage.bytes_read for packet in recent) / span,
             self._past_total,
             tuple(told.pools),
+            tuple(told.wishes),
         )
 
     def _recent(self, now: float) -> list[PacketDone]:

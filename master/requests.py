@@ -202,7 +202,7 @@ class Requests:
     def _ask_cluster(self, peer: Peer, message: messages.AskCluster, frames: Frames, now: float) -> None:
         pools = [shortened(info, MOST_LAUNCHES) for info in self._roster.pools.seen_by(peer.who, now)]
         answer = self._roster.cluster.answer(message.request, message.cursor, now)
-        answer = msgspec.structs.replace(answer, pools=pools)
+        answer = msgspec.structs.replace(answer, pools=pools, wishes=self._roster.pools.wishes(peer.who, now))
         if not peer.who.is_masters:
             answer = self._for_others(peer, answer, now)
         self._send(peer.identity, answer, now=now)

@@ -21,6 +21,7 @@ from ..display.cluster_view import ClusterView, QueryRow, WorkerView, parts
 from ..display.logs import LogLine, Logs
 from ..display.pools import STARTING
 from ..display.progress_line import line_of
+from ..display.wishes import wish_line
 from ..protocol.messages import ACTIVITIES, Account, Failure, LostRange, PacketDone
 
 MOST_OVER = 100
@@ -150,7 +151,7 @@ def servers(view: ClusterView) -> list[Fields]:
 
 
 def pools(view: ClusterView, when: When) -> Fields:
-    """The pools, and how far their workers are."""
+    """The pools, how far their workers are, and the wishes that they follow."""
     rows = [
         {
             "pool": info.pool,
@@ -159,6 +160,8 @@ def pools(view: ClusterView, when: When) -> Fields:
             "wanted": info.wanted,
             "most": info.most,
             "trouble": info.trouble,
+            "price": info.terms.price,
+            "by_hand": info.by_hand,
             "stages": info.stages,
             "launches": [
                 {
@@ -175,7 +178,7 @@ def pools(view: ClusterView, when: When) -> Fields:
         }
         for info in view.pools
     ]
-    return {"pools": rows}
+    return {"pools": rows, "wishes": [{"words": wish_line(wish), "met": wish.late == 0} for wish in view.wishes]}
 
 
 # --- lists --------------------------------------------------------------------------------------------------------------

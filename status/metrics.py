@@ -91,6 +91,12 @@ class _Collector:
             "pool_workers", "Workers of pools by how far they are.", sorted(stages.items()), "pool", "stage"
         )
 
+        wishes = self._view.wishes
+        late = [((wish.owner,), wish.late) for wish in wishes]
+        yield self._gauge("wish_late_seconds", "By how much the work of a user will be too late.", late, "owner")
+        spent = [((wish.owner,), wish.spent) for wish in wishes]
+        yield self._gauge("wish_spent", "What was spent for a user, in the currency of prices.", spent, "owner")
+
     def _servers(self) -> Iterator[Metric]:
         servers = self._view.servers
         kept = _kept(Counter({name: it.total.bytes_read for name, it in servers.items()}))

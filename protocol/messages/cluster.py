@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..usage import Usage
 from ..values import NonNegative, Seconds, Word
-from .launches import PoolInfo
+from .launches import PoolInfo, WishInfo
 from .parts import Message, QueryInfo
 from .sessions import Progress
 
@@ -95,8 +95,8 @@ class Cluster(Message, frozen=True):
     With `anew`, this is all that there is, whatever the asker knows (of another master, perhaps); otherwise what is new:
     workers that are there and have changed, those that went, packets that ended, queries that go on or have changed, and
     those that were `forgotten`. `progress` is that of queries that are not over. `servers` tell all that was read from
-    each, `pools` how far their workers are; of each pool the last ones at each stage. With `more` there are others, to be
-    asked for with this `cursor`.
+    each, `pools` how far their workers are (of each pool the last ones at each stage), `wishes` what these follow. With
+    `more` there are others, to be asked for with this `cursor`.
     """
 
     request: NonNegative
@@ -112,3 +112,4 @@ class Cluster(Message, frozen=True):
     progress: list[Progress]
     servers: dict[Word, Usage]
     pools: list[PoolInfo] = []
+    wishes: list[WishInfo] = []

@@ -16,11 +16,13 @@ export function poolsView(main, _number, state) {
     ["start took", (row) => (row.worker ? duration(row.took) : ""), { number: true }],
   ];
   const turn = repeated(async () => {
-    const { pools } = await api("pools");
-    fill(list, ...(pools.length ? pools.map(poolOf) : [make("p", { className: "empty", textContent: "no launcher has pools here: eventmill master --pools FILE" })]));
+    const { pools, wishes } = await api("pools");
+    const wished = wishes.map((wish) => make("p", { className: wish.met ? "wish" : "wish late", textContent: wish.words }));
+    fill(list, ...wished, ...(pools.length ? pools.map((pool) => poolOf(pool, wishes.length > 0)) : [make("p", { className: "empty", textContent: "no launcher has pools here: eventmill master --pools FILE" })]));
   });
-  const poolOf = (pool) => panel(pool.pool,
-    make("p", { textContent: `${exact(pool.wanted)} wanted of ${exact(pool.most)} at most, in ${pool.system}, for ${pool.owner || "everybody"}` }),
+  const follows = (pool, wished) => (wished && !pool.by_hand ? ", as the work asks for" : "");
+  const poolOf = (pool, wished) => panel(pool.pool,
+    make("p", { textContent: `${exact(pool.wanted)} wanted of ${exact(pool.most)} at most, in ${pool.system}, for ${pool.owner || "everybody"}${pool.price ? `, ${pool.price} an hour each` : ""}${follows(pool, wished)}` }),
     make("p", {}, ...Object.entries(pool.stages).flatMap(([name, count]) => [stage(name, `${exact(count)} ${name}`), " "])),
     pool.trouble ? make("p", { className: "state failed", textContent: pool.trouble }) : null,
     table(columns, pool.launches, { empty: "no workers" }));

@@ -256,7 +256,10 @@ def test_lists_over_time_and_logs() -> None:
         assert told["packets"] == 14 == sum(count for _, count in told["workers"]) and told["ends"]["least"] == 0.0
         assert sum(told["packets_a_worker"]["counts"]) == 4
         assert (await get("spread?query=none"))["last"] is None
-        (pool,) = (await get("pools"))["pools"]
+        told = await get("pools")
+        (pool,), (wish,) = told["pools"], told["wishes"]
+        assert wish["words"].startswith("ada wishes: each query in 20 min 00 s") and not wish["met"]
+        assert not pool["by_hand"] and pool["price"] == 0.0
         assert (pool["pool"], pool["wanted"], pool["stages"]) == ("night", 12, {"queued": 9, "failed": 1, "working": 2})
         queued = pool["launches"][0]
         assert (queued["job"], queued["stage"], queued["reason"], queued["took"]) == ("4711_0", "queued", "Priority", 0)

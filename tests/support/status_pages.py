@@ -23,6 +23,8 @@ from eventmill.protocol.messages import (
     Progress,
     QueryInfo,
     State,
+    WishInfo,
+    WishTerms,
     WorkerGone,
     WorkerState,
 )
@@ -205,12 +207,13 @@ def cluster(workers: int = 4, slots: int = 4, packets: int = 40, gone: int = 2, 
     ]
     stages = {"queued": 9, "failed": 1, "working": 2}
     pools = [PoolInfo("night", "slurm", 12, 50, launches, "", "alice", stages)]
+    wishes = [WishInfo("ada", WishTerms(finish_in=1200.0), 1, 2100.0, 900.0, 40, hindrance="most")]
     for start in range(0, max(1, len(done)), 2000):
         first = start == 0
         history.heard(
             Cluster(
                 1, "c", first, False, now, here if first else [], went if first else [], done[start : start + 2000],
-                infos if first else [], [], progress, servers, pools,
+                infos if first else [], [], progress, servers, pools, wishes,
             )
         )  # fmt: skip
     return history.view
