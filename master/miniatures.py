@@ -12,7 +12,7 @@ from ..protocol import messages
 from ..protocol.codec import Buffer
 from .calls import SendMessage
 from .effects import Effect, Shrink
-from .lifecycle import SNAPSHOT_SHARE
+from .lifecycle import SNAPSHOT_COST, SNAPSHOT_SHARE
 from .peers import Worker
 from .query import Query
 
@@ -67,7 +67,8 @@ class Miniatures:
         if query is None:
             return
         slots = max(1, sum(len(worker.slots) for worker in self._workers.values()))
-        query.audience.next_miniature = now + MINIATURE_COST * made.whole / (SNAPSHOT_SHARE * slots)
+        cost = MINIATURE_COST * made.whole + SNAPSHOT_COST * sum(map(len, made.frames))
+        query.audience.next_miniature = now + cost / (SNAPSHOT_SHARE * slots)
         account = query.account()
         if made.frames:
             account = msgspec.structs.replace(account, processed=entries_in(made.frames))

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from ..merge.miniature import MOST_BINS
+from ..protocol.codec import Frames
+
 LARGE = 2**20
 """Bytes of a result from which on it is dear to send, and displays ask for miniatures."""
 UNSEEN_SECONDS = 10.0
 """After so long the next large one is sent for though nobody has looked at this one: who does is to see no very old one."""
+
+
+def is_large(frames: Frames) -> bool:
+    """Whether a result is dear to send, and by what miniatures leave out: many bins, not many histograms.
+
+    Example:
+        >>> is_large([bytes(8 * 10**6)]), is_large([bytes(400)] * 10_000)
+        (True, False)
+    """
+    size = sum(map(len, frames))
+    return size > max(LARGE, 8 * MOST_BINS * len(frames))
 
 
 class Demand:
@@ -13,7 +27,7 @@ class Demand:
 
     Example:
         >>> demand = Demand()
-        >>> demand.came(100, now=0.0), demand.came(2 * LARGE, now=1.0)
+        >>> demand.came([bytes(100)], now=0.0), demand.came([bytes(2 * LARGE)], now=1.0)
         (True, False)
         >>> demand.passed(now=2.0), demand.looked(), demand.looked()
         (False, True, False)
@@ -22,11 +36,12 @@ class Demand:
     def __init__(self) -> None:
         self._unseen_since: float | None = None
 
-    def came(self, size: int, now: float) -> bool:
-        """A snapshot of so many bytes came; whether it is seen at once."""
-        if size > LARGE:
+    def came(self, frames: Frames, now: float) -> bool:
+        """A snapshot came; whether it is seen at once."""
+        large = is_large(frames)
+        if large:
             self._unseen_since = now
-        return size <= LARGE
+        return not large
 
     def looked(self) -> bool:
         """Somebody looks at it; whether it is seen by that."""

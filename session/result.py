@@ -20,6 +20,7 @@ from ..protocol.codec import Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.errors import AnalysisError, CountError, DatasetError, QueryFailed
 from ..protocol.messages import Account, File, LostRange, State
+from .demand import is_large
 
 RETURNED_NONE = "the analysis returned None: is a return missing?"
 
@@ -123,15 +124,19 @@ class Snapshot:
         return self._decoded if "_decoded" in self.__dict__ else self._opened
 
     @property
-    def size(self) -> int:
-        """Bytes that it takes to send it."""
-        return sum(map(len, self._frames))
+    def large(self) -> bool:
+        """Whether displays ask for miniatures of it."""
+        return is_large(self._frames)
 
     def small(self, names: Sequence[str], windows: Mapping[str, tuple[float, float]]) -> Snapshot:
         """A miniature of it for a display, which looks at these histograms; see `merge.miniature`."""
+        if not self._frames:
+            return self
         partial = Partial.from_frames(self._frames)
         tree = miniature(partial.tree, names, windows)
-        return Snapshot(Partial(tree, partial.entries).to_frames(), self.account, self.seconds, self.state)
+        return Snapshot(
+            Partial(tree, partial.entries).to_frames(), self.account, self.seconds, self.state, self._steady
+        )
 
     @property
     def plain(self) -> Any:

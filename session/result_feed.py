@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from ..protocol import messages
 from ..protocol.codec import Buffer
 from ..protocol.messages import Message
-from .demand import LARGE
 from .feed import Feed
 from .result import Snapshot
 
@@ -51,14 +50,14 @@ class ResultFeed(Feed):
     def poll(self) -> None:
         """Ask for a miniature, if the result is large and goes on; else snapshots come by themselves."""
         whole = self._query._latest
-        if whole is not None and not whole.final and whole.size > LARGE:
+        if whole is not None and not whole.final and whole.large:
             super().poll()
 
     @property
     def snapshot(self) -> Snapshot | None:
         """The latest there is, the result at the end; another object whenever there is another one."""
         whole, told = self._query._latest, self._told
-        if whole is None or whole.size <= LARGE:
+        if whole is None or not whole.large:
             return whole
         if told is not None and not whole.final and told.account.processed >= whole.account.processed:
             return told
@@ -73,7 +72,7 @@ class ResultFeed(Feed):
     def _take(self, answer: Message, frames: Sequence[Buffer]) -> bool:
         """A master may not know the query any more, or have nothing new."""
         if isinstance(answer, messages.Miniature) and frames:
-            self._told = Snapshot(list(frames), answer.account, answer.seconds, "running")
+            self._told = Snapshot(list(frames), answer.account, answer.seconds, "running", self._query._steady_bins)
             if self._asked == (self._names, self._windows):  # else the same is to be seen in another way
                 self._after = answer.account.processed
         return False

@@ -9,6 +9,7 @@ from ..display.show import widget_of
 from .result_feed import ResultFeed
 
 if TYPE_CHECKING:
+    from ..merge.sketch_bins import SteadyBins
     from ..protocol.messages import Failure
     from .ending import Ending
     from .result import Snapshot
@@ -21,6 +22,7 @@ class Shown:
     _widget: object = None
     _ending: Ending | None
     _snapshot: Snapshot | None
+    _steady_bins: SteadyBins
     id: str
     _session: Session
 

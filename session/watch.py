@@ -187,9 +187,7 @@ class Watch:
         if not isinstance(message, messages.Progress | messages.Snapshot | messages.Ended):
             return
         query = self.running.get(message.query)
-        if isinstance(message, messages.Snapshot) and (
-            query is None or query._demand.came(sum(map(len, frames)), time.monotonic())
-        ):
+        if isinstance(message, messages.Snapshot) and (query is None or query._demand.came(frames, time.monotonic())):
             self.link.send(messages.Seen(message.query))
         if query is not None:
             if isinstance(message, messages.Progress) and query._demand.passed(time.monotonic()):

@@ -109,7 +109,9 @@ class Attached:
         than they have."""
         version, snapshot = self.version, self.query.snapshot
         shown = shown[:MOST_SHOWN]
-        value = snapshot.small(shown, windows).plain if snapshot is not None else {}
+        value: Any = {}
+        if snapshot is not None:
+            value = snapshot.small(shown, windows).plain if windows else self.value(snapshot)
         try:
             drawn = pictures(value, shown, picks, together)
         except (IndexError, ValueError) as error:

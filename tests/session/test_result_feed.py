@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from eventmill.merge import Partial, encode, miniature
+from eventmill.merge.sketch_bins import SteadyBins
+from eventmill.merge.sketches import sketched
 from eventmill.protocol.messages import Account, AskMiniature, Message, Miniature
 from eventmill.session.demand import LARGE, UNSEEN_SECONDS, Demand
 from eventmill.session.result import Result, Snapshot
@@ -43,6 +46,7 @@ class Watched:
 
     def __init__(self, value: Any, processed: int = 10) -> None:
         self._latest: Snapshot | None = snapshot(value, processed)
+        self._steady_bins = SteadyBins()
 
 
 def snapshot(value: Any, processed: int, kind: type[Snapshot] = Snapshot) -> Snapshot:
@@ -90,6 +94,27 @@ def test_of_large_ones_miniatures_are_asked_for_one_at_a_time() -> None:
     assert len(line.asked) == asked
 
 
+def test_axes_of_a_quick_look_do_not_jump_in_miniatures_either() -> None:
+    """What `session.draw` counts with weights on two axes is large, and keeps the bins that it was shown with."""
+    random = np.random.default_rng(1)
+    columns = [random.exponential(30.0, 300_000) for _ in range(2)]
+    few, all_of_them = (
+        sketched([[some[:stop] for some in columns]], ["x", "y"], [None, None], weights=[np.ones(stop)])
+        for stop in (200_000, 300_000)
+    )
+    query = Watched(few)
+    query._latest = Snapshot(query._latest._frames, query._latest.account, 1.0, "running", query._steady_bins)
+    feed, line = feed_of(query)
+    assert query._latest.large
+    first = feed.snapshot.opened
+    feed.poll()
+    small = Partial(miniature(encode(all_of_them, 20).tree), 20)
+    line.answered(Miniature(1, Account(total=100, processed=20), 2.0), small.to_frames())
+    assert feed.snapshot.account.processed == 20 and feed.snapshot.opened.axes == first.axes
+    query._latest = Result([], query._latest.account, 1.0, "stopped")
+    assert feed.snapshot.opened is None, "nothing was merged"
+
+
 def test_an_answer_to_what_is_not_looked_at_any_more_does_not_count_as_had() -> None:
     query = Watched({"h": LARGE_ONE})
     feed, line = feed_of(query)
@@ -104,9 +129,10 @@ def test_an_answer_to_what_is_not_looked_at_any_more_does_not_count_as_had() -> 
 
 def test_large_snapshots_are_sent_for_when_the_last_was_looked_at_or_is_old() -> None:
     demand = Demand()
-    assert demand.came(LARGE, now=0.0) and not demand.passed(now=100.0)
-    assert not demand.came(LARGE + 1, now=100.0)
+    few, many = [bytes(LARGE)], [bytes(LARGE + 1)]
+    assert demand.came(few, now=0.0) and not demand.passed(now=100.0)
+    assert not demand.came(many, now=100.0)
     assert not demand.passed(now=100.0 + UNSEEN_SECONDS) and demand.passed(now=100.1 + UNSEEN_SECONDS)
     assert not demand.looked(), "it was sent for"
-    assert not demand.came(LARGE + 1, now=200.0)
+    assert not demand.came(many, now=200.0)
     assert demand.looked() and not demand.looked() and not demand.passed(now=300.0)

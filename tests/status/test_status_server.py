@@ -13,6 +13,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from eventmill.protocol.version import __version__
+from eventmill.session.result import Result
 from eventmill.status import attached, watching
 from eventmill.status.access import Access
 from eventmill.status.server import StatusServer
@@ -378,6 +379,18 @@ def test_what_nobody_looks_at_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.sleep(0.01)
         await client.get("/api/query/q1-1", headers=LOOK)
         assert source.attached == ["q1-1", "q1-1"]
+
+    asking(test, source)
+
+
+def test_of_a_query_that_was_stopped_before_anything_was_merged_nothing_is_drawn() -> None:
+    source = FakeSource(cluster(), said())
+
+    async def test(client: Client) -> None:
+        query = source.queries["q1-1"] = FakeQuery(state="stopped")
+        query.snapshot = Result([], query.account, 1.0, "stopped")
+        drawn = await json_of(await client.get("/api/query/q1-1/drawings?shown=h", headers=LOOK))
+        assert drawn["pictures"] == [] and drawn["entries"] == 0
 
     asking(test, source)
 
