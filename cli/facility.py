@@ -30,7 +30,7 @@ _of_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False
 
 @click.group()
 def facility() -> None:
-    """Bring up a facility on a cloud: master, status page, pools, cache.
+    """Bring up a facility on a cloud: master, page, pools, cache.
 
     \b
     A facility is a file, cloud.toml:

@@ -48,7 +48,7 @@ def simulate(
     max_workers: int | None,
     max_cost: float | None,
 ) -> None:
-    """With these workers, when do I have it? With these pools, what does it cost? Simulate a query.
+    """Say when a query would be done, and what it would cost.
 
     \b
     PROFILE is one of
