@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from ..launch.pools.pool import JOB
+from ..launch.pools.pool import JOB, NOTICE
 from ..protocol.connection import PROXY_PREFIX, Connection, find_file, load_connection, parse_address
 from ..protocol.tokens import VARIABLE, find_token
 from ..system.quantities import parse_seconds, parse_size
@@ -129,6 +129,7 @@ def worker(
     Worker(
         found, slots, name, patience, forkserver=forkserver, walltime=walltime, grace=grace, file=file, memory=memory,
         site=site, through=through or "", idle=inf if idle is None else idle, launch=launch,
+        notice=os.environ.get(NOTICE, ""),
     ).run()  # fmt: skip
 
 

@@ -166,6 +166,8 @@ class Launch:
         if stage == "failed" and self.told:
             stage = "gone"
         reason = job.reason
+        if kind == "stopping":
+            reason = self.reason or reason  # the worker itself has said why
         if stage == "failed" and not reason:
             reason = "its job ended before the worker had joined"
         return self._reach(stage, reason, job.host, now)

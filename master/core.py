@@ -133,7 +133,8 @@ class MasterCore:
             return
         self._roster.heard(peer, now)
         if isinstance(message, messages.Bye):
-            self._roster.lose(identity, "left", now, said_so=True)
+            how = f"left: {message.reason}" if message.reason else "left"
+            self._roster.lose(identity, how, now, said_so=True)
             self._admission.left(peer)
         elif not isinstance(message, messages.Heartbeat):
             self._handle(peer, message, frames, now)

@@ -5,6 +5,7 @@
     prepare    brings the software; it may take so long and no longer
     run        becomes the worker or master, as a user without rights
     given/     files for that user alone, as the token by which a worker enrols
+    watch      asks the provider whether it takes the machine back soon, where it may (`spot_notices`)
 
 Whatever goes wrong ends in `boot`, which says why in the last line on the console and switches the machine off, if it is to
 be: one that came to nothing would cost money until somebody notices.
@@ -119,8 +120,10 @@ if [ -e "$home/token" ]; then exec 3<"$home/token" && rm "$home/token"; fi
 say "a $what begins as job $job, user $user"
 cd "$home" || exit 1
 env -i HOME="$home" USER="$user" PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 "$job_variable=$job" \\
-    setpriv --reuid "$uid" --regid "$gid" --init-groups /bin/bash "$place/run" </dev/null &
+    "$notice_variable=$place/notice" setpriv --reuid "$uid" --regid "$gid" --init-groups /bin/bash "$place/run" </dev/null &
 running=$!
+rm -f "$place/notice"  # of an earlier boot
+if [ -n "$watched" ]; then python3 "$place/watch" $watched "$place/notice" "$running" </dev/null & fi
 wait "$running"
 code=$?
 while kill -0 "$running" 2>/dev/null; do wait "$running"; code=$?; done

@@ -15,11 +15,12 @@ from msgspec import Meta
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ...system.quantities import parse_seconds
-from ..pools.pool import JOB
+from ..pools.pool import JOB, NOTICE
 from . import boot_script
 from .boot_script import GIVEN, PLACE
 from .cloud_config import file_entry, merged, written
 from .schema import check
+from .spot_notices import WATCH, WATCH_SECONDS
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _Repository = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")]
@@ -94,6 +95,7 @@ def machine_user_data(
     job: str = "",
     asked: float = 0.0,
     stays: bool = False,
+    watched: str = "",
 ) -> str:
     """User-data with which a machine becomes what it is to be.
 
@@ -103,6 +105,8 @@ def machine_user_data(
         given: files for the user as whom it runs, by their paths in that one's home. They are taken for secrets.
         job, asked: see `worker_user_data`.
         stays: the machine is not switched off at the end, and the service is started again when it has failed.
+        watched: whom to ask whether the machine is taken back soon: how, and where, as "ec2 http://169.254.169.254"; ""
+            nobody takes it back.
 
     Raises:
         ContextError: cloud-init would not understand what the context has in `cloud_config`, or that does not go with what
@@ -112,6 +116,8 @@ def machine_user_data(
         "what": what,
         "job": job,
         "job_variable": JOB,
+        "notice_variable": NOTICE,
+        "watched": f"{watched} {WATCH_SECONDS:g}" if watched else "",
         "user": context.user,
         "clock_wait": str(context.clock_wait),
         "limit": f"{parse_seconds(context.boot_limit):.0f}",
@@ -124,6 +130,7 @@ def machine_user_data(
         file_entry(f"{PLACE}/boot", boot_script.boot_script(settings), 0o700),
         file_entry(f"{PLACE}/prepare", boot_script.prepare_script(*context.steps()), 0o700),
         file_entry(f"{PLACE}/run", script, 0o755),
+        *([file_entry(f"{PLACE}/watch", WATCH, 0o700)] if watched else []),
         file_entry(f"/etc/systemd/system/{boot_script.SERVICE}.service", boot_script.unit(what, stays), 0o644),
     ]
     config: dict[str, Any] = {"write_files": files, "runcmd": [["/bin/bash", f"{PLACE}/begin"]]}

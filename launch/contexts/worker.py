@@ -95,7 +95,9 @@ def lone_script(context: WorkerContext, pool: str) -> str:
     return "\n".join(["#!/bin/bash", *lines, f"exec {shlex.join(command)}", ""])
 
 
-def worker_user_data(context: WorkerContext, token: str, script: str, *, job: str = "", asked: float = 0.0) -> str:
+def worker_user_data(
+    context: WorkerContext, token: str, script: str, *, job: str = "", asked: float = 0.0, watched: str = ""
+) -> str:
     """User-data with which a machine becomes a worker.
 
     Args:
@@ -104,6 +106,7 @@ def worker_user_data(context: WorkerContext, token: str, script: str, *, job: st
         job: what the worker's environment has as EVENTMILL_JOB; "": the machine's id, as the provider has it, which
             cloud-init finds out.
         asked: when the machine was asked for, in seconds since 1970: a clock that is behind that is wrong.
+        watched: whom to ask whether the machine is taken back soon, see `machine_user_data`.
 
     Raises:
         ContextError: cloud-init would not understand what the context has in `cloud_config`, or that does not go with what
@@ -114,4 +117,6 @@ def worker_user_data(context: WorkerContext, token: str, script: str, *, job: st
         #cloud-config
     """
     given = {"token": token.strip() + "\n"}
-    return machine_user_data(context, "worker", script, given, job=job, asked=asked, stays=context.stays)
+    return machine_user_data(
+        context, "worker", script, given, job=job, asked=asked, stays=context.stays, watched=watched
+    )

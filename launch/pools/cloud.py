@@ -61,6 +61,7 @@ class Cloud(Pool, frozen=True, kw_only=True, tag="cloud"):
         groups: security groups: workers need a way out to the master, and none in.
         tags: more of the machines.
         context: what machines need to become workers, as a table.
+        metadata: address of the service that tells machines when they are taken back.
         options: more arguments of libcloud's `create_node`, for what is not foreseen here.
 
     Example:
@@ -88,6 +89,7 @@ class Cloud(Pool, frozen=True, kw_only=True, tag="cloud"):
     groups: list[str] = []
     tags: dict[str, str] = {}
     context: WorkerContext = WorkerContext()
+    metadata: str = "http://169.254.169.254"
     options: dict[str, Any] = {}
     spot: bool = False
 
@@ -157,10 +159,16 @@ class Cloud(Pool, frozen=True, kw_only=True, tag="cloud"):
         for argument in self.quirks.user_data(data):
             shown.pop(argument)
         lines = [f"#   {key} = {value!r}" for key, value in shown.items()]
-        script = worker_user_data(self.context, "(the token)", worker_script(self.context, self, assignment), job=name)
+        worker = worker_script(self.context, self, assignment)
+        script = worker_user_data(self.context, "(the token)", worker, job=name, watched=self._watched)
         return "\n".join(
             [f"# {count} machines of {self.driver} as this one, each with a name of its own:", *lines, script]
         )
+
+    def worker_command(self, token: str, assignment: Assignment) -> list[str]:
+        """One that may be taken back has as long to leave as it is told before."""
+        command = super().worker_command(token, assignment)
+        return [*command, "--grace", f"{self.quirks.grace:g}"] if self._watched else command
 
     # --- what the cloud is given ------------------------------------------------------------------------------------------
 
@@ -172,8 +180,12 @@ class Cloud(Pool, frozen=True, kw_only=True, tag="cloud"):
     def _user_data(self, token: str, name: str, assignment: Assignment) -> bytes:
         """What a machine reads when it boots. Raises `PoolError` if the cloud would not take so much."""
         script = worker_script(self.context, self, assignment)
-        text = worker_user_data(self.context, token, script, job=name, asked=time.time())
+        text = worker_user_data(self.context, token, script, job=name, asked=time.time(), watched=self._watched)
         return fitted(text, self.quirks.limit, self.quirks.compresses)
+
+    @property
+    def _watched(self) -> str:
+        return f"{self.quirks.notice} {self.metadata}" if self.spot and self.quirks.notice else ""
 
     @property
     def _market(self) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Quirks:
         ended: who has ended a machine ("user", "itself", "provider", "") and why, of one that is over.
         console: what a machine has written there; None: it cannot be had.
         notice: how a machine is told that it will be taken back; "" if it is not.
+        grace: seconds that its worker may take then to leave in good order.
         full: words in an error that speak of a quota or a lack of room.
         forbidden: words in an error of credentials that may not do this.
     """
@@ -75,6 +76,7 @@ class Quirks:
     ended: Callable[[Any], tuple[str, str]]
     console: Callable[[Any, Any], str] | None = None
     notice: str = ""
+    grace: float = 10.0
     full: Sequence[str] = ()
     forbidden: Sequence[str] = ("forbidden", "not authorized", "unauthorized", "permission")
 
@@ -149,6 +151,7 @@ _EC2 = Quirks(
     ended=_ec2_ended,
     console=lambda driver, node: driver.ex_get_console_output(node)["output"] or "",
     notice="ec2",
+    grace=100.0,  # of 120
     full=(
         "LimitExceeded",
         "InsufficientInstanceCapacity",
@@ -252,6 +255,7 @@ _GCE = Quirks(
     ended=_gce_ended,
     console=lambda driver, node: str(driver.ex_get_serial_output(node)),
     notice="gce",
+    grace=20.0,  # of 30
     full=("QUOTA_EXCEEDED", "ZONE_RESOURCE_POOL_EXHAUSTED", "Quota"),
 )  # fmt: skip
 

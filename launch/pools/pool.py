@@ -29,6 +29,8 @@ from ...system.slot_memory import part_of_slot
 
 JOB = "EVENTMILL_JOB"
 """The environment variable of a job with its id."""
+NOTICE = "EVENTMILL_NOTICE"
+"""The environment variable with a file in which stands, once a worker is told to end, why it is."""
 IDLE = 300.0
 """Seconds without work after which a worker of a pool leaves by itself."""
 _TEMPLATE = """#!/bin/bash

@@ -6,16 +6,20 @@ import contextlib
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import eventmill as em
 import pytest
 from ec2_site import ARM_IMAGE, Ec2Site, ec2_site
 from eventmill.launch.pools.cloud import Cloud
 from eventmill.launch.pools.pool import Assignment, PoolError
-from processes import Running, Standing, eventually
+from eventmill.session.pools import PoolHandle
+from processes import SECONDS, Running, Standing, eventually
 from scaling import scales
 
+CYCLES = 400_000
 TOKEN = "a-token-that-nobody-else-may-see"
 
 
@@ -114,6 +118,58 @@ def agent(standing: Standing, file: Path) -> Iterator[Running]:
         yield running
     finally:
         running.close()
+
+
+def test_a_machine_that_is_taken_back_leaves_in_time(site: Ec2Site, standing: Standing, tmp_path: Path) -> None:
+    """Its provider gives notice: the worker hands on what it has, says why it goes, and is replaced. Nothing is done twice;
+    and a second one that is taken without notice costs no result."""
+    gate = tmp_path / "gate"
+    pool = site.pool(spot=True, metadata=site.metadata.url, memory="1G")
+    with standing.connect() as session:
+        query = session.process(em.cycles(CYCLES), slow_here(gate))
+        handle = session.scale(1, pool)
+        (job,) = working(handle)
+        instance, machine = site.machine_of(job)
+        site.metadata.notice(instance)
+        machine.wait_for("the provider takes this machine back in 1")
+        machine.wait_until_off()
+        eventually(lambda: job not in working(handle), "another one is there")
+        (left,) = (it for it in handle.launches() if it.job == job)
+        assert left.stage == "gone" and left.reason.startswith("left: the provider takes this machine back in"), left
+        assert query.account.failed == 0
+        (job,) = working(handle)
+        instance, _ = site.machine_of(job)
+        site.reclaim(instance)
+        eventually(lambda: job not in working(handle), "it is replaced, too")
+        (left,) = (it for it in handle.launches() if it.job == job)
+        assert (left.stage, left.reason.partition(" (")[0]) == ("gone", "the provider has taken the machine back")
+        gate.touch()
+        assert query.result(timeout=SECONDS).value == CYCLES
+        handle.scale(0)
+
+
+def slow_here(gate: Path) -> Callable[..., int]:
+    """An analysis that takes long, until the gate is there; on machines of the cloud a tenth of that: none is long at
+    what it has begun."""
+    file = str(gate)
+
+    def count(events: Any) -> int:
+        import os
+        import socket
+        import time
+
+        until = time.monotonic() + len(events) * (0.0005 if socket.gethostname().startswith("i-") else 0.005)
+        while time.monotonic() < until and not os.path.exists(file):  # noqa: PTH110
+            time.sleep(0.02)
+        return len(events)
+
+    return count
+
+
+def working(handle: PoolHandle) -> list[str]:
+    """The jobs that work, once there are any."""
+    eventually(lambda: any(it.stage == "working" for it in handle.launches()), "a worker is at work", 2 * SECONDS)
+    return [it.job for it in handle.launches() if it.stage == "working"]
 
 
 def test_a_quota_and_rights_are_told_in_words(site: Ec2Site, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ MOST_WAITING = 8
 """Messages of a slot that wait here at most; behind them it waits itself."""
 REPORTS = (messages.Finished, messages.Failed, messages.Skipped, messages.Commit, messages.Compacted)
 """Of slots: what they have said before is taken in first."""
+_LONGEST_NOTICE = 500
 PATIENCE = 600.0
 """Seconds for which a worker tries to reach its master: long enough to boot the master's machine."""
 
@@ -69,6 +70,7 @@ class Worker:
         through: address of a relay or tunnel to call in the place of the master's.
         idle: seconds without anything to do after which it leaves.
         launch: the pool that has started it, and what its system calls the job.
+        notice: file in which stands, when it is told to end, why.
     """
 
     def __init__(
@@ -88,11 +90,13 @@ class Worker:
         through: str = "",
         idle: float = inf,
         launch: tuple[str, str] = ("", ""),
+        notice: str = "",
     ) -> None:
         self.connection = connection
         self.patience = patience
         self.hello = hello_of("worker", name, site=site, slots=slots, pool=launch[0], job=launch[1])
         self.walltime = walltime
+        self._notice = notice
         places = Places(account_name(), connection.server_key, owner is not None)
         self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots), idle, places)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -185,11 +189,9 @@ class Worker:
                 if told or not self.core.leaving.grace:
                     log.info("told to end: leaving at once")
                     return
-                told = True
-                log.info(
-                    "told to end: draining, for %g s at most; another signal ends it at once", self.core.leaving.grace
-                )
-                self._carry_out(self.core.drain(self.core.leaving.grace, time.monotonic(), "it was told to"))
+                told, grace, why = True, self.core.leaving.grace, why_told(self._notice)
+                log.info("%s: draining, for %g s at most; another signal ends it at once", why, grace)
+                self._carry_out(self.core.drain(grace, time.monotonic(), why))
             self._look_at_slots()
             now = time.monotonic()
             self._carry_out(self.core.expire(now))
@@ -348,6 +350,19 @@ class Worker:
         if self.lifeline is not None:
             self.lifeline.close()
         self.context.term()
+
+
+def why_told(notice: str) -> str:
+    """Why this process is told to end, as who tells it has written into a file.
+
+    Example:
+        >>> why_told("")
+        'it was told to'
+    """
+    try:
+        return Path(notice).read_text()[:_LONGEST_NOTICE].strip() or "it was told to"
+    except (OSError, ValueError):
+        return "it was told to"
 
 
 def describe_exit(status: int) -> str:
