@@ -233,6 +233,9 @@ def check(name: str, target: str, file: Path | None, dry_run: bool, reach: tuple
     From the submission to the first thing that a worker is ready for; with what the batch system and the job have said if
     it does not come so far. With versions, cores, scratch space, the clock, and whether the master's port and file servers
     are reached from there. The worker is stopped then.
+
+    Of a cloud it says first, line by line, what its endpoint can and cannot: a machine that does nothing is started, and
+    deleted.
     """
     from .pool_check import run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -127,6 +128,9 @@ def run(name: str, pool: Pool, connection: Path, wait: float, servers: Sequence[
     click.echo(f"pool {name} ({pool.system}): one worker for the master at {master.address}")
     scratch = Scratch(shared_place() if pool.shares_files and not pool.runs_here else None)
     try:
+        if not _endpoint(name, pool, scratch.path, master.facility):
+            click.echo("it does not work")
+            return False
         check: Check
         launcher = Launcher(
             master,
@@ -144,6 +148,17 @@ def run(name: str, pool: Pool, connection: Path, wait: float, servers: Sequence[
         scratch.remove()
     click.echo("it works" if check.works else "it does not work")
     return check.works
+
+
+def _endpoint(name: str, pool: Pool, folder: Path, facility: str) -> bool:
+    """Say what the pool's system can and cannot; whether there is all that workers need."""
+    call = f"eventmill-{name}-check-{os.urandom(4).hex()}"
+    works = True
+    for finding in pool.findings(Assignment(name, folder / "token", folder, call, f"{facility}-check")):
+        said = {True: "pass", False: "no", None: "untried"}[finding.works]
+        click.echo(f"  {said:8}{finding.what}{f': {finding.text}' if finding.text else ''}")
+        works = works and not (finding.needed and finding.works is False)
+    return works
 
 
 def probing(name: str, pool: Pool, master: str, servers: Sequence[str]) -> Pool:

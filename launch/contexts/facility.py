@@ -50,13 +50,13 @@ _OF_WORKERS = {
 class HeadMachine(Cloud, frozen=True, kw_only=True, tag="head"):
     """The machine of a head: as those of a pool, but that its user-data are those of a facility."""
 
-    def _user_data(self, token: str, name: str, assignment: Assignment) -> bytes:
+    def user_data(self, token: str, name: str, assignment: Assignment) -> bytes:
         return fitted(token, self.quirks.limit, self.quirks.compresses)
 
     def address(self, job: str) -> str:
         """Where it is reached from outside: its first public address, or else its own; "" while it has none."""
-        with self._connected("lists no machines") as driver:
-            _, node = self._machines(driver).get(job, (None, None))
+        with self.connected("lists no machines") as driver:
+            _, node = self.machines(driver).get(job, (None, None))
         return next(iter([*node.public_ips, *node.private_ips]), "") if node is not None else ""
 
 

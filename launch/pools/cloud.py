@@ -32,7 +32,7 @@ from .cloud_machines import (
 )
 from .cloud_quirks import QUIRKS, DriverName, Quirks
 from .cloud_words import told
-from .pool import Assignment, Job, Pool, PoolError
+from .pool import Assignment, Finding, Job, Pool, PoolError
 
 log = logging.getLogger(__name__)
 
@@ -95,15 +95,15 @@ class Cloud(Pool, frozen=True, kw_only=True, tag="cloud"):
 
     def start(self, count: int, assignment: Assignment) -> list[str]:
         token, names = assignment.token.read_text(), names_of(assignment, count)
-        data = [self._user_data(token, name, assignment) for name in names]
-        market = self._market
+        data = [self.user_data(token, name, assignment) for name in names]
+        market = self.market
         made: list[str] = []
         try:
-            with self._connected("starts no machine", token) as driver:
+            with self.connected("starts no machine", token) as driver:
                 image, size, _ = chosen(self, driver)
                 what = {"image": image, "size": size} | market | self.quirks.network(self.network, self.groups)
                 for name, user_data in zip(names, data, strict=True):
-                    driver.create_node(name=name, **what, **self._arguments(name, user_data, assignment))
+                    driver.create_node(name=name, **what, **self.arguments(name, user_data, assignment))
                     made.append(name)
         except PoolError as error:
             if error.trouble == "full" and made:
@@ -122,8 +122,8 @@ class Cloud(Pool, frozen=True, kw_only=True, tag="cloud"):
         return self._tagged({POOL_TAG: assignment.pool, FACILITY_TAG: assignment.facility}, None)
 
     def listing(self, jobs: Sequence[str]) -> dict[str, Job]:
-        with self._connected("lists no machines") as driver:
-            there = self._machines(driver)
+        with self.connected("lists no machines") as driver:
+            there = self.machines(driver)
             found = {job: job_of(there[job][0] if job in there else None) for job in jobs}
             for job in jobs:
                 if job in there and there[job][0].lingers:
@@ -137,22 +137,27 @@ class Cloud(Pool, frozen=True, kw_only=True, tag="cloud"):
     def stop(self, jobs: Sequence[str]) -> None:
         if not jobs:
             return
-        with self._connected("deletes no machine") as driver:
-            there = self._machines(driver)
+        with self.connected("deletes no machine") as driver:
+            there = self.machines(driver)
             for job in jobs:
                 if job in there and not there[job][0].is_over and there[job][0].state != "ending":
                     driver.destroy_node(there[job][1])
 
     def log(self, job: str, assignment: Assignment) -> str:
-        with self._connected("shows no console") as driver:
-            there = self._machines(driver)
+        with self.connected("shows no console") as driver:
+            there = self.machines(driver)
             said = self._console(driver, there[job][1]) if job in there else ""
         return "\n".join(said.splitlines()[-_LINES:])
 
+    def findings(self, assignment: Assignment) -> Iterator[Finding]:
+        from .cloud_check import findings
+
+        return findings(self, assignment)
+
     def preview(self, count: int, assignment: Assignment) -> str:
         name = names_of(assignment, 1)[0]
-        data = self._user_data("(the token)", name, assignment)
-        shown = self._arguments(name, data, assignment) | {
+        data = self.user_data("(the token)", name, assignment)
+        shown = self.arguments(name, data, assignment) | {
             "image": self.image,
             "flavour": self.flavour or "the cheapest",
         }
@@ -177,7 +182,7 @@ class Cloud(Pool, frozen=True, kw_only=True, tag="cloud"):
         """In what this interface differs from others."""
         return QUIRKS[self.driver]
 
-    def _user_data(self, token: str, name: str, assignment: Assignment) -> bytes:
+    def user_data(self, token: str, name: str, assignment: Assignment) -> bytes:
         """What a machine reads when it boots. Raises `PoolError` if the cloud would not take so much."""
         script = worker_script(self.context, self, assignment)
         text = worker_user_data(self.context, token, script, job=name, asked=time.time(), watched=self._watched)
@@ -188,37 +193,39 @@ class Cloud(Pool, frozen=True, kw_only=True, tag="cloud"):
         return f"{self.quirks.notice} {self.metadata}" if self.spot and self.quirks.notice else ""
 
     @property
-    def _market(self) -> dict[str, Any]:
+    def market(self) -> dict[str, Any]:
+        """What makes a machine one that may be taken back. Raises `PoolError` if the interface has none."""
         if self.spot and self.quirks.spot is None:
             raise PoolError(f"{self.driver} has no machines that may be taken back: leave out spot = true", "refused")
         return dict(self.quirks.spot or {}) if self.spot else {}
 
-    def _arguments(self, name: str, user_data: bytes, assignment: Assignment) -> dict[str, Any]:
+    def arguments(self, name: str, user_data: bytes, assignment: Assignment) -> dict[str, Any]:
         """Those of `create_node` that are not the same for each machine, or are no choice of the cloud's."""
         quirks = self.quirks
         given = dict(quirks.fixed) | quirks.ends_itself | quirks.user_data(user_data)
         if quirks.tags is not None:
             tags = self.tags | tags_of(assignment)
-            given |= quirks.tags({key: self._as_tag(value) for key, value in tags.items()})
+            given |= quirks.tags({key: self.as_tag(value) for key, value in tags.items()})
         given |= {quirks.client_token: name} if quirks.client_token else {}
         given |= {quirks.key: self.key} if quirks.key and self.key else {}
         return given | self.options
 
     # --- what the cloud has -----------------------------------------------------------------------------------------------
 
-    def _as_tag(self, value: str) -> str:
+    def as_tag(self, value: str) -> str:
+        """A tag's value as the cloud takes it."""
         return value.lower() if self.quirks.lower else value
 
-    def _machines(self, driver: Any) -> dict[str, tuple[Machine, Any]]:
+    def machines(self, driver: Any) -> dict[str, tuple[Machine, Any]]:
         """Those of ours by name, each with what libcloud knows of it. One call of the cloud."""
         listed = [(self.quirks.machine(node), node) for node in driver.list_nodes(**self.quirks.filters)]
         return {machine.name: (machine, node) for machine, node in listed}
 
     def _tagged(self, tags: dict[str, str], prefix: str | None) -> list[str]:
         """The names of machines with these tags; of a cloud without tags, of those with this prefix."""
-        wanted = {key: self._as_tag(value) for key, value in tags.items()}.items()
-        with self._connected("lists no machines") as driver:
-            there = [machine for machine, _ in self._machines(driver).values() if not machine.is_over]
+        wanted = {key: self.as_tag(value) for key, value in tags.items()}.items()
+        with self.connected("lists no machines") as driver:
+            there = [machine for machine, _ in self.machines(driver).values() if not machine.is_over]
         if self.quirks.tags is None:
             return sorted(it.name for it in there if prefix is not None and it.name.rpartition("-")[0] == prefix)
         return sorted(it.name for it in there if wanted <= it.tags.items())
@@ -235,7 +242,7 @@ class Cloud(Pool, frozen=True, kw_only=True, tag="cloud"):
             return ""
 
     @contextlib.contextmanager
-    def _connected(self, what: str, *secret: str) -> Iterator[Any]:
+    def connected(self, what: str, *secret: str) -> Iterator[Any]:
         """A driver of libcloud. Raises `PoolError` with what the cloud says."""
         known = credentials(self.credentials, self.profile, self.quirks.variables, os.environ)
         try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -68,6 +68,17 @@ class Job(msgspec.Struct, frozen=True):
     state: JobState
     reason: str = ""
     host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about a system: `what` was tried, whether it `works` (None: it was not tried), and more in words.
+    Without one that is `needed` the pool is of no use."""
+
+    what: str
+    works: bool | None
+    text: str = ""
+    needed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +207,10 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def log(self, job: str, assignment: Assignment) -> str:
         """The last lines that a job has said, also if Python never started in it; "" when it has said nothing (yet)."""
         raise NotImplementedError
+
+    def findings(self, assignment: Assignment) -> Iterator[Finding]:
+        """What the system can and cannot, one thing after the other as it is tried; nothing stays of what that starts."""
+        return iter(())
 
     def preview(self, count: int, assignment: Assignment) -> str:
         """The script, submit file or command that `start` would give to the system."""

@@ -15,8 +15,9 @@ import pytest
 from ec2_site import ARM_IMAGE, Ec2Site, ec2_site
 from eventmill.launch.pools.cloud import Cloud
 from eventmill.launch.pools.pool import Assignment, PoolError
+from eventmill.protocol.messages import LaunchInfo
 from eventmill.session.pools import PoolHandle
-from processes import SECONDS, Running, Standing, eventually
+from processes import SECONDS, Running, Standing, eventually, run
 from scaling import scales
 
 CYCLES = 400_000
@@ -134,15 +135,15 @@ def test_a_machine_that_is_taken_back_leaves_in_time(site: Ec2Site, standing: St
         machine.wait_for("the provider takes this machine back in 1")
         machine.wait_until_off()
         eventually(lambda: job not in working(handle), "another one is there")
-        (left,) = (it for it in handle.launches() if it.job == job)
-        assert left.stage == "gone" and left.reason.startswith("left: the provider takes this machine back in"), left
+        eventually(lambda: launched(handle, job).stage == "gone", "it is gone")
+        assert launched(handle, job).reason.startswith("left: the provider takes this machine back in")
         assert query.account.failed == 0
         (job,) = working(handle)
         instance, _ = site.machine_of(job)
         site.reclaim(instance)
         eventually(lambda: job not in working(handle), "it is replaced, too")
-        (left,) = (it for it in handle.launches() if it.job == job)
-        assert (left.stage, left.reason.partition(" (")[0]) == ("gone", "the provider has taken the machine back")
+        eventually(lambda: launched(handle, job).stage == "gone", "it is gone")
+        assert launched(handle, job).reason.startswith("the provider has taken the machine back")
         gate.touch()
         assert query.result(timeout=SECONDS).value == CYCLES
         handle.scale(0)
@@ -164,6 +165,11 @@ def slow_here(gate: Path) -> Callable[..., int]:
         return len(events)
 
     return count
+
+
+def launched(handle: PoolHandle, job: str) -> LaunchInfo:
+    """What is known of a job."""
+    return next(it for it in handle.launches() if it.job == job)
 
 
 def working(handle: PoolHandle) -> list[str]:
@@ -207,3 +213,27 @@ def test_user_data_as_long_as_they_may_be_arrive(site: Ec2Site, tmp_path: Path) 
     eventually(lambda: instance in site.machines, "it is booted")
     site.machines[instance].wait_for("all of it")
     pool.stop(jobs)
+
+
+def test_an_endpoint_is_checked_line_by_line(site: Ec2Site, standing: Standing, tmp_path: Path) -> None:
+    """What it can and cannot, then a worker; moto ignores client tokens, as others that speak like EC2 do."""
+    file = tmp_path / "pools.json"
+    file.write_text(json.dumps({"burst": site.settings(), "mute": site.settings(credentials=str(tmp_path / "none"))}))
+    code, said = run("pool", "check", "burst", "--pools", str(file), "--master", standing.name, state=standing.state)
+    lines = [line.split(None, 1) for line in said.splitlines() if line.startswith("  ") and " s  " not in line]
+    found = {line[1].partition(":")[0]: line[0] for line in lines if line[0] in ("pass", "no", "untried")}
+    assert code == 0 and said.rstrip().endswith("it works"), said
+    assert found == {
+        "credentials are known, machines are listed": "pass",
+        "image and flavour are found, and go together": "pass",
+        "user-data of a worker fit": "pass",
+        "machines that may be taken back (spot)": "untried",
+        "the end of a machine is the end of its costs": "pass",
+        "a machine is started, with user-data": "pass",
+        "it has its tags from the first moment on": "pass",
+        "the same call made twice makes one machine": "no",
+        "its console is shown": "pass",
+        "it is deleted": "pass",
+    }, said
+    code, said = run("pool", "check", "mute", "--pools", str(file), "--master", standing.name, state=standing.state)
+    assert code == 1 and "no      credentials are known" in said and "cannot be read" in said

@@ -44,9 +44,9 @@ MOST_WAITING = 8
 """Messages of a slot that wait here at most; behind them it waits itself."""
 REPORTS = (messages.Finished, messages.Failed, messages.Skipped, messages.Commit, messages.Compacted)
 """Of slots: what they have said before is taken in first."""
-_LONGEST_NOTICE = 500
 PATIENCE = 600.0
 """Seconds for which a worker tries to reach its master: long enough to boot the master's machine."""
+_LONGEST_NOTICE = 500
 
 
 class Worker:
@@ -95,8 +95,7 @@ class Worker:
         self.connection = connection
         self.patience = patience
         self.hello = hello_of("worker", name, site=site, slots=slots, pool=launch[0], job=launch[1])
-        self.walltime = walltime
-        self._notice = notice
+        self.walltime, self._notice = walltime, notice
         places = Places(account_name(), connection.server_key, owner is not None)
         self.core = AgentCore(self.hello, grace, memory or limit_a_slot(slots), idle, places)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
