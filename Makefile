@@ -11,7 +11,7 @@ PACKAGES := protocol system analysis packetizer elastic merge dataset reading di
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)
 
 .PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
-  xrootd chromium slurm gridengine condor kubernetes ssh cloud-init ec2 samples jsroot uplot cloud-schema
+  xrootd chromium slurm gridengine condor kubernetes ssh cloud-init ec2 openstack samples jsroot uplot cloud-schema
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
@@ -24,7 +24,7 @@ test: $(VENV)/test xrootd chromium slurm gridengine condor kubernetes ssh cloud-
 
 # With all files of others (`interop`) and all seeds and examples (`nightly`), which the fast tests have some of.
 EVERYTHING := -m "" --hypothesis-profile nightly
-test-all:
+test-all: openstack
 	$(MAKE) test TESTS='$(EVERYTHING)'
 
 # The same with the newest releases of everything, also of what pyproject.toml bounds: whether the bounds can be raised.
@@ -148,6 +148,14 @@ ec2: | $(VENV)/pip
 	@[ -e $(MOTO)/is-whole ] || { echo "installing moto for tests of clouds, once" && rm -rf $(MOTO) && $(BIN)/python -m venv $(MOTO) \
 	  && $(MOTO)/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/support/ec2_requirements.txt \
 	  && touch $(MOTO)/is-whole; } || echo "WARNING: without moto, tests will be skipped or fail" >&2
+
+# Those of OpenStack start nova and keystone themselves, of `make test-all` only: half a gigabyte in an environment of its own.
+NOVA := $(HOME)/.cache/eventmill-tests/nova-34
+openstack: | $(VENV)/pip
+	@[ -e $(NOVA)/is-whole ] || { echo "installing nova for tests of clouds, once: some minutes" && rm -rf $(NOVA) \
+	  && $(BIN)/python -m venv $(NOVA) \
+	  && $(NOVA)/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/support/openstack_requirements.txt \
+	  && touch $(NOVA)/is-whole; } || echo "WARNING: without nova, tests will be skipped or fail" >&2
 
 # Files of experiments (30 MB) that some tests read, which download nothing themselves and are skipped, loudly, without.
 samples: $(VENV)/test

@@ -35,9 +35,9 @@ MOTO = Path(os.environ.get("EVENTMILL_MOTO", Path.home() / ".cache" / "eventmill
 """Where `make ec2` has made its environment."""
 IMAGE, ARM_IMAGE = "ami-03cf127a", "ami-0e9271c829888680e"
 LOOK_SECONDS = 0.1
-_CONTEXT: dict[str, Any] = {"python": sys.executable, "clock_wait": 0}
+CONTEXT: dict[str, Any] = {"python": sys.executable, "clock_wait": 0}
 """Machines see the interpreter of the tests, and nothing sets their clocks."""
-_BOUND = ("setpriv", "--pdeathsig", "KILL", "--")
+BOUND = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 class Ec2Site:
@@ -54,7 +54,7 @@ class Ec2Site:
         self.endpoint = f"http://127.0.0.1:{port}"
         self._boots = CloudMachines(folder / "machines")
         self.machines: dict[str, CloudMachine] = {}
-        command = [*_BOUND, str(MOTO / "bin/python"), str(Path(__file__).with_name("ec2_server.py")), str(port)]
+        command = [*BOUND, str(MOTO / "bin/python"), str(Path(__file__).with_name("ec2_server.py")), str(port)]
         with (folder / "server.said").open("wb") as said:
             self._server = subprocess.Popen(
                 [*command, str(folder / "machines")], stdin=subprocess.DEVNULL, stdout=said, stderr=said
@@ -77,7 +77,7 @@ class Ec2Site:
 
     def pool(self, user: str = "owner", **settings: Any) -> Cloud:
         """Of this cloud; its machines see the interpreter of the tests."""
-        context = {"context": WorkerContext(**(_CONTEXT | settings.pop("context", {})))}
+        context = {"context": WorkerContext(**(CONTEXT | settings.pop("context", {})))}
         return Cloud(
             **{"driver": "ec2", "endpoint": self.endpoint, "image": IMAGE, "credentials": str(self._folder / user)}
             | settings
@@ -87,7 +87,7 @@ class Ec2Site:
     def settings(self, **more: Any) -> dict[str, Any]:
         """The same as a table of a `pools.toml`."""
         made = {"system": "cloud", "driver": "ec2", "endpoint": self.endpoint, "image": IMAGE}
-        return made | {"credentials": str(self._folder / "owner"), "context": _CONTEXT} | more
+        return made | {"credentials": str(self._folder / "owner"), "context": CONTEXT} | more
 
     def ask(self, what: str, **asked: Any) -> list[dict[str, str]]:
         """The data centre's own way: it answers with all instances."""
