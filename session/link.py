@@ -279,6 +279,7 @@ class Link:
     def _take_events(self) -> None:
         """Take in what has become of the connection, and say hello on a new one."""
         self._dial.take_events()
+        self._receive()  # what a master has said before the connection ended: that it ends
         if self._dial.refused and not self._first_answer.came:
             self._first_answer.take(self._dial.refused)
         elif self._dial.refused:
