@@ -85,11 +85,26 @@ def test_no_more_than_max_cost_is_spent_and_as_much_is_done_as_it_pays_for():
     assert wanted(decision) == {"cloud": 5}
     assert decision.forecasts["ada"].hindrance == "max_cost"
     autoscaler = scaler(max_cost=2.0)
-    machines = [up(f"c{n}", ran=3000.0) for n in range(5)]
-    for ran, goes in ((3000.0, 0), (3550.0, 5)):
+    autoscaler.decide([cloud], [work(1e6)], 0.0)
+    for ran, goes in ((5.0, 0), (3000.0, 0), (3550.0, 5)):
         machines = [up(f"c{n}", ran=ran) for n in range(5)]
         supply = Supply("cloud", start=60.0, tariff=HOURLY, most=50, wanted=5, machines=machines)
         assert len(stopped(autoscaler.decide([supply], [work(1e6)], ran))) == goes
+
+
+def test_what_was_spent_is_spent_once_whatever_master_looks():
+    """Not again by the next one, nor by a user who finds machines there; what rests is paid by whose work it was."""
+    first = Supply("cloud", tariff=HOURLY, wanted=1)
+    running = Supply("cloud", tariff=HOURLY, wanted=1, machines=[up("a", ran=10.0)])
+    later = Supply("cloud", tariff=HOURLY, wanted=1, machines=[up("a", ran=3700.0)])
+    autoscaler = scaler(max_cost=50.0)
+    autoscaler.decide([first], [work(1e4)], 0.0)
+    autoscaler.decide([running], [work(1e4)], 10.0)
+    after = Autoscaler(autoscaler.saved)
+    after.decide([running], [work(1e4)], 11.0)
+    assert after.saved.spent == {"ada": pytest.approx(0.4)}
+    after.decide([later], [], 3700.0)
+    assert after.saved.spent == {"ada": pytest.approx(0.8)}
 
 
 def test_what_can_be_paid_is_not_bounded():
@@ -207,7 +222,7 @@ def test_wishes_and_what_was_learnt_outlive_the_autoscaler():
     autoscaler.decide([Supply("cloud", tariff=HOURLY, wanted=1, machines=[up("a", ran=3700.0)])], [work(1e4)], 1.0)
     after = Autoscaler(autoscaler.saved)
     assert after.wishes == autoscaler.wishes
-    assert after.saved.spent == {"ada": pytest.approx(0.8)}
+    assert after.saved.spent == {"ada": pytest.approx(0.4)}
 
 
 def test_forecasts_of_nothing_to_do_are_met():
