@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from math import inf
 from random import Random
 
@@ -101,7 +100,6 @@ class Watched:
 
     def run(self) -> DayOutcome:
         """Let it pass, and look at what came of it."""
-        logging.getLogger("eventmill").setLevel(logging.CRITICAL)
         try:
             outcome = self.facility.run()
             self.nothing_is_left(outcome)

@@ -18,6 +18,11 @@ from tests.elastic.days import Watched, Wrong, day
 FEW, DAYS, BATCH = 25, 10_000, 50
 
 
+def be_quiet() -> None:
+    """What goes wrong in a simulated day is no news."""
+    logging.getLogger("eventmill").setLevel(logging.CRITICAL)
+
+
 def wrong(seeds: range) -> list[str]:
     """What is wrong with these days."""
     found = []
@@ -39,13 +44,12 @@ def test_days_of_trouble_leave_nothing_undone_and_nothing_behind() -> None:
 def test_ten_thousand_days_do() -> None:
     """The same, on all cores."""
     batches = [range(start, min(start + BATCH, DAYS)) for start in range(FEW, DAYS, BATCH)]
-    with multiprocessing.get_context("spawn").Pool() as pool:
+    with multiprocessing.get_context("spawn").Pool(initializer=be_quiet) as pool:
         found = [problem for problems in pool.imap_unordered(wrong, batches) for problem in problems]
     assert found == []
 
 
 def traced(seed: int) -> DayOutcome:
-    logging.getLogger("eventmill").setLevel(logging.CRITICAL)
     return Facility(day(seed), Autoscaler(), seed, soonest=5.0, every=30.0, trace=True).run()
 
 

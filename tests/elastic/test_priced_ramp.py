@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 
 from benchmarks import priced_ramp
@@ -18,7 +16,6 @@ FEW = (1_000, 5_000)
 )
 def test_a_wish_is_met_at_hardly_more_than_the_least_cost(work: int, patience: float) -> None:
     """The least that a mixed-integer programme finds, which knows when each machine will start."""
-    logging.getLogger("eventmill").setLevel(logging.CRITICAL)
     case = priced_ramp.run(work, patience * priced_ramp.shortest(work) + priced_ramp.REACTION)
     assert case.took <= case.wished + 1.0
     assert case.cost <= priced_ramp.DEARER * case.least

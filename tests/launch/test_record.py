@@ -19,10 +19,13 @@ def test_the_next_launcher_finds_what_was_written(tmp_path: Path) -> None:
     record.write(SaveJobs("night", "call-1", ["7_0", "7_1"]))
     record.write(SaveCall("night", "call-2", 1))
     record.write(ForgetJobs("night", ["7_0"]))
-    record.write(SaveWanted("day", 0))
+    record.write(SaveWanted("day", 0, by_hand=False))
     record.close()
     again = Record(tmp_path)
-    assert again.saved == {"night": Saved(3, {"call-2": 1}, {"7_1": "call-1"}), "day": Saved(0, {}, {})}
+    assert again.saved == {
+        "night": Saved(3, {"call-2": 1}, {"7_1": "call-1"}, by_hand=True),
+        "day": Saved(0, {}, {}),
+    }
     assert (record.number, again.number) == (1, 2), "names of calls never come again"
     again.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -97,7 +98,11 @@ def test_an_analysis_that_looks_for_the_token_does_not_find_it(
     machine = cloud_machines.boot(worker_of(Pool(idle=60.0), token, context()))
     machine.wait_for("joined as night")
 
+    digest = hashlib.sha256(token.encode()).hexdigest()  # the analysis is not to have itself what it looks for
+
     def hunt(item: int) -> dict[str, int]:
+        import hashlib
+        import re
         from pathlib import Path
 
         places = [Path("/dev/fd/3"), *Path("/var/lib/eventmill").rglob("*"), *Path("/tmp").rglob("*")]
@@ -111,7 +116,9 @@ def test_an_analysis_that_looks_for_the_token_does_not_find_it(
         for place in places:
             try:
                 if place.is_file():
-                    looked, found = looked + 1, found + (b"eventmill-token-1-" in place.read_bytes())
+                    tokens = re.findall(rb"eventmill-token-1-[!-~]+", place.read_bytes())
+                    looked += 1
+                    found += any(hashlib.sha256(it).hexdigest() == digest for it in tokens)
             except OSError:
                 continue
         return {"looked": looked, "found": found}
