@@ -256,8 +256,8 @@ def test_a_head_is_a_whole_facility(cloud_machines: CloudMachines, tmp_path: Pat
         (tmp_path / "data").mkdir()
         write_numbers(tmp_path / "data")
         for file in (tmp_path / "data").iterdir():
-            xrootd_server.take_in(file)
-        result = session.process(em.Dataset(f"{xrootd_server.url}/*.root", tree="tree"), total).result()
+            xrootd_server.take_in(file.rename(file.with_name(f"of-a-head-{file.name}")))  # others have files there, too
+        result = session.process(em.Dataset(f"{xrootd_server.url}/of-a-head-*.root", tree="tree"), total).result()
         assert result.value == 10 * sum(range(1000))
         assert any(machine.file("/var/lib/eventmill/home/cache").rglob("*.root"))
         status = json.loads(machine.file("/var/lib/eventmill/home/keys/status.json").read_text())
