@@ -26,10 +26,10 @@ from .estimates import Estimates
 from .experience import Experience
 from .market import Market
 from .needs import Need, fair_parts, need_of
-from .release import overdue
+from .release import grace, overdue
 from .release import surplus as released
 from .spending import Spending
-from .supply import Supply
+from .supply import HOUR, Supply
 
 DEAR = 1.1
 """A machine at work goes if others do the same for its price divided by this."""
@@ -116,6 +116,7 @@ class Autoscaler:
             forecasts[owner] = covered.forecast
             for pool in pools:
                 surplus[pool].note(need, covered)
+                surplus[pool].broke |= self._is_broke(need.wish, supplies)
         self._spending.charge(supplies, users)
         for work in works:  # of users without a wish, who may be served by any of them
             if work.owner not in self.wishes and work.left > 0:
@@ -134,6 +135,15 @@ class Autoscaler:
         needs = [need_of(wish, by_owner[owner], now) for owner, wish in self.wishes.items()]
         return sorted(needs, key=lambda need: (need.horizon, need.left, need.wish.owner))
 
+    def _is_broke(self, wish: Wish, supplies: Sequence[Supply]) -> bool:
+        """Whether a user cannot pay what is there while it waits for more work, for its grace."""
+        waiting = sum(
+            len(supply.staying) * supply.tariff.price * grace(self._experience.estimates[supply.pool]) / HOUR
+            for supply in supplies
+            if usable(wish, supply)
+        )
+        return wish.max_cost - self._spending.spent[wish.owner] < waiting
+
     def _change(self, supply: Supply, market: Market, surplus: _Surplus) -> Change | None:
         """What is to be changed in a pool: some go, or more are asked for."""
         learnt = self._experience.estimates[supply.pool]
@@ -145,7 +155,7 @@ class Autoscaler:
             market.untaken(supply.pool),
             learnt,
             is_dear=supply.tariff.price / (supply.slots * supply.rate) > DEAR * surplus.unit and surplus.is_due,
-            is_forced=surplus.is_bounded,
+            is_forced=surplus.is_bounded or (surplus.broke and not surplus.users),
         )
         staying = len(supply.staying)
         if going:
@@ -160,11 +170,12 @@ class Autoscaler:
 @dataclass(slots=True)
 class _Surplus:
     """What is to be known of a pool to say what of it goes: whether its users have deadlines, may have no more, and what
-    they pay for a slot."""
+    they pay for a slot; and whether one of them has no money to have machines wait for more work."""
 
     unit: float = 0.0
     is_due: bool = False
     users: int = 0
+    broke: bool = False
     bounded: int = 0
 
     def note(self, need: Need, covered: Covered) -> None:

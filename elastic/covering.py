@@ -173,7 +173,7 @@ class Covering:
     # --- money --------------------------------------------------------------------------------------------------------
 
     def _afford(self) -> None:
-        """Give up what cannot be paid for: what is only asked for before what is there, what is dearest first.
+        """Give up what cannot be paid for: what is dearest for what it does, and of that what is only asked for first.
 
         If the money is not enough to finish everything, as much is done as it pays for: each worker that is taken can be
         paid for as long as it takes to be worth it, or, of those that are there, until the next look.
@@ -182,7 +182,7 @@ class Covering:
             return
         self._hindrance = "max_cost"
         money = self._money
-        for offer, count in sorted(self._chosen, key=lambda it: (not it[0].there, _price(it[0]))):
+        for offer, count in sorted(self._chosen, key=lambda it: (_price(it[0]), not it[0].there)):
             least = replace(offer, there=False).cost(LEAVING_SECONDS if offer.there else _pays(offer))
             paid = count if least <= 0.0 else min(count, math.floor(money / least + 1e-9))
             self._taken[offer.key] = paid

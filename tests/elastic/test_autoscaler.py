@@ -228,3 +228,16 @@ def test_wishes_and_what_was_learnt_outlive_the_autoscaler():
 def test_forecasts_of_nothing_to_do_are_met():
     forecast = scaler(finish_in=10.0).decide([Supply("batch")], [], 0.0).forecasts["ada"]
     assert forecast.met and forecast.finish == 0.0 and forecast.finish < inf
+
+
+def test_without_money_to_wait_machines_go_at_once_and_cheap_ones_are_paid_first():
+    """Else what waits for more work costs more than may be spent; and dear ones would do less for the same money."""
+    tariff = Tariff(0.20)
+    autoscaler = scaler(max_cost=0.01)
+    idle = Supply("cloud", tariff=tariff, wanted=4, machines=[up(job, phase="idle", rests=2.0) for job in "abcd"])
+    assert len(stopped(autoscaler.decide([idle], [], 0.0))) == 4
+    assert stopped(scaler(max_cost=5.0).decide([idle], [], 0.0)) == []
+    dear = Supply("cloud", tariff=tariff, wanted=4, most=4, machines=[up(job) for job in "abcd"])
+    cheap = Supply("batch", tariff=Tariff(0.02), start=5.0, most=4)
+    decision = scaler(max_cost=0.1).decide([dear, cheap], [work(1e5)], 0.0)
+    assert wanted(decision)["batch"] == 4
