@@ -114,9 +114,9 @@ class Autoscaler:
                 parts = users.setdefault(market.offers[key].pool, {})
                 parts[owner] = parts.get(owner, 0.0) + count
             forecasts[owner] = covered.forecast
+            broke = self._is_broke(need.wish, supplies)
             for pool in pools:
-                surplus[pool].note(need, covered)
-                surplus[pool].broke |= self._is_broke(need.wish, supplies)
+                surplus[pool].note(need, covered, broke)
         self._spending.charge(supplies, users)
         for work in works:  # of users without a wish, who may be served by any of them
             if work.owner not in self.wishes and work.left > 0:
@@ -178,8 +178,9 @@ class _Surplus:
     broke: bool = False
     bounded: int = 0
 
-    def note(self, need: Need, covered: Covered) -> None:
+    def note(self, need: Need, covered: Covered, broke: bool) -> None:
         """A user of it."""
+        self.broke = self.broke or broke
         if need.left > 0:
             self.unit = max(self.unit, covered.unit)
             self.is_due = self.is_due or bool(need.steps)
@@ -188,7 +189,7 @@ class _Surplus:
 
     @property
     def is_bounded(self) -> bool:
-        """None of its users may have any more than was taken."""
+        """None of its users can pay for any more than was taken."""
         return 0 < self.users == self.bounded
 
 

@@ -1,10 +1,14 @@
-"""Pools as launchers tell of them, as the autoscaler sees them."""
+"""Pools as launchers tell of them, as the autoscaler sees them; and what it expects, as users are told."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import isfinite
 from typing import get_args
 
-from ..protocol.messages import LaunchInfo, LaunchStage, PoolInfo
+from ..protocol.messages import LaunchInfo, LaunchStage, PoolInfo, WishInfo, WishTerms
+from ..protocol.values import LONGEST
+from .decision import Forecast
 from .supply import Machine, Phase, Supply, Tariff
 
 _PHASES: dict[LaunchStage, Phase | None] = {
@@ -51,6 +55,31 @@ def supply_of(info: PoolInfo, serves: frozenset[str] | None = None, settled: boo
         settled,
         info.trouble,
         machines,
+    )
+
+
+def wish_info(
+    forecast: Forecast, terms: WishTerms, queries: int, known: bool = True, course: Mapping[str, float] | None = None
+) -> WishInfo:
+    """What will become of a wish. What never is done, or never paid, has no time and no cost.
+
+    Example:
+        >>> from math import inf
+        >>> wish_info(Forecast("ada", finish=inf), WishTerms(), 1).finish is None
+        True
+    """
+    return WishInfo(
+        forecast.owner,
+        terms,
+        queries,
+        forecast.finish if isfinite(forecast.finish) else None,
+        forecast.late if isfinite(forecast.late) else LONGEST,
+        forecast.workers,
+        forecast.spent,
+        forecast.cost if isfinite(forecast.cost) else None,
+        forecast.hindrance,
+        known,
+        dict(course or {}),
     )
 
 

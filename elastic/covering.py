@@ -42,7 +42,7 @@ class Covered:
         workers: them.
         forecast: what comes of it.
         held: others that are to stay until those that replace them are there.
-        is_bounded: the user may have no more, or cannot pay for more.
+        is_bounded: the user cannot pay for more.
         unit: what they cost, for a slot-second and an hour.
     """
 
@@ -77,7 +77,7 @@ class Covering:
         self._taken: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
         self._offers = {offer.key: offer for offer in (*self._there, *self._new)}
-        self._hindrance: Hindrance = ""
+        self._is_short = False
 
     def cover(self) -> Covered:
         """Cover it."""
@@ -88,8 +88,7 @@ class Covering:
                 self._as_is_worth()
             self._afford()
         cost = self._cost(self._finish)
-        bounded = self._hindrance in ("max_cost", "max_workers")
-        return Covered(+self._taken, self._forecast(cost), self._holdable, bounded, self._unit())
+        return Covered(+self._taken, self._forecast(cost), self._holdable, self._is_short, self._unit())
 
     # --- by a deadline ------------------------------------------------------------------------------------------------
 
@@ -152,11 +151,10 @@ class Covering:
         With n of them everything is done when S t + n v (t - s) = W: S is the speed of what was taken, v that of one, s
         its start, W the work. The last one is worth it if t is at least the time after which one has paid.
         """
-        speed = sum(offer.speed * count for offer, count in self._chosen)
-        if speed <= 0.0:
-            return max(1, math.floor(self._need.left / (offer.speed * (_pays(offer) - offer.start))))
-        left = self._need.left - speed * _pays(offer)
-        return max(0, math.floor(left / (offer.speed * (_pays(offer) - offer.start))))
+        speed = sum(it.speed * count for it, count in self._chosen)
+        pays = _pays(offer)
+        count = math.floor((self._need.left - speed * pays) / (offer.speed * (pays - offer.start)))
+        return max(count, 0 if speed > 0.0 else 1)  # without anybody at work one is started for any work
 
     def _most(self, offer: Offer) -> int:
         """Of an offer so many can still be taken."""
@@ -180,7 +178,7 @@ class Covering:
         """
         if self._money == inf or self._cost(self._finish) <= self._money:
             return
-        self._hindrance = "max_cost"
+        self._is_short = True
         money = self._money
         for offer, count in sorted(self._chosen, key=lambda it: (_price(it[0]), not it[0].there)):
             least = replace(offer, there=False).cost(LEAVING_SECONDS if offer.there else _pays(offer))
@@ -229,13 +227,14 @@ class Covering:
 
     def _forecast(self, cost: float) -> Forecast:
         late = max(0.0, self._late)
-        workers = self._taken.total()
-        hindrance = self._hindrance or (self._what_hinders() if late > 0 or self._finish == inf else "")
-        self._hindrance = hindrance
-        return Forecast(self._wish.owner, self._finish, late, workers, self._spent, self._spent + cost, hindrance)
+        finish = self._finish
+        hindrance = self._what_hinders() if self._is_short or late > 0 or finish == inf else ""
+        return Forecast(self._wish.owner, finish, late, self._taken.total(), self._spent, self._spent + cost, hindrance)
 
     def _what_hinders(self) -> Hindrance:
         """Why there are no more workers."""
+        if self._is_short:
+            return "max_cost"
         if self._workers <= self._taken.total():
             return "max_workers"
         slots = sum(offer.slots * count for offer, count in self._chosen)
@@ -269,12 +268,7 @@ def _pays(offer: Offer) -> float:
     free = offer.start + max(LEAST_USE, WORTH * offer.start)
     if offer.tariff.price <= 0.0:
         return free
-    periods = 1
+    # The end of a period is the first moment at which so much of what is paid for may have been used.
     period = max(1.0, offer.tariff.period)
-    while True:
-        # The last moment of a period is the first at which half of what is paid for may have been used.
-        paid = periods * period
-        needed = offer.start + PAID_USE * paid
-        if needed <= paid:
-            return max(free, needed)
-        periods += 1
+    paid = max(1, math.ceil(offer.start / ((1.0 - PAID_USE) * period) - 1e-9)) * period
+    return max(free, offer.start + PAID_USE * paid)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from .supply import HOUR, Machine, Phase
+from .supply import HOUR, Machine
 
 KEPT = 50
 """Start times remembered."""
@@ -96,7 +96,7 @@ class Estimates:
         One that is overdue has waited for something: as much again of what it has waited beyond its time may be to come
         (half of its age, if that is less), as with the queue of a batch system.
         """
-        if machine.phase not in _COMING:
+        if not machine.coming:
             return 0.0
         left = self.start - machine.age
         return left if left > 0 else min(-left, machine.age / 2)
@@ -106,6 +106,3 @@ class Estimates:
             return self._prior
         ordered = sorted(self.times)
         return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
-
-
-_COMING: frozenset[Phase] = frozenset({"waiting", "booting"})

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from .estimates import Estimates
-from .supply import Machine, Phase, Supply
+from .supply import Machine, Supply
 
-_COMING: frozenset[Phase | None] = frozenset({None, "waiting", "booting"})
-_JOINED: frozenset[Phase | None] = frozenset({"idle", "working"})
 _RESTED = 5.0
 """Seconds: one that has had nothing to do for longer, and is gone, has left by itself."""
 
@@ -49,18 +47,17 @@ class Experience:
             for job, machine in before.items():
                 if job not in machines and (supply.pool, job) not in told and _was_needed(machine):
                     learnt.lost()
-            learnt.worked(seconds * sum(machine.phase in _JOINED for machine in supply.machines))
+            learnt.worked(seconds * sum(machine.joined for machine in supply.machines))
             self._machines[supply.pool] = machines
         self._looked = now
 
 
 def _learn(learnt: Estimates, before: Machine | None, machine: Machine, seconds: float) -> None:
     """From one machine, which was so many seconds ago as it was `before`."""
-    phase = None if before is None else before.phase
-    if machine.phase in _JOINED and phase in _COMING:
+    if machine.joined and (before is None or before.coming):
         if before is not None or machine.up <= seconds:  # else it has joined before anybody looked
             learnt.came(machine.age - machine.up)
-    elif machine.phase == "failed" and phase != "failed":
+    elif machine.phase == "failed" and (before is None or before.phase != "failed"):
         learnt.failed()
     elif machine.phase == "leaving" and before is not None and _was_needed(before):
         learnt.lost()
@@ -68,4 +65,4 @@ def _learn(learnt: Estimates, before: Machine | None, machine: Machine, seconds:
 
 def _was_needed(machine: Machine) -> bool:
     """It was with the master, and would have had work: it is a loss."""
-    return machine.phase in _JOINED and machine.rests <= _RESTED
+    return machine.joined and machine.rests <= _RESTED

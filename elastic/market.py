@@ -103,11 +103,10 @@ def done_by(offers: Sequence[tuple[Offer, int]], seconds: float) -> float:
 
 def _there(new: Offer, machine: Machine, learnt: Estimates) -> Offer:
     """A machine as an offer. Those that are alike are one: to within some seconds, and some per cent of a period."""
-    coming = machine.phase in ("waiting", "booting")
-    start = learnt.remaining(machine) // _STEP * _STEP if coming else 0.0
+    start = learnt.remaining(machine) // _STEP * _STEP
     period = new.tariff.period
     ran = round(machine.ran % period / (period / _PARTS)) * (period / _PARTS) if period > _SHORT else 0.0
-    return replace(new, start=start, chance=new.chance if coming else 1.0, ran=ran, room=1, there=True)
+    return replace(new, start=start, chance=new.chance if machine.coming else 1.0, ran=ran, room=1, there=True)
 
 
 def _value(machine: Machine) -> tuple[int, float]:

@@ -60,7 +60,7 @@ def surplus(
     for machine in untaken:
         if is_paid(supply, machine):
             continue
-        if machine.phase in ("waiting", "booting"):
+        if machine.coming:
             goes = machine.age >= least
         elif machine.phase == "idle":
             goes = min(machine.rests, machine.up) >= least

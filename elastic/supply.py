@@ -70,6 +70,16 @@ class Machine:
     rests: float = 0.0
     up: float = 0.0
 
+    @property
+    def coming(self) -> bool:
+        """It is on its way, and has not joined yet."""
+        return self.phase in ("waiting", "booting")
+
+    @property
+    def joined(self) -> bool:
+        """It is with the master."""
+        return self.phase in ("idle", "working")
+
 
 @dataclass(frozen=True, slots=True)
 class Supply:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 
 from ..elastic.autoscaler import Autoscaler
-from ..elastic.bridge import supply_of
+from ..elastic.bridge import supply_of, wish_info
+from ..elastic.covering import usable
 from ..elastic.decision import Forecast
 from ..elastic.demand import Wish, Work
 from ..elastic.supply import Supply
@@ -19,7 +20,6 @@ from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.errors import nearest
 from ..protocol.messages import WishInfo
-from ..protocol.values import LONGEST
 from .access import Access, Change, Identity
 from .calls import Handlers, SendMessage
 from .course import Course
@@ -164,19 +164,9 @@ class Autoscaling:
         wish = self._autoscaler.wishes.get(owner, Wish(owner))
         forecast = self._forecasts.get(owner, Forecast(owner))
         course = self._courses.get(owner, Course())
-        return WishInfo(
-            owner,
-            terms_of(wish, now),
-            sum(query.submit.user == owner for query in self._queries.live.values()),
-            forecast.finish if isfinite(forecast.finish) else None,
-            forecast.late if isfinite(forecast.late) else LONGEST,
-            forecast.workers,
-            forecast.spent,
-            forecast.cost if isfinite(forecast.cost) else None,
-            forecast.hindrance,
-            all(work.known for work in self._works if work.owner == owner),
-            dict(course.seconds),
-        )
+        queries = sum(query.submit.user == owner for query in self._queries.live.values())
+        known = all(work.known for work in self._works if work.owner == owner)
+        return wish_info(forecast, terms_of(wish, now), queries, known, course.seconds)
 
     # --- what is decided --------------------------------------------------------------------------------------------
 
@@ -213,8 +203,9 @@ class Autoscaling:
         wishes, found = self._autoscaler.wishes, []
         for info in self._pools.following(now):
             serves = frozenset(owner for owner in wishes if info.owner in self._access.served_by(owner))
-            if any(not wish.pools or info.pool in wish.pools for wish in wishes.values() if wish.owner in serves):
-                found.append(supply_of(info, serves, self._pools.is_settled(info.pool)))
+            supply = supply_of(info, serves, self._pools.is_settled(info.pool))
+            if any(usable(wish, supply) for wish in wishes.values()):
+                found.append(supply)
         return found
 
     def _save(self, now: float) -> None:

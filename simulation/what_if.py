@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from rich.table import Table
 from ..display.progress_line import duration
 from ..display.wishes import money, wish_words
 from ..elastic.autoscaler import Autoscaler
+from ..elastic.bridge import wish_info
 from ..elastic.decision import Decision, Forecast
 from ..elastic.demand import Wish
 from ..elastic.supply import Tariff
 from ..launch.pools.pool import Pool
 from ..protocol.errors import DatasetError, EventmillError
-from ..protocol.messages import WishInfo, WishTerms
+from ..protocol.messages import WishTerms
 from ..protocol.usage import WorkerInfo
 from .days import Day, Market, PricedPool, Submission, User
 from .facility import Facility
@@ -79,19 +80,7 @@ class WhatIf:
     @property
     def words(self) -> str:
         """What would be said at once."""
-        forecast = self.forecast
-        info = WishInfo(
-            "",
-            WishTerms(),
-            1,
-            forecast.finish if isfinite(forecast.finish) else None,
-            forecast.late if isfinite(forecast.late) else LONGEST,
-            forecast.workers,
-            forecast.spent,
-            forecast.cost if isfinite(forecast.cost) else None,
-            forecast.hindrance,
-        )
-        return wish_words(info)
+        return wish_words(wish_info(self.forecast, WishTerms(), 1))
 
     def table(self) -> Table:
         """How things stand over time, for a terminal."""
