@@ -12,16 +12,16 @@ from typing import Any
 
 import eventmill as em
 import pytest
+from cloud_calls import TOKEN, assigned, states
 from ec2_site import ARM_IMAGE, Ec2Site, ec2_site
 from eventmill.launch.pools.cloud import Cloud
-from eventmill.launch.pools.pool import Assignment, PoolError
+from eventmill.launch.pools.pool import PoolError
 from eventmill.protocol.messages import LaunchInfo
 from eventmill.session.pools import PoolHandle
 from processes import SECONDS, Running, Standing, eventually, run
 from scaling import scales
 
 CYCLES = 400_000
-TOKEN = "a-token-that-nobody-else-may-see"
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +35,6 @@ def nothing_left(site: Ec2Site) -> Iterator[None]:
     """What each test ends with."""
     yield
     eventually(lambda: site.is_empty, "no machine is left")
-
-
-def assigned(folder: Path, call: str = "1") -> Assignment:
-    (folder / "token").touch(0o600)
-    (folder / "token").write_text(TOKEN)
-    return Assignment("burst", folder / "token", folder, f"eventmill-burst-{call}", "f00d")
-
-
-def states(pool: Cloud, jobs: list[str]) -> list[str]:
-    return [job.state for job in pool.listing(jobs).values()]
 
 
 def test_machines_boot_are_found_and_end_as_they_are_told(site: Ec2Site, tmp_path: Path) -> None:

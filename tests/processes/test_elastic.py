@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import eventmill as em
 import pytest
 from eventmill.launch.pools.pool import PoolError
-from processes import Running, Standing, call, eventually
+from pool_agent import agent
+from processes import Standing, call, eventually
 from sums import SUM, Gate, total
 
 
@@ -22,18 +22,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     made.close()
 
 
-@contextlib.contextmanager
-def agent(fleet: Standing, folder: Path) -> Iterator[Running]:
-    """`eventmill pool agent` with a pool of two small workers."""
-    folder.mkdir(exist_ok=True)
-    file = folder / "pools.json"
-    file.write_text(json.dumps({"here": {"system": "local", "most": 2, "start_time": "2s", "price": 0.36}}))
-    running = Running("pool", "agent", str(file), "--master", fleet.name, state=fleet.state)
-    try:
-        running.wait_for("for the master at")
-        yield running
-    finally:
-        running.close()
+HERE: dict[str, object] = {"most": 2, "start_time": "2s", "price": 0.36}
+"""A pool of two small workers."""
 
 
 def stages(session: em.Session) -> list[str]:
@@ -64,7 +54,7 @@ def test_a_master_that_is_started_again_goes_on_with_the_wish_and_finds_its_work
 ) -> None:
     """No worker is started twice, and none is forgotten."""
     gate = Gate(tmp_path / "gate")
-    with agent(fleet, tmp_path / "pools"), fleet.connect() as session:
+    with agent(fleet, tmp_path / "pools", here=HERE), fleet.connect() as session:
         session.scale("auto", "here", max_workers=2, max_cost=5.0)
         query = session.process(numbers, gate.unhurried)
         eventually(lambda: stages(session).count("working") == 2, "two workers are at work")
@@ -81,7 +71,7 @@ def test_a_master_that_is_started_again_goes_on_with_the_wish_and_finds_its_work
 
 def test_the_command_line_has_pools_follow_the_work(fleet: Standing, numbers: em.Dataset, tmp_path: Path) -> None:
     """And what is scaled by hand is left alone."""
-    with agent(fleet, tmp_path / "pools"), fleet.connect() as session:
+    with agent(fleet, tmp_path / "pools", here=HERE), fleet.connect() as session:
         eventually(lambda: bool(session.pools()), "the pool is there")
         _, said = call("pool", "auto", "--master", fleet.name, "--finish-in", "20min", state=fleet.state)
         assert "each query in 20 min 00 s; nothing to do" in said

@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eventmill.launch.pools.cloud import Cloud
-from eventmill.launch.pools.pool import Assignment, PoolError
+from cloud_calls import TOKEN, assigned, states
+from eventmill.launch.pools.pool import PoolError
 from openstack_site import OpenStackSite, openstack_site
 from processes import Standing, eventually
 from scaling import scales
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
-
-TOKEN = "a-token-that-nobody-else-may-see"
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +29,6 @@ def nothing_left(site: OpenStackSite) -> Iterator[None]:
     """What each test ends with."""
     yield
     eventually(lambda: site.is_empty, "no machine is left")
-
-
-def assigned(folder: Path, call: str = "1") -> Assignment:
-    (folder / "token").touch(0o600)
-    (folder / "token").write_text(TOKEN)
-    return Assignment("burst", folder / "token", folder, f"eventmill-burst-{call}", "f00d")
-
-
-def states(pool: Cloud, jobs: list[str]) -> list[str]:
-    return [job.state for job in pool.listing(jobs).values()]
 
 
 def test_a_machine_that_does_not_come_up_says_why_and_is_deleted(site: OpenStackSite, tmp_path: Path) -> None:

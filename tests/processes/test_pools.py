@@ -17,6 +17,7 @@ import eventmill as em
 import psutil
 import pytest
 from eventmill.launch.pools.pool import PoolError
+from pool_agent import agent
 from processes import SECONDS, Running, Standing, call, environment, eventually
 from sums import SUM, Gate, total
 
@@ -42,20 +43,6 @@ def workers_of(folder: Path | str) -> list[psutil.Process]:
 def launchers_of(pid: int) -> list[psutil.Process]:
     """The launchers that a process has started."""
     return [it for it in psutil.Process(pid).children() if "eventmill.launch" in it.cmdline()]
-
-
-@contextlib.contextmanager
-def agent(fleet: Standing, folder: Path, **pools: dict[str, object]) -> Iterator[Running]:
-    """`eventmill pool agent` with these pools."""
-    folder.mkdir(exist_ok=True)
-    file = folder / "pools.json"
-    file.write_text(json.dumps({name: {"system": "local", **settings} for name, settings in pools.items()}))
-    running = Running("pool", "agent", str(file), "--master", fleet.name, state=fleet.state)
-    try:
-        running.wait_for("for the master at")
-        yield running
-    finally:
-        running.close()
 
 
 def test_a_query_gets_workers_while_it_runs_and_gives_them_back(
