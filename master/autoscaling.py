@@ -191,8 +191,7 @@ class Autoscaling:
         machines = sum(len(supply.machines) for supply in supplies)
         for owner in wishes:
             mine = [query for query in self._queries.live.values() if query.submit.user == owner]
-            processed = sum(query.ledger.processed for query in mine)
-            self._courses.setdefault(owner, Course()).look([query.started for query in mine], processed, machines, now)
+            self._courses.setdefault(owner, Course()).look(mine, machines, now)
         self._decided, self._changes = now, self._queries.changes.count
         self._next = now + INTERVAL + INTERVAL_A_MACHINE * machines
         if now >= self._next_save:

@@ -42,13 +42,14 @@ class Launcher:
 @dataclass(slots=True)
 class Passed:
     """A request that a launcher is to answer, or that waits for one to come, until then; `identity` is who
-    asked it."""
+    asked it. If none comes, `hindrance` says why."""
 
     identity: bytes
     who: Identity
     message: messages.Scale | messages.StopLaunches
     launcher: bytes | None = None
     until: float = inf
+    hindrance: str = ""
 
 
 class Pools:
@@ -116,10 +117,13 @@ class Pools:
             log.info("the pools of launcher %s are gone with it", peer.name)
         self._commands = {number: it for number, it in self._commands.items() if it[0] != peer.identity}
         for number, passed in list(self._passed.items()):
-            if passed.launcher == peer.identity:
-                self._answer(number, "the launcher of this pool is gone; it will be scaled if another one comes", now)
-            elif passed.identity == peer.identity:
+            if passed.identity == peer.identity:
                 del self._passed[number]
+            elif passed.launcher in (None, peer.identity):  # nobody may have it any more, or one only
+                if passed.launcher is not None:
+                    passed.launcher, passed.until = None, now + _patience(passed.message)
+                    passed.hindrance = f"the launcher of pool {passed.message.pool} is gone, and no other one has come"
+                self._find_launcher(number, passed, now)
 
     def _say(self, word: messages.WorkerIs, owner: str, now: float) -> None:
         """Tell the launchers whose worker this may be."""
@@ -190,7 +194,7 @@ class Pools:
         self.look(now)
         for number, passed in list(self._passed.items()):
             if now >= passed.until:
-                self._answer(number, self._unknown(passed.message.pool), now)
+                self._find_launcher(number, passed, now)
 
     def _ask(self, peer: Peer, message: messages.AskPools, frames: Frames, now: float) -> None:
         answer = messages.Pools(message.request, self.seen_by(peer.who, now), self.wishes(peer.who, now), peer.who.user)
@@ -209,11 +213,12 @@ class Pools:
     def _pass_on(self, peer: Peer, message: messages.Scale | messages.StopLaunches, frames: Frames, now: float) -> None:
         self._numbers += 1
         passed = self._passed[self._numbers] = Passed(peer.identity, peer.who, message)
-        passed.until = now + (message.wait if isinstance(message, messages.Scale) else 0.0)
+        passed.until = now + _patience(message)
         self._find_launcher(self._numbers, passed, now)
 
     def _find_launcher(self, number: int, passed: Passed, now: float) -> None:
-        """Pass a request on to the launcher that has the pool, or have it wait for one."""
+        """Pass a request on to the launcher that has the pool, or have it wait for one: of two, one may be gone, and its
+        loss not be noticed yet."""
         name, who = passed.message.pool, passed.who
         having = [launcher for launcher in self._launchers.values() if name in launcher.pools]
         own = [launcher for launcher in having if launcher.peer.who.user == who.user]
@@ -222,12 +227,11 @@ class Pools:
         if len(launchers) == 1:
             passed.launcher, passed.until = launchers[0].peer.identity, inf
             self._send(passed.launcher, msgspec.structs.replace(passed.message, request=number), now=now)
-        elif launchers:
-            self._answer(number, f"{len(launchers)} launchers have a pool {name}: give one of them another name", now)
-        elif having:
+        elif having and not launchers:
             self._answer(number, f"the pool {name} is not {who.user}'s: its launcher is another's", now)
         elif now >= passed.until:
-            self._answer(number, self._unknown(name), now)
+            several = f"{len(launchers)} launchers have a pool {name}: give one of them another name"
+            self._answer(number, several if launchers else passed.hindrance or self._unknown(name), now)
 
     def _unknown(self, name: str) -> str:
         names = [pool for launcher in self._launchers.values() for pool in launcher.pools]
@@ -301,6 +305,11 @@ def shortened(info: PoolInfo, most: int) -> PoolInfo:
         if stages[launch.stage] <= most:
             kept.append(launch)
     return msgspec.structs.replace(info, launches=kept[::-1], stages=dict(stages))
+
+
+def _patience(message: messages.Scale | messages.StopLaunches) -> float:
+    """Seconds that a request waits for a launcher."""
+    return message.wait if isinstance(message, messages.Scale) else 0.0
 
 
 def _aged(info: PoolInfo, seconds: float) -> PoolInfo:

@@ -76,6 +76,7 @@ class Query:
         shared_inputs: what slots need besides the analysis: items, or a `SharedInputs`.
         credentials: what they show to file servers, if anything.
         types: the columns that are read, each as it was met first.
+        first_commit: when entries of it counted for the first time, with this master.
         begun: a slot is or was at work on it, or has been told to make way for it.
         listings: which entries are used of files of which not all are, by the number of the file.
         retrying: files that are to be tried again, and when; the earliest first.
@@ -96,6 +97,7 @@ class Query:
     shared_inputs: Sequence[Buffer] = ()
     credentials: Delegated = field(default_factory=Delegated)
     state: State = "running"
+    first_commit: float | None = None
     ended: float | None = None
     audience: Audience = field(default_factory=Audience)
     journal: Journaled = field(default_factory=Journaled)
@@ -126,13 +128,12 @@ class Query:
             ValueError: the submission is malformed; so do `msgspec.MsgspecError` and `UnicodeDecodeError` say.
         """
         analysis, files, *shared_inputs = frames
-        decoded = _files.decode(files)
+        decoded, dataset = _files.decode(files), digest_of(files)
         if not decoded:
             raise ValueError("the dataset has no files")
         credentials = Delegated.taken(submit.credentials, shared_inputs)
         if len(shared_inputs) > 1:
             raise ValueError(f"{len(frames)} frames, of which {submit.credentials:d} should be credentials")
-        dataset = digest_of(files)
         rate, known = (learnt or Learnt()).of(submit.digest, dataset)
         return cls(number, submit, analysis, decoded, now, dataset, rate, known, shared_inputs, credentials)
 
@@ -154,8 +155,7 @@ class Query:
 
     @classmethod
     def _restored_end(cls, saved: Saved, ended: Ended, started: float) -> Query:
-        over = started + ended.seconds
-        query = cls(saved.number, saved.submit, b"", (), started, state=ended.state, ended=over)
+        query = cls(saved.number, saved.submit, b"", (), started, state=ended.state, ended=started + ended.seconds)
         query.outcome.account, query.outcome.failure, query.journal.end = ended.account, ended.failure, ended
         query.shares = Shares.of(ended.report)
         return query

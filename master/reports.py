@@ -236,6 +236,8 @@ class Reports:
                 reason = f"query {query.number}, worker {worker.name}: {error}"
                 self._lifecycle.fail(query, Failure("count", type(error).__name__, reason), (), now)
             else:
+                if query.first_commit is None and query.ledger.processed:
+                    query.first_commit = now
                 done = [it for file, part in zip(files, message.parts, strict=True) for it in _without_gaps(file, part)]
                 self._lifecycle.merge(query, frames, done)
                 self._lifecycle.lost(query)

@@ -107,6 +107,16 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     made.close()
 
 
+@pytest.fixture(autouse=True)
+def nothing_runs_on(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test, as it failed, left running on the master that all share does not take the slot from the next ones."""
+    yield
+    if "standing" in request.fixturenames:
+        with request.getfixturevalue("standing").connect() as session:
+            for info in session.queries(state="running"):
+                session.attach(info.query).abort()
+
+
 @pytest.fixture(scope="session")
 def numbers(tmp_path_factory: pytest.TempPathFactory) -> em.Dataset:
     """Ten files that each have one branch, with the numbers from 0 to 999."""

@@ -130,6 +130,28 @@ def test_a_launcher_that_leaves_owes_no_answer() -> None:
     assert world.ask(b"session", m.AskPools) == m.Pools(world.requests, [])
 
 
+def test_a_launcher_that_takes_the_place_of_one_that_is_gone_is_asked() -> None:
+    """Who starts it again and asks at once does so before the master knows of the loss: before the new one has come, or when
+    both seem to be there."""
+    world = Pooled()
+    world.launcher("night")
+    world.scale(b"session", "night", wait=3.0)
+    world.carry_out(world.core.disconnected(LAUNCHER, world.now))
+    world.launcher("night", identity=b"later")
+    asked = world.inbox[b"later"][-1]
+    assert isinstance(asked, m.Scale) and asked.workers == 3
+    world.launcher("night", identity=b"last")
+    world.scale(b"session", "night", 7, wait=3.0)
+    world.carry_out(world.core.disconnected(b"later", world.now))
+    asked = world.inbox[b"last"][-1]
+    assert isinstance(asked, m.Scale) and asked.workers == 7
+    world.launcher("night", identity=b"other")
+    world.scale(b"session", "night", 8, wait=3.0)
+    world.let_pass(4.0)
+    answer = world.inbox[b"session"][-1]
+    assert isinstance(answer, m.Refused) and "2 launchers have a pool night" in answer.reason
+
+
 def test_a_pool_that_is_about_to_come_is_waited_for() -> None:
     """A session that has just started its launcher need not ask again and again."""
     world = Pooled()
