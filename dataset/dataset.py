@@ -179,6 +179,37 @@ class Dataset:
         expanded.files, expanded._lists, expanded._friends = files, None, None
         return expanded
 
+    def of_tree(self, tree: str) -> Dataset:
+        """The same files with another of their trees, such as `Runs` or `LuminosityBlocks`, in every file once.
+
+        What was said of the columns of the first tree (aliases, friends, defaults, interpretations) is not of this one.
+
+        Args:
+            tree: its name.
+
+        Raises:
+            DatasetError: only some entries of the files are used, by `max_entries`, `entries` or a mask, and which rows of
+                the other tree belong to them nobody can tell; or the dataset is in no files.
+
+        Example:
+            >>> Dataset({"ttbar": ["a.root", "b.root"]}, tree="Events").of_tree("Runs").files[1].tree
+            'Runs'
+        """
+        if self.files[0].kind != "tree":
+            raise DatasetError(f"{self!r} is in no file, and has no tree {tree}")
+        is_part = self._lists is not None or any(file.listed is not None for file in self.files)
+        if self.max_entries is not None or is_part or self.of_columns.mask:
+            what = "max_entries" if self.max_entries is not None else "an entry list" if is_part else "a mask"
+            raise DatasetError(
+                f"the dataset has {what}: rows of {tree} are of whole files, and which of them belong to the entries that "
+                "are used cannot be told. Name the files without it"
+            )
+        found = {
+            (file.dataset, file.path): msgspec.structs.replace(file, tree=tree, entries=None, friends={})
+            for file in self.files
+        }
+        return Dataset.of_files(found.values())
+
     def __len__(self) -> int:
         return len(self.files)
 

@@ -27,6 +27,7 @@ from ..protocol.messages import File
 from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
 from .access import SessionAccess
+from .bookkeeping import Bookkeeping
 from .connect import PATIENCE
 from .delegation import Delegation
 from .link import Link
@@ -48,7 +49,7 @@ _files = msgspec.msgpack.Decoder(list[File])
 Data = Dataset | str | os.PathLike[str] | list[str] | dict[str, Any]
 
 
-class Session(Steering, QuickLooks, Scaling):
+class Session(Steering, QuickLooks, Bookkeeping, Scaling):
     """A connection to a master; `connect` makes it. Usable as a context manager, and by several threads.
 
     Example:

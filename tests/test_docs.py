@@ -38,12 +38,14 @@ MODULES = sorted(
 
 OF_SESSIONS = (
     "eventmill.session.access",
+    "eventmill.session.bookkeeping",
     "eventmill.session.pools",
     "eventmill.session.query",
     "eventmill.session.quick_looks",
     "eventmill.session.result",
     "eventmill.session.session",
     "eventmill.session.steering",
+    "eventmill.session.sums",
 )
 """Modules whose examples go on with a session, a query, and a file `events.root`."""
 
