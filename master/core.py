@@ -29,7 +29,7 @@ from .dispatcher import Dispatcher
 from .effects import Effect, Send, Tidy
 from .layouts import Layouts
 from .learnt import Learnt
-from .lifecycle import Lifecycle, go_on
+from .lifecycle import Lifecycle, deadline, go_on
 from .miniatures import Shrunk
 from .peers import Peer, Worker
 from .queries import Queries
@@ -178,7 +178,7 @@ class MasterCore:
         times = [self._next_check, self._next_tidy, self._admission.deadline(), self._autoscaling.deadline()]
         if self._dispatcher.credit.idle and any(query.ready and query.leases for query in self.queries.live.values()):
             times.append(self._dispatcher.next_help)
-        times += map(self._lifecycle.deadline, self.queries.live.values())
+        times += [deadline(query, self._lifecycle.journaled) for query in self.queries.live.values()]
         return min(times)
 
     def expire(self, now: float) -> list[Effect]:

@@ -216,16 +216,22 @@ class Lifecycle:
             if offer and query.running and query.can_tell_rest:
                 self._offer(query, now)
                 return
+            if offer and query.running and not query.ledger.processed:
+                self._abandon(query, now)
         self.end(query, "failed", now)
 
     def _offer(self, query: Query, now: float) -> None:
         """A query has failed: nothing more is committed, and its total is asked for, objects that nobody merged included."""
+        self._abandon(query, now)
+        query.enter("merging")
+        self._do(Take(query.number, final=True, as_is=True))
+
+    def _abandon(self, query: Query, now: float) -> None:
+        """Nothing more of a query that has failed will be done."""
         failure = query.outcome.failure
         assert failure is not None
         self._release(query, now)
         query.abandon(f"not processed when the query failed ({failure.error}: {failure.message})")
-        query.enter("merging")
-        self._do(Take(query.number, final=True, as_is=True))
 
     def give_up(self, query: Query, failure: Failure, now: float) -> None:
         """An error of ours came in the way of a query: of what was known of it, nothing can be relied on."""
@@ -300,19 +306,6 @@ class Lifecycle:
 
     # --- telling --------------------------------------------------------------------------------------------------
 
-    def deadline(self, query: Query) -> float:
-        """When `expire` is to be called for a query at the latest."""
-        times = [query.audience.next_progress]
-        if query.running and query.audience.wants_snapshot:
-            times.append(query.audience.next_snapshot)
-        if query.retrying:
-            times.append(query.retrying[0][0])
-        if query.running and query.stopping is not None:
-            times.append(query.stopping)
-        if self.journaled and query.journal.wants_checkpoint:
-            times.append(query.journal.next_checkpoint)
-        return min(times)
-
     def expire(self, query: Query, now: float) -> None:
         """Do what is due for a query that is not over."""
         if query.running and query.audience.wants_snapshot and now >= query.audience.next_snapshot:
@@ -358,6 +351,20 @@ class Lifecycle:
         message = progress(query, self._workers.values(), self._queries.expected, now)
         for peer in query.audience.subscribers:
             self._send(peer, message, now=now)
+
+
+def deadline(query: Query, journaled: bool) -> float:
+    """When `Lifecycle.expire` is to be called for a query at the latest."""
+    times = [query.audience.next_progress]
+    if query.running and query.audience.wants_snapshot:
+        times.append(query.audience.next_snapshot)
+    if query.retrying:
+        times.append(query.retrying[0][0])
+    if query.running and query.stopping is not None:
+        times.append(query.stopping)
+    if journaled and query.journal.wants_checkpoint:
+        times.append(query.journal.next_checkpoint)
+    return min(times)
 
 
 def go_on(

@@ -34,7 +34,7 @@ from .delegated import Delegated
 from .learnt import Learnt, digest_of
 from .listings import Listings
 from .peers import Slot
-from .query_account import LONGEST_REASON, lost_ranges, notes
+from .query_account import LONGEST_REASON, lost_ranges, missing_ranges, notes
 from .query_state import Audience, Counters, Journaled, Outcome
 from .saved import Saved
 from .shares import Shares
@@ -338,7 +338,7 @@ class Query:
     def settle(self) -> None:
         """The query is over: keep its account and result only."""
         self.journal.trouble = ""
-        self.outcome.account, self.outcome.lost = self.account(), self.losses()
+        self.outcome.account, self.outcome.lost = self.account(), _losses.encode(missing_ranges(self))
         self.ledger = Ledger([])
         self.packetizer = Packetizer(self.ledger, [])
         self.analysis, self.files, self.shared_inputs, self.credentials = b"", (), (), Delegated()

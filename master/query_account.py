@@ -40,10 +40,25 @@ def notes(query: Query) -> list[str]:
     return notes
 
 
+def missing_ranges(query: Query) -> list[LostRange]:
+    """What is not in the result of a query that is over: if it was stopped, with what nobody has done. Its ledger is of no
+    more use then."""
+    lost = lost_ranges(query)
+    if query.state == "stopped":
+        known = len(query.ledger.losses)
+        query.ledger.abandon("not processed when the query was stopped")
+        lost += _ranges(query, query.ledger.losses[known:], undone=True)
+    return lost
+
+
 def lost_ranges(query: Query) -> list[LostRange]:
-    """What is not in the result and why."""
+    """What will not be in the result and why."""
+    return _ranges(query, query.ledger.losses)
+
+
+def _ranges(query: Query, losses: Sequence[Loss], undone: bool = False) -> list[LostRange]:
     lost = []
-    for loss in joined(query.ledger.losses):
+    for loss in joined(losses):
         file = query.files[loss.file]
         reason = loss.reason[:LONGEST_REASON]
         start, stop = loss.start, loss.stop
@@ -56,7 +71,7 @@ def lost_ranges(query: Query) -> list[LostRange]:
         lost.append(
             LostRange(
                 path, file.tree, start, stop, reason, file.dataset, file.metadata, file.kind, runs, file.friends,
-                supplied, limited=unopened and query.submit.limit is not None,
+                supplied, limited=unopened and query.submit.limit is not None, undone=undone,
             )
         )  # fmt: skip
     return lost

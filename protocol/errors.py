@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class EventmillError(Exception):
-    """Base of every error that eventmill raises."""
+    """Base of every error that eventmill raises.
+
+    Attributes:
+        result: what was merged of a query before this error ended it, a `Result`; None where there is no such thing.
+    """
+
+    result: Any = None
 
 
 class ConnectionFailed(EventmillError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from ..display.report.report import Report
 from ..protocol import errors, messages
 from ..protocol.codec import Frames
 from ..protocol.errors import AnalysisError, CountError, EventmillError, QueryFailed
-from ..protocol.messages import Account, Failure
+from ..protocol.messages import Failure
 from .result import Result
 
 
@@ -35,8 +36,9 @@ class Ending:
     def of(cls, message: messages.Ended, frames: Frames, name: str) -> Ending:
         """As the master tells it of the query of this name."""
         split = message.result_frames
-        lost = msgspec.msgpack.decode(frames[split], type=list[messages.LostRange])
-        account = msgspec.structs.replace(message.account, lost=lost)
+        missing = msgspec.msgpack.decode(frames[split], type=list[messages.LostRange])
+        lost, undone = [it for it in missing if not it.undone], [it for it in missing if it.undone]
+        account = msgspec.structs.replace(message.account, lost=lost, undone=undone)
         report = Report(
             message.report,
             seconds=message.seconds,
@@ -54,26 +56,35 @@ class Ending:
         """The result, if there is one to give.
 
         Raises:
-            Exception: what ended the query of this number and name.
+            Exception: what ended the query of this number and name; its `result` is what was merged before.
             QueryFailed: it was aborted.
             CountError: the result does not count the entries that it is said to hold.
         """
         if self.failure is not None:
             error = rebuild(self.failure, self.exception, self.result.account.files)
-            if self.result._frames:
-                error.add_note(_offer(self.result.account))
+            if self._offers:
+                _give(error, self._counted(query, name))
             raise error
         if self.result.state == "aborted":
             raise QueryFailed(f"query {name} was aborted: there is no result")
         return self._counted(query, name)
 
     def part(self, query: str, name: str) -> Result:
-        """What was merged before the query failed. Raises as `checked` if it did not, or QueryFailed if nothing was."""
+        """What was merged before the query failed, which may be nothing.
+
+        Raises as `checked` if it did not, or QueryFailed if what was cannot be relied on, or the rest cannot be told.
+        """
         if self.failure is None:
             return self.checked(query, name)
-        if not self.result._frames:
+        if not self._offers:
             raise QueryFailed(f"query {name} failed and offers no part of its result: process all of it again")
         return self._counted(query, name)
+
+    @property
+    def _offers(self) -> bool:
+        """Whether a query that has failed offers its part, all the rest being in its account."""
+        account = self.result.account
+        return bool(self.result._frames) or (account.processed == 0 and bool(account.lost) and not account.estimated)
 
     def _counted(self, query: str, name: str) -> Result:
         try:
@@ -111,11 +122,21 @@ def rebuild(failure: Failure, pickled: bytes, files: int = 1) -> Exception:
     return error
 
 
-def _offer(account: Account) -> str:
-    """What is to be had of a failed query, as a note of its error."""
-    rest = "account.failed_dataset() the rest" if account.kind == "tree" else "account.lost the numbers of the rest"
-    merged = f"{account.processed:,} {counted(account, account.processed)} were merged"
-    return f"{merged}: query.partial() is their result, its {rest}"
+def _give(error: Exception, part: Result) -> None:
+    """Let the error of a failed query have what was merged of it as its `result`, and say so in a note.
+
+    What a user's exception itself calls its result stays; `Query.partial` has the part, too.
+    """
+    where = "query.partial()"
+    if not hasattr(error, "result") or isinstance(error, EventmillError):
+        with contextlib.suppress(AttributeError, TypeError):  # of a class whose attributes cannot be set
+            error.result = part  # type: ignore[attr-defined]
+            where = "error.result"
+    account = part.account
+    if account.processed:
+        rest = "account.failed_dataset() the rest" if account.kind == "tree" else "account.lost the numbers of the rest"
+        merged = f"{account.processed:,} {counted(account, account.processed)} were merged"
+        error.add_note(f"{merged}: {where} is what they gave, its {rest}")
 
 
 def where(failure: Failure) -> str:

@@ -195,7 +195,7 @@ class Query(Shown):
 
         Raises:
             TimeoutError: the query was not over in time; it goes on.
-            Exception: an exception of the analysis itself, as it was raised, with a note of where.
+            Exception: an exception of the analysis itself, with a note of where. What `partial` gives is its `result`.
             DatasetError: a file could not be read.
             QueryFailed: the query was aborted.
             ConnectionFailed: the master is gone, and did not come back within the session's `patience`.
@@ -222,11 +222,11 @@ class Query(Shown):
 
         Raises:
             TimeoutError: the query was not over in time; it goes on.
-            QueryFailed: nothing was merged, or what was cannot be trusted or completed.
+            QueryFailed: what was merged cannot be trusted or completed.
             Exception: the query was aborted; see `result`.
 
         Example:
-            >>> part = query.partial()                                                             # doctest: +SKIP
+            >>> part = query.partial()                                        # or: error.result   # doctest: +SKIP
             >>> rest = session.process(part.account.failed_dataset(), corrected).result()          # doctest: +SKIP
             >>> whole = part.merged(rest)                                                          # doctest: +SKIP
         """

@@ -33,6 +33,7 @@ class ResultAccount(Account, frozen=True):
         processed: those that are in the result, each of them once.
         failed: those that are not. Once a query is done, `processed + failed == total`.
         lost: where these are, and the reasons.
+        undone: of a query that was stopped, what nobody had processed by then.
         redone: those that were processed a second time, since a slot or worker had gone with what it had.
         refused: those whose second result was refused, since the first had come meanwhile.
         files, files_opened: of the dataset.
@@ -50,7 +51,8 @@ class ResultAccount(Account, frozen=True):
         return account_html(self)
 
     def failed_dataset(self, of: Dataset | None = None) -> Dataset:
-        """What is not in the result, as a dataset: submit it again, and merge what comes of it with `Result.merged`.
+        """What is not in the result, as a dataset: what failed, and what was never done of a query that has failed or was
+        stopped. Submit it again, and merge what comes of it with `Result.merged`.
 
         Args:
             of: the dataset that was submitted, if it has aliases, defaults or a mask: the new one gets them too.
@@ -63,9 +65,10 @@ class ResultAccount(Account, frozen=True):
             >>> rest = session.process(result.account.failed_dataset(), analysis).result()     # doctest: +SKIP
             >>> whole = result.merged(rest)                                                    # doctest: +SKIP
         """
-        if not self.lost:
+        missing = [*self.lost, *self.undone]
+        if not missing:
             raise DatasetError("nothing is missing in this result")
-        for lost in self.lost:
+        for lost in missing:
             if lost.limited:
                 raise DatasetError(
                     f"{lost.path} was not opened: how many of its entries max_entries would have used is not known. "
@@ -76,7 +79,7 @@ class ResultAccount(Account, frozen=True):
                     "the dataset has a mask, aliases or defaults, which are to hold for what is missing in it too: "
                     "account.failed_dataset(of=dataset)"
                 )
-        return dataset_of(self.lost, of)
+        return dataset_of(missing, of)
 
 
 class Snapshot:
@@ -298,10 +301,11 @@ class Result(Snapshot):
             (10000.0, 20000.0)
         """
         mine, other = self.account, rest.account
-        unknown = any(lost.stop is None for lost in mine.lost)
-        if not unknown and other.total != mine.failed:
+        unknown = any(lost.stop is None for lost in (*mine.lost, *mine.undone))
+        missing = mine.failed + sum(map(_length, mine.undone))
+        if not unknown and other.total != missing:
             raise DatasetError(
-                f"{mine.failed:,} entries are missing in this result, and the other is about {other.total:,}: "
+                f"{missing:,} entries are missing in this result, and the other is about {other.total:,}: "
                 "it is to be that of account.failed_dataset()"
             )
         total = Total()
@@ -310,10 +314,12 @@ class Result(Snapshot):
                 total.add(Partial.from_frames(part._frames))
         account = msgspec.structs.replace(
             mine,
-            total=mine.total - mine.failed + other.total,
+            total=mine.processed + other.total,
+            estimated=other.estimated,
             processed=mine.processed + other.processed,
             failed=other.failed,
             lost=other.lost,
+            undone=other.undone,
             redone=mine.redone + other.redone,
             refused=mine.refused + other.refused,
             workers_lost=mine.workers_lost + other.workers_lost,
@@ -324,22 +330,29 @@ class Result(Snapshot):
         return whole
 
 
+def _length(lost: LostRange) -> int:
+    """Entries of a range whose end is known."""
+    if lost.runs is not None:
+        return sum(lost.runs[1::2]) - sum(lost.runs[::2])
+    return (lost.stop or 0) - lost.start
+
+
 def dataset_of(lost: Sequence[LostRange], of: Dataset | None = None) -> Dataset:
-    """The dataset of what a query has lost `of` another, whose mask, columns and sizes of chunks it gets.
+    """The dataset of what a query has not of another, `of`, whose mask, columns and sizes of chunks it gets.
 
     Example:
         >>> dataset_of([LostRange("a.root", "Events", 5, 7, ""), LostRange("a.root", "Events", 9, 10, "")]).files[0].listed
         [5, 7, 9, 10]
     """
-    wholes: dict[tuple[str, str], File] = {}
-    runs: dict[tuple[str, str], list[int]] = {}
-    entire: set[tuple[str, str]] = set()
+    wholes: dict[tuple[str, str, str], File] = {}
+    runs: dict[tuple[str, str, str], list[int]] = {}
+    entire: set[tuple[str, str, str]] = set()
     for it in sorted(lost, key=lambda it: it.start):
         if it.kind != "tree":
             raise DatasetError(
                 f"the {it.kind} that are missing are in no file: submit those numbered in account.lost anew"
             )
-        key = (it.path, it.tree)
+        key = (it.path, it.tree, it.dataset)
         wholes[key] = File(it.path, it.tree, it.dataset, metadata=it.metadata, friends=it.friends)
         runs.setdefault(key, [])
         listed = it.runs

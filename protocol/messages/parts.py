@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..values import LONGEST, NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 13
+PROTOCOL = 14
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker", "launcher"]
@@ -123,7 +123,8 @@ class LostRange(msgspec.Struct, frozen=True):
 
     Of a file of which only listed entries are used, `runs` are those that are meant: what lies between was never wanted.
     `supplied` says that the dataset has aliases or defaults, or a mask that nobody has applied to these entries; `limited`
-    that only the first entries of the dataset were wanted, and nobody knows how many of these.
+    that only the first entries of the dataset were wanted, and nobody knows how many of these. `undone` are those of which
+    nothing went wrong: the query was stopped before.
     """
 
     path: Words
@@ -138,13 +139,14 @@ class LostRange(msgspec.Struct, frozen=True):
     friends: dict[Word, FriendTree] = {}
     supplied: bool = False
     limited: bool = False
+    undone: bool = False
 
 
 class Account(msgspec.Struct, frozen=True):
     """What became of a query's entries; `total` is exact once every file has been opened (`estimated` false).
 
     `kind` is what is counted: the entries of trees, cycles, or items. `notes` tell what was not as announced, such as a file
-    with fewer entries than its catalogue says.
+    with fewer entries than its catalogue says. `undone` is the rest of a query that was stopped, once it is over.
     """
 
     total: NonNegative = 0
@@ -159,6 +161,7 @@ class Account(msgspec.Struct, frozen=True):
     notes: list[Words] = []
     lost: list[LostRange] = []
     kind: Literal["tree", "cycles", "items"] = "tree"
+    undone: list[LostRange] = []
 
 
 class Wait(msgspec.Struct, frozen=True):

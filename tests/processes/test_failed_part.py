@@ -13,7 +13,6 @@ import uproot
 from eventmill.master import effects
 from eventmill.packetizer.ledger import Ledger
 from eventmill.protocol import messages as m
-from eventmill.protocol.errors import QueryFailed
 from eventmill.session.result import dataset_of
 from fleet import JournaledWorld, World
 
@@ -201,24 +200,109 @@ def test_what_a_failed_query_has_and_the_rest_make_the_whole(
         query.result(SECONDS)
     part = query.partial()
     assert (
-        f"{part.account.processed:,} entries were merged: query.partial() is their result" in caught.value.__notes__[-1]
+        f"{part.account.processed:,} entries were merged: error.result is what they gave" in caught.value.__notes__[-1]
     )
+    given = caught.value.result
+    assert (given["n"], given["added"], given.account) == (part["n"], part["added"], part.account)
     assert part.state == "failed" and 0 < part["n"] == part.account.processed < FILES * EACH
     whole = part.merged(session.process(part.account.failed_dataset(), total).result(SECONDS))
     assert (whole.state, whole["n"], whole["added"]) == ("done", FILES * EACH, sum(range(FILES * EACH)))
     assert (whole.account.processed, whole.account.total, whole.account.lost) == (FILES * EACH, FILES * EACH, [])
 
 
-def test_a_query_that_has_merged_nothing_offers_nothing(session: em.Session, paths: list[str]) -> None:
-    def fails(events: Any) -> int:
+def test_a_query_that_has_merged_nothing_offers_all_of_it_to_be_done_again(
+    session: em.Session, paths: list[str]
+) -> None:
+    """Protects who asks every error for its result: there is one, and the rest is the whole."""
+
+    def fails(events: Any) -> dict[str, int]:
         raise ValueError("never")
 
     query = session.process(paths, fails)
     with pytest.raises(ValueError, match="never") as caught:
         query.result(SECONDS)
-    assert "partial" not in "".join(caught.value.__notes__)
-    with pytest.raises(QueryFailed, match="offers no part of its result"):
-        query.partial()
+    assert "were merged" not in "".join(caught.value.__notes__)
+    part = caught.value.result
+    assert (part.value, part.account.processed, part.account) == (None, 0, query.partial().account)
+    whole = part.merged(session.process(part.account.failed_dataset(), total).result(SECONDS))
+    assert (whole["n"], whole["added"]) == (FILES * EACH, sum(range(FILES * EACH)))
+    assert whole.account.processed == whole.account.total == FILES * EACH
+
+
+class Picky(Exception):
+    """Has a result of its own, which is to stay."""
+
+    def __init__(self, result: str) -> None:
+        super().__init__(result)
+        self.result = result
+
+
+class Strict(Exception):
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("__"):
+            raise AttributeError(f"cannot set {name}")
+        super().__setattr__(name, value)
+
+
+@pytest.mark.parametrize("error", [Picky("mine"), Strict("hard")])
+def test_what_an_exception_itself_calls_its_result_stays(session: em.Session, paths: list[str], error: Any) -> None:
+    """Protects what is raised: a user's own class must not hide it behind an error about attributes."""
+
+    def fails(events: Any) -> dict[str, int]:
+        raise error
+
+    query = session.process(paths, fails)
+    with pytest.raises(Exception, match=r"mine|hard") as caught:
+        query.result(SECONDS)
+    assert getattr(caught.value, "result", None) == getattr(error, "result", None)
+    assert query.partial().account.failed_dataset()
+
+
+@pytest.mark.parametrize("how", ["fails", "stops"])
+def test_part_and_rest_of_named_datasets_with_friends_and_lists_are_the_whole(
+    session: em.Session, tmp_path: Path, how: str
+) -> None:
+    """Protects the sum: files of two named datasets, of which different entries are listed, with a friend."""
+    gate, size = tmp_path / "gate", 3000
+    for number in range(2):
+        with uproot.recreate(tmp_path / f"{number}.root") as file:
+            file["Events"] = {"x": np.arange(number * size, (number + 1) * size)}
+        with uproot.recreate(tmp_path / f"friend{number}.root") as file:
+            file["Events"] = {"w": np.arange(number * size, (number + 1) * size) % 7}
+    paths = [str(tmp_path / f"{number}.root") for number in range(2)]
+    lists = {paths[0]: range(0, size, 2), paths[1]: range(100, size)}
+
+    def weighed(events: Any, file: Any) -> dict[str, Any]:
+        numbers, weights = np.asarray(events.x), np.asarray(events.f.w)
+        name = file.dataset
+        if how and size + 2800 in numbers:
+            while not gate.exists():
+                time.sleep(0.01)
+            if how == "fails":
+                raise ValueError("no such muon")
+        return {name: {"n": len(numbers), "sum": int((numbers * weights).sum())}}
+
+    friends = {"f": f"{tmp_path}/friend{{stem}}.root"}
+    data = em.Dataset({"a": paths[:1], "b": paths[1:]}, "Events", friends=friends, entries=lists)
+    query = session.process(data, weighed, chunk=100)
+    for snapshot in query.stream():
+        if snapshot.account.processed:
+            break
+    if how == "fails":
+        gate.touch()
+        with pytest.raises(ValueError, match="no such muon") as caught:
+            query.result(SECONDS)
+        part = caught.value.result
+    else:
+        query.stop()
+        part = query.result(SECONDS)
+        assert part.state == "stopped" and part.account.undone and not part.account.lost
+    rest = part.account.failed_dataset(data)
+    how = ""
+    whole = part.merged(session.process(rest, weighed).result(SECONDS))
+    kept = {"a": np.arange(0, size, 2), "b": np.arange(size + 100, 2 * size)}
+    assert whole.value == {name: {"n": len(it), "sum": int((it * (it % 7)).sum())} for name, it in kept.items()}
+    assert whole.account.processed == whole.account.total == sum(map(len, kept.values()))
 
 
 def test_the_part_of_a_query_that_did_not_fail_is_its_result(session: em.Session, paths: list[str]) -> None:
