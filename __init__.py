@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analysis.analysis import Kernel, kernel
+    from .analysis.variations import vary
     from .dataset.dataset import Dataset
     from .dataset.friends import Friend
     from .dataset.generated import cycles, items
@@ -66,6 +67,7 @@ _HOMES = {
     "kernel": "analysis.analysis",
     "peek": "session.peek",
     "ranges": "reading.links",
+    "vary": "analysis.variations",
 }
 
 __all__ = [
@@ -96,6 +98,7 @@ __all__ = [
     "kernel",
     "peek",
     "ranges",
+    "vary",
 ]
 
 

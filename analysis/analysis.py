@@ -46,6 +46,7 @@ from .ownership import is_users
 from .pickles import Pickled, Shared, pickling
 from .registrations import Behaviors, registered
 from .sizes import warn_of_size
+from .variations import Varied
 
 Kind = Literal["kernel", "columnar", "processor"]
 
@@ -148,17 +149,20 @@ class Analysis:
 def pack(thing: object, modules: Iterable[Named] = (), shared_inputs: Sequence[bytes] = ()) -> Analysis:
     """Packs the user's analysis for its journey.
 
-    `thing` is a `Kernel`, a coffea processor (an object with `process` and `postprocess`), or any callable that takes
-    events, and perhaps the file that they come from. The user's own modules (those beside the script) go along, as do
-    those that `modules` names. `shared_inputs` is what else the query has pickled, with what it needs of such modules.
+    `thing` is a `Kernel`, a coffea processor (an object with `process` and `postprocess`), any callable that takes
+    events, and perhaps the file that they come from, or a `Varied` one. The user's own modules (those beside the script)
+    go along, as do those that `modules` names. `shared_inputs` is what else the query has pickled, with what it needs of
+    such modules.
 
     Raises AnalysisError for anything else, for modules that cannot travel, and for what cannot be pickled, naming the
     variable at fault.
     """
-    kind, branches = _kind(thing), thing.branches if isinstance(thing, Kernel) else None
+    whole = thing.analysis if isinstance(thing, Varied) else thing
+    kind, branches = _kind(whole), whole.branches if isinstance(whole, Kernel) else None
     name = getattr(thing, "__name__", None) or type(thing).__name__
     places = find(modules)
-    behaviors = Behaviors() if kind == "kernel" else registered()  # compiled code has no use for them
+    plain = isinstance(thing, Kernel)
+    behaviors = Behaviors() if plain else registered()  # compiled code has no use for them
     attachments = Attachments()
     with pickling(places, attachments) as pickled:
         try:
@@ -184,7 +188,7 @@ def pack(thing: object, modules: Iterable[Named] = (), shared_inputs: Sequence[b
     blob = pickle.dumps(parcel, protocol=pickle.HIGHEST_PROTOCOL)
     pickles = [payload, *(content for held in values for content in held.pickled.values())]
     apart = attachments.among({digest for some in pickles for digest in split(some)[0]})
-    attributes = {} if isinstance(thing, Kernel) else getattr(thing, "__dict__", {})
+    attributes = {} if plain else getattr(thing, "__dict__", {})
     warn_of_size(len(blob), sum(memory.nbytes for memory in apart.values()), functions, attributes)
     return Analysis(kind, name, content, branches, blob, apart)
 
@@ -323,6 +327,8 @@ def _kind(thing: object) -> Kind:
 
 def _core(thing: object) -> object:
     """What decides the outcome of an analysis: of a kernel only its function and its outputs."""
+    if isinstance(thing, Varied):
+        return _core(thing.analysis), list(thing.variations.items())
     return (thing.function, sorted(thing.outputs.items())) if isinstance(thing, Kernel) else thing
 
 
@@ -410,6 +416,8 @@ def _pickles(value: object, pickled: Pickled) -> bool:
 
 def _functions_of(thing: Any) -> list[FunctionType]:
     """The functions that make up an analysis, without their helpers."""
+    if isinstance(thing, Varied):
+        return [function for part in thing.functions for function in _functions_of(part)]
     if isinstance(thing, Kernel):
         return [thing.__wrapped__]
     if isinstance(thing, functools.partial):

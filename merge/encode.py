@@ -83,6 +83,19 @@ def detached(partial: Partial) -> Partial:
     return partial
 
 
+def keyed(partials: Mapping[str, Partial], entries: int) -> Partial:
+    """What some partial results of the same entries are as the values of a dict; nothing, if all of them are nothing.
+
+    Example:
+        >>> decode(keyed({"nominal": encode(1, 10), "up": encode(2, 10)}, entries=10))
+        {'nominal': 1, 'up': 2}
+    """
+    trees: dict[Key, Tree] = {name: partial.tree for name, partial in partials.items()}
+    if all(isinstance(tree, nodes.Nothing) for tree in trees.values()):
+        return Partial(nodes.Nothing(), entries)
+    return Partial(nodes.Dict(trees), entries)
+
+
 def _tree(value: Any, level: int) -> Tree:
     if level > MAX_DEPTH:
         raise Unmergeable(f"containers nested deeper than {MAX_DEPTH}")

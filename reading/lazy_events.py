@@ -88,6 +88,12 @@ class LazyEvents:
         self.fields = fields_of(list(self.forms), self.counters, lists) if fields is None else fields
         self.agreed: set[tuple[str, ...]] = set()
 
+    def where(self, forms: Mapping[str, Any], computed: Mapping[str, Computed]) -> LazyEvents:
+        """The same with other columns computed: those of `forms` are read as others are."""
+        return LazyEvents(
+            {**self.forms, **forms}, self.counters, self.fields, computed, self.path, self._has_member, self._original
+        )
+
     def empty(self, name: str) -> ak.Array:
         """A column of no entries; of a member of records, too."""
         if name in self.forms:

@@ -88,13 +88,22 @@ class CompiledKernel:
         self.compiled = self.loaded = 0  # loops that this object compiled, and that it found in the cache
         self._kernel, self._code = kernel, CompiledCode(cache)
         self._entry, self._first_entry = np.full(1, -1, np.int64) if at is None else at, 0
-        self._counted = np.zeros(1, np.int64)
         self._numbers: NDArray[np.int64] | None = None
         self._pass: tuple[_Loop, dict[str, list[Any]]] | None = None
         self._loops: dict[tuple[str, ...], _Loop] = {}
-        self._outputs = {
-            name: _output(name, kernel.outputs[name]) for name in kernel.parameters if name in kernel.outputs
-        }
+        self._outputs: dict[str, Any] = {}
+        self.store_in(self.new_store())
+
+    def new_store(self) -> tuple[dict[str, Any], NDArray[np.int64]]:
+        """Empty outputs, and a count of no entries, for `store_in`."""
+        outputs = self._kernel.outputs
+        return {name: _output(name, outputs[name]) for name in self._kernel.parameters if name in outputs}, np.zeros(
+            1, np.int64
+        )
+
+    def store_in(self, store: tuple[dict[str, Any], NDArray[np.int64]]) -> None:
+        """Accumulate in these outputs and this count from now on: what `take` takes is theirs."""
+        self._outputs, self._counted = store
 
     @functools.cached_property
     def _own(self) -> _OwnCode:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...analysis.analysis import Kernel, unpack_with_behaviors
+from ...analysis.variations import Varied
 from ...merge import Partial, Total, detached, encode
 from ...protocol.codec import Buffer
 from ...protocol.errors import AnalysisError, EventmillError
@@ -58,8 +59,12 @@ def load(
     behaviors.use(registered)
     if not isinstance(thing, Kernel):
         modules.remember()
-    if isinstance(thing, Kernel):
-        task: Task = KernelTask(CompiledKernel(thing, cache / "kernels", at))
+    if isinstance(thing, Varied):
+        from .varied_tasks import varied_task  # it is made of what is here
+
+        task: Task = varied_task(thing, cache / "kernels", at, _own(registered))
+    elif isinstance(thing, Kernel):
+        task = KernelTask(CompiledKernel(thing, cache / "kernels", at))
     elif setup.kind == "processor":
         task = ProcessorTask(thing, _own(registered))
     else:
@@ -196,12 +201,18 @@ class ColumnarTask(Task):
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         events = source.events(start, stop)
-        try:
+        with self.readable(source, start):
             partial = self._result(self._fresh(first_of(source, start, stop)), events, file, len(events))
-        except (AttributeError, ak.errors.FieldNotFoundError) as error:
-            check_readable(source, error, start)
-            raise
         self.total.add(partial)
+
+    @contextmanager
+    def readable(self, source: Source, entry: int) -> Iterator[None]:
+        """Where a field is missing because its column cannot be read, the error says why."""
+        try:
+            yield
+        except (AttributeError, ak.errors.FieldNotFoundError) as error:
+            check_readable(source, error, entry)
+            raise
 
     def _fresh(self, entry: int) -> Any:
         """The analysis as it came, for a call whose first entry is this one; random numbers begin where they do for it."""
