@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .protocol.version import __version__
     from .reading.branch_list import branches
     from .reading.links import follow, ranges
+    from .session import coffea_executor as coffea  # noqa: F401  # in no __all__, since it needs coffea
     from .session.connect import connect
     from .session.peek import peek
     from .session.query import Query
@@ -69,6 +70,7 @@ _HOMES = {
     "ranges": "reading.links",
     "vary": "analysis.variations",
 }
+_MODULES = {"coffea": "session.coffea_executor", "errors": "protocol.errors"}
 
 __all__ = [
     "PBS",
@@ -103,12 +105,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module(".protocol.errors", __name__)
+    if name in _MODULES:
+        return import_module(f".{_MODULES[name]}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "coffea"])

@@ -47,6 +47,7 @@ from .pickles import Pickled, Shared, pickling
 from .registrations import Behaviors, registered
 from .sizes import warn_of_size
 from .variations import Varied
+from .wrapper import Wrapper
 
 Kind = Literal["kernel", "columnar", "processor"]
 
@@ -422,6 +423,8 @@ def _functions_of(thing: Any) -> list[FunctionType]:
         return [thing.__wrapped__]
     if isinstance(thing, functools.partial):
         return _functions_of(thing.func)
+    if isinstance(thing, Wrapper):
+        return _functions_of(thing.inner)
     if isinstance(thing, MethodType):
         return _functions_of(thing.__func__)
     if isinstance(thing, CachedFunction):
