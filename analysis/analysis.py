@@ -98,8 +98,9 @@ def kernel(function: None = None, /, **outputs: Any) -> Callable[[Callable[..., 
 
     All other parameters of the function are branches: a number an event, or a one-dimensional array of this event's
     values (a string is one of its UTF-8 bytes), or, for a vector of vectors, `x[i]` is such an array and `len(x)` their
-    number. What a branch holds in less than 64 bits comes in 64. Arrays of branches cannot be written to. Over
-    `em.cycles` there are two instead of branches: `cycle`, a number, and `random`, a numpy Generator.
+    number. A parameter called like a group of columns, `Muon` or `MET`, has them as fields: `Muon[i].pt`, `MET.pt`; only
+    those that are touched are read. What a branch holds in less than 64 bits comes in 64. Arrays of branches cannot be
+    written to. Over `em.cycles` there are two instead of branches: `cycle`, a number, and `random`, a numpy Generator.
 
     Raises AnalysisError when the function cannot be a kernel.
 

@@ -187,8 +187,7 @@ def test_when_code_cannot_be_kept_slots_compile_side_by_side(tmp_path: Path, mon
 
     code = CompiledCode(tmp_path)
     threads = [threading.Thread(target=code.provide, args=(Slow(code, together.wait), (), "key")) for _ in range(2)]
-    compiled, _ = code.provide(Slow(code, first), (), "key")
-    assert compiled
+    assert code.provide(Slow(code, first), (), "key").compiled
     for thread in threads:
         thread.join(30)
     assert held.is_set() and not together.broken

@@ -16,9 +16,9 @@ import pickle
 import re
 import secrets
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite
 import numba
@@ -38,6 +38,8 @@ _OURS = re.compile(r"[0-9a-f]{40}\.(code|lock)|\.[0-9a-f]{40}\.code\.[0-9a-f]{8}
 _CONFIGURED = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML", "DEBUGINFO_DEFAULT", "FULL_TRACEBACKS")
 """Of numba's configuration, what the environment may set and what goes into machine code."""
 _DIGEST = hashlib.sha256().digest_size
+_FORMAT = 2
+"""Of the files."""
 
 
 @functools.cache
@@ -46,6 +48,20 @@ def environment() -> str:
     versions = [numba.__version__, llvmlite.__version__, np.__version__, sys.version]
     configured = [f"{name}={getattr(numba.config, name, None)}" for name in _CONFIGURED]
     return " ".join([*cpu_target.target_context.codegen().magic_tuple(), *versions, *configured])
+
+
+class Provided(NamedTuple):
+    """Code that is there.
+
+    Attributes:
+        compiled: it was compiled now.
+        names: those of the functions asked about that it calls.
+        told: what was known when it was compiled.
+    """
+
+    compiled: bool
+    names: set[str]
+    told: tuple[str, ...]
 
 
 class CompiledCode:
@@ -60,40 +76,46 @@ class CompiledCode:
         self._complained = False
 
     def provide(
-        self, function: Any, argument_types: tuple[Any, ...], key: str, names: Collection[str] = ()
-    ) -> tuple[bool, set[str]]:
+        self,
+        function: Any,
+        argument_types: tuple[Any, ...],
+        key: str,
+        names: Collection[str] = (),
+        told: Callable[[], Iterable[str]] = tuple,
+    ) -> Provided:
         """Load the machine code of a function, or compile it and keep it for others.
-
-        Returns whether it was compiled, and which of the `names` are of functions that it calls.
 
         Args:
             function: made by `numba.njit`, not compiled yet.
             argument_types: numba types, for which it is compiled.
             key: hexadecimal; names everything that decides the code but for `environment`.
+            names: of functions that it may call.
+            told: what is known when it has been compiled, and is kept with the code.
 
         Raises:
             NumbaError: it does not compile; and whatever else numba lets through.
         """
-        name = hashlib.sha256(f"{environment()} {key}".encode()).hexdigest()[:40]
+        name = hashlib.sha256(f"{_FORMAT} {environment()} {key}".encode()).hexdigest()[:40]
         path = self._folder / f"{name}.code"
         found = self._load(path, function, names)
         if found is not None:
-            return False, found
+            return found
         with contextlib.ExitStack() as turn:
             waited = turn.enter_context(self._turn(path.with_suffix(".lock")))
             found = self._load(path, function, names)
             if found is not None:
-                return False, found
+                return found
             if waited:  # whoever had the turn could not keep the code: nobody waits for the same again
                 turn.close()
             function.compile(argument_types)
             result = function.overloads[argument_types]
             text = result.library.get_llvm_str() if names else ""
-            self._keep(path, result)
-        return True, {name for name in names if name in text}
+            known = tuple(told())
+            self._keep(path, result, known)
+        return Provided(True, {name for name in names if name in text}, known)
 
-    def _load(self, path: Path, function: Any, names: Collection[str]) -> set[str] | None:
-        """Let a function have its code from a file, if there is one; those of the names that are in it."""
+    def _load(self, path: Path, function: Any, names: Collection[str]) -> Provided | None:
+        """Let a function have its code from a file, if there is one."""
         context = function.targetctx
         try:
             content = path.read_bytes()
@@ -106,17 +128,18 @@ class CompiledCode:
             log.warning("%s is damaged: what is in it is compiled again", path)
             return None
         context.refresh()
-        result = unpacked(context, pickle.loads(memoryview(content)[_DIGEST:]))
+        known, code = pickle.loads(memoryview(content)[_DIGEST:])
+        result = unpacked(context, pickle.loads(code))
         context.insert_user_function(result.entry_point, result.fndesc, [result.library])
         function.add_overload(result)
         use(path)
-        return {name for name in names if name.encode() in content}
+        return Provided(False, {name for name in names if name.encode() in content}, known)
 
-    def _keep(self, path: Path, result: Any) -> None:
+    def _keep(self, path: Path, result: Any, known: tuple[str, ...]) -> None:
         if result.library.has_dynamic_globals:
             log.warning("%s uses a large global array, with which it cannot be kept: every slot compiles it", path.name)
             return
-        content = packed(result)
+        content = pickle.dumps((known, packed(result)))
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             part.write_bytes(hashlib.sha256(content).digest() + content)

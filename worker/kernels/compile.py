@@ -5,56 +5,44 @@ compiled by numba. Slots that share a folder of compiled code (`worker.kernels.c
 and compile nothing. The user's function and its helpers are
 compiled with their bounds checked: an index out of range is an IndexError, not a number from elsewhere in memory.
 
-Their bytecode is compiled as if it stood at the first line of a file of its own, so that an edit above it, or a
-restarted notebook, keeps the compiled code. Messages put the user's file and line back.
 """
 
 from __future__ import annotations
 
-import dis
 import functools
 import hashlib
 import inspect
-import linecache
 import logging
-import re
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
-from numba.core.registry import cpu_target
 from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
-from ...analysis.analysis import Kernel, register_source
+from ...analysis.analysis import Kernel
 from ...analysis.binning import Binning, is_histogram
-from ...analysis.fingerprint import fingerprint_of_code, referenced
-from ...analysis.notebook_cells import COMPILED
-from ...analysis.ownership import is_users
 from ...merge.histograms import FilledHistogram, HistogramTemplate
 from ...merge.nodes import widened
 from ...protocol.errors import AnalysisError
-from ..slot.modules import as_in_session
+from ...reading.groups import Group
 from ..slot.seeding import Seed
 from . import draws as drawing
-from . import histogram_fill, inputs, jagged_access, random_streams
+from . import histogram_fill, inputs, jagged_access, own_code, parameters, random_streams, record_access
 from .code_cache import CompiledCode
 from .draws import ALL, FEW, GENERATORS, Draws
-from .inputs import BLOCK, WIDE, Readable, arguments, in_python, reading, structure
+from .inputs import BLOCK, WIDE, Readable
 from .numba_internals import number_functions_apart
+from .own_code import OwnCode
+from .parameters import Branch, Parameter, Read, Records
 
 log = logging.getLogger(__name__)
 
-_NOT_KEPT = frozenset({"cache", "nopython", "nogil", "parallel", "forceobj", "looplift"})  # of a user's own @njit(...)
-
-# Only compiled code calls these functions: they need no door from Python, which takes a fifth of the time to compile.
-_OPTIONS: dict[str, Any] = {"boundscheck": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# The loop needs a door from Python only.
 _FROM_PYTHON: dict[str, Any] = {"no_cfunc_wrapper": True}
 
 _COPIED = 1 << 20
@@ -84,7 +72,8 @@ class CompiledKernel:
     """
 
     def __init__(self, kernel: Kernel, cache: Path, at: NDArray[np.int64] | None = None) -> None:
-        self.branches = kernel.branches
+        self._inputs: dict[str, Parameter] = {name: Branch(name) for name in kernel.branches}
+        self._is_ready = True  # to say which columns it reads
         self.compiled = self.loaded = 0  # loops that this object compiled, and that it found in the cache
         self._kernel, self._code = kernel, CompiledCode(cache)
         self._entry, self._first_entry = np.full(1, -1, np.int64) if at is None else at, 0
@@ -106,8 +95,49 @@ class CompiledKernel:
         self._outputs, self._counted = store
 
     @functools.cached_property
-    def _own(self) -> _OwnCode:
-        return _OwnCode(self._kernel.function)
+    def _own(self) -> OwnCode:
+        return OwnCode(self._kernel.function)
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The columns that it reads, as far as they are known: those of collections are when it is compiled."""
+        return tuple(dict.fromkeys(column for it in self._inputs.values() for column in it.columns))
+
+    def look_at(self, groups: Callable[[str], Group | None]) -> None:
+        """Learn which parameters are the names of groups of columns, of what tells the groups of a file."""
+        for name in self._kernel.branches:
+            group = groups(name)
+            if group is not None:
+                self._inputs[name] = Records(name, group, f"{self._own.content[:32]} {name}")
+                self._is_ready = False
+
+    def prepare(self, read: Read) -> None:
+        """Compile for the columns of a file, or load what was compiled before; then `branches` are known.
+
+        Raises AnalysisError if the function does not compile, and what reading raises.
+        """
+        if self._is_ready:
+            columns = read(self.branches)
+            self._loop_of({name: it.structure(columns) for name, it in self._inputs.items()})
+            return
+        records = self._records()
+        names = self._own.mentioned()
+        for it in records:
+            it.offer(names, read)
+        while not self._is_ready:
+            columns = read(self.branches)
+            try:
+                loop = self._loop({name: it.structure(columns) for name, it in self._inputs.items()})
+            except AnalysisError:
+                asked = [it.offer_wanted(read) for it in records]
+                if not any(asked):
+                    raise
+                continue
+            for it in records:
+                it.touched(record_access.touched.get(it.tag, ()))
+            structures = {name: it.structure(columns) for name, it in self._inputs.items()}
+            self._loops[tuple(structures.values())] = loop
+            self._is_ready = True
 
     @property
     def current_index(self) -> int | None:
@@ -148,11 +178,8 @@ class CompiledKernel:
         entries = len(chosen[0])
         if any(len(column) != entries for column in chosen):
             raise ValueError(f"columns of different lengths: {[len(column) for column in chosen]}")
-        structures = tuple(structure(name, column) for name, column in zip(self.branches, chosen, strict=True))
-        loop = self._loops.get(structures)
-        if loop is None:
-            loop = self._loops[structures] = self._loop(dict(zip(self.branches, structures, strict=True)))
-        self._pass = loop, {name: arguments(column) for name, column in zip(self.branches, chosen, strict=True)}
+        loop = self._loop_of({name: it.structure(columns) for name, it in self._inputs.items()})
+        self._pass = loop, {name: it.arguments(columns, loop.structures[name]) for name, it in self._inputs.items()}
         if loop.draws is not None:
             loop.draws.turn_to(seed, first_entry, numbers)
         try:
@@ -217,13 +244,19 @@ class CompiledKernel:
     def _line_in_python(self, columns: Mapping[str, Readable], index: int) -> str | None:
         """The user's line where the plain Python function fails for this event; its outputs are thrown away."""
         values: dict[str, Any] = {name: output.in_python() for name, output in self._outputs.items()}
-        values |= {name: in_python(columns[name], index) for name in self.branches}
+        values |= {name: it.in_python(columns, index) for name, it in self._inputs.items()}
         try:
             with np.errstate(divide="raise", over="ignore", invalid="ignore"):
                 self._kernel(*(values[name] for name in self._kernel.parameters))
         except Exception as error:  # anything the user's function may raise
             return self._own.line_of(error)
         return None
+
+    def _loop_of(self, structures: dict[str, str]) -> _Loop:
+        loop = self._loops.get(tuple(structures.values()))
+        if loop is None:
+            loop = self._loops[tuple(structures.values())] = self._loop(structures)
+        return loop
 
     def _loop(self, structures: dict[str, str]) -> _Loop:
         """Compiles the loop for columns of this structure, or loads it."""
@@ -237,13 +270,14 @@ class CompiledKernel:
         if compiled:
             log.info("compiled the kernel %s in %.2f s", self._kernel.__name__, time.monotonic() - began)
         self.loaded, self.compiled = self.loaded + (not compiled), self.compiled + compiled
-        return _Loop(loop, draws)
+        return _Loop(loop, draws, structures)
 
     def _ready(self, source: str, argument_types: tuple[types.Type, ...]) -> tuple[Callable[..., None], bool, set[str]]:
         """The loop of this source, whether it was compiled now, and which generators of random numbers it draws from."""
         place = "<the loop of a kernel>"
         names = {name: getattr(histogram_fill, name) for name in ("bins", "fillable", "nothing")}
         names |= {name: getattr(jagged_access, name) for name in ("nested", "widened", "window")}
+        names |= {name: getattr(record_access, name) for name in ("collection", "record")}
         names |= {name: getattr(drawing, name) for name in ("begun", "used_up")}
         names |= {"restarted": random_streams.restarted, **{wide: getattr(np, wide) for wide in WIDE.values()}}
         # Numba looks for the module of this name when it reads the function back.
@@ -253,13 +287,25 @@ class CompiledKernel:
         loop: Any = njit(nogil=True, **_FROM_PYTHON)(names["loop"])
         key = hashlib.sha256("\n".join([_own_sources(), self._own.content, source, str(argument_types)]).encode())
         try:
-            compiled, drawn = self._code.provide(loop, argument_types, key.hexdigest(), GENERATORS)
+            compiled, drawn, told = self._code.provide(
+                loop, argument_types, key.hexdigest(), GENERATORS, self._touched_fields
+            )
         except (NumbaError, UnsupportedBytecodeError) as error:
             raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from None
         except Exception as error:  # numba lets some errors through as they came, such as that of np.no_such_function
             raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from error
+        for line in told:
+            tag, _, field = line.rpartition(" ")
+            record_access.touched.setdefault(tag, set()).add(field)
         loop.disable_compile()  # so that numba casts arrays that can be written to, instead of compiling for them too
         return loop, compiled, drawn
+
+    def _records(self) -> list[Records]:
+        return [it for it in self._inputs.values() if isinstance(it, Records)]
+
+    def _touched_fields(self) -> list[str]:
+        tags = [it.tag for it in self._records()]
+        return [f"{tag} {field}" for tag in tags for field in sorted(record_access.touched.get(tag, ()))]
 
     def _source(self, structures: dict[str, str], draws: bool) -> tuple[str, tuple[types.Type, ...]]:
         """The loop in Python, and the types of its arguments; one that begins the random numbers of each entry, or not."""
@@ -280,7 +326,7 @@ class CompiledKernel:
                 lines, call, kinds = self._outputs[name].source(f"p{number}")
                 prologue += lines
             else:
-                lines, call, kinds = reading(f"p{number}", structures[name])
+                lines, call, kinds = self._inputs[name].source(f"p{number}", structures[name])
                 widened += lines
             calls.append(call)
             parameters += [f"p{number}_{position}" for position in range(len(kinds))]
@@ -301,10 +347,11 @@ class CompiledKernel:
 
 
 class _Loop(NamedTuple):
-    """The compiled loop, and the random numbers that it draws, if it does."""
+    """The compiled loop, the random numbers that it draws, if it does, and the structures that it was made for."""
 
     compiled: Callable[..., None]
     draws: Draws | None
+    structures: dict[str, str]
 
 
 def warm() -> None:
@@ -378,164 +425,12 @@ def _array_type(array: NDArray[Any]) -> types.Array:
     return types.Array(from_dtype(array.dtype), array.ndim, "C")
 
 
-# --- the user's functions -----------------------------------------------------------------------------------
-
-
-class _OwnCode:
-    """The user's function and all of the user's functions that it calls, ready for numba.
-
-    `function` is the compiled function; `content` names what decides its machine code and its line numbers.
-    """
-
-    def __init__(self, function: Any) -> None:
-        self._copies: dict[int, Any] = {}
-        self._alive: list[object] = []  # identities stay taken as long as they are keys
-        self._places: dict[
-            str, tuple[str, int]
-        ] = {}  # the name under which code is compiled -> the user's file, first line
-        self._lines: list[bytes] = []
-        self.function = self._prepared(function)
-        self.content = hashlib.sha256(b"".join([fingerprint_of_code(function).encode(), *self._lines])).hexdigest()
-
-    def line_of(self, error: BaseException) -> str | None:
-        """Where in the user's code an exception came from, as `dimuon.py:12: x = 1 / n`; None if it does not tell."""
-        found, files = None, {file for file, _ in self._places.values()}
-        for frame in traceback.extract_tb(error.__traceback__):
-            if frame.filename in self._places:
-                found = self._place(frame.filename, frame.lineno or 1)
-            elif frame.filename in files:
-                found = _shown(frame.filename, frame.lineno or 1, frame.line or "")
-        return found
-
-    def explained(self, message: str, kernel: str) -> str:
-        """Numba's message in short, with the user's file, line and source line."""
-        message = _HIGHLIGHT.sub("", message)
-        found = [(name, int(line)) for name, line in _PLACE.findall(message) if name in self._places]
-        places = [self._place(name, line) for name, line in found or self._lines_with(message)]
-        return f"the kernel {kernel} does not compile: {_reason(message)}" + (f"\n  {places[0]}" if places else "")
-
-    def _lines_with(self, message: str) -> list[tuple[str, int]]:
-        """Where the user's code has the name that a message is about, which does not say where."""
-        names = [name for match in _UNKNOWN.findall(message) for name in match if name]
-        codes = [copy.py_func.__code__ for copy in self._copies.values() if hasattr(copy, "py_func")]
-        return [
-            (code.co_filename, instruction.positions.lineno)
-            for code in codes
-            for instruction in dis.get_instructions(code)
-            if instruction.argval in names and instruction.positions and instruction.positions.lineno
-        ]
-
-    def _place(self, name: str, line: int) -> str:
-        file, first = self._places[name]
-        return _shown(file, first + line - 1, linecache.getline(name, line).strip())
-
-    def _prepared(self, value: Any) -> Any:
-        """A function or module of the user, with everything in it compiled; anything else as it is."""
-        if id(value) in self._copies:
-            return self._copies[id(value)]
-        plain = getattr(value, "py_func", value)
-        if isinstance(plain, FunctionType) and (plain is not value or not _known_to_numba(value)):
-            if plain is not value and not is_users(plain.__module__):
-                return value
-            self._alive.append(value)
-            return self._function(value, plain)
-        if isinstance(value, ModuleType) and is_users(value.__name__):
-            self._alive.append(value)
-            copy = self._copies[id(value)] = ModuleType(value.__name__)
-            vars(copy).update({name: self._prepared(item) for name, item in vars(value).items()})
-            return copy
-        return value
-
-    def _function(self, value: Any, plain: FunctionType) -> Any:
-        # The user's module need not be there when another process reads the function back from the cache (see `_loop`).
-        names: dict[str, Any] = {"__name__": __name__, "__builtins__": plain.__globals__["__builtins__"]}
-        cells = tuple(CellType() for _ in plain.__code__.co_freevars)
-        copy = FunctionType(self._at_first_line(plain), names, plain.__name__, plain.__defaults__, cells)
-        copy.__kwdefaults__ = plain.__kwdefaults__
-        options = {
-            name: option for name, option in getattr(value, "targetoptions", {}).items() if name not in _NOT_KEPT
-        }
-        # Known before its helpers are prepared, so that functions may call each other in circles.
-        compiled = self._copies[id(value)] = njit(**{**options, **_OPTIONS})(copy)
-        used = {name: self._prepared(item) for name, item in referenced(plain).items()}
-        for name, cell in zip(plain.__code__.co_freevars, cells, strict=True):
-            if name in used:
-                cell.cell_contents = used.pop(name)
-        names.update(used)
-        return compiled
-
-    def _at_first_line(self, function: FunctionType) -> CodeType:
-        """The function's code, as if it were alone in a file named after it, whose lines tracebacks can show."""
-        code = function.__code__
-        place = (code.co_filename, code.co_firstlineno)
-        name = re.sub("[<>]", "", f"{function.__module__}.{function.__qualname__}")
-        taken = self._places.get(f"{COMPILED}{name}>", place) != place
-        name = f"{COMPILED}{name} {len(self._places)}>" if taken else f"{COMPILED}{name}>"
-        self._places[name] = place
-        text = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
-        register_source(name, dict(enumerate(text, 1)))
-        return self._moved(code, name, 1 - code.co_firstlineno)
-
-    def _moved(self, code: CodeType, name: str, by: int) -> CodeType:
-        self._lines.append(code.co_linetable)
-        constants = tuple(
-            self._moved(constant, name, by) if isinstance(constant, CodeType) else constant
-            for constant in code.co_consts
-        )
-        return code.replace(co_filename=name, co_firstlineno=code.co_firstlineno + by, co_consts=constants)
-
-
-def _shown(file: str, line: int, text: str) -> str:
-    """A line of the user's; of what was typed into Python itself there is no text."""
-    return as_in_session(f"{file}:{line}: {text}" if text else f"{file}:{line}")
-
-
-def _known_to_numba(value: object) -> bool:
-    try:
-        cpu_target.typing_context.resolve_value_type(value)
-    except (ValueError, NumbaError):  # numba's way of saying that it has no type for it
-        return False
-    return True
-
-
 # --- what machine code depends on ---------------------------------------------------------------------------
 
 
 @functools.cache
 def _own_sources() -> str:
     """Changes with everything of ours that goes into the machine code of every kernel."""
-    modules = (drawing, histogram_fill, inputs, random_streams, jagged_access)
+    modules = (drawing, histogram_fill, inputs, jagged_access, own_code, parameters, random_streams, record_access)
     files = (__file__, *map(inspect.getfile, modules))
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
-
-
-# --- numba's messages ---------------------------------------------------------------------------------------
-
-_HIGHLIGHT = re.compile(r"\x1b\[[0-9;]*m")  # numba's, wherever colorama is installed
-_PLACE = re.compile(r'(?:File "|\bat |\bfrom )(<[^">]+>)"?(?:, line | \()(\d+)')
-_UNKNOWN = re.compile(r"has no attribute '(\w+)'|name '(\w+)' is not defined")
-_REASONS = (
-    re.compile(r"- Resolution failure for literal arguments:\n(?:\w*Error: )?(.+)"),
-    re.compile(r"raised a specific error:\n\s*(?:\w*Error: )?(.+)"),
-)
-_SIGNATURE = re.compile(r">>> (.+)")
-_PLAINER = (
-    (re.compile(r"(?:readonly )?array\((\w+), (\d)d, \w\)"), r"array(\1, \2d)"),
-    (re.compile(r"Literal\[str\]\(([^)]*)\)"), r"'\1'"),
-    (re.compile(r"Literal\[\w+\]\(([^)]*)\)"), r"\1"),
-    (re.compile(r"Histogram\(\{.*?\}\)"), "Histogram"),
-    (re.compile(r"unicode_type"), "str"),
-)
-
-
-def _reason(message: str) -> str:
-    """The line of numba's message that says what is wrong; the rest tells what numba tried."""
-    lines = [line for line in message.splitlines() if line.strip() and not line.startswith("Failed in nopython mode")]
-    reason = lines[0].strip() if lines else message
-    if match := next((match for pattern in _REASONS if (match := pattern.search(message))), None):
-        reason = match[1].strip()
-    elif reason.startswith("No implementation of function") and (signature := _SIGNATURE.search(message)):
-        reason = f"there is no {signature[1]} in compiled code"
-    for pattern, plainer in _PLAINER:
-        reason = pattern.sub(plainer, reason)
-    return reason.partition(" Raised from <")[0]

@@ -160,6 +160,7 @@ class PacketRun:
         running.chunks.hear(lease.calls)
         self._prefetch.opened(file, began)
         news = file.news()
+        self._task.look_at(file)
         packet.source = self._selected(file)
         self._tell(news)
         self._check_columns(file, self._task.branches or ())
@@ -202,6 +203,8 @@ class PacketRun:
         self._status.turn_to("compiling")
         began = time.monotonic()
         self._task.prepare(source, self.lease.file)
+        if source.file is not None:
+            self._check_columns(source.file, self._task.branches or ())
         self._compiling += time.monotonic() - began
 
     # --- chunks ---------------------------------------------------------------------------------------------------

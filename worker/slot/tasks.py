@@ -27,8 +27,10 @@ from ...reading.cached_range import CachedRange
 from ...reading.missing_fields import check_readable, missing_field, note_of_group
 from ...reading.read_errors import raised, read_errors_within
 from ...reading.reader import Reader
+from ...reading.record_groups import record_group
 from ...reading.source import Source
 from ...reading.tree_series import TreeSeries
+from ...reading.view import OpenFile
 from ..kernels.compile import CompiledKernel
 from . import behaviors
 from .cycles import CycleSource
@@ -132,6 +134,9 @@ class Task(ABC):
         """What comes next is of this file."""
         self.seed = Seed(self.seed.query, place)
 
+    def look_at(self, file: OpenFile) -> None:  # noqa: B027 - most read what they touch
+        """Learn which columns of a file will be read, as far as its names tell."""
+
     def prepare(self, source: Source, file: File) -> None:  # noqa: B027 - most have nothing to prepare
         """Do, once a query, what its first chunk would have to wait for: the time of a packet is to say how fast it was."""
 
@@ -155,7 +160,7 @@ class KernelTask(Task):
 
     def __init__(self, kernel: CompiledKernel) -> None:
         self.kernel = kernel
-        self.branches = kernel.branches
+        self._has_looked = False
 
     @property
     def entry(self) -> int | None:
@@ -165,9 +170,16 @@ class KernelTask(Task):
     def index(self) -> int | None:
         return self.kernel.current_index
 
+    def look_at(self, file: OpenFile) -> None:
+        if not self._has_looked:
+            self.kernel.look_at(lambda name: record_group(file, name))
+            self.branches = self.kernel.branches
+            self._has_looked = True
+
     def prepare(self, source: Source, file: File) -> None:
-        """Compile, or load what was compiled before, by running over no entries."""
-        self.run(source, file, 0, 0)
+        """Compile, or load what was compiled before."""
+        self.kernel.prepare(lambda names: source.read(names, 0, 0))
+        self.branches = self.kernel.branches
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         self.kernel.forget()

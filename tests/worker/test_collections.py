@@ -1,0 +1,228 @@
+# mypy: allow-untyped-defs, allow-untyped-decorators
+"""Collections as parameters of kernels: `Muon[i].pt` is what the flat columns have, and only what is touched is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+from columns import flat, jagged
+from eventmill.analysis.analysis import Kernel, kernel
+from eventmill.protocol.errors import AnalysisError
+from eventmill.reading.columns import Column, Jagged
+from eventmill.reading.groups import Group
+from eventmill.reading.reader import Reader
+from eventmill.reading.record_groups import record_group
+from eventmill.worker.kernels.compile import CompiledKernel
+
+ENTRIES = 700
+"""More than two of the blocks in which kernels convert columns."""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module", params=["TTree", "RNTuple"])
+def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Muons in 32 bits and jets that they point to, in a tree with counters, and as lists of records in an RNTuple."""
+    path = str(tmp_path_factory.mktemp("files") / "events.root")
+    with uproot.recreate(path) as out:
+        if request.param == "TTree":
+            out.mktree("Events", {name: array.type.content for name, array in events().items()})
+            out["Events"].extend(events())
+        else:
+            out.mkrntuple("Events", events())
+    return path
+
+
+def events() -> dict[str, ak.Array]:
+    random = np.random.default_rng(3)
+    muons, jets = random.poisson(1.3, ENTRIES), random.poisson(2.0, ENTRIES)
+    jet_of = [random.integers(-1, max(jets[event], 1), count) for event, count in enumerate(muons)]
+    muon = {
+        "pt": ak.unflatten(random.exponential(30, muons.sum()).astype("f4"), muons),
+        "eta": ak.unflatten(random.normal(0, 1.5, muons.sum()), muons),
+        "charge": ak.unflatten(random.choice([-1, 1], muons.sum()).astype("i4"), muons),
+        "tight": ak.unflatten(random.random(muons.sum()) < 0.5, muons),
+        "jet": ak.unflatten(np.concatenate(jet_of).astype("i4"), muons),
+    }
+    jet = {"pt": ak.unflatten(random.exponential(50, jets.sum()).astype("f4"), jets)}
+    return {
+        "Muon": ak.zip(muon),
+        "Jet": ak.zip(jet),
+        "MET_pt": ak.Array(random.exponential(20, ENTRIES).astype("f4")),
+        "MET_phi": ak.Array(random.uniform(-3, 3, ENTRIES).astype("f4")),
+    }
+
+
+def of_file(thing: Kernel, reader: Reader, cache: Path) -> CompiledKernel:
+    compiled = CompiledKernel(thing, cache)
+    compiled.look_at(lambda name: record_group(reader, name))
+    compiled.prepare(lambda names: reader.read(names, 0, 0))
+    return compiled
+
+
+def run(compiled: CompiledKernel, reader: Reader, start: int = 0, stop: int = ENTRIES) -> dict[str, Any]:
+    compiled.run(reader.read(compiled.branches, start, stop), start)
+    return compiled.take()[0]
+
+
+def touched(compiled: CompiledKernel) -> set[str]:
+    return {name.replace(".", "_") for name in compiled.branches}
+
+
+def _sum_of(a, b):
+    return a.pt + b.pt
+
+
+def _all_kinds(n, x, Muon, Jet, MET):
+    n[0] += len(Jet)
+    for i in range(len(Muon)):
+        first = Muon[i]
+        for second in Muon[i + 1 :]:
+            n[1] += first.charge * second.charge * 200
+            n[2] += first == second
+            n[3] += second.index
+            x[0] += _sum_of(first, second)
+        if first.tight and 0 <= first.jet < len(Jet):
+            x[1] += Jet[first.jet].pt / MET.pt
+    if len(Muon) > 0:
+        x[2] += Muon[-1].pt + Muon.pt.max()
+
+
+def test_records_are_what_the_columns_are(file: str, cache: Path) -> None:
+    reader, columns = Reader(file, "Events"), events()
+    thing = kernel(n=np.zeros(4, np.int64), x=np.zeros(3))(_all_kinds)
+    compiled = of_file(thing, reader, cache)
+    assert touched(compiled) - {"nJet"} == {"Muon_pt", "Muon_charge", "Muon_tight", "Muon_jet", "Jet_pt", "MET_pt"}
+    for start, stop in ((0, ENTRIES), (301, 650), (5, 5)):
+        n, x = np.zeros(4, np.int64), np.zeros(3)
+        for event in range(start, stop):
+            muon, jet, met = columns["Muon"][event], columns["Jet"][event], columns["MET_pt"][event]
+            pt = [float(value) for value in muon.pt]
+            n[0] += len(jet)
+            for i in range(len(muon)):
+                for j in range(i + 1, len(muon)):
+                    n[1] += int(muon.charge[i]) * int(muon.charge[j]) * 200
+                    n[3] += j
+                    x[0] += pt[i] + pt[j]
+                if muon.tight[i] and 0 <= muon.jet[i] < len(jet):
+                    x[1] += float(jet.pt[muon.jet[i]]) / float(met)
+            if pt:
+                x[2] += pt[-1] + max(pt)
+        out = run(compiled, reader, start, stop)
+        assert out["n"].tolist() == n.tolist()
+        assert out["x"].tolist() == x.tolist()
+
+
+def test_code_that_was_kept_knows_what_it_touches(file: str, cache: Path) -> None:
+    """Another process types nothing: which columns are read comes with the code."""
+    from eventmill.worker.kernels import record_access
+
+    reader = Reader(file, "Events")
+
+    @kernel(x=np.zeros(1))
+    def sum_of_etas(x, Muon, Jet):
+        for mu in Muon:
+            x[0] += mu.eta
+
+    first = of_file(sum_of_etas, reader, cache)
+    record_access.touched.clear()
+    again = of_file(sum_of_etas, reader, cache)
+    assert (again.compiled, again.loaded) == (0, 1)
+    assert first.branches == again.branches and "Muon_eta" in touched(again) and "Muon_pt" not in touched(again)
+    assert run(again, reader)["x"] == pytest.approx(ak.sum(events()["Muon"].eta))
+
+
+def test_an_index_below_zero_is_an_error_and_not_the_last_one(file: str, cache: Path) -> None:
+    """-1 in an index of NanoAOD says that there is none: to take the last jet would be wrong without a word."""
+    reader = Reader(file, "Events")
+
+    @kernel(x=np.zeros(1))
+    def of_no_jet(x, Muon, Jet):
+        for mu in Muon:
+            x[0] += Jet[mu.jet].pt
+
+    with pytest.raises(IndexError, match=r"Jet\[i\] with i below 0"):
+        run(of_file(of_no_jet, reader, cache), reader)
+
+
+def test_a_field_that_is_not_there_is_named_at_once(file: str, cache: Path) -> None:
+    reader = Reader(file, "Events")
+
+    @kernel(x=np.zeros(1))
+    def wrong_name(x, Muon):
+        x[0] += Muon[0].ptt
+
+    with pytest.raises(AnalysisError, match=r"Muon has no field ptt; the nearest names are pt(?s:.*)Muon\[0\].ptt"):
+        of_file(wrong_name, reader, cache)
+
+
+def test_fields_are_asked_for_that_no_code_of_ours_mentions(file: str, cache: Path) -> None:
+    """A name that is computed is in no bytecode; it compiles all the same."""
+    from numba import literal_unroll
+
+    reader = Reader(file, "Events")
+    name = "e" + "ta"
+
+    @kernel(x=np.zeros(1))
+    def by_name(x, Muon):
+        for field in literal_unroll((name,)):
+            if len(Muon) > 0:
+                x[0] += getattr(Muon[0], field)
+
+    compiled = of_file(by_name, reader, cache)
+    assert touched(compiled) == {"Muon_eta"}
+    assert run(compiled, reader)["x"] == pytest.approx(ak.sum(events()["Muon"].eta[:, :1]))
+
+
+def by_hand(thing: Kernel, cache: Path, group: Group, columns: dict[str, Column]) -> Any:
+    compiled = CompiledKernel(thing, cache)
+    compiled.look_at({"Muon": group}.get)
+    compiled.prepare(lambda names: {name: columns[name].slice(0, 0) for name in names})
+    compiled.run({name: columns[name] for name in compiled.branches}, 0)
+    return compiled.take()[0]
+
+
+@kernel(n=np.zeros(1, np.int64), x=np.zeros(1))
+def two_fields(n, x, Muon):
+    n[0] += len(Muon)
+    for mu in Muon:
+        x[0] += mu.pt * mu.eta
+
+
+def test_fields_whose_lists_differ_are_no_records(cache: Path) -> None:
+    group = Group({"pt": "Muon_pt", "eta": "Muon_eta"}, lists=("Muon_pt", "Muon_eta"))
+    pt = jagged([1.0, 2.0], [3.0])
+    shifted = Jagged(pt.offsets - 1, jagged([5.0, 6.0, 7.0]).content.slice(1, 4))
+    assert by_hand(two_fields, cache, group, {"Muon_pt": pt, "Muon_eta": shifted})["x"] == [5 + 12 + 21]
+    with pytest.raises(
+        AnalysisError, match="Muon_eta and Muon_pt are no fields of the same records: an event has 1 and 2"
+    ):
+        by_hand(two_fields, cache, group, {"Muon_pt": pt, "Muon_eta": jagged([1.0], [2.0, 3.0])})
+
+
+def test_other_types_in_another_file_are_compiled_for(cache: Path) -> None:
+    """float in one file, double in the next: both are read for what they are."""
+    compiled = CompiledKernel(two_fields, cache)
+    compiled.look_at({"Muon": Group({"pt": "Muon_pt", "eta": "Muon_eta", "odd": "odd"}, "nMuon")}.get)
+    narrow = {"Muon_pt": jagged([2.0], [0.5]), "Muon_eta": jagged([1.0], [4.0]), "odd": flat(1.0), "nMuon": flat(1, 1)}
+    compiled.prepare(lambda names: {name: narrow[name].slice(0, 0) for name in names})
+    compiled.run(narrow, 0)
+    compiled.run({**narrow, "Muon_pt": jagged([3.0], [1.0], dtype="f8")}, 2)
+    assert compiled.take()[0]["x"] == [2 + 2 + 3 + 4]
+
+
+def test_a_branch_of_that_name_is_that_branch(file: str, tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "named.root") as out:
+        out.mktree("Events", {"Muon": "float32", "Muon_pt": "float32"})
+        out["Events"].extend({"Muon": np.ones(3, "f4"), "Muon_pt": np.ones(3, "f4")})
+    assert record_group(Reader(str(tmp_path / "named.root"), "Events"), "Muon") is None
+    assert record_group(Reader(file, "Events"), "MET_pt") is None
+    assert record_group(Reader(file, "Events"), "Mouon") is None
