@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .launch.pools.ssh import SSH
     from .protocol import errors
     from .protocol.credentials import Credentials
+    from .protocol.skipping import Skip
     from .protocol.version import __version__
     from .reading.branch_list import branches
     from .reading.links import follow, ranges
@@ -57,6 +58,7 @@ _HOMES = {
     "Result": "session.result",
     "SSH": "launch.pools.ssh",
     "Session": "session.session",
+    "Skip": "protocol.skipping",
     "Slurm": "launch.pools.slurm",
     "Snapshot": "session.result",
     "__version__": "protocol.version",
@@ -88,6 +90,7 @@ __all__ = [
     "Query",
     "Result",
     "Session",
+    "Skip",
     "Slurm",
     "Snapshot",
     "__version__",

@@ -44,6 +44,7 @@ from .peers import Worker
 from .progress import progress
 from .queries import Queries
 from .query import Query
+from .query_account import public_path
 from .query_state import Outcome
 
 log = logging.getLogger(__name__)
@@ -166,8 +167,12 @@ class Lifecycle:
     # --- ending ---------------------------------------------------------------------------------------------------
 
     def end_if_complete(self, query: Query, now: float) -> None:
-        """Take the result of a query of which nothing is left to do, or that was stopped and has nothing at work."""
+        """Take the result of a query of which nothing is left to do, that was stopped and has nothing at work, or that has
+        lost more than it may."""
         stopped = query.stopping is not None and (not query.ledger.leases or now >= query.stopping)
+        beyond = too_much_is_lost(query)
+        if beyond is not None:
+            self.fail(query, beyond, (), now, offer=True)
         if not (query.running and (query.ledger.complete or stopped)):
             return
         if query.ledger.complete and query.outcome.skipped is not None and query.ledger.processed == 0:
@@ -351,6 +356,21 @@ class Lifecycle:
         message = progress(query, self._workers.values(), self._queries.expected, now)
         for peer in query.audience.subscribers:
             self._send(peer, message, now=now)
+
+
+def too_much_is_lost(query: Query) -> Failure | None:
+    """Why a query fails that has lost more than it may; None: it has not. One in which nothing is left fails by itself."""
+    allowed, losses = query.submit.tolerance, query.ledger.losses
+    if allowed is None or not losses or not query.running or (query.ledger.complete and not query.ledger.processed):
+        return None
+    said = query.losses_so_far.beyond(allowed, query.ledger)
+    if not said:
+        return None
+    first, path = query.outcome.skipped, public_path(query.files[losses[0].file].path)
+    failure = Failure("analysis", "QueryFailed", f"{said}; the first in {path}: {losses[0].reason}")
+    if first is None:
+        return failure
+    return msgspec.structs.replace(first[0], kind="analysis", error=failure.error, message=failure.message)
 
 
 def deadline(query: Query, journaled: bool) -> float:

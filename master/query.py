@@ -14,6 +14,7 @@ from ..packetizer.call_costs import Tried
 from ..packetizer.ledger import Ledger
 from ..packetizer.listed_entries import EntryList
 from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
+from ..packetizer.tolerance import Losses
 from ..protocol.codec import Buffer, Frames
 from ..protocol.column_types import ColumnType
 from ..protocol.messages import (
@@ -72,7 +73,6 @@ class Query:
     Attributes:
         dataset: the digest of its files.
         set_up: workers that have the analysis.
-        skipped: the first failure that `on_error="skip"` passed over.
         shared_inputs: what slots need besides the analysis: items, or a `SharedInputs`.
         credentials: what they show to file servers, if anything.
         types: the columns that are read, each as it was met first.
@@ -118,6 +118,7 @@ class Query:
     masked: bool = field(init=False)
     has_columns: bool = field(init=False)
     ledger: Ledger[Slot] = field(init=False)
+    losses_so_far: Losses = field(default_factory=Losses)
     packetizer: Packetizer[Slot] = field(init=False)
 
     @classmethod

@@ -24,6 +24,7 @@ from ..protocol.connection import find_connection, find_file
 from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, DatasetError
 from ..protocol.messages import File
+from ..protocol.skipping import Skip
 from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
 from .access import SessionAccess
@@ -97,7 +98,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         analysis: Callable[..., Any] | Any,
         *,
         name: str | None = None,
-        on_error: Literal["fail", "skip"] = "fail",
+        on_error: Literal["fail", "skip"] | Skip = "fail",
         priority: int = 0,
         most_readers: int | None = None,
         timeout: float | None = 600.0,
@@ -115,7 +116,8 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
             analysis: a kernel (`em.kernel`), a function of an array of events (of some cycles, of one item), or a coffea
                 processor.
             name: what the query is called in displays; the analysis' name by default.
-            on_error: "fail" ends the query at the first error; "skip" goes on and lists what is lost in the account.
+            on_error: "fail" ends the query at the first error; "skip" goes on and lists what is lost in the account;
+                `em.Skip(entries=0.01, files=10)` does so until more is lost than that.
             priority: of your own queries, those of higher priority are served first (-1000 to 1000).
             most_readers: slots that may read from one file server at a time; any number by default.
             timeout: seconds that a slot may be at work on the same few events before it is taken to be in an endless loop,
@@ -152,7 +154,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         packed = pack(analysis, [*self._modules, *listed(modules)], dataset.shared_inputs)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         # A file that is not there is an error of the data like any other: with "skip" its slot lists it as lost.
-        expanded = dataset.expanded(partial(list_files, keep_missing=on_error == "skip"))
+        expanded = dataset.expanded(partial(list_files, keep_missing=on_error != "fail"))
         files = _encode_files(located(expanded.files) if locate else expanded.files)
         shown = clipped(name or packed.name)
         delegation = self._watch.delegated(credentials)
@@ -165,7 +167,8 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
                 digest=packed.digest,
                 owner=owner(),
                 branches=None if packed.branches is None else list(packed.branches),
-                on_error=on_error,
+                on_error="fail" if on_error == "fail" else "skip",
+                tolerance=on_error if isinstance(on_error, Skip) else None,
                 limit=expanded.max_entries,
                 priority=priority,
                 most_readers=most_readers,
@@ -302,14 +305,14 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         self._link.check_not_forked()
 
 
-def _check_options(priority: int, most_readers: int | None, on_error: str, timeout: float | None, seed: int) -> None:
+def _check_options(priority: int, most_readers: int | None, on_error: object, timeout: float | None, seed: int) -> None:
     """Raise `ValueError` for an option of `Session.process` that is not within its bounds."""
     if not isinstance(priority, int) or not -1000 <= priority <= 1000:
         raise ValueError(f"priority={priority!r}: it must be a whole number from -1000 to 1000")
     if most_readers is not None and (not isinstance(most_readers, int) or most_readers < 1):
         raise ValueError(f"most_readers={most_readers!r}: it must be a whole number from 1 on")
-    if on_error not in ("fail", "skip"):
-        raise ValueError(f"on_error={on_error!r}: it must be 'fail' or 'skip'")
+    if not (isinstance(on_error, Skip) or on_error in ("fail", "skip")):
+        raise ValueError(f"on_error={on_error!r}: it must be 'fail', 'skip', or as em.Skip(entries=0.01, files=10)")
     if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
         raise ValueError(f"timeout={timeout}: it must be more than 0 and at most {LONGEST_TIMEOUT:g} s, or None")
     if not isinstance(seed, int) or not 0 <= seed <= MOST_SEED:

@@ -37,6 +37,7 @@ MODULES = sorted(
 
 
 OF_SESSIONS = (
+    "eventmill.protocol.skipping",
     "eventmill.session.access",
     "eventmill.session.bookkeeping",
     "eventmill.session.pools",

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..values import LONGEST, NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 14
+PROTOCOL = 15
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker", "launcher"]

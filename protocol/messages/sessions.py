@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from ..skipping import Skip
 from ..usage import Course, WorkerInfo
 from ..values import Chunk, Digests, NonNegative, Seconds, Word, Words
 from .launches import LaunchInfo
@@ -28,6 +29,8 @@ class Submit(Message, frozen=True):
     `attachments` names large arrays of the analysis. The bytes of those that are `carried` are frames behind all others;
     of the others, the master may have them. `Lacking` answers if it does not: then it is submitted again, with these.
 
+    With `on_error="skip"`, `tolerance` says what may be lost before the query fails.
+
     `user` is whose query it is, by the key of the session; the master sets it, and `owner` with it ("" where the key is that
     of the master's owner, who may call herself as she likes). The result is for these users to `share`, too; for all of
     them, if "all" is among them.
@@ -40,6 +43,7 @@ class Submit(Message, frozen=True):
     owner: Word = ""
     branches: list[Word] | None = None
     on_error: Literal["fail", "skip"] = "fail"
+    tolerance: Skip | None = None
     limit: NonNegative | None = None
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     most_readers: Annotated[int, Meta(ge=1, le=2**31)] | None = None

@@ -384,3 +384,49 @@ def test_no_entries_of_a_file_are_not_all_of_them() -> None:
         m.LostRange("b.root", "Events", 5, 8, "other"),
     ]
     assert [file.listed for file in dataset_of(lost).files] == [[], [0, 8]]
+
+
+# --- what may be lost -----------------------------------------------------------------------------------------------------
+
+
+def test_a_query_that_may_lose_some_files_fails_with_more_and_keeps_what_it_has(
+    session: em.Session, paths: list[str], tmp_path: Path
+) -> None:
+    """Protects a night's query over a site that is down: it ends at once, and is gone on with in the morning."""
+    named = [tmp_path / Path(path).name for path in paths]
+    for path, name in zip(paths, named, strict=True):
+        name.write_bytes(Path(path).read_bytes())
+    data = em.Dataset([str(name) for name in named], tree="Events")
+    for name in named[1:3]:
+        name.rename(name.with_suffix(".later"))
+    assert session.process(data, total, on_error=em.Skip(files=2)).result(SECONDS)["n"] == (FILES - 2) * EACH
+    with pytest.raises(em.errors.QueryFailed, match=r"2 of 4 files \(50.0 %\) are lost, and Skip\(files=1\)") as caught:
+        session.process(data, total, on_error=em.Skip(files=1)).result(SECONDS)
+    assert "DatasetError: there is no file" in str(caught.value)
+    for name in named[1:3]:
+        name.with_suffix(".later").rename(name)
+    part = caught.value.result
+    whole = part.merged(session.process(part.account.failed_dataset(), total).result(SECONDS))
+    assert (whole["n"], whole["added"]) == (FILES * EACH, sum(range(FILES * EACH)))
+
+
+def test_a_query_that_may_lose_some_entries_fails_with_more(session: em.Session, paths: list[str]) -> None:
+    """Protects the limit: what is within it is a result, what is beyond it is none, and nothing counts twice."""
+
+    def picky(events: Any) -> dict[str, int]:
+        if (np.asarray(events.x) % 100 == 7).any():
+            raise ValueError("seven")
+        return total(events)
+
+    sevens = FILES * EACH // 100
+    result = session.process(paths, picky, on_error=em.Skip(entries=0.01), chunk=1000).result(SECONDS)
+    assert (result["n"], result.account.failed) == (FILES * EACH - sevens, sevens)
+    with pytest.raises(em.errors.QueryFailed, match=r"entries .* are lost, .* ValueError: seven") as caught:
+        session.process(paths, picky, on_error=em.Skip(entries=0.009), chunk=1000).result(SECONDS)
+    assert "in picky" in "".join(caught.value.__notes__), "where the first one was raised"
+    part = caught.value.result
+    assert part.state == "failed" and part.account.processed <= FILES * EACH - sevens
+    whole = part.merged(session.process(part.account.failed_dataset(), total).result(SECONDS))
+    assert (whole["n"], whole["added"]) == (FILES * EACH, sum(range(FILES * EACH)))
+    with pytest.raises(ValueError, match=r"it must be 'fail', 'skip', or as em\.Skip"):
+        session.process(paths, total, on_error="fail above 1 %")  # type: ignore[arg-type]
