@@ -17,8 +17,9 @@ import msgspec
 from ..packetizer.call_costs import chunk_of
 from ..packetizer.listed_entries import EntryList
 from ..protocol.errors import DatasetError, nearest
-from ..protocol.messages import File
+from ..protocol.messages import CatalogueFile, CatalogueFiles, File
 from ..protocol.values import Scalar
+from .catalogue.entries import may_be_entry, replaced
 from .entry_lists import entry_list_of, runs_of, shown
 from .friends import Friends
 from .masks import BRANCHES, Mask
@@ -85,6 +86,10 @@ class Dataset:
     """The least and the most entries of a call, if they were given."""
     _friends: Friends | None = None
     """Which friends the files have, as long as these are not given to them."""
+    told: tuple[CatalogueFile, ...] = ()
+    """Its files with their sizes and checksums, where a list of files of another catalogue has them."""
+    _registered: frozenset[str] = frozenset()
+    """Paths of files that a catalogue has named: nobody has to look for them."""
 
     def __init__(
         self,
@@ -159,15 +164,19 @@ class Dataset:
         """
         if self.files[0].kind != "tree":
             return self
+
+        def found_at(path: str) -> Sequence[str]:
+            return [path] if path in self._registered else list_files(path)
+
         named: dict[str, list[str]] = {}
         for path in dict.fromkeys(file.path for file in self.files if not file.replicas):
-            named[path] = list(list_files(path))
+            named[path] = list(found_at(path))
             if not named[path]:
                 raise DatasetError(f"no file fits {path}")
         found: list[File] = []
         for file in self.files:
             if file.replicas:
-                found.append(_with_replicas(file, list_files))
+                found.append(_with_replicas(file, found_at))
             else:
                 found += _found(file, named[file.path])
         files = _checked(found)
@@ -209,6 +218,23 @@ class Dataset:
             for file in self.files
         }
         return Dataset.of_files(found.values())
+
+    @property
+    def named(self) -> list[str]:
+        """What in it may be names of a catalogue, and not of files."""
+        trees = (file for file in self.files if file.kind == "tree" and not file.replicas)
+        return list(dict.fromkeys(file.path for file in trees if may_be_entry(file.path)))
+
+    def resolved(self, entries: Mapping[str, CatalogueFiles]) -> Dataset:
+        """The dataset with the files of entries of a catalogue in the place of their names.
+
+        Raises:
+            DatasetError: something was said of an entry that is not of a whole dataset, or a file is named twice.
+        """
+        files, registered = replaced(self.files, entries)
+        dataset = copy.copy(self)
+        dataset.files, dataset._registered = _checked(files), registered
+        return dataset
 
     def __len__(self) -> int:
         return len(self.files)

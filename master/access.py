@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from ..protocol.messages import Enrol, Submit, TokenInfo, TokenTerms, UserInfo
+from ..protocol.messages import DatasetInfo, Enrol, Submit, TokenInfo, TokenTerms, UserInfo
 from ..protocol.values import NonNegative, Word, some
 from .wishes import Starts, Wished
 
@@ -71,6 +71,10 @@ class Identity:
     def may_stop(self, submit: Submit) -> bool:
         """Whether this session may stop a query."""
         return self.operator or self.may_change(submit)
+
+    def may_change_dataset(self, info: DatasetInfo) -> bool:
+        """Whether this session may replace, refresh or remove a dataset of the catalogue."""
+        return self.is_masters or self.operator or bool(info.user and info.user == self.user)
 
     def may_drain(self, owner: str) -> bool:
         """Whether this session may send away a worker that serves this owner."""

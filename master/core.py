@@ -24,6 +24,7 @@ from .admission import Admission
 from .attachments import Attachments
 from .autoscaling import Autoscaling
 from .broken import Concerning, QueryBroken, failure_of
+from .catalogue import Catalogue, Kept
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Send, Tidy
@@ -43,7 +44,16 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
 REQUESTS = (
-    messages.Submit | messages.Attach | messages.Ask | messages.AskLogs | messages.AskCluster | messages.AskMiniature
+    messages.Submit
+    | messages.Attach
+    | messages.Ask
+    | messages.AskLogs
+    | messages.AskCluster
+    | messages.AskMiniature
+    | messages.PutDataset
+    | messages.AskDatasets
+    | messages.GetDataset
+    | messages.RemoveDataset
 )
 """That are refused when the master fails on them."""
 TIDY_INTERVAL = 600.0
@@ -61,6 +71,7 @@ class MasterCore:
         tag: goes into the numbers of queries, so that those of a master that was started again are not mistaken for these.
         journaled: there is a journal, for which effects are to be.
         access: whose keys are let in.
+        datasets: those of the catalogue, from the master before.
 
     Attributes:
         queries: all of them, by number.
@@ -69,8 +80,9 @@ class MasterCore:
     """
 
     def __init__(
-        self, version: str, python: str, tag: str = "", journaled: bool = False, access: Access | None = None
-    ) -> None:
+        self, version: str, python: str, tag: str = "", journaled: bool = False, access: Access | None = None,
+        datasets: Iterable[Kept] = (),
+    ) -> None:  # fmt: skip
         self.queries = Queries(tag)
         self.errors = 0
         self._next_check = 0.0
@@ -100,6 +112,7 @@ class MasterCore:
         )  # fmt: skip
         self._admission.add_to(self._requests.handlers)
         self._roster.pools.add_to(self._requests.handlers)
+        Catalogue(datasets, self._access, self._send, self._do).add_to(self._requests.handlers)
         self._autoscaling = Autoscaling(self.queries, self._roster.pools, self._access, self._send, self._do)
         self._autoscaling.add_to(self._requests.handlers)
 

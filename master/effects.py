@@ -1,7 +1,7 @@
 """What the master core asks its loop to do: the only way a decision becomes I/O.
 
-All but `Send`, `SaveAccess` and `Exit` are tasks of the merger, which does them in order. Those that only the journal
-needs come from a core that is `journaled` and from no other.
+All but `Send`, `SaveAccess`, `SaveDataset` and `Exit` are tasks of the merger, which does them in order. Those that only
+the journal needs come from a core that is `journaled` and from no other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..packetizer.files import Loss, OpenedFile
 from ..protocol.codec import Buffer, Frames
-from ..protocol.messages import Account, AskMiniature, Ended, Failure, Message, Submit
+from ..protocol.messages import Account, AskMiniature, DatasetInfo, Ended, Failure, Message, Submit
 from ..protocol.usage import WorkerInfo
 from .access import Change
 
@@ -30,6 +30,14 @@ class SaveAccess:
     """Write down what has changed of who may come in."""
 
     changes: Sequence[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveDataset:
+    """Write down a dataset of the catalogue with its files, or that there is none of this name any more."""
+
+    name: str
+    kept: tuple[DatasetInfo, bytes] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,4 +171,4 @@ MergerTask = (
     Merge | Take | Shrink | Replace | Drop
     | SaveSubmission | SaveOpened | SaveLosses | SaveSkipped | Checkpoint | SaveEnd | Retrieve | Remove | Tidy
 )  # fmt: skip
-Effect = Send | SaveAccess | MergerTask | Exit
+Effect = Send | SaveAccess | SaveDataset | MergerTask | Exit

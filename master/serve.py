@@ -31,8 +31,9 @@ from ..system.restarts import Restarts
 from .access import Access, Identity
 from .access_records import AccessRecords
 from .authenticator import DOMAIN, Authenticator
+from .catalogue_records import CatalogueRecords
 from .core import MasterCore
-from .effects import Effect, Exit, SaveAccess, Send
+from .effects import Effect, Exit, SaveAccess, SaveDataset, Send
 from .journal import Journal
 from .merger import Answer, Crowded, Merger, Taken, Unmergeable
 from .miniatures import Shrunk
@@ -88,6 +89,7 @@ class Master:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._keys = {key: Identity("session" if role == "session" else "worker") for key, role in own.peers.items()}
         self._records = AccessRecords(keys.access)
+        self._datasets = CatalogueRecords(keys.catalogue)
         self.authenticator = Authenticator(self.context, lambda key: bool(self.access.role(key)))
         self.router = self.context.socket(zmq.ROUTER)
         self._configure(own.public_key, own.secret_key)
@@ -112,7 +114,9 @@ class Master:
         self._poller.register(self.merger.wakeup, zmq.POLLIN)
         python = ".".join(platform.python_version_tuple()[:2])
         self.access = Access(self._keys, self._records.load(), time.time() - time.monotonic())
-        self.core = MasterCore(__version__, python, _new_tag(saved), journal is not None, self.access)
+        self.core = MasterCore(
+            __version__, python, _new_tag(saved), journal is not None, self.access, self._datasets.load()
+        )
         return [] if journal is None else self._restored(saved, journal)
 
     def _begin_anew(self, error: Exception) -> None:
@@ -301,6 +305,8 @@ class Master:
                 self._running = False
             elif isinstance(effect, SaveAccess):
                 self._records.write(effect.changes)
+            elif isinstance(effect, SaveDataset):
+                self._datasets.write(effect)
             elif not isinstance(effect, Send):
                 self.merger.ask(effect)
             else:
@@ -332,7 +338,9 @@ class Master:
         if isinstance(message, messages.Setup | messages.Lease | messages.Compact):
             reason = f"a worker cannot be sent its {kind}: {error}"
             return self.core.unsendable(message.query, reason, time.monotonic())
-        if isinstance(message, messages.Queries | messages.Workers | messages.Logs | messages.Cluster):
+        if isinstance(
+            message, messages.Queries | messages.Workers | messages.Logs | messages.Cluster | messages.Datasets
+        ):
             return [Send(effect.peer, messages.Refused(message.request, f"the answer cannot be sent: {error}"[:1000]))]
         return []
 
@@ -349,6 +357,7 @@ class Master:
                 log.exception("error of ours: what was merged last is not written down, and will be done again")
         self.merger.close()
         self._records.close()
+        self._datasets.close()
         self.authenticator.close()
         self.context.term()
 

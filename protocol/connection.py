@@ -93,6 +93,11 @@ class KeyFolder:
         return self.path / "access.sqlite"
 
     @property
+    def catalogue(self) -> Path:
+        """Where the master writes down its datasets."""
+        return self.path / "catalogue.sqlite"
+
+    @property
     def journal(self) -> Path:
         """Where the master writes down its queries, unless it is told otherwise."""
         return self.path / "journal.sqlite"

@@ -54,8 +54,8 @@ class ReaderCache:
         self._readers.move_to_end((path, tree, credential_set))
         if identity not in ("", reader.identity):
             raise DatasetError(
-                f"{reader.path} has changed while the query ran: when it was opened first, it had {_described(identity)}, "
-                f"and now it has {_described(reader.identity)}; submit the query again"
+                f"{reader.path} has changed while the query ran: when it was opened first, it had {described(identity)}, "
+                f"and now it has {described(reader.identity)}; submit the query again"
             )
         return reader
 
@@ -98,7 +98,7 @@ class ReaderCache:
             self._readers.popitem()[1].close()
 
 
-def _described(identity: str) -> str:
+def described(identity: str) -> str:
     """What an identity says of a file."""
     uuid, _, size = identity.partition(":")
     return f"{size} bytes (UUID {uuid})"

@@ -29,7 +29,7 @@ from .interpreted import Interpreted, unpacked
 from .joined_files import Joined, JoinedFiles, identities
 from .lazy_events import Columns, LazyEvents, layout_of, lists_in
 from .lazy_property import lazy_property
-from .reader_cache import Place, ReaderCache
+from .reader_cache import Place, ReaderCache, described
 from .storage.credentials import CredentialSet
 from .storage.local import Range
 from .storage.sources import Traffic
@@ -319,6 +319,7 @@ class Views:
         readers.take_up(places(file, credential_set))
         own, *others = identities(identity, len(file.friends))
         reader = readers.get(file.path, file.tree, since, own, credential_set)
+        _check_registered(file, reader)
         if self._is_plain(file, reader):
             return reader
         friends = {}
@@ -371,3 +372,14 @@ def drop(readers: ReaderCache, file: File, credential_set: CredentialSet | None 
     """Close the readers of a file and its friends, as `ReaderCache.drop`."""
     for place in places(file, credential_set):
         readers.drop(*place)
+
+
+def _check_registered(file: File, reader: TreeReader) -> None:
+    """Raise `DatasetError` when a file of a catalogue is not the one that was registered."""
+    if file.identity not in ("", reader.identity):
+        of = f" as a file of {file.dataset}" if file.dataset else ""
+        raise DatasetError(
+            f"{reader.path} has changed since it was registered in the catalogue{of}: it had {described(file.identity)}, "
+            f"and now it has {described(reader.identity)}. session.datasets.verify looks at all files of the dataset, "
+            "session.datasets.refresh takes them as they are now"
+        )

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..dataset.dataset import Dataset
 from ..protocol.errors import DatasetError
 from ..reading.storage.list_files import list_files
+from .catalogue import Datasets
 from .sums import Sums, check_nothing_lost, not_wholly_in, summed
 
 if TYPE_CHECKING:
     from .query import Query
     from .result import Result
-    from .session import Data
+    from .session import Data, Session
 
 
 class Bookkeeping:
     """The part of a `Session` that sums what samples are normalised by."""
+
+    _datasets: Datasets | None = None
 
     if TYPE_CHECKING:
 
         def process(
             self, dataset: Data, analysis: Any, *, name: str | None = None, on_error: Any = "fail"
         ) -> Query: ...
+
+    @property
+    def datasets(self) -> Datasets:
+        """The datasets that the master knows by name: register, list, verify, refresh and remove them."""
+        if self._datasets is None:
+            self._datasets = Datasets(cast("Session", self))
+        return self._datasets
 
     def sum(
         self,
@@ -76,6 +86,7 @@ class Bookkeeping:
             raise ValueError(f"on_error={on_error!r}: it must be 'fail' or 'skip'")
         named = [columns] if isinstance(columns, str) else list(columns)
         sums = ColumnSums(named)
+        given = self.datasets.resolve(given)
         whole = (given if tree is None else given.of_tree(tree)).expanded(partial(list_files, keep_missing=True))
         if of is not None and tree is None:
             raise DatasetError(

@@ -36,7 +36,7 @@ ANSWER_SECONDS = 30.0
 ANSWERS = (
     messages.Accepted, messages.Lacking, messages.Refused, messages.Queries, messages.Workers, messages.Logs,
     messages.Cluster, messages.Done, messages.AccessList, messages.Pools, messages.Miniature,
-    messages.Wished,
+    messages.Wished, messages.Datasets, messages.DatasetIs,
 )  # fmt: skip
 """What answers a request."""
 _TICK = 0.1

@@ -149,6 +149,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         """
         if not isinstance(dataset, Dataset):
             dataset = Dataset(dataset)
+        dataset = self.datasets.resolve(dataset)
         _check_options(priority, most_readers, on_error, timeout, seed)
         bounds = dataset.chunk if chunk is None else chunk_of(chunk, ValueError)
         packed = pack(analysis, [*self._modules, *listed(modules)], dataset.shared_inputs)

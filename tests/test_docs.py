@@ -40,6 +40,7 @@ OF_SESSIONS = (
     "eventmill.protocol.skipping",
     "eventmill.session.access",
     "eventmill.session.bookkeeping",
+    "eventmill.session.catalogue",
     "eventmill.session.pools",
     "eventmill.session.query",
     "eventmill.session.quick_looks",

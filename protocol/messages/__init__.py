@@ -1,8 +1,8 @@
 """The messages that sessions, the master, agents and slots exchange.
 
 They are grouped by who speaks with whom: `peers`, `sessions`, `orders` and `reports`; `logs` is what user code says, on all
-hops; `cluster` what displays of a whole master are told; `launches` is about workers on their way; `parts` is what
-they consist of.
+hops; `cluster` what displays of a whole master are told; `launches` is about workers on their way;
+`datasets` is the catalogue; `parts` is what they consist of.
 Every message is a frozen struct whose class name is its tag on the wire. Arrays and opaque bytes are never inside a
 message: they travel as the *frames* behind it (`protocol.codec`), and each docstring says which frames belong to it.
 Most orders and reports (`Lease`, `Setup`, `Opened`, `Commit`, ...) are spoken on both hops, master - agent and agent -
@@ -23,6 +23,19 @@ from .cluster import (
     PacketDone,
     WorkerGone,
     WorkerState,
+)
+from .datasets import (
+    LARGEST_ENTRY,
+    MOST_DATASETS,
+    AskDatasets,
+    CatalogueFile,
+    CatalogueFiles,
+    DatasetInfo,
+    DatasetIs,
+    Datasets,
+    GetDataset,
+    PutDataset,
+    RemoveDataset,
 )
 from .launches import (
     BOOT_STAGES,
@@ -156,8 +169,10 @@ __all__ = [
     "FROM_SESSION",
     "FROM_TOKEN",
     "FROM_WORKER",
+    "LARGEST_ENTRY",
     "LARGEST_LAYOUT",
     "LONGEST_TEXT",
+    "MOST_DATASETS",
     "MOST_EVENTS",
     "MOST_GONE",
     "MOST_LAUNCHES",
@@ -173,12 +188,15 @@ __all__ = [
     "Ask",
     "AskAccess",
     "AskCluster",
+    "AskDatasets",
     "AskLogs",
     "AskMiniature",
     "AskPools",
     "Attach",
     "Attachment",
     "Bye",
+    "CatalogueFile",
+    "CatalogueFiles",
     "Cluster",
     "Columns",
     "Commit",
@@ -187,6 +205,9 @@ __all__ = [
     "Compacted",
     "Credentials",
     "CredentialsInfo",
+    "DatasetInfo",
+    "DatasetIs",
+    "Datasets",
     "Described",
     "Detach",
     "Doing",
@@ -203,6 +224,7 @@ __all__ = [
     "Finished",
     "FriendTree",
     "Gap",
+    "GetDataset",
     "Heartbeat",
     "Hello",
     "Hindrance",
@@ -229,6 +251,7 @@ __all__ = [
     "PoolTerms",
     "Pools",
     "Progress",
+    "PutDataset",
     "Queries",
     "QueryInfo",
     "Reached",
@@ -236,6 +259,7 @@ __all__ = [
     "Refused",
     "Release",
     "Remove",
+    "RemoveDataset",
     "RemoveUser",
     "Revoke",
     "RevokeToken",
@@ -284,13 +308,14 @@ Any = (
     | SlotDown | SlotUp | Draining | Ready
     | Enrol | Stage | Enrolled | TellPools | WorkerIs | Scale | StopLaunches | AskPools | Pools
     | MakeToken | RevokeToken | AddUser | RemoveUser | AskAccess | Done | AccessList | MakeWish | Wished
+    | PutDataset | AskDatasets | GetDataset | RemoveDataset | Datasets | DatasetIs
 )  # fmt: skip
 """Every message there is."""
 
 FROM_SESSION = (
     Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Leave, Seen, Ask, AskLogs, AskCluster,
     AskMiniature, Shutdown, Drain, AddUser, RemoveUser, MakeToken, RevokeToken, AskAccess, TellPools, AskPools, Scale,
-    StopLaunches, Done, Refused, MakeWish,
+    StopLaunches, Done, Refused, MakeWish, PutDataset, AskDatasets, GetDataset, RemoveDataset,
 )  # fmt: skip
 """What a peer with a session key may say: a session, or a launcher."""
 FROM_WORKER = (

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..values import LONGEST, NonNegative, Runs, Scalar, Seconds, Word, Words
 
-PROTOCOL = 15
+PROTOCOL = 16
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker", "launcher"]
@@ -48,7 +48,8 @@ class File(msgspec.Struct, frozen=True):
     `entries` is the number of entries where it is known beforehand; the file itself has the last word. `replicas` are
     copies of it elsewhere. `listed`, where it is not None, are the only entries that are used; packets of such a file
     number them from 0. Cycles and items are in no file: `entries` of them are made (with `seed`), or come with the query.
-    `friends` are trees with more branches for its entries, by name.
+    `friends` are trees with more branches for its entries, by name. A file that is in a catalogue has to have the `identity`
+    (UUID and size) with which it was registered.
     """
 
     path: Words
@@ -61,6 +62,7 @@ class File(msgspec.Struct, frozen=True):
     replicas: list[Words] = []
     listed: Runs | None = None
     friends: dict[Word, FriendTree] = {}
+    identity: Word = ""
 
 
 class Gap(msgspec.Struct, frozen=True, array_like=True):

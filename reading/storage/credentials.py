@@ -137,6 +137,26 @@ def credential_set_of(packed: Buffer) -> CredentialSet:
     return _credential_sets[tag]
 
 
+class _AtWork:
+    """The query whose code runs in this process.
+
+    Attributes:
+        credential_set: what came with it.
+    """
+
+    credential_set: CredentialSet | None = None
+
+
+def turn_to(credential_set: CredentialSet | None) -> None:
+    """A query with these credentials is at work from now on."""
+    _AtWork.credential_set = credential_set
+
+
+def at_work() -> CredentialSet | None:
+    """The credentials of the query at work, for what its code reads by itself; None: what this process has."""
+    return _AtWork.credential_set
+
+
 @contextmanager
 def wearing(credential_set: CredentialSet | None) -> Iterator[Callable[[str], str]]:
     """Open connections in here, to what the address of a file becomes. None: with the credentials of this process.

@@ -24,7 +24,7 @@ from ...protocol.errors import CountError, EventmillError
 from ...protocol.messages import Part
 from ...reading.selection import Selection, listed
 from ...reading.source import Source
-from ...reading.storage.credentials import fits
+from ...reading.storage.credentials import fits, turn_to
 from ...reading.view import OpenFile
 from ..slot_status import SlotStatus
 from .agent_link import AgentLink
@@ -95,8 +95,9 @@ class PacketRun:
         self._status.begin(lease.query, lease.lease, lease.start, lease.start)
         self._status.turn_to("loading")
         try:
-            if lease.file.kind == "tree" and not fits(self.running.credential_set):
+            if not fits(self.running.credential_set):
                 tools.handover.retire()
+            turn_to(self.running.credential_set)
             began = time.monotonic()
             self._task = self._loaded()
             self._task.enter()

@@ -1,0 +1,131 @@
+"""The dataset catalogue: datasets by name on a real master, whose files are looked at by real workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import awkward as ak
+import eventmill as em
+import numpy as np
+import pytest
+import uproot
+from eventmill.protocol.errors import DatasetError
+from processes import Standing, call
+
+
+def write(path: Path, numbers: range, tree: str = "tree") -> str:
+    with uproot.recreate(path) as file:
+        file.mktree(tree, {"number": "int64"})
+        if len(numbers):
+            file[tree].extend({"number": np.array(numbers)})
+    return str(path)
+
+
+def total(events: ak.Array, file: em.Dataset) -> dict[str, int]:
+    return {file.dataset: int(ak.sum(events.number)), "scale": int(ak.num(events, axis=0) * file.metadata.get("xs", 0))}
+
+
+def test_a_dataset_is_known_by_its_name_with_lengths_and_metadata(
+    session: em.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs no listing, no folder, and no look at its files; what is said where it is used counts more."""
+    for at in range(3):
+        write(tmp_path / f"{at}.root", range(at * 10, at * 10 + 10))
+    monkeypatch.chdir(tmp_path)
+    entry = session.datasets.register("numbers", "*.root", tree="tree", metadata={"xs": 2})
+    monkeypatch.undo()
+    assert (entry.info.files, entry.info.entries, entry.info.trees) == (3, 30, ["tree"])
+    assert entry.info.size == sum((tmp_path / f"{at}.root").stat().st_size for at in range(3))
+    result = session.process("numbers", total).result()
+    assert result.value == {"numbers": sum(range(30)), "scale": 60}
+    both = em.Dataset({"a": "numbers"}, metadata={"xs": 5}, max_entries=12)
+    assert session.process(both, total).result().value == {"a": sum(range(12)), "scale": 60}
+    assert session.sum("numbers", "number") == {"numbers": sum(range(30))}
+    assert "numbers" in session.datasets and "numbers" in repr(session.datasets.list(grep="^num"))
+    with pytest.raises(DatasetError, match="there is a dataset 'numbers' already"):
+        session.datasets.register("numbers", str(tmp_path / "0.root"))
+    with pytest.raises(DatasetError, match=r"number_s is no file or folder here.*nearest names are numbers"):
+        session.process("number_s", total)
+    (tmp_path / "numbers").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DatasetError, match=r"is a dataset of the catalogue, and a file or folder here: write ./numbers"
+    ):
+        session.process("numbers", total)
+    monkeypatch.undo()
+    session.datasets.remove("numbers")
+    with pytest.raises(DatasetError, match="no dataset 'numbers'"):
+        session.datasets["numbers"]
+
+
+def test_a_file_that_has_changed_is_an_error_and_never_other_numbers(session: em.Session, tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{at}.root", range(10)) for at in range(4)]
+    session.datasets.register("changing", files, tree="tree")
+    write(tmp_path / "1.root", range(20))  # more entries
+    write(tmp_path / "2.root", range(5, 15))  # as many, others
+    (tmp_path / "3.root").unlink()
+    with pytest.raises(DatasetError, match=r"(has changed since it was registered|there is no file)"):
+        session.process("changing", total).result()
+    result = session.process("changing", total, on_error="skip").result()
+    assert result.value["changing"] == sum(range(10))
+    assert sorted(Path(lost.path).name for lost in result.account.lost) == ["1.root", "2.root", "3.root"]
+    found = session.datasets.verify("changing")
+    assert [(Path(it.path).name, it.what) for it in found] == [
+        ("1.root", "changed"), ("2.root", "changed"), ("3.root", "missing"),
+    ]  # fmt: skip
+    assert not found.ok and "20 entries, and 10 before" in repr(found)
+    with pytest.raises(DatasetError, match=r"1 of 4 files cannot be registered(.|\n)*3.root"):
+        session.datasets.refresh("changing")
+    write(tmp_path / "3.root", range(0))  # no entries at all
+    assert session.datasets.refresh("changing").info.entries == 40
+    assert session.datasets.verify("changing", checksum="adler32").ok
+    assert session.process("changing", total).result().value["changing"] == 45 + 190 + 95
+    session.datasets.remove("changing")
+
+
+def test_what_is_said_where_a_dataset_is_used_is_not_registered(session: em.Session, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.root", range(10))
+    for options in ({"max_entries": 5}, {"aliases": {"double": "2 * number"}}, {"entries": range(3)}, {"mask": {}}):
+        with pytest.raises(DatasetError, match="say so where they are used"):
+            session.datasets.register("part", em.Dataset(file, **options))  # type: ignore[arg-type]
+    for name in ("a/b", "", "x.root", "*"):
+        with pytest.raises(DatasetError, match="is no name for a dataset"):
+            session.datasets.register(name, file)
+    with pytest.raises(DatasetError, match=r"1 of 2 files cannot be registered(.|\n)*no tree tree; it has Events"):
+        session.datasets.register("part", [file, write(tmp_path / "b.root", range(3), "Events")], tree="tree")
+    unseen = session.datasets.register("unseen", file, scan=False)
+    assert (unseen.info.entries, unseen.files[0].file.identity) == (None, "")
+    assert session.process("unseen", total).result().value["unseen"] == 45
+    session.datasets.remove("unseen")
+
+
+def test_a_dataset_outlives_its_master_and_is_changed_by_its_owner_and_operators(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """Everybody sees it, with whose it is. The next master has it, too."""
+    shared = Standing(tmp_path_factory.mktemp("shared"))
+    try:
+        for name, options in (("alice", ()), ("bob", ()), ("olga", ("--operator",))):
+            file = str(shared.state / f"{name}.json")
+            assert call("users", "add", name, "--master", "test", "--file", file, *options, state=shared.state)[0] == 0
+        file = write(tmp_path / "a.root", range(10))
+        with em.connect(shared.state / "alice.json") as alice, em.connect(shared.state / "bob.json") as bob:
+            alice.datasets.register("hers", file, scan=False)
+            (info,) = bob.datasets.list()
+            assert (info.name, info.user, info.owner) == ("hers", "alice", "alice")
+            for change in (
+                lambda: bob.datasets.remove("hers"),
+                lambda: bob.datasets.register("hers", file, scan=False, replace=True),
+            ):
+                with pytest.raises(DatasetError, match="dataset 'hers' is alice's, and is not changed by bob"):
+                    change()
+        shared.crash()
+        shared.start_master()
+        with em.connect(shared.state / "olga.json") as olga:
+            assert [info.name for info in olga.datasets.list()] == ["hers"]
+            olga.datasets.register("hers", [file, write(tmp_path / "b.root", range(3))], scan=False, replace=True)
+            assert olga.datasets["hers"].info.user == "alice"
+            olga.datasets.remove("hers")
+            assert list(olga.datasets) == []
+    finally:
+        shared.close()
