@@ -18,11 +18,13 @@ from ..packetizer.call_costs import chunk_of
 from ..packetizer.listed_entries import EntryList
 from ..protocol.errors import DatasetError, nearest
 from ..protocol.messages import CatalogueFile, CatalogueFiles, File
-from ..protocol.values import Scalar
+from ..protocol.values import Metadata
 from .catalogue.entries import may_be_entry, replaced
 from .entry_lists import entry_list_of, runs_of, shown
+from .filesets import as_fileset
 from .friends import Friends
 from .masks import BRANCHES, Mask
+from .metadata import plain, split
 from .paths import is_one_file, key, names, names_several, split_tree
 from .shared_inputs import SharedInputs, aliases_of, defaults_of, interpretations_of
 
@@ -44,11 +46,13 @@ class Dataset:
             - `{path: tree}`, as uproot takes it;
             - `{name: files}` with any of the above, for several datasets;
             - a coffea fileset, `{name: {"files": ..., "metadata": {...}}}`, whose files are a list, or `{path: tree}`,
-              or `{path: {"object_path": tree, "num_entries": n, "steps": [[start, stop], ...]}}`.
+              or `{path: {"object_path": tree, "num_entries": n, "steps": [[start, stop], ...]}}`; also as its
+              `DataGroupSpec` and `DatasetSpec`, or the chunks that `Runner.preprocess` makes of one.
+            A file may be in several of the datasets: what is returned for each counts.
         tree: name of the tree where the file does not say; several names take every file once for each. A name with `*`,
             `DF_*/O2track`, takes all trees of a file that fit, as one tree. Without any, the only tree of a file is taken.
-        metadata: numbers, words and flags that go with every file, for analyses to read; `{name: {...}}` for the files
-            of one dataset.
+        metadata: numbers, words and flags, and lists and dicts of these, that go with every file for analyses to read;
+            `{name: {...}}` for the files of one dataset.
         max_entries: use only the first entries of the whole dataset, in the order of its files.
         entries: entry lists, `{path: numbers}` for every file of the dataset, or the numbers for its only one: use no
             other entries. Numbers are a list or array of them, in any order; a `range` or `slice`, or a list of these.
@@ -108,8 +112,8 @@ class Dataset:
         chunk: int | tuple[int, int] | None = None,
     ) -> None:
         self.chunk = None if chunk is None else chunk_of(chunk, DatasetError)
-        parts = _by_name(files)
-        shared, own = _split_metadata(metadata or {}, parts)
+        parts = _by_name(as_fileset(files))
+        shared, own = split(metadata or {}, parts)
         found: list[File] = []
         for name, part in parts.items():
             found += _parsed(part, _Defaults(name, _tree_names(tree), shared | own.get(name, {})))
@@ -266,7 +270,7 @@ class _Defaults:
 
     name: str
     trees: tuple[str, ...]
-    metadata: dict[str, Scalar]
+    metadata: Metadata
 
     @property
     def where(self) -> str:
@@ -288,7 +292,7 @@ def _parsed(part: Any, defaults: _Defaults) -> Iterator[File]:
     if isinstance(part, str | os.PathLike):
         yield from _one(part, None, defaults)
     elif isinstance(part, Mapping) and "files" in part:
-        own = defaults.metadata | _plain(part.get("metadata") or {})
+        own = defaults.metadata | plain(part.get("metadata") or {})
         trees = _tree_names(part["treename"]) if part.get("treename") else defaults.trees
         yield from _parsed(part["files"], replace(defaults, trees=trees, metadata=own))
     elif isinstance(part, Mapping):
@@ -312,6 +316,11 @@ def _one(path: Any, about: Any, defaults: _Defaults) -> Iterator[File]:
     _check_replicas(where, tree, others)
     entries, listed = None, None
     if isinstance(about, Mapping):
+        if about.get("format") == "parquet":
+            raise DatasetError(
+                f"file {where}{defaults.where}: of Parquet, which coffea's runner reads: em.coffea.Executor(session) and "
+                'Runner(..., format="parquet")'
+            )
         tree = about.get("object_path") or tree
         entries = about.get("num_entries")
         if entries is not None and (isinstance(entries, bool) or not isinstance(entries, int) or entries < 0):
@@ -462,42 +471,17 @@ def _tree_names(tree: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(tree) or ("",)
 
 
-def _split_metadata(
-    metadata: Mapping[str, Any], parts: Mapping[str, Any]
-) -> tuple[dict[str, Scalar], dict[str, dict[str, Scalar]]]:
-    """Metadata of all files, and by the name of a dataset."""
-    own = {name: _plain(value) for name, value in metadata.items() if name in parts and isinstance(value, Mapping)}
-    return _plain({key: value for key, value in metadata.items() if key not in own}), own
-
-
-def _plain(metadata: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Metadata that can travel: words, numbers, flags. numpy's numbers become Python's."""
-    plain: dict[str, Scalar] = {}
-    for name, given in metadata.items():
-        value = given.item() if getattr(given, "shape", None) == () else given
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise DatasetError(f"metadata {name!r} is {given!r}: whole numbers must fit into 64 bits")
-        if isinstance(value, Mapping):
-            raise DatasetError(f"metadata for {name!r}, but there is no dataset of that name")
-        if not isinstance(value, Scalar):
-            raise DatasetError(
-                f"metadata {name!r} is {given!r}: only words, numbers and flags can travel with a file,"
-                " or a dict of them under the name of a dataset"
-            )
-        plain[str(name)] = value
-    return plain
-
-
 def _checked(files: Iterable[File]) -> tuple[File, ...]:
     """The files, if there are any and none is there twice."""
     found = tuple(files)
     if not found:
         raise DatasetError("the dataset is empty: it names no files")
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     for file in found:
         for path in (file.path, *file.replicas):
-            if (path, file.tree) in seen:
+            if (path, file.tree, file.dataset) in seen:
                 tree = f" with tree {file.tree}" if file.tree else ""
-                raise DatasetError(f"{path}{tree} is in the dataset twice: its events would count twice")
-            seen.add((path, file.tree))
+                where = f"dataset {file.dataset!r}" if file.dataset else "the dataset"
+                raise DatasetError(f"{path}{tree} is in {where} twice: its events would count twice")
+            seen.add((path, file.tree, file.dataset))
     return found

@@ -109,7 +109,7 @@ class Requests:
                 self._send(peer.identity, messages.Lacking(message.request, lacking), now=now)
                 return
             query = Query.submitted(number, message, frames, now, self._learnt)
-        except (ValueError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (ValueError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
             return
         self._numbering.next()

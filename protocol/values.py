@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -16,6 +16,8 @@ Amount = Annotated[float, Meta(ge=0.0, le=float(MOST))]
 Word = Annotated[str, Meta(max_length=1000)]
 Words = Annotated[str, Meta(max_length=100_000)]
 Scalar = str | int | float | bool | None
+Metadata = dict[Word, Scalar | list[Any] | dict[Any, Any]]
+"""What goes with a file for analyses to read: words and numbers, and lists and dicts of these."""
 Calls = Annotated[list[tuple[NonNegative, Seconds]], Meta(max_length=256)]
 """Calls of an analysis: how many entries each had, and the seconds that it took."""
 TriedCalls = Annotated[list[tuple[NonNegative, Seconds, Annotated[int, Meta(ge=1, le=MOST)]]], Meta(max_length=256)]

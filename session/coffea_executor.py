@@ -15,6 +15,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from ..dataset.generated import items as dataset_of
@@ -110,7 +111,7 @@ class Executor(ExecutorBase):  # type: ignore[misc]  # coffea has no types
             return accumulator, 0
         made, inner = _with_live_processor(function, _runners_processor())
         options = {"timeout": None, "name": self._name(inner), **self.options}
-        query = self.session.process(dataset_of(enumerate(chunks)), ChunkWork(made, inner), **options)
+        query = self.session.process(dataset_of(enumerate(chunks)), ChunkWork(made, inner, str(Path.cwd())), **options)
         failure: BaseException | None = None
         try:
             result = query.result(progress=None if self.status else False)

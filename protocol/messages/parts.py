@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ..values import LONGEST, NonNegative, Runs, Scalar, Seconds, Word, Words
+from ..values import LONGEST, Metadata, NonNegative, Runs, Seconds, Word, Words
 
 PROTOCOL = 16
 """Version of this vocabulary; a peer with another one is refused in words."""
@@ -56,7 +56,7 @@ class File(msgspec.Struct, frozen=True):
     tree: Word = ""
     dataset: Word = ""
     entries: NonNegative | None = None
-    metadata: dict[Word, Scalar] = {}
+    metadata: Metadata = {}
     kind: Literal["tree", "cycles", "items"] = "tree"
     seed: NonNegative = 0
     replicas: list[Words] = []
@@ -135,7 +135,7 @@ class LostRange(msgspec.Struct, frozen=True):
     stop: NonNegative | None
     reason: Words
     dataset: Word = ""
-    metadata: dict[Word, Scalar] = {}
+    metadata: Metadata = {}
     kind: Literal["tree", "cycles", "items"] = "tree"
     runs: Runs | None = None
     friends: dict[Word, FriendTree] = {}

@@ -158,8 +158,9 @@ def test_a_dataset_with_patterns_keeps_all_that_was_said_of_it() -> None:
 
 def test_a_file_twice_is_refused() -> None:
     """Its events would be counted twice; overlapping patterns are how that happens."""
-    with pytest.raises(DatasetError, match="twice"):
-        Dataset({"one": "a.root", "two": "a.root"})
+    with pytest.raises(DatasetError, match="in dataset 'one' twice"):
+        Dataset({"one": ["a.root", "a.root"], "two": "a.root"})
+    assert [file.dataset for file in Dataset({"one": "a.root", "two": "a.root"}).files] == ["one", "two"]
     dataset = Dataset(["a*.root", "ab.root"], tree="T")
     with pytest.raises(DatasetError, match=r"ab\.root with tree T is in the dataset twice"):
         dataset.expanded(lambda path: ["aa.root", "ab.root"] if "*" in path else [path])
@@ -195,12 +196,67 @@ def test_other_forms_are_refused_in_words(files: object, words: str) -> None:
 
 def test_metadata_is_checked() -> None:
     """It travels with every packet."""
-    with pytest.raises(DatasetError, match="numbers"):
-        Dataset("a.root", metadata={"weights": [1, 2]})
+    for odd, words in [
+        ({"weights": np.arange(2)}, r"metadata 'weights' is array.*words, numbers and flags can travel"),
+        ({"sf": {"id": {1, 2}}}, r"metadata 'sf'\['id'\] is"),
+        ({"years": [{2016: 2**63}]}, r"metadata 'years'\[0\]\[2016\] is .*64 bits"),
+        ({"sf": {b"id": 1}}, "has the key b'id'"),
+    ]:
+        with pytest.raises(DatasetError, match=words):
+            Dataset({"dy": "a.root"}, metadata={"dy": odd})
     with pytest.raises(DatasetError, match="dataset of that name"):
         Dataset({"dy": "a.root"}, metadata={"ttbar": {"xsec": 1.0}})
     with pytest.raises(DatasetError, match="max_entries"):
         Dataset("a.root", max_entries=-1)
+
+
+def test_lists_and_dicts_of_metadata_survive_the_wire() -> None:
+    """Trigger lists and scale factors of a fileset; numpy's numbers are Python's, tuples are lists."""
+    about = {"triggers": ("IsoMu24", "Mu50"), "sf": {"id": np.float32(0.5), 2016: [1, None, True]}, "era": "B"}
+    dataset = Dataset({"dy": {"files": ["a.root"], "metadata": about}})
+    files = msgspec.msgpack.decode(msgspec.msgpack.encode(list(dataset.files)), type=list[File])
+    assert files[0].metadata == {
+        "triggers": ["IsoMu24", "Mu50"],
+        "sf": {"id": 0.5, 2016: [1, None, True]},
+        "era": "B",
+    }
+
+
+def test_what_coffea_describes_files_with_is_a_dataset() -> None:
+    """Its specifications, and the chunks that its runner has made: some of the entries, maybe in several pieces."""
+    specs = pytest.importorskip("coffea.dataset_tools.filespec")
+    from coffea.processor.executor import WorkItem
+
+    plain = {
+        "A": {
+            "files": {
+                "a.root": {"object_path": "T", "steps": [[0, 5], [5, 9]], "num_entries": 9, "uuid": "u"},
+                "b.root": "T",
+            },
+            "metadata": {"triggers": ["one"]},
+        },
+        "B": {"files": {"a.root": {"object_path": "T", "steps": [[2, 4]]}}},
+    }
+    right = Dataset(plain).files
+    assert [(file.path, file.tree, file.entries, file.listed) for file in right] == [
+        ("a.root", "T", 9, None),
+        ("b.root", "T", None, None),
+        ("a.root", "T", None, [2, 4]),
+    ]
+    assert Dataset(specs.DataGroupSpec(plain)).files == right
+    assert Dataset({name: specs.DatasetSpec(**part) for name, part in plain.items()}).files == right
+    chunks = [
+        WorkItem(name, "a.root", "T", start, stop, b"", {"triggers": ["one"]})
+        for name, start, stop in [("A", 0, 5), ("B", 2, 4), ("A", 7, 9), ("C", 0, 0)]
+    ]
+    for made in (chunks, iter(chunks)):
+        assert [(file.dataset, file.listed, file.metadata) for file in Dataset(made).files] == [  # type: ignore[arg-type]
+            ("A", [0, 5, 7, 9], {"triggers": ["one"]}),
+            ("B", [2, 4], {"triggers": ["one"]}),
+            ("C", [], {"triggers": ["one"]}),
+        ]
+    with pytest.raises(DatasetError, match=r"a\.parquet of dataset 'A': of Parquet, which coffea's runner reads"):
+        Dataset(specs.DataGroupSpec({"A": {"files": {"a.parquet": None}}}))
 
 
 @given(st.dictionaries(st.text("abc/ ", min_size=1), st.sets(st.text("xyz/.", min_size=1), min_size=1), min_size=1))

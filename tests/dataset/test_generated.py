@@ -428,8 +428,8 @@ def test_items_that_are_too_large_to_send_are_refused(monkeypatch: pytest.Monkey
 
 def test_metadata_are_checked_as_those_of_files_are() -> None:
     for make in (lambda about: em.cycles(1, metadata=about), lambda about: em.items([1], metadata=about)):
-        with pytest.raises(DatasetError, match="only words, numbers and flags"):
-            make({"list": [1]})
+        with pytest.raises(DatasetError, match="words, numbers and flags can travel"):
+            make({"set": {1}})
 
 
 class Processor:

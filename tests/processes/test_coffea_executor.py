@@ -197,6 +197,20 @@ def test_checkpoints_and_parquet_are_coffeas_own(session: em.Session, tmp_path: 
     assert run(em.coffea.Executor(session), files, total, checkpointer=keeping, **options) == first
 
 
+def test_paths_may_begin_where_the_session_is(
+    session: em.Session, fileset: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slots are in another folder; a path that begins in theirs was not found."""
+    path = Path(fileset["mc"]["files"][0])
+    monkeypatch.chdir(path.parent)
+
+    def named(events):
+        return {"n": len(events), "files": {events.metadata["filename"]}}
+
+    files = {"mc": {"treename": "Events", "files": [path.name]}}
+    assert run(em.coffea.Executor(session), files, named) == {"n": ENTRIES["c"], "files": {path.name}}
+
+
 @pytest.mark.parametrize(
     ("make", "error"),
     [

@@ -68,6 +68,22 @@ def test_a_processor_is_told_where_its_events_are(session: em.Session, fileset: 
     check_entries([(Path(metadata["filename"]).stem, first, last) for metadata, first, last, _ in told])
 
 
+def test_lists_and_dicts_are_each_calls_own(session: em.Session, fileset: dict[str, Any]) -> None:
+    """Trigger lists, scale factors; what a call does to them no other one sees. A file in two datasets is read for each."""
+    path = next(iter(fileset["mc"]["files"]))
+    about = {"A": {"triggers": ["IsoMu24"], "sf": {2016: [0.9, 1]}}, "B": {"triggers": [], "sf": {}}}
+    data = em.Dataset({name: {"files": {path: "Events"}, "metadata": its} for name, its in about.items()})
+
+    def tells(events, file):
+        told = repr(file.metadata)
+        file.metadata["triggers"].append("changed")
+        file.metadata["sf"]["id"] = 0.0
+        return {file.dataset: {"told": {told}, "n": len(events)}}
+
+    result = session.process(data, tells, chunk=(1, 2)).result().value
+    assert result == {name: {"told": {repr(its)}, "n": ENTRIES["c"]} for name, its in about.items()}
+
+
 def test_a_function_is_told_its_file(session: em.Session, fileset: dict[str, Any]) -> None:
     def tells(events, file):
         x = np.asarray(events.x)

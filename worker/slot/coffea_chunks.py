@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -25,19 +26,22 @@ class ChunkWork(Wrapper):
     Args:
         function: what an executor is to call, with one chunk.
         inner: the user's processor in it, or the function itself.
+        folder: where the session is. Where there is such a folder, it is called in it, for paths that begin there.
 
     It returns, for an item, a dict with the output as it is merged and the indices of the chunks in it, or None where
     coffea's function returned None, since the chunk was skipped. `session.coffea_executor` makes a result of coffea's of it.
     """
 
-    def __init__(self, function: Callable[[Any], Any], inner: Any) -> None:
+    def __init__(self, function: Callable[[Any], Any], inner: Any, folder: str) -> None:
         super().__init__(inner)
         self.function = function
+        self.folder = folder
 
     def __call__(self, item: tuple[int, Any]) -> dict[str, Any] | None:
         index, chunk = item
         try:
-            output = self.function(chunk)
+            with contextlib.chdir(self.folder) if Path(self.folder).is_dir() else contextlib.nullcontext():
+                output = self.function(chunk)
         except Exception as error:
             _keep_causes(error)
             raise

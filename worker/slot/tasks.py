@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ...analysis.analysis import Kernel, unpack_with_behaviors
 from ...analysis.variations import Varied
+from ...dataset.metadata import own_metadata
 from ...merge import Partial, Total, detached, encode
 from ...protocol.codec import Buffer
 from ...protocol.errors import AnalysisError, EventmillError
@@ -236,6 +237,8 @@ class ColumnarTask(Task):
 
     def _result(self, function: Callable[..., object], events: Any, file: File, entries: int) -> Partial:
         """What the function returns for so many entries, which are counted here and nowhere else."""
+        if self.takes_file:
+            file = own_metadata(file)
         try:
             with self.guard:
                 value = function(events, file) if self.takes_file else function(events)
@@ -335,7 +338,7 @@ class ProcessorTask(ColumnarTask):
         if not isinstance(reader, Reader):  # what a processor sees are no views
             raise AnalysisError("a coffea processor needs events from files")
         chunk = {"treename": reader.tree, "entrystart": first, "entrystop": last, "fileuuid": reader.stored.uuid}
-        metadata = {**chunk, **file.metadata, "dataset": file.dataset, "filename": file.path}
+        metadata = {**chunk, **own_metadata(file).metadata, "dataset": file.dataset, "filename": file.path}
         read: dict[str, NDArray[Any]] = {}
         events = NanoEventsFactory.from_root(
             reader.stored.keeping, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
