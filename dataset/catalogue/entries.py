@@ -11,7 +11,7 @@ import msgspec
 from ...protocol.codec import Buffer
 from ...protocol.errors import DatasetError
 from ...protocol.messages import LARGEST_ENTRY, CatalogueFile, CatalogueFiles, DatasetInfo, File
-from ...protocol.values import Scalar
+from ...protocol.values import Metadata
 
 MOST_UNPACKED = 2**30
 """Bytes of an entry's files, unpacked."""
@@ -104,14 +104,14 @@ def taken(file: File, name: str, entry: CatalogueFiles) -> list[File]:
 
 
 def _one(said: File, name: str, file: File) -> File:
-    metadata: Mapping[str, Scalar] = {**file.metadata, **said.metadata}
+    metadata: Metadata = {**file.metadata, **said.metadata}
     other_tree = said.tree not in ("", file.tree)
     return msgspec.structs.replace(
         file,
         tree=said.tree or file.tree,
         dataset=said.dataset or file.dataset or name,
         entries=None if other_tree else file.entries,
-        metadata=dict(metadata),
+        metadata=metadata,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ..values import NonNegative, Scalar, Word, Words
+from ..values import Metadata, NonNegative, Word, Words
 from .parts import File, Message
 
 LARGEST_ENTRY = 64 << 20
@@ -34,7 +34,7 @@ class DatasetInfo(msgspec.Struct, frozen=True):
     size: NonNegative | None = None
     trees: list[Word] = []
     parts: list[Word] = []
-    metadata: dict[Word, Scalar] = {}
+    metadata: Metadata = {}
     owner: Word = ""
     user: Word = ""
     registered: float = 0.0
