@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analysis.analysis import Kernel, kernel
     from .analysis.variations import vary
+    from .analysis.writes import write
     from .dataset.dataset import Dataset
     from .dataset.friends import Friend
     from .dataset.generated import cycles, items
@@ -71,6 +72,7 @@ _HOMES = {
     "peek": "session.peek",
     "ranges": "reading.links",
     "vary": "analysis.variations",
+    "write": "analysis.writes",
 }
 _MODULES = {"coffea": "session.coffea_executor", "errors": "protocol.errors"}
 
@@ -104,6 +106,7 @@ __all__ = [
     "peek",
     "ranges",
     "vary",
+    "write",
 ]
 
 

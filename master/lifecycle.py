@@ -266,7 +266,7 @@ class Lifecycle:
 
     def end(self, query: Query, state: messages.State, now: float) -> None:
         """Enter a final state and tell everybody. With a journal, the result is there and not in memory."""
-        self._release(query, now)
+        self._release(query, now, aborted=state == "aborted")
         query.enter(state)
         query.ended = now
         query.starts = self._queries.starts(query.shares)
@@ -297,7 +297,7 @@ class Lifecycle:
         ended = messages.Ended(query.number, "failed", account, seconds, query.shares.report(), failure)
         self._send(peer, ended, [query.losses()], now=now)
 
-    def _release(self, query: Query, now: float, merging: bool = False) -> None:
+    def _release(self, query: Query, now: float, merging: bool = False, aborted: bool = False) -> None:
         """Take a query's leases from all workers, and let them forget it; unless it is `merging`, its compaction too."""
         for worker in self._workers.values():
             for key in [key for key in worker.leases if key[0] == query.number]:
@@ -306,7 +306,7 @@ class Lifecycle:
         if not merging and query.compaction is not None and query.compaction.holder is not None:
             query.set_up[query.compaction.holder[0]] = None
         for identity in query.set_up:
-            self._send(identity, messages.Release(query.number, merging), now=now)
+            self._send(identity, messages.Release(query.number, merging, aborted), now=now)
         query.set_up.clear()
 
     # --- telling --------------------------------------------------------------------------------------------------

@@ -223,7 +223,7 @@ class Query:
         submit = self.submit
         return Setup(
             self.number, submit.kind, submit.digest, submit.name, submit.branches, submit.on_error, submit.timeout,
-            submit.seed, submit.chunk, submit.owner, submit.user,
+            submit.seed, submit.chunk, submit.owner, submit.user, submit.token, submit.folder,
         )  # fmt: skip
 
     def lease(self, slot: int, packet: Packet[Slot]) -> Lease:

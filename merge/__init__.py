@@ -9,6 +9,7 @@ from .histograms import FilledHistogram, HistogramTemplate
 from .miniature import miniature
 from .names import joined, key_name
 from .opened import Opened, Unmade, opened
+from .output_files import OutputFiles
 from .partial import Partial, entries_in
 from .plain import Opaque, plain
 from .total import Total
@@ -18,6 +19,7 @@ __all__ = [
     "HistogramTemplate",
     "Opaque",
     "Opened",
+    "OutputFiles",
     "Partial",
     "Total",
     "Unmade",

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..analysis.writes import Write
 from ..protocol.errors import MergeError
 from . import nodes
+from .held_rows import rows_of
 from .histograms import FilledHistogram, histogram, histogram_node
 from .nodes import MAX_DEPTH, SUMMABLE, Cells, Key, Part, Tree, Unmergeable, widened
 from .objects import has_own_rule, merged_parts, refusal, type_name
+from .output_files import OutputFiles
 from .partial import Partial
 from .sketch_bins import drawn
 from .sketches import Sketch
@@ -28,6 +31,7 @@ from .sums import AWKWARD_LIMIT, RULES
 if TYPE_CHECKING:
     import awkward as ak
 
+Files = Callable[[nodes.Written], object]
 _BUILTIN = (int, float, complex, str, bytes, dict, list, set, frozenset)
 _PLAIN = frozenset({*_BUILTIN, collections.Counter, collections.defaultdict})
 _ARRAYS = (np.ndarray, np.memmap)  # other kinds of arrays have a meaning of their own: masks, units, algebra
@@ -50,13 +54,13 @@ def encode(value: object, entries: int = 0) -> Partial:
         raise refusal.error() from refusal.__cause__
 
 
-def decode(partial: Partial) -> object:
+def decode(partial: Partial, files: Files = OutputFiles) -> object:
     """The Python value of a partial result; unpickles what was pickled, so only for processes that trust their workers.
 
-    Raises MergeError when the user's own `merge` or `+` fails.
+    Rows that were written are what `files` makes of them. Raises MergeError when the user's own `merge` or `+` fails.
     """
     try:
-        return _value(partial.tree)
+        return _value(partial.tree, files)
     except Unmergeable as refusal:
         raise refusal.error() from refusal.__cause__
 
@@ -118,6 +122,8 @@ def _tree(value: Any, level: int) -> Tree:
         return _located(lambda: value.template.node(value.array, value.variance_known))
     if isinstance(value, Sketch):
         return nodes.Sketched(value)
+    if isinstance(value, Write):
+        return rows_of(value)
     if isinstance(value, dict | list | set | frozenset) or type(value) is tuple:
         return _container(value, level)
     return _foreign(value)
@@ -246,7 +252,7 @@ def _awkward(array: ak.Array) -> nodes.Awkward:
     return nodes.Awkward([nodes.Group(form.to_json(), tuple(container), [block])])
 
 
-def _value(tree: Tree) -> Any:
+def _value(tree: Tree, files: Files) -> Any:
     match tree:
         case nodes.Nothing():
             return None
@@ -261,11 +267,11 @@ def _value(tree: Tree) -> Any:
         case nodes.Set(items=items):
             return set(items)
         case nodes.List(items=branches):
-            return [_decoded(position, branch) for position, branch in enumerate(branches)]
+            return [_decoded(position, branch, files) for position, branch in enumerate(branches)]
         case nodes.Tuple(items=branches):
-            return tuple([_decoded(position, branch) for position, branch in enumerate(branches)])
+            return tuple([_decoded(position, branch, files) for position, branch in enumerate(branches)])
         case nodes.Dict(items=named):
-            return {key: _decoded(key, branch) for key, branch in named.items()}
+            return {key: _decoded(key, branch, files) for key, branch in named.items()}
         case nodes.Awkward():
             return _awkward_array(tree)
         case nodes.Histogram():
@@ -274,11 +280,15 @@ def _value(tree: Tree) -> Any:
             return drawn(sketch)
         case nodes.Pickled(parts=parts):
             return merged_parts(parts)
+        case nodes.Written():
+            return files(tree)
+        case nodes.Rows():
+            raise Unmergeable("rows that are in no file")  # they never leave their slot
 
 
-def _decoded(key: Key, tree: Tree) -> Any:
+def _decoded(key: Key, tree: Tree, files: Files) -> Any:
     try:
-        return _value(tree)
+        return _value(tree, files)
     except Unmergeable as error:
         error.inside(key)
         raise

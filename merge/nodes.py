@@ -8,7 +8,7 @@ becomes which node is `encode.py`'s matter, how nodes add up `sums.py`'s, which 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
 
 import cloudpickle
@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
+from ..analysis.writes import WriteSpec
 from ..protocol.errors import MergeError
 from .axes import Axis
+from .rows import Held, OutputFile, Piece
 from .sketches import Sketch
 
 Frame: TypeAlias = bytes | memoryview
@@ -322,6 +324,44 @@ class Pickled(Node, frozen=True, eq=False):
     parts: list[Part]
 
 
+class Rows(Node, frozen=True, eq=False):
+    """Rows for files, in the slot that has made them. It never travels: `Written` does, once they are in a piece.
+
+    `columns` has the type of each, without what may be missing in them.
+    """
+
+    spec: WriteSpec
+    columns: dict[str, str]
+    held: Held
+
+    @property
+    def nbytes(self) -> int:
+        return self.held.nbytes
+
+    @property
+    def held_rows(self) -> int:
+        """How many there are."""
+        return sum(held.span.rows for held in self.held.spans)
+
+
+class Written(Node, frozen=True, eq=False):
+    """Rows in files: pieces in the order in which they came, and, once they are joined, the `files` that are left of them.
+
+    `forms` are awkward's JSON for the rows, several where values are missing in some packets only.
+    """
+
+    spec: WriteSpec
+    columns: dict[str, str]
+    forms: list[str]
+    pieces: list[Piece] = []
+    files: list[OutputFile] = []
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return sum(piece.rows for piece in self.pieces) + sum(file.rows for file in self.files)
+
+
 Tree: TypeAlias = (
     Nothing
     | Constant
@@ -337,6 +377,8 @@ Tree: TypeAlias = (
     | Histogram
     | Sketched
     | Pickled
+    | Rows
+    | Written
 )
 
 
@@ -353,6 +395,19 @@ def walk(tree: Tree) -> Iterator[Tree]:
     yield tree
     for branch in branches(tree):
         yield from walk(branch)
+
+
+def rebuilt(tree: Tree, change: Callable[[Tree], Tree]) -> Tree:
+    """The tree with another node in the place of each leaf that `change` gives another one for."""
+    match tree:
+        case Dict(items=named):
+            return Dict({key: rebuilt(branch, change) for key, branch in named.items()})
+        case List(items=items):
+            return List([rebuilt(branch, change) for branch in items])
+        case Tuple(items=items):
+            return Tuple([rebuilt(branch, change) for branch in items])
+        case _:
+            return change(tree)
 
 
 def depth(tree: Tree) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..protocol.errors import RemoteProtocolError
 from .nodes import DTYPES, MAX_DEPTH, Cells, Frame, Part, Pickled, Tree, depth, walk
+from .rows import Held
 
 MAX_DIMENSIONS = 32
 _MOST = 2**48  # entries of one partial result, whose sum must fit into 8 bytes, too
@@ -128,6 +129,8 @@ class _Buffers:
         """For msgspec: what `reference`, from a peer, stands for. ValueError or TypeError when it is malformed."""
         if kind is Part:
             return Part(frame=self._frame(reference))
+        if kind is Held:
+            raise ValueError("rows that are in no file")
         index, name, shape = reference
         if not isinstance(name, str) or name not in DTYPES or not isinstance(shape, list):
             raise ValueError("an array of no known type or shape")

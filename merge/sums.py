@@ -18,6 +18,7 @@ from . import nodes
 from .cells import add_histogram, joined_axes, moved
 from .nodes import Cells, Key, Node, Part, Tree, Unmergeable
 from .objects import merged
+from .rows import Held
 
 AWKWARD_LIMIT = 256 * 2**20  # bytes of one awkward array, all packets together
 
@@ -365,6 +366,57 @@ class SketchSum(Sum[nodes.Sketched]):
         return self.node().nbytes
 
 
+class RowsSum(Sum[nodes.Rows]):
+    takes = nodes.Rows
+
+    def __init__(self, node: nodes.Rows) -> None:
+        self._first = node
+        self._columns = node.columns
+        self._held = list(node.held.spans)
+        self._nbytes = node.nbytes
+
+    def fits(self, node: nodes.Rows) -> None:
+        check_rows(self._first, self._columns, any(held.span.rows for held in self._held), node, node.held_rows > 0)
+
+    def add(self, node: nodes.Rows) -> None:
+        if not any(held.span.rows for held in self._held):
+            self._columns = node.columns
+        self._held += node.held.spans
+        self._nbytes += node.nbytes
+
+    def node(self) -> nodes.Rows:
+        return nodes.Rows(self._first.spec, self._columns, Held(self._held))
+
+    @property
+    def nbytes(self) -> int:
+        return self._nbytes
+
+
+class WrittenSum(Sum[nodes.Written]):
+    takes = nodes.Written
+
+    def __init__(self, node: nodes.Written) -> None:
+        self._latest = node
+        self._pieces, self._files = list(node.pieces), list(node.files)
+        self._rows, self._forms = node.rows, list(node.forms)
+
+    def fits(self, node: nodes.Written) -> None:
+        check_rows(self._latest, self._latest.columns, self._rows > 0, node, node.rows > 0)
+
+    def add(self, node: nodes.Written) -> None:
+        if not self._rows:
+            self._latest, self._forms = node, list(node.forms)
+        elif node.rows:
+            self._forms += [form for form in node.forms if form not in self._forms]
+        empty = {piece.dataset for piece in self._pieces if not piece.path}
+        self._pieces += [piece for piece in node.pieces if piece.path or piece.dataset not in empty]
+        self._files += node.files
+        self._rows += node.rows
+
+    def node(self) -> nodes.Written:
+        return replace(self._latest, forms=list(self._forms), pieces=list(self._pieces), files=list(self._files))
+
+
 class PickledSum(Sum[nodes.Pickled]):
     takes = nodes.Pickled
 
@@ -395,6 +447,31 @@ class PickledSum(Sum[nodes.Pickled]):
     @property
     def nbytes(self) -> int:
         return sum(len(part.frame) for part in self._frames)  # how large a live object is, only pickling it would tell
+
+
+def check_rows(
+    mine: nodes.Rows | nodes.Written,
+    columns: dict[str, str],
+    some: bool,
+    other: nodes.Rows | nodes.Written,
+    some_others: bool,
+) -> None:
+    """Refuse rows that do not go into the files of others. Where there are none, their types say nothing."""
+    where = f"em.write to {mine.spec.target}"
+    if mine.spec != other.spec and not (_in_files(mine) and _in_files(other)):
+        names = mine.spec.__struct_fields__
+        ways = ", ".join(name for name in names if getattr(mine.spec, name) != getattr(other.spec, name))
+        raise Unmergeable(f"{where} in one packet with another {ways} than in another: give them all the same")
+    for name in (*columns, *other.columns):
+        one, two = columns.get(name), other.columns.get(name)
+        if one is None or two is None:
+            raise Unmergeable(f"{where}: there is a column {name!r} in one packet, and none in another")
+        if one != two and some and some_others:
+            raise Unmergeable(f"{where}: the column {name!r} is {one} in one packet and {two} in another")
+
+
+def _in_files(node: nodes.Rows | nodes.Written) -> bool:
+    return isinstance(node, nodes.Written) and not node.pieces
 
 
 def _reach(cells: Cells) -> int:
@@ -454,6 +531,7 @@ RULES = (
     Rule("numpy.ndarray", "sum element by element; same shape; bool: or", nodes.Array, ArraySum),
     Rule("awkward.Array", "end to end, in order of arrival, up to 256 MiB", nodes.Awkward, AwkwardSum),
     Rule("hist.Hist, boost_histogram.Histogram", "sum bin by bin; growing axes joined", nodes.Histogram, HistogramSum),
+    Rule("em.write(...)", "rows of files, each of them once", nodes.Written, WrittenSum),
     Rule("what session.draw counts", "value by value; bins are chosen at the end", nodes.Sketched, SketchSum),
     Rule(
         "object of your own with merge(other) or +",
@@ -464,7 +542,9 @@ RULES = (
 )
 
 _SUMS: dict[type[Node], type[Sum[Any]]] = {rule.node: rule.sum for rule in RULES if rule.sum is not None}
+_SUMS[nodes.Rows] = RowsSum
 _WORDS: dict[type[Node], str] = {rule.node: rule.python for rule in RULES}
+_WORDS[nodes.Rows] = _WORDS[nodes.Written]
 
 
 def _words(node: type[Node]) -> str:

@@ -49,6 +49,10 @@ class MergeError(AnalysisError):
     """The analysis returned something that cannot be merged, or partial results that do not fit together."""
 
 
+class OutputError(EventmillError):
+    """Rows cannot be written: the folder, the disk or the server does not take them, or the format cannot hold them."""
+
+
 class QueryFailed(EventmillError):
     """A query ended without a result for a reason that is in neither the data nor the analysis."""
 

@@ -25,12 +25,14 @@ class Ending:
         result: what is merged, also of a query that failed.
         report: what it cost.
         failure, exception: what ended it, and the exception itself as it was pickled in a slot.
+        trouble: why its files could not be finished.
     """
 
     result: Result
     report: Report
     failure: Failure | None = None
     exception: bytes = b""
+    trouble: Exception | None = None
 
     @classmethod
     def of(cls, message: messages.Ended, frames: Frames, name: str) -> Ending:
@@ -65,6 +67,8 @@ class Ending:
             if self._offers:
                 _give(error, self._counted(query, name))
             raise error
+        if self.trouble is not None:
+            raise self.trouble
         if self.result.state == "aborted":
             raise QueryFailed(f"query {name} was aborted: there is no result")
         return self._counted(query, name)

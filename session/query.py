@@ -22,6 +22,7 @@ from .changes import Changes
 from .delegation import Delegation
 from .demand import Demand
 from .ending import Ending
+from .finishing import Finishes
 from .logs import LogFeed, ask
 from .notices import Notices
 from .result import RETURNED_NONE, Result, Snapshot
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-class Query(Shown):
+class Query(Shown, Finishes):
     """One analysis over one dataset, running on a master. `Session.process` makes it.
 
     Attributes:
@@ -232,7 +233,7 @@ class Query(Shown):
         """
         self._wait(lambda: self._result is not None, timeout)
         assert self._ending is not None
-        return self._ending.part(self.id, self.name)
+        return self._finished(self._ending.part(self.id, self.name))
 
     # --- steering -------------------------------------------------------------------------------------------------
 
@@ -280,9 +281,8 @@ class Query(Shown):
                     self._snapshot = Snapshot(frames, message.account, message.seconds, "running", self._steady_bins)
                     self._snapshots += 1
                 case messages.Ended():
-                    self._ending = Ending.of(message, frames, self.name)
                     self._notices.lines = message.lines
-                    self._history.ended(self._ending.result)
+                    self._over(Ending.of(message, frames, self.name))
                     self._snapshots += 1
 
     def _lose(self, reason: str) -> None:

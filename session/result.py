@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,6 +21,7 @@ from ..protocol.counts import miscounted_total
 from ..protocol.errors import AnalysisError, CountError, DatasetError, QueryFailed
 from ..protocol.messages import Account, File, LostRange, State
 from .demand import is_large
+from .output_files import Outputs
 
 RETURNED_NONE = "the analysis returned None: is a return missing?"
 
@@ -224,7 +225,7 @@ class Snapshot:
 
     @cached_property
     def _decoded(self) -> Any:
-        return self._read(decode)
+        return self._read(partial(decode, files=Outputs))
 
     @cached_property
     def _opened(self) -> Any:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from ..analysis.analysis import pack
 from ..analysis.modules import Named, listed
@@ -32,7 +33,7 @@ from .bookkeeping import Bookkeeping
 from .connect import PATIENCE
 from .delegation import Delegation
 from .link import Link
-from .owner import clipped, owner
+from .owner import clipped, owner, working_folder
 from .pools import Scaling
 from .query import Query
 from .quick_looks import QuickLooks
@@ -178,6 +179,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
                 chunk=bounds,
                 seed=seed,
                 share=[share] if isinstance(share, str) else list(share),
+                folder=working_folder(),
             ),
             [packed.blob, files, *expanded.shared_inputs, *secrets],
             packed.attachments,
@@ -361,7 +363,7 @@ def _encode_files(files: Sequence[File]) -> bytes:
         DatasetError: one of them cannot; the text says which, and why.
     """
     try:
-        encoded = msgspec.msgpack.encode(list(files))
+        encoded = msgspec.msgpack.encode([replace(file, place=place) for place, file in enumerate(files)])
         _files.decode(encoded)
     except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
         if len(files) > 1:

@@ -45,6 +45,8 @@ OF_SESSIONS = (
     "eventmill.session.query",
     "eventmill.session.quick_looks",
     "eventmill.session.result",
+    "eventmill.analysis.writes",
+    "eventmill.session.output_files",
     "eventmill.session.session",
     "eventmill.session.steering",
     "eventmill.session.sums",

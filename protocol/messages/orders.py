@@ -13,7 +13,8 @@ from .parts import File, Message
 class Setup(Message, frozen=True):
     """A query that leases will follow for. Frames: the analysis (opaque), and the shared inputs, if the query has one.
 
-    It is this `user`'s, by her key, or, if that is "", of the master's owner, who has called herself `owner`.
+    It is this `user`'s, by her key, or, if that is "", of the master's owner, who has called herself `owner`. `token` and
+    `folder` are those of `Submit`.
     """
 
     query: Word
@@ -27,6 +28,8 @@ class Setup(Message, frozen=True):
     chunk: Chunk | None = None
     owner: Word = ""
     user: Word = ""
+    token: Word = ""
+    folder: Words = ""
 
 
 class Attachment(Message, frozen=True):
@@ -113,13 +116,14 @@ class Revoke(Message, frozen=True):
 
 class Release(Message, frozen=True):
     """A query is over: drop its leases, what was accumulated for it, and its code; unless it is `merging` also the
-    compaction of its total, which nobody waits for any more.
+    compaction of its total, which nobody waits for any more. If it was `aborted`, what its slots have written is removed.
 
     A slot that has done so says the same to its agent; the master is not answered.
     """
 
     query: Word
     merging: bool = False
+    aborted: bool = False
 
 
 class Committed(Message, frozen=True):

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..values import LONGEST, Metadata, NonNegative, Runs, Seconds, Word, Words
 
-PROTOCOL = 16
+PROTOCOL = 17
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker", "launcher"]
@@ -49,7 +49,7 @@ class File(msgspec.Struct, frozen=True):
     copies of it elsewhere. `listed`, where it is not None, are the only entries that are used; packets of such a file
     number them from 0. Cycles and items are in no file: `entries` of them are made (with `seed`), or come with the query.
     `friends` are trees with more branches for its entries, by name. A file that is in a catalogue has to have the `identity`
-    (UUID and size) with which it was registered.
+    (UUID and size) with which it was registered. It is the `place`th of its dataset.
     """
 
     path: Words
@@ -63,6 +63,7 @@ class File(msgspec.Struct, frozen=True):
     listed: Runs | None = None
     friends: dict[Word, FriendTree] = {}
     identity: Word = ""
+    place: NonNegative = 0
 
 
 class Gap(msgspec.Struct, frozen=True, array_like=True):

@@ -33,7 +33,7 @@ class Submit(Message, frozen=True):
 
     `user` is whose query it is, by the key of the session; the master sets it, and `owner` with it ("" where the key is that
     of the master's owner, who may call herself as she likes). The result is for these users to `share`, too; for all of
-    them, if "all" is among them.
+    them, if "all" is among them. Relative paths of files that it writes count from the session's `folder`.
     """
 
     request: NonNegative
@@ -56,6 +56,7 @@ class Submit(Message, frozen=True):
     carried: Digests = []
     user: Word = ""
     share: Annotated[list[Word], Meta(max_length=1000)] = []
+    folder: Words = ""
 
     @property
     def whose(self) -> tuple[str, str]:

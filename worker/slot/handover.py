@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import NoReturn
 
-from ...merge import Total
 from ...protocol import messages
 from ...protocol.errors import LocalProtocolError, MergeError
 from ...protocol.messages import File
@@ -18,6 +17,9 @@ from .work_queue import WorkQueue
 
 HAND_OVER = 0.25
 """Seconds since its beginning after which a finished packet is handed over, while there is more to do."""
+ROWS_SECONDS, ROWS_BYTES = 5.0, 32 * 2**20
+"""The same where rows for files are held, which are handed over as pieces, and how many bytes of them: many small pieces are
+dear. So much is done again when the slot is lost."""
 
 
 class Handover:
@@ -41,22 +43,24 @@ class Handover:
         now = time.monotonic()
         waiting = {thing.query for thing in self._queue.todo}
         for running in self._queue.queries.values():
-            due = not running.handed_over or now - running.since >= HAND_OVER
-            if due or running.number not in waiting or sum(len(part.gaps) for part in running.parts) >= MOST_FAULTS:
+            if (
+                _is_due(running, now)
+                or running.number not in waiting
+                or sum(len(part.gaps) for part in running.parts) >= MOST_FAULTS
+            ):
                 self.of(running)
 
     def of(self, running: Running) -> None:
         """Hand over what has been accumulated for a query; if it cannot travel, all packets that are in it fail."""
         if not running.parts:
             return
-        parts, total = running.parts, running.total
-        running.parts, running.total, running.handed_over = [], Total(), True
+        parts, total = running.taken()
         self._commits += 1
         try:
             if running.task is not None:
                 running.task.enter()
             with self._guard:
-                frames = total.partial().to_frames()
+                frames = running.rows.written(total.partial()).to_frames()
             self._link.send(messages.Commit(self._commits, running.number, parts), frames)
         except ERRORS as error:
             failure, pickled = describe(cannot_be_sent(error), File(""), None, None)
@@ -69,6 +73,14 @@ class Handover:
             self.of(running)
         self._link.send(messages.Bye())
         self._link.wait_to_be_ended()
+
+
+def _is_due(running: Running, now: float) -> bool:
+    if not running.handed_over:
+        return True
+    if running.held:
+        return running.held >= ROWS_BYTES or now - running.since >= ROWS_SECONDS
+    return now - running.since >= HAND_OVER
 
 
 def cannot_be_sent(error: BaseException) -> BaseException:

@@ -30,7 +30,7 @@ from ..slot_status import SlotStatus
 from .agent_link import AgentLink
 from .failures import ERRORS, describe
 from .guard import Guard
-from .handover import Handover
+from .handover import ROWS_BYTES, Handover
 from .isolation import MOST_FAULTS, Fault, Isolation, gaps
 from .meter import Meter
 from .packets import Packet, packet_end
@@ -116,7 +116,9 @@ class PacketRun:
         if running.task is None:
             at = np.frombuffer(self._status.at, np.int64)
             with tools.guard:
-                running.task = load(running.setup, running.blob, tools.cache, self.lease.file.kind, at, tools.guard)
+                running.task = load(
+                    running.setup, running.blob, tools.cache, self.lease.file.kind, at, tools.guard, running.rows
+                )
         return running.task
 
     def _fail(self, error: BaseException) -> None:
@@ -229,7 +231,8 @@ class PacketRun:
                 self._task.discard()
                 return False
             late = now - started - excused > lease.seconds and (chunks.settled or lease.chunk is not None)
-            if late or len(packet.gaps) >= MOST_FAULTS or self._status.retires:
+            full = len(packet.gaps) >= MOST_FAULTS or self._task.held >= ROWS_BYTES
+            if late or full or self._status.retires:
                 break
             if now - told > interval and packet.position < packet.stop:
                 told = now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from pathlib import Path
 
@@ -11,15 +12,18 @@ from ...dataset.shared_inputs import SharedInputs
 from ...merge import Partial, Total
 from ...protocol import messages
 from ...protocol.codec import Buffer
-from ...protocol.errors import DatasetError, EventmillError
+from ...protocol.errors import DatasetError, EventmillError, OutputError
 from ...protocol.messages import File, Part
 from ...reading.prefetched_range import Names, Touched
 from ...reading.schema_check import SchemaCheck
 from ...reading.source import Source
 from ...reading.storage.credentials import CredentialSet, credential_set_of
 from ...reading.view import Views
+from ...writing.slot_rows import SlotRows
 from .chunks import LARGEST_CHUNK, UNMEASURED, ChunkSizes
 from .tasks import Task, source_without_file
+
+log = logging.getLogger(__name__)
 
 
 class Running:
@@ -30,6 +34,7 @@ class Running:
         passes_over: it has passed over an error: results of chunks are put aside one by one.
         told: the agent has been told of the first error passed over.
         touched: what a columnar function is expected to read.
+        rows: what becomes of its rows that are written to files; `held` bytes of them are in no file yet.
         credentials: what came with the query to be shown to file servers; empty where nothing did.
     """
 
@@ -53,6 +58,8 @@ class Running:
         self.passes_over = False
         self.told = False
         self.touched = Touched()
+        self.rows = SlotRows(setup.token, setup.folder)
+        self.held = 0
 
     def made(self, file: File, cache: Path) -> Source:
         """What makes the cycles of a dataset, or has its items: one for all packets. Compiled code goes into `cache`."""
@@ -64,9 +71,23 @@ class Running:
     def add(self, part: Part, partial: Partial, began: float) -> None:
         """The result of a packet that began then (`time.monotonic()`), to be handed over."""
         self.total.add(partial)
+        self.held += self.rows.size(partial)
         if not self.parts:
             self.since = began
         self.parts.append(part)
+
+    def taken(self) -> tuple[list[Part], Total]:
+        """What has been accumulated, which is the caller's to hand over from now on."""
+        parts, total = self.parts, self.total
+        self.parts, self.total, self.held, self.handed_over = [], Total(), 0, True
+        return parts, total
+
+    def drop_rows(self) -> None:
+        """The query was aborted: remove what was written for it."""
+        try:
+            self.rows.drop()
+        except OutputError as error:
+            log.warning("query %s: %s", self.number, error)
 
     def names(self, source: Source) -> Names:
         """The columns that a chunk reads of this source, as far as they are known."""

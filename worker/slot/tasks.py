@@ -32,6 +32,7 @@ from ...reading.record_groups import record_group
 from ...reading.source import Source
 from ...reading.tree_series import TreeSeries
 from ...reading.view import OpenFile
+from ...writing.slot_rows import SlotRows
 from ..kernels.compile import CompiledKernel
 from . import behaviors
 from .cycles import CycleSource
@@ -49,11 +50,12 @@ def load(
     over: Literal["tree", "cycles", "items"] = "tree",
     at: NDArray[np.int64] | None = None,
     guard: AbstractContextManager[object] | None = None,
+    rows: SlotRows | None = None,
 ) -> Task:
     """The task for a query over files of one kind, its modules entered. Raises what unpickling the user's code raises.
 
     `at`, one number, is where it keeps the index of the entry at work, as `CompiledKernel` does; the `guard` of its process
-    is around every call of the user's code.
+    is around every call of the user's code. `rows` knows what becomes of those that are to be written.
     """
     modules = own_modules(blob, cache / "modules")
     modules.enter()
@@ -73,6 +75,7 @@ def load(
     else:
         task = ItemTask(thing, _own(registered), at) if over == "items" else ColumnarTask(thing, _own(registered))
     task.modules, task.behaviors, task.seed = modules, registered, Seed(setup.seed)
+    task.rows = rows or SlotRows(setup.token, setup.folder)
     if guard is not None:
         task.guard = guard
     return task
@@ -108,6 +111,10 @@ class Task(ABC):
     """Whether nothing of a `run` that raises is in the result."""
     reads_by_itself = False
     """Whether it needs the file's own reader, whose columns nobody reads for it."""
+    rows: SlotRows
+    """What becomes of rows that it returns to be written."""
+    held = 0
+    """Bytes of such rows in the packet at work."""
     size = 0
     """Bytes of the columns that it has read by itself in the last `run`; 0 while unknown."""
 
@@ -216,7 +223,13 @@ class ColumnarTask(Task):
         events = source.events(start, stop)
         with self.readable(source, start):
             partial = self._result(self._fresh(first_of(source, start, stop)), events, file, len(events))
+        self._add(partial, file, start, stop)
+
+    def _add(self, partial: Partial, file: File, start: int, stop: int) -> None:
+        """Add the result of entries `[start, stop)` of a file."""
+        partial = self.rows.placed(partial, file, start, stop)
         self.total.add(partial)
+        self.held += self.rows.size(partial)
 
     @contextmanager
     def readable(self, source: Source, entry: int) -> Iterator[None]:
@@ -259,11 +272,11 @@ class ColumnarTask(Task):
         return partial
 
     def take(self) -> Partial:
-        partial, self.total = self.total.partial(), Total()
+        partial, self.total, self.held = self.total.partial(), Total(), 0
         return partial
 
     def discard(self) -> None:
-        self.total = Total()
+        self.total, self.held = Total(), 0
 
 
 class ItemTask(ColumnarTask):
@@ -290,8 +303,11 @@ class ItemTask(ColumnarTask):
         for index in range(stop - start):
             self._at[0] = index
             (item,) = source.events(start + index, start + index + 1)
-            total.add(self._result(self._fresh(start + index), item, file, 1))
-        self.total.add(total.partial())
+            result = self._result(self._fresh(start + index), item, file, 1)
+            total.add(self.rows.placed(result, file, start + index, start + index + 1))
+        partial = total.partial()
+        self.total.add(partial)
+        self.held += self.rows.size(partial)
 
 
 _COFFEAS_READING = "coffea.nanoevents.mapping"
@@ -315,7 +331,7 @@ class ProcessorTask(ColumnarTask):
         path = "" if source.file is None else source.file.path
         with read_errors_within(_COFFEAS_READING, path, "cannot be read"):
             events, read = self._events(processor, source, file, start, stop)
-            self.total.add(self._result(processor.process, events, file, len(events)))
+            self._add(self._result(processor.process, events, file, len(events)), file, start, stop)
         self.size = sum(buffer.nbytes for buffer in read.values())
 
     def _events(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...analysis.analysis import Kernel
 from ...analysis.variations import NOMINAL, Varied
 from ...merge import Partial, encode, keyed
-from ...protocol.errors import AnalysisError, CountError
+from ...protocol.errors import AnalysisError, CountError, OutputError
 from ...protocol.messages import File
 from ...reading.source import Source
 from ...reading.variations import FileVariations, Variation
@@ -129,6 +129,8 @@ class VariedColumnarTask(ColumnarTask):
         entry = first_of(source, start, stop)
         chunk = VariedChunk(source, known, start, stop, lambda: self._fresh(entry))
         nominal = self._call(chunk.nominal, file, entry, source)
+        if self.rows.has_rows(nominal):
+            raise OutputError("em.write has no variations: write rows in a query of their own, without em.vary")
         found = {NOMINAL: nominal}
         for variation in known.variations:
             found[variation.name] = nominal

@@ -105,7 +105,9 @@ class WorkQueue:
 
     def _release(self, message: messages.Release) -> None:
         """Drop all there is of a query; the packet at work is dropped after its chunk."""
-        self.queries.pop(message.query, None)
+        running = self.queries.pop(message.query, None)
+        if running is not None and message.aborted:
+            running.drop_rows()
         self.todo = deque(
             thing
             for thing in self.todo
