@@ -26,6 +26,7 @@ from . import listings
 from .access import token, users
 from .context import context
 from .credentials import credentials
+from .datasets import datasets
 from .facility import facility
 from .logs import expression, show
 from .options import begin_log, of_master
@@ -76,6 +77,7 @@ main.add_command(users)
 main.add_command(token)
 main.add_command(pool)
 main.add_command(credentials)
+main.add_command(datasets)
 main.add_command(relay)
 main.add_command(simulate)
 main.add_command(context)

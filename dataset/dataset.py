@@ -20,6 +20,7 @@ from ..protocol.errors import DatasetError, nearest
 from ..protocol.messages import CatalogueFile, CatalogueFiles, File
 from ..protocol.values import Metadata
 from .catalogue.entries import may_be_entry, replaced
+from .catalogue.lists import Format, parsed, text_of, with_server
 from .entry_lists import entry_list_of, runs_of, shown
 from .filesets import as_fileset
 from .friends import Friends
@@ -144,6 +145,55 @@ class Dataset:
         """A dataset of files that are described already: part `of` another, whose mask, columns and chunk sizes it has."""
         dataset = cls._of(_checked(files), None, of.shared_inputs if of is not None else ())
         dataset.chunk = of.chunk if of is not None else None
+        return dataset
+
+    @classmethod
+    def read(
+        cls,
+        path: Path,
+        tree: str | None = None,
+        *,
+        kind: Format = "auto",
+        prefix: str = "",
+        name: str = "",
+        **options: Any,
+    ) -> Dataset:
+        """A dataset from a list of files that another catalogue has written; it may be compressed (`.gz`).
+
+        Args:
+            path: of the list: paths line by line, a coffea fileset (JSON or YAML), what `rucio list-file-replicas` says (its
+                table, `--pfns`, `--metalink`, or JSON of its client), `dasgoclient -json` of files, or a file index of CERN
+                Open Data.
+            tree: as `Dataset` takes it.
+            kind: "text", "fileset", "rucio", "das" or "opendata"; by default what it looks like.
+            prefix: put before paths that are no URLs: `root://xrootd-cms.infn.it/` before CMS' `/store/...`.
+            name: the dataset's.
+            options: all others of `Dataset`: metadata, mask, max_entries, ...
+
+        Lengths that the list has (of `Events`, CMS) are taken for granted until a file is opened; sizes and checksums are
+        kept with what is registered in a catalogue.
+
+        Raises:
+            DatasetError: there is no such list, or it is in another format; names the line.
+
+        Example:
+            >>> Dataset.read("das.json", "Events", prefix="root://xrootd-cms.infn.it/", mask="golden.json") # doctest: +SKIP
+            <Dataset of 52 files>
+        """
+        found = parsed(text_of(path), os.fspath(path), kind, prefix)
+        if isinstance(found, dict):
+            dataset = cls(found, tree, **options)
+            files = [msgspec.structs.replace(file, path=with_server(file.path, prefix)) for file in dataset.files]
+            dataset.files = _checked(files)
+            return dataset
+        paths = [(it.file.path, *it.file.replicas) if it.file.replicas else it.file.path for it in found]
+        dataset = cls({name: paths} if name else paths, tree, **options)
+        lengths = {it.file.path: it.file.entries for it in found if tree in (None, "", "Events")}
+        dataset.files = tuple(
+            file if lengths.get(file.path) is None else msgspec.structs.replace(file, entries=lengths[file.path])
+            for file in dataset.files
+        )
+        dataset.told = tuple(found)
         return dataset
 
     @property

@@ -14,12 +14,14 @@ from typing import Any, Literal
 import eventmill as em
 import msgspec
 import pytest
+from eventmill.dataset.catalogue.verification import FileFacts
 from eventmill.master.core import MasterCore
 from eventmill.master.effects import SaveSubmission, Send
 from eventmill.master.saved import Saved
 from eventmill.protocol import messages as m
 from eventmill.protocol.credentials import Credentials, tag_of
 from eventmill.protocol.errors import DatasetError, EventmillError
+from eventmill.reading.file_check import check_item
 from eventmill.reading.storage.credentials import CredentialSet, _Wearer, credential_set_of, fits, shown, wearing
 from eventmill.session.delegation import Delegation
 from eventmill.worker.agent.core import AgentCore
@@ -129,6 +131,20 @@ def test_a_query_without_credentials_does_not_read_with_those_of_another(
     assert read(session, f"{tokens.url}/hzz.root", em.Credentials(token=grid.token())) == EVENTS
     said = refused(session, f"{tokens.url}/hzz.root")
     assert "does not accept a worker without a token, a proxy or a keytab" in said
+
+
+def test_files_of_a_catalogue_are_looked_at_with_the_credentials_of_the_query(
+    session: em.Session, tokens: XRootDServer, grid: Grid
+) -> None:
+    """What code over items reads by itself is shown them, too; and those of an earlier query are shown no more."""
+    looks = em.items([(0, f"{tokens.url}/hzz.root", "events", "")])
+
+    def facts(credentials: em.Credentials | None) -> FileFacts:
+        found = session.process(looks, check_item, credentials=credentials).result(60).value
+        return msgspec.msgpack.decode(found[0], type=FileFacts)
+
+    assert facts(em.Credentials(token=grid.token())).entries == EVENTS
+    assert "does not accept a worker without a token" in facts(None).error
 
 
 def test_a_token_opens_files_of_a_web_server(
