@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analysis.analysis import Kernel, kernel
+    from .analysis.kernel_functions import argmax, argmin, argsort, concat, delta_phi, delta_r, p4
     from .analysis.variations import vary
     from .analysis.writes import write
     from .dataset.dataset import Dataset
@@ -63,12 +64,19 @@ _HOMES = {
     "Slurm": "launch.pools.slurm",
     "Snapshot": "session.result",
     "__version__": "protocol.version",
+    "argmax": "analysis.kernel_functions",
+    "argmin": "analysis.kernel_functions",
+    "argsort": "analysis.kernel_functions",
     "branches": "reading.branch_list",
+    "concat": "analysis.kernel_functions",
     "connect": "session.connect",
     "cycles": "dataset.generated",
+    "delta_phi": "analysis.kernel_functions",
+    "delta_r": "analysis.kernel_functions",
     "follow": "reading.links",
     "items": "dataset.generated",
     "kernel": "analysis.analysis",
+    "p4": "analysis.kernel_functions",
     "peek": "session.peek",
     "ranges": "reading.links",
     "vary": "analysis.variations",
@@ -96,13 +104,20 @@ __all__ = [
     "Slurm",
     "Snapshot",
     "__version__",
+    "argmax",
+    "argmin",
+    "argsort",
     "branches",
+    "concat",
     "connect",
     "cycles",
+    "delta_phi",
+    "delta_r",
     "errors",
     "follow",
     "items",
     "kernel",
+    "p4",
     "peek",
     "ranges",
     "vary",

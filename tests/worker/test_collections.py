@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import eventmill as em
 import numpy as np
 import pytest
 import uproot
 from columns import flat, jagged
 from eventmill.analysis.analysis import Kernel, kernel
 from eventmill.protocol.errors import AnalysisError
-from eventmill.reading.columns import Column, Jagged
+from eventmill.reading.columns import Column, Flat, Jagged
 from eventmill.reading.groups import Group
 from eventmill.reading.reader import Reader
 from eventmill.reading.record_groups import record_group
@@ -226,3 +227,60 @@ def test_a_branch_of_that_name_is_that_branch(file: str, tmp_path: Path) -> None
     assert record_group(Reader(str(tmp_path / "named.root"), "Events"), "Muon") is None
     assert record_group(Reader(file, "Events"), "MET_pt") is None
     assert record_group(Reader(file, "Events"), "Mouon") is None
+
+
+# --- what kernels may call --------------------------------------------------------------------------------------------
+
+
+@kernel(n=np.zeros(3, np.int64), x=np.zeros(6))
+def all_functions(n, x, Muon, Electron, values):
+    leptons = em.concat(Muon, Electron)
+    for lepton in leptons:
+        n[0] += 10 * lepton.which + lepton.index
+        x[0] += lepton.pt
+    for place, index in enumerate(em.argsort(values, descending=True)):
+        n[1] += (place + 1) * index
+    for place, index in enumerate(em.argsort(values)):
+        n[1] += 1000 * (place + 1) * index
+    n[2] += em.argmax(values) + 100 * em.argmin(values)
+    if len(leptons) >= 2:
+        a, b = leptons[em.argmax(leptons.pt)], leptons[len(leptons) - 1]
+        x[1] += a != b and em.delta_r(a, b)
+        total = em.p4(a) + em.p4(b)
+        x[2] += total.mass
+        x[3] += total.pt + total.phi
+        x[4] += total.eta
+
+
+def test_functions_do_in_compiled_code_what_they_do_in_python(cache: Path) -> None:
+    """Among others: equal values keep their order, NaN come last and are no largest value, nothing has no largest one."""
+    random = np.random.default_rng(7)
+    counts = random.poisson(1.5, 100), random.poisson(1.0, 100)
+    columns: dict[str, Column] = {}
+    for name, count in zip(("Muon", "Electron"), counts, strict=True):
+        for field, scale in (("pt", 30.0), ("eta", 1.0), ("phi", 1.0), ("mass", 0.1)):
+            values = random.exponential(scale, count.sum()).astype("f4" if name == "Muon" else "f8")
+            columns[f"{name}_{field}"] = Jagged(np.cumsum([0, *count]), Flat(values))
+    odd = [random.choice([1.0, 2.0, 3.0, np.nan, np.inf], length) for length in random.integers(0, 40, 100)]
+    columns["values"] = jagged(*odd, dtype="f8")
+    fields = ("pt", "eta", "phi", "mass")
+    groups = {name: Group({field: f"{name}_{field}" for field in fields}, f"n{name}") for name in ("Muon", "Electron")}
+    compiled = CompiledKernel(all_functions, cache)
+    compiled.look_at(groups.get)
+    compiled.prepare(lambda names: {name: columns[name].slice(0, 0) for name in names})
+    compiled.run(columns, 0)
+    out = compiled.take()[0]
+    n, x = np.zeros(3, np.int64), np.zeros(6)
+    for event in range(100):
+        all_functions(n, x, *(compiled.parameters[name].in_python(columns, event) for name in all_functions.branches))
+    assert out["n"].tolist() == n.tolist()
+    assert out["x"].tolist() == pytest.approx(x.tolist(), rel=1e-12)
+
+
+def test_functions_say_what_they_take(file: str, cache: Path) -> None:
+    @kernel(x=np.zeros(1))
+    def of_a_collection(x, Muon):
+        x[0] += em.argmax(Muon)
+
+    with pytest.raises(AnalysisError, match=r"a field of a collection, em.argmax\(Muon.pt\)"):
+        of_file(of_a_collection, Reader(file, "Events"), cache)

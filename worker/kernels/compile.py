@@ -32,7 +32,18 @@ from ...protocol.errors import AnalysisError
 from ...reading.groups import Group
 from ..slot.seeding import Seed
 from . import draws as drawing
-from . import histogram_fill, inputs, jagged_access, own_code, parameters, random_streams, record_access
+from . import (
+    functions,
+    histogram_fill,
+    inputs,
+    jagged_access,
+    momenta,
+    own_code,
+    parameters,
+    random_streams,
+    record_access,
+    record_unions,
+)  # fmt: skip
 from .code_cache import CompiledCode
 from .draws import ALL, FEW, GENERATORS, Draws
 from .inputs import BLOCK, WIDE, Readable
@@ -72,7 +83,7 @@ class CompiledKernel:
     """
 
     def __init__(self, kernel: Kernel, cache: Path, at: NDArray[np.int64] | None = None) -> None:
-        self._inputs: dict[str, Parameter] = {name: Branch(name) for name in kernel.branches}
+        self.parameters: dict[str, Parameter] = {name: Branch(name) for name in kernel.branches}
         self._is_ready = True  # to say which columns it reads
         self.compiled = self.loaded = 0  # loops that this object compiled, and that it found in the cache
         self._kernel, self._code = kernel, CompiledCode(cache)
@@ -101,14 +112,14 @@ class CompiledKernel:
     @property
     def branches(self) -> tuple[str, ...]:
         """The columns that it reads, as far as they are known: those of collections are when it is compiled."""
-        return tuple(dict.fromkeys(column for it in self._inputs.values() for column in it.columns))
+        return tuple(dict.fromkeys(column for it in self.parameters.values() for column in it.columns))
 
     def look_at(self, groups: Callable[[str], Group | None]) -> None:
         """Learn which parameters are the names of groups of columns, of what tells the groups of a file."""
         for name in self._kernel.branches:
             group = groups(name)
             if group is not None:
-                self._inputs[name] = Records(name, group, f"{self._own.content[:32]} {name}")
+                self.parameters[name] = Records(name, group, f"{self._own.content[:32]} {name}")
                 self._is_ready = False
 
     def prepare(self, read: Read) -> None:
@@ -118,7 +129,7 @@ class CompiledKernel:
         """
         if self._is_ready:
             columns = read(self.branches)
-            self._loop_of({name: it.structure(columns) for name, it in self._inputs.items()})
+            self._loop_of({name: it.structure(columns) for name, it in self.parameters.items()})
             return
         records = self._records()
         names = self._own.mentioned()
@@ -127,7 +138,7 @@ class CompiledKernel:
         while not self._is_ready:
             columns = read(self.branches)
             try:
-                loop = self._loop({name: it.structure(columns) for name, it in self._inputs.items()})
+                loop = self._loop({name: it.structure(columns) for name, it in self.parameters.items()})
             except AnalysisError:
                 asked = [it.offer_wanted(read) for it in records]
                 if not any(asked):
@@ -135,7 +146,7 @@ class CompiledKernel:
                 continue
             for it in records:
                 it.touched(record_access.touched.get(it.tag, ()))
-            structures = {name: it.structure(columns) for name, it in self._inputs.items()}
+            structures = {name: it.structure(columns) for name, it in self.parameters.items()}
             self._loops[tuple(structures.values())] = loop
             self._is_ready = True
 
@@ -178,8 +189,8 @@ class CompiledKernel:
         entries = len(chosen[0])
         if any(len(column) != entries for column in chosen):
             raise ValueError(f"columns of different lengths: {[len(column) for column in chosen]}")
-        loop = self._loop_of({name: it.structure(columns) for name, it in self._inputs.items()})
-        self._pass = loop, {name: it.arguments(columns, loop.structures[name]) for name, it in self._inputs.items()}
+        loop = self._loop_of({name: it.structure(columns) for name, it in self.parameters.items()})
+        self._pass = loop, {name: it.arguments(columns, loop.structures[name]) for name, it in self.parameters.items()}
         if loop.draws is not None:
             loop.draws.turn_to(seed, first_entry, numbers)
         try:
@@ -244,7 +255,7 @@ class CompiledKernel:
     def _line_in_python(self, columns: Mapping[str, Readable], index: int) -> str | None:
         """The user's line where the plain Python function fails for this event; its outputs are thrown away."""
         values: dict[str, Any] = {name: output.in_python() for name, output in self._outputs.items()}
-        values |= {name: it.in_python(columns, index) for name, it in self._inputs.items()}
+        values |= {name: it.in_python(columns, index) for name, it in self.parameters.items()}
         try:
             with np.errstate(divide="raise", over="ignore", invalid="ignore"):
                 self._kernel(*(values[name] for name in self._kernel.parameters))
@@ -301,7 +312,7 @@ class CompiledKernel:
         return loop, compiled, drawn
 
     def _records(self) -> list[Records]:
-        return [it for it in self._inputs.values() if isinstance(it, Records)]
+        return [it for it in self.parameters.values() if isinstance(it, Records)]
 
     def _touched_fields(self) -> list[str]:
         tags = [it.tag for it in self._records()]
@@ -326,7 +337,7 @@ class CompiledKernel:
                 lines, call, kinds = self._outputs[name].source(f"p{number}")
                 prologue += lines
             else:
-                lines, call, kinds = self._inputs[name].source(f"p{number}", structures[name])
+                lines, call, kinds = self.parameters[name].source(f"p{number}", structures[name])
                 widened += lines
             calls.append(call)
             parameters += [f"p{number}_{position}" for position in range(len(kinds))]
@@ -431,6 +442,9 @@ def _array_type(array: NDArray[Any]) -> types.Array:
 @functools.cache
 def _own_sources() -> str:
     """Changes with everything of ours that goes into the machine code of every kernel."""
-    modules = (drawing, histogram_fill, inputs, jagged_access, own_code, parameters, random_streams, record_access)
+    modules = (
+        drawing, functions, histogram_fill, inputs, jagged_access, momenta, own_code, parameters, random_streams,
+        record_access, record_unions,
+    )  # fmt: skip
     files = (__file__, *map(inspect.getfile, modules))
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
