@@ -4,7 +4,6 @@ session; what compiled code does instead is in `worker.kernels.functions`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,75 +71,81 @@ def concat(*collections: Any) -> Any:
     )
 
 
+_ONE = np.float64(1.0)
+"""Times this, values of 32 bits are of 64, as kernels compute; those of awkward arrays, too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Momentum:
-    """A four-momentum, in the unit of what it was made of: see `p4`."""
+    """A four-momentum, or arrays of them, in the unit of what it was made of: see `p4`."""
 
-    px: float
-    py: float
-    pz: float
-    e: float
+    px: Any
+    py: Any
+    pz: Any
+    e: Any
 
     def __add__(self, other: Momentum) -> Momentum:
         return Momentum(self.px + other.px, self.py + other.py, self.pz + other.pz, self.e + other.e)
 
     @property
-    def pt(self) -> float:
+    def pt(self) -> Any:
         """The momentum across the beam."""
-        return math.sqrt(self.px * self.px + self.py * self.py)
+        return np.sqrt(self.px * self.px + self.py * self.py)
 
     @property
-    def phi(self) -> float:
+    def phi(self) -> Any:
         """The angle around the beam, from -pi to pi."""
-        return math.atan2(self.py, self.px)
+        return np.arctan2(self.py, self.px)
 
     @property
-    def eta(self) -> float:
+    def eta(self) -> Any:
         """The pseudorapidity; infinite along the beam."""
-        return math.asinh(self.pz / self.pt) if self.pt > 0 else math.copysign(math.inf, self.pz)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.arcsinh(np.divide(self.pz, self.pt))
 
     @property
-    def mass(self) -> float:
+    def mass(self) -> Any:
         """The invariant mass; 0 where rounding makes its square negative."""
-        return math.sqrt(max(self.e * self.e - self.px * self.px - self.py * self.py - self.pz * self.pz, 0.0))
+        square = self.e * self.e - self.px * self.px - self.py * self.py - self.pz * self.pz
+        return np.sqrt(np.maximum(square, 0.0))
 
 
 def p4(particle: Any) -> Momentum:
-    """The four-momentum of a record with `pt`, `eta`, `phi` and `mass`, in kernels too. Momenta add up, and have `px`, `py`,
-    `pz`, `e`, `pt`, `eta`, `phi` and `mass`.
+    """The four-momentum of a record with `pt`, `eta`, `phi` and `mass`, in kernels too, and those of arrays of records in
+    columnar functions; in 64 bits. Momenta add up, and have `px`, `py`, `pz`, `e`, `pt`, `eta`, `phi` and `mass`.
 
     Example:
         >>> from types import SimpleNamespace as Record
         >>> one = Record(pt=40.0, eta=0.5, phi=0.0, mass=0.1)
         >>> other = Record(pt=50.0, eta=-0.5, phi=3.0, mass=0.1)
-        >>> round((p4(one) + p4(other)).mass, 1)
+        >>> round(float((p4(one) + p4(other)).mass), 1)
         100.7
     """
-    px, py = particle.pt * math.cos(particle.phi), particle.pt * math.sin(particle.phi)
-    pz, mass = particle.pt * math.sinh(particle.eta), particle.mass
-    return Momentum(px, py, pz, math.sqrt(px * px + py * py + pz * pz + mass * mass))
+    pt, eta, phi, mass = (_ONE * value for value in (particle.pt, particle.eta, particle.phi, particle.mass))
+    px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
+    return Momentum(px, py, pz, np.sqrt(px * px + py * py + pz * pz + mass * mass))
 
 
-def delta_phi(phi: float, other: float) -> float:
-    """The difference of two angles, from -pi to pi, in kernels too.
+def delta_phi(phi: Any, other: Any) -> Any:
+    """The difference of two angles, from -pi to pi, in kernels too, and of arrays; in 64 bits.
 
     Example:
-        >>> round(delta_phi(3.0, -3.0), 3)
+        >>> round(float(delta_phi(3.0, -3.0)), 3)
         -0.283
     """
-    return (phi - other + math.pi) % (2 * math.pi) - math.pi
+    return (_ONE * phi - other + np.pi) % (2 * np.pi) - np.pi
 
 
-def delta_r(one: Any, other: Any) -> float:
-    """The distance of two records with `eta` and `phi` in these, in kernels too.
+def delta_r(one: Any, other: Any) -> Any:
+    """The distance of two records with `eta` and `phi` in these, in kernels too, and of arrays of records; in 64 bits.
 
     Example:
         >>> from types import SimpleNamespace as Record
-        >>> round(delta_r(Record(eta=0.0, phi=3.0), Record(eta=0.3, phi=-3.0)), 3)
+        >>> round(float(delta_r(Record(eta=0.0, phi=3.0), Record(eta=0.3, phi=-3.0))), 3)
         0.413
     """
-    phi = delta_phi(one.phi, other.phi)
-    return math.sqrt((one.eta - other.eta) ** 2 + phi * phi)
+    eta, phi = _ONE * one.eta - other.eta, delta_phi(one.phi, other.phi)
+    return np.sqrt(eta * eta + phi * phi)
 
 
 class _Numbered:

@@ -111,7 +111,7 @@ def _delta_phi(phi, other):  # noqa: ARG001
 @overload(delta_r)
 def _delta_r(one, other):  # noqa: ARG001
     def distance(one, other):
-        phi = delta_phi(one.phi, other.phi)
-        return np.sqrt((one.eta - other.eta) ** 2 + phi * phi)
+        eta, phi = one.eta - other.eta, delta_phi(one.phi, other.phi)
+        return np.sqrt(eta * eta + phi * phi)
 
     return distance

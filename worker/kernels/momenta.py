@@ -79,7 +79,12 @@ def _phi(it):  # noqa: ARG001
 
 @overload_attribute(MomentumType, "eta")
 def _eta(it):  # noqa: ARG001
-    return lambda it: np.arcsinh(it.pz / it.pt) if it.pt > 0 else np.copysign(np.inf, it.pz)
+    def pseudorapidity(it):
+        if it.pt > 0:
+            return np.arcsinh(it.pz / it.pt)
+        return np.copysign(np.inf, it.pz) if it.pz != 0 else np.nan
+
+    return pseudorapidity
 
 
 @overload_attribute(MomentumType, "mass")
