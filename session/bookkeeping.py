@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from ..dataset.dataset import Dataset
 from ..protocol.errors import DatasetError
 from ..reading.storage.list_files import list_files
-from .catalogue import Datasets
+from .catalogue import CatalogueEntry, Datasets
 from .sums import Sums, check_nothing_lost, not_wholly_in, summed
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Bookkeeping:
     """The part of a `Session` that sums what samples are normalised by."""
 
-    _datasets: Datasets | None = None
+    _catalogued: dict[str, CatalogueEntry] | None = None
 
     if TYPE_CHECKING:
 
@@ -32,9 +32,9 @@ class Bookkeeping:
     @property
     def datasets(self) -> Datasets:
         """The datasets that the master knows by name: register, list, verify, refresh and remove them."""
-        if self._datasets is None:
-            self._datasets = Datasets(cast("Session", self))
-        return self._datasets
+        if self._catalogued is None:
+            self._catalogued = {}
+        return Datasets(cast("Session", self), self._catalogued)
 
     def sum(
         self,

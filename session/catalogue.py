@@ -71,6 +71,10 @@ class Datasets:
     A standing master keeps them when it ends; one of a session's own ends with the session, and forgets them. Everybody who
     uses a master sees all of them; who registered one changes it, and operators do, and the owner of the master.
 
+    Args:
+        session: whose master it is.
+        known: entries that the session has got already, by name.
+
     Example:
         >>> entry = session.datasets.register("muons", "events.root", tree="Events", metadata={"cross_section": 2.5})
         >>> entry.info.entries, entry.info.metadata, "muons" in session.datasets
@@ -82,9 +86,9 @@ class Datasets:
         >>> session.datasets.remove("muons")
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._known: dict[str, CatalogueEntry] = {}
+    def __init__(self, session: Session, known: dict[str, CatalogueEntry]) -> None:
+        self._session = session  # which holds no `Datasets`, or nobody's going would end it
+        self._known = known
 
     # --- what there is ------------------------------------------------------------------------------------------------
 

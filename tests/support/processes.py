@@ -29,11 +29,13 @@ SECONDS = 60.0
 """How long a test waits for what must happen before it fails."""
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
-    """Wait until a condition that nobody announces holds, or fail."""
+def eventually(
+    condition: Callable[[], bool], what: str, seconds: float = SECONDS, facts: Callable[[], object] = str
+) -> None:
+    """Wait until a condition that nobody announces holds, or fail, and say what the `facts` are then."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}\n{facts()}"
         time.sleep(0.01)
 
 
@@ -166,6 +168,11 @@ class Standing:
         self.master = self._start("master", self.name, *local, *options)
         self.master.wait_for("eventmill worker")
         return self.master
+
+    @property
+    def said(self) -> str:
+        """What all its processes have said so far."""
+        return "\n".join(f"{command.process.args}:\n{command.output}" for command in self.commands)
 
     def connect(self, **options: Any) -> em.Session:
         """A session of this master."""

@@ -42,7 +42,11 @@ def scales(fleet: Standing, folder: Path, pool: Pool, workers: int, is_left: Cal
     gate = folder / "gate"
     with fleet.connect() as session:
         query = session.process(em.cycles(CYCLES), counted(gate))
-        eventually(lambda: committed(query), "the first one commits")
+        eventually(
+            lambda: committed(query),
+            "the first one commits",
+            facts=lambda: f"{query!r}\n{session.queries()}\n{session.workers()}\n{fleet.said}",
+        )
         handle = session.scale(workers, pool)
         busy = lambda: sum(info.busy for info in session.workers())  # noqa: E731
         eventually(lambda: busy() == workers + 1, "all work on it")
