@@ -37,6 +37,7 @@ from ..protocol.errors import AnalysisError
 from ..protocol.version import RELEASE
 from .attachments import Attachments, split
 from .binning import Binning, is_histogram
+from .by_tree import ByTree
 from .edits import warn_of_edits
 from .fingerprint import CachedFunction, fingerprint, imported, referenced
 from .module_values import ModuleValues, turn_to, unpickled, values_of
@@ -299,10 +300,19 @@ def register_source(file: str, lines: dict[int, str]) -> None:
     linecache.cache[file] = (sum(map(len, text)), None, text, file)
 
 
+def is_processor(thing: object) -> bool:
+    """Whether an analysis is a coffea processor, by what it can do."""
+    return callable(getattr(thing, "process", None)) and callable(getattr(thing, "postprocess", None))
+
+
 def _kind(thing: object) -> Kind:
+    if isinstance(thing, ByTree):
+        for part in thing.parts.values():
+            _kind(part.analysis if isinstance(part, Varied) else part)
+        return "columnar"
     if isinstance(thing, Kernel):
         return "kernel"
-    if callable(getattr(thing, "process", None)) and callable(getattr(thing, "postprocess", None)):
+    if is_processor(thing):
         if isinstance(thing, type):
             raise AnalysisError(f"{thing.__name__} is a class: pass a processor made of it, {thing.__name__}(...)")
         return "processor"
@@ -331,6 +341,8 @@ def _core(thing: object) -> object:
     """What decides the outcome of an analysis: of a kernel only its function and its outputs."""
     if isinstance(thing, Varied):
         return _core(thing.analysis), list(thing.variations.items())
+    if isinstance(thing, ByTree):
+        return [(tree, _core(part)) for tree, part in thing.parts.items()]
     return (thing.function, sorted(thing.outputs.items())) if isinstance(thing, Kernel) else thing
 
 
@@ -418,7 +430,7 @@ def _pickles(value: object, pickled: Pickled) -> bool:
 
 def _functions_of(thing: Any) -> list[FunctionType]:
     """The functions that make up an analysis, without their helpers."""
-    if isinstance(thing, Varied):
+    if isinstance(thing, Varied | ByTree):
         return [function for part in thing.functions for function in _functions_of(part)]
     if isinstance(thing, Kernel):
         return [thing.__wrapped__]

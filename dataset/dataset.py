@@ -271,7 +271,32 @@ class Dataset:
             (file.dataset, file.path): msgspec.structs.replace(file, tree=tree, entries=None, friends={})
             for file in self.files
         }
-        return Dataset.of_files(found.values())
+        dataset = Dataset.of_files(found.values())
+        dataset._registered = self._registered
+        return dataset
+
+    def of_trees(self, trees: Iterable[str]) -> Dataset:
+        """The same files, with several of their trees each: for an analysis by tree.
+
+        Args:
+            trees: their names; what is known of the dataset's own is kept, if it is among them.
+
+        Raises:
+            DatasetError: as `of_tree`; or the dataset has aliases, friends, defaults or interpretations, which are of
+                columns of one tree.
+        """
+        wanted = list(trees)
+        others = {tree: self.of_tree(tree) for tree in wanted}
+        if self.has_columns:
+            raise DatasetError(
+                f"the dataset has aliases, friends or defaults, which are of one tree, and {', '.join(wanted)} are to be "
+                "analysed: do so in queries of their own"
+            )
+        own = {(file.dataset, file.path, file.tree): file for file in self.files}
+        found = [own.get((file.dataset, file.path, file.tree), file) for tree in wanted for file in others[tree].files]
+        dataset = copy.copy(self)
+        dataset.files = _checked(found)
+        return dataset
 
     @property
     def named(self) -> list[str]:

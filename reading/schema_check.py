@@ -28,8 +28,9 @@ class SchemaCheck:
         self._file: OpenFile | None = None
         self._checked: set[str] = set()
 
-    def check(self, file: OpenFile, branches: Iterable[str]) -> tuple[dict[str, ColumnType], list[str]]:
-        """Compare some columns of an open file.
+    def check(self, file: OpenFile, branches: Iterable[str], of: str = "") -> tuple[dict[str, ColumnType], list[str]]:
+        """Compare some columns of an open file, with those of other files, or of the same tree in these where trees are
+        analysed apart (`of`).
 
         Returns:
             The types of those that were not met before in any file, and the columns of those that were not asked about
@@ -44,7 +45,8 @@ class SchemaCheck:
         if not unchecked:
             return {}, []
         new: dict[str, ColumnType] = {}
-        for name, kind in file.types(sorted(unchecked)).items():
+        for column, kind in file.types(sorted(unchecked)).items():
+            name = f"{of}.{column}" if of else column
             seen = ColumnType.of(kind, file.path)
             first = self._types.get(name, seen)
             if first.kind != seen.kind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..analysis.analysis import pack
+from ..analysis.by_tree import ByTree
 from ..analysis.modules import Named, listed
 from ..dataset.dataset import Dataset
 from ..dataset.generated import MOST_SEED, check_analysis
@@ -115,7 +116,8 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         Args:
             dataset: a `Dataset`, `em.cycles` or `em.items`; or what makes a dataset: a path, glob, list, or dict of lists.
             analysis: a kernel (`em.kernel`), a function of an array of events (of some cycles, of one item), or a coffea
-                processor.
+                processor; or a dict of these by the trees that they are of, `{"Events": selection, "Runs": sums}`: the
+                result is a dict by tree, and the account counts the entries of all.
             name: what the query is called in displays; the analysis' name by default.
             on_error: "fail" ends the query at the first error; "skip" goes on and lists what is lost in the account;
                 `em.Skip(entries=0.01, files=10)` does so until more is lost than that.
@@ -151,6 +153,9 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         if not isinstance(dataset, Dataset):
             dataset = Dataset(dataset)
         dataset = self.datasets.resolve(dataset)
+        if isinstance(analysis, Mapping):
+            by_tree = ByTree(analysis)
+            dataset, analysis = dataset.of_trees(by_tree.trees), by_tree
         _check_options(priority, most_readers, on_error, timeout, seed)
         bounds = dataset.chunk if chunk is None else chunk_of(chunk, ValueError)
         packed = pack(analysis, [*self._modules, *listed(modules)], dataset.shared_inputs)

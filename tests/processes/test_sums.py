@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import uproot
 from eventmill.protocol.errors import AnalysisError, DatasetError
+from hist import Hist
 
 WEIGHTS = [1e16, 0.1, -1e16, 0.3, 1e-300, 7.7e15]
 
@@ -81,3 +82,44 @@ def test_weights_of_files_that_a_result_lacks_stand_apart(session: em.Session, t
     assert (result.value, sums, sums.apart) == (20, {"ttbar": 5.0}, {"ttbar": 2.0})
     with pytest.raises(DatasetError, match="a result of 3 files, and 2 are to be summed"):
         session.sum(em.Dataset(files[:2], tree="Events"), "genEventSumw", tree="Runs", of=result)
+
+
+def test_trees_are_analysed_in_one_query_each_by_its_own_part(session: em.Session, tmp_path: Path) -> None:
+    """A kernel over events, a function over runs: columns that are called alike (`run`) may be of different types."""
+    files = [nano(tmp_path / f"{at}.root", 0 if at == 1 else 10, [1.0, 0.5]) for at in range(3)]
+    for path in files:
+        with uproot.update(path) as file:
+            file.mktree("Lumis", {"run": "float64", "genWeight": "int16"})
+            file["Lumis"].extend({"run": np.full(4, 7.5), "genWeight": np.full(4, 3, np.int16)})
+
+    @em.kernel(weight=Hist.new.Reg(1, 0, 1).Weight())
+    def events(weight: object, genWeight: float, run: int) -> None:
+        weight.fill(0.5, weight=genWeight * run)  # type: ignore[attr-defined]
+
+    def runs(rows: ak.Array, file: em.Dataset) -> dict[str, float]:
+        return {file.dataset: float(ak.sum(rows.genEventSumw))}
+
+    def lumis(rows: ak.Array) -> float:
+        return float(ak.sum(rows.run * rows.genWeight))
+
+    data = em.Dataset({"a": files[:2], "b": files[2:]}, tree="Events")
+    result = session.process(data, {"Events": events, "Runs": runs, "Lumis": lumis}).result()
+    assert result["Events"]["weight"].sum().value == pytest.approx(2.0)
+    assert result["Runs"] == {"a": 3.0, "b": 1.5}
+    assert result["Lumis"] == 3 * 4 * 7.5 * 3
+    assert (result.account.processed, result.account.files) == (20 + 6 + 12, 9)
+    bare = nano(tmp_path / "bare.root", 5, [], with_runs=False)
+    part = session.process([*files, bare], {"Events": events, "Runs": runs}, on_error="skip").result()
+    assert part["Runs"] == {"": 4.5} and part["Events"]["weight"].sum().value == pytest.approx(2.5)
+    assert [(lost.path, lost.tree) for lost in part.account.lost] == [(bare, "Runs")]
+    for analysis, says in (
+        ({}, "a dict of parts"),
+        ({"Events": {"x": runs}}, "is a dict again"),
+        ({"Runs": 3}, "no analysis"),
+    ):
+        with pytest.raises(AnalysisError, match=says):
+            session.process(data, analysis)
+    with pytest.raises(DatasetError, match="aliases, friends or defaults, which are of one tree"):
+        session.process(
+            em.Dataset(files, tree="Events", aliases={"w": "2 * genWeight"}), {"Events": runs, "Runs": runs}
+        )

@@ -137,6 +137,7 @@ class PacketRun:
         waited, began = self._prefetch.waited, time.monotonic()
         file = self._open()
         self._opening, self._late = time.monotonic() - began, self._prefetch.waited - waited
+        self._task.meet(self.lease.file)
         self._task.turn_to(place_of(self.lease.file, file))
         if self.packet.revoked:
             return
@@ -193,7 +194,8 @@ class PacketRun:
 
     def _check_columns(self, file: OpenFile, branches: Iterable[str]) -> None:
         """Check that columns are what they are in other files, and tell the master what it has to know of them."""
-        types, filled = self.running.schema_check.check(file, branches)
+        of = self.lease.file.tree if self._task.has_parts else ""
+        types, filled = self.running.schema_check.check(file, branches, of)
         if types or filled:
             self._link.send(messages.Columns(self.lease.query, self.lease.lease, types, filled, self._tools.index))
 

@@ -17,7 +17,8 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from ...analysis.analysis import Kernel, unpack_with_behaviors
+from ...analysis.analysis import Kernel, is_processor, unpack_with_behaviors
+from ...analysis.by_tree import ByTree
 from ...analysis.variations import Varied
 from ...dataset.metadata import own_metadata
 from ...merge import Partial, Total, detached, encode
@@ -64,21 +65,30 @@ def load(
     behaviors.use(registered)
     if not isinstance(thing, Kernel):
         modules.remember()
-    if isinstance(thing, Varied):
-        from .varied_tasks import varied_task  # it is made of what is here
+    own = _own(registered)
+    if over == "items":
+        task: Task = ItemTask(thing, own, at)
+    elif isinstance(thing, ByTree):
+        from .by_tree_tasks import ByTreeTask  # it is made of what is here
 
-        task: Task = varied_task(thing, cache / "kernels", at, _own(registered))
-    elif isinstance(thing, Kernel):
-        task = KernelTask(CompiledKernel(thing, cache / "kernels", at))
-    elif setup.kind == "processor":
-        task = ProcessorTask(thing, _own(registered))
+        task = ByTreeTask({tree: _task(part, cache, at, own) for tree, part in thing.parts.items()})
     else:
-        task = ItemTask(thing, _own(registered), at) if over == "items" else ColumnarTask(thing, _own(registered))
-    task.modules, task.behaviors, task.seed = modules, registered, Seed(setup.seed)
-    task.rows = rows or SlotRows(setup.token, setup.folder)
-    if guard is not None:
-        task.guard = guard
+        task = _task(thing, cache, at, own)
+    task.share(modules, registered, Seed(setup.seed), rows or SlotRows(setup.token, setup.folder), guard)
     return task
+
+
+def _task(thing: Any, cache: Path, at: NDArray[np.int64] | None, own: Sequence[object]) -> Task:
+    """The task for an analysis of entries."""
+    if isinstance(thing, Varied):
+        from .varied_tasks import varied_task
+
+        return varied_task(thing, cache / "kernels", at, own)
+    if isinstance(thing, Kernel):
+        return KernelTask(CompiledKernel(thing, cache / "kernels", at))
+    if is_processor(thing):
+        return ProcessorTask(thing, own)
+    return ColumnarTask(thing, own)
 
 
 def _own(registered: dict[Any, Any]) -> list[object]:
@@ -115,8 +125,26 @@ class Task(ABC):
     """What becomes of rows that it returns to be written."""
     held = 0
     """Bytes of such rows in the packet at work."""
+    has_parts = False
+    """Whether files of other trees are run by other parts of the analysis, which may call other columns alike."""
     size = 0
     """Bytes of the columns that it has read by itself in the last `run`; 0 while unknown."""
+
+    def share(
+        self,
+        modules: OwnModules,
+        behaviors: dict[Any, Any],
+        seed: Seed,
+        rows: SlotRows,
+        guard: AbstractContextManager[object] | None,
+    ) -> None:
+        """What it needs of its query, and of its process."""
+        self.modules, self.behaviors, self.seed, self.rows = modules, behaviors, seed, rows
+        if guard is not None:
+            self.guard = guard
+
+    def meet(self, file: File) -> None:  # noqa: B027 - most do the same for every file
+        """A packet of this file is at work from now on."""
 
     def enter(self) -> None:
         """Be in the environment of the user's session: before its code runs, or what it made is pickled."""
