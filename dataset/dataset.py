@@ -260,9 +260,10 @@ class Dataset:
         """
         if self.files[0].kind != "tree":
             raise DatasetError(f"{self!r} is in no file, and has no tree {tree}")
-        is_part = self._lists is not None or any(file.listed is not None for file in self.files)
-        if self.max_entries is not None or is_part or self.of_columns.mask:
-            what = "max_entries" if self.max_entries is not None else "an entry list" if is_part else "a mask"
+        if self.max_entries is not None or self.has_entry_lists or self.of_columns.mask:
+            what = (
+                "max_entries" if self.max_entries is not None else "an entry list" if self.has_entry_lists else "a mask"
+            )
             raise DatasetError(
                 f"the dataset has {what}: rows of {tree} are of whole files, and which of them belong to the entries that "
                 "are used cannot be told. Name the files without it"
@@ -297,6 +298,11 @@ class Dataset:
         dataset = copy.copy(self)
         dataset.files = _checked(found)
         return dataset
+
+    @property
+    def has_entry_lists(self) -> bool:
+        """Whether only listed entries of its files are used."""
+        return self._lists is not None or any(file.listed is not None for file in self.files)
 
     @property
     def named(self) -> list[str]:

@@ -7,12 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..dataset.dataset import Dataset
+from ..dataset.masks import BRANCHES
 from ..protocol.errors import DatasetError
 from ..reading.storage.list_files import list_files
 from .catalogue import CatalogueEntry, Datasets
 from .sums import Sums, check_nothing_lost, not_wholly_in, summed
 
 if TYPE_CHECKING:
+    from .lumi import ProcessedLumi
     from .query import Query
     from .result import Result
     from .session import Data, Session
@@ -101,3 +103,43 @@ class Bookkeeping:
         if isinstance(columns, str):
             found, others = ({name: its[columns] for name, its in each.items()} for each in (found, others))
         return Sums(found, others, result.account)
+
+    def processed_lumi(
+        self,
+        dataset: Data,
+        result: Result,
+        *,
+        tree: str | None = "LuminosityBlocks",
+        branches: tuple[str, str] = BRANCHES,
+    ) -> ProcessedLumi:
+        """The luminosity sections of which a result has all events, as CMS' `processed_lumi.json` lists them. It waits.
+
+        A section with events that the result lacks is not in it, since its luminosity must not be counted: what was lost is
+        looked at again for that, and where it cannot be read, no section of that file is. With a mask, only sections that it
+        lets through are.
+
+        Args:
+            dataset: the dataset that was analysed, whole.
+            result: of the analysis.
+            tree: the tree that lists the sections of a file, also those without a single event left. None: the sections are
+                those of the events that there are.
+            branches: its columns with the run and the section (those of the events are called alike).
+
+        Returns:
+            The sections by run, with `.lost` ones, the `.files`, and `.write(path)`.
+
+        Raises:
+            DatasetError: a file has no such tree; the result is of other files; or only some entries of these were to be
+                used.
+
+        Example:
+            >>> lumi = session.processed_lumi(data, result)                                      # doctest: +SKIP
+            >>> lumi.write("processed_lumi.json")                                                # doctest: +SKIP
+        """
+        from .lumi import processed_lumi
+
+        given = self.datasets.resolve(dataset if isinstance(dataset, Dataset) else Dataset(dataset))
+        if given.files[0].kind != "tree" or given.max_entries is not None or given.has_entry_lists:
+            raise DatasetError("luminosity sections are those of files whose entries were all to be used")
+        whole = given.expanded(partial(list_files, keep_missing=True))
+        return processed_lumi(cast("Session", self), whole, result, tree, branches)

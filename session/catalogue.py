@@ -328,7 +328,7 @@ def _check_plain(dataset: Dataset, name: str) -> None:
     files = dataset.files
     has = {
         "max_entries": dataset.max_entries is not None,
-        "an entry list": any(file.listed is not None for file in files) or dataset._lists is not None,
+        "an entry list": dataset.has_entry_lists,
         "aliases, friends or defaults": dataset.has_columns,
         "a mask": bool(dataset.shared_inputs),
         "chunk": dataset.chunk is not None,

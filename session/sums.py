@@ -54,7 +54,8 @@ def summed(
     from ..analysis.column_sums import of_files
 
     datasets = dict.fromkeys(file.dataset for file in files)
-    of = {name: found.get(name, {}) for name in datasets}
+    own = own_paths(files)
+    of = {name: _of_own_paths(found.get(name, {}), own) for name in datasets}
     sums = {
         name: of_files({path: its for path, its in by_file.items() if path not in apart}, columns)
         for name, by_file in of.items()
@@ -65,6 +66,21 @@ def summed(
         if apart & by_file.keys()
     }
     return sums, others
+
+
+def own_paths(files: Sequence[File]) -> dict[str, str]:
+    """The path of each file by all that it may be called in results and accounts: its replicas, and without tokens."""
+    return {shown(name): file.path for file in files for name in names(file)}
+
+
+def _of_own_paths(by_file: Mapping[str, Any], own: Mapping[str, str]) -> dict[str, Any]:
+    """Sums by the paths of files; some rows of a file may have been read at another replica than others."""
+    from ..analysis.column_sums import merged
+
+    at: dict[str, list[Any]] = {}
+    for path, its in by_file.items():
+        at.setdefault(own.get(shown(key(path)), path), []).append(its)
+    return {path: {name: merged(its[name] for its in parts) for name in parts[0]} for path, parts in at.items()}
 
 
 def not_wholly_in(result: Result, files: Sequence[File]) -> set[str]:
@@ -78,10 +94,10 @@ def not_wholly_in(result: Result, files: Sequence[File]) -> set[str]:
             f"of= is a result of {result.account.files:,} files, and {len(files):,} are to be summed: give the dataset "
             "that was analysed"
         )
-    by_name = {name: file.path for file in files for name in names(file)}
+    by_name = own_paths(files)
     apart = set()
     for lost in result.account.lost:
-        path = by_name.get(key(lost.path))
+        path = by_name.get(shown(key(lost.path)))
         if path is None:
             raise DatasetError(
                 f"the result lacks entries of {shown(lost.path)}, which is not in the dataset that is summed"

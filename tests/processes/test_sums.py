@@ -80,6 +80,11 @@ def test_weights_of_files_that_a_result_lacks_stand_apart(session: em.Session, t
     result = session.process(data, count, on_error="skip").result()
     sums = session.sum(data, "genEventSumw", tree="Runs", of=result)
     assert (result.value, sums, sums.apart) == (20, {"ttbar": 5.0}, {"ttbar": 2.0})
+    gone = str(tmp_path / "gone.root")  # the rows are read at the other replica
+    twice = em.Dataset({"ttbar": [files[0], (gone, files[1]), files[2]]}, tree="Events")
+    again = session.process(twice, count, on_error="skip").result()
+    of_replica = session.sum(twice, "genEventSumw", tree="Runs", of=again)
+    assert (of_replica, of_replica.apart) == ({"ttbar": 5.0}, {"ttbar": 2.0})
     with pytest.raises(DatasetError, match="a result of 3 files, and 2 are to be summed"):
         session.sum(em.Dataset(files[:2], tree="Events"), "genEventSumw", tree="Runs", of=result)
 
