@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analysis.analysis import Kernel, kernel
+    from .analysis.cutflow import Cutflow
     from .analysis.kernel_functions import argmax, argmin, argsort, concat, delta_phi, delta_r, p4
     from .analysis.variations import vary
     from .analysis.writes import write
@@ -48,6 +49,7 @@ _HOMES = {
     "Cloud": "launch.pools.cloud",
     "Condor": "launch.pools.condor",
     "Credentials": "protocol.credentials",
+    "Cutflow": "analysis.cutflow",
     "Dask": "launch.pools.dask",
     "Dataset": "dataset.dataset",
     "Friend": "dataset.friends",
@@ -90,6 +92,7 @@ __all__ = [
     "Cloud",
     "Condor",
     "Credentials",
+    "Cutflow",
     "Dask",
     "Dataset",
     "Friend",

@@ -38,6 +38,7 @@ from ..protocol.version import RELEASE
 from .attachments import Attachments, split
 from .binning import Binning, is_histogram
 from .by_tree import ByTree
+from .cutflow import Cutflow
 from .edits import warn_of_edits
 from .fingerprint import CachedFunction, fingerprint, imported, referenced
 from .module_values import ModuleValues, turn_to, unpickled, values_of
@@ -74,6 +75,9 @@ class Kernel:
         self.branches = tuple(name for name in self.parameters if name not in outputs)
 
     def __call__(self, *arguments: Any, **named: Any) -> None:
+        for argument in (*arguments, *named.values()):
+            if isinstance(argument, Cutflow):
+                argument.begin_event()
         self.__wrapped__(*arguments, **named)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -94,8 +98,8 @@ def kernel(function: None = None, /, **outputs: Any) -> Callable[[Callable[..., 
     """Declares a kernel: a function that is compiled and called once an event.
 
     Keyword arguments name the outputs: empty histograms (of hist or boost-histogram, without growing axes), filled with
-    `.fill(x, y, weight=w, sample=s)`, and numpy arrays of zeros, changed in place (`counts[0] += 1`) and added up over
-    all events, in 64 bits whatever their dtype.
+    `.fill(x, y, weight=w, sample=s)`, numpy arrays of zeros, changed in place (`counts[0] += 1`) and added up over
+    all events, in 64 bits whatever their dtype, and cutflows, `Cutflow("all", "two muons")`, with `.passed("all", w)`.
 
     All other parameters of the function are branches: a number an event, or a one-dimensional array of this event's
     values (a string is one of its UTF-8 bytes), or, for a vector of vectors, `x[i]` is such an array and `len(x)` their
@@ -380,6 +384,10 @@ def _check_output(name: str, output: Any, function: str) -> None:
     if is_histogram(output):
         Binning.of(output, where)
         contents = np.asarray(output.view(flow=True))
+    elif isinstance(output, Cutflow):
+        if not output.is_for_kernels:
+            raise AnalysisError(f'{where} names no cuts: for a kernel, write Cutflow("all", "two muons") with its own')
+        contents = output.counts
     elif isinstance(output, np.ndarray):
         contents = output
         if output.dtype.kind not in "iufc" or output.dtype.itemsize > (16 if output.dtype.kind == "c" else 8):
@@ -388,8 +396,8 @@ def _check_output(name: str, output: Any, function: str) -> None:
             )
     else:
         raise AnalysisError(
-            f"{where} is {_described(output)}: an output is a histogram or a numpy array, "
-            "such as Hist.new.Reg(100, 0, 200).Double() or np.zeros(4)"
+            f"{where} is {_described(output)}: an output is a histogram, a numpy array or a cutflow, "
+            "such as Hist.new.Reg(100, 0, 200).Double(), np.zeros(4) or Cutflow('all', 'two muons')"
         )
     if np.any(contents != np.zeros((), contents.dtype)):
         raise AnalysisError(

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.cutflow import Cutflow
 from ..merge import Opened, Unmade, joined, key_name
 
 SUM, OVERLAY = "sum", "overlay"
@@ -142,6 +143,8 @@ def named(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, inner in value.entries() if isinstance(value, Opened) else value.items():
             yield from named(inner, joined(name, key))
+    elif isinstance(value, Cutflow):
+        yield from named(value.rows(), name)
     elif value is not None:
         yield name, value
 
@@ -177,6 +180,8 @@ def find(value: Any, name: str) -> Any:
         >>> [(name, find(value, name)) for name, _ in named(value)]
         [('a/b', 1), ("'a/b'", 2)]
     """
+    if isinstance(value, Cutflow):
+        value = value.rows()
     if not isinstance(value, Mapping):
         if not name:
             return value

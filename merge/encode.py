@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..analysis.cutflow import Cutflow
 from ..analysis.writes import Write
-from ..protocol.errors import MergeError
+from ..protocol.errors import AnalysisError, MergeError
 from . import nodes
 from .held_rows import rows_of
 from .histograms import FilledHistogram, histogram, histogram_node
@@ -120,6 +121,8 @@ def _tree(value: Any, level: int) -> Tree:
         return _array(value)
     if isinstance(value, FilledHistogram):
         return _located(lambda: value.template.node(value.array, value.variance_known))
+    if isinstance(value, Cutflow):
+        return _cutflow(value)
     if isinstance(value, Sketch):
         return nodes.Sketched(value)
     if isinstance(value, Write):
@@ -146,6 +149,14 @@ def _inside(key: object, item: object, level: int) -> Tree:
     except Unmergeable as error:
         error.inside(key)
         raise
+
+
+def _cutflow(value: Cutflow) -> nodes.Cutflow:
+    try:
+        summed = value.summed
+    except AnalysisError as error:
+        raise Unmergeable(str(error)) from error
+    return nodes.Cutflow(summed.names, summed.counts.copy(), summed.sums.copy())
 
 
 def _located(make: Callable[[], nodes.Histogram]) -> nodes.Histogram:
@@ -262,6 +273,8 @@ def _value(tree: Tree, files: Files) -> Any:
             return tree.number
         case nodes.Array(data=data):
             return data.copy() if data.ndim else data[()]
+        case nodes.Cutflow(names=names, counts=cells, sums=sums):
+            return Cutflow.of_sums(names, cells.copy(), sums.copy())
         case nodes.Counter(counts=counts):
             return collections.Counter({key: count.number for key, count in counts.items()})
         case nodes.Set(items=items):

@@ -362,6 +362,25 @@ class Written(Node, frozen=True, eq=False):
         return sum(piece.rows for piece in self.pieces) + sum(file.rows for file in self.files)
 
 
+class Cutflow(Node, frozen=True, eq=False):
+    """What passes named cuts: counts `[kind, cut]`, sums of weights and of their squares `[kind, cut, 2]`."""
+
+    names: tuple[str, ...]
+    counts: Cells
+    sums: Cells
+
+    def __post_init__(self) -> None:
+        kinds, cuts = self.counts.shape
+        if not 1 <= kinds <= 3 or cuts != len(self.names) or self.sums.shape != (kinds, cuts, 2):
+            raise ValueError("a cutflow of another shape than its cuts")
+        if self.counts.dtype != DTYPES["int"] or self.sums.dtype != DTYPES["float"]:
+            raise ValueError("a cutflow counts whole numbers, and sums up floats")
+
+    @property
+    def nbytes(self) -> int:
+        return self.counts.nbytes + self.sums.nbytes
+
+
 Tree: TypeAlias = (
     Nothing
     | Constant
@@ -375,6 +394,7 @@ Tree: TypeAlias = (
     | Dict
     | Awkward
     | Histogram
+    | Cutflow
     | Sketched
     | Pickled
     | Rows

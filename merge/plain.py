@@ -61,6 +61,6 @@ def _value(tree: Tree) -> Any:
             return Opaque(name)
         case (  # each kind is named: what is pickled is never to come here
             nodes.Nothing() | nodes.Constant() | nodes.Binary() | nodes.Number() | nodes.Counter() | nodes.Set()
-            | nodes.Sketched() | nodes.Written() | nodes.Rows()
+            | nodes.Sketched() | nodes.Cutflow() | nodes.Written() | nodes.Rows()
         ):  # fmt: skip
             return decode(Partial(tree))

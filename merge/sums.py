@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 from msgspec.structs import replace
 
+from ..analysis.passed import differ
 from . import nodes
 from .cells import add_histogram, joined_axes, moved
 from .nodes import Cells, Key, Node, Part, Tree, Unmergeable
@@ -345,6 +346,29 @@ class HistogramSum(Sum[nodes.Histogram]):
         return self._cells.nbytes
 
 
+class CutflowSum(Sum[nodes.Cutflow]):
+    takes = nodes.Cutflow
+
+    def __init__(self, node: nodes.Cutflow) -> None:
+        self._node = node
+
+    def fits(self, node: nodes.Cutflow) -> None:
+        mine = self._node
+        if why := differ(mine.names, len(mine.counts), node.names, len(node.counts)):
+            raise Unmergeable(f"cutflows of two packets do not add up: {why}; make all cuts in every call")
+
+    def add(self, node: nodes.Cutflow) -> None:
+        mine = self._node
+        self._node = nodes.Cutflow(mine.names, mine.counts + node.counts, mine.sums + node.sums)
+
+    def node(self) -> nodes.Cutflow:
+        return self._node
+
+    @property
+    def nbytes(self) -> int:
+        return self._node.nbytes
+
+
 class SketchSum(Sum[nodes.Sketched]):
     takes = nodes.Sketched
 
@@ -531,6 +555,7 @@ RULES = (
     Rule("numpy.ndarray", "sum element by element; same shape; bool: or", nodes.Array, ArraySum),
     Rule("awkward.Array", "end to end, in order of arrival, up to 256 MiB", nodes.Awkward, AwkwardSum),
     Rule("hist.Hist, boost_histogram.Histogram", "sum bin by bin; growing axes joined", nodes.Histogram, HistogramSum),
+    Rule("em.Cutflow", "cut by cut; the same cuts in the same order", nodes.Cutflow, CutflowSum),
     Rule("em.write(...)", "rows of files, each of them once", nodes.Written, WrittenSum),
     Rule("what session.draw counts", "value by value; bins are chosen at the end", nodes.Sketched, SketchSum),
     Rule(

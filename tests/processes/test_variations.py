@@ -88,11 +88,11 @@ def columnar(events: Any) -> Any:
 @em.kernel(
     spectrum=Hist.new.Reg(50, 0, 500).Reg(10, 0, 100).Weight(), eta=Hist.new.Reg(50, -4, 4).Double(), drawn=np.zeros(2)
 )
-def kernel(spectrum, eta, drawn, twice, weight, MET_pt, Jet_pt, Jet_eta):
+def kernel(spectrum, eta, drawn, twice, weight, MET_pt, Jet, Jet_eta):
     spectrum.fill(twice, MET_pt, weight=weight)
     drawn[0] += np.floor(np.random.random() * 1024)
-    for i in range(len(Jet_pt)):
-        if Jet_pt[i] > 20:
+    for i in range(len(Jet)):
+        if Jet[i].pt > 20:
             eta.fill(Jet_eta[i])
             drawn[1] += 1
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -26,13 +27,14 @@ from numpy.typing import NDArray
 
 from ...analysis.analysis import Kernel
 from ...analysis.binning import Binning, is_histogram
+from ...analysis.cutflow import Cutflow
 from ...merge.histograms import FilledHistogram, HistogramTemplate
 from ...merge.nodes import widened
 from ...protocol.errors import AnalysisError
 from ...reading.groups import Group
 from ..slot.seeding import Seed
-from . import draws as drawing
 from . import (
+    cutflow_fill,
     functions,
     histogram_fill,
     inputs,
@@ -44,6 +46,7 @@ from . import (
     record_access,
     record_unions,
 )  # fmt: skip
+from . import draws as drawing
 from .code_cache import CompiledCode
 from .draws import ALL, FEW, GENERATORS, Draws
 from .inputs import BLOCK, WIDE, Readable
@@ -287,6 +290,7 @@ class CompiledKernel:
         """The loop of this source, whether it was compiled now, and which generators of random numbers it draws from."""
         place = "<the loop of a kernel>"
         names = {name: getattr(histogram_fill, name) for name in ("bins", "fillable", "nothing")}
+        names |= {name: getattr(cutflow_fill, name) for name in ("passable", "event_begun")}
         names |= {name: getattr(jagged_access, name) for name in ("nested", "widened", "window")}
         names |= {name: getattr(record_access, name) for name in ("collection", "record")}
         names |= {name: getattr(drawing, name) for name in ("begun", "used_up")}
@@ -421,6 +425,25 @@ class _SummedOutput:
         return [], f"{name}_0", [_array_type(self.arrays[0])]
 
 
+class _CutflowOutput:
+    """A cutflow whose cuts a kernel passes."""
+
+    def __init__(self, cutflow: Cutflow) -> None:
+        self._names = cutflow.names
+        self.arrays = [cutflow_fill.empty_cells(self._names)]
+
+    def take(self) -> Cutflow:
+        cells, self.arrays[0] = self.arrays[0], cutflow_fill.empty_cells(self._names)
+        return cutflow_fill.cutflow_of(self._names, cells)
+
+    def in_python(self) -> object:
+        return Cutflow(*self._names)
+
+    def source(self, name: str) -> tuple[list[str], str, list[types.Type]]:
+        line = f"{name} = passable({json.dumps(self._names)!r}, {name}_0)"
+        return [line], f"event_begun({name})", [_array_type(self.arrays[0])]
+
+
 class _Unfilled:
     """A histogram that forgets what is filled."""
 
@@ -428,7 +451,9 @@ class _Unfilled:
         pass
 
 
-def _output(name: str, output: Any) -> _FilledOutput | _SummedOutput:
+def _output(name: str, output: Any) -> _FilledOutput | _SummedOutput | _CutflowOutput:
+    if isinstance(output, Cutflow):
+        return _CutflowOutput(output)
     return _FilledOutput(name, output) if is_histogram(output) else _SummedOutput(output)
 
 
@@ -443,8 +468,8 @@ def _array_type(array: NDArray[Any]) -> types.Array:
 def _own_sources() -> str:
     """Changes with everything of ours that goes into the machine code of every kernel."""
     modules = (
-        drawing, functions, histogram_fill, inputs, jagged_access, momenta, own_code, parameters, random_streams,
-        record_access, record_unions,
+        drawing, cutflow_fill, functions, histogram_fill, inputs, jagged_access, momenta, own_code, parameters,
+        random_streams, record_access, record_unions,
     )  # fmt: skip
     files = (__file__, *map(inspect.getfile, modules))
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()

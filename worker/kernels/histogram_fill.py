@@ -376,17 +376,17 @@ def _fill(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
             position = _named(context, builder, value_type, arguments[1 + number], histogram.axes[number][2])
         else:
             _, find = _POSITION[histogram.axes[number][0]]
-            position = _call(context, builder, find, (value_type, _BINS), (arguments[1 + number], packed))
+            position = call(context, builder, find, (value_type, _BINS), (arguments[1 + number], packed))
         inside = builder.and_(inside, builder.icmp_unsigned("<", position, extent))  # unsigned: also what is below 0
         at = builder.add(at, builder.mul(position, stride))
     one = ir.Constant(ir.DoubleType(), 1.0)
     weight = one if isinstance(weight_type, types.Omitted) else arguments[-2]
     sample = one if isinstance(sample_type, types.Omitted) else arguments[-1]
     if weight is not one and histogram.storage in ("Double", "Unlimited"):
-        _call(context, builder, _mark_weighted, (histogram.cells,), (struct.cells,))
+        call(context, builder, _mark_weighted, (histogram.cells,), (struct.cells,))
     with builder.if_then(inside):
         take = (histogram.cells, types.uint64, types.float64, types.float64)
-        _call(context, builder, _ADD[histogram.storage], take, (struct.cells, at, weight, sample))
+        call(context, builder, _ADD[histogram.storage], take, (struct.cells, at, weight, sample))
     return context.get_dummy_value()
 
 
@@ -398,7 +398,7 @@ def _named(context: Any, builder: Any, given: types.Type, value: Any, categories
     position = ir.Constant(ir.IntType(64), len(categories))
     for number in reversed(range(len(categories))):
         text = context.get_constant_generic(builder, types.unicode_type, categories[number])
-        equal = _call(context, builder, _same, (types.unicode_type, types.unicode_type), (value, text))
+        equal = call(context, builder, _same, (types.unicode_type, types.unicode_type), (value, text))
         position = builder.select(cgutils.as_bool_bit(builder, equal), ir.Constant(ir.IntType(64), number), position)
     return position
 
@@ -408,7 +408,7 @@ def _same(a, b):
     return a == b
 
 
-def _call(context: Any, builder: Any, function: Callable[..., Any], kinds: tuple[types.Type, ...], values: Any) -> Any:
+def call(context: Any, builder: Any, function: Callable[..., Any], kinds: tuple[types.Type, ...], values: Any) -> Any:
     """Calls a compiled function of this module; once compiled it is compiled for the whole process."""
     callee = context.typing_context.resolve_value_type(function)
     sig = callee.get_call_type(context.typing_context, kinds, {})

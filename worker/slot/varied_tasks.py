@@ -21,6 +21,7 @@ from ...protocol.messages import File
 from ...reading.source import Source
 from ...reading.variations import FileVariations, Variation
 from ...reading.varied_range import VariedChunk, VariedRange
+from ...reading.view import OpenFile
 from ..kernels.compile import CompiledKernel
 from .seeding import reseed
 from .tasks import ColumnarTask, KernelTask, Task, first_of, numbers_of
@@ -58,16 +59,20 @@ class VariedKernelTask(KernelTask):
 
     def __init__(self, kernel: CompiledKernel, varied: Varied) -> None:
         super().__init__(kernel)
-        self.branches = None  # what the functions of variations read is known when they have run
         self._variations = Variations(varied)
         self._names = [NOMINAL, *varied.variations]
         self._stores = {name: kernel.new_store() for name in self._names}
         self._ran: set[str] = set()
 
+    def look_at(self, file: OpenFile) -> None:
+        super().look_at(file)
+        self.branches = None  # what the functions of variations read is known when they have run
+
     def prepare(self, source: Source, file: File) -> None:
-        """Compile, or load what was compiled before, by running over no entries."""
+        """Compile, or load what was compiled before."""
         self._variations.over(source)
-        KernelTask.run(self, source, file, 0, 0)
+        super().prepare(source, file)
+        self.branches = None
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         self.kernel.forget()
