@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..analysis.expressions import Expression
 from ..analysis.variations import Shift, Varied
@@ -13,6 +14,9 @@ from .groups import Field, Group, groups_of
 from .lazy_events import LazyEvents
 from .ttree.branches import original
 from .view import OpenFile, View
+
+if TYPE_CHECKING:
+    from .source import Source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,3 +206,23 @@ class FileVariations:
         named = {*expression.names, *(["events"] if "events" in expression.text else [])}
         friends = self.file.files.friends if isinstance(self.file, View) else {}
         return any(name in reach or name in friends or self.names.of(name) in changed for name in named)
+
+
+class Variations:
+    """The variations of an analysis, for the file at work."""
+
+    def __init__(self, varied: Varied) -> None:
+        self._varied = varied
+        self._file: FileVariations | None = None
+
+    def over(self, source: Source) -> FileVariations:
+        """What they are in the file of a source.
+
+        Raises:
+            AnalysisError: a variation names no column of it, or there is no file.
+        """
+        if source.file is None:
+            raise AnalysisError(f"{self._varied.__name__} has variations of columns, and these entries are in no file")
+        if self._file is None or self._file.file is not source.file:
+            self._file = FileVariations(source.file, self._varied)
+        return self._file

@@ -150,6 +150,11 @@ class VariedChunk:
         found = self._shifted[key]
         return self.column(column) if found is None else found
 
+    def forget(self, variation: Variation) -> None:
+        """Nothing more is asked of a variation."""
+        self._shifted = {key: it for key, it in self._shifted.items() if key[0] != variation.name}
+        self._made = {key: it for key, it in self._made.items() if key[0] != variation.name}
+
     @property
     def _events(self) -> ak.Array:
         """The events as they are, for what shifts columns and makes aliases: what these touch is not the analysis'."""
@@ -178,6 +183,13 @@ class VariedChunk:
                 error.add_note(f"in the variation {variation.name} of {', '.join(replacement.columns)}")
                 raise error from None
         return self._made[key]
+
+
+def note(error: BaseException, variation: Variation) -> None:
+    """Say where an error was raised, if what shifts columns has not said so."""
+    note = f"in the variation {variation.name}"
+    if not any(told.startswith(note) for told in getattr(error, "__notes__", ())):
+        error.add_note(note)
 
 
 class _Reading:

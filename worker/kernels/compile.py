@@ -12,24 +12,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
-from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
 from ...analysis.analysis import Kernel
-from ...analysis.binning import Binning, is_histogram
-from ...analysis.cutflow import Cutflow
-from ...merge.histograms import FilledHistogram, HistogramTemplate
-from ...merge.nodes import widened
 from ...protocol.errors import AnalysisError
 from ...reading.groups import Group
 from ..slot.seeding import Seed
@@ -39,6 +33,7 @@ from . import (
     histogram_fill,
     inputs,
     jagged_access,
+    lanes,
     momenta,
     own_code,
     parameters,
@@ -50,7 +45,9 @@ from . import draws as drawing
 from .code_cache import CompiledCode
 from .draws import ALL, FEW, GENERATORS, Draws
 from .inputs import BLOCK, WIDE, Readable
+from .lanes import Weight
 from .numba_internals import number_functions_apart
+from .outputs import Store
 from .own_code import OwnCode
 from .parameters import Branch, Parameter, Read, Records
 
@@ -68,7 +65,8 @@ class CompiledKernel:
 
     `cache` is the folder for compiled code; it may be shared by processes. Nothing is compiled before the first `run`,
     because only the columns tell the types of the branches. `at`, one int64, is where the loop keeps the index of the entry
-    at work: memory that another process may look at too.
+    at work: memory that another process may look at too. The branches `weights` come as `lanes.Lanes` of this `width`.
+    `store` is where the outputs accumulate; another `Store` may be put in its place.
 
     Example:
         >>> import tempfile
@@ -85,8 +83,17 @@ class CompiledKernel:
         (2.0, 2)
     """
 
-    def __init__(self, kernel: Kernel, cache: Path, at: NDArray[np.int64] | None = None) -> None:
-        self.parameters: dict[str, Parameter] = {name: Branch(name) for name in kernel.branches}
+    def __init__(
+        self,
+        kernel: Kernel,
+        cache: Path,
+        at: NDArray[np.int64] | None = None,
+        weights: Collection[str] = (),
+        width: int = 0,
+    ) -> None:
+        self.parameters: dict[str, Parameter] = {
+            name: Weight(name) if name in weights else Branch(name) for name in kernel.branches
+        }
         self._is_ready = True  # to say which columns it reads
         self.compiled = self.loaded = 0  # loops that this object compiled, and that it found in the cache
         self._kernel, self._code = kernel, CompiledCode(cache)
@@ -94,19 +101,7 @@ class CompiledKernel:
         self._numbers: NDArray[np.int64] | None = None
         self._pass: tuple[_Loop, dict[str, list[Any]]] | None = None
         self._loops: dict[tuple[str, ...], _Loop] = {}
-        self._outputs: dict[str, Any] = {}
-        self.store_in(self.new_store())
-
-    def new_store(self) -> tuple[dict[str, Any], NDArray[np.int64]]:
-        """Empty outputs, and a count of no entries, for `store_in`."""
-        outputs = self._kernel.outputs
-        return {name: _output(name, outputs[name]) for name in self._kernel.parameters if name in outputs}, np.zeros(
-            1, np.int64
-        )
-
-    def store_in(self, store: tuple[dict[str, Any], NDArray[np.int64]]) -> None:
-        """Accumulate in these outputs and this count from now on: what `take` takes is theirs."""
-        self._outputs, self._counted = store
+        self.store = Store(kernel, width)
 
     @functools.cached_property
     def _own(self) -> OwnCode:
@@ -121,7 +116,7 @@ class CompiledKernel:
         """Learn which parameters are the names of groups of columns, of what tells the groups of a file."""
         for name in self._kernel.branches:
             group = groups(name)
-            if group is not None:
+            if group is not None and not isinstance(self.parameters[name], Weight):
                 self.parameters[name] = Records(name, group, f"{self._own.content[:32]} {name}")
                 self._is_ready = False
 
@@ -216,8 +211,8 @@ class CompiledKernel:
         if draws is None or draws.words == ALL:
             self._call(loop, columns, start, stop)
             return
-        before = [output.arrays[0].copy() for output in self._outputs.values()]
-        counted = int(self._counted[0])
+        before = [output.arrays[0].copy() for output in self.store.outputs.values()]
+        counted = int(self.store.counted[0])
         try:
             self._call(loop, columns, start, stop)
         except Exception:  # anything the user's function may raise
@@ -225,8 +220,8 @@ class CompiledKernel:
                 raise
         if draws.are_used_up():  # what the loop has done is of numbers that are not the entries' own
             draws.fill_all()
-            self._counted[0] = counted
-            for output, cells in zip(self._outputs.values(), before, strict=True):
+            self.store.counted[0] = counted
+            for output, cells in zip(self.store.outputs.values(), before, strict=True):
                 output.arrays[0] = cells
             self._call(loop, columns, start, stop)
 
@@ -235,29 +230,23 @@ class CompiledKernel:
         arrays = [
             array
             for name in self._kernel.parameters
-            for array in (self._outputs[name].arrays if name in self._outputs else columns[name])
+            for array in (self.store.outputs[name].arrays if name in self.store.outputs else columns[name])
         ]
         own = () if loop.draws is None else loop.draws.arguments
         try:
-            loop.compiled(start, stop, self._entry, self._counted, *own, *arrays)
+            loop.compiled(start, stop, self._entry, self.store.counted, *own, *arrays)
         except BaseException:
             # The loop ends without having written its count down: of the entries before this one the calls had returned.
-            self._counted[0] += max(0, int(self._entry[0]))
+            self.store.counted[0] += max(0, int(self._entry[0]))
             raise
 
     def take(self) -> tuple[dict[str, object], int]:
-        """The outputs accumulated since the last `take`, by name, in the order of the parameters, and how many entries the
-        loop has counted in them; then zeros again.
-
-        Histograms come as `FilledHistogram`, arrays as arrays. What is returned does not change later.
-        """
-        entries = int(self._counted[0])
-        self._counted[0] = 0
-        return {name: output.take() for name, output in self._outputs.items()}, entries
+        """What the runs since the last `take` have left in its store, and how many entries; see `Store.take`."""
+        return self.store.take()
 
     def _line_in_python(self, columns: Mapping[str, Readable], index: int) -> str | None:
         """The user's line where the plain Python function fails for this event; its outputs are thrown away."""
-        values: dict[str, Any] = {name: output.in_python() for name, output in self._outputs.items()}
+        values: dict[str, Any] = {name: output.in_python() for name, output in self.store.outputs.items()}
         values |= {name: it.in_python(columns, index) for name, it in self.parameters.items()}
         try:
             with np.errstate(divide="raise", over="ignore", invalid="ignore"):
@@ -278,7 +267,7 @@ class CompiledKernel:
         loop, compiled, drawn = self._ready(*self._source(structures, draws=False))
         draws = None
         if drawn:
-            size = sum(output.arrays[0].nbytes for output in self._outputs.values())
+            size = sum(output.arrays[0].nbytes for output in self.store.outputs.values())
             draws = Draws(drawn, FEW if size < _COPIED else ALL)
             loop, compiled, _ = self._ready(*self._source(structures, draws=True))
         if compiled:
@@ -292,6 +281,7 @@ class CompiledKernel:
         names = {name: getattr(histogram_fill, name) for name in ("bins", "fillable", "nothing")}
         names |= {name: getattr(cutflow_fill, name) for name in ("passable", "event_begun")}
         names |= {name: getattr(jagged_access, name) for name in ("nested", "widened", "window")}
+        names |= {name: getattr(lanes, name) for name in ("lanes_at", "lanes_beside")}
         names |= {name: getattr(record_access, name) for name in ("collection", "record")}
         names |= {name: getattr(drawing, name) for name in ("begun", "used_up")}
         names |= {"restarted": random_streams.restarted, **{wide: getattr(np, wide) for wide in WIDE.values()}}
@@ -337,8 +327,8 @@ class CompiledKernel:
             argument_types += Draws.TYPES
             prologue += [f"{name} = window({name}_, 0, len({name}_))" for name in Draws.NAMES]  # counts no references
         for number, name in enumerate(self._kernel.parameters):
-            if name in self._outputs:
-                lines, call, kinds = self._outputs[name].source(f"p{number}")
+            if name in self.store.outputs:
+                lines, call, kinds = self.store.outputs[name].source(f"p{number}")
                 prologue += lines
             else:
                 lines, call, kinds = self.parameters[name].source(f"p{number}", structures[name])
@@ -384,83 +374,6 @@ def _first(values: NDArray[np.float64]) -> float:
     return float(values[0] + 1.0)
 
 
-# --- outputs ------------------------------------------------------------------------------------------------
-
-
-class _FilledOutput:
-    """A histogram that a kernel fills: its cells, and its binning for the loop."""
-
-    def __init__(self, name: str, histogram: Any) -> None:
-        self._binning = Binning.of(histogram, f"output {name}")
-        self._template = HistogramTemplate(histogram)
-        self.arrays = [self._binning.empty_cells(), *histogram_fill.bin_numbers(self._binning)]
-
-    def take(self) -> FilledHistogram:
-        cells, self.arrays[0] = self.arrays[0], self._binning.empty_cells()
-        return FilledHistogram(self._template, self._binning.view(cells), variance_known=not cells[-1])
-
-    def in_python(self) -> object:
-        return _Unfilled()
-
-    def source(self, name: str) -> tuple[list[str], str, list[types.Type]]:
-        axes = "".join(f"bins({name}_1, {name}_2, {axis}), " for axis in range(len(self._binning.axes)))
-        line = f"{name} = fillable({histogram_fill.describe(self._binning)!r}, {name}_0, ({axes}))"
-        return [line], name, [_array_type(array) for array in self.arrays]
-
-
-class _SummedOutput:
-    """A numpy array that a kernel changes in place: in 64 bits, as sums are kept wherever they go from here."""
-
-    def __init__(self, template: NDArray[Any]) -> None:
-        self.arrays = [np.zeros(template.shape, widened(template.dtype))]
-
-    def take(self) -> NDArray[Any]:
-        array, self.arrays[0] = self.arrays[0], np.zeros_like(self.arrays[0])
-        return array
-
-    def in_python(self) -> object:
-        return np.zeros_like(self.arrays[0])
-
-    def source(self, name: str) -> tuple[list[str], str, list[types.Type]]:
-        return [], f"{name}_0", [_array_type(self.arrays[0])]
-
-
-class _CutflowOutput:
-    """A cutflow whose cuts a kernel passes."""
-
-    def __init__(self, cutflow: Cutflow) -> None:
-        self._names = cutflow.names
-        self.arrays = [cutflow_fill.empty_cells(self._names)]
-
-    def take(self) -> Cutflow:
-        cells, self.arrays[0] = self.arrays[0], cutflow_fill.empty_cells(self._names)
-        return cutflow_fill.cutflow_of(self._names, cells)
-
-    def in_python(self) -> object:
-        return Cutflow(*self._names)
-
-    def source(self, name: str) -> tuple[list[str], str, list[types.Type]]:
-        line = f"{name} = passable({json.dumps(self._names)!r}, {name}_0)"
-        return [line], f"event_begun({name})", [_array_type(self.arrays[0])]
-
-
-class _Unfilled:
-    """A histogram that forgets what is filled."""
-
-    def fill(self, *values: object, **named: object) -> None:
-        pass
-
-
-def _output(name: str, output: Any) -> _FilledOutput | _SummedOutput | _CutflowOutput:
-    if isinstance(output, Cutflow):
-        return _CutflowOutput(output)
-    return _FilledOutput(name, output) if is_histogram(output) else _SummedOutput(output)
-
-
-def _array_type(array: NDArray[Any]) -> types.Array:
-    return types.Array(from_dtype(array.dtype), array.ndim, "C")
-
-
 # --- what machine code depends on ---------------------------------------------------------------------------
 
 
@@ -468,7 +381,7 @@ def _array_type(array: NDArray[Any]) -> types.Array:
 def _own_sources() -> str:
     """Changes with everything of ours that goes into the machine code of every kernel."""
     modules = (
-        drawing, cutflow_fill, functions, histogram_fill, inputs, jagged_access, momenta, own_code, parameters,
+        drawing, cutflow_fill, functions, histogram_fill, inputs, jagged_access, lanes, momenta, own_code, parameters,
         random_streams, record_access, record_unions,
     )  # fmt: skip
     files = (__file__, *map(inspect.getfile, modules))

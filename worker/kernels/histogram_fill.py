@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from inspect import Parameter, Signature
 from typing import Any, NamedTuple
 
@@ -26,10 +26,12 @@ from numba.core.errors import TypingError
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_getattr, signature
 from numba.extending import models, register_model
+from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from ...analysis.binning import Binning
-from .jagged_access import NestedType, borrow, intrinsic, window
+from .jagged_access import NestedType, borrow, call, intrinsic, window
+from .lanes import LanesType, added, in_all_lanes
 
 # --- what fill needs to know of an axis ---------------------------------------------------------------------
 
@@ -239,6 +241,8 @@ def _mark_weighted(cells):
     cells[len(cells) - 1] = 1
 
 
+IN_LANES = ("Double", "Unlimited", "Weight")
+"""Storages whose cells may have lanes: the others count, or are not filled with weights of variations."""
 _ADD: dict[str, Any] = {
     "Double": _add_sum,
     "Int64": _add_count,
@@ -254,12 +258,13 @@ _ADD: dict[str, Any] = {
 
 
 class FillableType(types.Type):
-    """A histogram in compiled code: its storage, and the kind, name and categories of each axis."""
+    """A histogram in compiled code: its storage, the kind, name and categories of each axis, and the lanes of a cell."""
 
     def __init__(self, description: str) -> None:
         told = json.loads(description)
         self.storage: str = told["storage"]
         self.axes: list[tuple[str, str, list[str]]] = [tuple(axis) for axis in told["axes"]]
+        self.lanes = LanesType(told["width"]) if told["width"] else None
         self.cells = types.Array(types.int64 if "Int64" in self.storage else types.float64, 1, "C")
         super().__init__(name=f"Histogram({description})")
 
@@ -269,10 +274,12 @@ class FillableType(types.Type):
         return name if name.isidentifier() and name not in ("weight", "sample") else f"axis{axis}"
 
 
-def describe(binning: Binning) -> str:
-    """What `FillableType` is made from: all of a binning that must be known at compile time."""
+def describe(binning: Binning, width: int = 0) -> str:
+    """What `FillableType` is made from: all of a binning that must be known at compile time, and how many lanes a cell has
+    where it has any.
+    """
     axes = [(axis.kind, axis.name, axis.categories) for axis in binning.axes]
-    return json.dumps({"storage": binning.storage, "axes": axes})
+    return json.dumps({"storage": binning.storage, "axes": axes, "width": width})
 
 
 @register_model(FillableType)
@@ -325,7 +332,8 @@ def _fill_signature(histogram: FillableType, values: Sequence[types.Type], named
     given |= named
     given_types = [_value_type(histogram, axis, given[name]) for axis, name in enumerate(names)]
     given_types += [
-        _number(name, extra[name]) if name in extra else types.Omitted(None) for name in ("weight", "sample")
+        _weight_type(histogram, name, extra[name]) if name in extra else types.Omitted(None)
+        for name in ("weight", "sample")
     ]
     if "weight" in extra and "Int64" in histogram.storage:
         raise TypingError(
@@ -352,6 +360,10 @@ def _value_type(histogram: FillableType, axis: int, given: types.Type) -> types.
     if isinstance(plain, types.Integer | types.Boolean):
         return wanted
     raise TypingError(f"the axis {name} ({kind}) takes whole numbers, not {plain}: convert with int(...) or round(...)")
+
+
+def _weight_type(histogram: FillableType, name: str, given: types.Type) -> types.Type:
+    return given if name == "weight" and given == histogram.lanes else _number(name, given)
 
 
 def _number(name: str, given: types.Type) -> types.Type:
@@ -384,10 +396,29 @@ def _fill(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
     sample = one if isinstance(sample_type, types.Omitted) else arguments[-1]
     if weight is not one and histogram.storage in ("Double", "Unlimited"):
         call(context, builder, _mark_weighted, (histogram.cells,), (struct.cells,))
+    if histogram.lanes is not None:
+        with builder.if_then(inside):
+            _add_in_lanes(context, builder, histogram, struct.cells, at, weight, isinstance(weight_type, LanesType))
+        return context.get_dummy_value()
     with builder.if_then(inside):
         take = (histogram.cells, types.uint64, types.float64, types.float64)
         call(context, builder, _ADD[histogram.storage], take, (struct.cells, at, weight, sample))
     return context.get_dummy_value()
+
+
+def _add_in_lanes(
+    context: Any, builder: Any, histogram: FillableType, cells: Any, at: Any, weight: Any, has_lanes: bool
+) -> None:
+    """Adds a weight to the cells of a bin, which has its lanes side by side."""
+    lanes = histogram.lanes
+    assert lanes is not None
+    value = weight if has_lanes else in_all_lanes(builder, lanes, weight)
+    sums = [value, builder.fmul(value, value)] if histogram.storage == "Weight" else [value]
+    data = make_array(histogram.cells)(context, builder, cells).data
+    first = builder.mul(at, ir.Constant(ir.IntType(64), len(sums) * lanes.width))
+    for number, each in enumerate(sums):
+        place = builder.add(first, ir.Constant(ir.IntType(64), number * lanes.width))
+        added(builder, lanes, builder.gep(data, [place]), each)
 
 
 def _named(context: Any, builder: Any, given: types.Type, value: Any, categories: Sequence[str]) -> Any:
@@ -406,13 +437,6 @@ def _named(context: Any, builder: Any, given: types.Type, value: Any, categories
 @njit(**_NO_DOORS)
 def _same(a, b):
     return a == b
-
-
-def call(context: Any, builder: Any, function: Callable[..., Any], kinds: tuple[types.Type, ...], values: Any) -> Any:
-    """Calls a compiled function of this module; once compiled it is compiled for the whole process."""
-    callee = context.typing_context.resolve_value_type(function)
-    sig = callee.get_call_type(context.typing_context, kinds, {})
-    return context.get_function(callee, sig)(builder, values)
 
 
 @intrinsic

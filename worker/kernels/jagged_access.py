@@ -8,6 +8,7 @@ annotations are the functions that numba compiles: their types are numba's busin
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from numba import extending, njit, types
@@ -213,3 +214,10 @@ def _checked(index, length):
     if at < 0 or at >= length:
         raise IndexError("index is out of bounds")
     return at
+
+
+def call(context: Any, builder: Any, function: Callable[..., Any], kinds: tuple[types.Type, ...], values: Any) -> Any:
+    """Calls a compiled function of ours; once compiled it is compiled for the whole process."""
+    callee = context.typing_context.resolve_value_type(function)
+    sig = callee.get_call_type(context.typing_context, kinds, {})
+    return context.get_function(callee, sig)(builder, values)
