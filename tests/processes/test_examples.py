@@ -123,6 +123,38 @@ def test_weights_and_cutflow_count_and_weigh_as_numpy_does(tmp_path: Path, on_st
     assert is_picture(tmp_path / "mass.png")
 
 
+def test_systematics_are_what_numpy_makes_of_shifted_columns(tmp_path: Path, on_standing_master: list[str]) -> None:
+    said = run("systematics.py", tmp_path, "--png", "systematics.png", *on_standing_master)
+    events = uproot.open(HZZ)["events"].arrays([f"Muon_{name}" for name in ("Px", "Py", "Pz", "E", "Charge")])
+    weights = uproot.open(HZZ)["events"]["EventWeight"].array(library="np").astype(np.float64)
+    two = ak.to_numpy(ak.num(events.Muon_Px) >= 2)
+    charge = ak.to_numpy(ak.sum(events.Muon_Charge[two][:, :2], axis=1)) == 0
+
+    def window(factor: float) -> NDArray[np.bool_]:
+        columns = [
+            ak.values_astype(events[f"Muon_{name}"][two] * np.float32(factor), "f8") for name in ("Px", "Py", "Pz", "E")
+        ]
+        masses = ak.to_numpy(mass(*(column[:, 0] + column[:, 1] for column in columns)))
+        passing: NDArray[np.bool_] = (masses >= 60) & (masses < 120) & charge
+        return passing
+
+    numbers = ak.to_numpy(ak.num(events.Muon_Px))[two]
+    of_two = weights[two]
+    expected = {
+        "nominal": of_two[window(1)].sum(),
+        "scale_up": of_two[window(np.float32(1) + np.float32(0.01))].sum(),
+        "scale_down": of_two[window(np.float32(1) - np.float32(0.01))].sum(),
+        "luminosity_up": 1.02 * of_two[window(1)].sum(),
+        "muons_down": (of_two * (1 - 0.005 * numbers))[window(1)].sum(),
+    }
+    flow = f"two muons +{int(two.sum()):,} .*\\nopposite charge +{int(charge.sum()):,} "
+    assert re.search(flow, said), said
+    found = dict(re.findall(r"^(\w+) +([\d.]+) +[+-][\d.]+ %$", said, re.MULTILINE))
+    for name, value in expected.items():
+        assert float(found[name]) == pytest.approx(value, abs=0.002), name
+    assert is_picture(tmp_path / "systematics.png")
+
+
 def test_toy_monte_carlo_draws_what_numpy_draws(tmp_path: Path, on_standing_master: list[str]) -> None:
     """Cycle by cycle, with a fresh generator for each: a plain loop in one process."""
     said = run("toy_monte_carlo.py", tmp_path, "--experiments", "3000", "--seed", "5", *on_standing_master)
@@ -150,7 +182,7 @@ def test_every_example_explains_itself(
     assert "Shows:" in said and f"python {name}" in said
 
 
-@pytest.mark.parametrize("name", ["dimuon.py", "kernel_and_columnar.py", "weights_and_cutflow.py"])
+@pytest.mark.parametrize("name", ["dimuon.py", "kernel_and_columnar.py", "systematics.py", "weights_and_cutflow.py"])
 def test_an_example_without_its_files_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """After `make demo` there is no scikit-hep-testdata."""
     monkeypatch.setitem(sys.modules, "skhep_testdata", None)

@@ -263,6 +263,7 @@ def test_what_is_no_variation_is_refused_at_once(variations: Any, said: str) -> 
         em.vary(columnar, variations)
 
 
-def test_entries_in_no_file_have_nothing_to_vary(session) -> None:
-    with pytest.raises(AnalysisError, match="has variations of columns, and these entries are in no file"):
-        session.process(em.cycles(10), em.vary(lambda cycles: len(cycles), {"up": {"x": "x"}})).result()
+@pytest.mark.parametrize("entries", [em.cycles(10), em.items([1, 2])], ids=["cycles", "items"])
+def test_entries_in_no_file_have_nothing_to_vary(session, entries: Any) -> None:
+    with pytest.raises(AnalysisError, match=r"has variations of columns, and (these entries|items) are in no file"):
+        session.process(entries, em.vary(lambda thing: 1, {"up": {"x": "x"}})).result()

@@ -66,6 +66,8 @@ def load(
     if not isinstance(thing, Kernel):
         modules.remember()
     own = _own(registered)
+    if over == "items" and isinstance(thing, Varied):
+        raise AnalysisError(f"{thing.__name__} has variations of columns, and items are in no file")
     if over == "items":
         task: Task = ItemTask(thing, own, at)
     elif isinstance(thing, ByTree):
