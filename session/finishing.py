@@ -6,6 +6,7 @@ another one that attaches to the query does it.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from ..display.query_view import QueryHistory
 from ..merge import Partial
 from ..merge.nodes import Tree, Written, rebuilt, walk
 from ..merge.rows import OutputFile
-from ..protocol.errors import EventmillError
+from ..protocol.errors import ConnectionFailed, EventmillError
 from ..writing.grouping import Group, groups
 from ..writing.merging import Finishing, JoinedFile, Joining, files_told, finish, join_pieces
 from .changes import Changes
@@ -28,6 +29,7 @@ from .result import Result
 
 if TYPE_CHECKING:
     from .delegation import Delegation
+    from .query import Query
     from .session import Session
 
 
@@ -90,20 +92,25 @@ class Finishes:
 
     def _told(self, work: Sequence[Any], function: Callable[[Any], dict[str, Any]]) -> list[JoinedFile]:
         """Have slots do something with files, as items of a query of its own."""
-        session, delegation = self._session, self._delegation
-        query = session.process(
-            items(work),
-            function,
-            name=clipped(f"files of {self.name}"),
-            credentials=delegation.first if delegation is not None else None,
-            chunk=1,
-        )
         try:
-            return files_told(query.result(progress=False)["files"])
+            query = self._submitted(work, function)
+            told = files_told(query.result(progress=False)["files"])
         except EventmillError as error:
             error.add_note(
                 f"the rows are in pieces, and nothing is lost: session.attach({self.id!r}).result() takes it up again"
             )
             raise
-        finally:
-            session.remove(query.id)
+        with contextlib.suppress(EventmillError):  # it is in lists of queries then
+            self._session.remove(query.id)
+        return told
+
+    def _submitted(self, work: Sequence[Any], function: Callable[[Any], dict[str, Any]]) -> Query:
+        """A query of its own, as soon as there is a master: it may be away for a while."""
+        session, delegation = self._session, self._delegation
+        credentials = delegation.first if delegation is not None else None
+        while True:
+            try:
+                name = clipped(f"files of {self.name}")
+                return session.process(items(work), function, name=name, credentials=credentials, chunk=1)
+            except ConnectionFailed:
+                self._changed.wait(lambda: not session._link.lost, session._watch.check)

@@ -1,6 +1,7 @@
 """What happens when everything goes wrong: nothing is lost, nothing counts twice, and queries end.
 
     python -m tests.world.chaos                       200 faults of real processes during 20 queries: about six minutes
+    python -m tests.world.chaos --skims               the same, and all queries write files
     python -m tests.world.chaos --master-kills [50]   `kill -9` of the master at so many random moments of a query: five
     python -m tests.world.chaos --simulate [100000]   seeds of the simulated world, tests/world/world.py: fifteen
     python -m tests.world.chaos --seed 4711           one of them, with every message
@@ -38,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.master_kills is not None:
         name, report = "kills", kills.run(options.master_kills, options.first)
     else:
-        name, report = "processes", real_faults.run(options.faults, options.queries, options.first, pause=options.pause)
+        name = "skims" if options.skims else "processes"
+        report = real_faults.run(
+            options.faults, options.queries, options.first, pause=options.pause, skims=options.skims
+        )
     print(report.text())
     if options.readme:
         put(f"chaos {name}", report.markdown())
@@ -52,6 +56,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument("--seed", type=int, help="one seed of the simulation")
     what.add_argument("--fuzz", type=int, nargs="?", const=FRAMES, metavar="MESSAGES")
     what.add_argument("--master-kills", type=int, nargs="?", const=KILLS, metavar="KILLS")
+    parser.add_argument("--skims", action="store_true", help="all queries during real faults write files")
     parser.add_argument("--faults", type=int, default=FAULTS, help="real faults at least")
     parser.add_argument("--queries", type=int, default=QUERIES, help="queries during them at least")
     parser.add_argument(

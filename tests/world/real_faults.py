@@ -35,6 +35,7 @@ from .analyses import in_one_process, slow_columnar, slow_kernel
 from .fleet import Command, Fleet, family, fleet, free_port
 from .jobs import Job, make_jobs
 from .proxy import Proxy
+from .skims import Skim, make_skims
 from .table import Report, listed, middle_and_worst
 
 EVENTS, FILES, COST = 200_000, 6, 50e-6
@@ -124,7 +125,7 @@ class User(threading.Thread):
 
     def _query(self, session: em.Session, name: str, number: int) -> None:
         began = time.monotonic()
-        job = self._work.job(number)
+        job = self._work.job(number, name)
         analysis = self._work.analysis(name, number) if job is None else job.analysis
         data, on_error = (self._work.data, "fail") if job is None else (job.data, job.on_error)
 
@@ -185,10 +186,15 @@ class Work:
     cost: float
     jobs: Sequence[Job] = ()
     kernel_cost: float | None = None
+    skims: Sequence[Job] = ()
 
-    def job(self, number: int) -> Job | None:
+    def job(self, number: int, name: str) -> Job | None:
         """What the query of this number is to do; None: the dimuon query, which every third one is."""
-        return self.jobs[(number - number // 3) % len(self.jobs)] if self.jobs and number % 3 else None
+        if self.skims:
+            job: Job | None = self.skims[number % len(self.skims)]
+        else:
+            job = self.jobs[(number - number // 3) % len(self.jobs)] if self.jobs and number % 3 else None
+        return job.named(name) if isinstance(job, Skim) else job
 
     def analysis(self, name: str, number: int) -> Any:
         """Columnar functions and kernels in turn."""
@@ -459,6 +465,7 @@ def run(
     kernel_cost: float | None = None,
     pause: float = PAUSE,
     longest: float = LONGEST,
+    skims: bool = False,
 ) -> Report:
     """So many faults during at least so many queries.
 
@@ -469,6 +476,7 @@ def run(
         kernel_cost: those of kernels, if others: they burn a core, where columnar functions sleep.
         pause: seconds between two faults, on average.
         longest: seconds for which anything is stopped or gone at most.
+        skims: all queries write files.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eventmill-chaos-")))
@@ -481,6 +489,8 @@ def run(
             proxy.save(load_connection(there.keys / name), folder / name)
         work = make_work(folder, server, events, cost)
         work.kernel_cost = kernel_cost
+        if skims:
+            work.skims = [job for job in work.jobs if isinstance(job, Skim)]
         watch, random = Watch(), Random(seed)
         trouble = Trouble(there, proxy, server, watch, random, longest)
         began = time.monotonic()
@@ -501,7 +511,7 @@ def make_work(folder: Path, server: XRootDServer | None, events: int, cost: floa
     if server is not None:
         for index in range(0, FILES, 2):
             places[index] = server.take_in(paths[index])
-    jobs = make_jobs(places, paths, cost, events / EVENTS)
+    jobs = [*make_jobs(places, paths, cost, events / EVENTS), *make_skims(places, paths, cost, folder)]
     return Work(folder, em.Dataset(places, tree="Events"), in_one_process(paths), events, cost, jobs)
 
 
