@@ -20,6 +20,7 @@ from ..analysis.writes import WriteSpec
 from ..merge.rows import OutputFile
 from ..protocol.errors import OutputError
 from . import formats, pieces
+from .checksums import checksum, checksum_text
 from .grouping import Group, file_name
 from .places import files_of, manifest, manifests, staging
 from .storage import Storage, base, join, storage_of
@@ -70,9 +71,9 @@ def join_pieces(item: Joining) -> dict[str, list[dict[str, Any]]]:
             formats.write(item.spec, local, empty, _batches(storage, item, empty))
         except OSError as error:
             raise OutputError(f"on {socket.gethostname()}: {staged} cannot be written: {error}") from error
-        size, checksum = local.stat().st_size, _checksum(local)
+        size, summed = local.stat().st_size, _checksum(local)
         storage.send(local, staged)
-    file = OutputFile(join(item.spec.target, name), item.group.rows, size, item.group.dataset, checksum)
+    file = OutputFile(join(item.spec.target, name), item.group.rows, size, item.group.dataset, summed)
     return _told([JoinedFile(staged, file)])
 
 
@@ -154,8 +155,8 @@ def _checksum(path: Path) -> str:
     value = 1
     with path.open("rb") as file:
         while data := file.read(_CHUNK):
-            value = pieces.checksum(data, value)
-    return pieces.checksum_text(value)
+            value = checksum(data, value)
+    return checksum_text(value)
 
 
 # --- the end --------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ zstd has compressed together: any types, exactly, and quickly. Nobody but eventm
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import zstandard
 from ..merge.rows import HeldSpan, Piece, Span
 from ..protocol.codec import Buffer
 from ..protocol.errors import OutputError
+from .checksums import checksum, checksum_text
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -90,21 +90,6 @@ def merged_spans(spans: Sequence[Span]) -> list[Span]:
         else:
             merged.append(span)
     return merged
-
-
-def checksum(data: Buffer, so_far: int = 1) -> int:
-    """The Adler-32 of bytes, after others of which it is known."""
-    return zlib.adler32(data, so_far)
-
-
-def checksum_text(value: int) -> str:
-    """As lists of files have it.
-
-    Example:
-        >>> checksum_text(checksum(b"rows"))
-        'adler32:047a01cc'
-    """
-    return f"adler32:{value:08x}"
 
 
 def checked(data: Buffer, piece: Piece, path: str) -> Buffer:

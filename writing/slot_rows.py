@@ -18,6 +18,7 @@ from ..merge.rows import HeldSpan, Piece, Span
 from ..protocol.errors import OutputError
 from ..protocol.messages import File
 from . import formats, pieces
+from .checksums import checksum, checksum_text
 from .grouping import stem
 from .places import files_of, staging
 from .storage import join, storage_of
@@ -121,8 +122,8 @@ class SlotRows:
         name = f"{stem(spec, dataset)}-{_host()}-{os.getpid()}-{secrets.token_hex(4)}.piece"
         path = join(staging(spec), name)
         storage_of(spec.target).put(path, data)
-        checksum = pieces.checksum_text(pieces.checksum(data))
-        return Piece(path, dataset, sum(span.rows for span in spans), size, checksum, spans)
+        summed = checksum_text(checksum(data))
+        return Piece(path, dataset, sum(span.rows for span in spans), size, summed, spans)
 
 
 def _host() -> str:

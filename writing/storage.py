@@ -131,10 +131,16 @@ class Folder(Storage):
 
 
 def storage_of(target: str) -> Storage:
-    """What writes to a target. Raises `OutputError` when nothing does."""
+    """What writes to a target."""
     if not is_url(target):
         return Folder()
-    raise OutputError(f"{target}: eventmill cannot write there")
+    if target.startswith(("root://", "roots://")):
+        from .xrootd import XRootDStorage
+
+        return XRootDStorage()
+    from .filesystems import FsspecStorage
+
+    return FsspecStorage(target)
 
 
 def join(folder: str, name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import uproot
 from eventmill.protocol.errors import AnalysisError, MergeError, OutputError, QueryFailed
+from xrootd_server import serving
 
 SECONDS = 60
 
@@ -53,7 +54,7 @@ def expected(files: list[str], least: float = 50) -> ak.Array:
     return every[every.met > least][["met", "number", "pt"]]
 
 
-def skim(folder: Path, **options: Any) -> Callable[[ak.Array], dict[str, Any]]:
+def skim(folder: Path | str, **options: Any) -> Callable[[ak.Array], dict[str, Any]]:
     def selected(events: ak.Array) -> dict[str, Any]:
         chosen = events[events.met > 50]
         return {"n": len(events), "skim": em.write(chosen[["met", "number", "pt"]], folder, **options)}
@@ -298,3 +299,36 @@ def test_variations_are_not_written(session: em.Session, events: Any, tmp_path: 
     with pytest.raises(OutputError, match=r"em\.write has no variations"):
         session.process(em.Dataset(events["data"], tree="Events"), varied).result(SECONDS)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+def test_a_skim_on_an_xrootd_server(session: em.Session, events: Any, tmp_path: Path, checksums: bool) -> None:
+    """With a server that makes checksums, and one that does not; the files go on as a dataset of that server."""
+    with serving("xrootd.chksum max 2 adler32 crc32\n" if checksums else "") as server:
+        target = f"{server.url}/store/skim"
+        dataset = em.Dataset(events, tree="Events")
+        files = session.process(dataset, skim(target, format="root")).result(SECONDS)["skim"]
+        again = session.process(files.dataset(), lambda events: {"sum": ak.sum(events.number), "n": len(events)})
+        right = ak.concatenate([expected(each) for each in events.values()])
+        assert (again.result(SECONDS)["n"], again.result()["sum"]) == (len(right), ak.sum(right.number))
+        folder = server.folder / "store" / "skim"
+        for it in files:
+            data = (folder / Path(it.path).name).read_bytes()
+            assert it.path.startswith(target) and it.checksum == f"adler32:{zlib.adler32(data):08x}"
+        assert sorted(path.suffix for path in folder.rglob("*")) == [".json", ".root", ".root"]
+        with pytest.raises(OutputError, match="is there already"):
+            session.process(dataset, skim(target, format="root")).result(SECONDS)
+        (server.folder / "mine").mkdir(mode=0o555)
+        with pytest.raises(
+            OutputError, match=r"on \S+: root://.*/mine/skim/.* cannot be written to, for .*: .*permission denied"
+        ):
+            session.process(dataset, skim(f"{server.url}/mine/skim")).result(SECONDS)
+
+
+def test_a_skim_where_fsspec_writes(session: em.Session, events: Any, tmp_path: Path) -> None:
+    files = session.process(em.Dataset(events, tree="Events"), skim(f"local://{tmp_path}/skim")).result(SECONDS)["skim"]
+    rows = ak.concatenate([ak.from_parquet(tmp_path / "skim" / Path(it.path).name) for it in files])
+    assert sorted_rows(rows) == sorted_rows(ak.concatenate([expected(each) for each in events.values()]))
+    assert sorted(path.suffix for path in (tmp_path / "skim").rglob("*")) == [".json", ".parquet", ".parquet"]
+    with pytest.raises(OutputError, match="nowhere:// cannot be written to: Protocol not known"):
+        session.process(em.Dataset(events, tree="Events"), skim("nowhere://skim")).result(SECONDS)

@@ -8,6 +8,7 @@ from typing import NoReturn
 from ...protocol import messages
 from ...protocol.errors import LocalProtocolError, MergeError
 from ...protocol.messages import File
+from ...reading.storage.credentials import turn_to
 from .agent_link import AgentLink
 from .failures import ERRORS, describe
 from .guard import Guard
@@ -59,6 +60,7 @@ class Handover:
         try:
             if running.task is not None:
                 running.task.enter()
+            turn_to(running.credential_set)
             with self._guard:
                 frames = running.rows.written(total.partial()).to_frames()
             self._link.send(messages.Commit(self._commits, running.number, parts), frames)

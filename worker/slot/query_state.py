@@ -17,7 +17,7 @@ from ...protocol.messages import File, Part
 from ...reading.prefetched_range import Names, Touched
 from ...reading.schema_check import SchemaCheck
 from ...reading.source import Source
-from ...reading.storage.credentials import CredentialSet, credential_set_of
+from ...reading.storage.credentials import CredentialSet, credential_set_of, turn_to
 from ...reading.view import Views
 from ...writing.slot_rows import SlotRows
 from .chunks import LARGEST_CHUNK, UNMEASURED, ChunkSizes
@@ -84,6 +84,7 @@ class Running:
 
     def drop_rows(self) -> None:
         """The query was aborted: remove what was written for it."""
+        turn_to(self.credential_set)
         try:
             self.rows.drop()
         except OutputError as error:

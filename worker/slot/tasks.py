@@ -123,7 +123,7 @@ class Task(ABC):
     """Whether nothing of a `run` that raises is in the result."""
     reads_by_itself = False
     """Whether it needs the file's own reader, whose columns nobody reads for it."""
-    rows: SlotRows
+    rows = SlotRows("", "")
     """What becomes of rows that it returns to be written."""
     held = 0
     """Bytes of such rows in the packet at work."""
