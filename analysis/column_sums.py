@@ -81,8 +81,9 @@ def sums_of(values: Any, name: str) -> Sums:
     sums: Sums = {}
     lengths = ak.to_numpy(ak.num(array))
     for length in np.unique(lengths):
-        rows = _flat(ak.flatten(array[lengths == length]), name).reshape(-1, int(length))
-        sums |= _of_numbers(list(rows.T), f" {length}", name)
+        flat = _flat(ak.flatten(array[lengths == length]), name)
+        columns = list(flat.reshape(-1, int(length)).T) if length else []
+        sums |= _of_numbers(columns, f" {length}", name)
     return sums
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from ..dataset.catalogue.entries import check_name, info_of, packed, unpacked
 from ..dataset.catalogue.verification import FileFacts, copies, differences, learnt
 from ..dataset.dataset import Dataset
 from ..dataset.generated import items
-from ..dataset.paths import key
+from ..dataset.paths import key, shown
 from ..display.dataset_table import DatasetList, Finding, Verification
 from ..display.logs import compiled
 from ..protocol import messages
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 Looks: TypeAlias = list[list[FileFacts]]
 """What was found at each path of each file."""
 _Files: TypeAlias = list[CatalogueFile]
+_SECRET = re.compile(
+    r"://[^/@]*:[^/@]*@|://.*[?&](authz|token|access_token|signature|sig|x-amz-[a-z-]*)=", re.IGNORECASE
+)
 _Frames: TypeAlias = list[bytes]
 
 
@@ -324,8 +328,16 @@ def _kind(registered: str, wanted: str | bool) -> str:
 
 
 def _check_plain(dataset: Dataset, name: str) -> None:
-    """Raise `DatasetError` when a dataset has what an entry of a catalogue has not: it is said where that is used."""
+    """Raise `DatasetError` when a dataset has what an entry of a catalogue has not, since it is said where that is used, or
+    what others must not see.
+    """
     files = dataset.files
+    for path in (path for file in files for path in (file.path, *file.replicas)):
+        if _SECRET.search(path):
+            raise DatasetError(
+                f"the address {shown(path).rpartition('@')[2]} has a token or password in it, and everybody "
+                "who uses the master sees the catalogue: register it without, and give credentials to the session"
+            )
     has = {
         "max_entries": dataset.max_entries is not None,
         "an entry list": dataset.has_entry_lists,

@@ -499,3 +499,32 @@ def test_what_cannot_be_written_is_written_with_the_next_change(
     records.write([])
     assert len(records.load()) == 3
     records.close()
+
+
+def test_a_dataset_that_somebody_has_changed_meanwhile_is_not_overwritten() -> None:
+    """Whoever refreshes names the version that was looked at."""
+    made = Shared()
+
+    def put(who: bytes, replaces: int | None, files: bytes = b"files") -> m.Message:
+        made.requests += 1
+        made.tell(who, "session", m.PutDataset(made.requests, m.DatasetInfo("ttbar", owner="joe"), replaces), [files])
+        return made.inbox[who][-1]
+
+    first = put(b"alice", None)
+    assert isinstance(first, m.DatasetIs) and (first.info.version, first.info.user, first.info.owner) == (
+        1,
+        "alice",
+        "alice",
+    )
+    second = put(b"owner", 1)
+    assert isinstance(second, m.DatasetIs) and (second.info.version, second.info.user) == (2, "alice")
+    for who, replaces, says in (
+        (b"alice", 1, "was changed by somebody else meanwhile"),
+        (b"alice", None, "there is a dataset 'ttbar' already"),
+        (b"bob", 2, "is alice's, and is not changed by bob"),
+    ):
+        refused = put(who, replaces)
+        assert isinstance(refused, m.Refused) and says in refused.reason
+    assert isinstance(made.ask(b"alice", lambda number: m.RemoveDataset(number, "ttbar")), m.Done)
+    refused = put(b"alice", 2)
+    assert isinstance(refused, m.Refused) and "is not in the catalogue any more" in refused.reason

@@ -88,6 +88,7 @@ def test_a_file_that_has_changed_is_an_error_and_never_other_numbers(session: em
 
 def test_what_is_said_where_a_dataset_is_used_is_not_registered(session: em.Session, tmp_path: Path) -> None:
     file = write(tmp_path / "a.root", range(10))
+    copy = write(tmp_path / "copy.root", range(3))
     for options in ({"max_entries": 5}, {"aliases": {"double": "2 * number"}}, {"entries": range(3)}, {"mask": {}}):
         with pytest.raises(DatasetError, match="say so where they are used"):
             session.datasets.register("part", em.Dataset(file, **options))  # type: ignore[arg-type]
@@ -96,6 +97,17 @@ def test_what_is_said_where_a_dataset_is_used_is_not_registered(session: em.Sess
             session.datasets.register(name, file)
     with pytest.raises(DatasetError, match=r"1 of 2 files cannot be registered(.|\n)*no tree tree; it has Events"):
         session.datasets.register("part", [file, write(tmp_path / "b.root", range(3), "Events")], tree="tree")
+    for secret in ("https://host/a.root?authz=abc", "root://ada:pw@host//a.root"):
+        with pytest.raises(DatasetError, match=r"the address \S*host\S* has a token or password in it"):
+            session.datasets.register("part", secret)
+    campaign = session.datasets.register(
+        "campaign", {"ttbar": {"files": [file], "metadata": {"xs": 3}}, "wjets": [copy]}
+    )
+    assert (campaign.info.parts, campaign.info.metadata) == (["ttbar", "wjets"], {})
+    assert session.process("campaign", total).result().value == {"ttbar": 45, "wjets": 3, "scale": 30}
+    with pytest.raises(DatasetError, match="campaign in the catalogue consists of 2 datasets"):
+        session.process({"x": "campaign"}, total)
+    session.datasets.remove("campaign")
     unseen = session.datasets.register("unseen", file, scan=False)
     assert (unseen.info.entries, unseen.files[0].file.identity) == (None, "")
     assert session.process("unseen", total).result().value["unseen"] == 45
