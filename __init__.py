@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from .protocol.credentials import Credentials
     from .protocol.skipping import Skip
     from .protocol.version import __version__
+    from .reading.aux_files import aux_file
     from .reading.branch_list import branches
+    from .reading.conditions import conditions
     from .reading.links import follow, ranges
     from .session import coffea_executor as coffea  # noqa: F401  # in no __all__, since it needs coffea
     from .session.connect import connect
@@ -69,8 +71,10 @@ _HOMES = {
     "argmax": "analysis.kernel_functions",
     "argmin": "analysis.kernel_functions",
     "argsort": "analysis.kernel_functions",
+    "aux_file": "reading.aux_files",
     "branches": "reading.branch_list",
     "concat": "analysis.kernel_functions",
+    "conditions": "reading.conditions",
     "connect": "session.connect",
     "cycles": "dataset.generated",
     "delta_phi": "analysis.kernel_functions",
@@ -110,8 +114,10 @@ __all__ = [
     "argmax",
     "argmin",
     "argsort",
+    "aux_file",
     "branches",
     "concat",
+    "conditions",
     "connect",
     "cycles",
     "delta_phi",

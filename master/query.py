@@ -35,7 +35,7 @@ from .delegated import Delegated
 from .learnt import Learnt, digest_of
 from .listings import Listings
 from .peers import Slot
-from .query_account import LONGEST_REASON, lost_ranges, missing_ranges, notes
+from .query_account import LONGEST_REASON, account_of, lost_ranges, missing_ranges
 from .query_state import Audience, Counters, Journaled, Outcome
 from .saved import Saved
 from .shares import Shares
@@ -261,20 +261,7 @@ class Query:
         """What became of the entries, by the ledger; without the list of losses."""
         if self.outcome.account is not None:
             return self.outcome.account
-        ledger = self.ledger
-        return Account(
-            total=ledger.total,
-            processed=ledger.processed,
-            failed=ledger.failed,
-            estimated=ledger.estimated,
-            files=len(ledger.files),
-            files_opened=ledger.opened_files,
-            redone=ledger.redone,
-            refused=self.counters.refused,
-            workers_lost=self.counters.workers_lost,
-            notes=notes(self),
-            kind=self.files[0].kind if self.files else "tree",
-        )
+        return account_of(self)
 
     def losses(self) -> bytes:
         """What is not in the result and why, as it travels: MessagePack of `list[LostRange]`."""

@@ -6,13 +6,32 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..packetizer.files import Loss
-from ..protocol.messages import LostRange
+from ..protocol.messages import Account, LostRange
 
 if TYPE_CHECKING:
     from .query import Query
 
 LONGEST_REASON = 500
 MOST_NOTES = 10
+
+
+def account_of(query: Query) -> Account:
+    """What became of the entries of a query, by the ledger; without the list of losses."""
+    ledger = query.ledger
+    return Account(
+        total=ledger.total,
+        processed=ledger.processed,
+        failed=ledger.failed,
+        estimated=ledger.estimated,
+        files=len(ledger.files),
+        files_opened=ledger.opened_files,
+        redone=ledger.redone,
+        refused=query.counters.refused,
+        workers_lost=query.counters.workers_lost,
+        notes=notes(query),
+        kind=query.files[0].kind if query.files else "tree",
+        inputs=query.submit.inputs,
+    )
 
 
 def notes(query: Query) -> list[str]:

@@ -40,6 +40,7 @@ class ResultAccount(Account, frozen=True):
         files, files_opened: of the dataset.
         workers_lost: that went without a word, or in the middle of something.
         kind: what is counted: the entries of trees ("tree"), "cycles" or "items".
+        inputs: files beside the data that the analysis read (`em.conditions`, `em.aux_file`), with their SHA-256.
         notes: what was not as announced, such as a file with fewer entries than its catalogue says.
 
     Example:

@@ -27,6 +27,7 @@ from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, DatasetError
 from ..protocol.messages import File
 from ..protocol.skipping import Skip
+from ..reading.aux_files import noting
 from ..reading.storage.list_files import list_files
 from ..reading.storage.redirector import located
 from .access import SessionAccess
@@ -158,7 +159,8 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
             dataset, analysis = dataset.of_trees(by_tree.trees), by_tree
         _check_options(priority, most_readers, on_error, timeout, seed)
         bounds = dataset.chunk if chunk is None else chunk_of(chunk, ValueError)
-        packed = pack(analysis, [*self._modules, *listed(modules)], dataset.shared_inputs)
+        with noting() as inputs:
+            packed = pack(analysis, [*self._modules, *listed(modules)], dataset.shared_inputs)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         # A file that is not there is an error of the data like any other: with "skip" its slot lists it as lost.
         expanded = dataset.expanded(partial(list_files, keep_missing=on_error != "fail"))
@@ -185,6 +187,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
                 seed=seed,
                 share=[share] if isinstance(share, str) else list(share),
                 folder=working_folder(),
+                inputs=[f"{url} (sha256 {checksum})" for url, checksum in inputs.items()],
             ),
             [packed.blob, files, *expanded.shared_inputs, *secrets],
             packed.attachments,

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..values import LONGEST, Metadata, NonNegative, Runs, Seconds, Word, Words
 
-PROTOCOL = 17
+PROTOCOL = 18
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker", "launcher"]
@@ -148,6 +148,7 @@ class LostRange(msgspec.Struct, frozen=True):
 class Account(msgspec.Struct, frozen=True):
     """What became of a query's entries; `total` is exact once every file has been opened (`estimated` false).
 
+    `inputs` are files beside the data that the analysis reads by itself, with their SHA-256.
     `kind` is what is counted: the entries of trees, cycles, or items. `notes` tell what was not as announced, such as a file
     with fewer entries than its catalogue says. `undone` is the rest of a query that was stopped, once it is over.
     """
@@ -165,6 +166,7 @@ class Account(msgspec.Struct, frozen=True):
     lost: list[LostRange] = []
     kind: Literal["tree", "cycles", "items"] = "tree"
     undone: list[LostRange] = []
+    inputs: list[Words] = []
 
 
 class Wait(msgspec.Struct, frozen=True):

@@ -33,7 +33,8 @@ class Submit(Message, frozen=True):
 
     `user` is whose query it is, by the key of the session; the master sets it, and `owner` with it ("" where the key is that
     of the master's owner, who may call herself as she likes). The result is for these users to `share`, too; for all of
-    them, if "all" is among them. Relative paths of files that it writes count from the session's `folder`.
+    them, if "all" is among them. Relative paths of files that it writes count from the session's `folder`. `inputs` are
+    the files beside the data that the analysis reads by itself, with their checksums.
     """
 
     request: NonNegative
@@ -57,6 +58,7 @@ class Submit(Message, frozen=True):
     user: Word = ""
     share: Annotated[list[Word], Meta(max_length=1000)] = []
     folder: Words = ""
+    inputs: Annotated[list[Words], Meta(max_length=1000)] = []
 
     @property
     def whose(self) -> tuple[str, str]:

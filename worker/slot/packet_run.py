@@ -22,6 +22,7 @@ from ...protocol import messages
 from ...protocol.counts import miscount
 from ...protocol.errors import CountError, EventmillError
 from ...protocol.messages import Part
+from ...reading.aux_files import keep_in
 from ...reading.selection import Selection, listed
 from ...reading.source import Source
 from ...reading.storage.credentials import fits, turn_to
@@ -98,6 +99,7 @@ class PacketRun:
             if not fits(self.running.credential_set):
                 tools.handover.retire()
             turn_to(self.running.credential_set)
+            keep_in(tools.cache / "aux")
             began = time.monotonic()
             self._task = self._loaded()
             self._task.enter()
