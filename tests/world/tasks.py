@@ -23,6 +23,7 @@ from eventmill.worker.slot.isolation import Fault, Isolation, gaps
 from eventmill.worker.slot.modules import OwnModules
 from eventmill.worker.slot.seeding import Seed
 from eventmill.worker.slot.tasks import ColumnarTask, ItemTask, KernelTask, ProcessorTask, Task
+from eventmill.writing.slot_rows import SlotRows
 
 from .data import MOST_ENTRIES, Bag, Plan, of_friend
 
@@ -118,7 +119,7 @@ def task_of(plan: Plan) -> Task:
         task = MadeUpProcessor(Processor())
     else:
         task = ColumnarTask(with_objects if plan.objects else columnar)
-    task.modules, task.seed = OwnModules({}), Seed(0)
+    task.modules, task.seed, task.rows = OwnModules({}), Seed(0), SlotRows("", "")
     return task
 
 
