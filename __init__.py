@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analysis.analysis import Kernel, kernel
+    from .analysis.corrections import correction
     from .analysis.cutflow import Cutflow
     from .analysis.kernel_functions import argmax, argmin, argsort, concat, delta_phi, delta_r, p4
+    from .analysis.kernel_parameters import constant, here
     from .analysis.variations import vary
     from .analysis.writes import write
     from .dataset.dataset import Dataset
@@ -76,10 +78,13 @@ _HOMES = {
     "concat": "analysis.kernel_functions",
     "conditions": "reading.conditions",
     "connect": "session.connect",
+    "constant": "analysis.kernel_parameters",
+    "correction": "analysis.corrections",
     "cycles": "dataset.generated",
     "delta_phi": "analysis.kernel_functions",
     "delta_r": "analysis.kernel_functions",
     "follow": "reading.links",
+    "here": "analysis.kernel_parameters",
     "items": "dataset.generated",
     "kernel": "analysis.analysis",
     "p4": "analysis.kernel_functions",
@@ -119,11 +124,14 @@ __all__ = [
     "concat",
     "conditions",
     "connect",
+    "constant",
+    "correction",
     "cycles",
     "delta_phi",
     "delta_r",
     "errors",
     "follow",
+    "here",
     "items",
     "kernel",
     "p4",

@@ -41,6 +41,7 @@ from .by_tree import ByTree
 from .cutflow import Cutflow
 from .edits import warn_of_edits
 from .fingerprint import CachedFunction, fingerprint, imported, referenced
+from .kernel_parameters import Given
 from .module_values import ModuleValues, turn_to, unpickled, values_of
 from .modules import Named, OwnModule, collect, find, loaded, top
 from .notebook_cells import call_cells, cells
@@ -58,8 +59,9 @@ class Kernel:
     """A function that is compiled and called once an event; made by the decorator `kernel`.
 
     `function` is what the user wrote (perhaps compiled with numba already) and `__wrapped__` the plain Python function.
-    `outputs` are the histograms and arrays that it fills, by parameter name; `branches` are its other parameters, in
-    order. Calling a kernel calls the plain function, to try it with a histogram and numbers of one's own.
+    `outputs` are the histograms and arrays that it fills, by parameter name; `given` the parameters with `em.here` and
+    `em.constant(...)` as their defaults; `branches` are its other parameters, in order. Calling a kernel calls the plain
+    function, to try it with a histogram and numbers of one's own.
     """
 
     __wrapped__: Any  # a FunctionType, which a type checker would take for a method
@@ -71,8 +73,10 @@ class Kernel:
         functools.update_wrapper(self, plain, updated=())
         self.function = function
         self.outputs = outputs
-        self.parameters = tuple(inspect.signature(plain).parameters)
-        self.branches = tuple(name for name in self.parameters if name not in outputs)
+        parameters = inspect.signature(plain).parameters
+        self.parameters = tuple(parameters)
+        self.given = {name: it.default for name, it in parameters.items() if isinstance(it.default, Given)}
+        self.branches = tuple(name for name in self.parameters if name not in outputs and name not in self.given)
 
     def __call__(self, *arguments: Any, **named: Any) -> None:
         for argument in (*arguments, *named.values()):
@@ -347,7 +351,9 @@ def _core(thing: object) -> object:
         return _core(thing.analysis), list(thing.variations.items())
     if isinstance(thing, ByTree):
         return [(tree, _core(part)) for tree, part in thing.parts.items()]
-    return (thing.function, sorted(thing.outputs.items())) if isinstance(thing, Kernel) else thing
+    if not isinstance(thing, Kernel):
+        return thing
+    return (thing.function, sorted(thing.outputs.items()), sorted(thing.given.items()))
 
 
 def _described(thing: object) -> str:
@@ -361,10 +367,13 @@ def _check_parameters(function: FunctionType, outputs: dict[str, Any]) -> None:
             raise AnalysisError(
                 f"{name}: the parameter {parameter} is no branch: a kernel names each of its outputs and branches"
             )
-        if parameter.default is not parameter.empty:
+        if isinstance(parameter.default, Given):
+            if parameter.name in outputs:
+                raise AnalysisError(f"{name}: {parameter.name} is an output, and has a default: {parameter.default!r}")
+        elif parameter.default is not parameter.empty:
             raise AnalysisError(
                 f"{name}: the parameter {parameter.name} has a default value, but every parameter of a kernel is an "
-                "output or a branch: make it a variable outside the function"
+                f"output or a branch: make it a variable outside the function, or {parameter.name}=em.constant(...)"
             )
     if missing := [output for output in outputs if output not in parameters]:
         raise AnalysisError(

@@ -25,6 +25,7 @@ import cloudpickle
 import numpy as np
 
 from .attachments import Attachments
+from .kernel_parameters import Given
 from .ownership import arrived, is_users
 
 CachedFunction: Any = type(functools.cache(len))
@@ -286,6 +287,8 @@ class _CodeWalk(_Walk):
         return (module or "").partition(".")[0] not in _TOLD_BY_VERSION
 
     def _content(self, value: object) -> bytes:
+        if isinstance(value, Given):  # an argument of the code
+            return _hash("given")
         # `random.gauss` is a method of a generator, whose state is another one in every process and after each number.
         if isinstance(getattr(value, "__self__", None), random.Random | np.random.RandomState):
             return self._all("of a generator", type(value.__self__), getattr(value, "__name__", ""))  # type: ignore[attr-defined]

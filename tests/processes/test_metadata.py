@@ -10,6 +10,7 @@ import eventmill as em
 import numpy as np
 import pytest
 import uproot
+from hist import Hist
 
 ENTRIES = {"a": 700, "b": 1300, "c": 11}
 
@@ -95,3 +96,30 @@ def test_a_function_is_told_its_file(session: em.Session, fileset: dict[str, Any
         assert (tree, dataset) == ("Events", "mc" if Path(path).stem == "c" else "data")
         assert metadata["era"] == ("C" if dataset == "mc" else "B")
     check_entries([(Path(path).stem, first, last) for path, _, _, _, first, last in told])
+
+
+@em.kernel(
+    of=Hist.new.StrCat(["data", "mc"], name="dataset").Weight(),
+    eras=Hist.new.StrCat(["B", "C"]).Int64(),
+    sums=np.zeros(2),
+)
+def kernel_that_asks(of, eras, sums, x, here=em.here):
+    of.fill(here.dataset, weight=here.metadata["lumi"])
+    eras.fill(here.metadata["era"])
+    sums[0] += here.entry
+    sums[1] += x - here.entry
+
+
+def test_a_kernel_is_told_where_its_event_is(session: em.Session, fileset: dict[str, Any]) -> None:
+    """Two datasets in one query; then other metadata in the same session, which finds its code compiled."""
+    entries = sum(n * (n - 1) / 2 for n in ENTRIES.values())
+    numbers = ENTRIES["b"] * 10_000 + ENTRIES["c"] * 20_000
+    for lumi in (0.5, 4.0):
+        data = em.Dataset(fileset, metadata={"data": {"lumi": 1.0}, "mc": {"lumi": lumi}})
+        result = session.process(data, kernel_that_asks, chunk=(1, 100)).result()
+        assert result["of"].values().tolist() == [2000.0, 11 * lumi]
+        assert result["of"].variances().tolist() == [2000.0, 11 * lumi * lumi]
+        assert result["eras"].values().tolist() == [2000, 11]
+        assert result["sums"].tolist() == [entries, numbers]
+    with pytest.raises(em.errors.AnalysisError, match="the dataset data has no metadata 'lumi'; it has era"):
+        session.process(em.Dataset({"data": fileset["data"]}), kernel_that_asks).result()

@@ -42,7 +42,7 @@ def test_kernels_fill_what_root_fills(
     query: str, adl: Any, reader: Reader, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     compiled = CompiledKernel(adl.KERNELS[query], tmp_path_factory.getbasetemp() / "adl")
-    compiled.look_at(lambda name: record_group(reader, name))
+    compiled.parameters.look_at(lambda name: record_group(reader, name))
     compiled.prepare(lambda names: reader.read(names, 0, 0))
     for start, stop in ((0, 700), (700, reader.entries)):
         compiled.run(reader.read(compiled.branches, start, stop), start)

@@ -64,7 +64,7 @@ def events() -> dict[str, ak.Array]:
 
 def of_file(thing: Kernel, reader: Reader, cache: Path) -> CompiledKernel:
     compiled = CompiledKernel(thing, cache)
-    compiled.look_at(lambda name: record_group(reader, name))
+    compiled.parameters.look_at(lambda name: record_group(reader, name))
     compiled.prepare(lambda names: reader.read(names, 0, 0))
     return compiled
 
@@ -185,7 +185,7 @@ def test_fields_are_asked_for_that_no_code_of_ours_mentions(file: str, cache: Pa
 
 def by_hand(thing: Kernel, cache: Path, group: Group, columns: dict[str, Column]) -> Any:
     compiled = CompiledKernel(thing, cache)
-    compiled.look_at({"Muon": group}.get)
+    compiled.parameters.look_at({"Muon": group}.get)
     compiled.prepare(lambda names: {name: columns[name].slice(0, 0) for name in names})
     compiled.run({name: columns[name] for name in compiled.branches}, 0)
     return compiled.take()[0]
@@ -212,7 +212,7 @@ def test_fields_whose_lists_differ_are_no_records(cache: Path) -> None:
 def test_other_types_in_another_file_are_compiled_for(cache: Path) -> None:
     """float in one file, double in the next: both are read for what they are."""
     compiled = CompiledKernel(two_fields, cache)
-    compiled.look_at({"Muon": Group({"pt": "Muon_pt", "eta": "Muon_eta", "odd": "odd"}, "nMuon")}.get)
+    compiled.parameters.look_at({"Muon": Group({"pt": "Muon_pt", "eta": "Muon_eta", "odd": "odd"}, "nMuon")}.get)
     narrow = {"Muon_pt": jagged([2.0], [0.5]), "Muon_eta": jagged([1.0], [4.0]), "odd": flat(1.0), "nMuon": flat(1, 1)}
     compiled.prepare(lambda names: {name: narrow[name].slice(0, 0) for name in names})
     compiled.run(narrow, 0)
@@ -266,13 +266,15 @@ def test_functions_do_in_compiled_code_what_they_do_in_python(cache: Path) -> No
     fields = ("pt", "eta", "phi", "mass")
     groups = {name: Group({field: f"{name}_{field}" for field in fields}, f"n{name}") for name in ("Muon", "Electron")}
     compiled = CompiledKernel(all_functions, cache)
-    compiled.look_at(groups.get)
+    compiled.parameters.look_at(groups.get)
     compiled.prepare(lambda names: {name: columns[name].slice(0, 0) for name in names})
     compiled.run(columns, 0)
     out = compiled.take()[0]
     n, x = np.zeros(3, np.int64), np.zeros(6)
     for event in range(100):
-        all_functions(n, x, *(compiled.parameters[name].in_python(columns, event) for name in all_functions.branches))
+        all_functions(
+            n, x, *(compiled.parameters.by_name[name].in_python(columns, event) for name in all_functions.branches)
+        )
     assert out["n"].tolist() == n.tolist()
     assert out["x"].tolist() == pytest.approx(x.tolist(), rel=1e-12)
 

@@ -137,7 +137,11 @@ class CompiledCode:
 
     def _keep(self, path: Path, result: Any, known: tuple[str, ...]) -> None:
         if result.library.has_dynamic_globals:
-            log.warning("%s uses a large global array, with which it cannot be kept: every slot compiles it", path.name)
+            log.warning(
+                "%s uses a large array of the script, with which it cannot be kept: every slot compiles it; make it a "
+                "parameter, table=em.constant(array)",
+                path.name,
+            )
             return
         content = pickle.dumps((known, packed(result)))
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

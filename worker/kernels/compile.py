@@ -25,31 +25,35 @@ from numpy.typing import NDArray
 
 from ...analysis.analysis import Kernel
 from ...protocol.errors import AnalysisError
-from ...reading.groups import Group
 from ..slot.seeding import Seed
 from . import (
+    correction_access,
     cutflow_fill,
     functions,
+    given,
+    here_access,
     histogram_fill,
     inputs,
     jagged_access,
     lanes,
+    lookups,
     momenta,
     own_code,
     parameters,
     random_streams,
     record_access,
     record_unions,
+    words,
 )  # fmt: skip
 from . import draws as drawing
 from .code_cache import CompiledCode
 from .draws import ALL, FEW, GENERATORS, Draws
 from .inputs import BLOCK, WIDE, Readable
-from .lanes import Weight
+from .kernel_parameters import KernelParameters, hear
 from .numba_internals import number_functions_apart
 from .outputs import Store
 from .own_code import OwnCode
-from .parameters import Branch, Parameter, Read, Records
+from .parameters import Read
 
 log = logging.getLogger(__name__)
 
@@ -91,12 +95,9 @@ class CompiledKernel:
         weights: Collection[str] = (),
         width: int = 0,
     ) -> None:
-        self.parameters: dict[str, Parameter] = {
-            name: Weight(name) if name in weights else Branch(name) for name in kernel.branches
-        }
-        self._is_ready = True  # to say which columns it reads
-        self.compiled = self.loaded = 0  # loops that this object compiled, and that it found in the cache
         self._kernel, self._code = kernel, CompiledCode(cache)
+        self.parameters = KernelParameters(kernel, self._own.content, weights)
+        self.compiled = self.loaded = 0  # loops that this object compiled, and that it found in the cache
         self._entry, self._first_entry = np.full(1, -1, np.int64) if at is None else at, 0
         self._numbers: NDArray[np.int64] | None = None
         self._pass: tuple[_Loop, dict[str, list[Any]]] | None = None
@@ -110,43 +111,30 @@ class CompiledKernel:
     @property
     def branches(self) -> tuple[str, ...]:
         """The columns that it reads, as far as they are known: those of collections are when it is compiled."""
-        return tuple(dict.fromkeys(column for it in self.parameters.values() for column in it.columns))
-
-    def look_at(self, groups: Callable[[str], Group | None]) -> None:
-        """Learn which parameters are the names of groups of columns, of what tells the groups of a file."""
-        for name in self._kernel.branches:
-            group = groups(name)
-            if group is not None and not isinstance(self.parameters[name], Weight):
-                self.parameters[name] = Records(name, group, f"{self._own.content[:32]} {name}")
-                self._is_ready = False
+        return self.parameters.columns
 
     def prepare(self, read: Read) -> None:
         """Compile for the columns of a file, or load what was compiled before; then `branches` are known.
 
         Raises AnalysisError if the function does not compile, and what reading raises.
         """
-        if self._is_ready:
-            columns = read(self.branches)
-            self._loop_of({name: it.structure(columns) for name, it in self.parameters.items()})
+        its = self.parameters
+        if its.is_ready:
+            self._loop_of(its.structures(read(its.columns)))
             return
-        records = self._records()
-        names = self._own.mentioned()
-        for it in records:
-            it.offer(names, read)
-        while not self._is_ready:
-            columns = read(self.branches)
+        for it in its.open_ended:
+            it.offer(self._own.mentioned(), read)
+        while not its.is_ready:
+            columns = read(its.columns)
             try:
-                loop = self._loop({name: it.structure(columns) for name, it in self.parameters.items()})
+                loop = self._loop(its.structures(columns))
             except AnalysisError:
-                asked = [it.offer_wanted(read) for it in records]
+                asked = [it.offer_wanted(read) for it in its.open_ended]
                 if not any(asked):
                     raise
                 continue
-            for it in records:
-                it.touched(record_access.touched.get(it.tag, ()))
-            structures = {name: it.structure(columns) for name, it in self.parameters.items()}
-            self._loops[tuple(structures.values())] = loop
-            self._is_ready = True
+            its.have_touched()
+            self._loops[tuple(its.structures(columns).values())] = loop
 
     @property
     def current_index(self) -> int | None:
@@ -172,8 +160,10 @@ class CompiledKernel:
         first_entry: int,
         numbers: NDArray[np.int64] | None = None,
         seed: Seed = Seed(0),  # noqa: B008 - it cannot be changed
+        entries: int = 0,
     ) -> None:
-        """Calls the user's function for every entry of the columns (all of one length), without the GIL.
+        """Calls the user's function for every entry of the columns (all of one length), without the GIL; where there are
+        none, for so many `entries`.
 
         The outputs accumulate. After an exception they hold part of the columns too: `take` them, and throw them away.
         `numbers` are those of the entries where they do not follow each other; the `seed` of their file decides, with
@@ -184,11 +174,12 @@ class CompiledKernel:
         """
         self._first_entry, self._numbers, self._entry[0] = first_entry, numbers, -1
         chosen = [columns[name] for name in self.branches]
-        entries = len(chosen[0])
+        entries = len(chosen[0]) if chosen else entries
         if any(len(column) != entries for column in chosen):
             raise ValueError(f"columns of different lengths: {[len(column) for column in chosen]}")
-        loop = self._loop_of({name: it.structure(columns) for name, it in self.parameters.items()})
-        self._pass = loop, {name: it.arguments(columns, loop.structures[name]) for name, it in self.parameters.items()}
+        self.parameters.begin(first_entry, numbers)
+        loop = self._loop_of(self.parameters.structures(columns))
+        self._pass = loop, self.parameters.arguments(columns, loop.structures)
         if loop.draws is not None:
             loop.draws.turn_to(seed, first_entry, numbers)
         try:
@@ -247,7 +238,7 @@ class CompiledKernel:
     def _line_in_python(self, columns: Mapping[str, Readable], index: int) -> str | None:
         """The user's line where the plain Python function fails for this event; its outputs are thrown away."""
         values: dict[str, Any] = {name: output.in_python() for name, output in self.store.outputs.items()}
-        values |= {name: it.in_python(columns, index) for name, it in self.parameters.items()}
+        values |= self.parameters.in_python(columns, index)
         try:
             with np.errstate(divide="raise", over="ignore", invalid="ignore"):
                 self._kernel(*(values[name] for name in self._kernel.parameters))
@@ -283,6 +274,7 @@ class CompiledKernel:
         names |= {name: getattr(jagged_access, name) for name in ("nested", "widened", "window")}
         names |= {name: getattr(lanes, name) for name in ("lanes_at", "lanes_beside")}
         names |= {name: getattr(record_access, name) for name in ("collection", "record")}
+        names |= {"place": here_access.place, "tabled": correction_access.tabled}
         names |= {name: getattr(drawing, name) for name in ("begun", "used_up")}
         names |= {"restarted": random_streams.restarted, **{wide: getattr(np, wide) for wide in WIDE.values()}}
         # Numba looks for the module of this name when it reads the function back.
@@ -293,24 +285,15 @@ class CompiledKernel:
         key = hashlib.sha256("\n".join([_own_sources(), self._own.content, source, str(argument_types)]).encode())
         try:
             compiled, drawn, told = self._code.provide(
-                loop, argument_types, key.hexdigest(), GENERATORS, self._touched_fields
+                loop, argument_types, key.hexdigest(), GENERATORS, self.parameters.told
             )
         except (NumbaError, UnsupportedBytecodeError) as error:
             raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from None
         except Exception as error:  # numba lets some errors through as they came, such as that of np.no_such_function
             raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from error
-        for line in told:
-            tag, _, field = line.rpartition(" ")
-            record_access.touched.setdefault(tag, set()).add(field)
+        hear(told)
         loop.disable_compile()  # so that numba casts arrays that can be written to, instead of compiling for them too
         return loop, compiled, drawn
-
-    def _records(self) -> list[Records]:
-        return [it for it in self.parameters.values() if isinstance(it, Records)]
-
-    def _touched_fields(self) -> list[str]:
-        tags = [it.tag for it in self._records()]
-        return [f"{tag} {field}" for tag in tags for field in sorted(record_access.touched.get(tag, ()))]
 
     def _source(self, structures: dict[str, str], draws: bool) -> tuple[str, tuple[types.Type, ...]]:
         """The loop in Python, and the types of its arguments; one that begins the random numbers of each entry, or not."""
@@ -331,7 +314,7 @@ class CompiledKernel:
                 lines, call, kinds = self.store.outputs[name].source(f"p{number}")
                 prologue += lines
             else:
-                lines, call, kinds = self.parameters[name].source(f"p{number}", structures[name])
+                lines, call, kinds = self.parameters.by_name[name].source(f"p{number}", structures[name])
                 widened += lines
             calls.append(call)
             parameters += [f"p{number}_{position}" for position in range(len(kinds))]
@@ -381,8 +364,8 @@ def _first(values: NDArray[np.float64]) -> float:
 def _own_sources() -> str:
     """Changes with everything of ours that goes into the machine code of every kernel."""
     modules = (
-        drawing, cutflow_fill, functions, histogram_fill, inputs, jagged_access, lanes, momenta, own_code, parameters,
-        random_streams, record_access, record_unions,
+        correction_access, cutflow_fill, drawing, functions, given, here_access, histogram_fill, inputs, jagged_access,
+        lanes, lookups, momenta, own_code, parameters, random_streams, record_access, record_unions, words,
     )  # fmt: skip
     files = (__file__, *map(inspect.getfile, modules))
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()

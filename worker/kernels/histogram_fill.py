@@ -30,8 +30,10 @@ from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from ...analysis.binning import Binning
+from ...analysis.word_codes import code_of
 from .jagged_access import NestedType, borrow, call, intrinsic, window
 from .lanes import LanesType, added, in_all_lanes
+from .words import WordType, code_of_text
 
 # --- what fill needs to know of an axis ---------------------------------------------------------------------
 
@@ -351,7 +353,7 @@ def _value_type(histogram: FillableType, axis: int, given: types.Type) -> types.
     kind, name = histogram.axes[axis][0], histogram.parameter(axis)
     plain = types.unliteral(given)
     if kind == "names":
-        if isinstance(plain, types.UnicodeType):
+        if isinstance(plain, types.UnicodeType | WordType):
             return given
         raise TypingError(f"the axis {name} has names as categories: fill it with a string, not with {plain}")
     wanted, _ = _POSITION[kind]
@@ -422,21 +424,17 @@ def _add_in_lanes(
 
 
 def _named(context: Any, builder: Any, given: types.Type, value: Any, categories: Sequence[str]) -> Any:
-    """The position of a category: known at compile time for a literal string, else found by comparing."""
+    """The position of a category: known at compile time for a literal string, else found by its code."""
     if isinstance(given, types.StringLiteral):
         known = given.literal_value in categories
         return ir.Constant(ir.IntType(64), categories.index(given.literal_value) if known else len(categories))
+    is_word = isinstance(given, WordType)
+    code = value if is_word else call(context, builder, code_of_text, (types.unicode_type,), (value,))
     position = ir.Constant(ir.IntType(64), len(categories))
-    for number in reversed(range(len(categories))):
-        text = context.get_constant_generic(builder, types.unicode_type, categories[number])
-        equal = call(context, builder, _same, (types.unicode_type, types.unicode_type), (value, text))
-        position = builder.select(cgutils.as_bool_bit(builder, equal), ir.Constant(ir.IntType(64), number), position)
+    for number, category in enumerate(categories):
+        equal = builder.icmp_signed("==", code, ir.Constant(ir.IntType(64), code_of(category)))
+        position = builder.select(equal, ir.Constant(ir.IntType(64), number), position)
     return position
-
-
-@njit(**_NO_DOORS)
-def _same(a, b):
-    return a == b
 
 
 @intrinsic

@@ -19,9 +19,12 @@ from numba.core.registry import cpu_target
 
 from ...analysis.analysis import register_source
 from ...analysis.fingerprint import fingerprint_of_code, referenced
+from ...analysis.kernel_parameters import Given
 from ...analysis.notebook_cells import COMPILED
 from ...analysis.ownership import is_users
+from ...protocol.errors import AnalysisError
 from ..slot.modules import as_in_session
+from .lookups import frozen
 
 _NOT_KEPT = frozenset({"cache", "nopython", "nogil", "parallel", "forceobj", "looplift"})  # of a user's own @njit(...)
 
@@ -111,13 +114,16 @@ class OwnCode:
             copy = self._copies[id(value)] = ModuleType(value.__name__)
             vars(copy).update({name: self._prepared(item) for name, item in vars(value).items()})
             return copy
-        return value
+        return frozen(value, self._prepared)
 
     def _function(self, value: Any, plain: FunctionType) -> Any:
         # The user's module need not be there when another process reads the function back from the cache (see `_loop`).
         names: dict[str, Any] = {"__name__": __name__, "__builtins__": plain.__globals__["__builtins__"]}
         cells = tuple(CellType() for _ in plain.__code__.co_freevars)
-        copy = FunctionType(self._at_first_line(plain), names, plain.__name__, plain.__defaults__, cells)
+        defaults = tuple(
+            None if isinstance(it, Given) else it for it in plain.__defaults__ or ()
+        )  # the loop gives these
+        copy = FunctionType(self._at_first_line(plain), names, plain.__name__, defaults or None, cells)
         copy.__kwdefaults__ = plain.__kwdefaults__
         options = {
             name: option for name, option in getattr(value, "targetoptions", {}).items() if name not in _NOT_KEPT
@@ -125,6 +131,11 @@ class OwnCode:
         # Known before its helpers are prepared, so that functions may call each other in circles.
         compiled = self._copies[id(value)] = njit(**{**options, **_OPTIONS})(copy)
         used = {name: self._prepared(item) for name, item in referenced(plain).items()}
+        for name, item in used.items():
+            if type(item) in (list, dict, set):
+                raise AnalysisError(
+                    f"{plain.__name__} uses {name}, a {type(item).__name__} of other things. {_OUTSIDE}"
+                )
         for name, cell in zip(plain.__code__.co_freevars, cells, strict=True):
             if name in used:
                 cell.cell_contents = used.pop(name)
@@ -174,6 +185,10 @@ _REASONS = (
     re.compile(r"- Resolution failure for literal arguments:\n(?:\w*Error: )?(.+)"),
     re.compile(r"raised a specific error:\n\s*(?:\w*Error: )?(.+)"),
 )
+_OUTSIDE = (
+    "From outside, kernels take numbers, words, tuples, lists and arrays of them, and dicts with words or whole numbers as "
+    "keys: make what is needed one of these before the kernel is declared"
+)
 _SIGNATURE = re.compile(r">>> (.+)")
 _PLAINER = (
     (re.compile(r"(?:readonly )?array\((\w+), (\d)d, \w\)"), r"array(\1, \2d)"),
@@ -190,6 +205,8 @@ def _reason(message: str) -> str:
     reason = lines[0].strip() if lines else message
     if match := next((match for pattern in _REASONS if (match := pattern.search(message))), None):
         reason = match[1].strip()
+    elif reason.startswith("Untyped global name") or "freevar" in reason:
+        reason += f". {_OUTSIDE}"
     elif reason.startswith("No implementation of function") and (signature := _SIGNATURE.search(message)):
         reason = f"there is no {signature[1]} in compiled code"
     for pattern, plainer in _PLAINER:

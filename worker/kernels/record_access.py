@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,18 @@ touched: dict[str, set[str]] = {}
 """The fields that typed code has touched, by the tag of their record: what is compiled once is never typed again."""
 others: dict[str, Mapping[str, str]] = {}
 """By the tag of a record, its fields that its type does not have, each with why it cannot be read; empty where it can."""
+unknown: dict[str, Callable[[str], str]] = {}
+"""By the tag of a record, what to say of a field that it does not have."""
 wanted: dict[str, set[str]] = {}
 """By the tag of a record, those of the `others` that can be read, and that code which did not compile has asked for."""
+
+
+def missing(tag: str, name: str) -> str:
+    """Why something has no such field, if that is known; one that it could have is wanted from now on."""
+    why = others.get(tag, {}).get(name)
+    if why == "":
+        wanted.setdefault(tag, set()).add(name)
+    return why or ""
 
 
 class FieldsType(types.Type):
@@ -60,10 +70,8 @@ class FieldsType(types.Type):
     def field(self, name: str) -> types.Type:
         """The type of a field in 64 bits; it is read from now on."""
         if name not in self.fields:
-            why = others.get(self.tag, {}).get(name)
-            if why == "":
-                wanted.setdefault(self.tag, set()).add(name)
             known = [*self.fields, *others.get(self.tag, {})]
+            why = missing(self.tag, name)
             raise TypingError(why or f"{self.title} has no field {name}{nearest(name, known)}")
         touched.setdefault(self.tag, set()).add(name)
         return self._wide[name]

@@ -10,6 +10,7 @@ from ...merge import Partial, keyed
 from ...protocol.errors import AnalysisError
 from ...protocol.messages import File
 from ...reading.source import Source
+from ...reading.view import OpenFile
 from ...writing.slot_rows import SlotRows
 from .modules import OwnModules
 from .seeding import Seed
@@ -49,6 +50,10 @@ class ByTreeTask(Task):
         if file.tree not in self._parts:
             raise AnalysisError(f"no part of the analysis is for the tree {file.tree} of {file.path}")
         self._at_work = self._parts[file.tree]
+
+    def look_at(self, file: OpenFile) -> None:
+        """As `Task.look_at`, for the part at work."""
+        self._at_work.look_at(file)
 
     @property
     def entry(self) -> int | None:

@@ -137,9 +137,9 @@ class PacketRun:
 
     def _work(self) -> None:
         waited, began = self._prefetch.waited, time.monotonic()
+        self._task.meet(self.lease.file)
         file = self._open()
         self._opening, self._late = time.monotonic() - began, self._prefetch.waited - waited
-        self._task.meet(self.lease.file)
         self._task.turn_to(place_of(self.lease.file, file))
         if self.packet.revoked:
             return

@@ -35,6 +35,7 @@ from ...reading.tree_series import TreeSeries
 from ...reading.view import OpenFile
 from ...writing.slot_rows import SlotRows
 from ..kernels.compile import CompiledKernel
+from ..kernels.given import Place
 from . import behaviors
 from .cycles import CycleSource
 from .items import ItemSource
@@ -210,12 +211,13 @@ class KernelTask(Task):
 
     def look_at(self, file: OpenFile) -> None:
         if not self._has_looked:
-            self.kernel.look_at(lambda name: record_group(file, name))
+            self.kernel.parameters.look_at(lambda name: record_group(file, name))
             self.branches = self.kernel.branches
             self._has_looked = True
 
     def prepare(self, source: Source, file: File) -> None:
         """Compile, or load what was compiled before."""
+        self.kernel.parameters.turn_to(place_in(source, file))
         self.kernel.prepare(lambda names: source.read(names, 0, 0))
         self.branches = self.kernel.branches
 
@@ -223,7 +225,9 @@ class KernelTask(Task):
         self.kernel.forget()
         numbers = numbers_of(source, start, stop)
         reseed(self.seed.at(start))
-        self.kernel.run(source.read(self.kernel.branches, start, stop), start, numbers, self.seed)
+        self.kernel.parameters.turn_to(place_in(source, file))
+        columns = source.read(self.kernel.branches, start, stop)
+        self.kernel.run(columns, start, numbers, self.seed, stop - start)
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
         if self.index is None:  # the columns could not be read
@@ -400,6 +404,11 @@ class ProcessorTask(ColumnarTask):
 def _has_cache(factory: Any) -> bool:
     """Whether this coffea takes a cache of buffers; before 2025.12 it did not."""
     return "buffer_cache" in inspect.signature(factory.from_root).parameters
+
+
+def place_in(source: Source, file: File) -> Place:
+    """Where the entries of a source are; the tree by its name also where it is the only one of its file."""
+    return Place(file.dataset, file.path, file.tree if source.file is None else source.file.tree, file.metadata)
 
 
 def numbers_of(source: Source, start: int, stop: int) -> NDArray[np.int64] | None:

@@ -25,11 +25,12 @@ from ...reading.variations import FileVariations, Variation, Variations
 from ...reading.varied_range import VariedChunk, VariedRange, note
 from ...reading.view import OpenFile
 from ..kernels.compile import CompiledKernel
+from ..kernels.given import Place
 from ..kernels.lanes import Lanes, width_of
 from ..kernels.outputs import Store
 from ..kernels.weights_only import perhaps_weights
 from .seeding import reseed
-from .tasks import KernelTask, Task, first_of, numbers_of
+from .tasks import KernelTask, Task, first_of, numbers_of, place_in
 
 
 class VariedKernelTask(KernelTask):
@@ -50,6 +51,7 @@ class VariedKernelTask(KernelTask):
         self._ran: set[str] = set()
         self._weighted: WeightedKernel | None = None
         self._at_work = self.kernel
+        self._entries = 0
 
     @property
     def entry(self) -> int | None:
@@ -69,14 +71,18 @@ class VariedKernelTask(KernelTask):
         super().prepare(source, file)
         self.branches = None
         weights = _weights(self._varied, known, source, self.kernel.branches)
-        self._weighted = next(filter(None, (self._in_lanes(known, source, names) for names in weights)), None)
+        place = place_in(source, file)
+        self._weighted = next(filter(None, (self._in_lanes(known, source, names, place) for names in weights)), None)
 
-    def _in_lanes(self, known: FileVariations, source: Source, weights: Sequence[str]) -> WeightedKernel | None:
+    def _in_lanes(
+        self, known: FileVariations, source: Source, weights: Sequence[str], place: Place
+    ) -> WeightedKernel | None:
         """The kernel with these parameters as lanes; None if it does not compile with them."""
         names = [it.name for it in known.variations if set(_changed(it, known, self.kernel.branches)) <= {*weights}]
         width = width_of(1 + len(names))
         kernel = CompiledKernel(self._varied.analysis, self._cache, self._at, weights, width)
-        kernel.look_at(lambda name: record_group(known.file, name))
+        kernel.parameters.look_at(lambda name: record_group(known.file, name))
+        kernel.parameters.turn_to(place)
 
         def read(columns: Sequence[str]) -> Mapping[str, Any]:
             nothing: dict[str, Any] = dict(source.read(columns, 0, 0))
@@ -92,8 +98,11 @@ class VariedKernelTask(KernelTask):
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
         self.kernel.forget()
+        self._entries = stop - start
         numbers, seed = numbers_of(source, start, stop), self.seed.at(first_of(source, start, stop))
         known = self._variations.over(source)
+        for kernel in [self.kernel, *([self._weighted.kernel] if self._weighted else [])]:
+            kernel.parameters.turn_to(place_in(source, file))
         chunk = VariedChunk(source, known, start, stop, lambda: reseed(seed))
         changed = {it.name: _changed(it, known, self.kernel.branches) for it in known.variations}
         light = self._light(changed)
@@ -149,7 +158,7 @@ class VariedKernelTask(KernelTask):
     def _compute(self, kernel: CompiledKernel, columns: Mapping[str, Any], start: int, numbers: Any) -> None:
         self._at_work = kernel
         reseed(self.seed.at(start))
-        kernel.run(columns, start, numbers, self.seed)
+        kernel.run(columns, start, numbers, self.seed, self._entries)
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
         return Task.parts(self, source, file, start, stop)
