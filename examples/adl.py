@@ -105,10 +105,11 @@ def q8(mt, Muon, Electron, MET):
     for i in range(len(leptons)):
         for j in range(i + 1, len(leptons)):
             a, b = leptons[i], leptons[j]
-            distance = abs((em.p4(a) + em.p4(b)).mass - Z)
-            if a.which == b.which and a.charge != b.charge and distance < off:
-                off, first, second = distance, i, j
-    if first >= 0 and len(leptons) > 2:
+            if len(leptons) > 2 and a.which == b.which and a.charge != b.charge:
+                distance = abs((em.p4(a) + em.p4(b)).mass - Z)
+                if distance < off:
+                    off, first, second = distance, i, j
+    if first >= 0:
         pt = leptons.pt
         pt[first] = pt[second] = -1.0
         other = leptons[em.argmax(pt)]
