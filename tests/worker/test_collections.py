@@ -286,3 +286,32 @@ def test_functions_say_what_they_take(file: str, cache: Path) -> None:
 
     with pytest.raises(AnalysisError, match=r"a field of a collection, em.argmax\(Muon.pt\)"):
         of_file(of_a_collection, Reader(file, "Events"), cache)
+
+
+@pytest.mark.nightly
+def test_objects_of_vector_work_in_kernels(file: str, cache: Path) -> None:
+    """As the guide says; they take long to compile."""
+    vector = pytest.importorskip("vector")
+
+    @kernel(x=np.zeros(2))
+    def with_vectors(x, Muon):
+        for one in Muon:
+            for other in Muon[one.index + 1 :]:
+                a = vector.obj(pt=one.pt, eta=one.eta, phi=0.1 * one.charge, mass=0.1)
+                b = vector.obj(pt=other.pt, eta=other.eta, phi=0.1 * other.charge, mass=0.1)
+                x[0] += (a + b).mass
+                x[1] += a.deltaR(b)
+
+    muons = events()["Muon"]
+    momenta = ak.zip(
+        {
+            "pt": ak.values_astype(muons.pt, "f8"),
+            "eta": muons.eta,
+            "phi": 0.1 * muons.charge,
+            "mass": ak.full_like(muons.eta, 0.1),
+        }
+    )
+    one, other = ak.unzip(ak.combinations(momenta, 2))
+    expected = [ak.sum((em.p4(one) + em.p4(other)).mass), ak.sum(em.delta_r(one, other))]
+    reader = Reader(file, "Events")
+    assert run(of_file(with_vectors, reader, cache), reader)["x"] == pytest.approx(expected, rel=1e-9)
