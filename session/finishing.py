@@ -1,12 +1,13 @@
 """The end of a query that writes files: its pieces are joined by slots, and the result gets the list of the files.
 
-Whoever waits for the result waits for that too. The pieces stay in the master's result: if the session ends meanwhile,
-another one that attaches to the query does it.
+Files that are full are joined while the query goes on, the others at its end. Whoever waits for the result waits for that
+too. The pieces stay in the master's result: if the session ends meanwhile, another one that attaches to the query does it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from ..writing.merging import Finishing, JoinedFile, Joining, files_told, finish
 from .changes import Changes
 from .ending import Ending
 from .owner import clipped
-from .result import Result
+from .result import Result, Snapshot
 
 if TYPE_CHECKING:
     from .delegation import Delegation
@@ -33,11 +34,65 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-def unfinished(result: Result) -> bool:
-    """Whether rows of it are in pieces."""
-    return bool(result._frames) and any(
-        isinstance(node, Written) and node.pieces for node in walk(Partial.from_frames(result._frames).tree)
-    )
+log = logging.getLogger(__name__)
+
+_TAG = Written.__name__.encode()
+"""Of such a node, in MessagePack: results that have none are not decoded."""
+
+
+def in_pieces(result: Snapshot) -> list[Written]:
+    """What of a result is in pieces."""
+    if not result._frames or _TAG not in bytes(result._frames[0]):
+        return []
+    tree = Partial.from_frames(result._frames).tree
+    return [node for node in walk(tree) if isinstance(node, Written) and node.pieces]
+
+
+class EarlyFiles:
+    """Files that are full, joined while the query goes on.
+
+    A master that was started again may have lost what a snapshot had: of what is joined, that counts whose pieces are
+    those of the result, one by one.
+
+    Args:
+        join: has slots join a group of pieces.
+        name: of the query.
+    """
+
+    def __init__(self, join: Callable[[Written, Sequence[Group]], list[JoinedFile]], name: str) -> None:
+        self._join, self._name = join, name
+        self._joined: dict[bytes, JoinedFile] = {}
+        self._thread: threading.Thread | None = None
+
+    def heard(self, nodes: Sequence[Written]) -> None:
+        """There is more of the query: join what is full, in a thread, if that is not going on already."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        full = [(node, group) for node in nodes for group in groups(node, complete=False)]
+        new = [(node, group) for node, group in full if _key(node, group) not in self._joined]
+        if new:
+            self._thread = threading.Thread(target=self._run, args=[new], name=f"full {self._name}", daemon=True)
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Until nothing is being joined."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def of(self, node: Written, group: Group) -> JoinedFile | None:
+        """The file of a group, if it is joined."""
+        return self._joined.get(_key(node, group))
+
+    def _run(self, new: Sequence[tuple[Written, Group]]) -> None:
+        try:
+            for node, group in new:
+                (self._joined[_key(node, group)],) = self._join(node, [group])
+        except Exception as error:  # it is tried again when the query is over, and whoever waits is told then
+            log.info("files of %s cannot be joined yet: %s", self._name, error)
+
+
+def _key(node: Written, group: Group) -> bytes:
+    return msgspec.msgpack.encode((node.spec, group))
 
 
 class Finishes:
@@ -50,16 +105,27 @@ class Finishes:
     _history: QueryHistory
     id: str
     name: str
+    _early: EarlyFiles | None = None
+
+    def _heard(self, snapshot: Snapshot) -> None:
+        """A snapshot came; called in the link's thread."""
+        nodes = in_pieces(snapshot)
+        if nodes and self._early is None:
+            self._early = EarlyFiles(self._joined, self.name)
+        if self._early is not None:
+            self._early.heard(nodes)
 
     def _over(self, ending: Ending) -> None:
         """The query is over; called in the link's thread. The result is there when its files are."""
         self._history.ended(ending.result)
-        if ending.result.state in ("done", "stopped") and unfinished(ending.result):
+        if ending.result.state in ("done", "stopped") and in_pieces(ending.result):
             threading.Thread(target=self._finish, args=[ending], name=f"files of {self.name}", daemon=True).start()
         else:
             self._ending = ending
 
     def _finish(self, ending: Ending) -> None:
+        if self._early is not None:
+            self._early.wait()
         try:
             ending = replace(ending, result=self._finished(ending.result))
         except Exception as error:  # whoever waits for the result is to have it
@@ -69,7 +135,7 @@ class Finishes:
 
     def _finished(self, result: Result) -> Result:
         """The result with the list of its files in the place of pieces. Raises `OutputError`, and what a query raises."""
-        if not unfinished(result):
+        if not in_pieces(result):
             return result
         partial = Partial.from_frames(result._frames)
 
@@ -82,13 +148,14 @@ class Finishes:
         return Result(frames, result.account, result.seconds, result.state)
 
     def _files(self, node: Written) -> list[OutputFile]:
-        joined = self._joined(node, groups(node))
+        found = [(group, self._early and self._early.of(node, group)) for group in groups(node)]
+        joined = [file for _, file in found if file] + self._joined(node, [group for group, file in found if not file])
+        joined.sort(key=lambda each: each.file.path)
         datasets = list(dict.fromkeys(piece.dataset for piece in node.pieces))
         return [done.file for done in self._told([Finishing(node.spec, datasets, joined)], finish)]
 
     def _joined(self, node: Written, some: Sequence[Group]) -> list[JoinedFile]:
-        joined = self._told([Joining(node.spec, node.forms, group) for group in some], join_pieces)
-        return sorted(joined, key=lambda each: each.file.path)
+        return self._told([Joining(node.spec, node.forms, group) for group in some], join_pieces) if some else []
 
     def _told(self, work: Sequence[Any], function: Callable[[Any], dict[str, Any]]) -> list[JoinedFile]:
         """Have slots do something with files, as items of a query of its own."""

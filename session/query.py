@@ -280,6 +280,7 @@ class Query(Shown, Finishes):
                 case messages.Snapshot():
                     self._snapshot = Snapshot(frames, message.account, message.seconds, "running", self._steady_bins)
                     self._snapshots += 1
+                    self._heard(self._snapshot)
                 case messages.Ended():
                     self._notices.lines = message.lines
                     self._over(Ending.of(message, frames, self.name))

@@ -113,7 +113,7 @@ class XRootDStorage(Storage):
             flags = client().flags.OpenFlags
             with wearing(at_work()) as address:
                 file = client().File()
-                status, _ = file.open(address(path), flags.DELETE | flags.MAKEPATH, timeout=SECONDS)
+                status, _ = file.open(address(path), flags.DELETE, timeout=SECONDS)
             size, value = 0, 1
             for block in blocks() if status.ok else ():
                 status, _ = file.write(bytes(block), offset=size, timeout=SECONDS)

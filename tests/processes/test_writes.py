@@ -332,3 +332,22 @@ def test_a_skim_where_fsspec_writes(session: em.Session, events: Any, tmp_path: 
     assert sorted(path.suffix for path in (tmp_path / "skim").rglob("*")) == [".json", ".parquet", ".parquet"]
     with pytest.raises(OutputError, match="nowhere:// cannot be written to: Protocol not known"):
         session.process(em.Dataset(events, tree="Events"), skim("nowhere://skim")).result(SECONDS)
+
+
+def test_full_files_are_joined_while_the_query_runs(session: em.Session, tmp_path: Path) -> None:
+    """Under no name of their own before the end, when they have every row once."""
+
+    def endless(cycles: Any) -> dict[str, Any]:
+        some = cycles.number[cycles.number % 100 == 0]
+        return {"n": len(some), "out": em.write({"cycle": some}, tmp_path, size=0.01)}
+
+    query = session.process(em.cycles(10**10, seed=1), endless)
+    for _ in query.stream():
+        if len(list(tmp_path.glob(".eventmill-*/*-rows-????.parquet"))) >= 2:
+            break
+    assert query.state == "running" and not list(tmp_path.glob("*.parquet"))
+    query.stop()
+    result = query.result(SECONDS)
+    cycles = ak.from_parquet(result["out"].paths).cycle
+    assert len(cycles) == result["n"] == len(np.unique(cycles)) and len(result["out"]) > 2
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", *[".parquet"] * len(result["out"])]
