@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def rows_of(write: Write) -> Rows:
     """The node of rows. They are of no file yet: who knows of which says so (`placed`)."""
-    packed = _named_once(_packed(_records(write)), write)
+    packed = _named_once(_packed(_without_groups(_records(write))), write)
     span = HeldSpan("", Span(0, "", "", 0, 0, len(packed)), packed, int(packed.nbytes))
     return Rows(write.spec, columns(packed), Held([span]))
 
@@ -88,6 +88,19 @@ def _records(write: Write) -> ak.Array:
     if write.arrays.layout.is_option:  # as `events.mask[...]` gives it: what is not selected is no row
         return ak.drop_none(write.arrays, axis=0)
     return write.arrays
+
+
+def _without_groups(array: ak.Array) -> ak.Array:
+    """Events as they are read, some of them or all, without the groups of columns that are there as columns, too."""
+    import awkward as ak
+
+    layout = array.layout.content if array.layout.is_indexed else array.layout
+    if not getattr(layout, "as_read", False):
+        return array
+    names = set(array.fields)
+    groups = {name: ak.fields(array[name]) for name in array.fields}
+    twice = {name for name, fields in groups.items() if fields and all(f"{name}_{field}" in names for field in fields)}
+    return array[[name for name in array.fields if name not in twice]]
 
 
 def _named_once(array: ak.Array, write: Write) -> ak.Array:

@@ -54,7 +54,12 @@ class LazyRecords(ak.contents.RecordArray):  # type: ignore[misc]
         fields: their names.
         length: number of records; `UNKNOWN_LENGTH` where `length_of` is to tell.
         original: gives the name of a field for others that it is found by, and is not listed by.
+
+    Attributes:
+        as_read: its fields are those of a file; nobody has put another one in the place of any.
     """
+
+    as_read = True
 
     def __init__(
         self,
