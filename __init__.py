@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .analysis.cutflow import Cutflow
     from .analysis.kernel_functions import argmax, argmin, argsort, concat, delta_phi, delta_r, p4
     from .analysis.kernel_parameters import constant, here
+    from .analysis.once import once
     from .analysis.variations import vary
     from .analysis.writes import write
     from .dataset.dataset import Dataset
@@ -88,6 +89,7 @@ _HOMES = {
     "items": "dataset.generated",
     "kernel": "analysis.analysis",
     "p4": "analysis.kernel_functions",
+    "once": "analysis.once",
     "peek": "session.peek",
     "ranges": "reading.links",
     "vary": "analysis.variations",
@@ -135,6 +137,7 @@ __all__ = [
     "items",
     "kernel",
     "p4",
+    "once",
     "peek",
     "ranges",
     "vary",

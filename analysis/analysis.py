@@ -45,6 +45,7 @@ from .kernel_parameters import Given
 from .module_values import ModuleValues, turn_to, unpickled, values_of
 from .modules import Named, OwnModule, collect, find, loaded, top
 from .notebook_cells import call_cells, cells
+from .once import Once, renew
 from .ownership import is_users
 from .pickles import Pickled, Shared, pickling
 from .registrations import Behaviors, registered
@@ -270,6 +271,7 @@ def unpack_with_behaviors(blob: Buffer) -> tuple[Any, dict[Any, Any]]:
     try:
         thing, behaviors = unpickled(parcel.payload)
         _renew(parcel)
+        renew()
         return thing, behaviors.find()
     except ModuleNotFoundError as error:
         raise AnalysisError(f"the analysis cannot be made again on this worker: {error}; {missing(error)}") from error
@@ -457,7 +459,7 @@ def _functions_of(thing: Any) -> list[FunctionType]:
         return _functions_of(thing.inner)
     if isinstance(thing, MethodType):
         return _functions_of(thing.__func__)
-    if isinstance(thing, CachedFunction):
+    if isinstance(thing, CachedFunction | Once):
         return _functions_of(thing.__wrapped__)
     plain = getattr(thing, "py_func", thing)
     if isinstance(plain, FunctionType):

@@ -73,7 +73,7 @@ def fingerprint(value: object, known: Collection[str] = (), attachments: Attachm
 
     Raises whatever an object raises that refuses to be pickled (its content cannot be known).
     """
-    return _Walk(known, attachments).digest(value).hex()
+    return Walk(known, attachments).digest(value).hex()
 
 
 def fingerprint_of_code(function: object) -> str:
@@ -101,7 +101,7 @@ def looked_up(function: FunctionType) -> dict[str, Any]:
     """As `referenced`, but of modules what the function looks up in them: `cuts.limits.LOW`, not the module `cuts`."""
     named = referenced(function)
     found = {name: value for name, value in named.items() if not isinstance(value, ModuleType)}
-    for part in _nested(function.__code__):
+    for part in nested(function.__code__):
         path, value = "", None
         for step in dis.get_instructions(part):
             if path and step.opname in _LOOKS_UP_AN_ATTRIBUTE and step.argval in vars(value):
@@ -124,7 +124,7 @@ def imported(function: FunctionType) -> set[str]:
 
 @functools.lru_cache(maxsize=10_000)
 def _imported_names(code: CodeType) -> frozenset[str]:
-    steps = (step for part in _nested(code) for step in dis.get_instructions(part))
+    steps = (step for part in nested(code) for step in dis.get_instructions(part))
     return frozenset(step.argval for step in steps if step.opname == "IMPORT_NAME")
 
 
@@ -135,19 +135,20 @@ def _global_names(code: CodeType) -> tuple[str, ...]:
     Code never changes, and is taken apart for each query in the session and, with all it uses, in every slot.
     """
     names: set[str] = set()
-    for part in _nested(code):
+    for part in nested(code):
         names |= {step.argval for step in dis.get_instructions(part) if step.opname in _LOOKS_UP_A_GLOBAL}
     return tuple(sorted(names))
 
 
-def _nested(code: CodeType) -> Iterator[CodeType]:
+def nested(code: CodeType) -> Iterator[CodeType]:
+    """A code object and those in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _nested(constant)
+            yield from nested(constant)
 
 
-class _Walk:
+class Walk:
     """One walk over a value: remembers finished digests by identity, and what is under way (so that cycles end)."""
 
     def __init__(self, known: Collection[str], attachments: Attachments | None = None) -> None:
@@ -158,6 +159,7 @@ class _Walk:
         self._alive: list[object] = []  # an identity must not be given to another object during the walk
 
     def digest(self, value: object) -> bytes:
+        """The name of the content of a value."""
         key = id(value)
         if key in self._done:
             return self._done[key]
@@ -280,7 +282,7 @@ class _Walk:
         )
 
 
-class _CodeWalk(_Walk):
+class _CodeWalk(Walk):
     """A walk over code that is compiled."""
 
     def _is_to_follow(self, module: str | None) -> bool:
@@ -336,7 +338,7 @@ def _source(module: str | None) -> bytes:
 @functools.lru_cache(maxsize=10_000)
 def _code_digest(code: CodeType) -> bytes:
     """Code never changes, and two that are equal have equal constants, of the same types."""
-    walk = _Walk(())
+    walk = Walk(())
     parts = (
         code.co_code,
         code.co_consts,

@@ -162,3 +162,10 @@ def arrived(file: str) -> str | None:
         return None
     beginning = next(beginning for beginning in _arrivals if file.startswith(beginning))
     return file[len(beginning) :].partition(os.sep)[0]
+
+
+def arrived_folder(file: str) -> Path | None:
+    """The folder itself, named after what is in it."""
+    name = arrived(file)
+    beginning = next((beginning for beginning in _arrivals if file.startswith(beginning)), "")
+    return Path(beginning, name) if name else None

@@ -267,7 +267,9 @@ class Reports:
         lease = query.ledger.leases[message.lease]
         failure = from_worker(message.failure, worker)
         self._queries.logs.add_failure(query.number, failure, now)
-        if query.credentials.will_be_renewed(failure.denied, now):
+        if failure.everywhere:
+            self._lifecycle.fail(query, failure, frames, now, offer=True)
+        elif query.credentials.will_be_renewed(failure.denied, now):
             log.warning("query %s: %s; it goes on with others", query.number, failure.message)
             self._dispatcher.give_back(worker, (query.number, message.lease), now)
         elif failure.kind == "data" and query.try_again(lease, message.failure.path, failure, now):

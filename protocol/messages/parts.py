@@ -101,6 +101,7 @@ class Failure(msgspec.Struct, frozen=True):
     `denied` is the tag of the query's credentials, if a file server does not accept these.
     `transient` errors, such as a server that does not answer, may be gone when it is tried again. `missing` is the name of
     the branch that a file has not, `notes` are those of the exception.
+    What is loaded once, and cannot be, fails `everywhere`: it is no fault of these entries, and never skipped.
     `kind` says whose fault it is: the user's code ("analysis"), the input ("data"), the slot that vanished ("slot"), or
     ours, since a partial result does not count the entries that it is said to hold ("count"): that one is never skipped.
     The exception itself, pickled, travels as a frame behind the message, so that the session can raise it again.
@@ -119,6 +120,7 @@ class Failure(msgspec.Struct, frozen=True):
     transient: bool = False
     missing: Word = ""
     denied: Word = ""
+    everywhere: bool = False
 
 
 class LostRange(msgspec.Struct, frozen=True):

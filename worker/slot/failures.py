@@ -15,6 +15,7 @@ import cloudpickle
 
 from ...analysis.analysis import missing
 from ...analysis.notebook_cells import COMPILED
+from ...analysis.once import loading_failed
 from ...analysis.ownership import arrived
 from ...protocol.errors import CountError, DatasetError, EventmillError
 from ...protocol.messages import Failure, File
@@ -84,6 +85,7 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
         stop=stop,
         transient=isinstance(error, DatasetError) and error.transient,
         denied=error.denied if isinstance(error, DatasetError) else "",
+        everywhere=loading_failed(error),
         missing=plain(getattr(error, "missing_column", ""))[:_LONGEST_NAME],
     )
     with contextlib.suppress(Exception):  # whatever keeps the user's exception from being pickled

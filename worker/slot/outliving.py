@@ -50,8 +50,8 @@ class Outliving:
             if id(part) in self._suspects:
                 raise AnalysisError(
                     f"{place} is the same {type(part).__name__} as in an earlier call, kept outside of the function "
-                    "(by functools.cache, or in a module that is installed): it would be counted again with each call. "
-                    "Return a new one, or a copy"
+                    "(by em.once, functools.cache, or in a module that is installed): it would be counted again with "
+                    "each call. Return a new one, or a copy"
                 )
             if not self._expected(part):
                 found[id(part)] = part

@@ -7,6 +7,7 @@ import logging
 import time
 from pathlib import Path
 
+from ...analysis.once import loading_failed
 from ...dataset.masks import Mask
 from ...dataset.shared_inputs import SharedInputs
 from ...merge import Partial, Total
@@ -102,7 +103,7 @@ class Running:
         """Whether an error in a chunk is skipped here and now: not what concerns the analysis as a whole, as when it does
         not compile, and not data that others are still to try to read.
         """
-        if self.setup.on_error != "skip":
+        if self.setup.on_error != "skip" or loading_failed(error):
             return False
         if isinstance(error, DatasetError):
             if error.denied:  # the master knows whether there will be other credentials

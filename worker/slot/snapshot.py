@@ -3,7 +3,8 @@
 A processor that fills `self.h`, a function that fills a global histogram or counts in a dict, a mutable default, a closure's
 counter: whatever outlives a call would be counted again by the next one. Coffea unpickles a processor for each chunk. Here
 everything that code can reach and change is noted once, and put back in place. What cannot change costs nothing then:
-functions, classes, compiled code; and what `functools.cache` keeps stays, since to outlive calls is what it is for.
+functions, classes, compiled code; and what `functools.cache` and `once` keep stays, since to outlive calls is what they are
+for; of what `once` has loaded, small containers and arrays are put back, too (`kept_values`).
 
     restored in place: namespaces of functions, classes, modules and objects of the user's, cells of closures, dicts, lists,
                        sets, small arrays, generators of random numbers
@@ -33,6 +34,7 @@ from typing import Any, Protocol
 import cloudpickle
 import numpy as np
 
+from ...analysis.once import Once
 from ...analysis.ownership import is_users
 from .seeding import Seed, reseeded
 
@@ -63,7 +65,9 @@ _CONSTANTS = (
 _DICTS = (dict, collections.OrderedDict, collections.defaultdict, collections.Counter)
 _LISTS = (list, collections.deque, bytearray)
 _GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
-_SHARED: Any = (types.FunctionType, types.ModuleType, type, functools._lru_cache_wrapper)
+_KEEPING = (functools._lru_cache_wrapper, Once)
+"""Functions that keep what they return, which is to outlive calls."""
+_SHARED: Any = (types.FunctionType, types.ModuleType, type, *_KEEPING)
 _MODULES_OWN = frozenset({"__builtins__", "__cached__", "__loader__", "__spec__"})
 _WITH_CONTENT = (
     dict,
@@ -172,7 +176,7 @@ class Snapshot:
             return True
         if isinstance(value, types.ModuleType):
             return self._follows(value.__name__)
-        if isinstance(value, functools._lru_cache_wrapper | functools.cached_property) or hasattr(value, "py_func"):
+        if isinstance(value, (*_KEEPING, functools.cached_property)) or hasattr(value, "py_func"):
             return True
         return _is_plain(value)
 
@@ -220,7 +224,7 @@ class Snapshot:
                 self._holders.append(_Set(value, _Places.of(self, list(enumerate(value)))))
             case np.random.Generator() | np.random.RandomState() | random.Random():
                 self._holders.append(reseeded(value))
-            case _ if hasattr(value, "py_func") or isinstance(value, functools._lru_cache_wrapper):
+            case _ if hasattr(value, "py_func") or isinstance(value, _KEEPING):
                 self.number(getattr(value, "py_func", None) or value.__wrapped__)
             case _:
                 self.number(type(value))

@@ -17,6 +17,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from ...analysis import once
 from ...analysis.analysis import Kernel, is_processor, unpack_with_behaviors
 from ...analysis.by_tree import ByTree
 from ...analysis.variations import Varied
@@ -39,10 +40,13 @@ from ..kernels.given import Place
 from . import behaviors
 from .cycles import CycleSource
 from .items import ItemSource
+from .kept_values import guarded
 from .modules import OwnModules, own_modules
 from .outliving import Outliving
 from .seeding import Seed, reseed
 from .snapshot import Snapshot, is_by_value
+
+once.guard = guarded
 
 
 def load(
@@ -279,6 +283,7 @@ class ColumnarTask(Task):
         seed = self.seed.at(entry)
         reseed(seed)
         self.modules.restore(seed)
+        once.put_back()
         thing, *_ = self._snapshot.restore(seed)
         return thing
 
