@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .analysis.kernel_functions import argmax, argmin, argsort, concat, delta_phi, delta_r, p4
     from .analysis.kernel_parameters import constant, here
     from .analysis.once import once
+    from .analysis.sent_files import file
     from .analysis.variations import vary
     from .analysis.writes import write
     from .dataset.dataset import Dataset
@@ -84,6 +85,7 @@ _HOMES = {
     "cycles": "dataset.generated",
     "delta_phi": "analysis.kernel_functions",
     "delta_r": "analysis.kernel_functions",
+    "file": "analysis.sent_files",
     "follow": "reading.links",
     "here": "analysis.kernel_parameters",
     "items": "dataset.generated",
@@ -132,12 +134,13 @@ __all__ = [
     "delta_phi",
     "delta_r",
     "errors",
+    "file",
     "follow",
     "here",
     "items",
     "kernel",
-    "p4",
     "once",
+    "p4",
     "peek",
     "ranges",
     "vary",

@@ -49,6 +49,7 @@ from .once import Once, renew
 from .ownership import is_users
 from .pickles import Pickled, Shared, pickling
 from .registrations import Behaviors, registered
+from .sent_files import Name, collect_files
 from .sizes import warn_of_size
 from .variations import Varied
 from .wrapper import Wrapper
@@ -147,7 +148,7 @@ class Analysis:
     """An analysis as it travels: `blob` is opaque to all but slots, `digest` (hexadecimal) names its content.
 
     `branches` are the branches that a kernel reads; other kinds of analysis read what they touch (None). `attachments` are
-    large arrays of it, by their digests: memory of the session's, as it is when they are sent.
+    large arrays of it and data files, by their digests: memory of the session's, as it is when they are sent.
     """
 
     kind: Kind
@@ -158,13 +159,18 @@ class Analysis:
     attachments: Mapping[str, memoryview] = field(default_factory=dict)
 
 
-def pack(thing: object, modules: Iterable[Named] = (), shared_inputs: Sequence[bytes] = ()) -> Analysis:
+def pack(
+    thing: object,
+    modules: Iterable[Named] = (),
+    shared_inputs: Sequence[bytes] = (),
+    files: Name | Iterable[Name] = (),
+) -> Analysis:
     """Packs the user's analysis for its journey.
 
     `thing` is a `Kernel`, a coffea processor (an object with `process` and `postprocess`), any callable that takes
     events, and perhaps the file that they come from, or a `Varied` one. The user's own modules (those beside the script)
     go along, as do those that `modules` names. `shared_inputs` is what else the query has pickled, with what it needs of
-    such modules.
+    such modules; `files` are data files that go along.
 
     Raises AnalysisError for anything else, for modules that cannot travel, and for what cannot be pickled, naming the
     variable at fault.
@@ -173,6 +179,7 @@ def pack(thing: object, modules: Iterable[Named] = (), shared_inputs: Sequence[b
     kind, branches = _kind(whole), whole.branches if isinstance(whole, Kernel) else None
     name = getattr(thing, "__name__", None) or type(thing).__name__
     places = find(modules)
+    sent, contents = collect_files(files)
     plain = isinstance(thing, Kernel)
     behaviors = Behaviors() if plain else registered()  # compiled code has no use for them
     attachments = Attachments()
@@ -194,15 +201,16 @@ def pack(thing: object, modules: Iterable[Named] = (), shared_inputs: Sequence[b
     names = {module.name for module in own}
     warn_of_edits(here, names, functions)
     digests = [(module.name, module.digest) for module in own] + [(held.module, held.digest) for held in values]
+    digests += sorted(sent.items())
     content = fingerprint((kind, RELEASE, _core(thing), digests, *behaviors.content()), names, attachments)
     sources = _sources(function for function in functions if top(function.__module__ or "") not in names)
-    parcel = _Parcel(own, values, sources, cells(sources), payload)
+    parcel = _Parcel(own, values, sources, cells(sources), payload, sent)
     blob = pickle.dumps(parcel, protocol=pickle.HIGHEST_PROTOCOL)
     pickles = [payload, *(content for held in values for content in held.pickled.values())]
     apart = attachments.among({digest for some in pickles for digest in split(some)[0]})
     attributes = {} if plain else getattr(thing, "__dict__", {})
     warn_of_size(len(blob), sum(memory.nbytes for memory in apart.values()), functions, attributes)
-    return Analysis(kind, name, content, branches, blob, apart)
+    return Analysis(kind, name, content, branches, blob, {**apart, **contents})
 
 
 def _own(
@@ -233,6 +241,12 @@ class _Parcel:
     sources: dict[str, dict[int, str]]
     cells: dict[str, str]
     payload: bytes
+    files: dict[str, str]
+
+
+def files_of(blob: Buffer) -> dict[str, str]:
+    """The digests of the data files that came with an analysis, by name."""
+    return _parcel(blob).files
 
 
 def modules_of(blob: Buffer) -> tuple[list[OwnModule], list[ModuleValues]]:

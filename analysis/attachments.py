@@ -83,6 +83,11 @@ def find_in(folder: Path) -> None:
     _folder = ContentFolder(folder)
 
 
+def path_of(digest: str) -> Path:
+    """The file of an attachment, in a slot; it may not be there."""
+    return _folder.path / digest
+
+
 def found(digest: str) -> Buffer | bytearray:
     """An attachment, in a slot.
 

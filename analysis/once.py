@@ -6,7 +6,7 @@ it uses, with their values; the arguments; the files.
 
     looked at for each query:  the function and all that it refers to, as a fingerprint; the files whose paths are among its
                                arguments, values and texts, and those that it opened from Python when it loaded (by size,
-                               times and inode)
+                               times and inode); those that came with the query (by their content)
     not seen:                  what compiled code opens by a path that was put together while it ran, what servers send
 
 Nothing of this is known to the slot's other parts: values are in no analysis, so nothing is put back in them.
@@ -32,6 +32,7 @@ from weakref import WeakSet
 import cloudpickle
 
 from ..protocol.errors import AnalysisError
+from . import sent_files
 from .fingerprint import Walk, imported, looked_up, nested
 from .ownership import arrived_folder
 
@@ -166,10 +167,12 @@ class _Read:
 
     Attributes:
         signatures: files, as they were before they were read.
+        sent: digests of those that came with the query, by name.
         lasts: whether it can be told later that all of it is the same.
     """
 
     signatures: dict[str, Signature | None] = field(default_factory=dict)
+    sent: dict[str, str] = field(default_factory=dict)
     lasts: bool = True
     thread: int = field(default_factory=threading.get_ident)
 
@@ -177,12 +180,14 @@ class _Read:
         """Another value was used for this one."""
         for path, known in loaded.read.signatures.items():
             self.signatures.setdefault(path, known)
+        self.sent |= loaded.read.sent
         self.lasts = self.lasts and loaded.read.lasts
 
     @property
     def is_current(self) -> bool:
         """Whether all of it is what it was."""
-        return self.lasts and all(_signature(path) == known for path, known in self.signatures.items())
+        unchanged = all(_signature(path) == known for path, known in self.signatures.items())
+        return self.lasts and unchanged and sent_files.are_current(self.sent)
 
 
 @dataclass
@@ -253,8 +258,9 @@ class _LoaderWalk(Walk):
         """The files among all texts."""
         for text in self._texts:
             with contextlib.suppress(OSError, ValueError):  # what can be no path
-                if 0 < len(text) < _LONGEST_PATH and Path(text).is_file():
-                    yield str(Path(text).absolute())
+                path = str(Path(text).absolute())
+                if 0 < len(text) < _LONGEST_PATH and Path(path).is_file() and not sent_files.was_sent(path):
+                    yield path
 
     def _content(self, value: object) -> bytes:
         if isinstance(value, Once):
@@ -362,10 +368,12 @@ def _note_in(read: _Read) -> Iterator[None]:
         sys.addaudithook(_hear)
         _is_heard = True
     before, _noting = _noting, read
+    told = sent_files.listen(read.sent.update)
     try:
         yield
     finally:
         _noting = before
+        sent_files.listen(told)
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
@@ -376,5 +384,6 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     if not isinstance(path, str | bytes) or flags & (os.O_WRONLY | os.O_CREAT):
         return
     text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # may be called from anywhere
-    if text not in _noting.signatures and not text.startswith(_INSTALLED) and not text.endswith(_NO_DATA):
+    known = text in _noting.signatures or text.startswith(_INSTALLED) or text.endswith(_NO_DATA)
+    if not known and not sent_files.was_sent(text):
         _noting.signatures[text] = _signature(text)

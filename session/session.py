@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from ..analysis.analysis import pack
 from ..analysis.by_tree import ByTree
 from ..analysis.modules import Named, listed
+from ..analysis.sent_files import Name
 from ..dataset.dataset import Dataset
 from ..dataset.generated import MOST_SEED, check_analysis
 from ..launch.local import Embedded
@@ -107,6 +108,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         timeout: float | None = 600.0,
         credentials: Credentials | None = None,
         modules: Iterable[Named] = (),
+        files: Name | Iterable[Name] = (),
         locate: bool = False,
         seed: int = 0,
         chunk: int | tuple[int, int] | None = None,
@@ -131,6 +133,8 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
                 modules; packages with all data in their folders. Those beside your script that the analysis refers to, and
                 those that they import, go along by themselves. Files are read now: what is edited later counts for later
                 queries.
+            files: data files that the analysis opens by `em.file(name)`, folders with all that is in them, or patterns. They
+                are read now, sent to the master and to each worker once as long as they are the same, and have up to 2 GB.
             locate: ask XRootD redirectors which data servers have the files: workers read from their own host then if it
                 is one of them, and from the servers with the fewest readers.
             seed: of random numbers that the analysis draws from numpy's, Python's or torch's own generators, or from one
@@ -160,11 +164,11 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         _check_options(priority, most_readers, on_error, timeout, seed)
         bounds = dataset.chunk if chunk is None else chunk_of(chunk, ValueError)
         with noting() as inputs:
-            packed = pack(analysis, [*self._modules, *listed(modules)], dataset.shared_inputs)
+            packed = pack(analysis, [*self._modules, *listed(modules)], dataset.shared_inputs, files)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)
         # A file that is not there is an error of the data like any other: with "skip" its slot lists it as lost.
         expanded = dataset.expanded(partial(list_files, keep_missing=on_error != "fail"))
-        files = _encode_files(located(expanded.files) if locate else expanded.files)
+        listing = _encode_files(located(expanded.files) if locate else expanded.files)
         shown = clipped(name or packed.name)
         delegation = self._watch.delegated(credentials)
         secrets = [] if delegation is None else [delegation.ready().pack()]
@@ -189,7 +193,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
                 folder=working_folder(),
                 inputs=[f"{url} (sha256 {checksum})" for url, checksum in inputs.items()],
             ),
-            [packed.blob, files, *expanded.shared_inputs, *secrets],
+            [packed.blob, listing, *expanded.shared_inputs, *secrets],
             packed.attachments,
         )
         return self._watch.submit(submission, delegation, partial(Query, self))

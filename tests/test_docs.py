@@ -37,6 +37,7 @@ MODULES = sorted(
 
 
 OF_SESSIONS = (
+    "eventmill.analysis.sent_files",
     "eventmill.protocol.skipping",
     "eventmill.session.access",
     "eventmill.session.bookkeeping",

@@ -36,15 +36,15 @@ def cache_of(place: str, cache: Path) -> Path:
     return folder
 
 
-def move_to(place: str, folder: Path) -> None:
-    """Work where an owner's temporary files are, and import nothing from where this process was before.
+def move_to(place: str, folder: Path) -> Path:
+    """Work where an owner's temporary files are, and import nothing from where this process was before; returns where.
 
     Args:
         place: as above; nothing is done if it is empty.
         folder: the worker's private one.
     """
     if not place:
-        return
+        return folder
     before = str(Path.cwd())
     home = folder / OWNERS / place
     home.parent.mkdir(mode=0o700, exist_ok=True)
@@ -55,3 +55,4 @@ def move_to(place: str, folder: Path) -> None:
     tempfile.tempdir = None  # it is looked for anew
     # Numba unpickles what functions with `cache=True` have left, in a folder of the account otherwise.
     os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR = str(home / "numba")  # type: ignore[attr-defined]
+    return home

@@ -36,6 +36,7 @@ from .packet_run import PacketRun, Tools
 from .packets import Compaction
 from .places import cache_of, move_to
 from .slot_files import SlotFiles
+from .unpacked_files import keep_in
 from .work_queue import WorkQueue
 
 MOST_WAITING = 8
@@ -119,7 +120,7 @@ class SlotProcess:
         if not isinstance(message, messages.Serve):
             raise LocalProtocolError(f"the agent said {type(message).__name__} before it said whose this slot is")
         self._tools = replace(self._tools, cache=cache_of(message.place, self._tools.cache))
-        move_to(message.place, folder)
+        keep_in(move_to(message.place, folder) / "files")
         hide_memory(message.hidden)
         self._guard.settle()
 

@@ -17,9 +17,10 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from ...analysis import once
-from ...analysis.analysis import Kernel, is_processor, unpack_with_behaviors
+from ...analysis import once, sent_files
+from ...analysis.analysis import Kernel, files_of, is_processor, unpack_with_behaviors
 from ...analysis.by_tree import ByTree
+from ...analysis.sent_files import FilesAtHand
 from ...analysis.variations import Varied
 from ...dataset.metadata import own_metadata
 from ...merge import Partial, Total, detached, encode
@@ -45,6 +46,7 @@ from .modules import OwnModules, own_modules
 from .outliving import Outliving
 from .seeding import Seed, reseed
 from .snapshot import Snapshot, is_by_value
+from .unpacked_files import unpack_files
 
 once.guard = guarded
 
@@ -63,6 +65,8 @@ def load(
     `at`, one number, is where it keeps the index of the entry at work, as `CompiledKernel` does; the `guard` of its process
     is around every call of the user's code. `rows` knows what becomes of those that are to be written.
     """
+    files = FilesAtHand(files_of(blob), unpack_files)
+    sent_files.use(files)
     modules = own_modules(blob, cache / "modules")
     modules.enter()
     modules.restore(Seed(setup.seed))
@@ -81,6 +85,7 @@ def load(
         task = ByTreeTask({tree: _task(part, cache, at, own) for tree, part in thing.parts.items()})
     else:
         task = _task(thing, cache, at, own)
+    task.files = files
     task.share(modules, registered, Seed(setup.seed), rows or SlotRows(setup.token, setup.folder), guard)
     return task
 
@@ -116,6 +121,8 @@ class Task(ABC):
 
     modules: OwnModules
     """The user's own modules."""
+    files: FilesAtHand
+    """What `em.file` finds."""
     behaviors: dict[Any, Any]
     """What is in `awkward.behavior` in the user's session."""
     seed: Seed
@@ -155,6 +162,7 @@ class Task(ABC):
 
     def enter(self) -> None:
         """Be in the environment of the user's session: before its code runs, or what it made is pickled."""
+        sent_files.use(self.files)
         self.modules.enter()
         behaviors.use(self.behaviors)
 
