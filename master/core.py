@@ -27,10 +27,10 @@ from .broken import Concerning, QueryBroken, failure_of
 from .catalogue import Catalogue, Kept
 from .compactor import Compactor
 from .dispatcher import Dispatcher
-from .effects import Effect, Send, Tidy
+from .effects import Effect, Merge, Send, Tidy
 from .layouts import Layouts
 from .learnt import Learnt
-from .lifecycle import Lifecycle, deadline, go_on
+from .lifecycle import Lifecycle, deadline, go_on, merge_failed
 from .miniatures import Shrunk
 from .peers import Peer, Worker
 from .queries import Queries
@@ -248,11 +248,11 @@ class MasterCore:
             self._compactor.set_aside(query, frames)
         return self._done(now)
 
-    def merge_failed(self, number: str, failure: Failure, now: float) -> list[Effect]:
-        """Partial results of a query do not fit together."""
+    def merge_failed(self, number: str, failure: Failure, now: float, left_out: Merge | None = None) -> list[Effect]:
+        """Partial results of a query do not fit together. All but this one is in its total; None: nobody knows what is."""
         query = self.queries.get(number)
         if query is not None:
-            self._work_for(query, now, self._lifecycle.merge_failed, query, failure, now)
+            self._work_for(query, now, merge_failed, self._lifecycle, query, failure, left_out, self._do, now)
         return self._done(now)
 
     def written(self, number: str, seconds: float, note: str, now: float) -> list[Effect]:

@@ -42,11 +42,12 @@ class SaveDataset:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Merge a partial result into the total of a query. It is that of the entries in `parts`: (file, start, stop)."""
+    """Merge a partial result of a worker into the total of a query: that of the entries in `parts`, (file, start, stop)."""
 
     query: str
     frames: Frames
     parts: Sequence[tuple[int, int, int]]
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

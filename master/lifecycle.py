@@ -8,7 +8,7 @@ A query that is stopped gets no more leases, and those it has end after the chun
 Slots that take longer for their chunk than `STOP_SECONDS`, or a second `Stop`, are not waited for.
 
 A query that fails waits for no slot. What was merged before is taken as it is and offered, with all the rest in the account
-as lost; unless what is wrong is the merging or its count, or the rest could not be told from the dataset.
+as lost; unless what is wrong is its count, or the merging of objects. A partial result that does not fit is taken out again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgspec
 
 from ..merge import entries_in
 from ..packetizer.files import OpenedFile
+from ..packetizer.unmerged import take_out
 from ..protocol import messages
 from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
@@ -122,9 +123,9 @@ class Lifecycle:
 
     # --- what is to be saved --------------------------------------------------------------------------------------
 
-    def merge(self, query: Query, frames: Frames, parts: Sequence[tuple[int, int, int]]) -> None:
-        """A commit was accepted: it is that of these parts (file, start, stop)."""
-        self._do(Merge(query.number, frames, parts))
+    def merge(self, query: Query, frames: Frames, parts: Sequence[tuple[int, int, int]], worker: str) -> None:
+        """A commit of a worker was accepted: it is that of these parts (file, start, stop)."""
+        self._do(Merge(query.number, frames, parts, worker))
         query.audience.merged = query.journal.unsaved = True
 
     def opened(self, query: Query, file: int, listed: Sequence[int] | None) -> None:
@@ -218,16 +219,15 @@ class Lifecycle:
             outcome.failure is None or failure.kind == "count"
         ):  # the first error says what is wrong; a count, that we are
             outcome.failure, outcome.failure_frames = failure, list(frames)
-            if offer and query.running and query.can_tell_rest:
-                self._offer(query, now)
-                return
-            if offer and query.running and not query.ledger.processed:
+            if offer and query.running:
                 self._abandon(query, now)
+                if query.ledger.processed:
+                    self._offer(query)
+                    return
         self.end(query, "failed", now)
 
-    def _offer(self, query: Query, now: float) -> None:
+    def _offer(self, query: Query) -> None:
         """A query has failed: nothing more is committed, and its total is asked for, objects that nobody merged included."""
-        self._abandon(query, now)
         query.enter("merging")
         self._do(Take(query.number, final=True, as_is=True))
 
@@ -244,11 +244,6 @@ class Lifecycle:
         query.outcome = Outcome(failure)
         self.accept(query, now)
         self.end(query, "failed", now)
-
-    def merge_failed(self, query: Query, failure: Failure, now: float) -> None:
-        """Partial results of a query do not fit together, or could not be written."""
-        self.accept(query, now)
-        self.fail(query, failure, (), now)
 
     def fail_count(self, query: Query, wrong: str, now: float) -> None:
         """A result does not count the entries that it is said to hold: there is none."""
@@ -356,6 +351,31 @@ class Lifecycle:
         message = progress(query, self._workers.values(), self._queries.expected, now)
         for peer in query.audience.subscribers:
             self._send(peer, message, now=now)
+
+
+def merge_failed(
+    lifecycle: Lifecycle,
+    query: Query,
+    failure: Failure,
+    left_out: Merge | None,
+    do: Callable[[Effect], None],
+    now: float,
+) -> None:
+    """Partial results of a query do not fit together, or could not be written. If it is known which was `left_out`, all
+    others are kept."""
+    lifecycle.accept(query, now)
+    if query.over or left_out is None:
+        lifecycle.fail(query, failure, (), now)
+        return
+    entries = take_out(query.ledger.files, left_out.parts, f"{failure.error}: {failure.message}")
+    if left_out.worker in query.shares:
+        query.shares[left_out.worker].processed -= entries
+    if query.running:
+        lifecycle.fail(query, failure, (), now, offer=True)
+    elif query.outcome.failure is None:  # one of the last: all was processed
+        query.outcome.failure = failure
+        lifecycle.stop(query, keep=True, now=now)  # waits for no slot that merges objects
+        do(Take(query.number, final=True, as_is=True))
 
 
 def too_much_is_lost(query: Query) -> Failure | None:

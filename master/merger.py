@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import zmq
 
 from ..merge import Partial, Total, miniature
-from ..protocol.codec import Buffer
+from ..protocol.codec import MAX_FRAME, MAX_FRAMES, Buffer, Frames
 from ..protocol.counts import FAULT
 from ..protocol.errors import CountError, MergeError, RemoteProtocolError
 from ..protocol.messages import Failure
@@ -30,6 +30,13 @@ log = logging.getLogger(__name__)
 
 MOST_OBJECTS = 32
 """Pickled objects that a total may hold side by side before a slot is asked to merge them."""
+LARGEST = MAX_FRAME * 3 // 4
+"""Bytes of an array from which on it may not grow: what is on its way to be merged is to have room, too."""
+MOST_FRAMES = MAX_FRAMES * 3 // 4
+"""The same of the number of arrays."""
+MOST_UNSEEN = 64 << 20
+"""Bytes that are merged between two looks, at least."""
+_INSTEAD = "write rows to files (em.write), fill histograms, or process the rest as a query of its own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +58,49 @@ class Crowded:
 
 @dataclass(frozen=True, slots=True)
 class Unmergeable:
-    """Partial results of a query that do not fit together."""
+    """Partial results of a query that do not fit together. The total holds all but what was `left_out`; None: what it holds,
+    nobody knows."""
 
     query: str
     failure: Failure
+    left_out: Merge | None = None
 
 
 Answer = Taken | Shrunk | Crowded | Unmergeable | Record
+
+
+@dataclass(slots=True)
+class Growth:
+    """Watches whether a total becomes too large to be sent. It is measured now and then: lists are joined for that.
+
+    Attributes:
+        size, frames: that were merged since the last look.
+        whole: bytes of the total then; so `largest`, those of its largest array, and how `many` frames it had.
+    """
+
+    size: int = 0
+    frames: int = 0
+    whole: int = 0
+    largest: int = 0
+    many: int = 0
+
+    def look(self, total: Total, frames: Frames) -> str:
+        """After these were added: what grows and should grow no more, in words; empty if nothing does."""
+        self.size += sum(map(len, frames))
+        self.frames += len(frames)
+        if self.size < max(MOST_UNSEEN, self.whole // 16) and self.frames < MOST_FRAMES // 8:
+            return ""
+        before, many = self.largest, self.many
+        lengths = [len(frame) for frame in total.partial().to_frames()]
+        self.size, self.frames, self.whole = 0, 0, sum(lengths)
+        self.largest, self.many = max(lengths), len(lengths)
+        if self.largest > LARGEST and 0 < before < self.largest:
+            return (
+                f"an array of {self.largest / 2**30:.1f} GiB, and one of {MAX_FRAME / 2**30:.0f} GiB could not be sent"
+            )
+        if self.many > MOST_FRAMES and 0 < many < self.many:
+            return f"{self.many:,} arrays, and {MAX_FRAMES:,} could not be sent"
+        return ""
 
 
 @dataclass(slots=True)
@@ -66,6 +109,7 @@ class Sum:
 
     total: Total = field(default_factory=Total)
     aside: Partial | None = None
+    growth: Growth = field(default_factory=Growth)
 
     def partial(self) -> Partial:
         """All of it, the part that is set aside included."""
@@ -148,7 +192,8 @@ class Merger:
         except (CountError, MergeError, RemoteProtocolError) as error:
             if isinstance(task, Tidy):
                 raise
-            return Unmergeable(task.query, Failure("analysis", type(error).__name__, str(error)))
+            left_out = task if isinstance(task, Merge) and isinstance(error, MergeError) else None
+            return Unmergeable(task.query, Failure("analysis", type(error).__name__, str(error)), left_out)
 
     def _do(self, task: MergerTask) -> Answer | None:
         match task:
@@ -156,6 +201,9 @@ class Merger:
                 sum_ = self._sums.setdefault(task.query, Sum())
                 sum_.total.add(Partial.from_frames(task.frames))
                 self._recorder.merged(task.query, task.parts)
+                if grown := sum_.growth.look(sum_.total, task.frames):
+                    failure = Failure("analysis", "MergeError", f"the result has {grown}; {_INSTEAD}")
+                    return Unmergeable(task.query, failure, Merge(task.query, (), ()))
                 return self._set_aside(task.query, sum_, MOST_OBJECTS)
             case Take():
                 sum_ = self._sums.get(task.query, Sum())

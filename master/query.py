@@ -302,13 +302,6 @@ class Query:
         while self.retrying and self.retrying[0][0] <= now:
             self.ledger.release(heapq.heappop(self.retrying)[1])
 
-    @property
-    def can_tell_rest(self) -> bool:
-        """Whether something was processed, and what was not can be named as a dataset of its own. Of files that are not
-        open yet, nobody knows which entries a limit or a mask would have used."""
-        partly = self.submit.limit is not None or self.masked
-        return self.ledger.processed > 0 and not (partly and self.ledger.estimated)
-
     def abandon(self, reason: str) -> None:
         """Nothing more of it will be done: what is not is lost."""
         self.ledger.abandon(reason)

@@ -239,7 +239,7 @@ class Reports:
                 if query.first_commit is None and query.ledger.processed:
                     query.first_commit = now
                 done = [it for file, part in zip(files, message.parts, strict=True) for it in _without_gaps(file, part)]
-                self._lifecycle.merge(query, frames, done)
+                self._lifecycle.merge(query, frames, done, worker.name)
                 self._lifecycle.lost(query)
                 for share in (worker.total, self._share(query, worker)):
                     share.processed += sum(part.stop - part.start - part.skipped for part in message.parts)

@@ -278,7 +278,7 @@ class Master:
             case Crowded():
                 return self.core.crowded(answer.query, answer.frames, now)
             case Unmergeable():
-                return self.core.merge_failed(answer.query, answer.failure, now)
+                return self.core.merge_failed(answer.query, answer.failure, now, answer.left_out)
             case Written():
                 return self.core.written(answer.query, answer.seconds, answer.note, now)
             case Retrieved():

@@ -6,21 +6,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import eventmill as em
 import numpy as np
 import pytest
 import uproot
-from eventmill.master import effects
+import zmq
+from eventmill.master import effects, merger
+from eventmill.merge import Partial, Total, decode, encode
 from eventmill.packetizer.ledger import Ledger
 from eventmill.protocol import messages as m
-from eventmill.session.result import dataset_of
+from eventmill.session.result import ResultAccount, dataset_of
 from fleet import JournaledWorld, World
 
 SECONDS = 60
 BROKEN = m.Failure("analysis", "ZeroDivisionError", "division by zero")
 
 
-def failing(made: World, steps: int, **options: object) -> str:
+def failing(made: World, steps: int, fails: bool = True, **options: object) -> str:
     """A query over all files with three workers, that fails after so many steps of the world, something being merged."""
     made.hello(b"session", "session")
     for name in (b"a", b"b", b"c"):
@@ -30,7 +33,8 @@ def failing(made: World, steps: int, **options: object) -> str:
         made.step()
     while not (made.core.queries[query].ledger.processed and leases(made)):
         assert made.step(), "nothing is left that could fail"
-    fail(made, query)
+    if fails:
+        fail(made, query)
     return query
 
 
@@ -124,11 +128,83 @@ def test_a_miscounted_partial_result_ends_a_query_without_an_offer() -> None:
     assert (made.ended[query].failure.kind, made.ended[query].result_frames) == ("count", 0)
 
 
-def test_the_rest_of_a_limit_is_not_offered_where_it_cannot_be_told() -> None:
-    """Which entries of files that are not open are within the limit: nobody knows."""
+def test_what_is_merged_is_offered_though_the_rest_of_a_limit_cannot_be_told() -> None:
+    """Which entries of files that are not open are within the limit, nobody knows: the rest says so when it is asked for."""
     made = World([100] * 6)
     query = failing(made, steps=0, limit=450)
-    assert (made.ended[query].state, made.ended[query].result_frames) == ("failed", 0)
+    made.run()
+    ended, lost = made.ended[query], made.lost[query]
+    assert ended.state == "failed" and ended.result_frames
+    assert ended.account.processed == made.merged[query].total()
+    with pytest.raises(em.errors.DatasetError, match="max_entries would have used is not known"):
+        ResultAccount(lost=lost).failed_dataset()
+
+
+MISFIT = m.Failure("analysis", "MergeError", "shapes differ")
+
+
+@pytest.mark.parametrize("complete", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_what_does_not_fit_is_taken_out_and_the_others_are_kept(complete: bool, seed: int) -> None:
+    """Protects hours of work from the last packet, whose arrays had another shape, or made a list too long."""
+    made = World([500] * 12, seed)
+    query = failing(made, steps=10, fails=False)
+    while complete and made.core.queries[query].running:
+        assert made.step()
+    done = made.core.queries[query].ledger.files
+    parts = [(file, start, stop) for file in range(12) for start, stop in list(done[file].done)][:2]
+    for number, (file, start, stop) in enumerate(parts):  # and one that was on its way when the first was told
+        for entry in range(start, stop):
+            del made.merged[query][f"file{file}", entry]
+        shares = made.core.queries[query].shares
+        whose = max(shares, key=lambda name: shares[name].processed)
+        left_out = effects.Merge(query, (), [(file, start, stop)], whose)
+        if not made.core.queries[query].over:
+            made.carry_out(made.core.merge_failed(query, MISFIT, made.now, left_out))
+        assert number or made.core.queries[query].state == "merging"
+    made.run()
+    ended, lost = made.ended[query], entries(made, made.lost[query])
+    assert (ended.state, ended.failure) == ("failed", MISFIT) and ended.result_frames
+    merged = list(made.merged[query].elements())
+    assert sorted(merged + lost) == sorted((name, entry) for name in made.lengths for entry in range(500))
+    assert ended.account.processed == len(merged)
+
+
+def test_a_merger_tells_what_it_could_not_add_and_holds_the_rest() -> None:
+    made = merger.Merger(zmq.Context.instance())
+    try:
+        for index, values in enumerate((np.ones(2), np.ones(2), np.ones(3), np.ones(2))):
+            frames = encode(values, 10).to_frames()
+            answer = made.do(effects.Merge("q", frames, [(0, 10 * index, 10 * index + 10)]))
+            if index == 2:
+                assert isinstance(answer, merger.Unmergeable) and answer.left_out.parts == [(0, 20, 30)]
+            else:
+                assert answer is None
+        taken = made.do(effects.Take("q", final=True, as_is=True))
+        assert isinstance(taken, merger.Taken)
+        total = Partial.from_frames(taken.frames)
+        assert total.entries == 30 and decode(total).tolist() == [3, 3]
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "grows"),
+    [(np.zeros(200), ""), (ak.Array(np.zeros(10)), "an array of"), ([np.zeros(1)], "arrays, and 10,000 could not")],
+)
+def test_what_grows_is_told_before_it_cannot_be_sent_and_what_is_large_is_not(
+    monkeypatch: pytest.MonkeyPatch, value: Any, grows: str
+) -> None:
+    """Protects results of one large histogram, as well as the hours in a list that would have become too long."""
+    monkeypatch.setattr(merger, "LARGEST", 1000)
+    monkeypatch.setattr(merger, "MOST_UNSEEN", 100)
+    monkeypatch.setattr(merger, "MOST_FRAMES", 40)
+    growth, total, told = merger.Growth(), Total(), set[str]()
+    for _ in range(60):
+        partial = encode(value, 1)
+        total.add(partial)
+        told.add(growth.look(total, partial.to_frames()))
+    assert any(grows in words for words in told - {""}) if grows else told == {""}
 
 
 def test_aborting_a_query_that_is_failing_does_not_hide_its_error() -> None:

@@ -279,7 +279,7 @@ class Master:
             case Crowded():
                 return core.crowded(answer.query, answer.frames, now)
             case Unmergeable():
-                return core.merge_failed(answer.query, answer.failure, now)
+                return core.merge_failed(answer.query, answer.failure, now, answer.left_out)
             case Written():
                 return core.written(answer.query, 0.0, answer.note, now)
             case Retrieved():
