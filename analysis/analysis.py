@@ -52,7 +52,7 @@ from .registrations import Behaviors, registered
 from .sent_files import Name, collect_files
 from .sizes import warn_of_size
 from .variations import Varied
-from .wrapper import Wrapper
+from .wrapper import WithSchema, Wrapper
 
 Kind = Literal["kernel", "columnar", "processor"]
 
@@ -336,6 +336,8 @@ def _kind(thing: object) -> Kind:
         return "columnar"
     if isinstance(thing, Kernel):
         return "kernel"
+    if isinstance(thing, WithSchema) and isinstance(thing.inner, Kernel | Varied | ByTree):
+        raise AnalysisError(f"{thing.__name__} is no plain function of events, or processor, which is what has a schema")
     if is_processor(thing):
         if isinstance(thing, type):
             raise AnalysisError(f"{thing.__name__} is a class: pass a processor made of it, {thing.__name__}(...)")

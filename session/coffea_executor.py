@@ -34,7 +34,7 @@ except ImportError as error:
         f"em.coffea needs coffea ({error}): pip install 'eventmill[coffea]', also where workers run"
     ) from error
 
-_OWN = frozenset({"dataset", "analysis", "on_error", "locate", "chunk"})
+_OWN = frozenset({"dataset", "analysis", "on_error", "locate", "chunk", "schema"})
 """Options of `Session.process` that mean nothing for chunks."""
 _OPTIONS = frozenset(inspect.signature(Session.process).parameters) - _OWN - {"self"}
 _NAMED = 5

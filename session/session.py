@@ -17,6 +17,7 @@ from ..analysis.analysis import pack
 from ..analysis.by_tree import ByTree
 from ..analysis.modules import Named, listed
 from ..analysis.sent_files import Name
+from ..analysis.wrapper import WithSchema
 from ..dataset.dataset import Dataset
 from ..dataset.generated import MOST_SEED, check_analysis
 from ..launch.local import Embedded
@@ -113,6 +114,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         seed: int = 0,
         chunk: int | tuple[int, int] | None = None,
         share: Literal["all"] | Iterable[str] = (),
+        schema: type | None = None,
     ) -> Query:
         """Start an analysis over a dataset; returns at once.
 
@@ -143,6 +145,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
                 takes for what a call costs anyway not to count (that of the dataset, if it has one). The rest of a file is
                 smaller, and so are chunks where memory is short.
             share: users of the master who may see the result and the logs, too, or "all" of them; by default nobody.
+            schema: of coffea's: the function gets NanoEvents of it, and a processor's own schema does not count.
 
         Raises:
             DatasetError: there are no such files; with "skip", what is named without a pattern need not be there.
@@ -163,6 +166,8 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
             dataset, analysis = dataset.of_trees(by_tree.trees), by_tree
         _check_options(priority, most_readers, on_error, timeout, seed)
         bounds = dataset.chunk if chunk is None else chunk_of(chunk, ValueError)
+        if schema is not None:
+            analysis = WithSchema(analysis, schema)
         with noting() as inputs:
             packed = pack(analysis, [*self._modules, *listed(modules)], dataset.shared_inputs, files)
         check_analysis(dataset, packed.kind, packed.name, packed.branches)

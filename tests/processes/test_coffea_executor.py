@@ -211,6 +211,43 @@ def test_paths_may_begin_where_the_session_is(
     assert run(em.coffea.Executor(session), files, named) == {"n": ENTRIES["c"], "files": {path.name}}
 
 
+def test_a_function_gets_nanoevents_of_a_schema(session: em.Session, fileset: dict[str, Any]) -> None:
+    """And a processor those of the schema that is asked for; a kernel, and what is no schema, are refused at once."""
+
+    def pt(events):
+        return {events.metadata["dataset"]: [float(ak.sum(events.Muon.pt))], "state": {type(events.Muon).__name__}}
+
+    class Base(processor.ProcessorABC):  # type: ignore[misc]
+        schema = BaseSchema
+
+        def process(self, events):
+            return pt(events)
+
+        def postprocess(self, accumulator):
+            return accumulator
+
+    right = run(processor.IterativeExecutor(status=False, retries=0), fileset, pt, chunksize=10**6)
+    for analysis in (pt, Base()):
+        found = session.process(em.Dataset(fileset), analysis, schema=NanoAODSchema).result()
+        assert {name: pytest.approx(sum(found[name]), rel=1e-5) for name in fileset} == {
+            name: sum(right[name]) for name in fileset
+        }
+        assert found["state"] == {"MuonArray"}
+
+    @em.kernel(n=np.zeros(1))
+    def kernel(n, run):
+        n[0] += 1
+
+    for analysis, schema, words in [
+        (kernel, NanoAODSchema, "kernel is no plain function of events"),
+        (pt, "NanoAODSchema", "it must be a class of coffea.nanoevents"),
+        (pt, Hist, "it must be a class of coffea.nanoevents"),
+        (Base, NanoAODSchema, "no function of events and no processor"),
+    ]:
+        with pytest.raises(em.errors.AnalysisError, match=words):
+            session.process(em.Dataset(fileset), analysis, schema=schema)
+
+
 @pytest.mark.parametrize(
     ("make", "error"),
     [
