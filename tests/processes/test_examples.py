@@ -172,6 +172,17 @@ def test_toy_monte_carlo_draws_what_numpy_draws(tmp_path: Path, on_standing_mast
     assert f"experiment 0 again: {pulls[0]:+.4f}\n" in said
 
 
+def test_the_ttbar_analysis_is_the_same_as_a_processor_and_as_a_kernel(
+    tmp_path: Path, on_standing_master: list[str]
+) -> None:
+    """The processor is that of the Analysis Grand Challenge's notebook; `benchmarks.agc` compares all bins, and ROOT's."""
+    said = run("agc_ttbar.py", tmp_path, "--events", "3000", *on_standing_master)
+    processor, kernel = said.split("kernel:")
+    assert processor.removeprefix("processor:") == kernel and kernel.startswith(" 122 histograms")
+    contents = [float(number) for number in re.findall(r" ([\d.]+) events$", kernel, re.MULTILINE)]
+    assert len(contents) == 10 and sum(contents) > 0
+
+
 @pytest.mark.parametrize("name", sorted({path.name for path in EXAMPLES.glob("*.py")} - {"figure.py", "samples.py"}))
 def test_every_example_explains_itself(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
