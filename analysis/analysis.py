@@ -337,7 +337,9 @@ def _kind(thing: object) -> Kind:
     if isinstance(thing, Kernel):
         return "kernel"
     if isinstance(thing, WithSchema) and isinstance(thing.inner, Kernel | Varied | ByTree):
-        raise AnalysisError(f"{thing.__name__} is no plain function of events, or processor, which is what has a schema")
+        raise AnalysisError(
+            f"{thing.__name__} is no plain function of events, or processor, which is what has a schema"
+        )
     if is_processor(thing):
         if isinstance(thing, type):
             raise AnalysisError(f"{thing.__name__} is a class: pass a processor made of it, {thing.__name__}(...)")

@@ -10,6 +10,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -54,7 +55,8 @@ class Dataset:
             `DF_*/O2track`, takes all trees of a file that fit, as one tree. Without any, the only tree of a file is taken.
         metadata: numbers, words and flags, and lists and dicts of these, that go with every file for analyses to read;
             `{name: {...}}` for the files of one dataset.
-        max_entries: use only the first entries of the whole dataset, in the order of its files.
+        max_entries: use only the first entries of the whole dataset, in the order of its files; `{name: number}` for those
+            of some of the named datasets.
         entries: entry lists, `{path: numbers}` for every file of the dataset, or the numbers for its only one: use no
             other entries. Numbers are a list or array of them, in any order; a `range` or `slice`, or a list of these.
         mask: use only events of good luminosity sections: the path of a golden JSON file, or a dict with what is in it,
@@ -89,6 +91,8 @@ class Dataset:
     """Entry lists by path, for as long as it is not known which files there are."""
     chunk: tuple[int, int] | None = None
     """The least and the most entries of a call, if they were given."""
+    limits: Mapping[str, int] = MappingProxyType({})
+    """How many entries are used of named datasets, the first ones."""
     _friends: Friends | None = None
     """Which friends the files have, as long as these are not given to them."""
     told: tuple[CatalogueFile, ...] = ()
@@ -102,7 +106,7 @@ class Dataset:
         tree: str | Sequence[str] | None = None,
         *,
         metadata: Mapping[str, Any] | None = None,
-        max_entries: int | None = None,
+        max_entries: int | Mapping[str, int] | None = None,
         entries: Any = None,
         mask: Path | Mapping[Any, Any] | None = None,
         mask_branches: tuple[str, str] = BRANCHES,
@@ -119,7 +123,11 @@ class Dataset:
         for name, part in parts.items():
             found += _parsed(part, _Defaults(name, _tree_names(tree), shared | own.get(name, {})))
         self.files: tuple[File, ...] = _checked(found)
-        self.max_entries = None if max_entries is None else _count(max_entries, "max_entries")
+        self.max_entries: int | None = None
+        if isinstance(max_entries, Mapping):
+            self.limits = _limits(max_entries, parts)
+        elif max_entries is not None:
+            self.max_entries = _count(max_entries, "max_entries")
         packed = b"" if mask is None else _mask(mask, mask_branches).pack()
         shared_inputs = SharedInputs(
             packed, aliases_of(aliases), defaults_of(defaults), interpretations_of(interpretations)
@@ -260,10 +268,9 @@ class Dataset:
         """
         if self.files[0].kind != "tree":
             raise DatasetError(f"{self!r} is in no file, and has no tree {tree}")
-        if self.max_entries is not None or self.has_entry_lists or self.of_columns.mask:
-            what = (
-                "max_entries" if self.max_entries is not None else "an entry list" if self.has_entry_lists else "a mask"
-            )
+        is_limited = self.max_entries is not None or self.limits
+        if is_limited or self.has_entry_lists or self.of_columns.mask:
+            what = "max_entries" if is_limited else "an entry list" if self.has_entry_lists else "a mask"
             raise DatasetError(
                 f"the dataset has {what}: rows of {tree} are of whole files, and which of them belong to the entries that "
                 "are used cannot be told. Name the files without it"
@@ -330,6 +337,16 @@ class Dataset:
             names[file.dataset] = names.get(file.dataset, 0) + 1
         named = ", ".join(f"{name} ({count})" for name, count in names.items() if name)
         return f"<Dataset of {len(self)} file{'' if len(self) == 1 else 's'}{': ' + named if named else ''}>"
+
+
+def _limits(given: Mapping[str, int], names: Mapping[str, Any]) -> dict[str, int]:
+    """The most entries of named datasets."""
+    for name in given:
+        if name not in names:
+            raise DatasetError(
+                f"max_entries for {name!r}, but there is no dataset of that name{nearest(str(name), names)}"
+            )
+    return {name: _count(number, f"max_entries of {name!r}") for name, number in given.items()}
 
 
 def _count(value: Any, what: str) -> int:

@@ -12,6 +12,7 @@ from ..dataset.shared_inputs import SharedInputs
 from ..packetizer import leases as ledgers
 from ..packetizer.call_costs import Tried
 from ..packetizer.ledger import Ledger
+from ..packetizer.limits import Limits
 from ..packetizer.listed_entries import EntryList
 from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
 from ..packetizer.tolerance import Losses
@@ -171,7 +172,7 @@ class Query:
         self.has_columns = any(it.is_about_columns for it in supplied)
         if self.masked:  # how much a mask leaves nobody knows beforehand
             known = [None] * len(files)
-        self.ledger = Ledger(known, submit.limit, self.listings)
+        self.ledger = Ledger(known, _limits(submit, files), self.listings)
         for index in self._counted():
             if index in self.ledger.unopened:
                 self.ledger.count(index)
@@ -347,3 +348,12 @@ class Query:
         submit, ago = self.submit, min(LONGEST_TIME, max(0.0, now - self.started))
         how = self.account(), self.seconds(now), ago, self.credentials.info(now)
         return QueryInfo(self.number, submit.name, submit.owner, self.state, *how)
+
+
+def _limits(submit: Submit, files: Sequence[File]) -> Limits | int | None:
+    """How many entries are used at most: of the whole dataset, or of those that it consists of, by name."""
+    if not submit.limits:
+        return submit.limit
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(file.dataset for file in files))}
+    most = {numbers[name]: most for name, most in submit.limits.items() if name in numbers}
+    return Limits([numbers[file.dataset] for file in files], most)

@@ -90,7 +90,7 @@ def _ranges(query: Query, losses: Sequence[Loss], undone: bool = False) -> list[
         lost.append(
             LostRange(
                 path, file.tree, start, stop, reason, file.dataset, file.metadata, file.kind, runs, file.friends,
-                supplied, limited=unopened and query.submit.limit is not None, undone=undone,
+                supplied, limited=unopened and query.submit.is_limited, undone=undone,
             )
         )  # fmt: skip
     return lost

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .limits import Limit, Limits
 from .ranges import Ranges
 
 _NOTHING = Ranges()
@@ -83,7 +84,7 @@ class Files:
 
     Args:
         known: for each file its number of entries where it is known beforehand, else None.
-        limit: use only the first `limit` entries of the dataset, in the order of its files.
+        limit: use only the first `limit` entries of the dataset, or of each of some datasets in it, in the order of files.
         listed: the files of which a list names the entries: so many are wanted of them, whatever they have.
 
     Attributes:
@@ -105,9 +106,9 @@ class Files:
         (50, [0], [1])
     """
 
-    def __init__(self, known: Sequence[int | None], limit: int | None = None, listed: Container[int] = ()) -> None:
+    def __init__(self, known: Sequence[int | None], limit: Limit = None, listed: Container[int] = ()) -> None:
         self.states = [FileState(known=entries) for entries in known]
-        self.limit = limit
+        self.limits = Limits.of(limit, len(self.states))
         self.listed = listed
         self.losses: list[Loss] = []
         self.surprises: list[Surprise] = []
@@ -116,7 +117,7 @@ class Files:
         self.held: dict[int, None] = {}
         self.returned: list[int] = []
         self.todo = self.processed = self.failed = self.opened = self.opened_entries = 0
-        self._in_order = 0
+        self._settled: set[int] = set()
         self._known_unopened = sum(entries or 0 for entries in known)
         self._unknown_unopened = sum(entries is None for entries in known)
         self._drop_unneeded()
@@ -134,14 +135,7 @@ class Files:
 
     def openable(self) -> int | None:
         """A file that nobody has opened yet, or None. With a limit, files are opened one by one, in their order."""
-        if self.limit is None:
-            return next(iter(self.unopened), None)
-        while self._in_order < len(self.states) and self._settled(self._in_order):
-            self._in_order += 1
-        return self._in_order if self._in_order in self.unopened else None
-
-    def _settled(self, file: int) -> bool:
-        return self.states[file].entries is not None or self.states[file].given_up
+        return self.limits.openable(self.unopened, self._settled)
 
     def begin(self, file: int) -> None:
         """Somebody opens a file: nobody else gets any of it meanwhile."""
@@ -152,12 +146,12 @@ class Files:
         """A file has been opened and has so many entries. Returns how many of them are used; none of these is to do yet."""
         state = self.states[file]
         state.opening, state.clusters, state.identity = False, clusters, identity
-        usable = self._within_limit(entries)
+        usable = self.limits.within(file, entries)
         if state.known is not None and state.known != entries:
             self.surprises.append(Surprise(file, state.known, entries))
         self._forget_estimate(state)
-        self._open(state, usable)
-        self._drop_unneeded()
+        self._open(file, usable)
+        self._drop_unneeded(file)
         return usable
 
     def count(self, file: int) -> None:
@@ -165,11 +159,16 @@ class Files:
         del self.unopened[file]
         self.put_back(file, 0, self.open(file, self.states[file].known or 0))
 
-    def _open(self, state: FileState, usable: int) -> None:
+    def _open(self, file: int, usable: int) -> None:
         """The number of a file's entries is known: from now on each of them is somewhere."""
-        state.open(usable)
-        self.opened_entries += usable
+        self.states[file].open(usable)
+        self._count(file, usable)
         self.opened += 1
+
+    def _count(self, file: int, entries: int) -> None:
+        self._settled.add(file)
+        self.opened_entries += entries
+        self.limits.use(file, entries)
 
     def unopen(self, file: int) -> None:
         """Nobody opens a file any more: the next one who comes does."""
@@ -177,6 +176,7 @@ class Files:
         state.opening = False
         if state.entries is not None:  # an empty one
             state.entries = None
+            self._settled.discard(file)
             self.opened -= 1
             if state.known is None:
                 self._unknown_unopened += 1
@@ -184,7 +184,7 @@ class Files:
                 self._known_unopened += state.known
         if file in self.held:
             return
-        self._in_order = min(self._in_order, file)
+        self.limits.go_back(file)
         self.unopened[file] = None
         self.unopened.move_to_end(file, last=False)
         self.returned.append(file)
@@ -196,21 +196,23 @@ class Files:
         self._forget_estimate(state)
         # What was announced of a file that nobody has seen is no number of entries. What a list names, is.
         listed = state.known is not None and file in self.listed
-        lost = self._within_limit(state.known or 0) if listed else None
+        lost = self.limits.within(file, state.known or 0) if listed else None
         if state.known is not None and not listed:
             reason = f"{reason} (announced: {state.known:,} entries)"
         self.losses.append(Loss(file, 0, lost, reason))
-        self._give_up(state, lost)
-        self._drop_unneeded()
+        self._give_up(file, lost)
+        self._drop_unneeded(file)
 
-    def _give_up(self, state: FileState, entries: int | None) -> None:
+    def _give_up(self, file: int, entries: int | None) -> None:
         """A file cannot be opened: its entries are lost, where their number is known."""
+        state = self.states[file]
         state.given_up = True
+        self._settled.add(file)
         if entries is not None:
             state.open(entries)
             state.failed.add(0, entries)
             self.failed += entries
-            self.opened_entries += entries
+            self._count(file, entries)
 
     # --- entries --------------------------------------------------------------------------------------------------
 
@@ -269,7 +271,7 @@ class Files:
                 self.lose(file, start, stop, reason)
             if state.entries is None and not state.given_up:
                 self._forget_estimate(state)
-                self._give_up(state, None)
+                self._give_up(file, None)
                 self.losses.append(Loss(file, 0, None, reason))
         self.unopened.clear()
         self.held.clear()
@@ -284,17 +286,17 @@ class Files:
             if it.entries == 0 and file not in done:
                 continue
             state = self.states[file]
-            if state.known is not None and self._within_limit(state.known) != it.entries:
+            if state.known is not None and self.limits.within(file, state.known) != it.entries:
                 self.surprises.append(Surprise(file, state.known, it.entries))
             self._settle(file)
-            self._open(state, it.entries)
+            self._open(file, it.entries)
             state.clusters, state.identity = it.clusters, it.identity
             self.put_back(file, 0, it.entries)
         for loss in losses:
             state = self.states[loss.file]
             if state.entries is None:
                 self._settle(loss.file)
-                self._give_up(state, loss.stop)
+                self._give_up(loss.file, loss.stop)
                 self.losses.append(loss)
             elif loss.stop is None:
                 self.losses.append(loss)
@@ -321,16 +323,12 @@ class Files:
         counted = self.todo + leased + self.processed + self.failed
         mean = counted / self.opened if self.opened else 0.0
         total = counted + self._known_unopened + round(mean * self._unknown_unopened)
-        return total if self.limit is None else min(total, self.limit)
+        return total if self.limits.total is None else min(total, self.limits.total)
 
     @property
     def estimated(self) -> bool:
         """Whether files of unknown length are still to be opened."""
-        return self._unknown_unopened > 0 or (self.limit is not None and self._known_unopened > 0)
-
-    def _within_limit(self, entries: int) -> int:
-        """How many of a file's entries are used, the limit on the whole dataset being what it is."""
-        return entries if self.limit is None else min(entries, max(0, self.limit - self.opened_entries))
+        return self._unknown_unopened > 0 or (bool(self.limits) and self._known_unopened > 0)
 
     def _forget_estimate(self, state: FileState) -> None:
         if state.known is None:
@@ -338,17 +336,18 @@ class Files:
         else:
             self._known_unopened -= state.known
 
-    def _drop_unneeded(self) -> None:
-        """Once the limit is reached, files that nobody has opened are not needed."""
-        if self.limit is None or self.opened_entries < self.limit:
+    def _drop_unneeded(self, after: int | None = None) -> None:
+        """Once the limit of a file, or of any, is reached, files of its that nobody has opened are not needed."""
+        if not self.limits or (after is not None and self.limits.left(after) != 0):
             return
-        for file in (*self.unopened, *self.held):
+        for file in [file for file in (*self.unopened, *self.held) if self.limits.left(file) == 0]:
             state = self.states[file]
             if state.entries is None and not (state.opening or state.given_up):
                 state.given_up = True
+                self._settled.add(file)
                 self._forget_estimate(state)
                 self.held.pop(file, None)
-        self.unopened.clear()
+            self.unopened.pop(file, None)
 
     # --- checking -------------------------------------------------------------------------------------------------
 

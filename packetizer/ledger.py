@@ -31,6 +31,7 @@ from ..protocol.counts import miscount
 from ..protocol.errors import CountError
 from .files import Files, Loss, OpenedFile
 from .leases import Gap, Holder, Lease, Leases, Part, Stage, StaleLease
+from .limits import Limit
 
 
 class Ledger(Generic[Holder]):
@@ -38,7 +39,7 @@ class Ledger(Generic[Holder]):
 
     Args:
         known: for each file its number of entries where it is known beforehand, else None.
-        limit: use only the first `limit` entries of the dataset, in the order of its files.
+        limit: use only the first `limit` entries of the dataset, or of each of some datasets in it, in the order of files.
         listed: the files of which a list names the entries: so many are wanted of them, whatever they have.
 
     Attributes:
@@ -55,9 +56,9 @@ class Ledger(Generic[Holder]):
         (50, 100)
     """
 
-    def __init__(self, known: Sequence[int | None], limit: int | None = None, listed: Container[int] = ()) -> None:
+    def __init__(self, known: Sequence[int | None], limit: Limit = None, listed: Container[int] = ()) -> None:
         self.files = Files(known, limit, listed)
-        self.limit = limit
+        self.limits = self.files.limits
         self.leases: Leases[Holder] = Leases()
         self.losses, self.surprises = self.files.losses, self.files.surprises
         self.unopened, self.ready, self.held = self.files.unopened, self.files.ready, self.files.held

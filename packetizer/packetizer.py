@@ -272,8 +272,7 @@ class Packetizer(Generic[Holder]):
         dear = self.size.overhead >= DEAR
         if place.opening:
             entries = int(entries * REST_IN_ONE) if dear and rate else entries
-            left = entries if ledger.limit is None else ledger.limit - ledger.opened_entries
-            lease = ledger.lease_opening(file, min(entries, left), slot)
+            lease = ledger.lease_opening(file, ledger.limits.within(file, entries), slot)
             suspect = self.kills.suspect(file, 0, lease.stop, self.size.overhead)
             lease.chunk = None if suspect is None else suspect.chunk
             return lease

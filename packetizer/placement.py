@@ -64,7 +64,7 @@ class Placement:
             place = Place(throughput.file, throughput.replica)
             if throughput.seated or not self._servers.is_full(self._homes[place.file][place.replica], None):
                 return place
-        if self.ledger.limit is not None:
+        if self.ledger.limits:
             return self._in_order(throughput, now)
         for server in self._servers.by_distance(throughput.host, throughput.near, self._seat(throughput)):
             found = self._on(server, throughput, now)

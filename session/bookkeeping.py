@@ -139,7 +139,7 @@ class Bookkeeping:
         from .lumi import processed_lumi
 
         given = self.datasets.resolve(dataset if isinstance(dataset, Dataset) else Dataset(dataset))
-        if given.files[0].kind != "tree" or given.max_entries is not None or given.has_entry_lists:
+        if given.files[0].kind != "tree" or given.max_entries is not None or given.limits or given.has_entry_lists:
             raise DatasetError("luminosity sections are those of files whose entries were all to be used")
         whole = given.expanded(partial(list_files, keep_missing=True))
         return processed_lumi(cast("Session", self), whole, result, tree, branches)

@@ -339,7 +339,7 @@ def _check_plain(dataset: Dataset, name: str) -> None:
                 "who uses the master sees the catalogue: register it without, and give credentials to the session"
             )
     has = {
-        "max_entries": dataset.max_entries is not None,
+        "max_entries": dataset.max_entries is not None or bool(dataset.limits),
         "an entry list": dataset.has_entry_lists,
         "aliases, friends or defaults": dataset.has_columns,
         "a mask": bool(dataset.shared_inputs),

@@ -188,6 +188,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
                 on_error="fail" if on_error == "fail" else "skip",
                 tolerance=on_error if isinstance(on_error, Skip) else None,
                 limit=expanded.max_entries,
+                limits=dict(expanded.limits),
                 priority=priority,
                 most_readers=most_readers,
                 timeout=LONGEST_TIMEOUT if timeout is None else timeout,

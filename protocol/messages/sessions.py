@@ -24,6 +24,7 @@ class Submit(Message, frozen=True):
     Of two queries of one owner, the one of higher `priority` is served first. `most_readers` slots at most read from one
     file server at a time. A slot that is at work on the same few entries for longer than `timeout` is ended.
     `seed` is of the random numbers that the analysis draws without one of its own. `chunk` bounds the entries of a call.
+    `limit` is how many entries are used at most, `limits` of the datasets of these names.
     Of submissions with the same `token` (random, the session's) the first one starts a query, and the others find it.
 
     `attachments` names large arrays of the analysis. The bytes of those that are `carried` are frames behind all others;
@@ -46,6 +47,7 @@ class Submit(Message, frozen=True):
     on_error: Literal["fail", "skip"] = "fail"
     tolerance: Skip | None = None
     limit: NonNegative | None = None
+    limits: dict[Word, NonNegative] = {}
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     most_readers: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     timeout: Seconds = 600.0
@@ -59,6 +61,11 @@ class Submit(Message, frozen=True):
     share: Annotated[list[Word], Meta(max_length=1000)] = []
     folder: Words = ""
     inputs: Annotated[list[Words], Meta(max_length=1000)] = []
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether only the first entries of the dataset are used, or of some in it."""
+        return self.limit is not None or bool(self.limits)
 
     @property
     def whose(self) -> tuple[str, str]:

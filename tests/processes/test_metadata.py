@@ -85,6 +85,20 @@ def test_lists_and_dicts_are_each_calls_own(session: em.Session, fileset: dict[s
     assert result == {name: {"told": {repr(its)}, "n": ENTRIES["c"]} for name, its in about.items()}
 
 
+def test_the_first_entries_of_each_dataset(session: em.Session, fileset: dict[str, Any]) -> None:
+    def tells(events, file):
+        return {file.dataset: {"n": len(events), "sum": int(np.sum(np.asarray(events.x)))}}
+
+    result = session.process(em.Dataset(fileset, max_entries={"data": 1000}), tells).result()
+    assert result["data"] == {"n": 1000, "sum": sum(range(700)) + sum(range(10_000, 10_300))}
+    assert result["mc"]["n"] == ENTRIES["c"]
+    assert (result.account.total, result.account.processed) == (1000 + ENTRIES["c"],) * 2
+    with pytest.raises(
+        em.errors.DatasetError, match=r"max_entries for 'dta'.*of that name; the nearest names are data"
+    ):
+        em.Dataset(fileset, max_entries={"dta": 10})
+
+
 def test_a_function_is_told_its_file(session: em.Session, fileset: dict[str, Any]) -> None:
     def tells(events, file):
         x = np.asarray(events.x)

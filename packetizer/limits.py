@@ -1,0 +1,75 @@
+"""How many entries are used at most: of the whole dataset, or of each of some datasets in it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Container, Mapping, Sequence
+
+
+class Limits:
+    """The most entries of groups of files: the first ones, in the order of their files.
+
+    Which entries of a file are used is known when those before it in its group were opened: they are opened one by one.
+
+    Args:
+        groups: for each file which group it is of.
+        most: entries of each group that has a limit.
+
+    Example:
+        >>> limits = Limits([0, 0, 1], {0: 10})
+        >>> limits.use(0, limits.within(0, 7))
+        >>> limits.left(1), limits.within(1, 7), limits.left(2)
+        (3, 3, None)
+    """
+
+    def __init__(self, groups: Sequence[int], most: Mapping[int, int]) -> None:
+        self._groups, self._left = groups, dict(most)
+        self._members: dict[int, list[int]] = {group: [] for group in most}
+        for file, group in enumerate(groups):
+            if group in self._members:
+                self._members[group].append(file)
+        self._next = dict.fromkeys(most, 0)
+        self.total = sum(most.values()) if all(group in most for group in groups) else None
+        """The most entries of all files; None if there is a file without a limit."""
+
+    @classmethod
+    def of(cls, limit: Limit, files: int) -> Limits:
+        """One limit on so many files, or none."""
+        return limit if isinstance(limit, Limits) else cls([0] * files, {} if limit is None else {0: limit})
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._left)
+
+    def left(self, file: int) -> int | None:
+        """How many more entries may be used of the group of a file; None: as many as there are."""
+        return self._left.get(self._groups[file])
+
+    def within(self, file: int, entries: int) -> int:
+        """How many are used of a file that has so many entries."""
+        left = self.left(file)
+        return entries if left is None else min(entries, left)
+
+    def use(self, file: int, entries: int) -> None:
+        """So many entries of a file are used, or are known to be lost."""
+        if self._groups[file] in self._left:
+            self._left[self._groups[file]] = max(0, self._left[self._groups[file]] - entries)
+
+    def openable(self, unopened: Collection[int], settled: Container[int]) -> int | None:
+        """The next file that may be opened: of a group with a limit, one for which those before it are `settled`."""
+        for group, members in self._members.items():
+            while self._next[group] < len(members) and members[self._next[group]] in settled:
+                self._next[group] += 1
+            if self._next[group] < len(members) and members[self._next[group]] in unopened:
+                return members[self._next[group]]
+        return next((file for file in unopened if self.left(file) is None), None)
+
+    def go_back(self, file: int) -> None:
+        """A file is to be opened again."""
+        group = self._groups[file]
+        if group in self._next:
+            self._next[group] = min(self._next[group], bisect_left(self._members[group], file))
+
+
+Limit = int | Limits | None
+"""Of the whole dataset, or of several in it."""
