@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import collections
+import importlib
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import cloudpickle
 import eventmill as em
 import numpy as np
 import pytest
@@ -209,6 +211,25 @@ def test_paths_may_begin_where_the_session_is(
 
     files = {"mc": {"treename": "Events", "files": [path.name]}}
     assert run(em.coffea.Executor(session), files, named) == {"n": ENTRIES["c"], "files": {path.name}}
+
+
+def test_what_a_module_registered_by_value_holds_goes_along(
+    session: em.Session, fileset: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is in the session, also what was changed after it was imported; slots have no such module."""
+    (tmp_path / "registered_by_value.py").write_text("factor = 1\n\ndef times(number):\n    return factor * number\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("registered_by_value")
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        module.factor = 3
+
+        def scaled(events):
+            return {"n": module.times(len(events))}
+
+        assert run(em.coffea.Executor(session), fileset, scaled) == {"n": 3 * (sum(ENTRIES.values()) + ENTRIES["a"])}
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
 
 
 def test_a_function_gets_nanoevents_of_a_schema(session: em.Session, fileset: dict[str, Any]) -> None:
