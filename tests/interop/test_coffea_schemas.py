@@ -50,18 +50,22 @@ def summary(most: int | None):
     def columns(events):
         found: dict[str, Any] = {"events": len(events)}
         for name in sorted(events.fields):  # coffea has them in any order
-            members = sorted(getattr(events[name], "fields", [])) or [""]
+            try:
+                array = events[name]
+                members = sorted(getattr(array, "fields", [])) or [""]
+            except Exception as error:  # whatever coffea cannot make of a branch, it cannot make here
+                found[f"{name} fails"] = {type(error).__name__}
+                continue
             for member in members:
                 if len(found) == most:
                     return found
-                key = f"{name}.{member}"
                 try:
-                    column = events[name][member] if member else events[name]
+                    column = array[member] if member else array
                     values = ak.to_numpy(ak.drop_none(ak.flatten(column, axis=None)))
                     values = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
-                    found[key] = np.array([len(values), values.sum()])
-                except Exception as error:  # whatever coffea cannot make of a branch, it cannot make here
-                    found[key] = {type(error).__name__}
+                    found[f"{name}.{member}"] = np.array([len(values), values.sum()])
+                except Exception as error:
+                    found[f"{name}.{member} fails"] = {type(error).__name__}
         return found
 
     return columns
@@ -103,15 +107,16 @@ def check(session: em.Session, name: str, most: int | None) -> None:
     assert differing(run(em.coffea.Executor(session, retries=0), 1000), right) == []
     data = em.Dataset({"sample": {"files": {Path(sample(name)): tree}}})
     found = session.process(data, summary(most), schema=schema).result().value
-    assert set(differing(found, right)) <= set(differing(halved, right))
+    mended = {
+        key for key in right if key.endswith(".fBits")
+    }  # uproot has these wrong: see reading/ttree/object_bits.py
+    assert set(differing(found, right)) - mended <= set(differing(halved, right))
 
 
 def differing(found: dict[str, Any], right: dict[str, Any]) -> list[str]:
-    """The columns whose counts or sums are not the same."""
-    assert found.keys() == right.keys()
-    arrays = {key for key, value in right.items() if isinstance(value, np.ndarray)}
-    return [
-        key
-        for key, value in right.items()
-        if (not np.allclose(found[key], value, rtol=1e-9) if key in arrays else found[key] != value)
-    ]
+    """The columns whose counts or sums are not the same, or that are in one of the two only."""
+    return [key for key in found | right if key not in found or key not in right or not same(found[key], right[key])]
+
+
+def same(one: Any, other: Any) -> bool:
+    return np.allclose(one, other, rtol=1e-9) if isinstance(other, np.ndarray) else one == other
