@@ -7,7 +7,6 @@ users stay when old queries are moved away.
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 
 from ..protocol.errors import ConnectionFailed
 from .access import Change, Enrolled, Record, Token, User, Wish
+from .state_files import opened
 from .wishes import Starts, Wished
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class AccessRecords:
                     f"`chmod 600 {path}` if nobody can have changed it"
                 )
             try:
-                self._open()
+                self._database = opened(path, _TABLE)
             except sqlite3.Error as error:
                 raise ConnectionFailed(self._unreadable(error)) from error
 
@@ -72,7 +72,7 @@ class AccessRecords:
         """Write down what has changed. What cannot be written is tried again with the next change."""
         self._waiting += changes
         try:
-            database = self._database or self._open()
+            database = self._database = self._database or opened(self._path, _TABLE)
             with database:
                 for kind, name, record in self._waiting:
                     if record is None:
@@ -92,19 +92,6 @@ class AccessRecords:
         if self._database is not None:
             self._database.close()
             self._database = None
-
-    def _open(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        database = sqlite3.connect(self._path, timeout=5.0, check_same_thread=False)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
-            database.execute(_TABLE)
-        except sqlite3.Error:
-            database.close()
-            raise
-        self._database = database
-        return database
 
     def _unreadable(self, error: Exception) -> str:
         return (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ..protocol.errors import ConnectionFailed
 from ..protocol.messages import DatasetInfo
 from .catalogue import Kept
 from .effects import SaveDataset
+from .state_files import opened
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class CatalogueRecords:
         self._waiting: dict[str, Kept | None] = {}
         if path.exists():
             try:
-                self._database = self._open()
+                self._database = opened(path, _TABLE)
             except sqlite3.Error as error:
                 raise ConnectionFailed(self._unreadable(error)) from error
 
@@ -53,7 +53,7 @@ class CatalogueRecords:
         """Write down what has changed. What cannot be written is tried again with the next change."""
         self._waiting[change.name] = change.kept
         try:
-            database = self._database = self._database or self._open()
+            database = self._database = self._database or opened(self._path, _TABLE)
             with database:
                 for name, kept in self._waiting.items():
                     if kept is None:
@@ -74,18 +74,6 @@ class CatalogueRecords:
         if self._database is not None:
             self._database.close()
             self._database = None
-
-    def _open(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        database = sqlite3.connect(self._path, timeout=5.0, check_same_thread=False)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
-            database.execute(_TABLE)
-        except sqlite3.Error:
-            database.close()
-            raise
-        return database
 
     def _unreadable(self, error: Exception) -> str:
         return (

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import uproot
 from bench import Bench, only
+from eventmill.analysis.sent_files import FilesAtHand
 from eventmill.dataset.masks import Mask
 from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.merge import Partial, encode
@@ -29,6 +30,7 @@ from eventmill.worker.slot.chunks import ChunkSizes
 from eventmill.worker.slot.modules import OwnModules
 from eventmill.worker.slot.seeding import Seed
 from eventmill.worker.slot.tasks import Task
+from eventmill.worker.slot.unpacked_files import unpack_files
 from hist import Hist
 from hypothesis import given
 from hypothesis import strategies as st
@@ -438,6 +440,7 @@ class Ticking(Task):
     def __init__(self) -> None:
         self.now = 0.0
         self.modules, self.seed, self.behaviors = OwnModules({}), Seed(0), {}
+        self.files = FilesAtHand({}, unpack_files)
 
     def run(self, source: Any, file: Any, start: int, stop: int) -> None:
         self.now += 0.1
