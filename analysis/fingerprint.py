@@ -91,6 +91,12 @@ def referenced(function: FunctionType) -> dict[str, Any]:
     found = {
         name: function.__globals__[name] for name in _global_names(function.__code__) if name in function.__globals__
     }
+    return found | held(function)
+
+
+def held(function: FunctionType) -> dict[str, Any]:
+    """What a function has of the call that made it, by name; what is not there (yet) is left out."""
+    found = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # how an empty cell says that nothing was put there yet
             found[name] = cell.cell_contents
@@ -228,7 +234,11 @@ class Walk:
 
     def _function(self, function: FunctionType) -> bytes:
         if not self._is_to_follow(function.__module__):
-            return self._installed("function", function.__module__, function.__qualname__)
+            named = self._installed("function", function.__module__, function.__qualname__)
+            is_made = function.__closure__ or "<locals>" in function.__qualname__
+            if is_made and is_users(function.__module__):  # by a call, of which its module does not tell
+                return self._all("made", named, function.__defaults__, function.__kwdefaults__, held(function))
+            return named
         return self._all(
             "function", function.__code__, function.__defaults__, function.__kwdefaults__, self._uses(function)
         )

@@ -61,6 +61,7 @@ class OutputFiles(Sequence[OutputFile]):
         return len(self._files)
 
     def __repr__(self) -> str:
-        waiting = f", {self.pending:,} rows wait in pieces" if self.pending else ""
+        pending = f", {self.pending:,} rows wait in pieces: query.result(), or partial(), makes files of them"
+        waiting = pending if self.pending else ""
         files = f"{len(self)} {self.spec.format} file{'' if len(self) == 1 else 's'}"
         return f"<{files} in {self.spec.target}: {self.rows:,} rows, {self.bytes / 1e6:,.1f} MB{waiting}>"

@@ -25,6 +25,7 @@ from eventmill.protocol.errors import AnalysisError
 from eventmill.protocol.messages import File
 from eventmill.worker.slot.failures import describe
 from hist import Hist
+from scaling import counted
 
 COUNTS = Hist.new.Reg(4, 0, 1).Double()
 
@@ -191,6 +192,12 @@ def test_the_digest_changes_with_a_global_a_helper_and_an_output(change: dict[st
 def test_the_digest_sees_every_value_that_decides(one: str, other: str) -> None:
     assert digest(one) == digest(one)
     assert digest(one) != digest(other)
+
+
+def test_what_a_function_of_a_users_module_was_made_with_is_in_the_digest() -> None:
+    """Two that one function has made are two analyses: what was learnt of the quick one is not true of the slow one."""
+    one, same, other = (pack(counted(Path(gate))).digest for gate in ("a", "a", "b"))
+    assert one == same != other
 
 
 def test_functions_that_refer_to_each_other_have_a_digest() -> None:
