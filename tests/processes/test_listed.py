@@ -29,8 +29,9 @@ from eventmill.reading.selection import Selection, listed, masked
 from eventmill.worker.slot.chunks import ChunkSizes
 from eventmill.worker.slot.modules import OwnModules
 from eventmill.worker.slot.seeding import Seed
-from eventmill.worker.slot.tasks import Task
+from eventmill.worker.slot.tasks import Task, TaskContext
 from eventmill.worker.slot.unpacked_files import unpack_files
+from eventmill.writing.slot_rows import SlotRows
 from hist import Hist
 from hypothesis import given
 from hypothesis import strategies as st
@@ -439,8 +440,7 @@ class Ticking(Task):
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.modules, self.seed, self.behaviors = OwnModules({}), Seed(0), {}
-        self.files = FilesAtHand({}, unpack_files)
+        self.share(TaskContext(OwnModules({}), FilesAtHand({}, unpack_files), {}, Seed(0), SlotRows("", "")))
 
     def run(self, source: Any, file: Any, start: int, stop: int) -> None:
         self.now += 0.1

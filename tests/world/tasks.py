@@ -13,6 +13,7 @@ from typing import Any
 
 import eventmill as em
 import numpy as np
+from eventmill.analysis.sent_files import FilesAtHand
 from eventmill.merge import Partial, Total
 from eventmill.protocol import messages as m
 from eventmill.reading.columns import Flat
@@ -22,7 +23,8 @@ from eventmill.worker.kernels.compile import CompiledKernel
 from eventmill.worker.slot.isolation import Fault, Isolation, gaps
 from eventmill.worker.slot.modules import OwnModules
 from eventmill.worker.slot.seeding import Seed
-from eventmill.worker.slot.tasks import ColumnarTask, ItemTask, KernelTask, ProcessorTask, Task
+from eventmill.worker.slot.tasks import ColumnarTask, ItemTask, KernelTask, ProcessorTask, Task, TaskContext
+from eventmill.worker.slot.unpacked_files import unpack_files
 from eventmill.writing.slot_rows import SlotRows
 
 from .data import MOST_ENTRIES, Bag, Plan, of_friend
@@ -119,7 +121,7 @@ def task_of(plan: Plan) -> Task:
         task = MadeUpProcessor(Processor())
     else:
         task = ColumnarTask(with_objects if plan.objects else columnar)
-    task.modules, task.seed, task.rows = OwnModules({}), Seed(0), SlotRows("", "")
+    task.share(TaskContext(OwnModules({}), FilesAtHand({}, unpack_files), {}, Seed(0), SlotRows("", "")))
     return task
 
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from typing import Any
 
 from ...merge import Partial, keyed
 from ...protocol.errors import AnalysisError
 from ...protocol.messages import File
 from ...reading.source import Source
 from ...reading.view import OpenFile
-from ...writing.slot_rows import SlotRows
-from .modules import OwnModules
-from .seeding import Seed
-from .tasks import Task
+from .tasks import Task, TaskContext
 
 
 class ByTreeTask(Task):
@@ -32,18 +27,11 @@ class ByTreeTask(Task):
         self._ran: dict[str, None] = {}
         self._prepared: set[str] = set()
 
-    def share(
-        self,
-        modules: OwnModules,
-        behaviors: dict[Any, Any],
-        seed: Seed,
-        rows: SlotRows,
-        guard: AbstractContextManager[object] | None,
-    ) -> None:
+    def share(self, context: TaskContext) -> None:
         """As `Task.share`, for all parts."""
-        super().share(modules, behaviors, seed, rows, guard)
+        super().share(context)
         for part in self._parts.values():
-            part.share(modules, behaviors, seed, rows, guard)
+            part.share(context)
 
     def meet(self, file: File) -> None:
         """As `Task.meet`: its part is at work."""

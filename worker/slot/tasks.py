@@ -10,6 +10,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,8 +86,8 @@ def load(
         task = ByTreeTask({tree: _task(part, cache, at, own) for tree, part in thing.parts.items()})
     else:
         task = _task(thing, cache, at, own)
-    task.files = files
-    task.share(modules, registered, Seed(setup.seed), rows or SlotRows(setup.token, setup.folder), guard)
+    rows = rows or SlotRows(setup.token, setup.folder)
+    task.share(TaskContext(modules, files, registered, Seed(setup.seed), rows, guard or nullcontext()))
     return task
 
 
@@ -116,46 +117,54 @@ def source_without_file(file: File, shared_inputs: Buffer, cache: Path) -> Cycle
     return ItemSource(shared_inputs) if file.kind == "items" else CycleSource(file.seed, cache / "kernels")
 
 
-class Task(ABC):
-    """Runs the analysis on chunks, and holds the result of the packet at work."""
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """What a task has of its query, and of its process.
+
+    Attributes:
+        modules: the user's own modules.
+        files: what `em.file` finds.
+        behaviors: what is in `awkward.behavior` in the user's session.
+        seed: of the random numbers of the query.
+        rows: what becomes of rows that it returns to be written.
+        guard: puts back what the user's code has taken from its process, before anything else runs in it.
+    """
 
     modules: OwnModules
-    """The user's own modules."""
     files: FilesAtHand
-    """What `em.file` finds."""
     behaviors: dict[Any, Any]
-    """What is in `awkward.behavior` in the user's session."""
     seed: Seed
-    """Of the random numbers of the file at work."""
+    rows: SlotRows
+    guard: AbstractContextManager[object] = field(default_factory=nullcontext)
+
+
+class Task(ABC):
+    """Runs the analysis on chunks, and holds the result of the packet at work. It has what is in its `TaskContext`; the
+    seed is that of the file at work."""
+
+    modules: OwnModules
+    files: FilesAtHand
+    behaviors: dict[Any, Any]
+    seed: Seed
+    rows: SlotRows
     guard: AbstractContextManager[object] = nullcontext()
-    """Puts back what the user's code has taken from its process, before anything else runs in it."""
     branches: tuple[str, ...] | None = None
     """The branches that every chunk reads, where that is known beforehand."""
     all_or_nothing = True
     """Whether nothing of a `run` that raises is in the result."""
     reads_by_itself = False
     """Whether it needs the file's own reader, whose columns nobody reads for it."""
-    rows = SlotRows("", "")
-    """What becomes of rows that it returns to be written."""
     held = 0
-    """Bytes of such rows in the packet at work."""
+    """Bytes of rows to be written in the packet at work."""
     has_parts = False
     """Whether files of other trees are run by other parts of the analysis, which may call other columns alike."""
     size = 0
     """Bytes of the columns that it has read by itself in the last `run`; 0 while unknown."""
 
-    def share(
-        self,
-        modules: OwnModules,
-        behaviors: dict[Any, Any],
-        seed: Seed,
-        rows: SlotRows,
-        guard: AbstractContextManager[object] | None,
-    ) -> None:
-        """What it needs of its query, and of its process."""
-        self.modules, self.behaviors, self.seed, self.rows = modules, behaviors, seed, rows
-        if guard is not None:
-            self.guard = guard
+    def share(self, context: TaskContext) -> None:
+        """Take what it needs of its query, and of its process."""
+        self.modules, self.files, self.behaviors = context.modules, context.files, context.behaviors
+        self.seed, self.rows, self.guard = context.seed, context.rows, context.guard
 
     def meet(self, file: File) -> None:  # noqa: B027 - most do the same for every file
         """A packet of this file is at work from now on."""
