@@ -13,6 +13,7 @@ import eventmill as em
 import gridengine_programs
 import pytest
 from hypothesis import settings
+from imported import forget_modules
 from processes import Standing
 from sums import Gate, write_numbers
 from xrootd_server import grid, xrootd_server
@@ -129,3 +130,12 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     made = Gate(tmp_path / "gate")
     yield made
     made.open()
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in which the user works: it is the current one, and Python finds modules there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    forget_modules(tmp_path)

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import textwrap
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +27,6 @@ from eventmill.worker.slot.failures import describe
 from eventmill.worker.slot.modules import OwnModules, as_in_session, own_modules
 from eventmill.worker.slot.packets import Compaction
 from eventmill.worker.slot.process import SlotProcess
-from imported import forget_modules
-
-
-@pytest.fixture
-def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder in which the user works: it is the current one, and Python finds modules there."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    forget_modules(tmp_path)
 
 
 def write(folder: Path, **files: str) -> None:

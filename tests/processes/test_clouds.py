@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import signal
@@ -18,10 +17,12 @@ from eventmill.launch.pools.cloud import Cloud
 from eventmill.launch.pools.pool import PoolError
 from eventmill.protocol.messages import LaunchInfo
 from eventmill.session.pools import PoolHandle
-from processes import SECONDS, Running, Standing, eventually, run
+from pool_agent import agent_of
+from processes import SECONDS, Standing, eventually, run
 from scaling import scales
 
 CYCLES = 400_000
+BURST = "pools burst for the master"
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_a_launcher_that_is_killed_finds_its_machines_again(
         def stages() -> list[str]:
             return [it.stage for pool in session.pools() if pool.pool == "burst" for it in pool.launches]
 
-        with agent(standing, file) as first:
+        with agent_of(standing, file, BURST) as first:
             session.scale(2, "burst")
             eventually(lambda: stages() == ["idle", "idle"], "two machines have joined")
             machines = site.running
@@ -91,7 +92,7 @@ def test_a_launcher_that_is_killed_finds_its_machines_again(
             first.wait()
         if not kept:
             shutil.rmtree(folder)
-        with agent(standing, file) as second:
+        with agent_of(standing, file, BURST) as second:
             if kept:
                 eventually(lambda: stages() == ["idle", "idle"], "they are found")
                 assert site.running == machines
@@ -99,16 +100,6 @@ def test_a_launcher_that_is_killed_finds_its_machines_again(
             else:
                 second.wait_for("2 jobs are there that are in no record")
             eventually(lambda: site.is_empty, "they are ended")
-
-
-@contextlib.contextmanager
-def agent(standing: Standing, file: Path) -> Iterator[Running]:
-    running = Running("pool", "agent", str(file), "--master", standing.name, state=standing.state)
-    try:
-        running.wait_for("pools burst for the master")
-        yield running
-    finally:
-        running.close()
 
 
 def test_a_machine_that_is_taken_back_leaves_in_time(site: Ec2Site, standing: Standing, tmp_path: Path) -> None:

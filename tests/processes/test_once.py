@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import textwrap
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import numpy as np
 import pytest
 import uproot
 from eventmill.analysis.once import once
-from imported import forget_modules
 
 SECONDS = 60
 SIZE = 3000
@@ -104,14 +102,6 @@ def test_functools_cache_works_within_a_query(session: em.Session, data: em.Data
         return 2 * (year - 2000)
 
     assert session.process(data, lambda events: factor(2018) * len(events)).result(SECONDS).value == 36 * SIZE
-
-
-@pytest.fixture
-def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    forget_modules(tmp_path)
 
 
 SETTINGS = "SCALE = 1\n"

@@ -16,9 +16,16 @@ def agent(fleet: Standing, folder: Path, **pools: dict[str, object]) -> Iterator
     folder.mkdir(exist_ok=True)
     file = folder / "pools.json"
     file.write_text(json.dumps({name: {"system": "local", **settings} for name, settings in pools.items()}))
+    with agent_of(fleet, file, "for the master at") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def agent_of(fleet: Standing, file: Path, says: str) -> Iterator[Running]:
+    """The same with a file of pools; `says` are words by which it is known to be there."""
     running = Running("pool", "agent", str(file), "--master", fleet.name, state=fleet.state)
     try:
-        running.wait_for("for the master at")
+        running.wait_for(says)
         yield running
     finally:
         running.close()

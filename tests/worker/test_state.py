@@ -13,7 +13,7 @@ import itertools
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from eventmill.worker.slot.seeding import Seed
 from eventmill.worker.slot.snapshot import MOST_COPIED, Snapshot, is_by_value
 from eventmill.worker.slot.tasks import Task, load
 from hist import Hist
-from imported import forget_modules
 
 CALLS = 3
 FILE = File("items", kind="items")
@@ -285,15 +284,6 @@ def test_large_arrays_are_shared_and_cannot_be_written_to(tmp_path: Path) -> Non
 
 
 # --- the user's modules ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder in which the user works: it is the current one, and Python finds modules there."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    forget_modules(tmp_path)
 
 
 STORE = """
