@@ -19,13 +19,14 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_getattr, signature
+from numba.core.typing.templates import AttributeTemplate, infer_getattr, signature
 from numba.extending import make_attribute_wrapper, models, register_model
 from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from ...analysis.cutflow import BEFORE_ITS_TURN, NO_NUMBER, Cutflow
 from ...protocol.errors import nearest
+from .histogram_fill import bound_method
 from .jagged_access import borrow, call, intrinsic
 from .lanes import LanesType, added, are_finite, in_all_lanes
 
@@ -111,14 +112,7 @@ class _CutflowMethods(AttributeTemplate):
     key = CutflowType
 
     def resolve_passed(self, cutflow: CutflowType) -> types.BoundFunction:
-        class Passed(AbstractTemplate):
-            key = "Cutflow.passed"
-            prefer_literal = True
-
-            def generic(self, values: Sequence[types.Type], named: dict[str, types.Type]) -> Any:
-                return _passed_signature(cutflow, values, dict(named))
-
-        return types.BoundFunction(Passed, cutflow)
+        return bound_method("Cutflow.passed", cutflow, _passed_signature)
 
 
 def _passed_signature(cutflow: CutflowType, values: Sequence[types.Type], named: dict[str, types.Type]) -> Any:

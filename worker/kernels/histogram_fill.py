@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature
 from typing import Any, NamedTuple
 
@@ -305,19 +305,31 @@ def fillable(_typing: Any, description: Any, cells: Any, axes: Any) -> Any:
     return histogram(description, cells, axes), make
 
 
+def bound_method(name: str, owner: types.Type, typed: Callable[..., Any]) -> types.BoundFunction:
+    """A method of a compiled output.
+
+    Args:
+        name: by which its code is lowered.
+        owner: the type that has it.
+        typed: the signature of a call, of its types by place and by name.
+    """
+
+    class Method(AbstractTemplate):
+        key = name
+        prefer_literal = True
+
+        def generic(self, values: Sequence[types.Type], named: dict[str, types.Type]) -> Any:
+            return typed(owner, values, dict(named))
+
+    return types.BoundFunction(Method, owner)
+
+
 @infer_getattr
 class _FillableMethods(AttributeTemplate):
     key = FillableType
 
     def resolve_fill(self, histogram: FillableType) -> types.BoundFunction:
-        class Fill(AbstractTemplate):
-            key = "Histogram.fill"
-            prefer_literal = True
-
-            def generic(self, values: Sequence[types.Type], named: dict[str, types.Type]) -> Any:
-                return _fill_signature(histogram, values, dict(named))
-
-        return types.BoundFunction(Fill, histogram)
+        return bound_method("Histogram.fill", histogram, _fill_signature)
 
 
 def _fill_signature(histogram: FillableType, values: Sequence[types.Type], named: dict[str, types.Type]) -> Any:
