@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 LARGEST = 2**30
@@ -26,6 +27,33 @@ def use(entry: Path) -> None:
     """Note that an entry is used now: its time of change tells."""
     with contextlib.suppress(OSError):  # the folder cannot be written, so nothing will be removed from it either
         os.utime(entry)
+
+
+def make_whole(folder: Path, prefix: str, fill: Callable[[Path], None]) -> bool:
+    """Have a folder be there with all that `fill` puts into it, or not at all; whether it was made now. Another process
+    may be faster.
+
+    Args:
+        folder: in a cache folder, which is made too.
+        prefix: how the name of the folder begins that is filled before it is called so.
+        fill: is given that folder.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir():
+        use(folder)
+        return False
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=prefix))
+    try:
+        fill(part)
+        part.rename(folder)
+    except OSError:
+        shutil.rmtree(part, ignore_errors=True)
+        if not folder.is_dir():  # nobody was faster
+            raise
+    return True
 
 
 def tidy(

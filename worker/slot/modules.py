@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Collection, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -25,7 +23,7 @@ from ...analysis.modules import OwnModule, top
 from ...analysis.notebook_cells import shown
 from ...analysis.ownership import arrive
 from ...protocol.codec import Buffer
-from ..cache_eviction import tidy, use
+from ..cache_eviction import make_whole, tidy
 from .seeding import Seed
 from .snapshot import Snapshot
 
@@ -188,20 +186,13 @@ def _unpacked(module: OwnModule, cache: Path) -> Path:
     arrive(cache)
     folder = cache / module.digest[:40]
     _places[str(folder)] = module.folder
-    if folder.is_dir():
-        use(folder)
-        return folder
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=cache, prefix=_PART))
-    try:
+
+    def fill(part: Path) -> None:
         for path, content in module.files.items():
             file = part / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        part.rename(folder)
-    except OSError:
-        shutil.rmtree(part, ignore_errors=True)
-        if not folder.is_dir():  # nobody was faster
-            raise
-    tidy(cache, _OURS)
+
+    if make_whole(folder, _PART, fill):
+        tidy(cache, _OURS)
     return folder

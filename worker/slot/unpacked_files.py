@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from ...analysis import attachments
 from ...analysis.sent_files import lie_in, name_of_set, place_of
 from ...protocol.errors import AnalysisError
-from ..cache_eviction import tidy, use
+from ..cache_eviction import make_whole, tidy
 
 _PART = ".unpacked-"
 _OURS = re.compile(rf"[0-9a-f]{{40}}|{re.escape(_PART)}\w{{8}}")
@@ -29,22 +28,19 @@ def unpack_files(digests: Mapping[str, str]) -> Path:
     place = _place.absolute()
     folder = place / name_of_set(digests)
     lie_in(place)
-    if folder.is_dir():
-        use(folder)
-        return folder
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=place, prefix=_PART))
-    try:
+
+    def fill(part: Path) -> None:
         for name, digest in digests.items():
             file = part / place_of(name)
             file.parent.mkdir(parents=True, exist_ok=True)
             _put(attachments.path_of(digest), file)
-        part.rename(folder)
+
+    try:
+        made = make_whole(folder, _PART, fill)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        if not folder.is_dir():  # nobody was faster
-            raise AnalysisError(f"the files of the query are not on this worker: {error}; its log says more") from error
-    tidy(place, _OURS, often=_OFTEN)
+        raise AnalysisError(f"the files of the query are not on this worker: {error}; its log says more") from error
+    if made:
+        tidy(place, _OURS, often=_OFTEN)
     return folder
 
 
