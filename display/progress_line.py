@@ -45,7 +45,8 @@ class ProgressDisplay:
     """Shows a query's progress until the context ends, and leaves one last line if it ended well.
 
     Args:
-        query: what to show; one that is over already is not.
+        query: what to show; one that is over already is not, but in a notebook, where it has a widget: there a picture is
+            looked for where the query is waited for, and whether it came before its end is a matter of a moment.
         wanted: show it or not; None shows it in a terminal or a notebook. Elsewhere, as in a batch job, a query that
             takes long has a line now and then; with True it has one at the end in any case.
     """
@@ -53,10 +54,14 @@ class ProgressDisplay:
     def __init__(self, query: Watched, wanted: bool | None) -> None:
         console = Console(stderr=True, highlight=False)
         self._view: _Terminal | _Notebook | _Widget | _Script | None = None
-        if query.view.final or wanted is False:
+        if wanted is False:
             return
-        if console.is_jupyter:
-            self._view = _Widget() if query.show() else _Notebook(query)
+        if console.is_jupyter and query.show():
+            self._view = _Widget()
+        elif query.view.final:
+            return
+        elif console.is_jupyter:
+            self._view = _Notebook(query)
         elif console.is_terminal:
             self._view = _Terminal(query, console)
         else:

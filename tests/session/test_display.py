@@ -291,6 +291,24 @@ def test_a_notebook_gets_one_line_that_is_updated_and_needs_no_widgets(monkeypat
     assert all(before != after for before, after in pairwise(shown))
 
 
+def test_a_notebook_shows_a_query_that_was_over_before_it_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a cell with `process(...).result()` has a picture in the end is no matter of a moment."""
+    shown: list[str] = []
+
+    class Widgets(FakeQuery):
+        def show(self) -> bool:
+            shown.append(self.view.name)
+            return True
+
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    query = Widgets()
+    query.history.ended(result_of(1))
+    with ProgressDisplay(query, None) as display:
+        assert display.shown and shown == ["missing_momentum"]
+    with ProgressDisplay(query, False) as display:
+        assert not display.shown and len(shown) == 1, "not asked for"
+
+
 @pytest.mark.parametrize("messages_heard", [MOST_SAMPLES, 10 * MOST_SAMPLES, 10 * MOST_SAMPLES + 77])
 def test_the_past_of_a_query_is_bounded_even_and_ends_now(messages_heard: int) -> None:
     """A query of a week has no more samples than one of an hour, as far apart from each other."""
