@@ -3,15 +3,18 @@
 skim/ttbar-0000.parquet           files, once the query is over
 skim/.eventmill-2f4c...json       their list
 skim/.eventmill-2f4c.../          pieces and joined files until then; what is left in it at the end counts nowhere
+
+Outputs of one query in one folder, whose files have other names or another format, have a list and a hidden folder each.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 
 from ..analysis.writes import WriteSpec
 from .grouping import SUFFIX, stem
-from .storage import join
+from .storage import base, join
 
 _TOKEN = 16
 """Digits of a query's token in names: enough to tell all queries that ever write to a folder apart."""
@@ -25,9 +28,10 @@ def staging(spec: WriteSpec) -> str:
         >>> from eventmill.analysis.writes import write
         >>> spec = replace(write({}, "/skim").spec, token="2f4c" * 8)
         >>> staging(spec), manifest(spec)
-        ('/skim/.eventmill-2f4c2f4c2f4c2f4c', '/skim/.eventmill-2f4c2f4c2f4c2f4c.json')
+        ('/skim/.eventmill-2f4c2f4c2f4c2f4ceb5757f3', '/skim/.eventmill-2f4c2f4c2f4c2f4ceb5757f3.json')
     """
-    return join(spec.target, f".eventmill-{spec.token[:_TOKEN]}")
+    output = zlib.crc32(f"{spec.name}{SUFFIX[spec.format]}".encode())
+    return join(spec.target, f".eventmill-{spec.token[:_TOKEN]}{output:08x}")
 
 
 def manifest(spec: WriteSpec) -> str:
@@ -38,6 +42,12 @@ def manifest(spec: WriteSpec) -> str:
 def manifests(names: list[str]) -> list[str]:
     """Those of queries that have written to a folder, among the names in it."""
     return [name for name in names if re.fullmatch(r"\.eventmill-[0-9a-f]+\.json", name)]
+
+
+def manifests_beside(names: list[str], spec: WriteSpec) -> list[str]:
+    """Those of other outputs of the same query, among the names in their folder."""
+    mine = base(manifest(spec))
+    return [name for name in manifests(names) if name != mine and name.startswith(f".eventmill-{spec.token[:_TOKEN]}")]
 
 
 def files_of(names: list[str], spec: WriteSpec, dataset: str) -> list[str]:

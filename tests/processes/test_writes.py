@@ -116,6 +116,35 @@ def test_the_order_of_the_input_and_rows_per_file(session: em.Session, events: A
     assert [it.rows for it in files] == [300] * (len(right) // 300) + [len(right) % 300]
 
 
+def test_outputs_of_one_query_in_one_folder_keep_their_own_rows(
+    session: em.Session, events: Any, tmp_path: Path
+) -> None:
+    """The end of one left the other without its pieces, and its list with the files of the first one."""
+
+    def both(events: ak.Array) -> dict[str, Any]:
+        few, many = events[events.met > 50], events[events.met <= 50]
+        columns = ["met", "number", "pt"]
+        return {
+            "few": em.write(few[columns], tmp_path, name="few"),
+            "many": em.write(many[columns], tmp_path, name="many"),
+            "again": em.write(few[columns], tmp_path, name="few", format="root"),
+        }
+
+    result = session.process(em.Dataset(events["data"], tree="Events"), both).result(SECONDS)
+    (few,), (many,), (again,) = (result[key] for key in ("few", "many", "again"))
+    every, selected = expected(events["data"], 0), expected(events["data"])
+    assert sorted_rows(read(few.path)) == sorted_rows(read(again.path)) == sorted_rows(selected)
+    assert sorted_rows(read(many.path)) == sorted_rows(every[every.met <= 50])
+    assert not left_in(tmp_path)
+
+    def alike(events: ak.Array) -> dict[str, Any]:
+        return {name: em.write(events, tmp_path / "out", name=name, overwrite=True) for name in ("a", "a-b")}
+
+    datasets = {"b-c": {"files": events["data"]}, "c": {"files": events["data"]}}
+    with pytest.raises(OutputError, match=r"a-b-c-0000.parquet is a file of another output of this query, too"):
+        session.process(em.Dataset(datasets, tree="Events"), alike).result(SECONDS)
+
+
 def test_values_that_may_be_missing_and_nested_ones(session: em.Session, events: Any, tmp_path: Path) -> None:
     """A column lacks values in some packets only, whose files have them as null all the same; types stay."""
 
