@@ -43,7 +43,7 @@ def by_price(supplies: Sequence[Supply]) -> list[Supply]:
 class Rules:
     """What the rules of others share: starts and stops of a decision, as changes."""
 
-    def wish(self, wish: Wish, now: float) -> None:
+    def wish(self, wish: Wish) -> None:
         """They know none."""
 
     def withdraw(self, owner: str) -> None:

@@ -57,7 +57,7 @@ class Autoscaler:
     Example:
         >>> from eventmill.elastic.supply import Tariff
         >>> autoscaler = Autoscaler()
-        >>> autoscaler.wish(Wish("ada", finish_in=630.0), now=0.0)
+        >>> autoscaler.wish(Wish("ada", finish_in=630.0))
         >>> batch = Supply("batch", most=10, start=30.0)
         >>> cloud = Supply("cloud", slots=4, start=60.0, tariff=Tariff(0.20))
         >>> decision = autoscaler.decide([batch, cloud], [Work("q-1", "ada", 7000.0, 100)], now=0.0)
@@ -72,7 +72,7 @@ class Autoscaler:
         self._spending = Spending(saved.spent)
         self._told: set[tuple[str, str]] = set()
 
-    def wish(self, wish: Wish, now: float) -> None:
+    def wish(self, wish: Wish) -> None:
         """From now on this user wishes this, and what was spent for her counts anew."""
         self.wishes[wish.owner] = wish
         self._spending.spent.pop(wish.owner, None)
@@ -155,6 +155,7 @@ class Autoscaler:
             market.untaken(supply.pool),
             learnt,
             is_dear=supply.tariff.price / (supply.slots * supply.rate) > DEAR * surplus.unit and surplus.is_due,
+            is_over=surplus.is_over,
             is_forced=surplus.is_bounded or (surplus.broke and not surplus.users),
         )
         staying = len(supply.staying)
@@ -170,13 +171,14 @@ class Autoscaler:
 @dataclass(slots=True)
 class _Surplus:
     """What is to be known of a pool to say what of it goes: whether its users have deadlines, may have no more, and what
-    they pay for a slot; and whether one of them has no money to have machines wait for more work."""
+    they pay for a slot; whether one has no money to have machines wait for more work, and who has more than she may."""
 
     unit: float = 0.0
     is_due: bool = False
     users: int = 0
     broke: bool = False
     bounded: int = 0
+    over: int = 0
 
     def note(self, need: Need, covered: Covered, broke: bool) -> None:
         """A user of it."""
@@ -186,11 +188,17 @@ class _Surplus:
             self.is_due = self.is_due or bool(need.steps)
             self.users += 1
             self.bounded += covered.is_bounded
+            self.over += covered.is_over
 
     @property
     def is_bounded(self) -> bool:
         """None of its users can pay for any more than was taken."""
         return 0 < self.users == self.bounded
+
+    @property
+    def is_over(self) -> bool:
+        """More of it are there than any of its users may have: a maximum was lowered, or others are gone."""
+        return 0 < self.users == self.over
 
 
 def _fair(needs: Sequence[Need], supplies: Sequence[Supply]) -> list[float]:

@@ -43,6 +43,7 @@ class Covered:
         forecast: what comes of it.
         held: others that are to stay until those that replace them are there.
         is_bounded: the user cannot pay for more.
+        is_over: more are there than the user may have.
         unit: what they cost, for a slot-second and an hour.
     """
 
@@ -50,6 +51,7 @@ class Covered:
     forecast: Forecast
     held: Counter[str]
     is_bounded: bool = False
+    is_over: bool = False
     unit: float = 0.0
 
 
@@ -74,6 +76,7 @@ class Covering:
         # All that is there counts, also what she does not take, and what is stuck in a pool that is in trouble.
         there = sum(offer.room for offer in self._there) + sum(market.stuck[pool] for pool in pools)
         self._more = max(0, self._workers - there)
+        self._is_over = there > self._workers
         self._taken: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
         self._offers = {offer.key: offer for offer in (*self._there, *self._new)}
@@ -88,7 +91,8 @@ class Covering:
                 self._as_is_worth()
             self._afford()
         cost = self._cost(self._finish)
-        return Covered(+self._taken, self._forecast(cost), self._holdable, self._is_short, self._unit())
+        forecast = self._forecast(cost)
+        return Covered(+self._taken, forecast, self._holdable, self._is_short, self._is_over, self._unit())
 
     # --- by a deadline ------------------------------------------------------------------------------------------------
 

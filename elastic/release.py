@@ -44,7 +44,7 @@ def overdue(supply: Supply, learnt: Estimates) -> list[Machine]:
 
 
 def surplus(
-    supply: Supply, untaken: Sequence[Machine], learnt: Estimates, *, is_dear: bool, is_forced: bool
+    supply: Supply, untaken: Sequence[Machine], learnt: Estimates, *, is_dear: bool, is_over: bool, is_forced: bool
 ) -> list[Machine]:
     """Of the machines of a pool that no need has taken, those that go now.
 
@@ -53,7 +53,8 @@ def surplus(
         untaken: those machines, the first to go first.
         learnt: of the pool.
         is_dear: what they do would be done for less by others that are there.
-        is_forced: they are more than a user may have, or can pay.
+        is_over: they are more than a user may have.
+        is_forced: they are more than a user can pay.
     """
     least = grace(learnt)
     going = []
@@ -65,7 +66,7 @@ def surplus(
         elif machine.phase == "idle":
             goes = min(machine.rests, machine.up) >= least
         else:
-            goes = is_dear and machine.up >= least
+            goes = (is_dear or is_over) and machine.up >= least
         if goes or is_forced:
             going.append(machine)
     return going[: max(0, len(supply.staying) - supply.least)]

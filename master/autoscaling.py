@@ -149,7 +149,7 @@ class Autoscaling:
             self._courses.pop(who.user, None)
             self._do(SaveAccess([("wish", who.user, None)]))
         else:
-            self._autoscaler.wish(wish_of(who.user, message.terms, now), now)
+            self._autoscaler.wish(wish_of(who.user, message.terms, now))
         self._next_save = now
         self._decide(now)
         self._send(waiting.peer.identity, messages.Wished(request, self._info(who.user, now)), now=now)

@@ -38,7 +38,7 @@ LONGEST = 6 * 3600.0
 class Scaler(Protocol):
     """Who decides how many workers there are: the autoscaler, or the rules of another one."""
 
-    def wish(self, wish: Wish, now: float) -> None:
+    def wish(self, wish: Wish) -> None:
         """From now on, in the place of an earlier one of this owner."""
 
     def withdraw(self, owner: str) -> None:
@@ -146,7 +146,7 @@ class Facility:
 
     def _wish(self, user: User) -> None:
         self._wishes[user.wish.owner] = user.wish
-        self.scaler.wish(user.wish, self.clock.now)
+        self.scaler.wish(user.wish)
         self._decide_soon()
 
     def _withdraw(self, user: User) -> None:

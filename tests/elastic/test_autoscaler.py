@@ -13,7 +13,7 @@ HOURLY = Tariff(0.40, 3600.0)
 
 def scaler(**wish) -> Autoscaler:
     autoscaler = Autoscaler()
-    autoscaler.wish(Wish("ada", **wish), now=0.0)
+    autoscaler.wish(Wish("ada", **wish))
     return autoscaler
 
 
@@ -203,7 +203,7 @@ def test_spot_markets_that_are_alike_share_the_work():
 
 def test_each_user_gets_a_fair_part_of_what_there_is():
     autoscaler = scaler(finish_in=100.0)
-    autoscaler.wish(Wish("bob", finish_in=100.0), 0.0)
+    autoscaler.wish(Wish("bob", finish_in=100.0))
     pool = Supply("batch", most=40, start=1.0)
     decision = autoscaler.decide([pool], [work(1e6), work(1500.0, owner="bob")], 0.0)
     assert wanted(decision) == {"batch": 40}
@@ -241,3 +241,19 @@ def test_without_money_to_wait_machines_go_at_once_and_cheap_ones_are_paid_first
     cheap = Supply("batch", tariff=Tariff(0.02), start=5.0, most=4)
     decision = scaler(max_cost=0.1).decide([dear, cheap], [work(1e5)], 0.0)
     assert wanted(decision)["batch"] == 4
+
+
+def test_a_maximum_below_what_is_at_work_lets_the_rest_of_them_go() -> None:
+    """Also at work, after their grace; others who may use them keep them, and what is paid for is used to its end."""
+    machines = [up(str(n)) for n in range(10)]
+    pool = Supply("batch", most=100, start=30.0, wanted=10, machines=machines)
+    decision = scaler(max_workers=3).decide([pool], [work(1e6)], 0.0)
+    assert wanted(decision) == {"batch": 3} and len(stopped(decision)) == 7
+    new = Supply("batch", most=100, start=30.0, wanted=10, machines=[up(str(n), up=10.0) for n in range(10)])
+    assert stopped(scaler(max_workers=3).decide([new], [work(1e6)], 0.0)) == []
+    three = Supply("batch", most=100, start=30.0, wanted=3, machines=machines[:3])
+    assert scaler(max_workers=3).decide([three], [work(1e6)], 0.0).changes == []
+    shared = scaler(max_workers=3).decide([pool], [work(1e6), work(1e6, owner="bob")], 0.0)
+    assert stopped(shared) == []
+    paid = Supply("cloud", most=100, start=30.0, wanted=10, tariff=HOURLY, machines=machines)
+    assert stopped(scaler(max_workers=3).decide([paid], [work(1e6)], 0.0)) == []
