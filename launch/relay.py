@@ -16,7 +16,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import resource
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 
 from ..protocol.connection import parse_address
 from ..protocol.errors import ConnectionFailed
+from ..system.descriptors import allow_descriptors
 from ..system.lifeline import EndSignals
 
 log = logging.getLogger(__name__)
@@ -219,9 +219,7 @@ class _Pipe:
 def most_connections() -> int:
     """How many connections this process may have, after it has let itself have as many open files as it may: the thousand
     that it has by default are few for a site. More of them wait at the port."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return max(1, (most - _DESCRIPTORS_BESIDE) // _DESCRIPTORS_OF_ONE)
+    return max(1, (allow_descriptors() - _DESCRIPTORS_BESIDE) // _DESCRIPTORS_OF_ONE)
 
 
 def _listen(interface: str, port: int) -> socket.socket:

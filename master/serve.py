@@ -23,16 +23,16 @@ import zmq
 
 from ..protocol import codec, messages
 from ..protocol.connection import KeyFolder, load_master_keys, set_address
-from ..protocol.dial import receive_event
 from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
 from ..protocol.version import __version__
 from ..system.lifeline import EndSignals, Lifeline
 from ..system.restarts import Restarts
 from .access import Access, Identity
 from .access_records import AccessRecords
-from .authenticator import DOMAIN, Authenticator
+from .authenticator import Authenticator
 from .catalogue_records import CatalogueRecords
 from .core import MasterCore
+from .door import Door
 from .effects import Effect, Exit, SaveAccess, SaveDataset, Send
 from .journal import Journal
 from .merger import Answer, Crowded, Merger, Taken, Unmergeable
@@ -91,12 +91,10 @@ class Master:
         self._records = AccessRecords(keys.access)
         self._datasets = CatalogueRecords(keys.catalogue)
         self.authenticator = Authenticator(self.context, lambda key: bool(self.access.role(key)))
-        self.router = self.context.socket(zmq.ROUTER)
-        self._configure(own.public_key, own.secret_key)
-        self.monitor = self.router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self.door = Door(self.context, own)
+        self.router = self.door.router
         self._poller = zmq.Poller()
         self._restarts = Restarts()
-        self._by_descriptor: dict[int, bytes] = {}
         self._gone: dict[bytes, None] = {}
         self._running = True
         self.comes_back = False
@@ -133,20 +131,6 @@ class Master:
         effects = self._begin()
         self._carry_out([*effects, *(Send(peer, messages.Unknown()) for peer in known)])
 
-    def _configure(self, public_key: str, secret_key: str) -> None:
-        router = self.router
-        router.set(zmq.ROUTER_MANDATORY, 1)
-        router.set(zmq.LINGER, 1000)
-        router.set(zmq.SNDHWM, 0)
-        router.set(zmq.RCVHWM, 0)
-        router.set(zmq.BACKLOG, 4096)
-        router.set(zmq.MAXMSGSIZE, codec.MAX_FRAME)
-        router.set(zmq.HANDSHAKE_IVL, 10_000)
-        router.set(zmq.CURVE_SERVER, 1)
-        router.set(zmq.CURVE_PUBLICKEY, public_key.encode())
-        router.set(zmq.CURVE_SECRETKEY, secret_key.encode())
-        router.set(zmq.ZAP_DOMAIN, DOMAIN.encode())
-
     def _bind(self, binding: Binding) -> str:
         port = binding.port
         if binding.descriptor is not None:
@@ -175,11 +159,11 @@ class Master:
         """Serve until told to end, by a session or a signal, or the owner is gone."""
         signals, poller = EndSignals(), self._poller
         poller.register(signals.fileno(), zmq.POLLIN)
-        for socket in (self.router, self.authenticator.socket, self.monitor):
+        for socket in (self.router, self.authenticator.socket, self.door.monitor):
             poller.register(socket, zmq.POLLIN)
         if self.lifeline is not None:
             poller.register(self.lifeline.fileno(), zmq.POLLIN)
-        log.info("listening at %s", self.address)
+        log.info("listening at %s, for up to %d connections", self.address, self.door.room)
         if on_ready is not None:
             on_ready(self.address)
         broken = True
@@ -204,7 +188,7 @@ class Master:
             self.authenticator.answer()
         if self.router in ready:
             self._receive()
-        if self.monitor in ready:
+        if self.door.monitor in ready:
             self._notice_disconnections()
         if self.merger.wakeup in ready:
             self._collect()
@@ -245,17 +229,14 @@ class Master:
                 log.warning("refused a message: %s", error)
                 self._carry_out([Send(peer, messages.Fault(str(error)[:1000], fatal=True))])
                 continue
-            self._by_descriptor[identity.get(zmq.SRCFD)] = peer
+            self.door.heard(identity.get(zmq.SRCFD), peer)
             key = str(frames[0].get("User-Id"))
             self._carry_out(self.core.receive(peer, key, message, buffers, time.monotonic()))
 
     def _notice_disconnections(self) -> None:
         """A TCP connection has ended: if the peer we last heard on it cannot be reached any more, it is gone."""
-        while self.monitor.poll(0):
-            _, descriptor = receive_event(self.monitor)
-            peer = self._by_descriptor.pop(descriptor, None)
-            if peer is not None:
-                self._carry_out([Send(peer, messages.Heartbeat())])
+        for peer in self.door.take_events():
+            self._carry_out([Send(peer, messages.Heartbeat())])
 
     def _lose_gone(self) -> None:
         """What peers said before they went lies here already, and comes first: a worker's last words, or its commit."""
@@ -347,9 +328,7 @@ class Master:
     def _close(self, broken: bool) -> None:
         if self.lifeline is not None:
             self.lifeline.close()
-        self.router.disable_monitor()
-        self.monitor.close(0)
-        self.router.close()
+        self.door.close()
         if not (self.owned or broken):
             try:
                 self._carry_out(self.core.suspend())

@@ -186,7 +186,8 @@ class Dial:
         if self._met == "a stranger":
             return (
                 f"something listens at {address}, but it is not the master of this connection file: "
-                "it has another key, or is no eventmill master, or a tunnel on the way has nothing at its other end"
+                "it has another key, or is no eventmill master, or has no room for another connection, or a "
+                "tunnel on the way has nothing at its other end"
             )
         if self._met == "somebody":
             return (

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import resource
 import select
 import sys
 from dataclasses import dataclass, field
 from typing import TextIO
 
 from ...protocol.messages import LogSource
+from ...system.descriptors import allow_descriptors
 from ..slot_output import Mark, OutputStream
 from ..slot_status import SlotStatuses
 from .said import Said, Where
@@ -92,7 +92,7 @@ class OutputPipes:
         self._sight = sight
         self._pipes: dict[int, _Pipe] = {}
         self._epoll = select.epoll()
-        _make_room(3 * slots + _SPARE)
+        allow_descriptors(3 * slots + _SPARE)
 
     def fileno(self) -> int:
         """To poll: there is something to read."""
@@ -217,12 +217,3 @@ def _write(stream: TextIO, data: bytes) -> None:
         writable.register(number, select.POLLOUT)
         while data and any(events & select.POLLOUT for _, events in writable.poll(0)):
             data = data[os.write(number, data[: select.PIPE_BUF]) :]
-
-
-def _make_room(descriptors: int) -> None:
-    """See to it that this process may have so many open files, if it can."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < descriptors:
-        wanted = descriptors if hard == resource.RLIM_INFINITY else min(hard, descriptors)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
