@@ -14,8 +14,8 @@ from typing import Any
 from ..protocol.errors import ConnectionFailed
 from ..system.locks import lock
 
-SCHEMA = 2
-"""Since 2, a total counts the entries in it."""
+SCHEMA = 3
+"""Since 2, a total counts the entries in it; since 3, it is known where files lie, and each row has its checksum."""
 APPLICATION = int.from_bytes(b"evml", "big")
 """What SQLite's header says of whose database it is."""
 PAGE = 16384
@@ -32,7 +32,7 @@ CREATE TABLE queries (
 );
 CREATE TABLE opened (
     query TEXT NOT NULL REFERENCES queries ON DELETE CASCADE, file INTEGER NOT NULL,
-    entries INTEGER NOT NULL, clusters BLOB NOT NULL, identity TEXT NOT NULL, listed BLOB,
+    entries INTEGER NOT NULL, clusters BLOB NOT NULL, identity TEXT NOT NULL, listed BLOB, place BLOB NOT NULL,
     PRIMARY KEY (query, file)
 ) WITHOUT ROWID;
 CREATE TABLE done (

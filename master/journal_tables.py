@@ -93,8 +93,8 @@ class Tables:
             self._store(number, "submission", frames)
         for file, it in waiting.opened.items():
             listed = None if it.listed is None else _pack(it.listed)
-            row = (number, file, it.entries, _pack(it.clusters), it.identity, listed)
-            execute("INSERT OR REPLACE INTO opened VALUES (?, ?, ?, ?, ?, ?)", row)
+            row = (number, file, it.entries, _pack(it.clusters), it.identity, listed, it.place)
+            execute("INSERT OR REPLACE INTO opened VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         self._database.executemany(
             "INSERT INTO losses (query, file, start, stop, reason) VALUES (?, ?, ?, ?, ?)",
             ((number, loss.file, loss.start, loss.stop, loss.reason) for loss in waiting.losses),
@@ -181,9 +181,9 @@ class Tables:
             with contextlib.suppress(OSError):  # what becomes of a query without one, the master decides
                 saved.attachments[digest] = self._attachments.content(digest)
         saved.opened = {
-            file: OpenedFile(entries, _unpack(clusters), identity, None if listed is None else _unpack(listed))
-            for file, entries, clusters, identity, listed in select(
-                "SELECT file, entries, clusters, identity, listed FROM opened WHERE query = ?", (number,)
+            file: OpenedFile(entries, _unpack(clusters), identity, None if listed is None else _unpack(listed), place)
+            for file, entries, clusters, identity, listed, place in select(
+                "SELECT file, entries, clusters, identity, listed, place FROM opened WHERE query = ?", (number,)
             )
         }
         saved.done = {

@@ -128,11 +128,11 @@ class Lifecycle:
         self._do(Merge(query.number, frames, parts, worker))
         query.audience.merged = query.journal.unsaved = True
 
-    def opened(self, query: Query, file: int, listed: Sequence[int] | None) -> None:
+    def opened(self, query: Query, file: int, listed: Sequence[int] | None, place: bytes) -> None:
         """A file was opened, and the ledger knows it."""
         if self.journaled:
             state = query.ledger.files[file]
-            opened = OpenedFile(state.entries or 0, state.clusters, state.identity, listed)
+            opened = OpenedFile(state.entries or 0, state.clusters, state.identity, listed, place)
             self._do(SaveOpened(query.number, file, opened))
             query.journal.unsaved = True
 

@@ -36,6 +36,7 @@ from .delegated import Delegated
 from .learnt import Learnt, digest_of
 from .listings import Listings
 from .peers import Slot
+from .places import Places
 from .query_account import LONGEST_REASON, account_of, lost_ranges, missing_ranges
 from .query_state import Audience, Counters, Journaled, Outcome
 from .saved import Saved
@@ -80,6 +81,7 @@ class Query:
         first_commit: when entries of it counted for the first time, with this master.
         begun: a slot is or was at work on it, or has been told to make way for it.
         listings: which entries are used of files of which not all are, by the number of the file.
+        places: where its files lie.
         retrying: files that are to be tried again, and when; the earliest first.
         stopping: it is being stopped, and this is when it ends at the latest.
         served_by: owners of workers that serve it (`Worker.owner`).
@@ -111,6 +113,7 @@ class Query:
     retrying: list[tuple[float, int]] = field(default_factory=list)
     compaction: Compaction | None = None
     listings: Listings = field(default_factory=Listings)
+    places: Places = field(default_factory=Places)
     types: dict[str, ColumnType] = field(default_factory=dict)
     stopping: float | None = None
     served_by: frozenset[str] = EVERYBODYS
@@ -190,6 +193,7 @@ class Query:
         for file, opened in saved.opened.items():
             if opened.listed is not None:
                 self.listings[file] = EntryList(opened.listed)
+            self.places.meet(self.files, file, opened.place)
         account = saved.account
         self.ledger.redone = account.redone
         self.counters = Counters(refused=account.refused, workers_lost=account.workers_lost)
@@ -325,6 +329,7 @@ class Query:
         self.packetizer = Packetizer(self.ledger, [])
         self.analysis, self.files, self.shared_inputs, self.credentials = b"", (), (), Delegated()
         self.listings.clear()
+        self.places = Places()
         self.retrying.clear()
         self.compaction = None
 

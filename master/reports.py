@@ -107,8 +107,13 @@ class Reports:
             return
         if entry_list is not None:
             query.listings[file] = entry_list
-        self._lifecycle.opened(query, file, message.listed)
+        self._lifecycle.opened(query, file, message.listed, message.place)
         query.packetizer.opened(worker.leases[query.number, message.lease], message.lease, now)
+        if wrong := query.places.meet(query.files, file, message.place):
+            it = query.files[file]
+            failure = from_worker(Failure("data", "DatasetError", wrong, path=it.path, tree=it.tree), worker)
+            self._queries.logs.add_failure(query.number, failure, now)
+            self._lifecycle.fail(query, failure, (), now, offer=True)
         self._lifecycle.end_if_complete(query, now)
 
     def _described(self, worker: Worker, message: messages.Described, frames: Frames, now: float) -> None:

@@ -62,12 +62,14 @@ class OpenedFile:
     Attributes:
         entries: those that are used, when a limit leaves some out.
         listed: the entries that a mask has left, as runs; `entries` and `clusters` count these only then.
+        place: the same for the file under all of its names.
     """
 
     entries: int
     clusters: Sequence[int] = ()
     identity: str = ""
     listed: Sequence[int] | None = None
+    place: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,14 @@ class FileLayout:
         clusters: entries at which reading is best cut, ascending, from 0 to `entries` inclusive (0 if empty).
         tree: name of the tree within the file.
         identity: as `Reader.identity`.
+        place: as `StoredTree.place`.
     """
 
     entries: int
     clusters: tuple[int, ...]
     tree: str
     identity: str
+    place: bytes = field(default=b"", compare=False)
 
 
 class Clustering:
@@ -60,7 +62,8 @@ class Clustering:
         names = list(self._columns.names) if branches is None else [self._columns.known(name) for name in branches]
         with read_errors(self._stored.path, "cannot be read"):
             edges = self._baskets.edges if isinstance(self._baskets, Pages) else self._common_edges(names)
-        return FileLayout(self._stored.entries, few_edges(edges), self._stored.name, self._stored.identity)
+        stored = self._stored
+        return FileLayout(stored.entries, few_edges(edges), stored.name, stored.identity, stored.place)
 
     def stride(self, branches: Sequence[str] | None = None) -> int:
         """Entries in a basket (a page, in an RNTuple) of the branches, on average: what is read as a whole anyway."""

@@ -68,7 +68,7 @@ class Selection:
         """The file's layout with everything in positions."""
         layout = self.file.layout(branches)
         edges = np.unique(self.entry_list.positions(layout.clusters))
-        return FileLayout(len(self.entry_list), tuple(edges.tolist()), layout.tree, layout.identity)
+        return FileLayout(len(self.entry_list), tuple(edges.tolist()), layout.tree, layout.identity, layout.place)
 
     def weight(self, branches: Iterable[str]) -> float:
         """As `Reader.weight`, of a listed entry: what lies between them comes along, as far as baskets reach."""

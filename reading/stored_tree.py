@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import uproot
@@ -224,6 +225,16 @@ class StoredTree:
             return SharedLayout.of(self.name, self.described, self.identity, self.source.stamp, self._odd).packed()
         except ValueError:  # too much to be told
             return b""
+
+    @property
+    def place(self) -> bytes:
+        """What is the same for the tree of a file under all of the file's names, and for no other; nothing if not known.
+
+        A copy is another file, though it says that it has the same UUID.
+        """
+        if not self.source.place:
+            return b""
+        return blake2b(f"{self.identity}:{self.source.place}:{self.name}".encode(), digest_size=16).digest()
 
     @property
     def uuid(self) -> str:

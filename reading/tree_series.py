@@ -156,7 +156,8 @@ class TreeSeries(WholeFile):
         for part, begin in zip(self._parts, self.bounds, strict=False):
             if part.entries:
                 edges |= {begin + edge for edge in part.layout(branches).clusters}
-        return FileLayout(self.entries, few_edges(sorted(edges)), self.tree, self.identity)
+        place = self._parts[0].stored.place
+        return FileLayout(self.entries, few_edges(sorted(edges)), self.tree, self.identity, place)
 
     def stride(self, branches: Sequence[str] | None = None) -> int:
         """As `Reader.stride`."""

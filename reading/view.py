@@ -132,7 +132,7 @@ class View:
     def layout(self, branches: Sequence[str] | None = None) -> FileLayout:
         """As `Reader.layout`; packets are cut as the file itself is."""
         layout = self.reader.layout(self._own(branches))
-        return FileLayout(layout.entries, layout.clusters, layout.tree, self.identity)
+        return FileLayout(layout.entries, layout.clusters, layout.tree, self.identity, layout.place)
 
     def stride(self, branches: Sequence[str] | None = None) -> int:
         """As `Reader.stride`."""

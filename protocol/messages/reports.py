@@ -15,7 +15,7 @@ class Opened(Message, frozen=True):
     """A file has been opened: its entries, where reads are best cut, and the range `[start, stop)` that the lease became.
 
     Of a file whose entries are listed, all of these number the listed ones; `listed` is what a mask has left, if there is
-    one.
+    one. `place` is the same for a file under all of its names.
     """
 
     query: Word
@@ -25,6 +25,7 @@ class Opened(Message, frozen=True):
     clusters: Annotated[list[NonNegative], Meta(max_length=4096)]
     identity: Word = ""
     listed: Runs | None = None
+    place: Annotated[bytes, Meta(max_length=16)] = b""
 
 
 LARGEST_LAYOUT = 4 * 2**20

@@ -39,7 +39,7 @@ class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
         self._end = weakref.finalize(self, os.close, self._file)
         status = os.fstat(self._file)
         self._num_bytes = status.st_size
-        self._stamp = _stamp(status)
+        self._stamp, self._place = _stamp(status), place_of(status)
         self.requests = 0
         self.waited = 0.0
         self.latency = 0.0
@@ -64,6 +64,11 @@ class LocalSource(Source):  # type: ignore[misc]  # uproot is untyped
     def stamp(self) -> tuple[int, int]:
         """Size of the file, and when it was written to last."""
         return self._stamp[2], self._stamp[3]
+
+    @property
+    def place(self) -> str:
+        """As `Counts.place`."""
+        return self._place
 
     def is_current(self) -> bool:
         """Whether the file's name still means the file that is open here, and nobody has written to it."""
@@ -141,6 +146,11 @@ def _runs(ranges: Sequence[Range]) -> Iterator[tuple[int, int, list[int]]]:
         run.append(i)
     if run:
         yield first, last, run
+
+
+def place_of(status: os.stat_result) -> str:
+    """What is the same for a file under all of its names: its inode. Devices have other numbers on other machines."""
+    return str(status.st_ino)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from uproot.source.chunk import Chunk, Source
 from uproot.source.fsspec import FSSpecSource
 
 from .credentials import CredentialSet, shown, tag
-from .local import LocalSource, Range
+from .local import LocalSource, Range, place_of
 from .xrootd import SETTINGS, ServerError, XRootDSource
 
 AHEAD_BYTES = 64 << 20
@@ -68,11 +69,13 @@ class Counts(Source):  # type: ignore[misc]
         waited: seconds for which somebody waited for bytes.
         latency: seconds of a round trip to a server, smoothed; 0.0 where that is not known.
         stamp: size of the file and time of its last change, where these are known.
+        place: what its server calls the file, whatever the address; empty where that is not known.
     """
 
     waited = 0.0
     latency = 0.0
     stamp: tuple[int, int] | None = None
+    place = ""
 
     @property
     def requests(self) -> int:
@@ -222,7 +225,10 @@ class TimedFSSpec(Counts, FSSpecSource):  # type: ignore[misc]
             super().__init__(file_path, **options)
         except (ImportError, ValueError) as error:  # so does fsspec say that it knows no such thing
             raise ServerError(str(error), transient=False) from error
-        self.server = urlsplit(file_path).hostname or "the server"
+        address = urlsplit(file_path)
+        self.server = address.hostname or "the server"
+        if address.scheme == "file":
+            self.place = place_of(Path(address.path).stat())
 
     def _open(self) -> None:
         super()._open()

@@ -56,6 +56,8 @@ MARGIN = 10.0
 _SOCKETS, _TLS, _AUTHENTICATION, _EXPIRED, _NOT_FOUND, _SAYS_NO = range(101, 110), 110, 204, 206, 304, 400
 """Codes of the client's `XRootDStatus`; with the last one, the server's own number is in `errno`."""
 _FORBIDDEN, _NO_FILE, _FOLDER, _TLS_ONLY, _NOT_LOGGED_IN = 3010, 3011, 3016, 3028, 3030
+_NO_ID = "0"
+"""What servers say that have no numbers for files."""
 _FINAL = {_FORBIDDEN, _NO_FILE, _FOLDER, _TLS_ONLY, _NOT_LOGGED_IN}
 
 
@@ -200,6 +202,7 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
         waited: seconds for which somebody waited for bytes.
         known: what is known of that server.
         stamp: size and time of last change of the file.
+        place: what the server calls the file, whatever its address; empty where it does not say so.
 
     Raises:
         FileNotFoundError: the server has no such file.
@@ -226,6 +229,7 @@ class XRootDSource(Source):  # type: ignore[misc]  # uproot is untyped
             status, info = self.file.stat(timeout=self.timeout)  # came with the answer to `open`
             self.check(status)
             self.stamp, self._num_bytes = (info.size, info.modtime), int(info.size)
+            self.place = "" if info.id == _NO_ID else str(info.id)
             self.known = self._known()
             size = self._num_bytes
             spans = [(0, size)] if size <= HEAD + TAIL else [(0, HEAD), (size - TAIL, size)]

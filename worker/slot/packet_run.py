@@ -189,9 +189,8 @@ class PacketRun:
             packet.stop = packet_end(layout, lease.stop)
             left = None if entry_list is None or mask is None else entry_list.runs()
             clusters = list(layout.clusters)
-            self._link.send(
-                messages.Opened(lease.query, lease.lease, layout.entries, packet.stop, clusters, layout.identity, left)
-            )
+            known = layout.entries, packet.stop, clusters, layout.identity, left, layout.place
+            self._link.send(messages.Opened(lease.query, lease.lease, *known))
         return packet.selection or file
 
     def _check_columns(self, file: OpenFile, branches: Iterable[str]) -> None:
