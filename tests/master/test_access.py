@@ -8,6 +8,7 @@ import pytest
 from eventmill.master import effects
 from eventmill.master.access import REMEMBERED, SESSION, USUAL, Access, AccessRefused, Change, Identity
 from eventmill.master.access_records import AccessRecords
+from eventmill.master.catalogue_records import CatalogueRecords
 from eventmill.protocol import messages as m
 from eventmill.protocol.errors import ConnectionFailed
 from fleet import PYTHON, World
@@ -481,9 +482,11 @@ def test_a_file_that_others_can_write_is_refused(tmp_path: Path) -> None:
     file.chmod(0o644)
     with pytest.raises(ConnectionFailed, match="open to others"):
         AccessRecords(file)
+    with pytest.raises(ConnectionFailed, match="the catalogue of datasets, is open to others"):
+        CatalogueRecords(file)
     file.chmod(0o600)
     file.write_bytes(b"something else" * 100)
-    with pytest.raises(ConnectionFailed, match="says who may use this master, cannot be read"):
+    with pytest.raises(ConnectionFailed, match="with the users and tokens of this master, cannot be read"):
         AccessRecords(file)
 
 
@@ -494,7 +497,7 @@ def test_what_cannot_be_written_is_written_with_the_next_change(
     folder = tmp_path / "not there yet"
     records = AccessRecords(folder / "access.sqlite")
     records.write(made.saved)
-    assert "is lost when it ends" in caplog.text
+    assert "is lost when the master ends" in caplog.text
     folder.mkdir()
     records.write([])
     assert len(records.load()) == 3
