@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .analysis.kernel_functions import argmax, argmin, argsort, concat, delta_phi, delta_r, p4
     from .analysis.kernel_parameters import constant, here
     from .analysis.once import once
+    from .analysis.row_output import Output
     from .analysis.sent_files import file
     from .analysis.variations import vary
     from .analysis.writes import write
@@ -63,6 +64,7 @@ _HOMES = {
     "Kernel": "analysis.analysis",
     "Kubernetes": "launch.pools.kubernetes",
     "Local": "launch.pools.local_processes",
+    "Output": "analysis.row_output",
     "PBS": "launch.pools.pbs",
     "Query": "session.query",
     "Result": "session.result",
@@ -113,6 +115,7 @@ __all__ = [
     "Kernel",
     "Kubernetes",
     "Local",
+    "Output",
     "Query",
     "Result",
     "Session",

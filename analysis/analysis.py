@@ -49,6 +49,7 @@ from .once import Once, renew
 from .ownership import is_users
 from .pickles import Pickled, Shared, pickling
 from .registrations import Behaviors, registered
+from .row_output import Output
 from .sent_files import Name, collect_files
 from .sizes import warn_of_size
 from .variations import Varied
@@ -105,7 +106,8 @@ def kernel(function: None = None, /, **outputs: Any) -> Callable[[Callable[..., 
 
     Keyword arguments name the outputs: empty histograms (of hist or boost-histogram, without growing axes), filled with
     `.fill(x, y, weight=w, sample=s)`, numpy arrays of zeros, changed in place (`counts[0] += 1`) and added up over
-    all events, in 64 bits whatever their dtype, and cutflows, `Cutflow("all", "two muons")`, with `.passed("all", w)`.
+    all events, in 64 bits whatever their dtype, cutflows, `Cutflow("all", "two muons")`, with `.passed("all", w)`, and
+    rows for files, `Output("skim", {"met": "float32"})`, with `.append(MET_pt)`.
 
     All other parameters of the function are branches: a number an event, or a one-dimensional array of this event's
     values (a string is one of its UTF-8 bytes), or, for a vector of vectors, `x[i]` is such an array and `len(x)` their
@@ -417,6 +419,8 @@ def _check_output(name: str, output: Any, function: str) -> None:
         if not output.is_for_kernels:
             raise AnalysisError(f'{where} names no cuts: for a kernel, write Cutflow("all", "two muons") with its own')
         contents = output.counts
+    elif isinstance(output, Output):
+        contents = np.array(len(output.rows))
     elif isinstance(output, np.ndarray):
         contents = output
         if output.dtype.kind not in "iufc" or output.dtype.itemsize > (16 if output.dtype.kind == "c" else 8):
@@ -425,8 +429,8 @@ def _check_output(name: str, output: Any, function: str) -> None:
             )
     else:
         raise AnalysisError(
-            f"{where} is {_described(output)}: an output is a histogram, a numpy array or a cutflow, "
-            "such as Hist.new.Reg(100, 0, 200).Double(), np.zeros(4) or Cutflow('all', 'two muons')"
+            f"{where} is {_described(output)}: an output is a histogram, a numpy array, a cutflow or rows for files, as "
+            "Hist.new.Reg(100, 0, 200).Double(), np.zeros(4), Cutflow('all', 'muons') or Output('skim', {'met': float})"
         )
     if np.any(contents != np.zeros((), contents.dtype)):
         raise AnalysisError(

@@ -93,20 +93,35 @@ def write(
         >>> result["skim"].rows, [Path(file.path).name for file in result["skim"]]
         (791, ['rows-0000.parquet'])
     """
-    if format not in get_args(Format):
-        raise AnalysisError(f"em.write: there is no format {format!r}; there are {', '.join(get_args(Format))}")
-    if order not in get_args(Order):
-        raise AnalysisError(f"em.write: order is {order!r}; it is 'any' or 'input'")
-    if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
-        raise AnalysisError(f"em.write: the folder is {folder!r}; give a path or a URL")
-    if not tree:
-        raise AnalysisError("em.write: the tree needs a name")
-    if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size <= _MOST_SIZE:
-        raise AnalysisError(f"em.write: size is {size!r}; it is the MB of a file, more than 0")
-    spec = WriteSpec(
-        os.fspath(folder), format, str(name), tree, max(1, int(size * 10**6)), _rows(rows), order, bool(overwrite)
-    )
+    spec = write_spec("em.write", folder, format, name, tree, size, rows, order, overwrite)
     return Write(arrays, spec)
+
+
+def write_spec(
+    who: str,
+    folder: str | os.PathLike[str],
+    format: Format,  # noqa: A002 - what it is called everywhere
+    name: str,
+    tree: str,
+    size: float,
+    rows: int | None,
+    order: Order,
+    overwrite: bool,
+) -> WriteSpec:
+    """What was said to `who`, checked. Raises `AnalysisError`."""
+    if format not in get_args(Format):
+        raise AnalysisError(f"{who}: there is no format {format!r}; there are {', '.join(get_args(Format))}")
+    if order not in get_args(Order):
+        raise AnalysisError(f"{who}: order is {order!r}; it is 'any' or 'input'")
+    if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+        raise AnalysisError(f"{who}: the folder is {folder!r}; give a path or a URL")
+    if not tree:
+        raise AnalysisError(f"{who}: the tree needs a name")
+    if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size <= _MOST_SIZE:
+        raise AnalysisError(f"{who}: size is {size!r}; it is the MB of a file, more than 0")
+    return WriteSpec(
+        os.fspath(folder), format, str(name), tree, max(1, int(size * 10**6)), _rows(who, rows), order, bool(overwrite)
+    )
 
 
 def resolved(target: str, folder: str) -> str:
@@ -131,7 +146,7 @@ def columns_of(arrays: Any) -> Mapping[str, Any] | None:
     return arrays if isinstance(arrays, Mapping) else None
 
 
-def _rows(rows: Any) -> int:
+def _rows(who: str, rows: Any) -> int:
     if rows is None:
         return 0
     try:
@@ -139,5 +154,5 @@ def _rows(rows: Any) -> int:
     except TypeError:
         number = 0
     if isinstance(rows, bool) or not 0 < number <= _MOST_ROWS:
-        raise AnalysisError(f"em.write: rows is {rows!r}; it is the rows of a file, 1 or more")
+        raise AnalysisError(f"{who}: rows is {rows!r}; it is the rows of a file, 1 or more")
     return number

@@ -4,7 +4,7 @@ A slot encodes what its analysis returned and adds it to a `Total`; agent and ma
 session decodes. Only `encode`, `detached`, `decode` and `compact` touch the user's objects. See docs/merging.md.
 """
 
-from .encode import compact, decode, detached, encode, keyed
+from .encode import beside, compact, decode, detached, encode, keyed
 from .histograms import FilledHistogram, HistogramTemplate
 from .miniature import miniature
 from .names import joined, key_name
@@ -23,6 +23,7 @@ __all__ = [
     "Partial",
     "Total",
     "Unmade",
+    "beside",
     "compact",
     "decode",
     "detached",

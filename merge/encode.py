@@ -101,6 +101,25 @@ def keyed(partials: Mapping[str, Partial], entries: int) -> Partial:
     return Partial(nodes.Dict(trees), entries)
 
 
+def beside(partial: Partial, more: Partial) -> Partial:
+    """A result of dicts with what another has, of the same entries, under keys that it lacks.
+
+    Example:
+        >>> decode(beside(encode({"up": {"n": 1}}, 10), encode({"up": {"rows": 2}})))
+        {'up': {'n': 1, 'rows': 2}}
+    """
+    return Partial(_beside(partial.tree, more.tree), partial.entries)
+
+
+def _beside(tree: Tree, more: Tree) -> Tree:
+    if isinstance(more, nodes.Nothing):
+        return tree
+    if not isinstance(tree, nodes.Dict) or not isinstance(more, nodes.Dict):
+        return more
+    joined = {key: _beside(item, more.items.get(key, nodes.Nothing())) for key, item in tree.items.items()}
+    return nodes.Dict({**joined, **{key: item for key, item in more.items.items() if key not in joined}})
+
+
 def _tree(value: Any, level: int) -> Tree:
     if level > MAX_DEPTH:
         raise Unmergeable(f"containers nested deeper than {MAX_DEPTH}")

@@ -556,7 +556,7 @@ RULES = (
     Rule("awkward.Array", "end to end, in order of arrival, up to 256 MiB", nodes.Awkward, AwkwardSum),
     Rule("hist.Hist, boost_histogram.Histogram", "sum bin by bin; growing axes joined", nodes.Histogram, HistogramSum),
     Rule("em.Cutflow", "cut by cut; the same cuts in the same order", nodes.Cutflow, CutflowSum),
-    Rule("em.write(...)", "rows of files, each of them once", nodes.Written, WrittenSum),
+    Rule("em.write(...), em.Output of a kernel", "rows of files, each of them once", nodes.Written, WrittenSum),
     Rule("what session.draw counts", "value by value; bins are chosen at the end", nodes.Sketched, SketchSum),
     Rule(
         "object of your own with merge(other) or +",

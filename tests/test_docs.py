@@ -46,6 +46,7 @@ OF_SESSIONS = (
     "eventmill.session.query",
     "eventmill.session.quick_looks",
     "eventmill.session.result",
+    "eventmill.analysis.row_output",
     "eventmill.analysis.writes",
     "eventmill.session.output_files",
     "eventmill.session.session",

@@ -49,8 +49,18 @@ def stem(spec: WriteSpec, dataset: str) -> str:
         >>> stem(write({}, "f").spec, "ttbar 2018/A"), stem(write({}, "f", name="mu").spec, "")
         ('ttbar=202018=2FA', 'mu')
     """
-    named = "-".join(quote(part, safe="+,") for part in (spec.name, dataset) if part)
-    return named.replace("%", "=") or "rows"  # which means something in URLs
+    return "-".join(as_name(part) for part in (spec.name, dataset) if part) or "rows"
+
+
+def as_name(text: str) -> str:
+    """What a file or folder is called after a text.
+
+    Example:
+        >>> as_name("ttbar 2018/A"), as_name("..")
+        ('ttbar=202018=2FA', '=2E=2E')
+    """
+    named = quote(text, safe="+,").replace("%", "=")  # which means something in URLs
+    return named if named.strip(".") else named.replace(".", "=2E")
 
 
 def file_name(spec: WriteSpec, dataset: str, number: int) -> str:

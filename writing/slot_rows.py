@@ -19,7 +19,7 @@ from ..protocol.errors import OutputError
 from ..protocol.messages import File
 from . import formats, pieces
 from .checksums import checksum, checksum_text
-from .grouping import stem
+from .grouping import as_name, stem
 from .places import files_of, staging
 from .storage import join, storage_of
 
@@ -46,6 +46,18 @@ class SlotRows:
     def size(partial: Partial) -> int:
         """Bytes of the rows in a result that are in no piece."""
         return sum(node.nbytes for node in walk(partial.tree) if isinstance(node, Rows))
+
+    @staticmethod
+    def of_variation(partial: Partial, name: str) -> Partial:
+        """A result whose rows go into a folder of a variation, below that of the output."""
+
+        def move(tree: Tree) -> Tree:
+            if not isinstance(tree, Rows):
+                return tree
+            spec = replace(tree.spec, target=join(tree.spec.target, as_name(name)))
+            return Rows(spec, tree.columns, tree.held)
+
+        return Partial(rebuilt(partial.tree, move), partial.entries)
 
     def placed(self, partial: Partial, file: File, start: int, stop: int) -> Partial:
         """A result whose rows know that they came of entries `[start, stop)` of a file.

@@ -75,7 +75,7 @@ def test_a_kernel_names_its_branches_in_order_and_keeps_the_face_of_its_function
         ({"h": COUNTS}, "def f(h, *x): pass", r"\*x is no branch"),
         ({"h": COUNTS}, "def f(h, x, cut=3): pass", "cut has a default value"),
         ({"h": COUNTS}, "def f(h, *, x): pass", "x is no branch"),
-        ({"h": 3}, "def f(h, x): pass", "an output is a histogram, a numpy array or a cutflow"),
+        ({"h": 3}, "def f(h, x): pass", "an output is a histogram, a numpy array, a cutflow or rows"),
         ({"h": np.zeros(2, object)}, "def f(h, x): pass", "cannot be added up"),
         ({"h": np.ones(2)}, "def f(h, x): pass", "is not empty"),
         ({"h": COUNTS.copy().fill(0.5)}, "def f(h, x): pass", "is not empty"),

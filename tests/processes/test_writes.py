@@ -323,13 +323,6 @@ def test_a_killed_slot_leaves_its_rows_once(session: em.Session, events: Any, tm
     assert sorted(left_in(tmp_path)) == ["dead", "out"]
 
 
-def test_variations_are_not_written(session: em.Session, events: Any, tmp_path: Path) -> None:
-    varied = em.vary(skim(tmp_path), {"up": {"met": "met * 1.1"}})
-    with pytest.raises(OutputError, match=r"em\.write has no variations"):
-        session.process(em.Dataset(events["data"], tree="Events"), varied).result(SECONDS)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("checksums", [True, False])
 def test_a_skim_on_an_xrootd_server(session: em.Session, events: Any, tmp_path: Path, checksums: bool) -> None:
     """With a server that makes checksums, and one that does not; the files go on as a dataset of that server."""

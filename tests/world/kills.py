@@ -49,7 +49,7 @@ def run(count: int, seed: int = 0, *, events: int = 100_000, cost: float = 100e-
     with tempfile.TemporaryDirectory(prefix="eventmill-kills-") as folder, fleet(Path(folder)) as there:
         there.start_master()
         there.start_worker(SLOTS)
-        work = make_work(there.folder, None, events, cost)
+        work = make_work(there.folder, None, events, cost, cost)
         with em.connect(there.client) as session:
             eventually(lambda: bool(session.workers()), "a worker is there")
             length = _query(there, session, work, "whole", None).seconds

@@ -487,7 +487,7 @@ def run(
         stack.callback(proxy.close)
         for name in ("client.json", "worker.json"):
             proxy.save(load_connection(there.keys / name), folder / name)
-        work = make_work(folder, server, events, cost)
+        work = make_work(folder, server, events, cost, cost if kernel_cost is None else kernel_cost)
         work.kernel_cost = kernel_cost
         if skims:
             work.skims = [job for job in work.jobs if isinstance(job, Skim)]
@@ -504,14 +504,14 @@ def run(
         return _report(trouble, watch, time.monotonic() - began, seed)
 
 
-def make_work(folder: Path, server: XRootDServer | None, events: int, cost: float) -> Work:
+def make_work(folder: Path, server: XRootDServer | None, events: int, cost: float, kernel_cost: float) -> Work:
     """Half of the files are read through the file server."""
     paths = write_sample(folder / "sample", events=events, files=FILES)
     places = [str(path) for path in paths]
     if server is not None:
         for index in range(0, FILES, 2):
             places[index] = server.take_in(paths[index])
-    jobs = [*make_jobs(places, paths, cost, events / EVENTS), *make_skims(places, paths, cost, folder)]
+    jobs = [*make_jobs(places, paths, cost, events / EVENTS), *make_skims(places, paths, cost, kernel_cost, folder)]
     return Work(folder, em.Dataset(places, tree="Events"), in_one_process(paths), events, cost, jobs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import eventmill as em
 import numpy as np
 import uproot
 
+from .analyses import SINE
 from .jobs import Job
 
 EVERY = 3
@@ -33,19 +35,37 @@ def skim(cost: float, folder: Path, form: Literal["parquet", "root"]) -> Callabl
     return columnar
 
 
+def skim_of_kernel(cost: float, folder: Path) -> Any:
+    """The same, compiled."""
+    sines = round(cost / SINE)
+    columns = {"event": "int64", "Muon_pt": "var * float32"}
+
+    @em.kernel(events=np.zeros(1, np.int64), numbers=np.zeros(1, np.int64), skim=em.Output(folder, columns, rows=5000))
+    def kernel(events: Any, numbers: Any, skim: Any, event: Any, Muon_pt: Any) -> None:
+        x = 1.0
+        for _ in range(sines):
+            x = math.sin(x)
+        events[0] += x < 2
+        numbers[0] += event
+        if event % EVERY == 0:
+            skim.append(event, Muon_pt)
+
+    return kernel
+
+
 @dataclass(frozen=True, slots=True)
 class Skim(Job):
     """A query that writes the events of these numbers into a folder of its own, under `folder`."""
 
     folder: Path = Path()
-    form: Literal["parquet", "root"] = "parquet"
+    form: Literal["parquet", "root", "kernel"] = "parquet"
     cost: float = 0.0
     selected: Any = None
     muons: float = 0.0
 
     def named(self, name: str) -> Skim:
         """The same for a query of this name."""
-        return replace(self, analysis=skim(self.cost, self.folder / name, self.form))
+        return replace(self, analysis=_analysis(self.cost, self.folder / name, self.form))
 
     def wrong(self, name: str, result: Any) -> list[str]:
         """What is wrong with a result and its files, which are removed."""
@@ -71,8 +91,15 @@ class Skim(Job):
         return wrong
 
 
-def make_skims(places: Sequence[str], paths: Sequence[Path], cost: float, folder: Path) -> list[Job]:
-    """Skims of the sample (of which `paths` are here and `places` where the queries read it)."""
+def make_skims(
+    places: Sequence[str], paths: Sequence[Path], cost: float, kernel_cost: float, folder: Path
+) -> list[Job]:
+    """Skims of the sample (of which `paths` are here and `places` where the queries read it).
+
+    Args:
+        cost, kernel_cost: seconds an event, of columnar functions and kernels.
+        folder: below which they write.
+    """
     numbers, muons = [], 0.0
     for path in paths:
         with uproot.open(path) as file:
@@ -85,9 +112,15 @@ def make_skims(places: Sequence[str], paths: Sequence[Path], cost: float, folder
     value = {"events": len(everything), "numbers": int(everything.sum())}
     data = em.Dataset(list(places), tree="Events")
     return [
-        Skim(f"skim, {form}", data, skim(cost, folder, form), value, 0, folder / "skims", form, cost, selected, muons)
-        for form in ("parquet", "root")
-    ]
+        Skim(
+            f"skim, {form}", data, _analysis(its, folder, form), value, 0, folder / "skims", form, its, selected, muons
+        )
+        for form, its in (("parquet", cost), ("root", cost), ("kernel", kernel_cost))
+    ]  # fmt: skip
+
+
+def _analysis(cost: float, folder: Path, form: Literal["parquet", "root", "kernel"]) -> Any:
+    return skim_of_kernel(cost, folder) if form == "kernel" else skim(cost, folder, form)
 
 
 def _read(path: str) -> tuple[Any, float]:

@@ -43,6 +43,7 @@ from . import (
     random_streams,
     record_access,
     record_unions,
+    row_append,
     words,
 )  # fmt: skip
 from . import draws as drawing
@@ -202,8 +203,7 @@ class CompiledKernel:
         if draws is None or draws.words == ALL:
             self._call(loop, columns, start, stop)
             return
-        before = [output.arrays[0].copy() for output in self.store.outputs.values()]
-        counted = int(self.store.counted[0])
+        before = self.store.mark()
         try:
             self._call(loop, columns, start, stop)
         except Exception:  # anything the user's function may raise
@@ -211,9 +211,7 @@ class CompiledKernel:
                 raise
         if draws.are_used_up():  # what the loop has done is of numbers that are not the entries' own
             draws.fill_all()
-            self.store.counted[0] = counted
-            for output, cells in zip(self.store.outputs.values(), before, strict=True):
-                output.arrays[0] = cells
+            self.store.put_back(before)
             self._call(loop, columns, start, stop)
 
     def _call(self, loop: _Loop, columns: dict[str, list[Any]], start: int, stop: int) -> None:
@@ -276,6 +274,7 @@ class CompiledKernel:
         names |= {name: getattr(record_access, name) for name in ("collection", "record")}
         names |= {"place": here_access.place, "tabled": correction_access.tabled}
         names |= {name: getattr(drawing, name) for name in ("begun", "used_up")}
+        names |= {"appendable": row_append.appendable}
         names |= {"restarted": random_streams.restarted, **{wide: getattr(np, wide) for wide in WIDE.values()}}
         # Numba looks for the module of this name when it reads the function back.
         names |= {"function": self._own.function, "__name__": __name__}
@@ -365,7 +364,7 @@ def _own_sources() -> str:
     """Changes with everything of ours that goes into the machine code of every kernel."""
     modules = (
         correction_access, cutflow_fill, drawing, functions, given, here_access, histogram_fill, inputs, jagged_access,
-        lanes, lookups, momenta, own_code, parameters, random_streams, record_access, record_unions, words,
+        lanes, lookups, momenta, own_code, parameters, random_streams, record_access, record_unions, row_append, words,
     )  # fmt: skip
     files = (__file__, *map(inspect.getfile, modules))
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()

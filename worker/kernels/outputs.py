@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from ...analysis.analysis import Kernel
 from ...analysis.binning import Binning, is_histogram
 from ...analysis.cutflow import Cutflow
+from ...analysis.row_output import Output
+from ...analysis.writes import Write
 from ...merge.histograms import FilledHistogram, HistogramTemplate
 from ...merge.nodes import widened
-from . import cutflow_fill, histogram_fill
+from . import cutflow_fill, histogram_fill, row_append
 
 
 class Store:
@@ -34,12 +36,33 @@ class Store:
             name: _output(name, kernel.outputs[name], width) for name in kernel.parameters if name in kernel.outputs
         }
         self.counted = np.zeros(1, np.int64)
+        self._rows = {name: output for name, output in self.outputs.items() if isinstance(output, _RowOutput)}
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether some of the outputs are rows for files."""
+        return bool(self._rows)
+
+    def mark(self) -> list[Any]:
+        """What is in them, for `put_back`."""
+        return [self.counted.copy(), *(output.mark() for output in self.outputs.values())]
+
+    def put_back(self, mark: list[Any]) -> None:
+        """Let them be as they were when `mark` was taken, which may be done once."""
+        self.counted[:] = mark[0]
+        for output, its in zip(self.outputs.values(), mark[1:], strict=True):
+            output.put_back(its)
+
+    def take_rows(self) -> dict[str, Write]:
+        """The rows since the last `take_rows` or `take`."""
+        return {name: output.taken() for name, output in self._rows.items()}
 
     def take(self) -> tuple[dict[str, object], int]:
         """The outputs accumulated since the last `take`, by name, in the order of the parameters, and how many entries the
         loop has counted in them; then zeros again.
 
-        Histograms come as `FilledHistogram`, arrays as arrays. What is returned does not change later.
+        Histograms come as `FilledHistogram`, arrays as arrays; rows that nobody has taken are forgotten. What is returned
+        does not change later.
         """
         (outputs,), entries = self.take_lanes(1)
         return outputs, entries
@@ -48,11 +71,25 @@ class Store:
         """As `take`, the outputs of each of the first lanes."""
         entries = int(self.counted[0])
         self.counted[0] = 0
-        taken = {name: output.take_lanes(lanes) for name, output in self.outputs.items()}
+        for rows in self._rows.values():
+            rows.clear()
+        taken = {name: it.take_lanes(lanes) for name, it in self.outputs.items() if not isinstance(it, _RowOutput)}
         return [{name: of_lanes[lane] for name, of_lanes in taken.items()} for lane in range(lanes)], entries
 
 
-class _FilledOutput:
+class _ArrayOutput:
+    """An output whose first array is what is filled."""
+
+    arrays: list[NDArray[Any]]
+
+    def mark(self) -> NDArray[Any]:
+        return self.arrays[0].copy()
+
+    def put_back(self, mark: NDArray[Any]) -> None:
+        self.arrays[0] = mark
+
+
+class _FilledOutput(_ArrayOutput):
     """A histogram that a kernel fills: its cells, and its binning for the loop."""
 
     def __init__(self, name: str, histogram: Any, width: int = 0) -> None:
@@ -82,7 +119,7 @@ class _FilledOutput:
         return [line], name, [_array_type(array) for array in self.arrays]
 
 
-class _SummedOutput:
+class _SummedOutput(_ArrayOutput):
     """A numpy array that a kernel changes in place: in 64 bits, as sums are kept wherever they go from here."""
 
     def __init__(self, template: NDArray[Any]) -> None:
@@ -99,7 +136,7 @@ class _SummedOutput:
         return [], f"{name}_0", [_array_type(self.arrays[0])]
 
 
-class _CutflowOutput:
+class _CutflowOutput(_ArrayOutput):
     """A cutflow whose cuts a kernel passes."""
 
     def __init__(self, cutflow: Cutflow, width: int = 0) -> None:
@@ -118,6 +155,26 @@ class _CutflowOutput:
         return [line], f"event_begun({name})", [_array_type(self.arrays[0])]
 
 
+class _RowOutput:
+    """Rows that a kernel appends."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._buffers = row_append.RowBuffers(output)
+        self.arrays = [self._buffers.state]
+        self.mark, self.put_back, self.clear = self._buffers.mark, self._buffers.put_back, self._buffers.clear
+
+    def taken(self) -> Write:
+        return Write(self._buffers.taken(), self._output.spec)
+
+    def in_python(self) -> object:
+        return Output(self._output.spec.target, {column.name: column.type for column in self._output.columns})
+
+    def source(self, name: str) -> tuple[list[str], str, list[types.Type]]:
+        line = f"{name} = appendable({row_append.describe(self._output)!r}, {name}_0)"
+        return [line], name, [_array_type(self.arrays[0])]
+
+
 class _Unfilled:
     """A histogram that forgets what is filled."""
 
@@ -125,7 +182,9 @@ class _Unfilled:
         pass
 
 
-def _output(name: str, output: Any, width: int) -> _FilledOutput | _SummedOutput | _CutflowOutput:
+def _output(name: str, output: Any, width: int) -> _FilledOutput | _SummedOutput | _CutflowOutput | _RowOutput:
+    if isinstance(output, Output):
+        return _RowOutput(output)
     if isinstance(output, Cutflow):
         return _CutflowOutput(output, width)
     return _FilledOutput(name, output, width) if is_histogram(output) else _SummedOutput(output)

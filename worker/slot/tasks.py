@@ -24,7 +24,7 @@ from ...analysis.by_tree import ByTree
 from ...analysis.sent_files import FilesAtHand
 from ...analysis.variations import Varied
 from ...dataset.metadata import own_metadata
-from ...merge import Partial, Total, detached, encode
+from ...merge import Partial, Total, beside, detached, encode
 from ...protocol.codec import Buffer
 from ...protocol.errors import AnalysisError, EventmillError
 from ...protocol.messages import File, Setup
@@ -221,6 +221,7 @@ class KernelTask(Task):
     def __init__(self, kernel: CompiledKernel) -> None:
         self.kernel = kernel
         self._has_looked = False
+        self._gathered = Total()
 
     @property
     def entry(self) -> int | None:
@@ -249,17 +250,39 @@ class KernelTask(Task):
         self.kernel.parameters.turn_to(place_in(source, file))
         columns = source.read(self.kernel.branches, start, stop)
         self.kernel.run(columns, start, numbers, self.seed, stop - start)
+        self._gather(file, start, stop)
 
     def parts(self, source: Source, file: File, start: int, stop: int) -> Callable[[int, int], None]:
         if self.index is None:  # the columns could not be read
             return super().parts(source, file, start, stop)
-        return lambda low, high: self.kernel.run_again(low - start, high - start)
+
+        def run(low: int, high: int) -> None:
+            self.kernel.run_again(low - start, high - start)
+            self._gather(file, low, high)
+
+        return run
+
+    def _gather(self, file: File, start: int, stop: int) -> None:
+        """Take the rows that came of entries `[start, stop)`, while that is known."""
+        if self.kernel.store.has_rows:
+            self._hold(encode(self.kernel.store.take_rows()), file, start, stop)
+
+    def _hold(self, rows: Partial, file: File, start: int, stop: int) -> None:
+        placed = self.rows.placed(rows, file, start, stop)
+        self._gathered.add(placed)
+        self.held += self.rows.size(placed)
 
     def take(self) -> Partial:
-        return encode(*self.kernel.take())
+        return self._with_rows(encode(*self.kernel.take()))
+
+    def _with_rows(self, partial: Partial) -> Partial:
+        """A result together with the rows that have been gathered, which are held no more."""
+        rows, self._gathered, self.held = self._gathered.partial(), Total(), 0
+        return beside(partial, rows)
 
     def discard(self) -> None:
         self.kernel.take()
+        self._gathered, self.held = Total(), 0
 
 
 class ColumnarTask(Task):

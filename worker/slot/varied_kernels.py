@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...analysis.variations import NOMINAL, Varied
-from ...merge import Partial, encode, keyed
+from ...merge import Partial, Total, encode, keyed
 from ...protocol.errors import AnalysisError, CountError
 from ...protocol.messages import File
 from ...reading.columns import Flat
@@ -110,14 +110,24 @@ class VariedKernelTask(KernelTask):
             self._run_weighted([it for it in known.variations if it.name in light], changed, chunk, numbers)
         else:
             self._run(NOMINAL, chunk.nominal, numbers)
-        for variation in known.variations:
-            if changed[variation.name] and variation.name not in light:
-                try:
-                    self._run(variation.name, chunk.of(variation), numbers)
-                except Exception as error:
-                    note(error, variation)
-                    raise
-                chunk.forget(variation)
+        alone = [variation for variation in known.variations if changed[variation.name] and variation.name not in light]
+        for variation in alone:
+            try:
+                self._run(variation.name, chunk.of(variation), numbers)
+            except Exception as error:
+                note(error, variation)
+                raise
+            chunk.forget(variation)
+        if self.kernel.store.has_rows:
+            nominal = self._weighted.kernel.store if light and self._weighted else self._stores[NOMINAL]
+            stores = {NOMINAL: nominal, **{it.name: self._stores[it.name] for it in alone}}
+            self._gather_varied(stores, file, start, stop)
+
+    def _gather_varied(self, stores: Mapping[str, Store], file: File, start: int, stop: int) -> None:
+        """Take the rows of each variation, which go into folders of their own; where it has none, they are nominal's."""
+        taken = {name: encode(store.take_rows()) for name, store in stores.items()}
+        of_each = {name: self.rows.of_variation(taken.get(name, taken[NOMINAL]), name) for name in self._names}
+        self._hold(keyed(of_each, 0), file, start, stop)
 
     def _light(self, changed: Mapping[str, Sequence[str]]) -> set[str]:
         """The variations of nothing but weights, in this file."""
@@ -172,10 +182,11 @@ class VariedKernelTask(KernelTask):
             raise CountError(
                 f"the variation {wrong} has run over {partials[wrong].entries} entries, and {NOMINAL} over {nominal.entries}"
             )
-        return keyed({name: partials.get(name, nominal) for name in self._names}, nominal.entries)
+        return self._with_rows(keyed({name: partials.get(name, nominal) for name in self._names}, nominal.entries))
 
     def discard(self) -> None:
         self._taken()
+        self._gathered, self.held = Total(), 0
 
     def _taken(self) -> dict[str, Partial]:
         """What nominal has filled, and the variations that have run."""

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ...analysis.analysis import Kernel
 from ...analysis.variations import NOMINAL, Varied
 from ...merge import Partial, keyed
-from ...protocol.errors import OutputError
 from ...protocol.messages import File
 from ...reading.source import Source
 from ...reading.variations import Variation, Variations
@@ -43,8 +42,6 @@ class VariedColumnarTask(ColumnarTask):
         entry = first_of(source, start, stop)
         chunk = VariedChunk(source, known, start, stop, lambda: self._fresh(entry))
         nominal = self._call(chunk.nominal, file, entry, source)
-        if self.rows.has_rows(nominal):
-            raise OutputError("em.write has no variations: write rows in a query of their own, without em.vary")
         found = {NOMINAL: nominal}
         for variation in known.variations:
             found[variation.name] = nominal
@@ -55,7 +52,9 @@ class VariedColumnarTask(ColumnarTask):
                     note(error, variation)
                     raise
                 chunk.forget(variation)
-        self.total.add(keyed(found, nominal.entries))
+        if self.rows.has_rows(nominal):
+            found = {name: self.rows.of_variation(partial, name) for name, partial in found.items()}
+        self._add(keyed(found, nominal.entries), file, start, stop)
 
     def _varied(self, chunk: VariedChunk, variation: Variation, file: File, entry: int, source: Source) -> Partial:
         """What the function returns in a variation, with all that it touches shifted beforehand: functions that shift may
