@@ -91,7 +91,7 @@ class Growth:
         if self.size < max(MOST_UNSEEN, self.whole // 16) and self.frames < MOST_FRAMES // 8:
             return ""
         before, many = self.largest, self.many
-        lengths = [len(frame) for frame in total.partial().to_frames()]
+        lengths = total.frame_sizes
         self.size, self.frames, self.whole = 0, 0, sum(lengths)
         self.largest, self.many = max(lengths), len(lengths)
         if self.largest > LARGEST and 0 < before < self.largest:
@@ -119,6 +119,10 @@ class Sum:
         whole.add(self.aside)
         whole.add(self.total.partial())
         return whole.partial()
+
+    def to_frames(self) -> list[Buffer]:
+        """The same as frames."""
+        return self.total.to_frames() if self.aside is None else self.partial().to_frames()
 
 
 class Merger:
@@ -199,7 +203,7 @@ class Merger:
         match task:
             case Merge():
                 sum_ = self._sums.setdefault(task.query, Sum())
-                sum_.total.add(Partial.from_frames(task.frames))
+                sum_.total.add_frames(task.frames)
                 self._recorder.merged(task.query, task.parts)
                 if grown := sum_.growth.look(sum_.total, task.frames):
                     failure = Failure("analysis", "MergeError", f"the result has {grown}; {_INSTEAD}")
@@ -208,7 +212,7 @@ class Merger:
             case Take():
                 sum_ = self._sums.get(task.query, Sum())
                 crowded = self._set_aside(task.query, sum_, 1) if task.final and not task.as_is else None
-                return crowded or Taken(task.query, sum_.partial().to_frames(), task.final)
+                return crowded or Taken(task.query, sum_.to_frames(), task.final)
             case Shrink(query, peer, asked):
                 sum_ = self._sums.get(query, Sum())
                 whole = sum_.partial()
@@ -217,7 +221,7 @@ class Merger:
             case Replace():
                 sum_ = self._sums[task.query]
                 compacted = Total()
-                compacted.add(Partial.from_frames(task.frames))
+                compacted.add_frames(task.frames)
                 aside = 0 if sum_.aside is None else sum_.aside.entries
                 if compacted.entries != aside:
                     raise CountError(
@@ -229,7 +233,7 @@ class Merger:
             case Drop():
                 self._sums.pop(task.query, None)
             case Checkpoint():
-                return self._recorder.checkpoint(task, self._sums.get(task.query, Sum()).partial().to_frames())
+                return self._recorder.checkpoint(task, self._sums.get(task.query, Sum()).to_frames())
             case _:
                 return self._recorder.do(task)
         return None
@@ -238,8 +242,8 @@ class Merger:
         """Set the total aside for compaction when it holds more than `most` pickled objects of one kind."""
         if sum_.aside is not None:
             return None
-        partial = sum_.total.partial()
-        if partial.pickled_parts <= most:
+        if sum_.total.pickled_parts <= most:
             return None
+        partial = sum_.total.partial()
         sum_.aside, sum_.total = partial, Total()
         return Crowded(query, partial.to_frames())

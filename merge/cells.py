@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .axes import Axis
-from .nodes import Cells, Histogram, Storage, Unmergeable
+from .nodes import CELLS, Cells, Histogram, Unmergeable
 
 GROWTH_LIMIT = 2**30  # bytes that a histogram may grow to by joining its axes
 
 # Weight and squared-deviation field of the storages that hold means.
-_MEANS: dict[Storage, tuple[str, str]] = {
-    "Mean": ("count", "_sum_of_deltas_squared"),
-    "WeightedMean": ("sum_of_weights", "_sum_of_weighted_deltas_squared"),
+_MEANS = {
+    CELLS["Mean"]: ("count", "_sum_of_deltas_squared"),
+    CELLS["WeightedMean"]: ("sum_of_weights", "_sum_of_weighted_deltas_squared"),
 }
 
 
@@ -40,11 +40,11 @@ def joined_axes(mine: tuple[Axis, ...], theirs: Histogram, cell_bytes: int) -> t
 def add_histogram(cells: Cells, axes: tuple[Axis, ...], node: Histogram) -> None:
     """Add the histogram `node` to `cells`, whose `axes` hold all of its bins. Changes `cells` only."""
     if axes == node.axes:
-        _add(cells, node.cells, node.storage)
+        add_cells(cells, node.cells)
         return
     where = _places(cells, node.axes, axes)
     part = np.ascontiguousarray(cells[where])
-    _add(part, node.cells, node.storage)
+    add_cells(part, node.cells)
     cells[where] = part
 
 
@@ -62,10 +62,12 @@ def _places(cells: Cells, axes: tuple[Axis, ...], joint: tuple[Axis, ...]) -> tu
     return np.ix_(*all_elements, *[axis.places(other) for axis, other in zip(axes, joint, strict=True)])
 
 
-def _add(target: Cells, source: Cells, storage: Storage) -> None:
-    if storage in _MEANS:
-        _add_means(target, source, *_MEANS[storage])
-    elif storage == "Weight":  # values add up, and so do variances
+def add_cells(target: Cells, source: Cells) -> None:
+    """Add cells, or numbers, to others of the same type. Changes `target` only."""
+    means = _MEANS.get(target.dtype)
+    if means is not None:
+        _add_means(target, source, *means)
+    elif target.dtype == CELLS["Weight"]:  # values add up, and so do variances
         target.reshape(-1).view(np.float64)[...] += source.reshape(-1).view(np.float64)
     else:
         target += source

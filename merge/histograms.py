@@ -7,6 +7,7 @@ first histogram comes by.
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -87,7 +88,40 @@ class FilledHistogram:
 
 def histogram_node(h: AnyHistogram) -> Histogram:
     """The node of a live histogram, whose cells are copied; MergeError when it has no node."""
-    return HistogramTemplate(h).node(h.view(flow=True), bool(h.__dict__.get("_variance_known", True)))
+    variance_known = bool(h.__dict__.get("_variance_known", True))
+    cells = h._hist.view(flow=True)  # the same as `h.view`, which looks up what to call it, in 30 microseconds
+    template = _known(h, cells)
+    if template is None:
+        template = HistogramTemplate(h)
+    elif cells.dtype == template.dtype and cells.shape == template.shape:
+        return template.node(cells, variance_known)
+    return template.node(h.view(flow=True), variance_known)
+
+
+# Describing a histogram takes longer than all the rest of `encode`, and an analysis returns the same ones time and again.
+_KNOWN: dict[Hashable, list[tuple[tuple[Any, ...], dict[str, Any], HistogramTemplate]]] = {}
+_MOST_ALIKE = 32
+
+
+def _known(h: AnyHistogram, cells: Cells) -> HistogramTemplate | None:
+    """The template of a histogram whose axes do not grow, if nothing in its metadata can change behind our back."""
+    notes = {note: value for note, value in h.__dict__.items() if note != "_variance_known"}
+    titles = [value for axis in h.axes for value in axis.__dict__.values()]
+    if not all(value is None or isinstance(value, str) for value in (*notes.values(), *titles)):
+        return None
+    key = type(h), type(h._hist), cells.shape, tuple(titles)
+    alike = _KNOWN.setdefault(key, [])
+    for axes, others, template in alike:
+        if others == notes and axes == h.axes:
+            return template
+    if any(axis.traits.growth for axis in h.axes):
+        return None
+    if len(alike) >= _MOST_ALIKE or len(_KNOWN) > 1000:
+        _KNOWN.clear()
+        alike = _KNOWN.setdefault(key, [])
+    template = HistogramTemplate(h)
+    alike.append((copy.deepcopy(h.axes), notes, template))
+    return template
 
 
 def histogram(node: Histogram) -> AnyHistogram:

@@ -116,28 +116,48 @@ class Binary(Node, frozen=True, eq=False):
     value: bytes
 
 
+Digits: TypeAlias = str | float | tuple[float, float]
+"""A number as it travels: an int in hexadecimal (MessagePack ends at 64 bits), a float, a complex as its two parts."""
+
+
+class Scalar:
+    """An int, a float or a complex. It travels beside the tree as arrays do, so that trees of all packets are the same."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: complex) -> None:
+        self.number = number
+
+    @classmethod
+    def of(cls, digits: Digits) -> Scalar:
+        """What these digits stand for; ValueError if nothing."""
+        if isinstance(digits, str):
+            return cls(int(digits, 16))
+        return cls(complex(*digits) if isinstance(digits, tuple) else digits)
+
+    @property
+    def digits(self) -> Digits:
+        """As it travels."""
+        number = self.number
+        if isinstance(number, int):
+            return f"{number:x}"
+        return (number.real, number.imag) if isinstance(number, complex) else number
+
+
 class Number(Node, frozen=True, eq=False):
-    """An int of any size (in hexadecimal: MessagePack ends at 64 bits), a float, or a complex as its two parts."""
+    """A number."""
 
-    parts: str | float | tuple[float, float]
-
-    def __post_init__(self) -> None:
-        if isinstance(self.parts, str):
-            int(self.parts, 16)
+    scalar: Scalar
 
     @classmethod
     def of(cls, number: complex) -> Number:
         """The node of an int, a float or a complex."""
-        if isinstance(number, int):
-            return cls(f"{number:x}")
-        return cls((number.real, number.imag) if isinstance(number, complex) else float(number))
+        return cls(Scalar(number if isinstance(number, int | complex) else float(number)))
 
     @property
     def number(self) -> complex:
         """The int, float or complex."""
-        if isinstance(self.parts, str):
-            return int(self.parts, 16)
-        return complex(*self.parts) if isinstance(self.parts, tuple) else self.parts
+        return self.scalar.number
 
 
 class Array(Node, frozen=True, eq=False):

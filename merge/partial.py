@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from ..protocol.errors import RemoteProtocolError
-from .nodes import DTYPES, MAX_DEPTH, Cells, Frame, Part, Pickled, Tree, depth, walk
+from .nodes import DTYPES, MAX_DEPTH, Cells, Digits, Frame, Part, Pickled, Scalar, Tree, depth, walk
 from .rows import Held
 
 MAX_DIMENSIONS = 32
@@ -18,6 +18,9 @@ _MOST = 2**48  # entries of one partial result, whose sum must fit into 8 bytes,
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
+SMALL = 2**16
+"""Bytes of an array below which it shares a frame with others of its type, for the sake of many histograms."""
+_digits = msgspec.msgpack.Decoder(list[Digits])
 _COUNT = 8
 """The first bytes of a partial result, the highest first, are how many entries are in it."""
 
@@ -44,22 +47,14 @@ class Partial:
         self.entries = entries
 
     def to_frames(self) -> list[Frame]:
-        """The number of entries and the tree as MessagePack, then one frame a buffer, not copied.
+        """The number of entries and the tree as MessagePack, then the frames that it refers to; large arrays are not copied.
 
-        Raises MergeError when an object does not pickle.
+        Of partial results that differ in numbers only, all trees are equal, and so is the length of each frame but that of
+        plain numbers. Raises MergeError when an object does not pickle.
         """
-        buffers: list[Frame] = []
-
-        def put_aside(value: object) -> object:
-            if isinstance(value, Part):
-                buffers.append(value.frame)
-                return len(buffers) - 1
-            assert isinstance(value, np.ndarray)
-            buffers.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
-            return len(buffers) - 1, _NAMES[value.dtype], value.shape
-
-        tree = msgspec.msgpack.encode(self.tree, enc_hook=put_aside)
-        return [self.entries.to_bytes(_COUNT, "big") + tree, *buffers]
+        aside = _Aside()
+        tree = msgspec.msgpack.encode(self.tree, enc_hook=aside.put)
+        return [self.entries.to_bytes(_COUNT, "big") + tree, *aside.frames()]
 
     @classmethod
     def from_frames(cls, frames: Sequence[Frame]) -> Partial:
@@ -70,7 +65,7 @@ class Partial:
         entries = entries_in(frames)
         buffers = _Buffers(frames[1:])
         try:
-            tree: Tree = msgspec.msgpack.decode(memoryview(frames[0])[_COUNT:], type=Tree, dec_hook=buffers.take)
+            tree: Tree = msgspec.msgpack.decode(tree_of_frames(frames), type=Tree, dec_hook=buffers.take)
             levels = depth(tree)
         except (
             msgspec.MsgspecError,
@@ -115,18 +110,118 @@ def entries_in(frames: Sequence[Frame]) -> int:
     return entries
 
 
+def tree_of_frames(frames: Sequence[Frame]) -> memoryview:
+    """The tree of the partial result that these frames are of, as MessagePack."""
+    return memoryview(frames[0])[_COUNT:]
+
+
+def count_frame(entries: int, tree: Frame) -> bytes:
+    """The first frame of a partial result of so many entries."""
+    return entries.to_bytes(_COUNT, "big") + bytes(tree)
+
+
+def digits_in(frame: Frame) -> list[complex]:
+    """The numbers in a frame of numbers. RemoteProtocolError when it is none."""
+    try:
+        return [Scalar.of(digits).number for digits in _digits.decode(frame)]
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise RemoteProtocolError(f"a malformed partial result: {error}") from error
+
+
+def digits_frame(numbers: Sequence[complex]) -> bytes:
+    """The frame of these numbers."""
+    return msgspec.msgpack.encode([Scalar(number).digits for number in numbers])
+
+
+class _Aside:
+    """What does not travel in the tree but in frames beside it.
+
+    A large array and a pickled object have one each; small arrays of a type follow one another in one, and so do numbers,
+    in the order in which they are in the tree, so that nothing has to say where. Which frame is whose depends on the
+    kinds of things in the tree and on the shapes of arrays, and on no value.
+    """
+
+    def __init__(self) -> None:
+        self._frames: list[Frame | list[Cells] | list[Digits]] = []
+        self._shared: dict[str, tuple[int, list[Cells]]] = {}
+        self._numbers: tuple[int, list[Digits]] | None = None
+
+    def put(self, value: object) -> object:
+        """For msgspec: put this aside, and say where it is."""
+        if isinstance(value, Scalar):
+            if self._numbers is None:
+                self._numbers = len(self._frames), []
+                self._frames.append(self._numbers[1])
+            self._numbers[1].append(value.digits)
+            return self._numbers[0]
+        if isinstance(value, Part):
+            self._frames.append(value.frame)
+            return len(self._frames) - 1
+        assert isinstance(value, np.ndarray)
+        name = _NAMES[value.dtype]
+        if value.nbytes >= SMALL:
+            self._frames.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+            return len(self._frames) - 1, name, value.shape
+        shared = self._shared.get(name)
+        if shared is None:
+            shared = self._shared[name] = len(self._frames), []
+            self._frames.append(shared[1])
+        shared[1].append(value.reshape(-1))
+        return -1 - shared[0], name, value.shape
+
+    def frames(self) -> list[Frame]:
+        """All of them."""
+        joined: list[Frame] = []
+        arrays = {at for at, _ in self._shared.values()}
+        for at, frame in enumerate(self._frames):
+            if at in arrays:
+                joined.append(np.concatenate(frame).view(np.uint8).data)
+            elif isinstance(frame, list):
+                joined.append(msgspec.msgpack.encode(frame))
+            else:
+                joined.append(frame)
+        return joined
+
+
+class _Shared:
+    """A frame that small arrays of one type share."""
+
+    __slots__ = ("at", "cells", "name")
+
+    def __init__(self, name: str, frame: Frame) -> None:
+        if len(frame) % DTYPES[name].itemsize:
+            raise ValueError(f"a frame of {len(frame)} bytes for arrays of {name}")
+        self.name, self.at = name, 0
+        self.cells = np.frombuffer(frame, DTYPES[name])
+        self.cells.flags.writeable = False
+
+    def take(self, name: str, shape: list[int]) -> Cells:
+        """The next array."""
+        start, self.at = self.at, self.at + math.prod(shape)
+        if name != self.name or self.at > len(self.cells):
+            raise ValueError("a frame that is too short for its arrays, or of another type")
+        return self.cells[start : self.at].reshape(shape)
+
+
 class _Buffers:
-    """The frames beside a tree; each is taken once."""
+    """The frames beside a tree; each byte of them is taken once."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         self._frames: list[Frame | None] = list(frames)
+        self._shared: dict[int, _Shared] = {}
+        self._numbers: tuple[int, list[Digits]] | None = None
 
     @property
     def unused(self) -> int:
-        return sum(frame is not None for frame in self._frames)
+        """Frames that nothing refers to, or more than is in them."""
+        left = sum(shared.at < len(shared.cells) for shared in self._shared.values())
+        left += self._numbers is not None and bool(self._numbers[1])
+        return left + sum(frame is not None for frame in self._frames)
 
-    def take(self, kind: type, reference: Any) -> Cells | Part:
+    def take(self, kind: type, reference: Any) -> Cells | Part | Scalar:
         """For msgspec: what `reference`, from a peer, stands for. ValueError or TypeError when it is malformed."""
+        if kind is Scalar:
+            return self._number(reference)
         if kind is Part:
             return Part(frame=self._frame(reference))
         if kind is Held:
@@ -136,12 +231,26 @@ class _Buffers:
             raise ValueError("an array of no known type or shape")
         if len(shape) > MAX_DIMENSIONS or any(type(length) is not int or length < 0 for length in shape):
             raise ValueError("an array of impossible shape")
+        if type(index) is int and index < 0:
+            shared = self._shared.get(index)
+            if shared is None:
+                shared = self._shared[index] = _Shared(name, self._frame(-1 - index))
+            return shared.take(name, shape)
         frame, dtype = self._frame(index), DTYPES[name]
         if math.prod(shape) * dtype.itemsize != len(frame):
             raise ValueError(f"an array of {name} and shape {shape} in a frame of {len(frame)} bytes")
         data = np.frombuffer(frame, dtype).reshape(shape)
         data.flags.writeable = False
         return data
+
+    def _number(self, index: object) -> Scalar:
+        if self._numbers is None:
+            digits = _digits.decode(self._frame(index))
+            assert isinstance(index, int)
+            self._numbers = index, digits[::-1]
+        if index != self._numbers[0] or not self._numbers[1]:
+            raise ValueError("more numbers than there are in their frame")
+        return Scalar.of(self._numbers[1].pop())
 
     def _frame(self, index: object) -> Frame:
         if type(index) is not int or not 0 <= index < len(self._frames):

@@ -50,6 +50,11 @@ class Sum(Generic[N]):
         """Bytes of its buffers."""
         return 0
 
+    @property
+    def parts(self) -> int:
+        """The largest number of parts that one object of the user's in it is in."""
+        return 0
+
 
 def check(total: Sum[Any] | None, tree: Tree) -> None:
     """Whether `tree` can be added to `total`, where None is the sum of nothing; Unmergeable if not."""
@@ -113,10 +118,10 @@ class NumberSum(Sum[nodes.Number]):
         self._number = node.number
 
     def fits(self, node: nodes.Number) -> None:
-        _plus(self._number, node.number)
+        plus(self._number, node.number)
 
     def add(self, node: nodes.Number) -> None:
-        self._number = _plus(self._number, node.number)
+        self._number = plus(self._number, node.number)
 
     def node(self) -> nodes.Number:
         return nodes.Number.of(self._number)
@@ -128,7 +133,7 @@ class ArraySum(Sum[nodes.Array]):
     def __init__(self, node: nodes.Array) -> None:
         self._data = node.data
         self._own = False
-        self._reach, self._coming = _reach(node.data), 0  # of the sum, and of what fits it
+        self._reach, self._coming = reach(node.data), 0  # of the sum, and of what fits it
 
     def fits(self, node: nodes.Array) -> None:
         mine, theirs = self._data, node.data
@@ -141,10 +146,10 @@ class ArraySum(Sum[nodes.Array]):
             raise Unmergeable(
                 f"numpy arrays of {mine.dtype} and {theirs.dtype}; give them the same dtype in every packet"
             )
-        self._coming = _reach(theirs)
-        if self._reach + self._coming > _limit(mine):
-            self._reach = _reach(mine)  # that of the sum, not the sum of all of them
-            if self._reach + self._coming > _limit(mine) and not _sum_fits(mine, theirs):
+        self._coming = reach(theirs)
+        if self._reach + self._coming > limit(mine):
+            self._reach = reach(mine)  # that of the sum, not the sum of all of them
+            if self._reach + self._coming > limit(mine) and not _sum_fits(mine, theirs):
                 raise Unmergeable(
                     f"numpy arrays whose sum does not fit into {mine.dtype}; return them as float64, or as Python's ints"
                 )
@@ -173,11 +178,11 @@ class CounterSum(Sum[nodes.Counter]):
 
     def fits(self, node: nodes.Counter) -> None:
         for key, count in node.counts.items():
-            _plus(self._counts.get(key, 0), count.number)
+            plus(self._counts.get(key, 0), count.number)
 
     def add(self, node: nodes.Counter) -> None:
         for key, count in node.counts.items():
-            self._counts[key] = _plus(self._counts.get(key, 0), count.number)
+            self._counts[key] = plus(self._counts.get(key, 0), count.number)
 
     def node(self) -> nodes.Counter:
         return nodes.Counter({key: nodes.Number.of(count) for key, count in self._counts.items()})
@@ -212,6 +217,11 @@ class ListSum(Sum[nodes.List]):
     def nbytes(self) -> int:
         return sum(node.nbytes for item in self._items for node in nodes.walk(item))
 
+    @property
+    def parts(self) -> int:
+        inner = (node for item in self._items for node in nodes.walk(item))
+        return max((len(node.parts) for node in inner if isinstance(node, nodes.Pickled)), default=0)
+
 
 class TupleSum(Sum[nodes.Tuple]):
     takes = nodes.Tuple
@@ -238,6 +248,10 @@ class TupleSum(Sum[nodes.Tuple]):
     def nbytes(self) -> int:
         return sum(total.nbytes for total in self._items if total is not None)
 
+    @property
+    def parts(self) -> int:
+        return max((total.parts for total in self._items if total is not None), default=0)
+
 
 class DictSum(Sum[nodes.Dict]):
     takes = nodes.Dict
@@ -259,6 +273,10 @@ class DictSum(Sum[nodes.Dict]):
     @property
     def nbytes(self) -> int:
         return sum(total.nbytes for total in self._items.values() if total is not None)
+
+    @property
+    def parts(self) -> int:
+        return max((total.parts for total in self._items.values() if total is not None), default=0)
 
 
 class AwkwardSum(Sum[nodes.Awkward]):
@@ -310,7 +328,7 @@ class HistogramSum(Sum[nodes.Histogram]):
         self._cell_bytes = node.cells.itemsize * math.prod(node.elements)
         self._variance_known = node.variance_known
         self._own = False
-        self._reach, self._coming = _reach(node.cells), 0
+        self._reach, self._coming = reach(node.cells), 0
 
     def fits(self, node: nodes.Histogram) -> None:
         if node.storage != self._first.storage:
@@ -320,10 +338,10 @@ class HistogramSum(Sum[nodes.Histogram]):
                 f"histograms with cells of {self._first.elements} and {node.elements} elements do not add up"
             )
         joined_axes(self._axes, node, self._cell_bytes)
-        self._coming = _reach(node.cells)
-        if self._reach + self._coming > _limit(node.cells):
-            self._reach = _reach(self._cells)
-            if self._reach + self._coming > _limit(node.cells):
+        self._coming = reach(node.cells)
+        if self._reach + self._coming > limit(node.cells):
+            self._reach = reach(self._cells)
+            if self._reach + self._coming > limit(node.cells):
                 raise Unmergeable(f"histograms whose sum does not fit into {node.storage} storage; use Double")
 
     def add(self, node: nodes.Histogram) -> None:
@@ -469,6 +487,10 @@ class PickledSum(Sum[nodes.Pickled]):
         return nodes.Pickled(self._type_name, [*self._frames, *([self._live] if self._live else [])])
 
     @property
+    def parts(self) -> int:
+        return len(self._frames) + (self._live is not None)
+
+    @property
     def nbytes(self) -> int:
         return sum(len(part.frame) for part in self._frames)  # how large a live object is, only pickling it would tell
 
@@ -498,14 +520,14 @@ def _in_files(node: nodes.Rows | nodes.Written) -> bool:
     return isinstance(node, nodes.Written) and not node.pieces
 
 
-def _reach(cells: Cells) -> int:
+def reach(cells: Cells) -> int:
     """The largest absolute value in an array of whole numbers, which alone can overflow unseen; else 0."""
     if cells.dtype.kind not in "iu" or not cells.size:
         return 0
     return max(int(cells.max()), -int(cells.min()))
 
 
-def _limit(cells: Cells) -> int:
+def limit(cells: Cells) -> int:
     return int(np.iinfo(cells.dtype).max) if cells.dtype.kind in "iu" else 0
 
 
@@ -517,7 +539,7 @@ def _sum_fits(mine: Cells, theirs: Cells) -> bool:
     return not np.any(((mine ^ total) & (theirs ^ total)) < 0)
 
 
-def _plus(one: complex, other: complex) -> complex:
+def plus(one: complex, other: complex) -> complex:
     try:
         return one + other
     except OverflowError as error:

@@ -19,7 +19,7 @@ import msgspec
 
 from ..master import effects
 from ..master.core import MasterCore
-from ..merge import Partial, Total
+from ..merge import Total
 from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.errors import LocalProtocolError
@@ -242,9 +242,9 @@ class Simulation:
             if type(effect) is effects.Send:
                 self._say(effect.peer, effect.message, effect.frames)
             elif type(effect) is effects.Merge:
-                self._total.add(Partial.from_frames(effect.frames))
+                self._total.add_frames(effect.frames)
             elif type(effect) is effects.Take:
-                total = self._total.partial().to_frames()
+                total = self._total.to_frames()
                 self._carry_out(self.core.taken(effect.query, total, effect.final, self.clock.now))
         self._deadline = self.core.deadline()
         if self._check:

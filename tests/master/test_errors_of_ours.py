@@ -166,7 +166,7 @@ def test_a_total_that_was_left_half_added_is_not_used_any_more(monkeypatch: pyte
         submit = m.Submit(1, "test", "kernel", "digest")
         assert asked(made, effects.SaveSubmission("q1", submit, [b"", b"\x90"])) is not None
         made.ask(effects.Merge("q1", frames(1, 10), [(0, 0, 10)]))
-        Fault(monkeypatch, Total, "add", 2, after=True)
+        Fault(monkeypatch, Total, "add_frames", 2, after=True)
         answer = asked(made, effects.Merge("q1", frames(2, 20), [(0, 10, 30)]))
         assert isinstance(answer, merger.Unmergeable) and "ZeroDivisionError" in answer.failure.message
         made.ask(effects.Merge("q1", frames(3, 5), [(0, 30, 35)]))

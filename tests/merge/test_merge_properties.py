@@ -191,3 +191,22 @@ def survives(frames: list[Any]) -> None:
         with contextlib.suppress(MergeError):
             total.add(other)
     total.partial().to_frames()
+
+
+@given(packets=st.lists(RESULTS, min_size=1, max_size=6))
+@examples(60)
+def test_frames_add_up_as_nodes_do(packets: list[Any]) -> None:
+    """In each bit, and with a look at the sum in between; what does not fit is refused by both."""
+    slow, fast = Total(), Total()
+    for number, packet in enumerate(packets):
+        frames = encode(packet, 10).to_frames()
+        refused = []
+        for add in (lambda: slow.add(Partial.from_frames(frames)), lambda: fast.add_frames(frames)):  # noqa: B023 - at once
+            try:
+                add()
+            except MergeError as error:
+                refused.append(str(error))
+        assert len(refused) in (0, 2) and len(set(refused)) <= 1
+        if number % 2:
+            fast.to_frames()
+    assert [bytes(frame) for frame in fast.to_frames()] == [bytes(frame) for frame in slow.to_frames()]

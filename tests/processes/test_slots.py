@@ -136,9 +136,11 @@ def test_results_that_cannot_be_pickled_fail_the_query_once(session: em.Session,
     assert_slot_works(session, data)
 
 
-def test_results_of_too_many_arrays_fail_the_query_in_words(session: em.Session, data: em.Dataset) -> None:
+def test_results_of_too_many_objects_fail_the_query_in_words(session: em.Session, data: em.Dataset) -> None:
     def crowd(events: Any) -> dict[str, Any]:
-        return {str(number): np.zeros(1) for number in range(codec.MAX_FRAMES + 1)}
+        from fractions import Fraction
+
+        return {str(number): Fraction(number) for number in range(codec.MAX_FRAMES + 1)}
 
     with pytest.raises(em.errors.MergeError, match="the limit is 10,000"):
         session.process(data, crowd).result(SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...merge import Partial, Total, entries_in
+from ...merge import Total, entries_in
 from ...protocol import messages
 from ...protocol.codec import Buffer, Frames
 from ...protocol.counts import miscount
@@ -60,9 +60,8 @@ class Commits:
             CountError: it does not count the entries of its packets.
             EventmillError: it is no result, or does not fit the others.
         """
-        partial = Partial.from_frames(frames)
-        _check_count(message, partial.entries)
-        query.total.add(partial)
+        _check_count(message, entries_in(frames))
+        query.total.add_frames(frames)
         if not query.parts:
             query.since = now
         for part in message.parts:
@@ -84,7 +83,7 @@ class Commits:
         """Commit what has been added up for a query, if anything has."""
         if not query.parts:
             return
-        self._send(query.number, list(query.parts.values()), query.total.partial().to_frames())
+        self._send(query.number, list(query.parts.values()), query.total.to_frames())
         query.total, query.parts, query.gaps = Total(), {}, 0
         query.interval = min(COMMIT_INTERVAL, 2 * query.interval)
 

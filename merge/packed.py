@@ -1,0 +1,296 @@
+"""A sum of partial results that have the same tree, frame by frame: ten thousand histograms add up as one array does.
+
+What a tree says of the frames beside it is the same for all partial results that differ in numbers only (`partial.py`). Of
+those, no tree is looked at a second time; and of one with fewer things in it, as of one dataset of many, once. Whatever does
+not fit so, `Total` adds up node by node, with the same sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import nodes
+from .cells import add_cells
+from .nodes import DTYPES, Cells, Frame, Key, Tree, Unmergeable
+from .partial import SMALL, Partial, digits_frame, digits_in, tree_of_frames
+from .sums import limit, plus, reach
+
+_PLAIN = (
+    nodes.Nothing, nodes.Constant, nodes.Binary, nodes.Number, nodes.Array, nodes.Counter, nodes.Set, nodes.Tuple,
+    nodes.Dict, nodes.Histogram, nodes.Cutflow,
+)  # fmt: skip
+"""What adds up number by number where the rest of it is the same."""
+NUMBERS = "numbers"
+MOST_PLANS = 64
+"""Trees of others for which is kept where their numbers go."""
+
+Path = tuple[Key | int, ...]
+Place = tuple[int, int, int]
+"""A frame, and from where to where in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Something in a tree with numbers beside it: what it is, but for these, and the places of these."""
+
+    node: Tree
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where in the frames of a partial result which of its numbers are.
+
+    Attributes:
+        kinds: of each frame, the name of the type of its cells, or `NUMBERS`.
+        sizes: how many are in it.
+        leaves: by their path in the tree.
+    """
+
+    kinds: tuple[str, ...]
+    sizes: tuple[int, ...]
+    leaves: dict[Path, Leaf]
+
+    @classmethod
+    def of(cls, tree: Tree) -> Layout | None:
+        """Of this tree; None if there is something in it that does not add up number by number."""
+        if not all(isinstance(node, _PLAIN) for node in nodes.walk(tree)):
+            return None
+        making = _Making()
+        leaves = {path: Leaf(node, tuple(map(making.place, _parts(node)))) for path, node in _leaves(tree, ())}
+        return cls(tuple(making.kinds), tuple(making.sizes), leaves)
+
+
+class _Making:
+    """Gives numbers their places, as `Partial.to_frames` does."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+        self.sizes: list[int] = []
+        self._shared: dict[str, int] = {}
+
+    def place(self, part: tuple[str, int]) -> Place:
+        name, size = part
+        alone = name != NUMBERS and size * DTYPES[name].itemsize >= SMALL
+        if alone or name not in self._shared:
+            if not alone:
+                self._shared[name] = len(self.kinds)
+            self.kinds.append(name)
+            self.sizes.append(0)
+        frame = len(self.kinds) - 1 if alone else self._shared[name]
+        start = self.sizes[frame]
+        self.sizes[frame] += size
+        return frame, start, start + size
+
+
+class PackedSum:
+    """What partial results with the tree of the first one, or with parts of it, have added up to.
+
+    It changes no frame that it was given or has given.
+
+    Example:
+        >>> from .encode import decode, encode
+        >>> one, two = encode({"n": 1, "x": 2.5}, 10), encode({"x": 0.5}, 10)
+        >>> total = PackedSum.of(one, one.to_frames())
+        >>> total.add(one.to_frames()), total.add(two.to_frames()), total.add(encode({"other": 1}).to_frames())
+        (True, True, False)
+        >>> decode(Partial.from_frames([bytes(8) + total.tree, *total.frames()]))
+        {'n': 2, 'x': 5.5}
+    """
+
+    def __init__(self, layout: Layout, frames: Sequence[Frame]) -> None:
+        self.tree = bytes(tree_of_frames(frames))
+        self._layout = layout
+        self._plans: dict[bytes, tuple[Layout, list[tuple[Place, Place]]] | None] = {}
+        self._cells: list[Cells] = []
+        self._numbers: list[complex] = []
+        for kind, frame in zip(layout.kinds, frames[1:], strict=True):
+            if kind == NUMBERS:
+                self._numbers = digits_in(frame)
+            self._cells.append(np.empty(0) if kind == NUMBERS else _cells(kind, frame))
+        self._own = [False] * len(self._cells)
+        self._reach = [reach(cells) for cells in self._cells]
+
+    @classmethod
+    def of(cls, partial: Partial, frames: Sequence[Frame]) -> PackedSum | None:
+        """The sum of one partial result, which these are the frames of; None if it does not add up so."""
+        layout = Layout.of(partial.tree)
+        return None if layout is None else cls(layout, frames)
+
+    def add(self, frames: Sequence[Frame]) -> bool:
+        """Add what is in these frames; false, and nothing is added, if it is to be looked at node by node.
+
+        Raises RemoteProtocolError when they are no partial result.
+        """
+        tree = bytes(tree_of_frames(frames))
+        if tree == self.tree:
+            whole = [(frame, 0, size) for frame, size in enumerate(self._layout.sizes)]
+            return self._add(self._layout, [(place, place) for place in whole], frames)
+        if tree not in self._plans:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            self._plans[tree] = self._plan(frames)
+        plan = self._plans[tree]
+        return plan is not None and self._add(*plan, frames)
+
+    def frames(self) -> list[Frame]:
+        """The frames beside the tree, which later `add`s do not change."""
+        given: list[Frame] = []
+        for at, kind in enumerate(self._layout.kinds):
+            if kind == NUMBERS:
+                given.append(digits_frame(self._numbers))
+                continue
+            self._own[at] = self._cells[at].flags.writeable = False
+            given.append(self._cells[at].view(np.uint8).data)
+        return given
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(cells.nbytes for cells in self._cells)
+
+    @property
+    def frame_sizes(self) -> list[int]:
+        """Bytes of the tree, and of each of the frames beside it."""
+        return [len(self.tree), *(cells.nbytes for cells in self._cells)]
+
+    def _plan(self, frames: Sequence[Frame]) -> tuple[Layout, list[tuple[Place, Place]]] | None:
+        """Where the numbers of a partial result with another tree go; None if not all of them have a place."""
+        layout = Layout.of(Partial.from_frames(frames).tree)
+        if layout is None:
+            return None
+        moves: list[tuple[Place, Place]] = []
+        for path, leaf in layout.leaves.items():
+            mine = self._layout.leaves.get(path)
+            if mine is None or not _alike(mine.node, leaf.node):
+                return None
+            moves += zip(mine.places, leaf.places, strict=True)
+        return layout, _joined(moves)
+
+    def _add(self, layout: Layout, moves: list[tuple[Place, Place]], frames: Sequence[Frame]) -> bool:
+        if len(frames) != 1 + len(layout.kinds):
+            return False
+        coming: list[Cells] = []
+        numbers: list[complex] = []
+        for kind, size, frame in zip(layout.kinds, layout.sizes, frames[1:], strict=True):
+            if kind == NUMBERS:
+                numbers = digits_in(frame)
+            elif len(frame) != size * DTYPES[kind].itemsize:
+                return False
+            coming.append(np.empty(0) if kind == NUMBERS else _cells(kind, frame))
+            if kind == NUMBERS and len(numbers) != size:
+                return False
+        try:
+            sums = self._sums(layout, moves, numbers)
+        except Unmergeable:  # where, the tree says
+            return False
+        if not self._fit(layout, moves, coming):
+            return False
+        self._numbers = sums
+        for (mine, start, stop), (theirs, first, last) in moves:
+            if layout.kinds[theirs] == NUMBERS:
+                continue
+            if not self._own[mine]:
+                self._cells[mine], self._own[mine] = self._cells[mine].copy(), True
+            add_cells(self._cells[mine][start:stop], coming[theirs][first:last])
+        return True
+
+    def _sums(self, layout: Layout, moves: list[tuple[Place, Place]], numbers: list[complex]) -> list[complex]:
+        """The plain numbers with those that come."""
+        sums = list(self._numbers)
+        for (_, start, stop), (theirs, first, last) in moves:
+            if layout.kinds[theirs] == NUMBERS:
+                sums[start:stop] = map(plus, sums[start:stop], numbers[first:last])
+        return sums
+
+    def _fit(self, layout: Layout, moves: list[tuple[Place, Place]], coming: list[Cells]) -> bool:
+        """Whether no sum of whole numbers can overflow. What might is looked at array by array."""
+        reaches = [reach(cells) for cells in coming]
+        for (mine, _, _), (theirs, _, _) in moves:
+            if layout.kinds[theirs] != NUMBERS and self._reach[mine] + reaches[theirs] > limit(self._cells[mine]):
+                self._reach[mine] = reach(self._cells[mine])
+                if self._reach[mine] + reaches[theirs] > limit(self._cells[mine]):
+                    return False
+        for mine, theirs in {(mine, theirs) for (mine, _, _), (theirs, _, _) in moves}:
+            self._reach[mine] += reaches[theirs]
+        return True
+
+
+def _cells(kind: str, frame: Frame) -> Cells:
+    return np.frombuffer(frame, DTYPES[kind])
+
+
+def _leaves(tree: Tree, path: Path) -> Iterator[tuple[Path, Tree]]:
+    match tree:
+        case nodes.Dict(items=named):
+            yield path, nodes.Dict({})
+            for key, branch in named.items():
+                yield from _leaves(branch, (*path, key))
+        case nodes.Tuple(items=items):
+            yield path, nodes.Tuple([nodes.Nothing()] * len(items))
+            for at, branch in enumerate(items):
+                yield from _leaves(branch, (*path, at))
+        case nodes.Nothing():
+            pass
+        case _:
+            yield path, tree
+
+
+def _parts(node: Tree) -> Iterator[tuple[str, int]]:
+    """What of a leaf is beside the tree, in its order: the kind, and how many."""
+    match node:
+        case nodes.Number():
+            yield NUMBERS, 1
+        case nodes.Counter(counts=counts):
+            if counts:
+                yield NUMBERS, len(counts)
+        case nodes.Array(data=cells) | nodes.Histogram(cells=cells):
+            yield _NAMES[cells.dtype], cells.size
+        case nodes.Cutflow(counts=counts, sums=sums):
+            yield _NAMES[counts.dtype], counts.size
+            yield _NAMES[sums.dtype], sums.size
+
+
+def _alike(mine: Tree, theirs: Tree) -> bool:
+    """Whether two leaves are the same but for their numbers; if they are not, they may add up nevertheless."""
+    if type(mine) is not type(theirs):
+        return False
+    match mine, theirs:
+        case (nodes.Constant(value=one), nodes.Constant(value=other)) | (
+            nodes.Binary(value=one),
+            nodes.Binary(value=other),
+        ):
+            return type(one) is type(other) and one == other
+        case nodes.Set(items=one), nodes.Set(items=other):
+            return one == other
+        case nodes.Counter(counts=one), nodes.Counter(counts=other):
+            return list(one) == list(other)
+        case nodes.Tuple(items=one), nodes.Tuple(items=other):
+            return len(one) == len(other)
+        case nodes.Array(data=one), nodes.Array(data=other):
+            return one.dtype == other.dtype and one.shape == other.shape
+        case nodes.Cutflow(names=one, counts=counts), nodes.Cutflow(names=other, counts=others):
+            return one == other and counts.shape == others.shape
+        case nodes.Histogram(), nodes.Histogram():
+            kind = mine.axes, mine.storage, mine.variance_known, mine.cells.shape, mine.of
+            return kind == (theirs.axes, theirs.storage, theirs.variance_known, theirs.cells.shape, theirs.of)
+    return True
+
+
+def _joined(moves: list[tuple[Place, Place]]) -> list[tuple[Place, Place]]:
+    """The same moves, those that follow one another on both sides in one."""
+    joined: list[tuple[Place, Place]] = []
+    for mine, theirs in sorted(moves, key=lambda move: move[0]):
+        if joined:
+            (frame, start, stop), (other, first, last) = joined[-1]
+            if (frame, stop, other, last) == (mine[0], mine[1], theirs[0], theirs[1]):
+                joined[-1] = (frame, start, mine[2]), (other, first, theirs[2])
+                continue
+        joined.append((mine, theirs))
+    return joined
+
+
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
