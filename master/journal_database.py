@@ -15,8 +15,8 @@ from ..protocol.errors import ConnectionFailed
 from ..system.locks import lock
 
 SCHEMA = 3
-"""Since 2, a total counts the entries in it; since 3, it is known where files lie, each row has its checksum, and small arrays
-of a total share frames."""
+"""Since 2, a total counts the entries in it; since 3, it is known where files lie, each row has its checksum, and small
+arrays of a total share frames."""
 APPLICATION = int.from_bytes(b"evml", "big")
 """What SQLite's header says of whose database it is."""
 PAGE = 16384

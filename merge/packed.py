@@ -73,6 +73,7 @@ class _Making:
         self._shared: dict[str, int] = {}
 
     def place(self, part: tuple[str, int]) -> Place:
+        """The place of so many numbers of a kind, which come next."""
         name, size = part
         alone = name != NUMBERS and size * DTYPES[name].itemsize >= SMALL
         if alone or name not in self._shared:

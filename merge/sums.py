@@ -528,6 +528,7 @@ def reach(cells: Cells) -> int:
 
 
 def limit(cells: Cells) -> int:
+    """The largest whole number that cells of this type hold; 0 of others, which have no such end."""
     return int(np.iinfo(cells.dtype).max) if cells.dtype.kind in "iu" else 0
 
 
@@ -540,6 +541,7 @@ def _sum_fits(mine: Cells, theirs: Cells) -> bool:
 
 
 def plus(one: complex, other: complex) -> complex:
+    """The sum of two numbers; Unmergeable if there is none."""
     try:
         return one + other
     except OverflowError as error:
