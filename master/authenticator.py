@@ -33,8 +33,15 @@ class Authenticator:
         self.socket.bind(_ENDPOINT)
 
     def answer(self) -> None:
+        """Answer all questions that are there."""
+        while self.socket.poll(0):
+            self._answer(*self.socket.recv_multipart())
+
+    def _answer(
+        self, version: bytes, request: bytes, _domain: bytes, address: bytes, _identity: bytes, mechanism: bytes,
+        *credentials: bytes,
+    ) -> None:  # fmt: skip
         """Answer one question."""
-        version, request, _domain, address, _identity, mechanism, *credentials = self.socket.recv_multipart()
         key = ""
         if version == b"1.0" and mechanism == b"CURVE" and len(credentials) == 1:
             key = zmq.utils.z85.encode(credentials[0]).decode()

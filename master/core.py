@@ -31,13 +31,14 @@ from .effects import Effect, Merge, Send, Tidy
 from .layouts import Layouts
 from .learnt import Learnt
 from .lifecycle import Lifecycle, deadline, go_on, merge_failed
+from .listening import HEARTBEAT
 from .miniatures import Shrunk
 from .peers import Peer, Worker
 from .queries import Queries
 from .query import Query
 from .reports import Reports
 from .requests import Requests
-from .roster import HEARTBEAT, Numbering, Roster
+from .roster import Numbering, Roster
 from .saved import Saved
 
 log = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ class MasterCore:
             if not isinstance(message, messages.Bye):
                 self._send(identity, messages.Unknown(), now=now)
             return
-        self._roster.heard(peer, now)
+        self._roster.heard(peer)
         if isinstance(message, messages.Bye):
             how = f"left: {message.reason}" if message.reason else "left"
             self._roster.lose(identity, how, now, said_so=True)
@@ -194,8 +195,10 @@ class MasterCore:
         times += [deadline(query, self._lifecycle.journaled) for query in self.queries.live.values()]
         return min(times)
 
-    def expire(self, now: float) -> list[Effect]:
-        """Do what is due: snapshots, progress, checkpoints, heartbeats, and peers that have been silent for too long."""
+    def expire(self, now: float, heard_all: bool = True) -> list[Effect]:
+        """Do what is due: snapshots, progress, checkpoints, heartbeats, and peers that have been silent for too long; unless
+        not all was heard that peers had said by now."""
+        self._roster.listening.looked(now, heard_all)
         for query in list(self.queries.live.values()):
             self._work_for(query, now, self._lifecycle.expire, query, now)
         if now >= self._next_tidy:

@@ -49,6 +49,11 @@ class Door:
         router.set(zmq.ZAP_DOMAIN, DOMAIN.encode())
         self.monitor = router.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
 
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return self._reception.count
+
     def heard(self, descriptor: int, peer: bytes) -> None:
         """A peer has said something on this connection."""
         self._reception.heard(descriptor, peer)

@@ -35,7 +35,8 @@ class Slot:
 
 @dataclass(slots=True)
 class Peer:
-    """Anybody who has said hello, with this key, which lets in as `who`."""
+    """Anybody who has said hello, with this key, which lets in as `who`. It was `heard` last at that time of
+    `listening.Listening`."""
 
     identity: bytes
     name: str

@@ -12,6 +12,7 @@ from .calls import SendMessage
 from .cluster_book import ClusterBook
 from .compactor import Compactor
 from .dispatcher import Dispatcher
+from .listening import HEARTBEAT, Listening
 from .peers import Peer, Slot, Worker, unfit
 from .pools import Pools
 from .queries import Queries
@@ -19,11 +20,12 @@ from .shares import Share
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT = 1.0
 SILENCE = 5.0
 SESSION_SILENCE = 60.0
+"""Seconds in which the master has listened and heard nothing, after which a worker and a session are lost."""
 SUSPICION = 1.75
-"""Seconds of silence, heartbeats coming every second, after which a worker's leases are done by others, if they are idle."""
+"""Seconds of such silence, heartbeats coming every second, after which a worker's leases are done by others, if these are
+idle."""
 LONGEST_NAME = 200
 
 
@@ -60,6 +62,7 @@ class Roster:
     Attributes:
         sessions: by identity; so `workers`.
         cluster: what displays are told of them, and of all else that goes on.
+        listening: the time in which peers are silent (`Peer.heard`).
         pools: places where workers are started, and who has them.
     """
 
@@ -77,6 +80,7 @@ class Roster:
     ) -> None:
         self.sessions: dict[bytes, Peer] = {}
         self.workers: dict[bytes, Worker] = {}
+        self.listening = Listening()
         self._version = version
         self._python = python
         self._numbering = numbering
@@ -108,13 +112,13 @@ class Roster:
             self._send(identity, messages.Fault(reason, fatal=True), now=now)
             return
         self.lose(identity, "said hello again", now)
-        name = self._name(hello)
+        name, heard = self._name(hello), self.listening.time
         if who.role == "session":
-            self.sessions[identity] = Peer(identity, name, now, now, key, who)
+            self.sessions[identity] = Peer(identity, name, heard, now, key, who)
         else:
             share = Share(hello.host, hello.pid, hello.slots, site=hello.site or domain(hello.host))
             worker = Worker(
-                identity, name, now, now, key, who, host=hello.host, site=hello.site, pid=hello.pid, total=share
+                identity, name, heard, now, key, who, host=hello.host, site=hello.site, pid=hello.pid, total=share
             )
             worker.joined, worker.pool, worker.job = now, hello.pool, hello.job
             worker.slots = [Slot(worker, index) for index in range(hello.slots)]
@@ -137,11 +141,12 @@ class Roster:
             return hello.was
         return f"{base}-{self._numbering.next()}"
 
-    def heard(self, peer: Peer, now: float) -> None:
+    def heard(self, peer: Peer) -> None:
         """A peer has said something."""
-        if isinstance(peer, Worker) and now - peer.heard > SUSPICION:
+        listened = self.listening.time
+        if isinstance(peer, Worker) and listened - peer.heard > SUSPICION:
             self._suspect(peer, False)
-        peer.heard = now
+        peer.heard = listened
 
     def lose(self, identity: bytes, how: str, now: float, said_so: bool = False) -> None:
         """A peer is gone. What a worker has not committed is to do again; a session's queries go on.
@@ -178,13 +183,14 @@ class Roster:
 
     def expire(self, now: float) -> None:
         """Lose peers that have been silent for too long, and let the others know that the master is there."""
+        listened = self.listening.time
         for worker in list(self.workers.values()):
-            if now - worker.heard > SILENCE:
+            if listened - worker.heard > SILENCE:
                 self.lose(worker.identity, f"was silent for {SILENCE:g} s", now)
-            elif now - worker.heard > SUSPICION:
+            elif listened - worker.heard > SUSPICION:
                 self._suspect(worker, True)
         for session in list(self.sessions.values()):
-            if now - session.heard > SESSION_SILENCE:
+            if listened - session.heard > SESSION_SILENCE:
                 self.lose(session.identity, f"was silent for {SESSION_SILENCE:g} s", now)
         self.pools.expire(now)
         for peer in self.peers:

@@ -35,6 +35,7 @@ from .core import MasterCore
 from .door import Door
 from .effects import Effect, Exit, SaveAccess, SaveDataset, Send
 from .journal import Journal
+from .listening import Hearing
 from .merger import Answer, Crowded, Merger, Taken, Unmergeable
 from .miniatures import Shrunk
 from .recorder import Retrieved, Tidied, Written
@@ -42,8 +43,8 @@ from .saved import Saved
 
 log = logging.getLogger(__name__)
 
-BATCH = 1000
-"""Messages taken in before deadlines and effects get their turn."""
+TURN_SECONDS = 0.005
+"""How long messages are taken in before new connections, deadlines and answers of the merger get their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class Master:
         self._poller = zmq.Poller()
         self._restarts = Restarts()
         self._gone: dict[bytes, None] = {}
+        self._hearing = Hearing()
         self._running = True
         self.comes_back = False
         effects = self._begin()
@@ -186,8 +188,7 @@ class Master:
         ready = dict(self._poller.poll(int(wait * 1000) + 1))
         if self.authenticator.socket in ready:
             self.authenticator.answer()
-        if self.router in ready:
-            self._receive()
+        heard_all = self._receive() if self.router in ready else True
         if self.door.monitor in ready:
             self._notice_disconnections()
         if self.merger.wakeup in ready:
@@ -199,7 +200,7 @@ class Master:
             self._end(signals.take())
             self._running = False
         else:
-            self._carry_out(self.core.expire(time.monotonic()))
+            self._carry_out(self.core.expire(time.monotonic(), heard_all))
         if self._gone:
             self._lose_gone()
 
@@ -216,12 +217,16 @@ class Master:
 
     # --- in -------------------------------------------------------------------------------------------------------
 
-    def _receive(self) -> None:
-        for _ in range(BATCH):
+    def _receive(self) -> bool:
+        """Take in what peers have said, for a turn's time. Returns whether everybody has been heard."""
+        taken, now = 0, time.monotonic()
+        ends = now + TURN_SECONDS
+        while now < ends:
             try:
                 identity, *frames = self.router.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                return
+                return self._hearing.took(taken, self.door.connections, more=False)
+            taken, now = taken + 1, time.monotonic()
             peer = identity.bytes
             try:
                 message, buffers = codec.decode([frame.buffer for frame in frames])
@@ -231,7 +236,8 @@ class Master:
                 continue
             self.door.heard(identity.get(zmq.SRCFD), peer)
             key = str(frames[0].get("User-Id"))
-            self._carry_out(self.core.receive(peer, key, message, buffers, time.monotonic()))
+            self._carry_out(self.core.receive(peer, key, message, buffers, now))
+        return self._hearing.took(taken, self.door.connections, more=True)
 
     def _notice_disconnections(self) -> None:
         """A TCP connection has ended: if the peer we last heard on it cannot be reached any more, it is gone."""
@@ -241,7 +247,9 @@ class Master:
     def _lose_gone(self) -> None:
         """What peers said before they went lies here already, and comes first: a worker's last words, or its commit."""
         gone, self._gone = self._gone, {}
-        self._receive()
+        if not self._receive():
+            self._gone = gone | self._gone  # in a later turn, when they have been heard
+            return
         for peer in gone:
             self._carry_out(self.core.disconnected(peer, time.monotonic()))
 

@@ -249,7 +249,7 @@ def heard(peer: RawPeer, kind: type[M]) -> M:
 def test_a_master_that_breaks_again_and_again_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With the error, and without asking the core for anything more."""
     made = Master(make_keys(tmp_path / "keys", "tcp://127.0.0.1:1"), Binding("127.0.0.1"))
-    monkeypatch.setattr(MasterCore, "expire", lambda self, now: 1 // 0)
+    monkeypatch.setattr(MasterCore, "expire", lambda self, now, heard_all: 1 // 0)
     monkeypatch.setattr(MasterCore, "suspend", lambda self: pytest.fail("nobody knows what it has"))
     with pytest.raises(ZeroDivisionError):
         made.run()

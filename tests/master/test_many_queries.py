@@ -39,8 +39,7 @@ def test_nobody_visits_queries_that_are_over(tmp_path, monkeypatch: pytest.Monke
     made.kill(b"worker0")
     made.tell(b"worker1", "worker", m.SlotDown(0, [], "killed"))
     made.tell(b"worker1", "worker", m.SlotUp(0))
-    made.now += 2.0  # suspected, and heard of again
-    made.carry_out(made.core.expire(made.now))
+    made.pass_time(2.0)  # suspected, and heard of again
     made.drain(b"worker2", seconds=1.0)
     made.carry_out(made.core.disconnected(b"session", made.now))
     made.run()

@@ -107,8 +107,7 @@ class MasterMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0.0, 8.0))
     def time_passes(self, seconds: float) -> None:
-        self.world.now += seconds
-        self.world.carry_out(self.world.core.expire(self.world.now))
+        self.world.pass_time(seconds)
 
     @precondition(lambda self: len(self.world.sent) > 4)
     @rule(data=st.data(), worker=st.sampled_from(WORKERS))
@@ -134,8 +133,7 @@ class MasterMachine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
-        world.now += 10.0
-        world.carry_out(world.core.expire(world.now))
+        world.pass_time(10.0)
         for worker in WORKERS:
             world.kill(worker) if worker in world.workers else None
         for session in SESSIONS:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import uproot
 from click.testing import CliRunner
 from eventmill.cli.main import main
 from eventmill.cli.sample import write_sample
+from eventmill.master.roster import SILENCE
 from eventmill.protocol import messages
 from eventmill.protocol.connection import load_connection
 from eventmill.protocol.errors import ConnectionFailed, EventmillError, QueryFailed
@@ -168,6 +170,24 @@ def test_a_worker_that_says_hello_gets_packets_at_once(fleet: Standing, numbers:
                 worker.say(messages.Bye())
         query.abort()
     assert len({lease.file.path for lease in leases}) == FILES, "also those that the first one had"
+
+
+def test_a_master_that_was_stopped_throws_nobody_out(fleet: Standing) -> None:
+    """For longer than its workers may be silent: they were not, it is the master that did not listen."""
+    with fleet.connect() as session, raw_peer(fleet.worker_key) as worker:
+        worker.say(hello())
+        welcome = worker.hear()
+        assert isinstance(welcome, messages.Welcome)
+        fleet.master.process.send_signal(signal.SIGSTOP)
+        try:
+            over = time.monotonic() + SILENCE + welcome.heartbeat
+            while time.monotonic() < over:
+                worker.say(messages.Heartbeat())
+                worker.wait(welcome.heartbeat)
+        finally:
+            fleet.master.process.send_signal(signal.SIGCONT)
+        assert welcome.peer in [known.worker for known in session.workers()]
+        worker.say(messages.Bye())
 
 
 def test_a_worker_whose_connection_breaks_joins_again(hirer: Hirer, numbers: em.Dataset, gate: Gate) -> None:

@@ -106,6 +106,13 @@ class World:
         del self.workers[identity]
         self.carry_out(self.core.disconnected(identity, self.now))
 
+    def pass_time(self, seconds: float) -> None:
+        """The master listens for so long, in turns as those of its loop."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + 0.5)
+            self.carry_out(self.core.expire(self.now))
+
     def drain(self, identity: bytes, seconds: float = 0.0) -> None:
         """A worker says that it leaves."""
         self.workers[identity].drained = True

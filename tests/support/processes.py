@@ -230,6 +230,10 @@ class RawPeer:
             if not isinstance(message, messages.Heartbeat):
                 return message
 
+    def wait(self, seconds: float) -> None:
+        """For so long, or until the master says something."""
+        self._dial.socket.poll(int(seconds * 1000))
+
     def leave(self) -> None:
         """Once all that was said is sent, which the other side need not have read."""
         self._dial.socket.set(zmq.LINGER, int(SECONDS * 1000))
