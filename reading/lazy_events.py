@@ -25,7 +25,7 @@ from .groups import Field, Group, fields_of
 from .read_errors import read_errors
 from .record_forms import Part, SplitForm, buffers_of, keyed, sizes_of, split
 from .record_lists import CommonLengths, RecordLists
-from .virtual_arrays import UNKNOWN_LENGTH, LazyRecords, Load, virtual
+from .virtual_arrays import UNKNOWN_LENGTH, LazyRecords, Load, virtual, virtual_index
 
 
 class Columns(Protocol):
@@ -256,6 +256,35 @@ class _Making:
         return self._lazy.records(self._chunk, group.fields)
 
 
+class ColumnLoad:
+    """Loads the values of a column, or where its lists start: a source that takes part in it can tell them from others.
+
+    Args:
+        source: of the column; it may have a `token` for what is loaded, and a method `loaded` that is told of it.
+        kind: "values" or "lists".
+        name: of the column.
+        load: makes the array.
+    """
+
+    __slots__ = ("_load", "_source", "kind", "name")
+
+    def __init__(self, source: Any, kind: str, name: str, load: Load) -> None:
+        self._source, self.kind, self.name, self._load = source, kind, name, load
+
+    @property
+    def token(self) -> object | None:
+        """What is the same for loads of the same values; None if the source tells nothing."""
+        told: Any = getattr(self._source, "token", None)
+        return None if told is None else told(self.kind, self.name)
+
+    def __call__(self) -> Any:
+        array = self._load()
+        told = getattr(self._source, "loaded", None)
+        if told is not None:
+            told(self.kind, self.name, array)
+        return array
+
+
 class AtWork:
     """What has been read of one range of entries.
 
@@ -275,15 +304,15 @@ class AtWork:
 
     def values(self, name: str) -> Load:
         """Loads a column's numbers."""
-        return lambda: _unwritable(self._column(name)[0])
+        return ColumnLoad(self._source, "values", name, lambda: _unwritable(self._column(name)[0]))
 
     def lists(self, name: str, counter: str) -> tuple[Any, Load]:
         """The index of where a column's lists start, from 0, and the number of values in them.
 
         Both load the counter branch if there is one, and then serve all columns with the same counter.
         """
-        load = functools.partial(self._lists, name, counter)
-        return ak.index.Index64(virtual((self.length + 1,), "int64", load)), lambda: (int(load()[-1]),)
+        load = ColumnLoad(self._source, "lists", counter or name, functools.partial(self._lists, name, counter))
+        return virtual_index(self.length + 1, load), lambda: (int(load()[-1]),)
 
     def offsets(self, name: str) -> Any:
         """Where the lists of a column start, from 0: by itself if it has been read, by its counter if it has one."""

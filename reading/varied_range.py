@@ -40,6 +40,11 @@ class VariedRange(EntryRange):
         self._chunk = chunk
         self._variation = variation
 
+    @property
+    def is_nominal(self) -> bool:
+        """Whether they are as they are in the file."""
+        return self is self._chunk.nominal
+
     def events(self, start: int, stop: int) -> ak.Array:
         """As `Reader.events`; what was prepared before this is at hand, and nothing else is made in the call."""
         self.in_call = True
@@ -55,6 +60,16 @@ class VariedRange(EntryRange):
         if column in self._variation.replaced or name in self._chunk.aliases:
             return ak.Array(layout_of(self._column(name)))
         return self._chunk.array(name)
+
+    def token(self, kind: str, name: str) -> tuple[str, str, str]:
+        """What is the same for what is loaded of a column in all variations that leave it as it is."""
+        column = self._chunk.names.of(name)
+        varied = kind == "values" and self._variation.changes([column])
+        return kind, column, self._variation.name if varied else ""
+
+    def loaded(self, kind: str, name: str, array: NDArray[Any]) -> None:
+        """An array is what was loaded of a column."""
+        self._chunk.loaded[place_of(array)] = self.token(kind, name), array
 
     def prepare(self, columns: Iterable[str]) -> None:
         """Make those of these columns that are varied."""
@@ -94,6 +109,7 @@ class VariedChunk:
 
     Attributes:
         nominal: the entries as they are.
+        loaded: arrays in memory by their `place_of`, with what they are of which column.
     """
 
     def __init__(
@@ -109,6 +125,7 @@ class VariedChunk:
         self._shifted: dict[tuple[str, str], Column | None] = {}
         self._made: dict[tuple[str, int], Any] = {}
         self._as_it_is: ak.Array | None = None
+        self.loaded: dict[object, tuple[tuple[str, str, str], NDArray[Any]]] = {}
         self.nominal = VariedRange(self, file.nominal)
 
     def of(self, variation: Variation) -> VariedRange:
@@ -150,10 +167,16 @@ class VariedChunk:
         found = self._shifted[key]
         return self.column(column) if found is None else found
 
+    def column_in(self, array: NDArray[Any]) -> object | None:
+        """What of which column an array is, by its place; None if it is of none."""
+        found = self.loaded.get(place_of(array))
+        return None if found is None else found[0]
+
     def forget(self, variation: Variation) -> None:
         """Nothing more is asked of a variation."""
         self._shifted = {key: it for key, it in self._shifted.items() if key[0] != variation.name}
         self._made = {key: it for key, it in self._made.items() if key[0] != variation.name}
+        self.loaded = {place: it for place, it in self.loaded.items() if it[0][-1] != variation.name}
 
     @property
     def _events(self) -> ak.Array:
@@ -183,6 +206,11 @@ class VariedChunk:
                 error.add_note(f"in the variation {variation.name} of {', '.join(replacement.columns)}")
                 raise error from None
         return self._made[key]
+
+
+def place_of(array: NDArray[Any]) -> object:
+    """Where an array is in memory, and how."""
+    return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str
 
 
 def note(error: BaseException, variation: Variation) -> None:

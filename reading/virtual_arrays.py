@@ -43,6 +43,31 @@ def virtual(shape: Sequence[Any], dtype: str, load: Load, shape_of: Load | None 
     return VirtualNDArray(Numpy.instance(), tuple(shape), np.dtype(dtype), load, shape_of)
 
 
+def virtual_index(length: int, load: Load) -> Any:
+    """An index that is a virtual array itself: awkward's constructor puts another one around it, whose load is another."""
+    index = ak.index.Index64(np.empty(0, np.int64))
+    index._data = virtual((length,), "int64", load)
+    return index
+
+
+def load_of(buffer: Any) -> Load:
+    """What makes a virtual array that has not been looked at."""
+    load: Load = buffer._generator
+    return load
+
+
+def heard(buffer: Any, hear: Callable[[Any], object]) -> None:
+    """Have `hear` told what a virtual array is, once somebody looks at it."""
+    load = buffer._generator
+
+    def loaded() -> Any:
+        array = load()
+        hear(array)
+        return array
+
+    buffer._generator = loaded
+
+
 class LazyRecords(ak.contents.RecordArray):  # type: ignore[misc]
     """Records whose contents are made when they are asked for, and then kept: of 1,600, most never are.
 
