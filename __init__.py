@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .session.query import Query
     from .session.result import Result, Snapshot
     from .session.session import Session
+    from .session.variation_axis import variation_axis
 
 _HOMES = {
     "Cloud": "launch.pools.cloud",
@@ -96,6 +97,7 @@ _HOMES = {
     "once": "analysis.once",
     "peek": "session.peek",
     "ranges": "reading.links",
+    "variation_axis": "session.variation_axis",
     "vary": "analysis.variations",
     "write": "analysis.writes",
 }
@@ -146,6 +148,7 @@ __all__ = [
     "p4",
     "peek",
     "ranges",
+    "variation_axis",
     "vary",
     "write",
 ]
