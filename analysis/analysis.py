@@ -41,7 +41,7 @@ from .by_tree import ByTree
 from .cutflow import Cutflow
 from .edits import warn_of_edits
 from .fingerprint import CachedFunction, fingerprint, imported, referenced
-from .kernel_parameters import Given
+from .kernel_parameters import Given, check_known
 from .module_values import ModuleValues, turn_to, unpickled, values_of
 from .modules import Named, OwnModule, collect, find, loaded, top
 from .notebook_cells import call_cells, cells
@@ -383,6 +383,7 @@ def _described(thing: object) -> str:
 
 
 def _check_parameters(function: FunctionType, outputs: dict[str, Any]) -> None:
+    check_known(function)
     name, parameters = function.__name__, inspect.signature(function).parameters
     for parameter in parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):

@@ -5,12 +5,27 @@ So they have whatever name the user likes, and none of them can be taken for a b
 
 from __future__ import annotations
 
+import inspect
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..protocol.errors import AnalysisError
+
+
+def check_known(function: FunctionType) -> None:
+    """Whether a kernel uses or takes nothing that says by `in_kernels`, a text of its class, what to write instead.
+
+    Raises AnalysisError with this text.
+    """
+    closure = inspect.getclosurevars(function)
+    defaults = {it.name: it.default for it in inspect.signature(function).parameters.values()}
+    for name, value in {**closure.globals, **closure.nonlocals, **defaults}.items():
+        instead = getattr(type(value), "in_kernels", None)
+        if isinstance(instead, str):
+            raise AnalysisError(f"{function.__name__} cannot use {name}: {instead.replace('NAME', name)}")
 
 
 class Given:

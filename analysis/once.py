@@ -56,6 +56,10 @@ class Once(Generic[Arguments, Value]):
 
     __name__: str
     __qualname__: str
+    in_kernels = (
+        "what is loaded once in a slot are Python's objects, which are not there in compiled code. Give the kernel numbers, "
+        "NAME=em.constant(...), or an em.correction(...); or write a function of events, which calls NAME()"
+    )
 
     def __init__(self, load: Callable[Arguments, Value]) -> None:
         functools.update_wrapper(self, load, updated=())
@@ -137,8 +141,16 @@ def renew() -> None:
 
 
 def loading_failed(error: BaseException) -> bool:
-    """Whether an exception is of a function that loads: then every call of the analysis would raise it."""
+    """Whether an exception is of what is loaded for all events: then every call of the analysis would raise it."""
     return getattr(error, _MARK, False) is True
+
+
+def cannot_load(error: BaseException, note: str = "") -> None:
+    """Mark an exception as one of what all calls of the analysis need: the query fails with it, and nothing is skipped."""
+    with contextlib.suppress(AttributeError, TypeError):  # of a class whose attributes cannot be set
+        setattr(error, _MARK, True)
+        if note:
+            error.add_note(note)
 
 
 def put_back() -> None:
@@ -228,9 +240,7 @@ class _Store:
                 arguments, named = call
                 value = load(*arguments, **dict(named))
             except Exception as error:
-                with contextlib.suppress(AttributeError, TypeError):  # of a class whose attributes cannot be set
-                    setattr(error, _MARK, True)
-                    error.add_note(f"{load.__qualname__} could not load, and is not tried again: it is under em.once")
+                cannot_load(error, f"{load.__qualname__} could not load, and is not tried again: it is under em.once")
                 raise
         read.signatures = {path: known for path, known in read.signatures.items() if known is None or _signature(path)}
         came = {str(folder) for path in read.signatures if (folder := arrived_folder(path)) is not None}

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import platformdirs
 
+from ..analysis.once import cannot_load
 from ..dataset.paths import key, shown
 from ..protocol.errors import AnalysisError, DatasetError
 from .read_errors import read_errors
@@ -86,6 +87,8 @@ class AuxFile:
         ...     session = load(str(model.path))      # with em.once: once a slot
     """
 
+    in_kernels = "compiled code reads no files. Give it numbers, NAME=em.constant(...), or write a function of events"
+
     def __init__(self, url: str | os.PathLike[str], *, checksum: str = "") -> None:
         self.url = key(os.fspath(url))
         if checksum and (len(checksum) != 64 or set(checksum.lower()) - set("0123456789abcdef")):
@@ -122,12 +125,16 @@ class AuxFile:
         except DatasetError as error:
             if error.transient or error.denied:
                 raise
-            raise AnalysisError(f"{shown(self.url)}, which the analysis needs, is not to be had: {error}") from error
+            raise for_all_events(
+                AnalysisError(f"{shown(self.url)}, which the analysis needs, is not to be had: {error}")
+            ) from error
         found = hashlib.sha256(content).hexdigest()
         if found != self.checksum:
-            raise AnalysisError(
-                f"{shown(self.url)} has changed since the analysis was made: its SHA-256 was {self.checksum[:12]}..., "
-                f"and is {found[:12]}... now; make it anew, so that all events see the same"
+            raise for_all_events(
+                AnalysisError(
+                    f"{shown(self.url)} has changed since the analysis was made: its SHA-256 was "
+                    f"{self.checksum[:12]}..., and is {found[:12]}... now; make it anew, so that all events see the same"
+                )
             )
         _keep(self.checksum, content)
 
@@ -184,6 +191,12 @@ def _check_size(size: int, name: str) -> None:
         raise DatasetError(
             f"{name} has {size:,} bytes: files that analyses read beside the data have {LARGEST:,} at most"
         )
+
+
+def for_all_events(error: AnalysisError) -> AnalysisError:
+    """An error of what all events need: the query fails with it at once, and skips nothing."""
+    cannot_load(error)
+    return error
 
 
 # --- the cache --------------------------------------------------------------------------------------------------------

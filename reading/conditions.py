@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..dataset.paths import shown
 from ..protocol.errors import AnalysisError
-from .aux_files import AuxFile, unpacked
+from .aux_files import AuxFile, for_all_events, unpacked
 
 _MOST_KEPT = 32
 _EXAMPLE = (
@@ -45,6 +45,12 @@ class Conditions(AuxFile):
         ...     return {"pt": histogram(events.pt * ecal.of(events, "scale"))}
     """
 
+    in_kernels = (
+        "kernels look up no conditions. Give it what they say, as parameters: since=em.constant(NAME.intervals.since), "
+        'scales=em.constant([it["scale"] for it in NAME.intervals.payloads]), and in it '
+        'scales[np.searchsorted(since, run, "right") - 1]; or write a function of events, with NAME.of(events, "scale")'
+    )
+
     def __init__(self, url: str | os.PathLike[str], key: str = "run", *, checksum: str = "") -> None:
         super().__init__(url, checksum=checksum)
         self.key = key
@@ -54,7 +60,11 @@ class Conditions(AuxFile):
         """All of it, in order. Raises `AnalysisError` when the file says no such thing; and as `AuxFile.path`."""
         known = _kept.get(self.checksum)
         if known is None:
-            known = _kept[self.checksum] = _decoded(self.read(), shown(self.url))
+            content = self.read()
+            try:
+                known = _kept[self.checksum] = _decoded(content, shown(self.url))
+            except AnalysisError as error:
+                raise for_all_events(error) from None
             while len(_kept) > _MOST_KEPT:
                 _kept.popitem(last=False)
         return known

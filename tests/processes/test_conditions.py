@@ -109,6 +109,61 @@ def test_what_are_no_conditions_is_said_where_they_are_named(tmp_path: Path, con
         em.conditions(tmp_path / "odd.json")
 
 
+def test_what_cannot_be_had_fails_the_query_once_and_skips_nothing(
+    session: em.Session, runs: em.Dataset, tmp_path: Path
+) -> None:
+    """With `on_error="skip"` it was as if the events were bad that need it: they were left out, packet by packet."""
+    (tmp_path / "model.bin").write_bytes(b"second")
+    (tmp_path / "odd.json").write_text("{")
+    changed = em.aux_file(tmp_path / "model.bin", checksum=hashlib.sha256(b"first").hexdigest())
+    odd = em.conditions(tmp_path / "odd.json", checksum=hashlib.sha256(b"{").hexdigest())
+    for needs in (changed.read, lambda: odd.at(1)):
+
+        def some(events: ak.Array, needs: object = needs) -> int:
+            return needs() and 1 if events.run[0] < 10 else 1  # type: ignore[operator, no-any-return]
+
+        query = session.process(runs, some, on_error="skip")
+        with pytest.raises(AnalysisError, match=r"model.bin has changed|odd.json are no JSON"):
+            query.result()
+
+
+def test_kernels_take_what_conditions_say_and_others_are_told_so(
+    session: em.Session, runs: em.Dataset, tmp_path: Path
+) -> None:
+    """As parameters; conditions, files and what is loaded once are refused when the kernel is declared."""
+    (tmp_path / "scales.json").write_text(json.dumps(SCALES))
+    ecal = em.conditions(tmp_path / "scales.json")
+
+    begins, factor = em.constant(ecal.intervals.since), em.constant([2.0, 3.0])
+
+    @em.kernel(total=np.zeros(1))
+    def scaled(total, run, since=begins, scales=factor):  # type: ignore[no-untyped-def]
+        total[0] += scales[np.searchsorted(since, run, "right") - 1]
+
+    assert session.process(runs, scaled).result()["total"] == [48.0]
+
+    @em.once
+    def factors() -> list[float]:
+        return [1.0]
+
+    def global_of(total, run):  # type: ignore[no-untyped-def]
+        total[0] += ecal.at(run)["scale"]
+
+    def loaded(total, run):  # type: ignore[no-untyped-def]
+        total[0] += factors()[run]
+
+    def default(total, run, ecal=ecal):  # type: ignore[no-untyped-def]
+        total[0] += ecal.at(run)["scale"]
+
+    for function, said in (
+        (global_of, r"global_of cannot use ecal: .*since=em.constant\(ecal.intervals.since\)"),
+        (default, r"default cannot use ecal: kernels look up no conditions"),
+        (loaded, r"loaded cannot use factors: .*factors=em.constant"),
+    ):
+        with pytest.raises(AnalysisError, match=said):
+            em.kernel(total=np.zeros(1))(function)
+
+
 def test_the_cache_keeps_what_was_used_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aux_files._Process, "folder", tmp_path / "cache")
     monkeypatch.setattr(aux_files._Process, "used", set())
