@@ -14,10 +14,13 @@ Answer = Callable[[BaseHTTPRequestHandler, int, int], None]
 
 
 @contextmanager
-def range_server(answer: Answer, tls: tuple[Path, Path] | None = None) -> Iterator[str]:
+def range_server(
+    answer: Answer, tls: tuple[Path, Path] | None = None, size: Callable[[str], int] | None = None
+) -> Iterator[str]:
     """The address of a server, as "http://127.0.0.1:1234", that answers so. It minds nobody who breaks off.
 
-    With `tls`, files of the certificate of "localhost" and of its key, it is as "https://localhost:1234".
+    With `tls`, files of the certificate of "localhost" and of its key, it is as "https://localhost:1234". With `size`, which
+    tells that of a path, it answers who asks for it.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -26,6 +29,15 @@ def range_server(answer: Answer, tls: tuple[Path, Path] | None = None) -> Iterat
         def do_GET(self) -> None:
             first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
             answer(self, int(first), int(last) + 1)
+
+        def do_HEAD(self) -> None:
+            if size is None:
+                self.send_error(501)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(size(self.path)))
+            self.send_header("Accept-Ranges", "bytes")
+            self.end_headers()
 
         def log_message(self, *_: object) -> None:
             """Nothing."""

@@ -27,7 +27,7 @@ from .filesets import as_fileset
 from .friends import Friends
 from .masks import BRANCHES, Mask
 from .metadata import plain, split
-from .paths import is_one_file, key, names, names_several, split_tree
+from .paths import is_one_file, is_parquet, key, names, names_several, split_tree
 from .shared_inputs import SharedInputs, aliases_of, defaults_of, interpretations_of
 
 MOST_ENTRIES = 10**18
@@ -42,8 +42,8 @@ class Dataset:
 
     Args:
         files: one of
-            - a path: a file, a folder (its `*.root` files), a URL (`root://`, `http://`), or a pattern of `*`, `?`,
-              `[...]`, and `**` for local folders of any depth; `path.root:Tree` names the tree too;
+            - a path: a file, a folder (its `*.root` or `*.parquet` files), a URL (`root://`, `http://`), or a pattern of
+              `*`, `?`, `[...]`, and `**` for local folders of any depth; `path.root:Tree` names the tree too;
             - a list of these; a tuple in it is one file, with all the paths that it can be read at (its replicas);
             - `{path: tree}`, as uproot takes it;
             - `{name: files}` with any of the above, for several datasets;
@@ -380,7 +380,9 @@ def _by_name(files: Any) -> dict[str, Any]:
     """The datasets in what was given. A dict's keys are names, unless each of them is clearly a path."""
     if not isinstance(files, Mapping):
         return {"": files}
-    if files and all(isinstance(key, os.PathLike) or ".root" in str(key) or "*" in str(key) for key in files):
+    if files and all(
+        isinstance(key, os.PathLike) or ".root" in str(key) or "*" in str(key) or is_parquet(str(key)) for key in files
+    ):
         return {"": files}
     return {str(name): part for name, part in files.items()}
 
@@ -414,10 +416,9 @@ def _one(path: Any, about: Any, defaults: _Defaults) -> Iterator[File]:
     _check_replicas(where, tree, others)
     entries, listed = None, None
     if isinstance(about, Mapping):
-        if about.get("format") == "parquet":
+        if about.get("format") == "parquet" and not is_parquet(where):
             raise DatasetError(
-                f"file {where}{defaults.where}: of Parquet, which coffea's runner reads: em.coffea.Executor(session) and "
-                'Runner(..., format="parquet")'
+                f"file {where}{defaults.where}: of Parquet, and not called so: its name must end with .parquet"
             )
         tree = about.get("object_path") or tree
         entries = about.get("num_entries")
@@ -429,6 +430,11 @@ def _one(path: Any, about: Any, defaults: _Defaults) -> Iterator[File]:
     elif about is not None:
         raise DatasetError(f"file {where}{defaults.where}: expected the name of a tree or a dict, not {about!r}")
     for name in (tree,) if tree else defaults.trees:
+        if name and is_parquet(where):
+            raise DatasetError(
+                f"file {where}{defaults.where}: Parquet has no trees, and so no {name}; where others have, name it with "
+                'each of them: {"a.root": "Events", "b.parquet": None}'
+            )
         yield File(
             where, name, defaults.name, entries, defaults.metadata, replicas=[path for path, _ in others], listed=listed
         )

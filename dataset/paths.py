@@ -35,6 +35,16 @@ def shown(path: str) -> str:
     return path.partition("?")[0] if "://" in path else path
 
 
+def is_parquet(path: str) -> bool:
+    """Whether a path is that of a Parquet file, or a pattern of such, by its ending.
+
+    Example:
+        >>> is_parquet("skim/*.parquet"), is_parquet("https://host/a.parquet?authz=secret"), is_parquet("a.root")
+        (True, True, False)
+    """
+    return shown(path).lower().endswith((".parquet", ".parq", ".pq"))
+
+
 def has_pattern(path: str) -> bool:
     """Whether a path may be a pattern: it has `*`, `?` or `[`. What follows the `?` of a URL does not count.
 
@@ -50,7 +60,7 @@ def names_several(path: str) -> bool:
 
 def is_one_file(path: str) -> bool:
     """Whether a path is surely that of a file, not a pattern or folder."""
-    return ".root" in path.rpartition("/")[2] and not has_pattern(path)
+    return (".root" in path.rpartition("/")[2] or is_parquet(path)) and not has_pattern(path)
 
 
 def key(path: str) -> str:

@@ -85,8 +85,9 @@ class Contents:
     def _headline(self) -> str:
         file = self.file
         number = len(file.trees) + len(file.more)
+        has_names = any(tree.name for tree in file.trees)  # the only table of a Parquet file has none
         counts = [
-            f"{number:,} tree{'' if number == 1 else 's'}",
+            *([f"{number:,} tree{'' if number == 1 else 's'}"] if has_names or not file.trees else []),
             *(f"{count:,} {kind}" for kind, count in file.others.items()),
         ]
         return ": ".join(
@@ -131,7 +132,8 @@ def _about(whole: TreeInfo, tree: TreeInfo) -> str:
         number = f"{len(tree.branches):,} of {number}"
     title = f": {_line(whole.title)}" if whole.title not in ("", whole.name, whole.name.rpartition("/")[2]) else ""
     sizes = f"{_size(tree.stored)} (unpacked {_size(tree.unpacked)})"
-    return f"{_line(whole.name)}: {whole.kind} of {whole.entries:,} entries, {number}, {sizes}{title}"
+    name = f"{_line(whole.name)}: " if whole.name else ""
+    return f"{name}{whole.kind} of {whole.entries:,} entries, {number}, {sizes}{title}"
 
 
 def _row(branch: BranchInfo) -> Row:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..dataset.contents import BranchInfo, FileInfo, TreeInfo
-from ..dataset.paths import shown
+from ..dataset.paths import is_parquet, shown
 from ..protocol.errors import DatasetError, nearest
 from .opening import TREES, check_closed, opened, trees_in
+from .parquet import contents as parquet
 from .read_errors import read_errors
 from .rntuple.ntuples import Ntuple
 from .storage.credentials import CredentialSet
@@ -31,8 +32,10 @@ def contents(path: str, tree: str = "", timeout: float = 30.0, credential_set: C
         credential_set: what servers are shown.
 
     Raises:
-        DatasetError: there is no such file or tree, or it is not a whole ROOT file.
+        DatasetError: there is no such file or tree, or it is not a whole file.
     """
+    if is_parquet(path):
+        return parquet.contents(path, tree, timeout, credential_set)
     name = shown(path)
     with read_errors(name, "cannot be opened"):
         directory = opened(path, timeout, credential_set)

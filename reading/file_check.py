@@ -11,7 +11,7 @@ import msgspec
 from ..dataset.catalogue.verification import FileFacts
 from ..dataset.paths import shown
 from ..protocol.errors import DatasetError
-from .opening import opened
+from .opening import source_of
 from .read_errors import read_errors
 from .storage.credentials import CredentialSet, at_work
 from .tree_series import open_tree
@@ -62,10 +62,10 @@ def _checksum(wanted: ToCheck, credential_set: CredentialSet | None) -> str:
     digest = None if wanted.checksum in ("adler32", "crc32") else hashlib.new(wanted.checksum)
     name = shown(wanted.path)
     with read_errors(name, "cannot be opened"):
-        directory = opened(wanted.path, _TIMEOUT, credential_set)
+        source = source_of(wanted.path, _TIMEOUT, credential_set)
     try:
         with read_errors(name, "cannot be read"):
-            source, end = directory.file.source, int(directory.file.fEND)
+            end = int(source.num_bytes)
             for start in range(0, end, _PIECE):
                 piece = bytes(source.chunk(start, min(start + _PIECE, end)).raw_data)
                 if digest is not None:
@@ -73,5 +73,5 @@ def _checksum(wanted: ToCheck, credential_set: CredentialSet | None) -> str:
                 else:
                     summed = (zlib.adler32 if wanted.checksum == "adler32" else zlib.crc32)(piece, summed)
     finally:
-        directory.close()
+        source.__exit__(None, None, None)
     return f"{wanted.checksum}:{digest.hexdigest() if digest is not None else f'{summed:08x}'}"

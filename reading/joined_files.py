@@ -13,6 +13,7 @@ from .joined_friend import JoinedFriend
 from .joins import ByColumns, ByNumber, ByTreeIndex
 from .tree_series import TreeReader, TreeSeries
 from .ttree.branches import is_listed, original
+from .whole_file import in_tree
 
 Befriended: TypeAlias = TreeReader | JoinedFriend
 """A friend that has an entry for each of the file's."""
@@ -110,7 +111,7 @@ class JoinedFiles:
             raise DatasetError(f"{name} is in several friends of {self.path}: say which is meant, {meant}")
         friends = f", nor have its friends {', '.join(self.friends)}" if self.friends else ""
         raise DatasetError(
-            f"{self.path} has no branch {name} in its tree {self.reader.tree}{friends}{nearest(name, names)}",
+            f"{self.path} has no branch {name}{in_tree(self.reader.tree)}{friends}{nearest(name, names)}",
             missing_column=name,
         )
 
@@ -153,7 +154,7 @@ class JoinedFiles:
         if is_listed(self.reader.names, name):
             raise DatasetError(f"{self.path} has a branch {name}: give its friend of this name another one")
         told = self._told.get(name, FriendTree(friend.path))
-        its = f"{friend.tree} in {friend.path}, the friend {name} of {self.path},"
+        its = f"{friend.tree or 'what is'} in {friend.path}, the friend {name} of {self.path},"
         if told.index:
             return JoinedFriend(name, friend, ByNumber(told.index, friend, self.reader, its), told.missing)
         if told.by:
@@ -168,9 +169,9 @@ class JoinedFiles:
             )
         if friend.entries != self.reader.entries:
             raise DatasetError(
-                f"{friend.path} has {friend.entries} entries in {friend.tree}, and {self.path}, whose friend {name} it is, "
-                f"has {self.reader.entries} in {self.reader.tree}: friends have one entry for each of the file's, or are "
-                'joined by columns, em.Friend(..., by=("run", "event"))'
+                f"{friend.path} has {friend.entries} entries{in_tree(friend.tree, '')}, and {self.path}, whose friend "
+                f"{name} it is, has {self.reader.entries}{in_tree(self.reader.tree, '')}: friends have one entry for each "
+                'of the file\'s, or are joined by columns, em.Friend(..., by=("run", "event"))'
             )
         if isinstance(self.reader, TreeSeries) and isinstance(friend, TreeSeries):
             friend.check_befriends(name, self.reader)

@@ -92,13 +92,23 @@ def told(
     return None
 
 
-def _options(path: str, timeout: float, credential_set: CredentialSet | None) -> tuple[str, dict[str, Any]]:
+def source_of(path: str, timeout: float, credential_set: CredentialSet | None) -> Counts | LocalSource:
+    """The bytes of a file of any format. Raises what the source of them raises."""
+    handler = source_class(path)
+    path, options = _options(path, timeout, credential_set, smallest=0)
+    source: Counts | LocalSource = handler(path, **options)
+    return source
+
+
+def _options(
+    path: str, timeout: float, credential_set: CredentialSet | None, smallest: int = SMALLEST
+) -> tuple[str, dict[str, Any]]:
     """Where a file is read, and what its source is to know."""
     if "://" in path:
         return path, {"timeout": max(1, round(timeout)), "credential_set": credential_set}
     local = Path(path).expanduser()
     if local.is_dir():
         raise IsADirectoryError("it is a folder")
-    if local.stat().st_size < SMALLEST:
+    if local.stat().st_size < smallest:
         raise ValueError("it is too short for a ROOT file")
     return str(local), {}

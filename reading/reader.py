@@ -93,6 +93,11 @@ class Reader(WholeFile):
         return self.stored.opened
 
     @property
+    def uuid(self) -> str:
+        """As `StoredTree.uuid`."""
+        return self.stored.uuid
+
+    @property
     def order(self) -> str:
         """As `StoredTree.order`."""
         return self.stored.order

@@ -101,4 +101,4 @@ class ReaderCache:
 def described(identity: str) -> str:
     """What an identity says of a file."""
     uuid, _, size = identity.partition(":")
-    return f"{size} bytes (UUID {uuid})"
+    return f"{size} bytes ({'UUID' if '-' in uuid else 'the hash of its footer'} {uuid})"

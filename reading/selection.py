@@ -20,6 +20,7 @@ from .picks import Pick, picked
 from .storage.local import Range
 from .storage.sources import Traffic
 from .view import OpenFile
+from .whole_file import in_tree
 
 _MASKED = 5_000_000
 """Entries whose runs and sections are read at a time."""
@@ -142,7 +143,8 @@ def listed(reader: OpenFile, runs: Sequence[int] | None, mask: Mask | None) -> E
     entry_list = None if runs is None else EntryList(runs)
     if entry_list is not None and entry_list.end > reader.entries:
         raise DatasetError(
-            f"the entry list names entry {entry_list.end - 1} of {reader.path}, which has {reader.entries} in {reader.tree}"
+            f"the entry list names entry {entry_list.end - 1} of {reader.path}, which has {reader.entries}"
+            f"{in_tree(reader.tree, '')}"
         )
     if mask is None:
         return entry_list

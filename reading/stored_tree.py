@@ -25,7 +25,7 @@ from .rntuple.ntuples import Ntuple
 from .shared_layout import SharedLayout
 from .storage.credentials import CredentialSet
 from .storage.local import LocalSource
-from .storage.sources import Counts, Traffic, XRootDAhead
+from .storage.sources import Counts, Traffic, check_unchanged, is_current
 from .ttree.basket_layout import Branch
 from .ttree.branch_kinds import Described, Group
 from .ttree.branches import Named, Written, by_name, parents_of, paths_of
@@ -272,27 +272,16 @@ class StoredTree:
         return Traffic.of(Traffic(it.requests, it.bytes_read, it.waited, it.latency) for it in sources)
 
     def is_current(self, since: float) -> bool:
-        """Whether the path still means the file that is open here, as far as its time and size tell.
-
-        A local file is looked at each time; a server is asked only if the file was opened before `since`
-        (`time.monotonic()`), and one that cannot be asked is taken to have another file by now.
-        """
-        source = self.source
+        """As `sources.is_current`, of the file."""
         asked = time.monotonic()
-        if not isinstance(source, LocalSource) and self.opened >= since:
-            return True
-        current = isinstance(source, LocalSource | XRootDAhead) and source.is_current()
-        if current:
+        current = is_current(self.source, self.opened, since)
+        if current and self.opened < since:
             self.opened = asked
         return current
 
     def check_unchanged(self) -> None:
-        """Raise `DatasetError` when somebody has written to the file since it was opened, as far as a local disk tells:
-        what was read meanwhile may be of the old file, the new one, or both.
-        """
-        source = self.source
-        if isinstance(source, LocalSource) and not source.is_unchanged():
-            raise DatasetError(f"{self.path} was written to while it was read: submit the query again")
+        """As `sources.check_unchanged`, of the file."""
+        check_unchanged(self.source, self.path)
 
     def close(self) -> None:
         """Close the file. What has been read stays valid; lazy columns not read by then do not."""

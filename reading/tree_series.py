@@ -10,12 +10,13 @@ from typing import Any, TypeAlias
 
 import awkward as ak
 
-from ..dataset.paths import has_pattern, shown
+from ..dataset.paths import has_pattern, is_parquet, shown
 from ..protocol.errors import DatasetError, nearest
 from .clustering import FileLayout, few_edges
 from .columns import Column, joined
 from .lazy_events import LazyEvents
 from .opening import check_closed, opened, trees_in
+from .parquet.reader import ParquetReader
 from .read_errors import read_errors
 from .reader import Reader
 from .storage.credentials import CredentialSet
@@ -261,8 +262,8 @@ def fits(name: str, pattern: str) -> bool:
     return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
-TreeReader: TypeAlias = Reader | TreeSeries
-"""A tree of a file that is open, or several that are one."""
+TreeReader: TypeAlias = Reader | TreeSeries | ParquetReader
+"""A tree of a file that is open, or several that are one, or a file of Parquet."""
 
 
 def parts_of(reader: TreeReader) -> list[tuple[str, int, int]]:
@@ -275,7 +276,9 @@ def parts_of(reader: TreeReader) -> list[tuple[str, int, int]]:
 def open_tree(
     path: str, tree: str, timeout: float = 30.0, credential_set: CredentialSet | None = None, layout: bytes = b""
 ) -> TreeReader:
-    """Open a file. Arguments and errors are those of `Reader` and `TreeSeries`."""
+    """Open a file. Arguments and errors are those of `Reader`, `TreeSeries` and `ParquetReader`."""
+    if is_parquet(path):
+        return ParquetReader(path, tree, timeout, credential_set)
     if has_pattern(tree):
         return TreeSeries(path, tree, timeout, credential_set)
     return Reader(path, tree, timeout, credential_set, layout)

@@ -127,4 +127,14 @@ class WholeFile:
 def check_entries(path: str, tree: str, entries: int, start: int, stop: int) -> None:
     """Raise `DatasetError` unless a tree of so many entries has these."""
     if not 0 <= start <= stop <= entries:
-        raise DatasetError(f"{path} has {entries} entries in {tree}, not [{start}, {stop})")
+        raise DatasetError(f"{path} has {entries} entries{in_tree(tree, '')}, not [{start}, {stop})")
+
+
+def in_tree(tree: str, its: str = "its tree ") -> str:
+    """Where something is in a file, for errors; in one of Parquet there are no trees.
+
+    Example:
+        >>> in_tree("Events"), in_tree("Events", ""), in_tree("")
+        (' in its tree Events', ' in Events', '')
+    """
+    return f" in {its}{tree}" if tree else ""

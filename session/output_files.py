@@ -14,7 +14,7 @@ class Outputs(OutputFiles):
         """The files as a dataset, under the names of the datasets that they came of.
 
         Raises:
-            DatasetError: there are no files, or they are not of ROOT.
+            DatasetError: there are no files.
 
         Example:
             >>> def skim(events):
@@ -26,11 +26,8 @@ class Outputs(OutputFiles):
         if not self.paths:
             waiting = ": its query is not over" if self.pending else ""
             raise DatasetError(f"no file has been written to {self.folder}{waiting}")
-        if self.spec.format == "parquet":
-            raise DatasetError(
-                "eventmill reads files of ROOT: write format='root', or read these with awkward.from_parquet(files.paths)"
-            )
-        named: dict[str, dict[str, str]] = {}
+        tree = None if self.spec.format == "parquet" else self.spec.tree
+        named: dict[str, dict[str, str | None]] = {}
         for file in self:
-            named.setdefault(file.dataset, {})[file.path] = self.spec.tree
+            named.setdefault(file.dataset, {})[file.path] = tree
         return Dataset(named[""] if list(named) == [""] else {name: {"files": files} for name, files in named.items()})

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ...dataset.paths import is_parquet
 from ...protocol.errors import DatasetError, nearest
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,10 @@ _ROOT = re.compile(r"\.root(\.\d+)?$")
 def list_files(pattern: str, timeout: float = TIMEOUT, *, keep_missing: bool = False) -> list[str]:
     """The files that a path or pattern stands for, sorted.
 
-    Local paths come out absolute; a folder stands for the `*.root` files in it (and `*.root.1`). On root:// addresses, `*`
-    and `[...]` (but for what follows a `?`) may be in any part of the path; the server is asked only if they are. A file or
-    folder that is called just so, as `run[1]`, is meant by that name, and not what the name fits as a pattern.
+    Local paths come out absolute; a folder stands for the `*.root` files in it (and `*.root.1`), or for the `*.parquet`
+    files. On root:// addresses, `*` and `[...]` (but for what follows a `?`) may be in any part of the path; the server is
+    asked only if they are. A file or folder that is called just so, as `run[1]`, is meant by that name, and not what the
+    name fits as a pattern.
 
     Args:
         pattern: a local path with `*`, `?`, `[...]`, `**` and `~`, or an address: root://, http(s)://, s3://, ...
@@ -75,10 +77,7 @@ def _list_local(pattern: str, keep_missing: bool) -> list[str]:
     if path.is_file():
         return [str(path)]
     if path.is_dir():
-        inside = sorted(str(file) for file in path.iterdir() if _ROOT.search(file.name))
-        if not inside:
-            raise DatasetError(f"the folder {path} has no *.root files; for those of its folders say {path}/**/*.root")
-        return inside
+        return _in_folder(path)
     if not any(glob.has_magic(part) and not _is_there(parent, part) for parent, part in _parts(path)):
         if keep_missing and not path.exists():
             return [str(path)]
@@ -87,6 +86,22 @@ def _list_local(pattern: str, keep_missing: bool) -> list[str]:
     if not found:
         raise DatasetError(f"no file fits {path}{_nearest(path)}")
     return found
+
+
+def _in_folder(folder: Path) -> list[str]:
+    """The files that a folder stands for: those of the format of which there are some."""
+    names = sorted(str(file) for file in folder.iterdir())
+    of_root, of_parquet = [name for name in names if _ROOT.search(name)], [name for name in names if is_parquet(name)]
+    if of_root and of_parquet:
+        raise DatasetError(
+            f"the folder {folder} has files of ROOT and of Parquet: say which are meant, {folder}/*.root or "
+            f"{folder}/*.parquet"
+        )
+    if not of_root and not of_parquet:
+        raise DatasetError(
+            f"the folder {folder} has no *.root files (and none of Parquet); for those of its folders say {folder}/**/*.root"
+        )
+    return of_root or of_parquet
 
 
 def _parts(path: Path) -> list[tuple[Path, str]]:

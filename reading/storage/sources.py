@@ -21,6 +21,7 @@ from fsspec.implementations.cached import CachingFileSystem
 from uproot.source.chunk import Chunk, Source
 from uproot.source.fsspec import FSSpecSource
 
+from ...protocol.errors import DatasetError
 from .credentials import CredentialSet, shown, tag
 from .local import LocalSource, Range, place_of
 from .xrootd import SETTINGS, ServerError, XRootDSource
@@ -283,6 +284,25 @@ class FSSpecAhead(ReadAhead, TimedFSSpec):
 
 class HTTPAhead(FSSpecAhead):
     """http:// and https://, whose servers are not asked for the size of a file."""
+
+
+def is_current(source: Counts | LocalSource, opened: float, since: float) -> bool:
+    """Whether a path still means the file that is open here, as far as its time and size tell.
+
+    A local file is looked at each time; a server is asked only if the file was opened (at `opened`) before `since`
+    (`time.monotonic()`), and one that cannot be asked is taken to have another file by now.
+    """
+    if not isinstance(source, LocalSource) and opened >= since:
+        return True
+    return isinstance(source, LocalSource | XRootDAhead) and source.is_current()
+
+
+def check_unchanged(source: Counts | LocalSource, path: str) -> None:
+    """Raise `DatasetError` when somebody has written to a file since it was opened, as far as a local disk tells: what was
+    read meanwhile may be of the old file, the new one, or both.
+    """
+    if isinstance(source, LocalSource) and not source.is_unchanged():
+        raise DatasetError(f"{path} was written to while it was read: submit the query again")
 
 
 def _web_options(path: str, timeout: float, credential_set: CredentialSet | None) -> dict[str, Any]:

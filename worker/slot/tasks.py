@@ -30,6 +30,8 @@ from ...protocol.errors import AnalysisError, EventmillError
 from ...protocol.messages import File, Setup
 from ...reading.cached_range import CachedRange
 from ...reading.missing_fields import check_readable, missing_field, note_of_group
+from ...reading.parquet.coffea_file import coffea_file
+from ...reading.parquet.reader import ParquetReader
 from ...reading.read_errors import raised, read_errors_within
 from ...reading.reader import Reader
 from ...reading.record_groups import record_group
@@ -430,15 +432,21 @@ class ProcessorTask(ColumnarTask):
                 f"a coffea processor reads one tree at a time, and {reader.tree} are {len(reader.trees)} in {reader.path}: "
                 f"list them, tree=[{reader.trees[0]!r}, ...], or write a function of events"
             )
-        if not isinstance(reader, Reader):  # what a processor sees are no views
+        if not isinstance(reader, Reader | ParquetReader):  # what a processor sees are no views
             raise AnalysisError("a coffea processor needs events from files")
-        chunk = {"treename": reader.tree, "entrystart": first, "entrystop": last, "fileuuid": reader.stored.uuid}
+        chunk = {"treename": reader.tree, "entrystart": first, "entrystop": last, "fileuuid": reader.uuid}
         metadata = {**chunk, **own_metadata(file).metadata, "dataset": file.dataset, "filename": file.path}
         read: dict[str, NDArray[Any]] = {}
-        events = NanoEventsFactory.from_root(
-            reader.stored.keeping, treepath=reader.tree, entry_start=first, entry_stop=last, schemaclass=schema,
-            mode="virtual", metadata=metadata, **({"buffer_cache": read} if _has_cache(NanoEventsFactory) else {}),
-        ).events()  # fmt: skip
+        options = {"schemaclass": schema, "mode": "virtual", "metadata": metadata}
+        options |= {"buffer_cache": read} if _has_cache(NanoEventsFactory) else {}
+        if isinstance(reader, ParquetReader):
+            rows = coffea_file(reader, first, last)
+            made = NanoEventsFactory.from_parquet(rows, entry_start=0, entry_stop=last - first, **options)
+        else:
+            made = NanoEventsFactory.from_root(
+                reader.stored.keeping, treepath=reader.tree, entry_start=first, entry_stop=last, **options
+            )
+        events = made.events()
         numbers = source.numbers(start, stop)
         if numbers is not None:
             events = events[numbers - first]

@@ -1,0 +1,1 @@
+"""Parquet files: their footers, their row groups, and columns of them."""
