@@ -52,7 +52,7 @@ class Strings:
 
     def take(self, entries: Index) -> Strings:
         """The entries of these numbers, in their order."""
-        offsets, inside = _taken(self.offsets, entries)
+        offsets, inside = taken(self.offsets, entries)
         return Strings(offsets, self.characters[inside])
 
 
@@ -76,7 +76,7 @@ class Jagged:
 
     def take(self, entries: Index) -> Jagged:
         """The entries of these numbers, in their order."""
-        offsets, inside = _taken(self.offsets, entries)
+        offsets, inside = taken(self.offsets, entries)
         return Jagged(offsets, self.content.take(inside))
 
 
@@ -119,7 +119,7 @@ def offsets_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
     return offsets
 
 
-def _taken(offsets: NDArray[np.int64], entries: Index) -> tuple[NDArray[np.int64], Index]:
+def taken(offsets: NDArray[np.int64], entries: Index) -> tuple[NDArray[np.int64], Index]:
     """The offsets of some entries' lists, put one behind the other, and where their values are now."""
     starts = offsets[entries]
     lengths = offsets[entries + 1] - starts

@@ -20,7 +20,7 @@ import awkward as ak
 import numpy as np
 
 from ..protocol.errors import DatasetError
-from .columns import Column, Flat, Jagged, offsets_of
+from .columns import Column, Flat, Index, Jagged, offsets_of, taken
 from .groups import Field, Group, fields_of
 from .read_errors import read_errors
 from .record_forms import Part, SplitForm, buffers_of, keyed, sizes_of, split
@@ -119,8 +119,17 @@ class LazyEvents:
                 list(self.fields),
                 chunk.length,
                 original=self._its_field,
+                taken=lambda name, numbers: self._taken(chunk, name, numbers),
             )
         )
+
+    def _taken(self, chunk: AtWork, name: str, numbers: Index) -> Any:
+        """A field of some events as a packed layout, if it is a column of numbers or of lists of them."""
+        field = self.fields.get(name)
+        if not isinstance(field, str):
+            return None
+        with self.reading(field):
+            return layout_of(chunk.taken(field, numbers)) if _is_simple(self.form(field)) else None
 
     def _its_field(self, name: str) -> str:
         """The field that is meant by a name."""
@@ -301,6 +310,8 @@ class AtWork:
         self._buffers: dict[str, dict[str, Any]] = {}
         self._offsets: dict[str, Any] = {}
         self._sizes: dict[str, Column] = {}
+        self._picked: tuple[Index, dict[str, tuple[Any, Index]]] | None = None
+        """Where the lists of each counter are, for the events that were taken last."""
 
     def values(self, name: str) -> Load:
         """Loads a column's numbers."""
@@ -324,6 +335,21 @@ class AtWork:
     def offsets_by(self, counter: str) -> Callable[[str], Any]:
         """Tells where the lists of a column start, from 0; of the counter, those that it counts."""
         return lambda name: self._lists(counter, counter) if name == counter else self.offsets(name)
+
+    def taken(self, name: str, numbers: Index) -> Column:
+        """A column of numbers, or of lists of them, of some events. Where lists are is found once for all of a counter."""
+        values, offsets = self._column(name)
+        if offsets is None:
+            return Flat(values).take(numbers)
+        counter = self._lazy.counters.get(name, "")
+        if not counter:
+            return Jagged(offsets, Flat(values)).take(numbers)
+        if self._picked is None or self._picked[0] is not numbers:
+            self._picked = numbers, {}
+        if counter not in self._picked[1]:
+            self._picked[1][counter] = taken(self._lists(name, counter), numbers)
+        tight, inside = self._picked[1][counter]
+        return Jagged(tight, Flat(values[inside]))
 
     def has_read(self, name: str) -> bool:
         """Whether a column of lists of numbers has been read."""

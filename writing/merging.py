@@ -11,6 +11,7 @@ import socket
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,8 @@ def join_pieces(item: Joining) -> dict[str, list[dict[str, Any]]]:
         local = Path(place) / name
         empty = _empty(item.forms)
         try:
-            formats.write(item.spec, local, empty, _batches(storage, item, empty))
+            with ThreadPoolExecutor(1, "pieces") as thread:
+                formats.write(item.spec, local, empty, _ahead(_batches(storage, item, empty), thread))
         except OSError as error:
             raise OutputError(f"on {socket.gethostname()}: {staged} cannot be written: {error}") from error
         size, summed = local.stat().st_size, _checksum(local)
@@ -118,7 +120,7 @@ def _batches(storage: Storage, item: Joining, empty: ak.Array) -> Iterator[ak.Ar
     """The rows of a group in their order, some at a time. A piece is read when its first rows are needed."""
     shares = item.group.shares
     uses = Counter(share.piece.path for share in shares)
-    read: dict[str, ak.Array] = {}
+    read: dict[str, list[ak.Array]] = {}
     batch: list[ak.Array] = []
     size = 0
     for share in shares:
@@ -131,7 +133,7 @@ def _batches(storage: Storage, item: Joining, empty: ak.Array) -> Iterator[ak.Ar
                     "one that all workers see, or a URL"
                 )
             read[path], _ = pieces.unpacked(pieces.checked(data, share.piece, path))
-        batch.append(read[path][share.start : share.stop])
+        batch += pieces.cut(read[path], share.start, share.stop)
         size += share.size
         uses[path] -= 1
         if not uses[path]:
@@ -141,6 +143,16 @@ def _batches(storage: Storage, item: Joining, empty: ak.Array) -> Iterator[ak.Ar
             batch, size = [], 0
     if batch:
         yield _as(pieces.joined(batch), empty)
+
+
+def _ahead(batches: Iterator[ak.Array], thread: ThreadPoolExecutor) -> Iterator[ak.Array]:
+    """The same batches, of which the next one is read while one is written: at the end, when few slots have something to do,
+    all wait for that.
+    """
+    coming = thread.submit(next, batches, None)
+    while (batch := coming.result()) is not None:
+        coming = thread.submit(next, batches, None)
+        yield batch
 
 
 def _as(array: ak.Array, empty: ak.Array) -> ak.Array:

@@ -1,13 +1,14 @@
 """Pieces: what a slot hands over of rows of one dataset, as bytes, and back.
 
-A piece is a header of MessagePack, behind its length (8 bytes, little-endian), and the buffers of one awkward array, which
-zstd has compressed together: any types, exactly, and quickly. Nobody but eventmill reads them.
+A piece is a header of MessagePack, behind its length (8 bytes, little-endian), and the buffers of some awkward arrays, one
+behind the other, which zstd has compressed together: any types, exactly, and quickly. To put the arrays together is left to
+who joins pieces: it would copy all rows once more. Nobody but eventmill reads them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -26,12 +27,23 @@ _LEVEL = 1
 """Of zstd: pieces live for seconds or minutes, and may cross a network."""
 
 
-class _Header(msgspec.Struct, frozen=True, array_like=True):
-    """What a piece begins with: awkward's form, rows, the sizes of the buffers by their keys, and where rows came from."""
+_SMALL = 2**20
+"""Bytes of arrays that are put together: of thousands, each would take longer to be made again than to be read."""
 
-    form: str
+
+class _Array(msgspec.Struct, frozen=True, array_like=True):
+    """An array: which of the forms it has, its rows, and the sizes of its buffers, in the order of their keys."""
+
+    form: int
     rows: int
-    buffers: dict[str, int]
+    sizes: list[int]
+
+
+class _Header(msgspec.Struct, frozen=True, array_like=True):
+    """What a piece begins with: awkward's forms, each with the keys of its buffers, the arrays, and where rows came from."""
+
+    forms: list[tuple[str, list[str]]]
+    arrays: list[_Array]
     spans: list[Span]
 
 
@@ -40,31 +52,64 @@ def packed(held: Sequence[HeldSpan]) -> tuple[bytes, int, list[Span]]:
     import awkward as ak
 
     held = sorted(held, key=lambda each: each.span.key)
-    array = joined([each.array for each in held])
     spans = merged_spans([each.span for each in held])
-    form, length, container = ak.to_buffers(ak.to_packed(array), backend="cpu")
-    buffers = {key: np.ascontiguousarray(buffer).reshape(-1).view(np.uint8) for key, buffer in container.items()}
-    sizes = {key: buffer.size for key, buffer in buffers.items()}
-    header = msgspec.msgpack.encode(_Header(form.to_json(), length, sizes, spans))
-    body = np.concatenate(list(buffers.values())) if buffers else np.empty(0, np.uint8)
-    compressed = zstandard.ZstdCompressor(level=_LEVEL).compress(body.data)
-    return b"".join([len(header).to_bytes(_LENGTH, "little"), header, compressed]), int(body.size), spans
+    forms: dict[tuple[str, tuple[str, ...]], int] = {}
+    arrays, buffers = list[_Array](), list[Any]()
+    for array in _together(held):
+        form, length, container = ak.to_buffers(ak.to_packed(array), backend="cpu")
+        its = [np.ascontiguousarray(buffer).reshape(-1).view(np.uint8) for buffer in container.values()]
+        number = forms.setdefault((form.to_json(), tuple(container)), len(forms))
+        arrays.append(_Array(number, length, [buffer.size for buffer in its]))
+        buffers += its
+    header = msgspec.msgpack.encode(_Header([(form, list(keys)) for form, keys in forms], arrays, spans))
+    size = sum(buffer.size for buffer in buffers)
+    compressor = zstandard.ZstdCompressor(level=_LEVEL).compressobj(size=size)
+    body = [compressor.compress(buffer.data) for buffer in buffers]
+    return b"".join([len(header).to_bytes(_LENGTH, "little"), header, *body, compressor.flush()]), size, spans
 
 
-def unpacked(data: Buffer) -> tuple[ak.Array, list[Span]]:
-    """The rows of a piece, and where they came from."""
+def _together(held: Sequence[HeldSpan]) -> Iterator[ak.Array]:
+    """The rows in their order, small arrays put together with what follows."""
+    some, size = list[Any](), 0
+    for each in held:
+        some.append(each.array)
+        size += each.size
+        if size >= _SMALL:
+            yield joined(some)
+            some, size = [], 0
+    if some:
+        yield joined(some)
+
+
+def unpacked(data: Buffer) -> tuple[list[ak.Array], list[Span]]:
+    """The rows of a piece, one array after the other, and where they came from."""
     import awkward as ak
 
     view = memoryview(data)
     start = _LENGTH + int.from_bytes(view[:_LENGTH], "little")
     header = msgspec.msgpack.decode(view[_LENGTH:start], type=_Header)
-    size = sum(header.buffers.values())
+    size = sum(sum(array.sizes) for array in header.arrays)
     body = np.frombuffer(zstandard.ZstdDecompressor().decompress(view[start:], max_output_size=size), np.uint8)
-    container, at = {}, 0
-    for key, length in header.buffers.items():
-        container[key] = body[at : at + length].copy()  # awkward needs them aligned
-        at += length
-    return ak.from_buffers(header.form, header.rows, container), header.spans
+    arrays, at = [], 0
+    for array in header.arrays:
+        form, keys = header.forms[array.form]
+        container = {}
+        for key, length in zip(keys, array.sizes, strict=True):
+            container[key] = body[at : at + length].copy()  # awkward needs them aligned
+            at += length
+        arrays.append(ak.from_buffers(form, array.rows, container))
+    return arrays, header.spans
+
+
+def cut(arrays: Sequence[ak.Array], start: int, stop: int) -> list[ak.Array]:
+    """The rows `[start, stop)` of arrays that lie one behind the other."""
+    found, at = [], 0
+    for array in arrays:
+        low, high = max(start - at, 0), min(stop - at, len(array))
+        if low < high:
+            found.append(array[low:high])
+        at += len(array)
+    return found
 
 
 def joined(arrays: Sequence[ak.Array]) -> ak.Array:

@@ -1,0 +1,79 @@
+"""Rows on their way from events to files: taken of what was read, put into pieces, cut out of these, written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+from eventmill.analysis.writes import write
+from eventmill.merge.held_rows import rows_of
+from eventmill.merge.rows import HeldSpan, Span
+from eventmill.reading.reader import Reader
+from eventmill.writing import pieces
+from eventmill.writing.formats import write as write_file
+from skhep_testdata import data_path
+
+
+def held(array: ak.Array, start: int) -> HeldSpan:
+    return HeldSpan("", Span(0, "a", "t", start, start + 100, len(array)), array, int(array.nbytes))
+
+
+@pytest.mark.parametrize("sizes", [[3, 40_000, 0, 5, 5, 30_000, 7], [1], [0, 2]])
+def test_rows_of_a_piece_come_out_in_their_order(sizes: list[int]) -> None:
+    """Arrays large and small, of one form and of others: what is cut out of a piece is what went in, wherever it is cut."""
+    random = np.random.default_rng(1)
+    arrays = []
+    for number, size in enumerate(sizes):
+        lists = ak.unflatten(np.arange(2 * size), np.full(size, 2))
+        x = random.normal(size=size)
+        arrays.append(
+            ak.Array({"x": ak.mask(x, x > 0) if number % 3 == 2 else x, "lists": lists, "n": np.full(size, number)})
+        )
+    data, size, spans = pieces.packed(
+        [held(array, 100 * number) for number, array in reversed(list(enumerate(arrays)))]
+    )
+    found, again = pieces.unpacked(data)
+    every = ak.concatenate(arrays)
+    assert spans == again and sum(span.rows for span in spans) == len(every)
+    assert ak.to_list(pieces.joined(found)) == ak.to_list(every)
+    assert len(found) <= 4 and size >= every.nbytes // 2
+    for start, stop in ((0, len(every)), (1, len(every)), (len(every) // 3, len(every) // 2), (0, 0)):
+        parts = pieces.cut(found, start, stop)
+        assert sum(map(len, parts)) == stop - start
+        if parts:
+            assert ak.to_list(pieces.joined(parts)[:50]) == ak.to_list(every[start:stop][:50])
+
+
+@pytest.mark.parametrize("name", ["uproot-HZZ.root", "uproot-HZZ-objects.root"])
+def test_selected_events_are_those_that_awkward_selects(name: str) -> None:
+    """With counters, without, and with columns of records: rows of a mask, of indices, and of no event."""
+    reader = Reader(data_path(name))
+    events = reader.events(0, reader.entries)
+    plain = Reader(data_path(name)).events(0, reader.entries)
+    for chosen in (np.arange(reader.entries) % 7 == 3, np.array([5, 5, 1]), np.zeros(reader.entries, bool)):
+        (span,) = rows_of(write(events[chosen], "/nowhere")).held.spans
+        right = {field: plain[field][chosen] for field in span.array.fields}
+        for field, column in right.items():
+            assert ak.to_list(span.array[field]) == ak.to_list(column), field
+    assert set(span.array.fields) <= set(events.fields)
+    reader.close()
+
+
+def test_parquet_has_dictionaries_of_texts_alone(tmp_path: Path) -> None:
+    """A dictionary of numbers takes longer to make than all else, and makes files larger."""
+    parquet: Any = pytest.importorskip("pyarrow.parquet")
+    rows = ak.Array([{"x": 1.5, "t": "abc", "l": ["a", "b"], "r": [{"n": "q", "v": 1}], "o": None}] * 100)
+    path = tmp_path / "a.parquet"
+    write_file(write(rows, tmp_path).spec, path, rows[:0], [rows, rows])
+    group = parquet.ParquetFile(path).metadata.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    assert {it.path_in_schema.partition(".")[0] for it in columns if "RLE_DICTIONARY" in it.encodings} == {
+        "t",
+        "l",
+        "r",
+    }
+    assert [it.path_in_schema for it in columns if it.path_in_schema.endswith("v") and it.has_dictionary_page] == []
+    assert ak.to_list(ak.from_parquet(path)) == ak.to_list(rows) * 2
