@@ -20,6 +20,16 @@ ALL = "all"
 BEFORE_ITS_TURN = (
     "a cut is passed before one in front of it: they are to be passed in the order in which the cutflow names them"
 )
+OUT_OF_ORDER = (
+    "a cut is added out of order, or twice: all of them are to be added once an event, in the order in which the cutflow "
+    "names them"
+)
+NOT_ALL_ADDED = (
+    "an event has added some cuts of a cutflow and not all of them: what passes all cuts but one is known of events that "
+    "add each, whether it is passed or not"
+)
+MOST_ADDED = 50
+"""Cuts that a kernel can add: they are bits of a float."""
 NO_NUMBER = "the weight of an event is not a finite number"
 
 
@@ -27,12 +37,18 @@ class Cutflow:
     """How many events pass named cuts, one after the other: counts, sums of weights and of their squares.
 
     In a columnar function, make one in each call, add masks, and return it. In a kernel it is an output that names its
-    cuts, each of which is passed at most once an event, in their order. It merges over packets as histograms do, by
+    cuts, each of which is passed at most once an event, in their order; with `nminusone=True` each is added in every event,
+    whether it passes or not, and the result is that of masks. It merges over packets as histograms do, by
     datasets and variations if it is returned under their names.
 
     Args:
         names: of the cuts, for kernels; the first one is what efficiencies are of, such as "all".
         weight: of each event, for masks; by default 1.
+        nminusone: whether a kernel adds all cuts, `cuts.add("two muons", nMuon == 2, weight)`, so that it is known what
+            passes each alone, and all but each, as of masks. The first line is then "all": the events that add cuts.
+
+    Attributes:
+        adds: whether it was made with `nminusone=True`, for a kernel.
 
     Raises:
         AnalysisError: cuts of one name, or weights that are not finite numbers.
@@ -51,8 +67,13 @@ class Cutflow:
         In a kernel: `@kernel(cuts=Cutflow("all", "two muons"))`, and in the function `cuts.passed("two muons", weight)`.
     """
 
-    def __init__(self, *names: str, weight: Any = None) -> None:
-        _check_names(names)
+    def __init__(self, *names: str, weight: Any = None, nminusone: bool = False) -> None:
+        _check_names([ALL, *names] if nminusone else names)
+        if nminusone and not 0 < len(names) <= MOST_ADDED:
+            raise AnalysisError(
+                f"nminusone=True is for cutflows of kernels, which name their cuts, {MOST_ADDED} of them at most; of masks "
+                "it is known in any case"
+            )
         if names and weight is not None:
             raise AnalysisError(
                 "a cutflow that names its cuts is filled by passed(name, weight); one of masks, Cutflow(weight=...), learns "
@@ -60,8 +81,11 @@ class Cutflow:
             )
         self._masks: dict[str, NDArray[np.bool_]] = {}
         self._weight = None if weight is None else _weights(weight)
-        self._sums = Sums.zeros(names) if names else None
-        self._reached = 0
+        self._sums = None
+        if names:
+            self._sums = Sums.zeros([ALL, *names], kinds=3) if nminusone else Sums.zeros(names)
+        self.adds = nminusone
+        self._reached = self._bits = 0
 
     @classmethod
     def of_sums(cls, names: Sequence[str], counts: NDArray[np.int64], sums: NDArray[np.float64]) -> Cutflow:
@@ -74,12 +98,19 @@ class Cutflow:
 
     # --- filling ------------------------------------------------------------------------------------------------------
 
-    def add(self, name: str, mask: Any) -> Cutflow:
+    def add(self, name: str, mask: Any, weight: float = 1.0) -> Cutflow:
         """Add a cut: a truth value for each event, None among them refused. Returns the cutflow itself.
+
+        In a kernel whose cutflow has `nminusone=True`, `mask` says whether the event at work passes; its weight is that
+        of the last cut.
 
         Raises:
             AnalysisError: there is a cut of this name, or the mask is none of these events.
+            ValueError: in a kernel, cuts are added out of order, or the weight is no finite number.
         """
+        if self.adds:
+            self._decide(name, bool(mask), weight)
+            return self
         if self._sums is not None:
             raise AnalysisError(
                 f"this cutflow has its cuts: {', '.join(self._sums.names)}; {name} is for a new Cutflow()"
@@ -115,6 +146,8 @@ class Cutflow:
         Raises:
             ValueError: a cut before it was not passed, or the weight is no finite number.
         """
+        if self.adds:
+            raise AnalysisError("a cutflow with nminusone=True takes add(name, passed, weight), for each cut")
         if self._sums is None or name not in self._sums.names:
             known = () if self._sums is None else self._sums.names
             raise AnalysisError(f"the cutflow has no cut {name!r}{nearest(name, known, few=10)}")
@@ -128,6 +161,23 @@ class Cutflow:
         self._reached = row + 1
         self._sums.counts[0, row] += 1
         self._sums.sums[0, row] += weight, weight * weight
+
+    def _decide(self, name: str, passed: bool, weight: float) -> None:
+        assert self._sums is not None
+        cuts = self._sums.names[1:]
+        if name not in cuts:
+            raise AnalysisError(f"the cutflow has no cut {name!r}{nearest(name, cuts, few=10)}")
+        if not np.isfinite(weight):
+            raise ValueError(NO_NUMBER)
+        if cuts.index(name) != self._reached:
+            raise ValueError(OUT_OF_ORDER)
+        self._bits = (self._bits if self._reached else 0) | passed << self._reached
+        self._reached += 1
+        if self._reached == len(cuts):
+            for kind, row, need in needs(len(cuts)):
+                if self._bits & need == need:
+                    self._sums.counts[kind, row] += 1
+                    self._sums.sums[kind, row] += weight, weight * weight
 
     def begin_event(self) -> None:
         """What is passed from now on is passed by another event. (Kernels do it by themselves.)"""
@@ -240,7 +290,7 @@ class Cutflow:
     @property
     def is_for_kernels(self) -> bool:
         """Whether its cuts are named, to be passed one by one."""
-        return self._sums is not None and len(self._sums.counts) == 1
+        return self._sums is not None and (self.adds or len(self._sums.counts) == 1)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -271,8 +321,24 @@ class Cutflow:
     def _of_masks(self, kind: int, what: str) -> Passed:
         summed = self.summed
         if len(summed.counts) == 1:
-            raise AnalysisError(f"a kernel passes cuts one after the other: what passes is not known {what}")
+            raise AnalysisError(
+                f"a kernel passes cuts one after the other: what passes is not known {what}. With "
+                "Cutflow(..., nminusone=True) it adds each, cuts.add(name, passed, weight)"
+            )
         return summed.passed(kind)
+
+
+def needs(cuts: int) -> list[tuple[int, int, int]]:
+    """The kind and the row of each line of a cutflow with so many cuts, behind the line of all events, and which cuts, as
+    bits, an event has to pass to count there: in order, each alone, all but each.
+    """
+    every = (1 << cuts) - 1
+    of_row = [(row, 1 << row - 1 if row else 0) for row in range(cuts + 1)]
+    return [
+        *((0, row, (1 << row) - 1) for row, _ in of_row),
+        *((1, row, own) for row, own in of_row),
+        *((2, row, every & ~own) for row, own in of_row),
+    ]
 
 
 def _check_names(names: Sequence[Any]) -> None:

@@ -62,9 +62,9 @@ class Sums:
     sums: NDArray[np.float64]
 
     @classmethod
-    def zeros(cls, names: Sequence[str]) -> Sums:
+    def zeros(cls, names: Sequence[str], kinds: int = 1) -> Sums:
         """Nothing has passed, in order."""
-        return cls(tuple(names), np.zeros((1, len(names)), np.int64), np.zeros((1, len(names), 2)))
+        return cls(tuple(names), np.zeros((kinds, len(names)), np.int64), np.zeros((kinds, len(names), 2)))
 
     @classmethod
     def of_masks(cls, named: Mapping[str, NDArray[np.bool_]], weight: NDArray[np.float64] | None) -> Sums:

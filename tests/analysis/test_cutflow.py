@@ -278,3 +278,76 @@ def test_cutflows_are_those_of_coffeas_packed_selection() -> None:
 
 def decode_of(cuts: Cutflow) -> Any:
     return decode(encode(cuts, 1))
+
+
+# --- all cuts in each event of a kernel -------------------------------------------------------------------------------
+
+
+@kernel(cuts=Cutflow(*CUTS, nminusone=True))
+def adding(cuts, trigger, muons, mass, weight):
+    if weight == 0:
+        return  # adds none, and is in no line
+    cuts.add("trigger", trigger, weight)
+    cuts.add("two muons", muons, weight=weight)
+    cuts.add("mass", mask=mass, weight=weight)
+
+
+def test_kernels_that_add_all_cuts_count_what_masks_do(tmp_path, session) -> None:
+    """In order, alone, and all but one; for the plain function, too, and for variations of a weight that are one run."""
+    import uproot
+
+    masks, weight = events(1000)
+    columns = dict(zip(("trigger", "muons", "mass"), masks.values(), strict=True)) | {"weight": weight}
+    compiled = CompiledKernel(adding, tmp_path)
+    for start, stop in ((0, 400), (400, 400), (400, 1000)):
+        compiled.run({name: Flat(column[start:stop]) for name, column in columns.items()}, start)
+    by_hand = Cutflow(*CUTS, nminusone=True)
+    for row in zip(*columns.values(), strict=True):
+        adding(by_hand, *row)
+    some = weight != 0
+    of_masks = filled({name: mask[some] for name, mask in masks.items()}, weight[some])
+    outputs: Any = compiled.take()[0]
+    assert outputs["cuts"] == by_hand == of_masks
+    assert outputs["cuts"] + of_masks == by_hand + by_hand
+    with uproot.recreate(tmp_path / "events.root") as file:
+        file.mktree("Events", {name: column.dtype for name, column in columns.items()}).extend(columns)
+    data = em.Dataset(str(tmp_path / "events.root"), tree="Events")
+    varied = em.vary(adding, {f"w{n}": {"weight": f"weight * {n}"} for n in (2, 4)} | {"inverted": {"mass": "~mass"}})
+    result = session.process(data, varied).result()
+    for name, factor in (("nominal", 1), ("w2", 2), ("w4", 4)):
+        assert result[name]["cuts"] == filled({key: it[some] for key, it in masks.items()}, weight[some] * factor)
+    masks["mass"] = ~masks["mass"]
+    assert result["inverted"]["cuts"] == filled({name: it[some] for name, it in masks.items()}, weight[some])
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "said"),
+    [
+        ("cuts.add('b', True)", ValueError, "a cut is added out of order, or twice"),
+        ("cuts.add('a', True); cuts.add('a', True)", ValueError, "a cut is added out of order, or twice"),
+        ("cuts.add('a', x > 2)", ValueError, "an event has added some cuts of a cutflow and not all of them"),
+        ("cuts.add('a', True, np.nan)", ValueError, "the weight of an event is not a finite number"),
+        ("cuts.add('all', True)", AnalysisError, "the cutflow has no cut 'all'; it has a, b"),
+        ("cuts.add('a', x)", AnalysisError, "whether an event passes a cut is a truth value, not float64"),
+        ("cuts.add('a')", AnalysisError, "takes the name of a cut, whether the event passes it"),
+        ("cuts.passed('a')", AnalysisError, r"nminusone=True takes add\(name, passed, weight\)"),
+    ],
+)
+def test_what_a_kernel_adds_wrong_is_told(tmp_path, body: str, error: type[Exception], said: str) -> None:
+    names: dict[str, Any] = {"np": np, "__name__": "__main__"}
+    exec(f"def wrong(cuts, x):\n    {body}\n", names)
+    declared = kernel(cuts=Cutflow("a", "b", nminusone=True))(names["wrong"])
+    with pytest.raises(error, match=said):
+        CompiledKernel(declared, tmp_path).run({"x": Flat(np.ones(3))}, 0)
+
+
+def test_cutflows_of_each_kind_say_what_they_take(tmp_path) -> None:
+    with pytest.raises(AnalysisError, match="is for cutflows of kernels, which name their cuts"):
+        Cutflow(nminusone=True)
+    with pytest.raises(AnalysisError, match="is for cutflows of kernels, which name their cuts, 50 of them at most"):
+        Cutflow(*map(str, range(51)), nminusone=True)
+    with pytest.raises(AnalysisError, match="'all' is there twice"):
+        Cutflow("all", nminusone=True)
+    adds = kernel(cuts=Cutflow("a"))(lambda cuts, x: cuts.add("a", x > 0))
+    with pytest.raises(AnalysisError, match=r"with Cutflow\(\.\.\., nminusone=True\) it takes add"):
+        CompiledKernel(adds, tmp_path).run({"x": Flat(np.ones(3))}, 0)

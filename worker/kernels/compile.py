@@ -268,7 +268,7 @@ class CompiledKernel:
         """The loop of this source, whether it was compiled now, and which generators of random numbers it draws from."""
         place = "<the loop of a kernel>"
         names = {name: getattr(histogram_fill, name) for name in ("bins", "fillable", "nothing")}
-        names |= {name: getattr(cutflow_fill, name) for name in ("passable", "event_begun")}
+        names |= {name: getattr(cutflow_fill, name) for name in ("passable", "event_begun", "event_ended")}
         names |= {name: getattr(jagged_access, name) for name in ("nested", "widened", "window")}
         names |= {name: getattr(lanes, name) for name in ("lanes_at", "lanes_beside")}
         names |= {name: getattr(record_access, name) for name in ("collection", "record")}
@@ -296,12 +296,8 @@ class CompiledKernel:
 
     def _source(self, structures: dict[str, str], draws: bool) -> tuple[str, tuple[types.Type, ...]]:
         """The loop in Python, and the types of its arguments; one that begins the random numbers of each entry, or not."""
-        parameters, prologue, widened, calls = (
-            ["start", "stop", "entry", "counted"],
-            list[str](),
-            list[str](),
-            list[str](),
-        )
+        parameters = ["start", "stop", "entry", "counted"]
+        prologue, widened, calls, after = list[str](), list[str](), list[str](), list[str]()
         one = types.Array(types.int64, 1, "C")
         argument_types: list[types.Type] = [types.intp, types.intp, one, one]
         if draws:
@@ -312,13 +308,14 @@ class CompiledKernel:
             if name in self.store.outputs:
                 lines, call, kinds = self.store.outputs[name].source(f"p{number}")
                 prologue += lines
+                after += self.store.outputs[name].after(f"p{number}")
             else:
                 lines, call, kinds = self.parameters.by_name[name].source(f"p{number}", structures[name])
                 widened += lines
             calls.append(call)
             parameters += [f"p{number}_{position}" for position in range(len(kinds))]
             argument_types += kinds
-        steps = ["entry[0] = i - start", f"nothing(function({', '.join(calls)}))"]
+        steps = ["entry[0] = i - start", f"nothing(function({', '.join(calls)}))", *after]
         if draws:
             steps.insert(1, f"begun({', '.join(Draws.NAMES)}, i)")
             steps += [f"if used_up({', '.join(Draws.NAMES[:3])}):", "    return"]

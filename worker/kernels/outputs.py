@@ -88,6 +88,10 @@ class _ArrayOutput:
     def put_back(self, mark: NDArray[Any]) -> None:
         self.arrays[0] = mark
 
+    def after(self, _name: str) -> list[str]:
+        """What the loop does with it behind each event."""
+        return []
+
 
 class _FilledOutput(_ArrayOutput):
     """A histogram that a kernel fills: its cells, and its binning for the loop."""
@@ -140,18 +144,21 @@ class _CutflowOutput(_ArrayOutput):
     """A cutflow whose cuts a kernel passes."""
 
     def __init__(self, cutflow: Cutflow, width: int = 0) -> None:
-        self._names, self._width = cutflow.names, width
-        self.arrays = [cutflow_fill.empty_cells(self._names, width)]
+        self._cells = cutflow_fill.Cells(cutflow.names, cutflow.adds, width)
+        self.arrays = [self._cells.empty()]
 
     def take_lanes(self, lanes: int) -> list[Cutflow]:
-        cells, self.arrays[0] = self.arrays[0], cutflow_fill.empty_cells(self._names, self._width)
-        return [cutflow_fill.cutflow_of(self._names, cells, lane) for lane in range(lanes)]
+        cells, self.arrays[0] = self.arrays[0], self._cells.empty()
+        return [self._cells.cutflow(cells, lane) for lane in range(lanes)]
 
     def in_python(self) -> object:
-        return Cutflow(*self._names)
+        return Cutflow(*self._cells.cuts, nminusone=self._cells.adds)
+
+    def after(self, name: str) -> list[str]:
+        return [f"event_ended({name}, {len(self._cells.cuts)})"] if self._cells.adds else []
 
     def source(self, name: str) -> tuple[list[str], str, list[types.Type]]:
-        line = f"{name} = passable({cutflow_fill.described(self._names, self._width)!r}, {name}_0)"
+        line = f"{name} = passable({self._cells.description!r}, {name}_0)"
         return [line], f"event_begun({name})", [_array_type(self.arrays[0])]
 
 
@@ -163,6 +170,9 @@ class _RowOutput:
         self._buffers = row_append.RowBuffers(output)
         self.arrays = [self._buffers.state]
         self.mark, self.put_back, self.clear = self._buffers.mark, self._buffers.put_back, self._buffers.clear
+
+    def after(self, _name: str) -> list[str]:
+        return []
 
     def taken(self) -> Write:
         return Write(self._buffers.taken(), self._output.spec)
