@@ -12,6 +12,7 @@ import click
 
 from ..protocol.connection import KeyFolder, load_connection, make_keys, named, parse_address, set_address
 from ..protocol.errors import ConnectionFailed, EventmillError
+from ..system.private_folders import make_private
 
 if TYPE_CHECKING:
     from ..launch.contexts.facility import Facility
@@ -210,7 +211,7 @@ def _make_keys(keys: KeyFolder, found: Facility) -> None:
             f"there is a master {found.name} on this machine, whose keys are in {keys.path}: give the facility another name"
         )
     if not mark.exists():
-        keys.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(keys.path)
         mark.touch()
     if not keys.worker.exists():  # it is written last
         make_keys(keys.path, f"tcp://127.0.0.1:{found.head.port}")

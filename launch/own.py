@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..protocol.errors import EventmillError
 from ..system.logs import last_lines
+from ..system.private_folders import make_private
 from ..system.scratch import Scratch
 from .config import save
 from .kept import Kept
@@ -52,5 +53,5 @@ class OwnLauncher:
 def shared_place() -> str:
     """A folder of this user that the nodes of a batch system see, as far as they see any."""
     place = Path.home() / ".cache" / "eventmill"
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(place)
     return str(place)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from ..system.private_folders import make_private
 from .effects import Answer, Call, Failed, Find, FindLeft, List, ReadLog, Start, Stop
 from .pools.pool import Assignment, Pool, PoolError
 
@@ -75,7 +76,7 @@ class PoolThread:
         self, name: str, pool: Pool, folder: Path, answer: Callable[[Answer | Failed], None], facility: str = ""
     ) -> None:
         self._name, self._pool, self._folder, self._facility = name, pool, folder, facility
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
         self.token = folder / TOKEN_FILE
         self.open = 0
         self._answer = answer

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..protocol.errors import EventmillError
 from ..system.locks import lock
+from ..system.private_folders import make_private
 from .effects import ForgetJobs, SaveCall, Saved, SaveJobs, SaveWanted, Saving
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Record:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
         self._path = folder / FILE
         self._held = (folder / ".lock").open("w")
         if not _locked(self._held.fileno()):

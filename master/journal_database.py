@@ -13,6 +13,7 @@ from typing import Any
 
 from ..protocol.errors import ConnectionFailed
 from ..system.locks import lock
+from ..system.private_folders import make_private
 
 SCHEMA = 3
 """Since 2, a total counts the entries in it; since 3, it is known where files lie, each row has its checksum, and small
@@ -58,7 +59,7 @@ def lock_journal(path: Path) -> int:
     """Lock a journal for this process, until the descriptor is closed or the process ends, however it does."""
     file = path.with_name(f"{path.name}.lock")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise _unusable(path, error) from None

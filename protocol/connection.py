@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import msgspec
 import platformdirs
 
+from ..system.private_folders import make_private
 from .errors import ConnectionFailed
 
 CLIENT_FILE, WORKER_FILE, MASTER_FILE = "client.json", "worker.json", "master.json"
@@ -147,7 +148,7 @@ def make_keys(folder: Path, address: str) -> KeyFolder:
     server, client, worker = _key_pair(), _key_pair(), _key_pair()
     keys = KeyFolder(folder)
     _check_replaceable(keys)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     write_connection(keys.master, MasterKeys(*server, peers={client[0]: "session", worker[0]: "worker"}))
     write_connection(keys.client, Connection(address, "session", server[0], *client))
     write_connection(keys.worker, Connection(address, "worker", server[0], *worker))
@@ -199,7 +200,9 @@ def find_connection(target: str | os.PathLike[str], role: KeyRole = "session") -
 def find_file(target: str | os.PathLike[str], role: KeyRole = "session") -> Path:
     """The connection file that a user means by `target`: the file itself, the name of a master, or its address.
 
-    An address works for masters whose connection file lies in the state folder (`eventmill keys` puts it there).
+    A name is that of a master in the state folder, whatever lies in the current folder, which may be anybody's: a folder
+    there is meant by `./name`. An address works for masters whose connection file lies in the state folder (`eventmill keys`
+    puts it there).
 
     Raises:
         ConnectionFailed: there is no such file or name, or no key for the address.
@@ -209,16 +212,18 @@ def find_file(target: str | os.PathLike[str], role: KeyRole = "session") -> Path
     if text.startswith("tcp://"):
         return _by_address(text, file)
     path = Path(text).expanduser()
-    if (path / file).exists():
-        return path / file
-    if path.suffix == ".json" or path.is_file():
-        return path
-    if "/" not in text and (named(text).path / file).exists():
+    is_name = isinstance(target, str) and "/" not in text and not text.startswith((".", "~"))
+    if is_name and (named(text).path / file).exists():
         return named(text).path / file
+    if not is_name and (path / file).exists():
+        return path / file
+    if path.suffix == ".json" or (path.is_file() and not is_name):
+        return path
     names = sorted(folder.name for folder in state_folder().glob("*") if (folder / file).exists())
     raise ConnectionFailed(
         f"no connection file and no master called {text!r}; masters known here: {', '.join(names) or 'none'}. "
-        "`eventmill master` starts one and says where its connection files are"
+        + (f"The folder of that name here is ./{text}. " if is_name and path.exists() else "")
+        + "`eventmill master` starts one and says where its connection files are"
     )
 
 

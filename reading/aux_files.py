@@ -21,6 +21,7 @@ import platformdirs
 from ..analysis.once import cannot_load
 from ..dataset.paths import key, shown
 from ..protocol.errors import AnalysisError, DatasetError
+from ..system.private_folders import make_private, not_ours_alone
 from .read_errors import read_errors
 from .storage.credentials import CredentialSet, at_work
 from .storage.sources import FSSpecAhead, source_class
@@ -203,18 +204,18 @@ def for_all_events(error: AnalysisError) -> AnalysisError:
 
 
 def _is_there(copy: Path) -> bool:
-    """Whether a file is in the cache; that it is used is noted."""
+    """Whether a file is in the cache, and is ours; that it is used is noted."""
     try:
         os.utime(copy)
+        return not not_ours_alone(copy.stat())
     except OSError:
         return False
-    return True
 
 
 @contextlib.contextmanager
 def _alone(name: str) -> Iterator[None]:
     """Nobody else on this host fetches a file of this name meanwhile."""
-    _Process.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(_Process.folder)
     lock = os.open(_Process.folder / f"{name}{_LOCK}", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -226,7 +227,7 @@ def _alone(name: str) -> Iterator[None]:
 def _keep(name: str, content: bytes) -> None:
     """Put a file into the cache, under its own name when it is whole."""
     folder = _Process.folder
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     descriptor, new = tempfile.mkstemp(_NEW, dir=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:

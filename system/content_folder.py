@@ -8,6 +8,8 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from .private_folders import make_private
+
 _NEW = ".new"
 
 
@@ -39,7 +41,7 @@ class ContentFolder:
                 return
         except FileNotFoundError:
             pass
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.path)
         new = file.with_suffix(_NEW)
         try:
             with new.open("wb") as writing:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ..system.private_folders import make_private, not_ours_alone
+
 LARGEST = 2**30
 """Bytes of a cache folder; what was used longest ago goes first."""
 OLDEST = 30 * 86_400.0
@@ -39,12 +41,14 @@ def make_whole(folder: Path, prefix: str, fill: Callable[[Path], None]) -> bool:
         fill: is given that folder.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made, or is there and may be somebody else's.
     """
     if folder.is_dir():
+        if reason := not_ours_alone(folder.lstat()):
+            raise PermissionError(f"{folder} is not used, since {reason}: remove it")
         use(folder)
         return False
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder.parent)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=prefix))
     try:
         fill(part)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...system.logs import last_lines
+from ...system.private_folders import make_private
 from .pool import Assignment, Job, Pool, PoolError
 
 _LINES = 40
@@ -88,7 +89,7 @@ class Local(Pool, frozen=True, kw_only=True, tag="local"):
         return self.worker_command(token, assignment)
 
     def _start(self, assignment: Assignment) -> str:
-        assignment.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(assignment.folder)
         launcher = "0" if self.stays else str(os.getpid())
         begin = str(assignment.folder / f"{assignment.name}-")
         boot = [sys.executable, "-I", "-S", str(_BOOT), launcher, begin, *self._command(assignment)]

@@ -294,7 +294,11 @@ def test_a_folder_that_happens_to_have_the_masters_name_is_not_taken_for_it(
     (tmp_path / "default").mkdir()
     assert find_connection("default").address == "tcp://lab:8786"
     make_keys(tmp_path / "default", "tcp://here:8786")
-    assert find_connection("default").address == "tcp://here:8786"
+    assert find_connection("default").address == "tcp://lab:8786", "whoever may write here would be who we talk to"
+    assert find_connection("./default").address == "tcp://here:8786"
+    make_keys(tmp_path / "other", "tcp://here:8786")
+    with pytest.raises(ConnectionFailed, match=r"no master called 'other'.*masters known here: default.*is \./other"):
+        find_connection("other")
     with pytest.raises(ConnectionFailed, match="no connection file and no master called"):
         find_connection(tmp_path)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
 import socket
@@ -30,6 +32,7 @@ from eventmill.session import notices
 from eventmill.session.ending import rebuild
 from eventmill.worker.agent import forkserver_client
 from eventmill.worker.agent.serve import Worker
+from eventmill.worker.cache_eviction import make_whole
 from eventmill.worker.slot.chunks import FIRST_CHUNK, ChunkSizes
 from eventmill.worker.slot.failures import describe
 from eventmill.worker.slot.packets import Compaction
@@ -236,6 +239,43 @@ def test_a_forkserver_that_is_killed_is_started_again(tmp_path: Path, monkeypatc
         assert made.receive() == ["warm"]
     finally:
         made.close()
+
+
+def test_user_code_cannot_read_the_terminal_of_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """A slot has its standard input from its forkserver: `input()` was what somebody typed there."""
+    typed, typing = os.pipe()
+    kept = os.dup(0)
+    request.addfinalizer(lambda: [os.dup2(kept, 0), *map(os.close, (kept, typed, typing))])
+    os.dup2(typed, 0)
+    monkeypatch.setattr(sys, "executable", fake_forkserver(tmp_path))
+    with contextlib.closing(forkserver_client.ForkserverClient(tmp_path)) as made:
+        assert made.receive() == ["warm"]
+        assert Path(f"/proc/{made._process.pid}/fd/0").readlink() == Path("/dev/null")
+
+
+@pytest.mark.parametrize("whose", ["of another user", "writable"])
+def test_a_cache_that_others_may_write_to_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, whose: str
+) -> None:
+    """What lies in it is unpickled and imported: it ran as root that way."""
+    cache, instead = tmp_path / "cache", tmp_path / "instead"
+    assert forkserver_client._usable(cache, instead) == cache and cache.stat().st_mode & 0o777 == 0o700
+    if whose == "writable":
+        cache.chmod(0o770)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: cache.stat().st_uid + 1)
+    assert forkserver_client._usable(cache, instead) == instead
+    assert ("others may write to it (mode 0770)" if whose == "writable" else "belongs to another user") in caplog.text
+
+
+def test_a_module_of_another_user_in_a_cache_is_not_imported(tmp_path: Path) -> None:
+    folder = tmp_path / ("0" * 40)
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(PermissionError, match=r"others may write to it .*: remove it"):
+        make_whole(folder, ".part", lambda part: None)
 
 
 def test_a_signal_while_a_worker_ends_comes_too_late_to_disturb_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -59,6 +60,17 @@ def test_a_master_is_found_by_name_file_folder_and_address(state: Path) -> None:
     for target in ("lab", str(keys.client), keys.client, keys.path, "tcp://lab:8786"):
         assert connection.find_connection(target) == expected
     assert connection.find_connection("lab", "worker").role == "worker"
+
+
+def test_with_any_umask_the_keys_lie_in_folders_of_their_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        connection.make_keys(tmp_path / "state" / "eventmill" / "lab", "tcp://lab:8786")
+    finally:
+        os.umask(before)
+    made = [tmp_path / "state", *(tmp_path / "state").rglob("*")]
+    assert {path.name: path.stat().st_mode & 0o077 for path in made} == dict.fromkeys((path.name for path in made), 0)
+    assert len(made) == 6
 
 
 def test_unknown_targets_say_what_is_known(state: Path) -> None:

@@ -206,6 +206,21 @@ def test_a_cache_folder_that_cannot_be_used_costs_a_compilation_and_a_line_in_th
     assert "every slot compiles by itself" in caplog.text
 
 
+def test_code_that_others_may_have_written_is_not_unpickled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever may write to the folder would run code here; under an umask of 0 that may be everybody."""
+
+    def attempt() -> tuple[int, int]:
+        compiled = CompiledKernel(kernel(out=np.zeros(1))(add_one), tmp_path)
+        compiled.run({"x": flat(1.0)}, 0)
+        return compiled.compiled, compiled.loaded
+
+    assert [attempt(), attempt()] == [(1, 0), (0, 1)]
+    (file,) = tmp_path.glob("*.code")
+    file.chmod(0o666)
+    assert [attempt(), attempt()] == [(1, 0), (0, 1)], "what is compiled again takes its place"
+    assert "others may write to it (mode 0666)" in caplog.text
+
+
 def add_one(out, x):
     out[0] += x + 1
 

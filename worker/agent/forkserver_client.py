@@ -20,6 +20,7 @@ import platformdirs
 
 from ...protocol.errors import EventmillError
 from ...system.hidden_memory import hide_memory
+from ...system.private_folders import make_private, not_ours_alone
 from ...system.scratch import PREFIX, Scratch, remove_left
 from ..allocation.memory import taken
 from ..slot import process_family
@@ -76,6 +77,7 @@ class ForkserverClient:
         command = [sys.executable, "-P", "-m", "eventmill.worker.forkserver"]
         self._process = subprocess.Popen(
             [*command, str(theirs.fileno()), str(os.getpid()), self.endpoint, str(self._cache), str(self.statuses)],
+            stdin=subprocess.DEVNULL,  # user code is not to wait for, or to hear, who sits at the worker's terminal
             stdout=writes,
             stderr=writes,
             pass_fds=[theirs.fileno()],
@@ -171,12 +173,13 @@ class ForkserverClient:
 
 
 def _usable(cache: Path, instead: Path) -> Path:
-    """The cache folder, or, as batch jobs often have no home that can be written, one that ends with this worker."""
+    """The cache folder, or, as batch jobs often have no home that can be written, one that ends with this worker. What is
+    in it is run: so one that others may write to is not used either."""
     try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.access(cache, os.W_OK):
+        make_private(cache)
+        reason = not_ours_alone(cache.stat()) or ("" if os.access(cache, os.W_OK) else "it cannot be written")
+        if not reason:
             return cache
-        reason = "it cannot be written"
     except OSError as error:
         reason = str(error)
     log.warning("the cache folder %s is of no use (%s): what is compiled is kept as long as this worker", cache, reason)

@@ -26,6 +26,7 @@ import numpy as np
 from numba.core.registry import cpu_target
 
 from ...system.locks import lock
+from ...system.private_folders import make_private, not_ours_alone
 from ..cache_eviction import tidy, use
 from .numba_internals import packed, unpacked
 
@@ -118,7 +119,11 @@ class CompiledCode:
         """Let a function have its code from a file, if there is one."""
         context = function.targetctx
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                if reason := not_ours_alone(os.fstat(file.fileno())):
+                    log.warning("%s is not used, since %s: what is in it is compiled again", path, reason)
+                    return None
+                content = file.read()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -159,7 +164,7 @@ class CompiledCode:
     def _turn(self, path: Path) -> Iterator[bool]:
         """Nobody else has a turn at the same code meanwhile, if the file system has locks; whether it was waited for."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._folder)
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             self._complain(error)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numba
 
+from ...system.private_folders import make_private
 from ..cache_eviction import tidy, use
 
 OWNERS = "owners"
@@ -29,7 +30,7 @@ def cache_of(place: str, cache: Path) -> Path:
         return cache
     folder = cache / OWNERS / place
     with contextlib.suppress(OSError):  # who needs the folder says what that means
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
     use(folder)
     tidy(folder.parent, _OURS)
