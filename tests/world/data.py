@@ -93,6 +93,7 @@ class Plan:
     Attributes:
         stops: seconds after which its session stops it, and whether to keep what is merged.
         weight: of its entries in `more`, which is in an attachment of the analysis; 0 without one.
+        unsaved: its session was told that it is lost if the master dies.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Plan:
     over: Literal["tree", "cycles", "items"] = "tree"
     weight: int = 0
     number: str | None = None
+    unsaved: bool = False
     ended: m.Ended | None = None
     frames: list[Any] = field(default_factory=list)
     by_path: dict[str, SimulatedFile] = field(default_factory=dict)

@@ -280,7 +280,7 @@ class Session:
             case m.Accepted():
                 plan = self._requests.pop(message.request, None)
                 if plan is not None:
-                    plan.number = message.query
+                    plan.number, plan.unsaved = message.query, bool(message.unsaved)
             case m.Lacking():
                 plan = self._requests.pop(message.request, None)
                 if plan is not None:
