@@ -32,6 +32,7 @@ from weakref import WeakSet
 import cloudpickle
 
 from ..protocol.errors import AnalysisError
+from ..protocol.foreign import add_note, attribute
 from . import sent_files
 from .fingerprint import Walk, imported, looked_up, nested
 from .ownership import arrived_folder
@@ -142,15 +143,15 @@ def renew() -> None:
 
 def loading_failed(error: BaseException) -> bool:
     """Whether an exception is of what is loaded for all events: then every call of the analysis would raise it."""
-    return getattr(error, _MARK, False) is True
+    return attribute(error, _MARK) is True
 
 
 def cannot_load(error: BaseException, note: str = "") -> None:
     """Mark an exception as one of what all calls of the analysis need: the query fails with it, and nothing is skipped."""
-    with contextlib.suppress(AttributeError, TypeError):  # of a class whose attributes cannot be set
+    with contextlib.suppress(Exception):  # of a class whose attributes cannot be set
         setattr(error, _MARK, True)
-        if note:
-            error.add_note(note)
+    if note:
+        add_note(error, note)
 
 
 def put_back() -> None:

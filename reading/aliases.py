@@ -10,6 +10,7 @@ import awkward as ak
 
 from ..analysis.expressions import FUNCTIONS, Expression
 from ..protocol.errors import AnalysisError, DatasetError, nearest
+from ..protocol.foreign import add_note
 from .columns import Column, column_of
 from .lazy_events import Columns, LazyEvents, layout_of
 from .lazy_property import lazy_property
@@ -107,7 +108,7 @@ class Alias:
             value = self.expression.value(events)
         except Exception as wrapped:
             error = raised(wrapped)
-            error.add_note(f"in {where} over {self._table.path}")
+            add_note(error, f"in {where} over {self._table.path}")
             raise error from None
         layout = ak.to_layout(value, primitive_policy="pass-through", string_policy="pass-through")
         if not isinstance(layout, ak.contents.Content) or len(layout) != len(events):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..analysis.expressions import Expression
 from ..protocol.errors import AnalysisError, DatasetError, EventmillError
+from ..protocol.foreign import add_note, notes_of
 from .aliases import Given
 from .columns import Column, Flat, Jagged, Strings, column_of, tight
 from .lazy_events import layout_of
@@ -201,9 +202,9 @@ class VariedChunk:
                     self._made[key] = shift(events)
             except EventmillError:
                 raise
-            except Exception as wrapped:
+            except BaseException as wrapped:
                 error = raised(wrapped)
-                error.add_note(f"in the variation {variation.name} of {', '.join(replacement.columns)}")
+                add_note(error, f"in the variation {variation.name} of {', '.join(replacement.columns)}")
                 raise error from None
         return self._made[key]
 
@@ -216,8 +217,8 @@ def place_of(array: NDArray[Any]) -> object:
 def note(error: BaseException, variation: Variation) -> None:
     """Say where an error was raised, if what shifts columns has not said so."""
     note = f"in the variation {variation.name}"
-    if not any(told.startswith(note) for told in getattr(error, "__notes__", ())):
-        error.add_note(note)
+    if not any(told.startswith(note) for told in notes_of(error)):
+        add_note(error, note)
 
 
 class _Reading:

@@ -13,8 +13,11 @@ from ..display.report.report import Report
 from ..protocol import errors, messages
 from ..protocol.codec import Frames
 from ..protocol.errors import AnalysisError, CountError, EventmillError, QueryFailed
+from ..protocol.foreign import add_note, attribute
 from ..protocol.messages import Failure
 from .result import Result
+
+_NOTHING = object()
 
 
 @dataclass(frozen=True)
@@ -98,49 +101,53 @@ class Ending:
         return self.result
 
 
-def rebuild(failure: Failure, pickled: bytes, files: int = 1) -> Exception:
+def rebuild(failure: Failure, pickled: bytes, files: int = 1) -> BaseException:
     """The exception that a failure stands for: the original one where it can be unpickled, with a note of where it was
-    raised, or an `AnalysisError` with its type and message. Of a query over so many `files`."""
+    raised, or an `AnalysisError` with its type and message, as for `sys.exit()`, which would end the user's script without
+    a word. Of a query over so many `files`."""
     error: object = None
     if pickled:
         try:
             error = pickle.loads(pickled)
-        except Exception:
+        except KeyboardInterrupt:  # the user's: it takes long
+            raise
+        except BaseException:
             error = None
-    if not isinstance(error, Exception):
+    if not isinstance(error, BaseException) or isinstance(error, SystemExit | KeyboardInterrupt):
         kind = getattr(errors, failure.error, None)
         if isinstance(kind, type) and issubclass(kind, EventmillError):
             error = kind(failure.message)
         else:
             error = AnalysisError(f"{failure.error}: {failure.message}")
         if failure.notes:
-            error.add_note(failure.notes)
+            add_note(error, failure.notes)
     note = where(failure)
     if note:
-        error.add_note(note)
+        add_note(error, note)
     if failure.missing and files > 1:
-        error.add_note(
+        add_note(
+            error,
             f"if other files of the dataset have {failure.missing}, say what it is in those that have not: "
-            f"Dataset(..., defaults={{{failure.missing!r}: 0.0}})"
+            f"Dataset(..., defaults={{{failure.missing!r}: 0.0}})",
         )
     return error
 
 
-def _give(error: Exception, part: Result) -> None:
+def _give(error: BaseException, part: Result) -> None:
     """Let the error of a failed query have what was merged of it as its `result`, and say so in a note.
 
     What a user's exception itself calls its result stays; `Query.partial` has the part, too.
     """
     where = "query.partial()"
-    if not hasattr(error, "result") or isinstance(error, EventmillError):
-        with contextlib.suppress(AttributeError, TypeError):  # of a class whose attributes cannot be set
+    if attribute(error, "result", _NOTHING) is _NOTHING or isinstance(error, EventmillError):
+        with contextlib.suppress(Exception):  # of a class whose attributes cannot be set
             error.result = part  # type: ignore[attr-defined]
             where = "error.result"
     account = part.account
     if account.processed:
         rest = "account.failed_dataset() the rest" if account.kind == "tree" else "account.lost the numbers of the rest"
         merged = f"{account.processed:,} {counted(account, account.processed)} were merged"
-        error.add_note(f"{merged}: {where} is what they gave, its {rest}")
+        add_note(error, f"{merged}: {where} is what they gave, its {rest}")
 
 
 def where(failure: Failure) -> str:

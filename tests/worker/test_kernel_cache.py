@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 from columns import flat
 from eventmill.analysis.analysis import kernel
+from eventmill.protocol.errors import AnalysisError
 from eventmill.worker.cache_eviction import tidy, use
 from eventmill.worker.kernels.code_cache import CompiledCode, environment
 from eventmill.worker.kernels.compile import CompiledKernel, warm
@@ -204,6 +205,15 @@ def test_a_cache_folder_that_cannot_be_used_costs_a_compilation_and_a_line_in_th
     assert (compiled.compiled, compiled.take()[0]["out"]) == (2, 4.0)
     assert [it.levelname for it in caplog.records if it.levelno >= logging.WARNING] == ["WARNING"]
     assert "every slot compiles by itself" in caplog.text
+
+
+def test_numba_that_may_not_compile_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was: "'function' object has no attribute 'targetctx'"."""
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    with pytest.raises(
+        AnalysisError, match=r"are compiled, and NUMBA_DISABLE_JIT is set where this worker runs: unset it"
+    ):
+        CompiledKernel(kernel(out=np.zeros(1))(add_one), tmp_path).run({"x": flat(1.0)}, 0)
 
 
 def test_code_that_others_may_have_written_is_not_unpickled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

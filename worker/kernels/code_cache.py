@@ -25,6 +25,7 @@ import numba
 import numpy as np
 from numba.core.registry import cpu_target
 
+from ...protocol.errors import AnalysisError
 from ...system.locks import lock
 from ...system.private_folders import make_private, not_ours_alone
 from ..cache_eviction import tidy, use
@@ -94,8 +95,15 @@ class CompiledCode:
             told: what is known when it has been compiled, and is kept with the code.
 
         Raises:
+            AnalysisError: numba is told not to compile.
             NumbaError: it does not compile; and whatever else numba lets through.
         """
+        if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+            raise AnalysisError(
+                "kernels, and the numbers that analyses without data draw, are compiled, and NUMBA_DISABLE_JIT is set where "
+                "this worker runs: unset it (in your shell, or in numba's .numba_config.yaml) and start the session or the "
+                "worker again. To look into a kernel in Python, call it with values of one entry"
+            )
         name = hashlib.sha256(f"{_FORMAT} {environment()} {key}".encode()).hexdigest()[:40]
         path = self._folder / f"{name}.code"
         found = self._load(path, function, names)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ...analysis.analysis import Kernel
 from ...protocol.errors import AnalysisError
+from ...protocol.foreign import add_note
 from ..slot.seeding import Seed
 from . import (
     correction_access,
@@ -189,7 +190,7 @@ class CompiledKernel:
             # Numba tells the line of a raise statement only; that of an index out of range Python can find.
             line = self._own.line_of(error) or self._line_in_python(columns, int(self._entry[0]))
             where = f"in entry {self.current_entry}, kernel {self._kernel.__name__}"
-            error.add_note(f"{where}, {line}" if line else where)
+            add_note(error, f"{where}, {line}" if line else where)
             raise
 
     def run_again(self, start: int, stop: int) -> None:
@@ -288,6 +289,8 @@ class CompiledKernel:
             )
         except (NumbaError, UnsupportedBytecodeError) as error:
             raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from None
+        except AnalysisError:
+            raise
         except Exception as error:  # numba lets some errors through as they came, such as that of np.no_such_function
             raise AnalysisError(self._own.explained(str(error), self._kernel.__name__)) from error
         hear(told)

@@ -18,6 +18,7 @@ from ...analysis.notebook_cells import COMPILED
 from ...analysis.once import loading_failed
 from ...analysis.ownership import arrived
 from ...protocol.errors import CountError, DatasetError, EventmillError
+from ...protocol.foreign import add_note, attribute, class_name, forget_frames, notes_of, text_of
 from ...protocol.messages import Failure, File
 from ..slot_output import plain
 from .modules import as_in_session
@@ -39,8 +40,8 @@ _UNWRITABLE = (
     "the arrays of events, and large ones that an analysis brings along, cannot be changed in place, since other calls may "
     "see them, too; change a copy (x = x.copy())"
 )
-ERRORS = (Exception, SystemExit, KeyboardInterrupt)
-"""What user code may raise, `sys.exit()` included; the slot goes on."""
+ERRORS = (BaseException,)
+"""What user code may raise: `sys.exit()`, cancelled tasks and classes of its own included; the slot goes on."""
 _FRAMES = 4
 """Of the user's own that are shown: those nearest to the error. All are in the log."""
 _LONGEST = 20_000
@@ -61,23 +62,24 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
     exception is pickled where that works; where not, its type and message still arrive. Nothing that a user's exception may
     be or do raises here, or makes a message that cannot travel.
     """
+    text = text_of(error)
     if isinstance(error, ModuleNotFoundError):
-        error.add_note(missing(error))
+        add_note(error, missing(error))
     if isinstance(error, FileNotFoundError) and isinstance(error.filename, str) and arrived(error.filename) is not None:
-        error.add_note(_NOT_BESIDE)
-    if isinstance(error, ValueError) and "read-only" in str(error):
-        error.add_note(_UNWRITABLE)
+        add_note(error, _NOT_BESIDE)
+    if isinstance(error, ValueError) and "read-only" in text:
+        add_note(error, _UNWRITABLE)
     if isinstance(error, EventmillError):
         _without_awkward(error)
-    if getattr(error, "transient", False):  # servers come and go: a line each will do
-        log.info("an error that may pass: %s", error)
+    if isinstance(error, DatasetError) and error.transient:  # servers come and go: a line each will do
+        log.info("an error that may pass: %s", text)
     else:
-        log.info("an error in %s", file.path or "a result", exc_info=error)
+        log.info("an error in %s\n%s", file.path or "a result", _whole_traceback(error))
     failure = Failure(
         kind="data" if isinstance(error, DatasetError) else "count" if isinstance(error, CountError) else "analysis",
-        error=plain(type(error).__qualname__)[:_LONGEST_NAME],
-        message=plain(_text(error))[:_LONGEST],
-        notes=plain("\n".join(map(str, getattr(error, "__notes__", ()))))[:_LONGEST],
+        error=plain(class_name(error))[:_LONGEST_NAME],
+        message=plain(text_of(error))[:_LONGEST],
+        notes=plain("\n".join(notes_of(error)))[:_LONGEST],
         traceback=plain(as_in_session(_users_lines(error)))[-_LONGEST:],
         path=file.path,
         tree=file.tree,
@@ -86,10 +88,10 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
         transient=isinstance(error, DatasetError) and error.transient,
         denied=error.denied if isinstance(error, DatasetError) else "",
         everywhere=loading_failed(error),
-        missing=plain(getattr(error, "missing_column", ""))[:_LONGEST_NAME],
+        missing=plain(str(attribute(error, "missing_column", "")))[:_LONGEST_NAME],
     )
-    with contextlib.suppress(Exception):  # whatever keeps the user's exception from being pickled
-        error.__traceback__ = error.__context__ = error.__cause__ = None
+    forget_frames(error)
+    with contextlib.suppress(BaseException):  # whatever keeps the user's exception from being pickled
         pickled = cloudpickle.dumps(error)
         if len(pickled) <= _LARGEST_PICKLE:
             return failure, [pickled]
@@ -98,7 +100,7 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
 
 def reason(error: BaseException) -> str:
     """An error in a line, as it is listed with the entries that are lost by it."""
-    return plain(f"{type(error).__qualname__[:_LONGEST_NAME]}: {_text(error)}")[:_LONGEST_REASON]
+    return plain(f"{class_name(error)[:_LONGEST_NAME]}: {text_of(error)}")[:_LONGEST_REASON]
 
 
 def _without_awkward(error: EventmillError) -> None:
@@ -112,7 +114,7 @@ def _without_awkward(error: EventmillError) -> None:
 
 def _users_lines(error: BaseException) -> str:
     """Where the user's code was; the error itself says the rest."""
-    cause = error.__cause__
+    cause = attribute(error, "__cause__")
     lines = traceback.format_list(_frames(error))
     if cause is not None and not isinstance(error, EventmillError) and (because := _frames(cause)):
         lines += [f"because of {reason(cause)}\n", *traceback.format_list(because)]
@@ -121,7 +123,9 @@ def _users_lines(error: BaseException) -> str:
 
 def _frames(error: BaseException) -> list[traceback.FrameSummary]:
     """The last of the user's frames in a traceback."""
-    return [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)][-_FRAMES:]
+    return [frame for frame in traceback.extract_tb(attribute(error, "__traceback__")) if _is_users(frame.filename)][
+        -_FRAMES:
+    ]
 
 
 def _is_users(filename: str) -> bool:
@@ -136,9 +140,9 @@ def _is_users(filename: str) -> bool:
     return not filename.startswith(_LIBRARIES)
 
 
-def _text(error: BaseException) -> str:
-    """What an exception says; a user's own may not even be able to."""
+def _whole_traceback(error: BaseException) -> str:
+    """As Python shows it, for the log; as far as the exception lets it."""
     try:
-        return str(error)
-    except Exception as another:
-        return f"<{type(error).__qualname__} whose text raises {type(another).__qualname__}>"
+        return "".join(traceback.format_exception(error)).rstrip()
+    except BaseException:
+        return "".join([*traceback.format_tb(attribute(error, "__traceback__")), reason(error)])

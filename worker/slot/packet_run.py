@@ -21,6 +21,7 @@ from ...merge import Total
 from ...protocol import messages
 from ...protocol.counts import miscount
 from ...protocol.errors import CountError, EventmillError
+from ...protocol.foreign import forget_frames
 from ...protocol.messages import Part
 from ...reading.aux_files import keep_in
 from ...reading.selection import Selection, listed
@@ -336,7 +337,7 @@ class PacketRun:
             self.running.told = True
             failure, pickled = describe(fault.error, self.lease.file, *self.packet.covering(fault.start, fault.stop))
             self._link.send(messages.Skipped(self.lease.query, failure), pickled)
-        fault.error.__traceback__ = fault.error.__context__ = fault.error.__cause__ = None
+        forget_frames(fault.error)
         return fault
 
     # --- the end --------------------------------------------------------------------------------------------------

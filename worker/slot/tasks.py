@@ -27,6 +27,7 @@ from ...dataset.metadata import own_metadata
 from ...merge import Partial, Total, beside, detached, encode
 from ...protocol.codec import Buffer
 from ...protocol.errors import AnalysisError, EventmillError
+from ...protocol.foreign import add_note
 from ...protocol.messages import File, Setup
 from ...reading.cached_range import CachedRange
 from ...reading.missing_fields import check_readable, missing_field, note_of_group
@@ -344,7 +345,7 @@ class ColumnarTask(Task):
             raise
         except (IndexError, TypeError, ValueError) as error:
             if isinstance(events, ak.Array) and (note := note_of_group(error, events)):
-                error.add_note(note)
+                add_note(error, note)
             raise
         self._outliving.check(value)
         partial = detached(encode(value, entries))

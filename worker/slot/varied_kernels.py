@@ -114,7 +114,7 @@ class VariedKernelTask(KernelTask):
         for variation in alone:
             try:
                 self._run(variation.name, chunk.of(variation), numbers)
-            except Exception as error:
+            except BaseException as error:
                 note(error, variation)
                 raise
             chunk.forget(variation)

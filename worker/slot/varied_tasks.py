@@ -69,7 +69,7 @@ class VariedColumnarTask(ColumnarTask):
             if variation.changes(chunk.nominal.touched):
                 try:
                     found[variation.name] = self._varied(chunk, variation, file, entry, source, recalled)
-                except Exception as error:
+                except BaseException as error:
                     note(error, variation)
                     raise
                 chunk.forget(variation)
