@@ -22,6 +22,7 @@ from ..protocol.connection import (
 from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL, State
 from ..protocol.version import __version__
+from ..system.lifeline import Owner
 from . import listings
 from .access import token, users
 from .context import context
@@ -193,12 +194,13 @@ def master(
 
     def say(address: str) -> None:
         click.echo(f"master {name!r} at {address}")
+        owner = Owner.this_process()
         click.echo(f"  sessions:  eventmill.connect({str(keys.client)!r})")
         if page is not None:
-            page.start(os.getpid())
+            page.start(owner)
             click.echo(f"  status:    {page.url}")
         if launcher is not None:
-            launcher.start(os.getpid())
+            launcher.start(owner)
             click.echo(f"  pools:     {', '.join(launcher.pools)}")
         click.echo(f"  workers:   eventmill worker {keys.worker}")
         sys.stdout.flush()

@@ -11,6 +11,7 @@ from ..protocol.connection import KeyFolder
 from ..protocol.errors import ConnectionFailed
 from ..status.access import FILE, Access
 from ..status.server import tls
+from ..system.lifeline import Owner
 
 ANY = ("*", "0.0.0.0", "::")  # noqa: S104 - what a user says who wants that
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -46,12 +47,12 @@ class StatusPage:
         self._tls = [] if certificate is None else ["--certificate", str(certificate), "--key", str(key)]
         self._kept: Kept | None = None
 
-    def start(self, owner: int) -> None:
+    def start(self, owner: Owner) -> None:
         """Start its process, which ends with the process `owner`; the master listens by now."""
         self._access.write(self._file, self._base)
         descriptor = self._listening.fileno()
         arguments = [str(self._keys.client), str(self._file), str(descriptor), str(owner), *self._tls]
-        self._kept = Kept("status page", ["eventmill.cli.status_page", *arguments], [descriptor])
+        self._kept = Kept("status page", ["eventmill.cli.status_page", *arguments], [descriptor, *owner.descriptors])
 
     def close(self) -> None:
         """End it."""

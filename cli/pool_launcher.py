@@ -8,6 +8,7 @@ from pathlib import Path
 from ..launch.config import load
 from ..launch.kept import Kept
 from ..protocol.connection import KeyFolder
+from ..system.lifeline import Owner
 
 FOLDER = "pools"
 """In the master's key folder: the launcher's record, scripts and logs of jobs."""
@@ -29,9 +30,9 @@ class PoolLauncher:
         self._arguments = [str(file), str(keys.client), str(keys.path / FOLDER)]
         self._kept: Kept | None = None
 
-    def start(self, owner: int) -> None:
+    def start(self, owner: Owner) -> None:
         """Start its process, which ends with the process `owner`; the master listens by now."""
-        self._kept = Kept("launcher", ["eventmill.launch", *self._arguments, str(owner), "stays"])
+        self._kept = Kept("launcher", ["eventmill.launch", *self._arguments, str(owner), "stays"], owner.descriptors)
 
     def close(self, workers_stay: bool) -> None:
         """End it; the next one finds its workers, if they are to stay."""

@@ -20,7 +20,7 @@ from ..session.connect import connect
 from ..status.access import Access
 from ..status.dashboard import serve
 from ..status.server import StatusServer, tls
-from ..system.lifeline import Lifeline
+from ..system.lifeline import Lifeline, Owner
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("client", type=Path)
     parser.add_argument("status", type=Path)
     parser.add_argument("descriptor", type=int)
-    parser.add_argument("owner", type=int)
+    parser.add_argument("owner", type=Owner.parse)
     parser.add_argument("--certificate", default="")
     parser.add_argument("--key", default="")
     asked = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A launcher of a session or master: `python -m eventmill.launch POOLS CONNECTION FOLDER OWNER_PID HOW [LOG]`.
+"""A launcher of a session or master: `python -m eventmill.launch POOLS CONNECTION FOLDER OWNER HOW [LOG]`.
 
 HOW is "ends", when the workers are to end with the owner, or "stays". `Session.scale` and `eventmill master --pools` start
 it; `eventmill pool agent` is one in a terminal.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..protocol.connection import load_connection
 from ..protocol.errors import EventmillError
+from ..system.lifeline import Owner
 from ..system.scratch import remove_if_left
 from .config import load
 from .serve import Ending, Launcher
@@ -21,7 +22,7 @@ from .serve import Ending, Launcher
 def main() -> None:
     """Serve the owner's master."""
     pools, connection, folder = map(Path, sys.argv[1:4])
-    ending = Ending(int(sys.argv[4]), with_owner=sys.argv[5] == "ends")
+    ending = Ending(Owner.parse(sys.argv[4]), with_owner=sys.argv[5] == "ends")
     log = sys.argv[6] if len(sys.argv) > 6 else None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", filename=log)
     with contextlib.suppress(ProcessLookupError):  # the owner was gone before we started

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from ..protocol.connection import Connection, load_connection, make_keys
 from ..protocol.errors import ConnectionFailed
+from ..system.lifeline import Owner
 from ..system.logs import last_lines
 from ..system.restarts import Restarts
 from ..system.scratch import Scratch
@@ -62,10 +63,16 @@ class Embedded:
         self.keys = keys = make_keys(self.folder, f"tcp://{name}:{port}")
         self.connection: Connection = load_connection(keys.client)
         self.log = self.folder / "log"
-        owner, descriptor = str(self._pid), self._listener.fileno()
+        owner, descriptor = Owner.this_process(), self._listener.fileno()
         self._commands: dict[str, tuple[list[str], list[int]]] = {
-            "worker": (["eventmill.worker", str(keys.worker), str(slots or 0), owner, str(self.log)], []),
-            "master": (["eventmill.master", str(self.folder), str(port), str(descriptor), owner, name], [descriptor]),
+            "worker": (
+                ["eventmill.worker", str(keys.worker), str(slots or 0), str(owner), str(self.log)],
+                [*owner.descriptors],
+            ),
+            "master": (
+                ["eventmill.master", str(self.folder), str(port), str(descriptor), str(owner), name],
+                [descriptor, *owner.descriptors],
+            ),
         }
         self._restarts = {name: Restarts() for name in self._commands}
         self._trouble: tuple[str, str] = ("", "")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ..protocol.errors import EventmillError
+from ..system.lifeline import Owner
 from ..system.logs import last_lines
 from ..system.private_folders import make_private
 from ..system.scratch import Scratch
@@ -35,8 +35,9 @@ class OwnLauncher:
         self.log = folder / "log"
         pools = folder / "pools.json"
         save({name: pool}, pools)
-        arguments = [str(pools), str(connection), str(folder), str(os.getpid()), "ends", str(self.log)]
-        self._kept = Kept("launcher", ["eventmill.launch", *arguments])
+        owner = Owner.this_process()
+        arguments = [str(pools), str(connection), str(folder), str(owner), "ends", str(self.log)]
+        self._kept = Kept("launcher", ["eventmill.launch", *arguments], owner.descriptors)
 
     def check(self) -> None:
         """Raise `EventmillError` with its last words if it has ended."""

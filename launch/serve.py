@@ -23,7 +23,7 @@ from ..protocol.dial import LOOK_SECONDS, Dial, hello_of
 from ..protocol.errors import ConnectionFailed, LocalProtocolError
 from ..protocol.messages import Message
 from ..protocol.tokens import new_token, write_token
-from ..system.lifeline import EndSignals, Lifeline
+from ..system.lifeline import EndSignals, Lifeline, Owner
 from .core import LauncherCore
 from .effects import Answer, Effect, ForgetJobs, SaveCall, SaveJobs, SaveWanted, Stop, Tell
 from .enrolment import Enrolment
@@ -52,7 +52,7 @@ class Ending:
         patience: seconds to try to reach a master that is gone.
     """
 
-    owner: int | None = None
+    owner: Owner | None = None
     with_owner: bool = False
     patience: float = PATIENCE
 

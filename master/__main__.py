@@ -1,4 +1,4 @@
-"""A master that belongs to one session: `python -m eventmill.master FOLDER PORT LISTENING_FD OWNER_PID HOST`.
+"""A master that belongs to one session: `python -m eventmill.master FOLDER PORT LISTENING_FD OWNER HOST`.
 
 `connect()` starts it; `eventmill master` starts a standing one.
 """
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from ..protocol.connection import KeyFolder
+from ..system.lifeline import Owner
 from ..system.scratch import remove_if_left
 from .journal import Journal
 from .serve import Binding, Master
@@ -21,7 +22,7 @@ _KEPT = 2**31
 
 def main() -> None:
     """Serve the session, then remove the folder with its keys, unless the session is there to do it."""
-    folder, port, descriptor, owner = Path(sys.argv[1]), *map(int, sys.argv[2:5])
+    folder, port, descriptor, owner = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Owner.parse(sys.argv[4])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     with contextlib.suppress(ProcessLookupError):  # the session was gone before we started
         keys = KeyFolder(folder)

@@ -25,7 +25,7 @@ from ..protocol import codec, messages
 from ..protocol.connection import KeyFolder, load_master_keys, set_address
 from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
 from ..protocol.version import __version__
-from ..system.lifeline import EndSignals, Lifeline
+from ..system.lifeline import EndSignals, Lifeline, Owner
 from ..system.restarts import Restarts
 from .access import Access, Identity
 from .access_records import AccessRecords
@@ -82,7 +82,7 @@ class Master:
     """
 
     def __init__(
-        self, keys: KeyFolder, binding: Binding, owner: int | None = None, journal: Journal | None = None
+        self, keys: KeyFolder, binding: Binding, owner: Owner | None = None, journal: Journal | None = None
     ) -> None:
         own = load_master_keys(keys)
         self.journal = journal

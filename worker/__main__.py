@@ -1,4 +1,4 @@
-"""A worker that belongs to one session: `python -m eventmill.worker CONNECTION SLOTS OWNER_PID LOG`.
+"""A worker that belongs to one session: `python -m eventmill.worker CONNECTION SLOTS OWNER LOG`.
 
 `connect()` starts it; `eventmill worker` starts one for a standing master.
 """
@@ -18,10 +18,11 @@ def main() -> None:
     forkserver = ForkserverClient(alone=True)
     # Imported while the forkserver warms up.
     from ..protocol.connection import load_connection
+    from ..system.lifeline import Owner
     from .agent.serve import Worker
     from .allocation.cores import usable_cores
 
-    connection, owner = load_connection(Path(sys.argv[1])), int(sys.argv[3])
+    connection, owner = load_connection(Path(sys.argv[1])), Owner.parse(sys.argv[3])
     slots = int(sys.argv[2]) or usable_cores()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     with contextlib.suppress(ProcessLookupError):  # the session was gone before we started

@@ -6,8 +6,8 @@ XRootD, since neither threads nor XRootD survive a fork.
 
 It is a child of the agent and speaks over a socket pair, one packet a message:
 
-    to the forkserver   fork SLOT NUMBER | kill SLOT     NUMBER is of this process: slots are replaced, and never the same
-    from it          warm | forked SLOT PID | exited SLOT STATUS        STATUS as of `os.waitpid`
+    to the forkserver   fork SLOT NUMBER | kill SLOT | ping        NUMBER is of this process, and never used again
+    from it          warm | forked SLOT PID | exited SLOT STATUS | pong        STATUS as of `os.waitpid`
 
 With `fork` come the descriptors that are to be the slot's standard output and error, if there are any, and one from which
 the slot, and nobody else, reads the word by which its agent knows it. With `forked` comes one of the file in which the
@@ -113,6 +113,8 @@ class Forkserver:
                     self._fork(index, number, ends)
                 elif word == "kill":
                     self._kill(int(numbers[0]))
+                elif word == "ping":
+                    self.link.send(b"pong")
                 else:
                     return
 

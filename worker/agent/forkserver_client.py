@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -31,6 +32,8 @@ LONGEST_PATH = 103
 """Bytes that the path of a Unix socket may have on every system; `zmq.IPC_PATH_MAX_LEN` here."""
 END_SECONDS = 5.0
 """What the forkserver is given to end its slots; the kernel may hold one up that waits for a disk."""
+PING_SECONDS, SILENCE_SECONDS = 5.0, 5.0
+"""How often a forkserver is asked for a sign of life, and after how long without one it is told to go on."""
 _SOCKET = "slots"
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 """A slot is one core; threads of libraries would also not survive the fork."""
@@ -70,7 +73,7 @@ class ForkserverClient:
         self._start()
 
     def _start(self) -> None:
-        self._warm = False
+        self._warm, self._answered, self._asked = False, True, 0.0
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.output, writes = os.pipe()
         # -P: it may be started once more when user code has run, which may have left what looks like a module.
@@ -120,6 +123,20 @@ class ForkserverClient:
         """End a slot's process, if there is one; the forkserver says so when it has ended."""
         self._ask(f"kill {slot}")
 
+    def see_to_it(self, now: float) -> None:
+        """To be called now and then: see whether the forkserver answers. Nobody but it hears that a slot has ended, so one
+        that somebody has stopped (SIGSTOP) is to go on.
+
+        Args:
+            now: the time, in seconds.
+        """
+        if self._warm and now - self._asked >= (PING_SECONDS if self._answered else SILENCE_SECONDS):
+            if not self._answered:
+                log.warning("the process that starts slots does not answer: if it was stopped, it goes on now")
+                self._process.send_signal(signal.SIGCONT)
+            self._answered, self._asked = False, now
+            self._ask("ping")
+
     def receive(self) -> list[str]:
         """The words of what the forkserver says; "ended" when it is gone."""
         try:
@@ -130,6 +147,8 @@ class ForkserverClient:
         match words:
             case ["warm"]:
                 self._warm = True
+            case ["pong"]:
+                self._answered = True
             case ["forked", slot, pid]:
                 self._forget(int(slot))
                 self.processes[int(slot)] = int(pid), descriptors[0] if descriptors else None
@@ -163,6 +182,7 @@ class ForkserverClient:
         self.link.close()
         for slot in list(self.processes):
             self._forget(slot)
+        self._process.send_signal(signal.SIGCONT)  # who is stopped sees nothing of it
         if self._warm:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(END_SECONDS)

@@ -24,7 +24,7 @@ from ...protocol.errors import ConnectionFailed, EventmillError, LocalProtocolEr
 from ...protocol.messages import Message
 from ...system.account import account_name
 from ...system.content_folder import ContentFolder, digest_of
-from ...system.lifeline import EndSignals, Lifeline
+from ...system.lifeline import EndSignals, Lifeline, Owner
 from ...system.logs import keep_within
 from ...system.restarts import Restarts
 from ..allocation.memory import limit_a_slot
@@ -79,7 +79,7 @@ class Worker:
         slots: int,
         name: str = "",
         patience: float = PATIENCE,
-        owner: int | None = None,
+        owner: Owner | None = None,
         forkserver: ForkserverClient | None = None,
         walltime: float | None = None,
         grace: float = GRACE,
@@ -224,6 +224,7 @@ class Worker:
         self._looked = now
         if self._log is not None:
             keep_within(self._log)
+        self.forkserver.see_to_it(now)
         for slot in self.identities:
             size = self.forkserver.taken(slot, self.core.watch.memory)
             self._carry_out(self.core.look(slot, self.statuses.at_work(slot), size, now))

@@ -29,8 +29,8 @@ def die_with_parent(parent: int) -> None:
 
 
 def outlive_parent() -> None:
-    """Be there when the parent has ended, after all: to see to it that nothing is left."""
-    _prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+    """Be there when the parent has ended, after all: to see to it that nothing is left. Who is stopped then goes on."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
 
 
 def take_orphans_in() -> None:
