@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -131,6 +133,14 @@ def rebuild(failure: Failure, pickled: bytes, files: int = 1) -> BaseException:
             f"Dataset(..., defaults={{{failure.missing!r}: 0.0}})",
         )
     return error
+
+
+def uncancelled(final: Callable[[], Result]) -> Result:
+    """A result for a task of an event loop: what an analysis raised as cancelled does not cancel it."""
+    try:
+        return final()
+    except asyncio.CancelledError as error:
+        raise AnalysisError(f"CancelledError: {error}") from error
 
 
 def _give(error: BaseException, part: Result) -> None:

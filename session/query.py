@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -17,12 +16,12 @@ from ..display.report.report import Report
 from ..merge.sketch_bins import SteadyBins
 from ..protocol import messages
 from ..protocol.codec import Buffer
-from ..protocol.errors import AnalysisError, QueryFailed
+from ..protocol.errors import QueryFailed
 from ..protocol.messages import Account, Message, State
 from .changes import Changes
 from .delegation import Delegation
 from .demand import Demand
-from .ending import Ending
+from .ending import Ending, uncancelled
 from .finishing import Finishes
 from .logs import LogFeed, ask
 from .notices import Notices
@@ -179,12 +178,12 @@ class Query(Shown, Finishes):
                 snapshot, seen = self.snapshot, self._snapshots
             if snapshot is not None and not snapshot.final:
                 yield snapshot
-        yield self._final_in_loop()
+        yield uncancelled(partial(self._final, 4))
 
     def __await__(self) -> Generator[Any, None, Result]:
         """As `result`, in an event loop: `result = await query`. A task that is cancelled leaves the query as it is."""
         yield from self._awaited(lambda: self._result is not None).__await__()
-        return self._final_in_loop()
+        return uncancelled(partial(self._final, 4))
 
     def result(self, timeout: float | None = None, *, progress: bool | None = None) -> Result:
         """Wait for the end of the query and return its result.
@@ -327,18 +326,11 @@ class Query(Shown, Finishes):
     def _result(self) -> Result | None:
         return self._ending.result if self._ending is not None else None
 
-    def _final_in_loop(self) -> Result:
-        """The same for a task of an event loop: where the analysis was cancelled, the task is not."""
-        try:
-            return self._final()
-        except asyncio.CancelledError as error:
-            raise AnalysisError(f"CancelledError: {error}") from error
-
-    def _final(self) -> Result:
-        """The result, if there is one to give."""
+    def _final(self, level: int = 3) -> Result:
+        """The result, if there is one to give; so many calls below the user's."""
         assert self._ending is not None
         self._notices.ended()
         result = self._ending.checked(self.id, self.name)
         if result.returned_none:
-            warnings.warn(RETURNED_NONE, stacklevel=3)
+            warnings.warn(RETURNED_NONE, stacklevel=level)
         return result

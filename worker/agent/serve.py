@@ -151,8 +151,7 @@ class Worker:
     # --- the loop -------------------------------------------------------------------------------------------------
 
     def _loop(self, signals: EndSignals) -> None:
-        poller = self._poller
-        dial = self.dial
+        poller, dial = self._poller, self.dial
         for item in (dial.socket, dial.monitor, self.slots, self.forkserver.link, self._pipes):
             poller.register(item, zmq.POLLIN)
         poller.register(signals.fileno(), zmq.POLLIN)
