@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import zmq
 
-from ..protocol import codec
 from ..protocol.connection import MasterKeys
 from ..protocol.dial import receive_event
+from ..protocol.pieces import LARGEST_ON_WIRE
 from ..system.descriptors import allow_descriptors
 from .authenticator import DOMAIN
 from .reception import HANDSHAKE_SECONDS, Caller, Reception, room_of
@@ -41,7 +41,7 @@ class Door:
         router.set(zmq.SNDHWM, 0)
         router.set(zmq.RCVHWM, 0)
         router.set(zmq.BACKLOG, 4096)
-        router.set(zmq.MAXMSGSIZE, codec.MAX_FRAME)
+        router.set(zmq.MAXMSGSIZE, LARGEST_ON_WIRE)
         router.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE_SECONDS * 1000))
         router.set(zmq.CURVE_SERVER, 1)
         router.set(zmq.CURVE_PUBLICKEY, keys.public_key.encode())

@@ -24,6 +24,7 @@ import zmq
 from ..protocol import codec, messages
 from ..protocol.connection import KeyFolder, load_master_keys, set_address
 from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
+from ..protocol.pieces import cut, joined
 from ..protocol.version import __version__
 from ..system.lifeline import EndSignals, Lifeline, Owner
 from ..system.restarts import Restarts
@@ -227,15 +228,16 @@ class Master:
             except zmq.Again:
                 return self._hearing.took(taken, self.door.connections, more=False)
             taken, now = taken + 1, time.monotonic()
-            peer = identity.bytes
+            peer, key = identity.bytes, str(frames[0].get("User-Id"))
+            pieces: list[codec.Buffer] = [frame.buffer for frame in frames]
+            del frames  # they are let go as they are joined
             try:
-                message, buffers = codec.decode([frame.buffer for frame in frames])
+                message, buffers = codec.decode(joined(pieces, codec.MAX_FRAME))
             except RemoteProtocolError as error:
                 log.warning("refused a message: %s", error)
                 self._carry_out([Send(peer, messages.Fault(str(error)[:1000], fatal=True))])
                 continue
             self.door.heard(identity.get(zmq.SRCFD), peer)
-            key = str(frames[0].get("User-Id"))
             self._carry_out(self.core.receive(peer, key, message, buffers, now))
         return self._hearing.took(taken, self.door.connections, more=True)
 
@@ -309,7 +311,7 @@ class Master:
 
     def _send(self, effect: Send) -> bool:
         """Send a message; false when the peer cannot be reached any more."""
-        frames = codec.encode(effect.message, effect.frames)
+        frames = cut(codec.encode(effect.message, effect.frames))
         try:
             self.router.send_multipart([effect.peer, *frames], copy=sum(map(len, frames)) < 65536)
         except zmq.ZMQError as error:

@@ -21,6 +21,7 @@ from . import codec
 from .connection import Connection, load_connection
 from .errors import ConnectionFailed, RemoteProtocolError
 from .messages import Hello, Message, Role
+from .pieces import LARGEST_ON_WIRE, cut, joined
 from .version import __version__
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ class Dial:
         dealer.set(zmq.LINGER, 1000)
         dealer.set(zmq.SNDHWM, 0)
         dealer.set(zmq.RCVHWM, 0)
-        dealer.set(zmq.MAXMSGSIZE, codec.MAX_FRAME)
+        dealer.set(zmq.MAXMSGSIZE, LARGEST_ON_WIRE)
         dealer.set(zmq.RECONNECT_IVL, 50)
         dealer.set(zmq.RECONNECT_IVL_MAX, 2000)
         dealer.set(zmq.HANDSHAKE_IVL, 10_000)
@@ -203,7 +204,7 @@ class Dial:
     def send(self, frames: codec.Frames) -> None:
         """Queue a message. It waits for the next connection if there is none; once `refused`, it is dropped."""
         try:
-            self.socket.send_multipart(list(frames), zmq.NOBLOCK, copy=False)
+            self.socket.send_multipart(list(cut(frames)), zmq.NOBLOCK, copy=False)
         except zmq.Again:
             # The queue has no limit: this is how libzmq says that it has given up the address, and `refused` tells why.
             log.debug("not sent: there is no way to %s any more", self.connection.address)
@@ -212,11 +213,13 @@ class Dial:
         """The messages that have come, with their frames; what is no message is logged and passed over."""
         while True:
             try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                came = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
+            pieces: list[codec.Buffer] = [frame.buffer for frame in came]
+            del came  # they are let go as they are joined
             try:
-                yield codec.decode([frame.buffer for frame in frames])
+                yield codec.decode(joined(pieces, codec.MAX_FRAME))
             except RemoteProtocolError as error:
                 log.warning("the master sent nonsense: %s", error)
 

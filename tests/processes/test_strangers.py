@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import eventmill as em
+import numpy as np
 import psutil
 import pytest
 from eventmill.system.descriptors import allow_descriptors
@@ -22,6 +23,37 @@ def test_a_master_may_have_as_many_connections_as_its_user_lets_it(standing: Sta
     """Most processes start with a thousand descriptors, and may have many more."""
     soft, hard = resource.prlimit(standing.master.pid, resource.RLIMIT_NOFILE)
     assert soft == hard
+
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
+
+
+@pytest.mark.parametrize("kind", [b"\x06", b"\x02"], ids=["command", "message"])
+def test_a_stranger_cannot_have_the_master_keep_much(standing: Standing, kind: bytes) -> None:
+    """What comes in the place of a handshake was waited for and kept, gigabytes of it. It is refused by its size."""
+    size = 300 * 2**20
+    master = psutil.Process(standing.master.pid)
+    before = master.memory_info().rss
+    for _ in range(3):
+        stranger = socket.create_connection(("127.0.0.1", standing.port), timeout=SECONDS)
+        with stranger, contextlib.suppress(ConnectionError):
+            stranger.sendall(GREETING + kind + size.to_bytes(8, "big"))
+            for _ in range(size // 2**20):
+                stranger.sendall(bytes(2**20))
+            raise AssertionError("it has taken all of it")
+    assert master.memory_info().rss < before + 50 * 2**20
+
+
+def test_arrays_that_are_larger_than_what_a_stranger_may_send_travel(standing: Standing) -> None:
+    """There and back, in pieces: an array of the analysis, and its result."""
+    table = np.arange(1_000_000, dtype=np.int64)
+
+    def with_table(item: int) -> dict[str, object]:
+        return {"sum": table * item}
+
+    with standing.connect() as session:
+        result = session.process(em.items([1, 2, 3]), with_table).result(SECONDS)
+    assert np.array_equal(result["sum"], table * 6)
 
 
 @pytest.fixture
