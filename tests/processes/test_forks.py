@@ -13,12 +13,15 @@ SCRIPT = """
 
     warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, from Python 3.12 on
 
+    gate = sys.argv[1]
+
     def square(item):
         return item * item
 
     def slow(item):
         import time
-        time.sleep(0.3)
+        while not os.path.exists(gate):
+            time.sleep(0.01)
         return item
 
     def in_child(session, done, running):
@@ -60,6 +63,7 @@ SCRIPT = """
         process.join()
         assert process.exitcode == 0
 
+        open(gate, "w").close()
         assert running.result().value == 10
         assert session.process(em.items([5]), square).result().value == 25
         session.close()
@@ -70,7 +74,9 @@ SCRIPT = """
 def test_a_fork_of_the_users_process_leaves_its_session_alone(tmp_path) -> None:  # type: ignore[no-untyped-def]
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "gate")], capture_output=True, text=True, timeout=100, check=False
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line for line in lines if "atexit" in line] == ["atexit child", "atexit parent"]
