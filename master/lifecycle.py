@@ -56,6 +56,10 @@ SNAPSHOT_COST = 6e-9
 SNAPSHOT_SHARE = 0.01
 """Of the slots' time that snapshots may take: large ones come less often where there are few slots to pay for them."""
 PROGRESS_INTERVAL = 0.2
+UNWRITTEN = (
+    "the addresses of its data, or in its code, have a token or password in them, and are nowhere written down: if the "
+    "master dies, it begins anew, and its result is there while the master is. em.Credentials(token=...) has no such limits"
+)
 STOP_SECONDS = 2.0
 """Seconds that the slots of a query that is stopped have to hand over what they have done."""
 CHECKPOINT_INTERVAL = 2.0
@@ -99,7 +103,9 @@ class Lifecycle:
         outlives a crash.
         """
         query.journal.next_checkpoint = now + CHECKPOINT_INTERVAL
-        if self.journaled:
+        if self.journaled and query.submit.unwritten:
+            query.journal.trouble = UNWRITTEN
+        if self.keeps(query):
             query.journal.saving = True
             self._do(SaveSubmission(query.number, query.submit, list(frames), attachments))
         else:
@@ -123,14 +129,18 @@ class Lifecycle:
 
     # --- what is to be saved --------------------------------------------------------------------------------------
 
+    def keeps(self, query: Query) -> bool:
+        """Whether the journal is to have a query."""
+        return self.journaled and not query.submit.unwritten
+
     def merge(self, query: Query, frames: Frames, parts: Sequence[tuple[int, int, int]], worker: str) -> None:
         """A commit of a worker was accepted: it is that of these parts (file, start, stop)."""
-        self._do(Merge(query.number, frames, parts, worker))
+        self._do(Merge(query.number, frames, () if query.submit.unwritten else parts, worker))
         query.audience.merged = query.journal.unsaved = True
 
     def opened(self, query: Query, file: int, listed: Sequence[int] | None, place: bytes) -> None:
         """A file was opened, and the ledger knows it."""
-        if self.journaled:
+        if self.keeps(query):
             state = query.ledger.files[file]
             opened = OpenedFile(state.entries or 0, state.clusters, state.identity, listed, place)
             self._do(SaveOpened(query.number, file, opened))
@@ -140,19 +150,19 @@ class Lifecycle:
         """A query passes over a failure; the first one is kept."""
         if query.outcome.skipped is None:
             query.outcome.skipped = (failure, list(frames))
-            if self.journaled:
+            if self.keeps(query):
                 self._do(SaveSkipped(query.number, *query.outcome.skipped))
 
     def lost(self, query: Query) -> None:
         """The ledger may have more losses than before."""
-        if self.journaled and query.journal.losses < len(query.ledger.losses):
+        if self.keeps(query) and query.journal.losses < len(query.ledger.losses):
             self._do(SaveLosses(query.number, query.ledger.losses[query.journal.losses :]))
             query.journal.losses = len(query.ledger.losses)
             query.journal.unsaved = True
 
     def checkpoint(self, query: Query) -> None:
         """Have all that is merged written, with what belongs to it."""
-        if self.journaled and query.journal.wants_checkpoint and not query.over:
+        if self.keeps(query) and query.journal.wants_checkpoint and not query.over:
             query.journal.saving, query.journal.unsaved = True, False
             self._do(Checkpoint(query.number, query.account(), query.shares.report()))
 
@@ -271,9 +281,11 @@ class Lifecycle:
         ended, frames = query.end()
         for peer in query.audience.subscribers:
             self._send(peer, ended, frames, now=now)
-        if self.journaled:
+        if self.keeps(query):
             self._do(SaveEnd(query.number, ended, frames))
             query.store(ended)
+        else:
+            self._queries.in_memory[query.number] = query
         log.info("query %s %s after %.2f s", query.number, state, query.seconds(now))
 
     def _tell_end(self, query: Query, peer: bytes, now: float) -> None:
@@ -402,7 +414,7 @@ def deadline(query: Query, journaled: bool) -> float:
         times.append(query.retrying[0][0])
     if query.running and query.stopping is not None:
         times.append(query.stopping)
-    if journaled and query.journal.wants_checkpoint:
+    if journaled and not query.submit.unwritten and query.journal.wants_checkpoint:
         times.append(query.journal.next_checkpoint)
     return min(times)
 

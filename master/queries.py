@@ -21,6 +21,7 @@ class Queries(Mapping[str, Query]):
 
     Attributes:
         live: those that are not over, in the same order.
+        in_memory: those that are over and in no journal, as they ended.
         logs: what was said for them.
         changes: numbers of those that came, ended or went.
         expected: what has become of workers that are on their way and serve one of some owners, in words.
@@ -33,6 +34,7 @@ class Queries(Mapping[str, Query]):
         self.expected: Callable[[frozenset[str]], str] = lambda _owners: ""
         self.starts: Callable[[Collection[str]], dict[str, list[LaunchInfo]]] = lambda _workers: {}
         self.live: dict[str, Query] = {}
+        self.in_memory: dict[str, Query] = {}
         self._all: dict[str, Query] = {}
         self._by_token: dict[str, Query] = {}
 
@@ -70,6 +72,7 @@ class Queries(Mapping[str, Query]):
         """Forget a query, if there is one of this number."""
         query = self._all.pop(number, None)
         self.live.pop(number, None)
+        self.in_memory.pop(number, None)
         self.logs.forget(number)
         self.changes.add(number)
         if query is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ..protocol.codec import Buffer, Frames
@@ -68,9 +68,9 @@ class Recorder:
         if self._journal is not None:
             self._journal.close()
 
-    def merged(self, query: str, parts: Iterable[tuple[int, int, int]]) -> None:
-        """The total of a query holds these parts from now on."""
-        if self._journal is not None:
+    def merged(self, query: str, parts: Collection[tuple[int, int, int]]) -> None:
+        """The total of a query holds these parts from now on; there are none of one that the journal has not."""
+        if self._journal is not None and parts:
             self._journal.merged(query, parts)
 
     def checkpoint(self, task: Checkpoint, total: Frames) -> Written | None:

@@ -292,10 +292,8 @@ class Requests:
         """Keep the results of the last queries only, where no journal keeps them, and the attachments used last."""
         live = (query.submit for query in self._queries.live.values())
         self._attachments.trim(live, list(self._roster.workers.values()), now)
-        if self._lifecycle.journaled:
-            return
-        over = [number for number, query in self._queries.items() if query.over]
-        kept = sum(self._queries[number].outcome.kept_bytes for number in over)
+        over = list(self._queries.in_memory)
+        kept = sum(query.outcome.kept_bytes for query in self._queries.in_memory.values())
         while over and (len(over) > KEPT_RESULTS or kept > KEPT_BYTES):
             number = over.pop(0)
             kept -= self._queries[number].outcome.kept_bytes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..dataset.paths import key, shown
 from ..display.dataset_table import DatasetList, Finding, Verification
 from ..display.logs import compiled
 from ..protocol import messages
+from ..protocol.addresses import has_secret
 from ..protocol.codec import Buffer
 from ..protocol.errors import ConnectionFailed, DatasetError, QueryFailed, nearest
 from ..protocol.messages import CatalogueFile, CatalogueFiles, DatasetInfo, Message
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 Looks: TypeAlias = list[list[FileFacts]]
 """What was found at each path of each file."""
 _Files: TypeAlias = list[CatalogueFile]
-_SECRET = re.compile(
-    r"://[^/@]*:[^/@]*@|://.*[?&](authz|token|access_token|signature|sig|x-amz-[a-z-]*)=", re.IGNORECASE
-)
 _Frames: TypeAlias = list[bytes]
 
 
@@ -333,7 +330,7 @@ def _check_plain(dataset: Dataset, name: str) -> None:
     """
     files = dataset.files
     for path in (path for file in files for path in (file.path, *file.replicas)):
-        if _SECRET.search(path):
+        if has_secret(path):
             raise DatasetError(
                 f"the address {shown(path).rpartition('@')[2]} has a token or password in it, and everybody "
                 "who uses the master sees the catalogue: register it without, and give credentials to the session"

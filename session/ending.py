@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ..dataset.paths import shown
 from ..display.account_text import counted
 from ..display.report.report import Report
 from ..protocol import errors, messages
@@ -164,7 +165,7 @@ def where(failure: Failure) -> str:
     """The place of a failure, in lines for the end of a traceback."""
     lines = []
     if failure.path:
-        place = f"in {failure.path}" + (f":{failure.tree}" if failure.tree else "")
+        place = f"in {shown(failure.path)}" + (f":{failure.tree}" if failure.tree else "")
         if failure.start is not None and failure.stop is not None:
             one = failure.stop == failure.start + 1
             place += f", entry {failure.start}" if one else f", entries {failure.start} to {failure.stop}"

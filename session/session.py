@@ -24,6 +24,7 @@ from ..launch.local import Embedded
 from ..launch.own import OwnLauncher
 from ..packetizer.call_costs import chunk_of
 from ..protocol import messages
+from ..protocol.addresses import has_secret
 from ..protocol.connection import find_connection, find_file
 from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, DatasetError
@@ -177,6 +178,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         shown = clipped(name or packed.name)
         delegation = self._watch.delegated(credentials)
         secrets = [] if delegation is None else [delegation.ready().pack()]
+        content = [packed.blob, listing, *expanded.shared_inputs]
         submission = Submission.new(
             messages.Submit(
                 0,
@@ -198,8 +200,9 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
                 share=[share] if isinstance(share, str) else list(share),
                 folder=working_folder(),
                 inputs=[f"{url} (sha256 {checksum})" for url, checksum in inputs.items()],
+                unwritten=any(map(has_secret, content)),
             ),
-            [packed.blob, listing, *expanded.shared_inputs, *secrets],
+            [*content, *secrets],
             packed.attachments,
         )
         return self._watch.submit(submission, delegation, partial(Query, self))

@@ -35,7 +35,8 @@ class Submit(Message, frozen=True):
     `user` is whose query it is, by the key of the session; the master sets it, and `owner` with it ("" where the key is that
     of the master's owner, who may call herself as she likes). The result is for these users to `share`, too; for all of
     them, if "all" is among them. Relative paths of files that it writes count from the session's `folder`. `inputs` are
-    the files beside the data that the analysis reads by itself, with their checksums.
+    the files beside the data that the analysis reads by itself, with their checksums. With `unwritten`, nothing of it is
+    written down: it has addresses with secrets in them.
     """
 
     request: NonNegative
@@ -61,6 +62,7 @@ class Submit(Message, frozen=True):
     share: Annotated[list[Word], Meta(max_length=1000)] = []
     folder: Words = ""
     inputs: Annotated[list[Words], Meta(max_length=1000)] = []
+    unwritten: bool = False
 
     @property
     def is_limited(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from eventmill.master import requests
 from eventmill.protocol import messages as m
 from fleet import JournaledWorld
 
@@ -48,4 +49,28 @@ def test_nobody_visits_queries_that_are_over(tmp_path, monkeypatch: pytest.Monke
     assert list(made.core.queries.live) == [] and list(made.core.queries) == [*over, first, second]
     for _ in made.core.suspend():
         pass
+    made.close()
+
+
+def test_what_is_to_be_nowhere_written_is_in_no_journal_and_not_kept_for_ever(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Queries whose addresses have a token in them; those beside them are in the journal."""
+    monkeypatch.setattr(requests, "KEPT_RESULTS", 2)
+    made = JournaledWorld([300, 0, 40], tmp_path)
+    made.hello(b"session", "session")
+    for index in range(3):
+        made.hello(f"worker{index}".encode(), "worker", slots=2)
+    written = made.submit()
+    unwritten = [made.submit(unwritten=True) for _ in range(4)]
+    told = {it.query: it.unsaved for it in made.inbox[b"session"] if isinstance(it, m.Accepted)}
+    assert not told[written] and all("nowhere written down" in told[it] for it in unwritten)
+    made.run()
+    made.do_all()
+    assert {made.ended[query].state for query in (written, *unwritten)} == {"done"}
+    made.now += 10_000.0
+    made.submit()
+    assert len(made.core.queries.in_memory) == 2 and set(made.core.queries.in_memory) < set(unwritten)
+    made.run()
+    made.do_all()
+    made.crash()
+    assert written in made.core.queries and not set(unwritten) & set(made.core.queries)
     made.close()

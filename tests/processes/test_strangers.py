@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import eventmill as em
@@ -23,6 +25,35 @@ def test_a_master_may_have_as_many_connections_as_its_user_lets_it(standing: Sta
     """Most processes start with a thousand descriptors, and may have many more."""
     soft, hard = resource.prlimit(standing.master.pid, resource.RLIMIT_NOFILE)
     assert soft == hard
+
+
+class Nothing(BaseHTTPRequestHandler):
+    """A web server that has no file, and says nothing of it."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_token_in_an_address_is_nowhere_written(standing: Standing, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in the journal, which is there for a month, nor in a log or an error."""
+    secret = "".join(["hunter", "2"]) * 4
+    with HTTPServer(("127.0.0.1", 0), Nothing) as server, standing.connect() as session:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        data = em.Dataset({f"http://127.0.0.1:{server.server_port}/a.root?authz={secret}": "events"})
+        with pytest.raises(em.errors.DatasetError) as caught:
+            session.process(data, total).result(SECONDS)
+        server.shutdown()
+        serving.join()
+    assert secret not in "".join([str(caught.value), *caught.value.__notes__])
+    assert "are nowhere written down" in caplog.text and secret not in caplog.text
+    written = [it for it in standing.state.rglob("*") if it.is_file() and secret.encode() in it.read_bytes()]
+    assert not written and secret not in standing.said
 
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)

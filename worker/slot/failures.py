@@ -17,6 +17,8 @@ from ...analysis.analysis import missing
 from ...analysis.notebook_cells import COMPILED
 from ...analysis.once import loading_failed
 from ...analysis.ownership import arrived
+from ...dataset.paths import shown
+from ...protocol.addresses import without_secrets
 from ...protocol.errors import CountError, DatasetError, EventmillError
 from ...protocol.foreign import add_note, attribute, class_name, forget_frames, notes_of, text_of
 from ...protocol.messages import Failure, File
@@ -74,11 +76,11 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
     if isinstance(error, DatasetError) and error.transient:  # servers come and go: a line each will do
         log.info("an error that may pass: %s", text)
     else:
-        log.info("an error in %s\n%s", file.path or "a result", _whole_traceback(error))
+        log.info("an error in %s\n%s", shown(file.path) or "a result", _whole_traceback(error))
     failure = Failure(
         kind="data" if isinstance(error, DatasetError) else "count" if isinstance(error, CountError) else "analysis",
         error=plain(class_name(error))[:_LONGEST_NAME],
-        message=plain(text_of(error))[:_LONGEST],
+        message=plain(without_secrets(text_of(error)))[:_LONGEST],
         notes=plain("\n".join(notes_of(error)))[:_LONGEST],
         traceback=plain(as_in_session(_users_lines(error)))[-_LONGEST:],
         path=file.path,
@@ -100,7 +102,7 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
 
 def reason(error: BaseException) -> str:
     """An error in a line, as it is listed with the entries that are lost by it."""
-    return plain(f"{class_name(error)[:_LONGEST_NAME]}: {text_of(error)}")[:_LONGEST_REASON]
+    return plain(without_secrets(f"{class_name(error)[:_LONGEST_NAME]}: {text_of(error)}"))[:_LONGEST_REASON]
 
 
 def _without_awkward(error: EventmillError) -> None:
@@ -143,6 +145,6 @@ def _is_users(filename: str) -> bool:
 def _whole_traceback(error: BaseException) -> str:
     """As Python shows it, for the log; as far as the exception lets it."""
     try:
-        return "".join(traceback.format_exception(error)).rstrip()
+        return without_secrets("".join(traceback.format_exception(error)).rstrip())
     except BaseException:
         return "".join([*traceback.format_tb(attribute(error, "__traceback__")), reason(error)])

@@ -1,0 +1,34 @@
+"""Addresses that have a secret in them: a token behind the `?`, a signature, a password."""
+
+from __future__ import annotations
+
+import re
+
+from .codec import Buffer
+
+_PARAMETERS = "[?&](?:authz|token|access_token|signature|sig|x-amz-[a-z-]{1,40})="
+_LOGIN = r"://[^/@\s]{0,200}:[^/@\s]{1,200}@"
+_SECRET = re.compile(f"{_LOGIN}|{_PARAMETERS}".encode(), re.IGNORECASE)
+_VALUE = re.compile(rf"({_PARAMETERS})[^&\s'\"<>]+", re.IGNORECASE)
+
+
+def has_secret(content: str | Buffer) -> bool:
+    """Whether an address, or something with addresses in it, has a secret in it.
+
+    Example:
+        >>> has_secret("https://host/a.root?authz=abc"), has_secret("root://ada:word@host//a.root")
+        (True, True)
+        >>> has_secret("https://host/a.root?version=2"), has_secret("root://ada@host:1094//a.root")
+        (False, False)
+    """
+    return _SECRET.search(content.encode(errors="replace") if isinstance(content, str) else content) is not None
+
+
+def without_secrets(text: str) -> str:
+    """A text in which an address may stand, as it can be shown.
+
+    Example:
+        >>> without_secrets("404, url='https://host/a.root?authz=abc&version=2'")
+        "404, url='https://host/a.root?authz=...&version=2'"
+    """
+    return _VALUE.sub(r"\1...", text)
