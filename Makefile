@@ -11,13 +11,13 @@ PACKAGES := protocol system analysis packetizer elastic merge dataset reading wr
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)
 
 .PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
-  xrootd chromium slurm gridengine condor kubernetes ssh cloud-init ec2 openstack samples jsroot uplot cloud-schema
+  xrootd chromium slurm gridengine condor kubernetes ssh cloud-init ec2 s3 openstack samples jsroot uplot cloud-schema
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
 
 # Lint, types and layers take a minute of a core: beside the tests, and what they have to say comes after them.
-test: $(VENV)/test xrootd chromium slurm gridengine condor kubernetes ssh cloud-init ec2 samples
+test: $(VENV)/test xrootd chromium slurm gridengine condor kubernetes ssh cloud-init ec2 s3 samples
 	@$(MAKE) --no-print-directory lint types layers >build/checks.log 2>&1 & checks=$$!; \
 	  $(MAKE) --no-print-directory pytest; tests=$$?; wait $$checks; checks=$$?; cat build/checks.log; \
 	  [ $$tests = 0 ] && [ $$checks = 0 ]
@@ -148,6 +148,14 @@ ec2: | $(VENV)/pip
 	@[ -e $(MOTO)/is-whole ] || { echo "installing moto for tests of clouds, once" && rm -rf $(MOTO) && $(BIN)/python -m venv $(MOTO) \
 	  && $(MOTO)/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/support/ec2_requirements.txt \
 	  && touch $(MOTO)/is-whole; } || echo "WARNING: without moto, tests will be skipped or fail" >&2
+
+# A store of objects is moto's, too. Its client is in a folder of its own, since it wants an older dateutil than others here.
+S3FS := $(HOME)/.cache/eventmill-tests/s3fs-2026.9.0
+s3: ec2 | $(VENV)/pip
+	@[ -e $(S3FS)/is-whole ] || { echo "installing s3fs for tests of object stores, once" && rm -rf $(S3FS) \
+	  && $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --target $(S3FS)/lib \
+	  --requirement tests/support/s3_requirements.txt && touch $(S3FS)/is-whole; } \
+	  || echo "WARNING: without s3fs, tests will be skipped or fail" >&2
 
 # Those of OpenStack start nova and keystone themselves, of `make test-all` only: half a gigabyte in an environment of its own.
 NOVA := $(HOME)/.cache/eventmill-tests/nova-34
