@@ -17,7 +17,7 @@ only, never by themselves.
 from __future__ import annotations
 
 import contextlib
-import os
+import logging
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,9 +32,14 @@ from ..protocol.errors import QueryFailed
 from ..protocol.messages import Account, Ended, Failure, Submit
 from ..protocol.usage import WorkerInfo
 from ..system.content_folder import ContentFolder
-from .journal_database import PAGE, damaged, lock_journal, open_database, transaction
+from .journal_database import PAGE, damaged, open_database, transaction
+from .journal_life import Life
+from .journal_lock import JournalLock
+from .journal_rows import DamagedFrames
 from .journal_tables import Checkpoint, Tables, Waiting
 from .saved import Saved
+
+log = logging.getLogger(__name__)
 
 QUOTA = 10 * 2**30
 """Bytes that results of queries that are over may take."""
@@ -52,6 +57,10 @@ class Unwritten(Exception):
     """
 
 
+class Vanished(Unwritten):
+    """So it is because the file is not in its place any more: what is in it, the next master will not find."""
+
+
 class Journal:
     """The journal in the file `path`, which is made when it is not there; nobody else can use it before `close`.
 
@@ -61,7 +70,7 @@ class Journal:
     Args:
         path: the database. Beside it lie the write-ahead log, `-wal`, the lock, `.lock`, and the folder `.attachments`.
         quota: bytes that results of queries that are over may take, see `trim`.
-        age: seconds for which they are kept.
+        age: seconds for which they are kept, of time for which masters run.
         durable: for a machine that goes down, too; false: for a process that is killed, which takes no time of the disk.
 
     Raises:
@@ -85,12 +94,21 @@ class Journal:
         self._used: dict[str, list[str]] | None = None
         """The attachments of running queries; None while nobody knows what is in the journal."""
         with contextlib.ExitStack() as stack:
-            stack.callback(os.close, lock_journal(path))
+            lock = stack.enter_context(contextlib.closing(JournalLock(path)))
             self._database = stack.enter_context(contextlib.closing(open_database(path, durable)))
             self._durable, self._synchronous = durable, "NORMAL" if durable else "OFF"
+            self._file = _file_at(path)
             self._tables = Tables(self._database, self._attachments)
+            self._life = Life(self._database, lock)
             self._running = self._tables.running()
             self._stack = stack.pop_all()
+        if self._life.missing:
+            log.error("the journal %s: %s", path, self._life.missing)
+
+    @property
+    def ran(self) -> float:
+        """Seconds for which masters have run with it, as far as they have said so with `ended` and `trim`."""
+        return self._life.ran
 
     def reopened(self) -> Journal:
         """The journal as the next master finds it, after `close`: with what was written, and nothing else."""
@@ -150,7 +168,7 @@ class Journal:
         self._write(Checkpoint(number, total, account, report))
 
     def ended(self, number: str, ended: Ended, frames: Frames, now: float) -> None:
-        """A query is over at `now` (seconds since 1970): keep its end with its frames, and nothing else. Written at once.
+        """A query is over at `now`, as `ran` counts: keep its end with its frames, and nothing else. Written at once.
 
         A query that is over can end once more, when it turns out that its result cannot be sent: the last word counts.
         """
@@ -158,6 +176,7 @@ class Journal:
         waiting = self._waiting.get(number, Waiting()) if again else self._of(number)
         self._waiting[number] = Waiting(submission=waiting.submission, ended=(ended, frames, now))
         self._running.discard(number)
+        self._life.ran = max(now, self._life.ran)
         self.flush()
 
     def remove(self, number: str) -> None:
@@ -171,7 +190,7 @@ class Journal:
         self._write(None)
 
     def trim(self, now: float) -> list[str]:
-        """Remove results that are too old at `now` (seconds since 1970), then the oldest until the others fit the quota.
+        """Remove results that are too old at `now`, as `ran` counts, then the oldest until the others fit the quota.
 
         The last query to end stays, however large its result is, until it is too old. `shrink` gives the room back.
 
@@ -179,6 +198,7 @@ class Journal:
             The numbers of the queries removed.
         """
         over, kept = [], 0
+        self._life.ran = max(now, self._life.ran)
         with self._writing():
             for position, (number, ended_at, size) in enumerate(self._tables.ends()):
                 kept += size
@@ -205,7 +225,10 @@ class Journal:
             ConnectionFailed: something in it cannot be read.
         """
         try:
-            found = self._tables.load()
+            found, damage = self._tables.load()
+            for what in damage:
+                log.error("the journal %s is damaged in %s", self.path, what)
+            self._running = self._tables.running()
             self._used = {saved.number: saved.submit.attachments for saved in found if saved.ended is None}
             return found
         except (sqlite3.DatabaseError, msgspec.MsgspecError, zlib.error, ValueError) as error:
@@ -222,7 +245,11 @@ class Journal:
             return list(waiting.ended[1])
         try:
             if self._is_over(number):
-                return list(self._tables.frames(number, "result"))
+                return list(self._tables.result(number))
+        except DamagedFrames:
+            raise QueryFailed(
+                f"the result of query {number} in the journal {self.path} is damaged: submit it again"
+            ) from None
         except sqlite3.DatabaseError as error:
             raise QueryFailed(
                 f"the result of query {number} cannot be read from the journal {self.path}: {error}; submit it again"
@@ -255,7 +282,8 @@ class Journal:
                 sqlite3.OperationalError,
             ):
                 raise
-            raise Unwritten(
+            kind = Vanished if isinstance(error, FileNotFoundError) else Unwritten
+            raise kind(
                 f"the journal {self.path} cannot be written: {error}. Queries go on, and it is tried again later; "
                 "should the master end before, it does again what the journal does not have"
             ) from error
@@ -272,8 +300,15 @@ class Journal:
             if self._durable and self._synchronous != wanted:
                 self._database.execute(f"PRAGMA synchronous = {wanted}")
                 self._synchronous = wanted
+            if _file_at(self.path) != self._file:
+                raise FileNotFoundError(f"{self.path} was removed, or another file is in its place")
             with transaction(self._database):
                 yield
+                self._life.write()
+            self._life.written()
+            if _file_at(self.path.with_name(f"{self.path.name}-wal")) is None:
+                log.error("the journal %s: its write-ahead log was removed", self.path)
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _write(self, checkpoint: Checkpoint | None) -> None:
         number = None if checkpoint is None else checkpoint.number
@@ -288,3 +323,12 @@ class Journal:
             for other, waiting in self._waiting.items()
             if waiting.done and other != number
         }
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file has this name; None if there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

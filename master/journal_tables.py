@@ -8,8 +8,8 @@ import zlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, groupby
-from operator import itemgetter, sub
+from itertools import accumulate, chain
+from operator import sub
 from typing import Any
 
 import msgspec
@@ -19,11 +19,18 @@ from ..packetizer.ranges import Ranges
 from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Account, Ended, Failure, Submit
 from ..protocol.usage import WorkerInfo
-from ..system.content_folder import ContentFolder
+from ..system.content_folder import ContentFolder, digest_of
+from .journal_database import transaction
+from .journal_rows import DamagedFrames, Rows
+from .journal_sums import is_theirs, is_whole, row_sum
 from .saved import Saved
 
 PIECE = 64 * 2**20
 """A frame is stored in pieces of this many bytes; SQLite has a limit, and copies each piece once."""
+
+_QUERY = "number, submit, started, account, report, skipped, ended, ended_at, bytes, frames"
+_OWN = 3
+"""Columns of the row of a query, of which the first ones say what it is, and never change."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _submit = msgspec.msgpack.Decoder(Submit)
@@ -88,21 +95,25 @@ class Tables:
             submit, frames, started = waiting.submission
             for digest, content in waiting.attachments.items():
                 self._attachments.add(digest, content)
-            values = (number, _encode(submit), started)
-            execute("INSERT INTO queries (number, submit, started) VALUES (?, ?, ?)", values)
+            values = (number, _encode(submit), started, len(frames))
+            execute("INSERT INTO queries (number, submit, started, frames) VALUES (?, ?, ?, ?)", values)
             self._store(number, "submission", frames)
+            self._seal(number)
         for file, it in waiting.opened.items():
             listed = None if it.listed is None else _pack(it.listed)
-            row = (number, file, it.entries, _pack(it.clusters), it.identity, listed, it.place)
-            execute("INSERT OR REPLACE INTO opened VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            told = (it.entries, _pack(it.clusters), it.identity, listed, it.place)
+            row = (number, file, *told, row_sum((number, file), told))
+            execute("INSERT OR REPLACE INTO opened VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        rows = (((number,), (loss.file, loss.start, loss.stop, loss.reason)) for loss in waiting.losses)
         self._database.executemany(
-            "INSERT INTO losses (query, file, start, stop, reason) VALUES (?, ?, ?, ?, ?)",
-            ((number, loss.file, loss.start, loss.stop, loss.reason) for loss in waiting.losses),
+            "INSERT INTO losses (query, file, start, stop, reason, sum) VALUES (?, ?, ?, ?, ?, ?)",
+            ((*key, *values, row_sum(key, values)) for key, values in rows),
         )
         if waiting.skipped is not None:
             failure, frames = waiting.skipped
             execute("UPDATE queries SET skipped = ? WHERE number = ?", (_encode(failure), number))
             self._store(number, "skipped", frames)
+            self._seal(number)
         if waiting.ended is not None:
             self._write_end(number, *waiting.ended)
 
@@ -114,14 +125,23 @@ class Tables:
         """Write a total in the place of the last one, with the ranges `done` that it holds beside those of the last one."""
         number = checkpoint.number
         self._store(number, "total", checkpoint.total)
+        packed = ((file, _pack_ranges(self._with_written(number, file, new))) for file, new in done.items())
         self._database.executemany(
-            "INSERT OR REPLACE INTO done VALUES (?, ?, ?)",
-            [(number, file, _pack_ranges(self._with_written(number, file, new))) for file, new in done.items()],
+            "INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)",
+            [(number, file, ranges, row_sum((number, file), (ranges,))) for file, ranges in packed],
         )
         self._database.execute(
             "UPDATE queries SET account = ?, report = ? WHERE number = ?",
             (_encode(checkpoint.account), _encode(list(checkpoint.report)), number),
         )
+        self._seal(number)
+
+    def _seal(self, number: str) -> None:
+        """Write the checksum of the row of a query, which has been changed."""
+        row = self._database.execute(f"SELECT {_QUERY} FROM queries WHERE number = ?", (number,)).fetchone()  # noqa: S608
+        if row is not None:
+            values = row_sum(row[:_OWN], row[_OWN:])
+            self._database.execute("UPDATE queries SET sum = ? WHERE number = ?", (values, number))
 
     def _with_written(self, number: str, file: int, new: Ranges) -> Ranges:
         """The done ranges of a file: those in the database and the new ones."""
@@ -133,18 +153,20 @@ class Tables:
             self._database.execute(f"DELETE FROM {table} WHERE query = ?", (number,))  # noqa: S608 - names of ours
         message = _encode(ended)
         self._database.execute(
-            "UPDATE queries SET account = NULL, report = NULL, skipped = NULL, ended = ?, ended_at = ?, bytes = ? "
-            "WHERE number = ?",
-            (message, now, len(message) + sum(map(len, frames)), number),
+            "UPDATE queries SET account = NULL, report = NULL, skipped = NULL, ended = ?, ended_at = ?, bytes = ?, "
+            "frames = ? WHERE number = ?",
+            (message, now, len(message) + sum(map(len, frames)), len(frames), number),
         )
         self._store(number, "result", frames)
+        self._seal(number)
 
     def _store(self, number: str, role: str, frames: Frames) -> None:
         """Put frames in the place of those that the query has in this role."""
         self._database.execute("DELETE FROM frames WHERE query = ? AND role = ?", (number, role))
+        keys = (((number, role, index, place), piece) for index, place, piece in _pieces(frames))
         self._database.executemany(
-            "INSERT INTO frames (query, role, frame, data) VALUES (?, ?, ?, ?)",
-            ((number, role, index, piece) for index, piece in _pieces(frames)),
+            "INSERT INTO frames (query, role, frame, piece, sum, data) VALUES (?, ?, ?, ?, ?, ?)",
+            ((*key, row_sum(key, (piece,)), piece) for key, piece in keys),
         )
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -164,48 +186,102 @@ class Tables:
             "SELECT number, ended_at, bytes FROM queries WHERE ended_at IS NOT NULL ORDER BY ended_at DESC, rowid DESC"
         ).fetchall()
 
-    def load(self) -> list[Saved]:
-        """All queries, in the order of their submission. Raises what SQLite and decoders do, and `ValueError`."""
-        query = "SELECT number, submit, started, account, report, skipped, ended, ended_at FROM queries ORDER BY rowid"
-        return [self._saved(row) for row in self._database.execute(query).fetchall()]
+    def load(self) -> tuple[list[Saved], list[str]]:
+        """All queries, in the order of their submission, and what is damaged, in words. Raises what SQLite and decoders do,
+        and `ValueError`.
 
-    def _saved(self, row: tuple[Any, ...]) -> Saved:
-        number, submit, started, account, report, skipped, ended, ended_at = row
+        A query whose progress is damaged is as it was submitted; one of which that is not known, or not how it ended, is
+        not there any more.
+        """
+        rows = Rows.of(self._database)
+        found = [self._saved(row, rows) for row in self._database.execute(f"SELECT rowid, {_QUERY}, sum FROM queries")]  # noqa: S608
+        if rows.damage:
+            with transaction(self._database):
+                rows.remove(self._database)
+                for saved in found:
+                    if saved is not None and saved.damage:
+                        self._forget_progress(saved.number)
+        return [saved for saved in found if saved is not None], list(rows.damage)
+
+    def _saved(self, row: tuple[Any, ...], rows: Rows) -> Saved | None:
+        """A query by its row, if it can go on, or is over; `rows` are those of all."""
+        rowid, number, submit, started, account, report, skipped, ended, ended_at, _, count, written = row
+        whole = is_whole(written, row[1 : 1 + _OWN], row[1 + _OWN : -1])
+        if not is_theirs(written, row[1 : 1 + _OWN]) or (ended is not None and not whole):
+            rows.give_up(rowid, f"query {number!a}: what it is, or how it ended, cannot be read; submit it again")
+            return None
         saved = Saved(number, _submit.decode(submit), started, ended_at=ended_at)
         if ended is not None:
             saved.ended = _ended.decode(ended)
             return saved
-        select = self._database.execute
-        saved.frames, saved.total = self.frames(number, "submission"), self.frames(number, "total")
+        try:
+            saved.frames = self.frames(number, "submission", count if whole else None)
+        except DamagedFrames:
+            rows.give_up(rowid, f"query {number!a}: its analysis or its files cannot be read; submit it again")
+            return None
         for digest in saved.submit.attachments:
             with contextlib.suppress(OSError):  # what becomes of a query without one, the master decides
-                saved.attachments[digest] = self._attachments.content(digest)
+                content = self._attachments.content(digest)
+                if digest_of(content) == digest:
+                    saved.attachments[digest] = content
+                else:
+                    rows.damage.append(f"query {number}: an array of its analysis, {digest}")
+                    self._attachments.remove(digest)
+        try:
+            if not whole or number in rows.damaged or rows.strangers:
+                raise DamagedFrames
+            saved.total = self.frames(number, "total")
+            if skipped is not None:
+                saved.skipped = _failure.decode(skipped), self.frames(number, "skipped")
+        except DamagedFrames:
+            saved.total = []
+            saved.damage = rows.do_again(number)
+            return saved
         saved.opened = {
             file: OpenedFile(entries, _unpack(clusters), identity, None if listed is None else _unpack(listed), place)
-            for file, entries, clusters, identity, listed, place in select(
-                "SELECT file, entries, clusters, identity, listed, place FROM opened WHERE query = ?", (number,)
-            )
+            for file, entries, clusters, identity, listed, place in rows.opened.get(number, ())
         }
-        saved.done = {
-            file: Ranges(_unpack_ranges(ranges))
-            for file, ranges in select("SELECT file, ranges FROM done WHERE query = ?", (number,))
-        }
-        saved.losses = [
-            Loss(*row)
-            for row in select("SELECT file, start, stop, reason FROM losses WHERE query = ? ORDER BY id", (number,))
-        ]
+        saved.done = {file: Ranges(_unpack_ranges(ranges)) for file, ranges in rows.done.get(number, ())}
+        saved.losses = [Loss(*values) for values in rows.losses.get(number, ())]
         if account is not None:
             saved.account, saved.report = _account.decode(account), _report.decode(report)
-        if skipped is not None:
-            saved.skipped = _failure.decode(skipped), self.frames(number, "skipped")
         return saved
 
-    def frames(self, number: str, role: str) -> list[bytes]:
-        """The frames that a query has in a role."""
-        pieces = self._database.execute(
-            "SELECT frame, data FROM frames WHERE query = ? AND role = ? ORDER BY id", (number, role)
+    def _forget_progress(self, number: str) -> None:
+        """A query is to be done again from its beginning."""
+        for table in ("opened", "done", "losses"):
+            self._database.execute(f"DELETE FROM {table} WHERE query = ?", (number,))  # noqa: S608 - names of ours
+        self._database.execute("DELETE FROM frames WHERE query = ? AND role != 'submission'", (number,))
+        self._database.execute(
+            "UPDATE queries SET account = NULL, report = NULL, skipped = NULL WHERE number = ?", (number,)
         )
-        return [b"".join(data for _, data in group) for _, group in groupby(pieces, key=itemgetter(0))]
+        self._seal(number)
+
+    def frames(self, number: str, role: str, count: int | None = None) -> list[bytes]:
+        """The frames that a query has in a role; so many, where that is known.
+
+        Raises:
+            DamagedFrames: they are not what was written.
+        """
+        pieces = self._database.execute(
+            "SELECT frame, piece, sum, data FROM frames WHERE query = ? AND role = ? ORDER BY id", (number, role)
+        )
+        found: list[list[bytes]] = []
+        for frame, piece, written, data in pieces:
+            if piece == 0:
+                found.append([])
+            expected = (number, role, len(found) - 1, len(found[-1]) if found else 0)
+            if (number, role, frame, piece) != expected or not is_whole(written, expected, (data,)):
+                raise DamagedFrames
+            found[-1].append(data)
+        if count not in (None, len(found)):
+            raise DamagedFrames
+        return [parts[0] if len(parts) == 1 else b"".join(parts) for parts in found]
+
+    def result(self, number: str) -> list[bytes]:
+        """The frames with which a query ended. Raises as `frames`."""
+        (count,) = self._database.execute("SELECT frames FROM queries WHERE number = ?", (number,)).fetchone()
+        return self.frames(number, "result", count)
 
 
 def _pack(numbers: Sequence[int]) -> bytes:
@@ -226,9 +302,9 @@ def _unpack_ranges(packed: bytes) -> Iterator[tuple[int, int]]:
     return zip(numbers[::2], numbers[1::2], strict=True)
 
 
-def _pieces(frames: Frames) -> Iterator[tuple[int, Buffer]]:
-    """The frames in pieces, each with the number of its frame; one without bytes is one piece."""
+def _pieces(frames: Frames) -> Iterator[tuple[int, int, Buffer]]:
+    """The frames in pieces, each with the number of its frame, and its own in that; one without bytes is one piece."""
     for index, frame in enumerate(frames):
         view = memoryview(frame)
-        for start in range(0, max(1, len(view)), PIECE):
-            yield index, view[start : start + PIECE] or b""
+        for place, start in enumerate(range(0, max(1, len(view)), PIECE)):
+            yield index, place, view[start : start + PIECE] or b""

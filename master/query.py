@@ -59,6 +59,10 @@ _losses = msgspec.msgpack.Encoder()
 _files = msgspec.msgpack.Decoder(list[File])
 
 
+UNKEPT = "the journal could not be written when the query ended: should the master die before it can be, this is lost"
+"""What the account of a query says that is over, and was not written down."""
+
+
 @dataclass(slots=True)
 class Compaction:
     """A total whose pickled objects a slot is to merge; `holder` is the slot that does it, (worker, index)."""
@@ -199,7 +203,7 @@ class Query:
         self.counters = Counters(refused=account.refused, workers_lost=account.workers_lost)
         self.shares = Shares.of(saved.report)
         self.outcome.skipped = saved.skipped
-        self.journal.losses = len(saved.losses)
+        self.journal.losses, self.journal.damage = len(saved.losses), saved.damage
         self.audience.merged = self.ledger.processed > 0
 
     def enter(self, state: State) -> None:
@@ -323,7 +327,8 @@ class Query:
 
     def settle(self) -> None:
         """The query is over: keep its account and result only."""
-        self.journal.trouble = ""
+        if self.journal.trouble:
+            self.journal.trouble = UNKEPT
         self.outcome.account, self.outcome.lost = self.account(), _losses.encode(missing_ranges(self))
         self.ledger = Ledger([])
         self.packetizer = Packetizer(self.ledger, [])

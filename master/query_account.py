@@ -35,9 +35,9 @@ def account_of(query: Query) -> Account:
 
 
 def notes(query: Query) -> list[str]:
-    """What was not as it had been announced, and that the journal cannot be written."""
+    """What was not as it had been announced, and what is wrong with the journal."""
     surprises = query.ledger.surprises
-    notes = [query.journal.trouble] if query.journal.trouble else []
+    notes = [note for note in (query.journal.trouble, query.journal.damage) if note]
     notes += [
         f"{public_path(query.files[it.file].path)} has {it.entries} entries, not {it.known} as announced"
         for it in surprises[:MOST_NOTES]

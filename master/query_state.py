@@ -48,6 +48,7 @@ class Journaled:
         next_checkpoint: when the next one may be.
         losses: how many of the ledger's losses it was told.
         trouble: why it cannot be written, and what that means.
+        damage: what was wrong with it when this master was started, and what became of the query.
         end: how the query ended, when the frames of that are in it.
     """
 
@@ -56,6 +57,7 @@ class Journaled:
     next_checkpoint: float = 0.0
     losses: int = 0
     trouble: str = ""
+    damage: str = ""
     end: Ended | None = None
 
     @property

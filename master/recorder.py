@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..protocol.codec import Buffer, Frames
 from ..protocol.errors import QueryFailed
 from .effects import Checkpoint, Remove, Retrieve, SaveEnd, SaveLosses, SaveOpened, SaveSkipped, SaveSubmission, Tidy
-from .journal import Journal, Unwritten
+from .journal import Journal, Unwritten, Vanished
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ class Recorder:
     def __init__(self, journal: Journal | None) -> None:
         self._journal = journal
         self._started = time.time()
+        self._before = (0.0 if journal is None else journal.ran) - time.monotonic()
+        """What makes of a moment the time for which masters have run: no clock that is set has a part in it."""
         self._saved_at: dict[str, float | None] = {}
         """When the total of a query was written last; None while not even its submission is."""
 
@@ -85,7 +87,7 @@ class Recorder:
 
     def do(self, task: Task) -> Record | None:
         """Do a task that has nothing to do with totals."""
-        journal, now = self._journal, time.time()
+        journal, now, ran = self._journal, time.time(), self._before + time.monotonic()
         if journal is None:
             return None
         match task:
@@ -104,13 +106,13 @@ class Recorder:
                 journal.skipped(task.query, task.failure, task.frames)
             case SaveEnd(query, ended, frames):
                 self._saved_at.pop(query, None)
-                return self._write(query, lambda: journal.ended(query, ended, frames, now))
+                return self._write(query, lambda: journal.ended(query, ended, frames, ran))
             case Remove(query):
                 return self._write(query, lambda: journal.remove(query))
             case Retrieve():
                 return self._retrieve(journal, task)
             case Tidy():
-                return self._tidy(journal, now)
+                return self._tidy(journal, ran)
         return None
 
     def _write(self, query: str, write: Callable[[], None]) -> Written:
@@ -126,7 +128,7 @@ class Recorder:
         """What it means to the user of a query that the journal cannot be written."""
         since = self._saved_at.get(query, self._started)
         lost = "this query is lost"
-        if since is not None:
+        if since is not None and not isinstance(error, Vanished):
             lost = f"work since {time.strftime('%H:%M:%S', time.localtime(since))} is done again"
         return f"the journal cannot be written ({error.__cause__}): if the master dies now, {lost}"
 
@@ -138,11 +140,11 @@ class Recorder:
             return Retrieved(task.query, task.peer, [], str(error))
 
     @staticmethod
-    def _tidy(journal: Journal, now: float) -> Tidied:
+    def _tidy(journal: Journal, ran: float) -> Tidied:
         removed: list[str] = []
         try:
             journal.flush()
-            removed = journal.trim(now)
+            removed = journal.trim(ran)
             journal.shrink()
         except Unwritten as error:
             log.error("%s", error)

@@ -26,7 +26,8 @@ class Saved:
         account: as it was at the last checkpoint; so is `report`.
         skipped: the first failure that `on_error="skip"` passed over, and its frames.
         ended: how the query ended, or None while it runs; the frames are what `Journal.result` gives.
-        ended_at: in seconds since 1970.
+        ended_at: in seconds for which masters have run with the journal.
+        damage: what of it was damaged, and what becomes of it, in words for its user; empty if nothing was.
     """
 
     number: str
@@ -43,3 +44,4 @@ class Saved:
     skipped: tuple[Failure, list[bytes]] | None = None
     ended: Ended | None = None
     ended_at: float | None = None
+    damage: str = ""

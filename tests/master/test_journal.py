@@ -24,6 +24,7 @@ import pytest
 from eventmill.master import journal_tables as module
 from eventmill.master.journal import Journal, Unwritten
 from eventmill.master.journal_database import APPLICATION
+from eventmill.master.journal_sums import row_sum
 from eventmill.master.saved import Saved
 from eventmill.packetizer.files import Loss, OpenedFile
 from eventmill.packetizer.ranges import Ranges
@@ -632,7 +633,8 @@ def test_content_that_cannot_be_understood_is_a_damaged_journal(path: Path) -> N
     with journal_at(path) as journal:
         journal.submitted("q1", SUBMIT, FRAMES, 1.0)
     with contextlib.closing(sqlite3.connect(path)) as database, database:
-        database.execute("UPDATE queries SET submit = x'00'")
+        own = row_sum(["q1", b"\0", 1.0], [None] * 7)
+        database.execute("UPDATE queries SET submit = x'00', sum = ?", (own,))
     with journal_at(path) as journal, pytest.raises(ConnectionFailed, match=f"{path} is damaged"):
         journal.load()
 
