@@ -105,15 +105,21 @@ class AuxFile:
         """Where this host has a copy of it: read from its server if there is none yet.
 
         Raises:
-            AnalysisError: the file is gone, or is another one by now.
+            AnalysisError: the file is gone, is another one by now, or has no place here.
             DatasetError: its server does not answer now, which may pass.
         """
         copy = _Process.folder / self.checksum
         _Process.used.add(self.checksum)
         if not _is_there(copy):
-            with _alone(self.checksum):
-                if not _is_there(copy):
-                    self._fetch()
+            try:
+                with _alone(self.checksum):
+                    if not _is_there(copy):
+                        self._fetch()
+            except OSError as error:
+                raise AnalysisError(
+                    f"{shown(self.url)}, which the analysis needs, has no place in {_Process.folder}: {error.strerror}; "
+                    "make room there, or set XDG_CACHE_HOME of the worker"
+                ) from error
         return copy
 
     def read(self) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import re
 import sys
 from collections.abc import Collection, Sequence
@@ -23,9 +24,12 @@ from ...analysis.modules import OwnModule, top
 from ...analysis.notebook_cells import shown
 from ...analysis.ownership import arrive
 from ...protocol.codec import Buffer
+from ...protocol.errors import AnalysisError
 from ..cache_eviction import make_whole, tidy
 from .seeding import Seed
 from .snapshot import Snapshot
+
+log = logging.getLogger(__name__)
 
 
 class OwnModules:
@@ -181,10 +185,35 @@ def as_in_session(text: str) -> str:
     return shown(text)
 
 
+def keep_in(place: Path) -> None:
+    """From now on what the cache folder has no room for is kept in this one, as long as the worker is there."""
+    global _instead
+    _instead = place
+
+
+_instead = Path("modules")
+
+
 def _unpacked(module: OwnModule, cache: Path) -> Path:
     """The folder from which a module is imported; another slot or an earlier worker may have made it."""
-    arrive(cache)
-    folder = cache / module.digest[:40]
+    try:
+        return _unpacked_in(module, cache)
+    except OSError as error:
+        log.info("module %s has no place in the cache folder: %s", module.name, error)
+        full = error
+    place = _instead.absolute()
+    try:
+        return _unpacked_in(module, place)
+    except OSError as error:
+        raise AnalysisError(
+            f"the module {module.name} that came with the analysis has no place on this worker: neither in {cache} "
+            f"({full.strerror}) nor in {place} ({error.strerror}); make room there, or set XDG_CACHE_HOME of the worker"
+        ) from None
+
+
+def _unpacked_in(module: OwnModule, place: Path) -> Path:
+    arrive(place)
+    folder = place / module.digest[:40]
     _places[str(folder)] = module.folder
 
     def fill(part: Path) -> None:
@@ -194,5 +223,5 @@ def _unpacked(module: OwnModule, cache: Path) -> Path:
             file.write_bytes(content)
 
     if make_whole(folder, _PART, fill):
-        tidy(cache, _OURS)
+        tidy(place, _OURS)
     return folder

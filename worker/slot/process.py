@@ -25,18 +25,17 @@ from ...system.hidden_memory import hide_memory
 from ..agent.forkserver_client import attachments_beside, identity
 from ..allocation.cores import usable_cores
 from ..slot_status import COMPACTING, STATUS_BYTES, SlotStatus
+from . import modules, unpacked_files
 from .agent_link import AgentLink
 from .failures import ERRORS, describe
 from .guard import Guard, be_a_slot, note_functions
 from .handover import Handover, cannot_be_sent
 from .meter import Meter
-from .modules import own_modules
 from .output import SlotOutput, show_warning
 from .packet_run import PacketRun, Tools
 from .packets import Compaction
 from .places import cache_of, move_to
 from .slot_files import SlotFiles
-from .unpacked_files import keep_in
 from .work_queue import WorkQueue
 
 MOST_WAITING = 8
@@ -120,7 +119,9 @@ class SlotProcess:
         if not isinstance(message, messages.Serve):
             raise LocalProtocolError(f"the agent said {type(message).__name__} before it said whose this slot is")
         self._tools = replace(self._tools, cache=cache_of(message.place, self._tools.cache))
-        keep_in(move_to(message.place, folder) / "files")
+        home = move_to(message.place, folder)
+        unpacked_files.keep_in(home / "files")
+        modules.keep_in(home / "modules")
         hide_memory(message.hidden)
         self._guard.settle()
 
@@ -150,7 +151,7 @@ class SlotProcess:
         try:
             analysis, *frames = compaction.frames
             with self._guard:
-                own_modules(analysis, self._tools.cache / "modules").enter()
+                modules.own_modules(analysis, self._tools.cache / "modules").enter()
                 merged = compact(Partial.from_frames(frames)).to_frames()
             self.link.send(messages.Compacted(compaction.query, self.index), merged)
         except ERRORS as error:
