@@ -24,6 +24,9 @@ Bytes: TypeAlias = Any
 
 MOST_LZMA_MEMORY = 256 << 20
 """The dictionary's size is in the data, and may be garbage; the largest that `xz` itself writes takes 64 MB."""
+MOST_BYTES = 1 << 30
+"""Of a basket, page or object: ROOT has none that are larger, and a few bytes may speak of many more."""
+LARGEST_BLOCK = (1 << 24) - 1
 _HEADER = struct.Struct("<2sBHBHB")
 """Codec, method, then twice 24 bits: compressed and plain size."""
 _CHECKSUM = struct.Struct(">Q")
@@ -58,13 +61,32 @@ def decompressed(raw: Bytes, size: int) -> Bytes:
     """
     if len(raw) == size:
         return raw
-    parts = [_plain(*block) for block in _blocks(memoryview(raw), size)]
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    blocks = _blocks(memoryview(raw), size)
+    first = _plain(*blocks[0]) if blocks else b""  # before there is room for all: they may be garbage
+    if len(blocks) < 2:
+        return first
+    out = np.empty(size, np.uint8)
+    out[: len(first)] = np.frombuffer(first, np.uint8)
+    _fill(blocks[1:], out[len(first) :])
+    return out
 
 
 def decompress(raw: Bytes, out: Bytes) -> None:
-    """As `decompressed`, into a buffer of bytes that has the size of what `raw` holds."""
-    memoryview(out)[:] = decompressed(raw, len(out))
+    """As `decompressed`, into a buffer of bytes that has the size of what `raw` holds: block by block, so that no more than
+    one of them (of `LARGEST_BLOCK` bytes at most) is there twice."""
+    if len(raw) == len(out):
+        memoryview(out)[:] = raw
+    else:
+        _fill(_blocks(memoryview(raw), len(out)), out)
+
+
+def _fill(blocks: list[tuple[memoryview, int, bytes, int]], out: Bytes) -> None:
+    into, at = memoryview(out), 0
+    for block in blocks:
+        plain = _plain(*block)
+        into[at : at + len(plain)] = plain
+        at += len(plain)
+        del plain
 
 
 def _blocks(raw: memoryview, size: int) -> list[tuple[memoryview, int, bytes, int]]:
@@ -90,6 +112,8 @@ def _blocks(raw: memoryview, size: int) -> list[tuple[memoryview, int, bytes, in
             )
         blocks.append((raw[start:stop], at, codec, plain))
         at, filled = stop, filled + plain
+    if size > MOST_BYTES:
+        raise ValueError(f"it is said to hold {size} bytes, and no writer makes any of more than {MOST_BYTES}")
     return blocks
 
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codecs import Bytes, decompressed
+from ..codecs import LARGEST_BLOCK, Bytes, decompress, decompressed
 from ..columns import offsets_of
 from .basket_layout import Branch, Embedded, Numbers
 
@@ -150,7 +150,9 @@ def numbers(
     values = np.empty(sum(sizes), dtype=branch.native)
     at = 0
     for part, size, low, high in zip(parts, sizes, cuts[:-1], cuts[1:], strict=True):
-        if isinstance(part, Basket):
+        if isinstance(part, Basket) and part.size > LARGEST_BLOCK and part.size == size * item:
+            _decode_into(values[at : at + size], branch, part)
+        elif isinstance(part, Basket):
             content = _content(branch, part)
             values[at : at + size] = np.frombuffer(content, branch.stored, size)
             if first_bytes is not None and part.size > part.last:
@@ -162,6 +164,16 @@ def numbers(
     if 2 * last.size < at:
         last = last.copy()  # it is kept for longer than the others, which would stay with it
     return Values(int(edges[0]), values.reshape(-1, *branch.shape)), Values(int(edges[-2]), last)
+
+
+def _decode_into(out: NDArray[Any], branch: Branch, basket: Basket) -> None:
+    """The values of a basket without a table, to where they stay: a large one is never there twice, and takes longer."""
+    try:
+        decompress(basket.raw, out.view(np.uint8))
+    except ValueError as error:
+        raise ValueError(f"{branch.basket(basket.number)} is damaged: {error}") from error
+    if not branch.stored.isnative:
+        out.byteswap(inplace=True)
 
 
 def tabled(branch: Branch, parts: Sequence[Values | Basket]) -> list[Values]:

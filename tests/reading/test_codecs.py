@@ -11,7 +11,7 @@ import cramjam
 import pytest
 import xxhash
 import zstandard
-from eventmill.reading.codecs import decompress, decompressed
+from eventmill.reading.codecs import LARGEST_BLOCK, decompress, decompressed
 from hypothesis import given
 from hypothesis import strategies as st
 from property_tests import examples
@@ -107,3 +107,26 @@ def test_what_garbage_says_of_its_size_is_not_allocated() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**25
+
+
+def test_a_few_bytes_that_speak_of_very_many_are_refused_at_once() -> None:
+    """Blocks of 16 MB that agree with each other, of 2 GB in all: no writer makes such a basket."""
+    raw = block(b"ZS", b"", LARGEST_BLOCK) * 128
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="is said to hold 2147483520 bytes, and no writer makes any of more than"):
+            decompressed(raw, 128 * LARGEST_BLOCK)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_blocks_take_the_room_of_what_they_hold_and_of_two_more() -> None:
+    plain = bytes(LARGEST_BLOCK)
+    raw, size = packed(b"ZS", plain) * 3, 3 * LARGEST_BLOCK
+    tracemalloc.start()
+    try:
+        assert len(decompressed(raw, size)) == size
+        assert tracemalloc.get_traced_memory()[1] < size + 2.1 * LARGEST_BLOCK
+    finally:
+        tracemalloc.stop()

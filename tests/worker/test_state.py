@@ -8,6 +8,7 @@ chunk. Where an object is kept between calls, three calls gave 6 (1 + 2 + 3), in
 from __future__ import annotations
 
 import collections
+import enum
 import functools
 import itertools
 import sys
@@ -27,6 +28,7 @@ from eventmill.protocol.errors import AnalysisError
 from eventmill.protocol.messages import File, Setup
 from eventmill.worker.slot.items import ItemSource
 from eventmill.worker.slot.modules import OwnModules
+from eventmill.worker.slot.outliving import Outliving
 from eventmill.worker.slot.seeding import Seed
 from eventmill.worker.slot.snapshot import MOST_COPIED, Snapshot, is_by_value
 from eventmill.worker.slot.tasks import Task, load
@@ -416,3 +418,15 @@ def test_calls_on_other_files_draw_other_numbers(tmp_path: Path) -> None:
         task.run(ItemSource(pack_items([0])), FILE, 0, 1)
     one, other = decode(task.take())
     assert one != other
+
+
+def test_words_of_an_enum_may_come_back_with_every_call() -> None:
+    """There is one of each, and none counts anything: it was taken for an object that counts on from call to call."""
+
+    class Channel(enum.Enum):
+        MUON = "muon"
+
+    outliving = Outliving(lambda thing: False)
+    for _ in range(2):
+        outliving.check({"channel": Channel.MUON})
+        outliving.forget()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -76,7 +77,8 @@ def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:
             value = value.base
         changes = value.flags.writeable
     else:
-        changes = kind in _CONTAINERS or hasattr(value, "_hist") or is_users(kind.__module__)
+        word = isinstance(value, enum.Enum)  # there is one of each, and it counts nothing
+        changes = kind in _CONTAINERS or hasattr(value, "_hist") or (is_users(kind.__module__) and not word)
     if changes:
         yield place, value
     if isinstance(value, dict):
