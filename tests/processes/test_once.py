@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import correctionlib
 import correctionlib.schemav2 as cs
 import eventmill as em
@@ -68,6 +69,28 @@ def test_a_set_of_corrections_is_loaded_once_a_slot_and_again_when_its_file_has_
     assert loads(calls) == len(pids), "once a process"
     write(path, 0.25)
     assert session.process(data, weighted, chunk=100).result(SECONDS)["sum"] == SIZE * 0.375
+
+
+def test_slots_that_have_sent_large_results_keep_what_they_have_loaded(
+    session: em.Session, data: em.Dataset, tmp_path: Path
+) -> None:
+    """They made room for fresh processes, taking the thread in which pyzmq sends large results for one of the user's."""
+
+    @once
+    def model() -> float:
+        (tmp_path / f"{os.getpid()}-{uuid.uuid4().hex}").touch()
+        return 0.5
+
+    def scored(events: Any, times: int = 100) -> Any:
+        return {"pid": {str(os.getpid()): 1}, "scores": ak.Array(np.repeat(np.asarray(events.pt), times) * model())}
+
+    pids: set[str] = set()
+    for times in (100, 101, 102):
+        result = session.process(data, lambda events, times=times: scored(events, times)).result(SECONDS)
+        assert len(result["scores"]) == times * SIZE
+        pids |= result["pid"].keys()
+    assert len(pids) <= 2, "the slots of the session"
+    assert loads(tmp_path) == len(pids)
 
 
 @pytest.mark.parametrize("on_error", ["fail", "skip", em.Skip(entries=0.5)])
