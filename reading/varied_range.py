@@ -173,6 +173,10 @@ class VariedChunk:
         found = self.loaded.get(place_of(array))
         return None if found is None else found[0]
 
+    def holds(self, thing: object) -> bool:
+        """Whether this is the memory of a column."""
+        return any(_root(array) is thing for _, array in self.loaded.values())
+
     def forget(self, variation: Variation) -> None:
         """Nothing more is asked of a variation."""
         self._shifted = {key: it for key, it in self._shifted.items() if key[0] != variation.name}
@@ -207,6 +211,13 @@ class VariedChunk:
                 add_note(error, f"in the variation {variation.name} of {', '.join(replacement.columns)}")
                 raise error from None
         return self._made[key]
+
+
+def _root(array: NDArray[Any]) -> object:
+    base: Any = array
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    return base
 
 
 def place_of(array: NDArray[Any]) -> object:

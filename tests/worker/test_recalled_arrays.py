@@ -111,8 +111,17 @@ def drawn(events: Any) -> Any:
     return {"smeared": smeared, "zeros": ak.concatenate(zeros), "weight": ak.sum(events.weight)}
 
 
+def columns(events: Any) -> Any:
+    """Columns as they are, which all variations share that leave them so."""
+    return {
+        "met": np.asarray(events.MET_pt[:1]),
+        "pt": np.asarray(ak.flatten(events.Jet_pt))[:0],
+        "weight": ak.sum(events.weight),
+    }
+
+
 @pytest.mark.parametrize("size", [ENTRIES, 7, 1])
-@pytest.mark.parametrize("function", [masses, selected, written_into, of_own_memory, drawn])
+@pytest.mark.parametrize("function", [columns, masses, selected, written_into, of_own_memory, drawn])
 def test_all_variations_are_what_they_are_alone(
     reader: Reader, tmp_path: Path, function: Any, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from ...protocol.messages import File
 from ...reading.source import Source
 from ...reading.variations import FileVariations, Variation, Variations
 from ...reading.varied_range import VariedChunk, VariedRange, note
+from .outliving import Outliving
 from .recalled_arrays import RecalledArrays
 from .tasks import ColumnarTask, Task, first_of
 from .varied_kernels import VariedKernelTask
@@ -44,6 +45,8 @@ class VariedColumnarTask(ColumnarTask):
     def __init__(self, varied: Varied, registered: Sequence[object] = ()) -> None:
         super().__init__(varied.analysis, [*varied.shifts, *registered])
         self._variations = Variations(varied)
+        self._chunk: VariedChunk | None = None
+        self._outliving = Outliving(self._may_come_back)
         self.recalls = not registered  # what the user's own kinds of arrays compute may be another thing each time
 
     def run(self, source: Source, file: File, start: int, stop: int) -> None:
@@ -60,7 +63,7 @@ class VariedColumnarTask(ColumnarTask):
 
     def _all(self, known: FileVariations, source: Source, file: File, entry: int, start: int, stop: int) -> Partial:
         """What the function returns, by variations."""
-        chunk = VariedChunk(source, known, start, stop, lambda: self._fresh(entry))
+        chunk = self._chunk = VariedChunk(source, known, start, stop, lambda: self._fresh(entry))
         recalled = RecalledArrays(chunk.column_in) if self.recalls else None
         nominal = self._call(chunk.nominal, file, entry, source, recalled)
         found = {NOMINAL: nominal}
@@ -77,6 +80,11 @@ class VariedColumnarTask(ColumnarTask):
         if self.rows.has_rows(nominal):
             found = {name: self.rows.of_variation(partial, name) for name, partial in found.items()}
         return keyed(found, nominal.entries)
+
+    def _may_come_back(self, thing: object) -> bool:
+        """Whether the calls for several variations may return the same: a column, or what is put back before each call."""
+        is_column = self._chunk is not None and self._chunk.holds(thing)
+        return is_column or self._snapshot.holds(thing) or self.modules.holds(thing)
 
     def _varied(
         self,
