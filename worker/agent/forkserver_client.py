@@ -32,7 +32,7 @@ LONGEST_PATH = 103
 """Bytes that the path of a Unix socket may have on every system; `zmq.IPC_PATH_MAX_LEN` here."""
 END_SECONDS = 5.0
 """What the forkserver is given to end its slots; the kernel may hold one up that waits for a disk."""
-PING_SECONDS, SILENCE_SECONDS = 5.0, 5.0
+PING_SECONDS, SILENCE_SECONDS = 2.0, 3.0
 """How often a forkserver is asked for a sign of life, and after how long without one it is told to go on."""
 _SOCKET = "slots"
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
