@@ -94,10 +94,12 @@ class Door:
 
 
 def _peer_of(descriptor: int) -> tuple[str, int] | None:
-    """Who is at the other end of a connection that libzmq has; None if it is no more."""
+    """Who is at the other end of a connection that libzmq has; None if it is no more, and its descriptor perhaps something
+    else's of this process, such as a socket without a port."""
     with contextlib.suppress(OSError), _borrowed(descriptor) as connection:
-        host, port, *_ = connection.getpeername()
-        return host, port
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            host, port, *_ = connection.getpeername()
+            return host, port
     return None
 
 

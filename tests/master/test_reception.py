@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import pytest
 from eventmill.master import reception
+from eventmill.master.door import _peer_of
 from eventmill.master.reception import Reception, network_of, room_of
 
 STRANGER, SITE = "198.51.100.1", "192.0.2.1"
@@ -67,6 +71,15 @@ def test_a_peer_that_was_heard_before_its_call_was_told_of_is_known() -> None:
     made.accepted(5, (SITE, 1), now=0.0)
     crowd(made, 10, 1000)
     assert 5 not in {it.descriptor for it in made.too_many(256, now=100.0)}
+
+
+def test_a_descriptor_may_be_something_elses_by_now(tmp_path: Path) -> None:
+    """Of a connection that ended at once: the master took it for a socket with a port, and began anew."""
+    one, other = socket.socketpair()
+    with (tmp_path / "file").open("w") as file, one, other:
+        assert _peer_of(file.fileno()) is None and _peer_of(one.fileno()) is None and _peer_of(10**6) is None
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as caller:
+        assert _peer_of(caller.fileno()) == server.getsockname() and _peer_of(server.fileno()) is None
 
 
 def test_networks_of_ipv6_count_as_one_address() -> None:
