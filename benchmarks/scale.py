@@ -29,6 +29,7 @@ import zmq
 from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import KeyFolder, load_connection, make_keys
 from eventmill.protocol.dial import hello_of
+from eventmill.protocol.file_blocks import encode_files
 from eventmill.protocol.messages import File, Message
 
 from .scale_peers import ENTRIES
@@ -214,7 +215,7 @@ def files(count: int) -> bytes:
         )
         for i in range(count)
     ]
-    return msgspec.msgpack.encode(listed)
+    return encode_files(listed)
 
 
 def percentile(values: Sequence[float], part: float) -> float:

@@ -12,7 +12,7 @@ What happens comes in here and goes to one of the parts: `roster` knows who is t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import ParamSpec
 
@@ -33,7 +33,7 @@ from .learnt import Learnt
 from .lifecycle import Lifecycle, deadline, go_on, merge_failed
 from .listening import HEARTBEAT
 from .miniatures import Shrunk
-from .peers import Peer, Worker
+from .peers import Peer, Slot, Worker
 from .queries import Queries
 from .query import Query
 from .reports import Reports
@@ -44,7 +44,7 @@ from .saved import Saved
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
-REQUESTS = (
+Request = (
     messages.Submit
     | messages.Attach
     | messages.Ask
@@ -165,15 +165,24 @@ class MasterCore:
             at, query = type(message).__name__, self.queries.get(getattr(message, "query", ""))
             if isinstance(error, QueryBroken) or (query is not None and not query.over):
                 self._give_up(query, error, at, now)
-            elif isinstance(message, REQUESTS):
-                log.exception("error while dealing with %s of %s", at, peer.name)
+            elif isinstance(message, Request):
                 self.errors += 1
-                reason = f"the master failed on it: {type(error).__name__}: {error}"[:1000]
-                self._send(peer.identity, messages.Refused(message.request, reason), now=now)
+                self._send(peer.identity, refusal_of(message, error), now=now)
             else:
                 raise
             if isinstance(message, messages.Commit):  # its worker waits for an answer
                 self._send(peer.identity, messages.Committed(message.commit, False, "the master failed on it"), now=now)
+
+    def _take_submissions(self, now: float) -> None:
+        """Go on with a submission that has many files; see `_handle`."""
+        submissions = self._requests.submissions
+        try:
+            submissions.go_on(now)
+        except QueryBroken as broken:
+            self._give_up(broken.query, broken, "Submit", now)
+        except Exception as error:
+            self.errors += 1
+            self._send(submissions.at_work.identity, refusal_of(submissions.at_work.submit, error), now=now)
 
     def disconnected(self, identity: bytes, now: float) -> list[Effect]:
         """The connection to a peer is gone."""
@@ -189,6 +198,8 @@ class MasterCore:
 
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
+        if self._requests.submissions.waiting:
+            return -inf
         times = [self._next_check, self._next_tidy, self._admission.deadline(), self._autoscaling.deadline()]
         if self._dispatcher.credit.idle and any(query.ready and query.leases for query in self.queries.live.values()):
             times.append(self._dispatcher.next_help)
@@ -199,6 +210,7 @@ class MasterCore:
         """Do what is due: snapshots, progress, checkpoints, heartbeats, and peers that have been silent for too long; unless
         not all was heard that peers had said by now."""
         self._roster.listening.looked(now, heard_all)
+        self._take_submissions(now)
         for query in list(self.queries.live.values()):
             self._work_for(query, now, self._lifecycle.expire, query, now)
         if now >= self._next_tidy:
@@ -213,19 +225,7 @@ class MasterCore:
 
     def check(self) -> None:
         """Assert the invariants: a lease has one holder, who knows it, a slot has leases of one owner, ledgers add up."""
-        held = {lease: slot for worker in self.workers.values() for lease, slot in worker.leases.items()}
-        in_slots = {lease for worker in self.workers.values() for slot in worker.slots for lease in slot.leases}
-        assert in_slots <= held.keys()
-        for number, query in self.queries.items():
-            query.ledger.check()
-            if query.running:
-                live = {(number, lease) for lease in query.ledger.leases}
-                assert live == {lease for lease in held if lease[0] == number}
-                assert not query.ledger.complete
-        slots = [slot for worker in self.workers.values() for slot in worker.slots]
-        for slot in slots:
-            owners = {self.queries[number].submit.whose for number, _ in slot.leases}
-            assert owners <= {slot.whose}, "leases of two owners in a slot"
+        slots = check_leases(self.queries, self.workers)
         self._dispatcher.credit.check(slots)
         for owners_of_slots in self._dispatcher.owners.values():
             owners_of_slots.check()
@@ -363,3 +363,26 @@ class MasterCore:
         self.errors += 1
         self._lifecycle.give_up(query, failure_of(query.number, at, error), now)
         self._dispatcher.drop(query.number, self.workers.values())
+
+
+def refusal_of(message: Request, error: Exception) -> messages.Refused:
+    """What is said to who asked for something that has changed nothing yet, when an error of ours came in the way."""
+    log.error("error while dealing with %s", type(message).__name__, exc_info=error)
+    return messages.Refused(message.request, f"the master failed on it: {type(error).__name__}: {error}"[:1000])
+
+
+def check_leases(queries: Queries, workers: Mapping[bytes, Worker]) -> list[Slot]:
+    """Assert that a lease has one holder, who knows it, and that a slot has leases of one owner. Returns all slots."""
+    held = {lease: slot for worker in workers.values() for lease, slot in worker.leases.items()}
+    slots = [slot for worker in workers.values() for slot in worker.slots]
+    assert {lease for slot in slots for lease in slot.leases} <= held.keys()
+    for number, query in queries.items():
+        query.ledger.check()
+        if query.running:
+            live = {(number, lease) for lease in query.ledger.leases}
+            assert live == {lease for lease in held if lease[0] == number}
+            assert not query.ledger.complete
+    for slot in slots:
+        owners = {queries[number].submit.whose for number, _ in slot.leases}
+        assert owners <= {slot.whose}, "leases of two owners in a slot"
+    return slots

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TypeAlias
 
 from ..packetizer.call_costs import UNMEASURED, Calls, Tried
-from ..protocol.codec import Buffer
 
 MOST_ANALYSES = 1000
 
@@ -62,13 +60,3 @@ class Learnt:
             return 0.0, ()
         rate, calls = self._known[self._last[analysis]]
         return rate, [call for call in calls.tell() if call[0] <= UNMEASURED]
-
-
-def digest_of(files: Buffer) -> str:
-    """Of a dataset, from its files as they come with a submission.
-
-    Example:
-        >>> digest_of(b"some files") == digest_of(b"others")
-        False
-    """
-    return hashlib.blake2b(files, digest_size=16).hexdigest()

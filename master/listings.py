@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..packetizer.listed_entries import EntryList
-from ..protocol.messages import File
 
 
 class Listings(dict[int, EntryList]):
@@ -16,11 +13,6 @@ class Listings(dict[int, EntryList]):
         >>> listings.entries(0, 5, 15), listings.positions(0, 105, 205), listings.entries(1, 5, 15)
         ((105, 205), (5, 15), (5, 15))
     """
-
-    @classmethod
-    def of(cls, files: Sequence[File]) -> Listings:
-        """Those that came with a dataset."""
-        return cls({index: EntryList(file.listed) for index, file in enumerate(files) if file.listed is not None})
 
     def runs(self, file: int, start: int, stop: int | None) -> list[int] | None:
         """The entries that a range as the ledger numbers them stands for; all of the file's when it has no `stop`."""

@@ -30,9 +30,10 @@ class Places:
     def meet(self, files: Sequence[File], number: int, place: bytes) -> str:
         """A file, by its number, has been opened at a place: what is wrong with that, in words; empty if nothing is."""
         file = files[number]
-        first = files[self._files.setdefault((file.dataset, place), number)] if place else file
-        if first is file:
+        other = self._files.setdefault((file.dataset, place), number) if place else number
+        if other == number:
             return ""
+        first = files[other]
         return (
             f"{_named(file, first)} is {_named(first, file)} under another name: its events would count twice; "
             "name it once in a dataset (a pattern finds links, too)"

@@ -12,6 +12,7 @@ from ..dataset.shared_inputs import SharedInputs
 from ..packetizer import leases as ledgers
 from ..packetizer.call_costs import Tried
 from ..packetizer.ledger import Ledger
+from ..packetizer.lengths import Lengths
 from ..packetizer.limits import Limits
 from ..packetizer.listed_entries import EntryList
 from ..packetizer.packetizer import FIRST_ENTRIES, Packet, Packetizer
@@ -23,7 +24,6 @@ from ..protocol.messages import (
     Account,
     Ended,
     Failure,
-    File,
     LaunchInfo,
     Lease,
     QueryInfo,
@@ -33,7 +33,8 @@ from ..protocol.messages import (
 )
 from ..protocol.values import MOST
 from .delegated import Delegated
-from .learnt import Learnt, digest_of
+from .file_table import FileTable
+from .learnt import Learnt
 from .listings import Listings
 from .peers import Slot
 from .places import Places
@@ -56,7 +57,6 @@ WHOLE = 2**62
 FIRST = {"tree": FIRST_ENTRIES, "cycles": 1000, "items": 1}
 """Entries of a slot's first packet, by the kind of data: an item may take a minute."""
 _losses = msgspec.msgpack.Encoder()
-_files = msgspec.msgpack.Decoder(list[File])
 
 
 UNKEPT = "the journal could not be written when the query ended: should the master die before it can be, this is lost"
@@ -96,7 +96,7 @@ class Query:
     number: str
     submit: Submit
     analysis: Buffer
-    files: Sequence[File]
+    files: FileTable
     started: float
     dataset: str = ""
     rate: float = 0.0
@@ -130,21 +130,22 @@ class Query:
     packetizer: Packetizer[Slot] = field(init=False)
 
     @classmethod
-    def submitted(cls, number: str, submit: Submit, frames: Frames, now: float, learnt: Learnt | None = None) -> Query:
-        """A query as it was submitted, with what was `learnt` in earlier queries of the same analysis.
+    def submitted(
+        cls, number: str, submit: Submit, frames: Frames, files: FileTable, now: float, learnt: Learnt | None = None
+    ) -> Query:
+        """A query as it was submitted over these `files`, with what was `learnt` in earlier queries of the same analysis.
 
         Raises:
             ValueError: the submission is malformed; so do `msgspec.MsgspecError` and `UnicodeDecodeError` say.
         """
-        analysis, files, *shared_inputs = frames
-        decoded, dataset = _files.decode(files), digest_of(files)
-        if not decoded:
+        analysis, _, *shared_inputs = frames
+        if not files:
             raise ValueError("the dataset has no files")
         credentials = Delegated.taken(submit.credentials, shared_inputs)
         if len(shared_inputs) > 1:
             raise ValueError(f"{len(frames)} frames, of which {submit.credentials:d} should be credentials")
-        rate, known = (learnt or Learnt()).of(submit.digest, dataset)
-        return cls(number, submit, analysis, decoded, now, dataset, rate, known, shared_inputs, credentials)
+        rate, known = (learnt or Learnt()).of(submit.digest, files.digest)
+        return cls(number, submit, analysis, files, now, files.digest, rate, known, shared_inputs, credentials)
 
     @classmethod
     def restored(cls, saved: Saved, now: float, wall: float) -> Query:
@@ -152,10 +153,10 @@ class Query:
         started = now - min(max(0.0, wall - saved.started), LONGEST_TIME)
         if saved.ended is not None:
             return cls._restored_end(saved, saved.ended, started)
-        analysis, files, *shared_inputs = saved.frames
-        decoded, dataset = _files.decode(files), digest_of(files)
+        analysis, frame, *shared_inputs = saved.frames
+        files = FileTable.of(frame)
         query = cls(
-            saved.number, saved.submit, analysis, decoded, started, dataset, shared_inputs=shared_inputs, saved=saved
+            saved.number, saved.submit, analysis, files, started, files.digest, shared_inputs=shared_inputs, saved=saved
         )
         query.credentials.wanted = saved.submit.credentials
         query.ledger.next_lease = round(max(0.0, wall) * 1e6)  # no master before has made a lease a microsecond
@@ -164,31 +165,31 @@ class Query:
 
     @classmethod
     def _restored_end(cls, saved: Saved, ended: Ended, started: float) -> Query:
-        query = cls(saved.number, saved.submit, b"", (), started, state=ended.state, ended=started + ended.seconds)
+        query = cls(
+            saved.number, saved.submit, b"", FileTable(), started, state=ended.state, ended=started + ended.seconds
+        )
         query.outcome.account, query.outcome.failure, query.journal.end = ended.account, ended.failure, ended
         query.shares = Shares.of(ended.report)
         return query
 
     def __post_init__(self, saved: Saved | None) -> None:
         files, submit = self.files, self.submit
-        self.listings = Listings.of(files)
-        known = [file.entries if file.listed is None else len(self.listings[i]) for i, file in enumerate(files)]
+        self.listings = files.listings
         over_files = bool(files) and files[0].kind == "tree"
         supplied = [SharedInputs.unpack(packed) for packed in self.shared_inputs] if over_files else []
         self.masked = any(it.mask for it in supplied)
         self.has_columns = any(it.is_about_columns for it in supplied)
-        if self.masked:  # how much a mask leaves nobody knows beforehand
-            known = [None] * len(files)
+        # how much a mask leaves nobody knows beforehand
+        known = Lengths.nobody_knows(len(files)) if self.masked else files.known
         self.ledger = Ledger(known, _limits(submit, files), self.listings)
         for index in self._counted():
             if index in self.ledger.unopened:
                 self.ledger.count(index)
         if saved is not None:
             self._restore(saved)
-        replicas = [(file.path, *file.replicas) for file in files]
         first = FIRST[files[0].kind] if files else FIRST_ENTRIES
         self.packetizer = Packetizer(
-            self.ledger, replicas, self.rate, submit.most_readers, first, self.known, submit.chunk
+            self.ledger, files.homes, self.rate, submit.most_readers, first, self.known, submit.chunk
         )
 
     def _restore(self, saved: Saved) -> None:
@@ -255,11 +256,8 @@ class Query:
     def _counted(self) -> list[int]:
         """Files that nobody has to open: cycles and items, and those of which nothing is listed. One is opened all the
         same when there is no other: what comes of no entries is to be in the result."""
-        counted = [
-            index for index, file in enumerate(self.files)
-            if file.kind != "tree" or (index in self.listings and not len(self.listings[index]))
-        ]  # fmt: skip
-        nothing = len(counted) == len(self.files) and any(file.kind == "tree" for file in self.files)
+        counted = self.files.counted
+        nothing = len(counted) == len(self.files) and self.files.trees > 0
         return counted[1:] if nothing else counted
 
     def seconds(self, now: float) -> float:
@@ -319,7 +317,7 @@ class Query:
 
     def begin_anew(self, reason: str) -> None:
         """Nothing that is known of it can be relied on: nothing is done of it, and nothing will be."""
-        self.ledger = Ledger([None] * len(self.files))
+        self.ledger = Ledger(Lengths.nobody_knows(len(self.files)))
         self.counters = Counters()
         self.shares.distrust()
         self.abandon(reason)
@@ -332,7 +330,7 @@ class Query:
         self.outcome.account, self.outcome.lost = self.account(), _losses.encode(missing_ranges(self))
         self.ledger = Ledger([])
         self.packetizer = Packetizer(self.ledger, [])
-        self.analysis, self.files, self.shared_inputs, self.credentials = b"", (), (), Delegated()
+        self.analysis, self.files, self.shared_inputs, self.credentials = b"", FileTable(), (), Delegated()
         self.listings.clear()
         self.places = Places()
         self.retrying.clear()
@@ -360,10 +358,10 @@ class Query:
         return QueryInfo(self.number, submit.name, submit.owner, self.state, *how)
 
 
-def _limits(submit: Submit, files: Sequence[File]) -> Limits | int | None:
+def _limits(submit: Submit, files: FileTable) -> Limits | int | None:
     """How many entries are used at most: of the whole dataset, or of those that it consists of, by name."""
     if not submit.limits:
         return submit.limit
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(file.dataset for file in files))}
+    numbers = files.datasets
     most = {numbers[name]: most for name, most in submit.limits.items() if name in numbers}
-    return Limits([numbers[file.dataset] for file in files], most)
+    return Limits(files.groups, most)

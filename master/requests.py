@@ -11,9 +11,8 @@ from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.messages import Message
 from ..protocol.values import some
-from .access import EVERYBODY, Access
+from .access import Access
 from .attachments import Attachments
-from .broken import Concerning
 from .calls import Handlers, SendMessage
 from .dispatcher import Dispatcher
 from .effects import Effect, Exit, Remove
@@ -25,6 +24,7 @@ from .pools import shortened
 from .queries import Queries
 from .query import Query
 from .roster import Numbering, Roster
+from .submissions import Submissions
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +67,7 @@ class Requests:
         send: SendMessage,
         do: Callable[[Effect], None],
     ) -> None:
-        self._tag = tag
-        self._numbering = numbering
         self._queries = queries
-        self._learnt = learnt
         self._access = access
         self._attachments = attachments
         self._roster = roster
@@ -78,9 +75,12 @@ class Requests:
         self._lifecycle = lifecycle
         self._send = send
         self._do = do
+        self.submissions = Submissions(
+            tag, numbering, queries, learnt, access, attachments, lifecycle, send, self._forget_old
+        )
         self.miniatures = Miniatures(queries, roster.workers, send, do)
         self.handlers = Handlers[Peer]()
-        self.handlers.add(messages.Submit, self._submit)
+        self.handlers.add(messages.Submit, self.submissions.take)
         self.handlers.add(messages.Stop, self._stop)
         self.handlers.add(messages.Credentials, self._credentials)
         self.handlers.add(messages.Attach, self._attach)
@@ -93,54 +93,6 @@ class Requests:
         self.handlers.add(messages.Remove, self._remove)
         self.handlers.add(messages.Shutdown, self._shutdown)
         self.handlers.add(messages.Drain, self._drain)
-
-    def _submit(self, peer: Peer, message: messages.Submit, frames: Frames, now: float) -> None:
-        message = self._owned(peer, message)
-        if unknown := [name for name in message.share if name != EVERYBODY and name not in self._access.users]:
-            reason = f"share={unknown[0]!r}: this master has no such user; there are: {some(self._access.users)}"
-            self._send(peer.identity, messages.Refused(message.request, reason), now=now)
-            return
-        if self._submitted_before(peer, message, now):
-            return
-        number = f"q{self._tag}{self._numbering.last + 1}"
-        try:
-            message, frames = self._attachments.take(message, frames)
-            if lacking := self._attachments.lacking(message):
-                self._send(peer.identity, messages.Lacking(message.request, lacking), now=now)
-                return
-            query = Query.submitted(number, message, frames, now, self._learnt)
-        except (ValueError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            self._send(peer.identity, messages.Refused(message.request, f"malformed submission: {error}"), now=now)
-            return
-        self._numbering.next()
-        query.served_by = self._access.served_by(message.user)
-        self._queries.add(query)
-        query.audience.asked = (peer.identity, message.request)
-        self._forget_old(now)
-        log.info("query %s: %s over %d files for %s", number, message.name, len(query.files), peer.name)
-        with Concerning(query):
-            kept = frames[:-1] if message.credentials else frames
-            self._lifecycle.begin(query, kept, self._attachments.of(message), now)
-            self._lifecycle.end_if_complete(query, now)
-
-    def _owned(self, peer: Peer, message: messages.Submit) -> messages.Submit:
-        """A submission with the name of whose it is. The owner of the master is called as she likes, but not as a user."""
-        user = peer.who.user
-        owner = user or message.owner
-        if not user and owner in self._access.users:
-            owner = f"{owner} (owner of the master)"
-        return msgspec.structs.replace(message, user=user, owner=owner)
-
-    def _submitted_before(self, peer: Peer, message: messages.Submit, now: float) -> bool:
-        """Whether a session submits again, since it could not know that its query was taken: then it goes on with that."""
-        query = self._queries.submitted_with(message.token)
-        if query is None or query.submit.user != message.user:
-            return False
-        if query.audience.asked is not None:
-            query.audience.asked = (peer.identity, message.request)
-        else:
-            self._lifecycle.watch(query, peer.identity, message.request, now)
-        return True
 
     def _attach(self, peer: Peer, message: messages.Attach, frames: Frames, now: float) -> None:
         query = self._readable(peer, message, now)

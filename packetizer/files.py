@@ -7,42 +7,14 @@ are opened one by one, in their order, until there are enough.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from .file_queue import FileQueue
+from .file_states import FileState, FileStates
+from .lengths import Lengths
 from .limits import Limit, Limits
-from .ranges import Ranges
-
-_NOTHING = Ranges()
-"""Stands in a file's three places until it is opened; nothing is ever added to it."""
-
-
-@dataclass(slots=True)
-class FileState:
-    """What is known of one file of the query, and what has become of its entries."""
-
-    known: int | None = None
-    entries: int | None = None
-    clusters: Sequence[int] = ()
-    identity: str = ""
-    todo: Ranges = _NOTHING
-    done: Ranges = _NOTHING
-    failed: Ranges = _NOTHING
-    leases: set[int] = field(default_factory=set)
-    opening: bool = False
-    given_up: bool = False
-
-    def open(self, entries: int) -> None:
-        """The file has this many entries, and from now on they are somewhere."""
-        self.entries = entries
-        self.todo, self.done, self.failed = Ranges(), Ranges(), Ranges()
-
-    def cluster_from(self, entry: int) -> int | None:
-        """The first cluster boundary at or behind an entry."""
-        index = bisect_left(self.clusters, entry)
-        return self.clusters[index] if index < len(self.clusters) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +62,6 @@ class Files:
         listed: the files of which a list names the entries: so many are wanted of them, whatever they have.
 
     Attributes:
-        states: what is known of each file.
         unopened: files that anybody may open, in the order in which they had best be opened.
         ready: opened files that have something to do.
         held: files of which nobody is to get anything for now.
@@ -109,29 +80,27 @@ class Files:
     """
 
     def __init__(self, known: Sequence[int | None], limit: Limit = None, listed: Container[int] = ()) -> None:
-        self.states = [FileState(known=entries) for entries in known]
-        self.limits = Limits.of(limit, len(self.states))
+        self._states = FileStates(Lengths.of(known))
+        self.lease, self.unlease = self._states.lease, self._states.unlease
+        self.limits = Limits.of(limit, len(known))
         self.listed = listed
         self.losses: list[Loss] = []
         self.surprises: list[Surprise] = []
-        self.unopened: OrderedDict[int, None] = OrderedDict.fromkeys(range(len(self.states)))
+        self.unopened = FileQueue(range(len(known)))
         self.ready: OrderedDict[int, None] = OrderedDict()
         self.held: dict[int, None] = {}
         self.returned: list[int] = []
         self.todo = self.processed = self.failed = self.opened = self.opened_entries = 0
         self._settled: set[int] = set()
-        self._known_unopened = sum(entries or 0 for entries in known)
-        self._unknown_unopened = sum(entries is None for entries in known)
+        self._known_unopened, self._unknown_unopened = self._states.known.total, self._states.known.unknown
         self._drop_unneeded()
 
     def __len__(self) -> int:
-        return len(self.states)
+        return len(self._states)
 
     def __getitem__(self, file: int) -> FileState:
-        return self.states[file]
-
-    def __iter__(self) -> Iterator[FileState]:
-        return iter(self.states)
+        """What is known of a file, to look at and to change."""
+        return self._states[file]
 
     # --- opening --------------------------------------------------------------------------------------------------
 
@@ -141,12 +110,12 @@ class Files:
 
     def begin(self, file: int) -> None:
         """Somebody opens a file: nobody else gets any of it meanwhile."""
-        del self.unopened[file]
-        self.states[file].opening = True
+        self.unopened.remove(file)
+        self[file].opening = True
 
     def open(self, file: int, entries: int, clusters: Sequence[int] = (), identity: str = "") -> int:
         """A file has been opened and has so many entries. Returns how many of them are used; none of these is to do yet."""
-        state = self.states[file]
+        state = self[file]
         state.opening, state.clusters, state.identity = False, clusters, identity
         usable = self.limits.within(file, entries)
         if state.known is not None and state.known != entries:
@@ -158,23 +127,24 @@ class Files:
 
     def count(self, file: int) -> None:
         """A file whose known number of entries is certain, and which nobody has to open: cycles and items."""
-        del self.unopened[file]
-        self.put_back(file, 0, self.open(file, self.states[file].known or 0))
+        self.unopened.remove(file)
+        self.put_back(file, 0, self.open(file, self._states.known[file] or 0))
 
     def _open(self, file: int, usable: int) -> None:
         """The number of a file's entries is known: from now on each of them is somewhere."""
-        self.states[file].open(usable)
+        self[file].open(usable)
         self._count(file, usable)
         self.opened += 1
 
     def _count(self, file: int, entries: int) -> None:
-        self._settled.add(file)
+        if self.limits:
+            self._settled.add(file)
         self.opened_entries += entries
         self.limits.use(file, entries)
 
     def unopen(self, file: int) -> None:
         """Nobody opens a file any more: the next one who comes does."""
-        state = self.states[file]
+        state = self[file]
         state.opening = False
         if state.entries is not None:  # an empty one
             state.entries = None
@@ -187,13 +157,12 @@ class Files:
         if file in self.held:
             return
         self.limits.go_back(file)
-        self.unopened[file] = None
-        self.unopened.move_to_end(file, last=False)
+        self.unopened.put_first(file)
         self.returned.append(file)
 
     def fail_to_open(self, file: int, reason: str) -> None:
         """A file cannot be opened: all of it is lost."""
-        state = self.states[file]
+        state = self[file]
         state.opening = False
         self._forget_estimate(state)
         # What was announced of a file that nobody has seen is no number of entries. What a list names, is.
@@ -207,9 +176,10 @@ class Files:
 
     def _give_up(self, file: int, entries: int | None) -> None:
         """A file cannot be opened: its entries are lost, where their number is known."""
-        state = self.states[file]
+        state = self[file]
         state.given_up = True
-        self._settled.add(file)
+        if self.limits:
+            self._settled.add(file)
         if entries is not None:
             state.open(entries)
             state.failed.add(0, entries)
@@ -222,7 +192,7 @@ class Files:
         """Entries that are to do are not any more: somebody has them."""
         if start == stop:
             return
-        state = self.states[file]
+        state = self[file]
         state.todo.remove(start, stop)
         self.todo -= stop - start
         if not state.todo:
@@ -231,7 +201,7 @@ class Files:
     def put_back(self, file: int, start: int, stop: int) -> None:
         """Entries are to do, and anybody may have them unless the file is held."""
         if stop > start:
-            self.states[file].todo.add(start, stop)
+            self[file].todo.add(start, stop)
             self.todo += stop - start
             if file not in self.held:
                 self.ready[file] = None
@@ -239,25 +209,25 @@ class Files:
 
     def done(self, file: int, start: int, stop: int) -> None:
         """Entries that somebody had are in the result."""
-        self.states[file].done.add(start, stop)
+        self[file].done.add(start, stop)
         self.processed += stop - start
 
     def lose(self, file: int, start: int, stop: int, reason: str) -> None:
         """Entries that somebody had will not be in the result."""
-        self.states[file].failed.add(start, stop)
+        self[file].failed.add(start, stop)
         self.failed += stop - start
         self.losses.append(Loss(file, start, stop, reason))
 
     def hold(self, file: int) -> None:
         """Nobody is to get anything of a file for now."""
         self.held[file] = None
-        self.unopened.pop(file, None)
+        self.unopened.discard(file)
         self.ready.pop(file, None)
 
     def release(self, file: int) -> None:
         """What is to do of a file is for anybody again."""
         self.held.pop(file, None)
-        state = self.states[file]
+        state = self[file]
         if state.todo:
             self.ready[file] = None
             self.returned.append(file)
@@ -267,7 +237,8 @@ class Files:
     def abandon(self, reason: str) -> None:
         """All that is to do is lost. Files that are not open are lost as a whole: what was announced of their length may be
         wrong."""
-        for file, state in enumerate(self.states):
+        for file in self._states.unfinished():
+            state = self[file]
             for start, stop in list(state.todo):
                 self.take(file, start, stop)
                 self.lose(file, start, stop, reason)
@@ -287,7 +258,7 @@ class Files:
         for file, it in sorted(opened.items()):
             if it.entries == 0 and file not in done:
                 continue
-            state = self.states[file]
+            state = self[file]
             if state.known is not None and self.limits.within(file, state.known) != it.entries:
                 self.surprises.append(Surprise(file, state.known, it.entries))
             self._settle(file)
@@ -295,7 +266,7 @@ class Files:
             state.clusters, state.identity = it.clusters, it.identity
             self.put_back(file, 0, it.entries)
         for loss in losses:
-            state = self.states[loss.file]
+            state = self[loss.file]
             if state.entries is None:
                 self._settle(loss.file)
                 self._give_up(loss.file, loss.stop)
@@ -315,8 +286,8 @@ class Files:
         """A file of another ledger is not to be opened any more."""
         if file not in self.unopened:
             raise ValueError(f"file {file} was opened twice")
-        del self.unopened[file]
-        self._forget_estimate(self.states[file])
+        self.unopened.remove(file)
+        self._forget_estimate(self[file])
 
     # --- estimates and limits -------------------------------------------------------------------------------------
 
@@ -343,20 +314,22 @@ class Files:
         if not self.limits or (after is not None and self.limits.left(after) != 0):
             return
         for file in [file for file in (*self.unopened, *self.held) if self.limits.left(file) == 0]:
-            state = self.states[file]
+            state = self[file]
             if state.entries is None and not (state.opening or state.given_up):
                 state.given_up = True
                 self._settled.add(file)
                 self._forget_estimate(state)
                 self.held.pop(file, None)
-            self.unopened.pop(file, None)
+            self.unopened.discard(file)
 
     # --- checking -------------------------------------------------------------------------------------------------
 
-    def check(self, leased: Mapping[int, Sequence[tuple[int, int]]]) -> int:
-        """Assert that every entry is in one place, those `leased` of each file given. Returns how many are leased."""
+    def check(self, leased: Mapping[int, Sequence[tuple[int, int]]], leases: Container[int] = ()) -> int:
+        """Assert that every entry is in one place, those `leased` of each file given, and that only these `leases` are
+        live. Returns how many are leased."""
         sums = [0, 0, 0, 0]
-        for index, state in enumerate(self.states):
+        for index, state in enumerate(self._states):
+            assert all(number in leases for number in state.leases)
             assert (index in self.ready) == (bool(state.todo) and index not in self.held)
             if state.entries is None:
                 assert not (state.todo or state.done or state.failed or index in leased)

@@ -112,7 +112,7 @@ class Ledger(Generic[Holder]):
         lease = Lease(self.next_lease, file, start, stop, holder, stage)
         self.next_lease += 1
         self.leases[lease.number] = lease
-        self.files.states[file].leases.add(lease.number)
+        self.files.lease(file, lease.number)
         return lease
 
     def duplicate(self, number: int, holder: Holder) -> Lease[Holder]:
@@ -304,8 +304,7 @@ class Ledger(Generic[Holder]):
         """Assert that every entry is in exactly one place, and that the counters say the same."""
         leased = self.leases.ranges()
         assert all(number in self.files[lease.file].leases for number, lease in self.leases.items())
-        assert all(number in self.leases for state in self.files for number in state.leases)
-        assert self.files.check(leased) == self.leased, self
+        assert self.files.check(leased, self.leases) == self.leased, self
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -333,4 +332,4 @@ class Ledger(Generic[Holder]):
     def _close(self, lease: Lease[Holder], event: str) -> None:
         lease.move(event, Stage.OVER)
         del self.leases[lease.number]
-        self.files.states[lease.file].leases.discard(lease.number)
+        self.files.unlease(lease.file, lease.number)

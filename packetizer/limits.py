@@ -12,7 +12,7 @@ class Limits:
     Which entries of a file are used is known when those before it in its group were opened: they are opened one by one.
 
     Args:
-        groups: for each file which group it is of.
+        groups: for each file which group it is of; none where there is no limit.
         most: entries of each group that has a limit.
 
     Example:
@@ -25,17 +25,19 @@ class Limits:
     def __init__(self, groups: Sequence[int], most: Mapping[int, int]) -> None:
         self._groups, self._left = groups, dict(most)
         self._members: dict[int, list[int]] = {group: [] for group in most}
-        for file, group in enumerate(groups):
+        for file, group in enumerate(groups if most else ()):
             if group in self._members:
                 self._members[group].append(file)
         self._next = dict.fromkeys(most, 0)
-        self.total = sum(most.values()) if all(group in most for group in groups) else None
+        self.total = sum(most.values()) if most and all(group in most for group in groups) else None
         """The most entries of all files; None if there is a file without a limit."""
 
     @classmethod
     def of(cls, limit: Limit, files: int) -> Limits:
         """One limit on so many files, or none."""
-        return limit if isinstance(limit, Limits) else cls([0] * files, {} if limit is None else {0: limit})
+        if isinstance(limit, Limits):
+            return limit
+        return cls((), {}) if limit is None else cls([0] * files, {0: limit})
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -43,7 +45,7 @@ class Limits:
 
     def left(self, file: int) -> int | None:
         """How many more entries may be used of the group of a file; None: as many as there are."""
-        return self._left.get(self._groups[file])
+        return self._left.get(self._groups[file]) if self._left else None
 
     def within(self, file: int, entries: int) -> int:
         """How many are used of a file that has so many entries."""
@@ -52,7 +54,7 @@ class Limits:
 
     def use(self, file: int, entries: int) -> None:
         """So many entries of a file are used, or are known to be lost."""
-        if self._groups[file] in self._left:
+        if self._left and self._groups[file] in self._left:
             self._left[self._groups[file]] = max(0, self._left[self._groups[file]] - entries)
 
     def openable(self, unopened: Collection[int], settled: Container[int]) -> int | None:
@@ -66,8 +68,8 @@ class Limits:
 
     def go_back(self, file: int) -> None:
         """A file is to be opened again."""
-        group = self._groups[file]
-        if group in self._next:
+        group = self._groups[file] if self._left else None
+        if group is not None and group in self._next:
             self._next[group] = min(self._next[group], bisect_left(self._members[group], file))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .call_costs import Calls, Tried, bounded
-from .files import FileState
+from .file_states import FileState
 from .ledger import Ledger
 from .throughput import Ratios, Throughput
 

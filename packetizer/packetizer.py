@@ -24,6 +24,7 @@ from .call_costs import Call, Tried
 from .ends import Ends
 from .faults import NARROWING, Quarantine, Retries
 from .helpers import Helpers
+from .homes import Homes
 from .leases import Holder, Lease
 from .ledger import Ledger
 from .packet_size import DEAR, FIRST_ENTRIES, FIRST_SECONDS, REST_IN_ONE, SHORTEST, PacketSize, cut
@@ -61,7 +62,7 @@ class Packetizer(Generic[Holder]):
     def __init__(
         self,
         ledger: Ledger[Holder],
-        replicas: Sequence[Sequence[str]],
+        replicas: Homes | Sequence[Sequence[str]],
         rate: float = 0.0,
         most_readers: int | None = None,
         first: int = FIRST_ENTRIES,

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from .files import FileState
+from .file_queue import FileQueue
+from .file_states import FileState
+from .homes import Homes
 from .ledger import Ledger
 from .servers import Server, Servers
 from .throughput import Ratios, Throughput
@@ -38,18 +40,23 @@ class Placement:
         most_readers: slots that may read from one server at the same time; None for any number.
     """
 
-    def __init__(self, ledger: Ledger[Any], replicas: Sequence[Sequence[str]], most_readers: int | None = None) -> None:
+    def __init__(
+        self, ledger: Ledger[Any], replicas: Homes | Sequence[Sequence[str]], most_readers: int | None = None
+    ) -> None:
         self.ledger = ledger
         self.ratios = Ratios()
         self._bad: dict[tuple[int, int], None] = {}
         self._shunned: dict[int, tuple[Throughput, float]] = {}
         self._servers = Servers(ledger.ready, most_readers)
-        self._homes = [tuple([self._servers[server_of(path)] for path in paths]) for paths in replicas]
-        for file in ledger.unopened:
-            for server in self._homes[file]:
-                server.unopened[file] = None
-        for server in {server: None for servers in self._homes for server in servers}:
+        self._homes = homes = Homes.of(replicas)
+        for name in homes.names:
+            server = self._servers[name]
+            server.unopened = FileQueue(homes.files(name))
+            if len(ledger.unopened) < len(ledger.files):
+                for file in [file for file in server.unopened if file not in ledger.unopened]:
+                    server.unopened.discard(file)
             self._servers.changed(server)
+        self._kinds = [tuple(self._servers[name] for name in names) for names in homes.kinds]
 
     # --- choosing -------------------------------------------------------------------------------------------------
 
@@ -62,7 +69,7 @@ class Placement:
             and not self._is_shunned(throughput.file, throughput, now)
         ):
             place = Place(throughput.file, throughput.replica)
-            if throughput.seated or not self._servers.is_full(self._homes[place.file][place.replica], None):
+            if throughput.seated or not self._servers.is_full(self._on_servers(place.file)[place.replica], None):
                 return place
         if self.ledger.limits:
             return self._in_order(throughput, now)
@@ -81,8 +88,8 @@ class Placement:
         ready = [file for file in known if not self._is_shunned(file, throughput, now)]
         if not ready:
             return None
-        states = self.ledger.files.states
-        file = max(ready, key=lambda file: states[file].todo.entries)
+        files = self.ledger.files
+        file = max(ready, key=lambda file: files[file].todo.entries)
         return Place(file, self._replica(file, server))
 
     def _is_shunned(self, file: int, throughput: Throughput, now: float) -> bool:
@@ -92,13 +99,13 @@ class Placement:
     def shun(self, file: int, replica: int, throughput: Throughput, until: float) -> None:
         """A slot has failed with a file: until then others try it first, and other replicas, if there are any."""
         self._shunned[file] = throughput, until
-        servers = self._homes[file]
+        servers = self._on_servers(file)
         self._bad[file, replica] = None
         if all((file, index) in self._bad for index in range(len(servers))):
             for index in range(len(servers)):
                 del self._bad[file, index]
         for server in servers:
-            server.unopened.pop(file, None)
+            server.unopened.discard(file)
             server.ready.pop(file, None)
             self._servers.changed(server)
         if file in self.ledger.ready or file in self.ledger.unopened:
@@ -110,7 +117,7 @@ class Placement:
         """The replica that a slot had best read a file from."""
         if throughput.file == file:
             return throughput.replica
-        servers = self._homes[file]
+        servers = self._on_servers(file)
 
         def cost(index: int) -> tuple[bool, int, int]:
             server = servers[index]
@@ -125,28 +132,28 @@ class Placement:
         if file is None or self._is_shunned(file, throughput, now):
             return None
         place = Place(file, self.nearest_replica(throughput, file), opening is not None)
-        full = self._servers.is_full(self._homes[file][place.replica], self._seat(throughput))
+        full = self._servers.is_full(self._on_servers(file)[place.replica], self._seat(throughput))
         return None if full else place
 
     def _seat(self, throughput: Throughput) -> Server | None:
         """The server that a slot is one of the readers of."""
         if not throughput.seated or throughput.file is None:
             return None
-        return self._homes[throughput.file][throughput.replica]
+        return self._on_servers(throughput.file)[throughput.replica]
 
     def _replica(self, file: int, server: Server) -> int:
-        servers = self._homes[file]
+        servers = self._on_servers(file)
         good = [i for i, other in enumerate(servers) if other is server and (file, i) not in self._bad]
         return good[0] if good else servers.index(server)
 
     def _take_returned(self) -> None:
         """Files that something was returned to can be leased from again."""
         for file in self.ledger.files.returned:
-            for index, server in enumerate(self._homes[file]):
+            for index, server in enumerate(self._on_servers(file)):
                 if (file, index) in self._bad:
                     continue
                 if file in self.ledger.unopened:
-                    server.unopened[file] = None
+                    server.unopened.add(file)
                 elif file in self.ledger.ready:
                     server.ready[file] = None
                 self._servers.changed(server)
@@ -156,19 +163,23 @@ class Placement:
 
     def enter(self, throughput: Throughput, place: Place) -> None:
         """A slot turns to a file, at one of its replicas."""
-        servers = self._homes[place.file]
+        servers = self._on_servers(place.file)
         if place.opening:
             for server in servers:
-                server.unopened.pop(place.file, None)
+                server.unopened.discard(place.file)
                 self._servers.changed(server)
         self.leave(throughput)
         throughput.file, throughput.replica, throughput.seated = place.file, place.replica, True
         servers[place.replica].readers += 1
         self._servers.changed(servers[place.replica])
 
+    def _on_servers(self, file: int) -> tuple[Server, ...]:
+        """Where a file lies, for each replica."""
+        return self._kinds[self._homes.kind(file)]
+
     def server(self, place: Place) -> str:
         """The name of the server that a place is on."""
-        return self._homes[place.file][place.replica].name
+        return self._on_servers(place.file)[place.replica].name
 
     def leave(self, throughput: Throughput) -> None:
         """A slot has no file any more."""
@@ -182,20 +193,6 @@ class Placement:
         if server is not None:
             server.readers -= 1
             self._servers.changed(server)
-
-
-def server_of(path: str) -> str:
-    """The server that a path names, "" for local files.
-
-    Example:
-        >>> server_of("root://user@eos.cern.ch:1094//a.root"), server_of("/data/a.root"), server_of("http://[::1]:80/a")
-        ('eos.cern.ch', '', '::1')
-    """
-    _, found, rest = path.partition("://")
-    if not found:
-        return ""
-    host = rest.partition("/")[0].rpartition("@")[2]
-    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
 def domain(host: str) -> str:

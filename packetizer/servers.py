@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from .file_queue import FileQueue
+
 Key = tuple[bool, int, int]
 """Of a server: whether it has no unopened files, the slots that read from it, its number; the least one is the best."""
 SLACK = 64
@@ -27,7 +29,7 @@ class Server:
 
     name: str
     number: int
-    unopened: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    unopened: FileQueue = field(default_factory=FileQueue)
     ready: OrderedDict[int, None] = field(default_factory=OrderedDict)
     readers: int = 0
     offered: Key | None = None
@@ -92,7 +94,7 @@ class Servers:
     Example:
         >>> servers = Servers(ready={})
         >>> for name in ("xrootd.fnal.gov", "eos1.cern.ch"):
-        ...     servers[name].unopened[0] = None
+        ...     servers[name].unopened.add(0)
         ...     servers.changed(servers[name])
         >>> [server.name for server in servers.by_distance("node7.cern.ch", (".cern.ch",))]
         ['eos1.cern.ch', 'xrootd.fnal.gov']

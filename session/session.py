@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from msgspec.structs import replace
 
 from ..analysis.analysis import pack
 from ..analysis.by_tree import ByTree
@@ -28,6 +27,7 @@ from ..protocol.addresses import has_secret
 from ..protocol.connection import find_connection, find_file
 from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, DatasetError
+from ..protocol.file_blocks import encode_files
 from ..protocol.messages import File
 from ..protocol.skipping import Skip
 from ..reading.aux_files import noting
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 LONGEST_TIMEOUT = 1e9
 """Seconds, some thirty years: the most that a message can say."""
-_files = msgspec.msgpack.Decoder(list[File])
 Data = Dataset | str | os.PathLike[str] | list[str] | dict[str, Any]
 
 
@@ -384,12 +383,10 @@ def _encode_files(files: Sequence[File]) -> bytes:
         DatasetError: one of them cannot; the text says which, and why.
     """
     try:
-        encoded = msgspec.msgpack.encode([replace(file, place=place) for place, file in enumerate(files)])
-        _files.decode(encoded)
+        return encode_files(files)
     except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
         if len(files) > 1:
             for file in files:
                 _encode_files([file])
         name = clipped(files[0].path)
         raise DatasetError(f"the file {name!r} cannot be named to the master: {error}") from None
-    return encoded

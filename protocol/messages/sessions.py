@@ -16,7 +16,7 @@ from .parts import Account, Activity, CredentialsInfo, Failure, Message, QueryIn
 
 
 class Submit(Message, frozen=True):
-    """Start a query. Frames: the analysis (opaque), the files (MessagePack of `list[File]`), and the shared inputs, if any:
+    """Start a query. Frames: the analysis (opaque), the files (`protocol.file_blocks`), and the shared inputs, if any:
     opaque bytes that go to every slot, the items of a dataset of items, or the `SharedInputs` of one of files. With
     `credentials`, the last frame is what `Credentials` has; the query waits for them when a master that was started again
     has none.

@@ -60,10 +60,10 @@ def test_servers_come_in_the_order_of_a_plain_sort(
         server, (host, near) = every[which], PLACES[place]
         match what:
             case "unopened":
-                server.unopened[files] = None
+                server.unopened.add(files)
                 files += 1
             case "opened" if server.unopened:
-                server.unopened.popitem(last=False)
+                server.unopened.remove(next(iter(server.unopened)))
             case "ready":
                 server.ready[files] = ready[files] = None
                 files += 1
@@ -88,7 +88,7 @@ def test_a_ranking_keeps_no_more_than_it_has_servers() -> None:
     """A server that moves a million times leaves no million entries."""
     servers = Servers({})
     server = servers["eos.cern.ch"]
-    server.unopened[0] = None
+    server.unopened.add(0)
     servers.changed(server)
     assert list(servers.by_distance("", ())) == [server]
     for readers in range(1000):

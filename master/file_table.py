@@ -1,0 +1,142 @@
+"""The files of a query, of which there may be millions.
+
+They stay as they came, in blocks of MessagePack, and become objects when somebody asks for one. What is asked of all of them
+again and again is taken out once, into columns: a few bytes a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import overload
+
+from ..packetizer.homes import Homes
+from ..packetizer.lengths import Lengths
+from ..packetizer.listed_entries import EntryList
+from ..protocol.codec import Buffer
+from ..protocol.file_blocks import files_of, split
+from ..protocol.messages import File
+from .listings import Listings
+
+_KEPT = 16
+"""Blocks whose files are kept as objects, those used last."""
+
+
+class FileTable(Sequence[File]):
+    """Files, by their number.
+
+    Args:
+        frame: as they travel (`protocol.file_blocks`). None of them is there before `take`.
+
+    Attributes:
+        known: the entries of each, as far as they are known beforehand.
+        homes: the servers of each.
+        listings: the entries that are used, of files of which not all are.
+        counted: files that nobody has to open: cycles and items, and those of which nothing is listed.
+        trees: how many files are none of cycles or items.
+        datasets: their names.
+
+    Raises:
+        ValueError: the frame has no files; so does `msgspec.MsgspecError` say, here and in `take`.
+
+    Example:
+        >>> from eventmill.protocol.file_blocks import encode_files
+        >>> table = FileTable(encode_files([File(f"{number}.root", entries=number) for number in range(2500)]))
+        >>> while table.take():
+        ...     pass
+        >>> len(table), table[1234].path, table.known[1234]
+        (2500, '1234.root', 1234)
+    """
+
+    def __init__(self, frame: Buffer = b"\x90") -> None:
+        self._waiting = split(frame)
+        self._waiting.reverse()
+        self._blocks: list[Buffer] = []
+        self._starts = array("q")
+        self._files: OrderedDict[int, list[File]] = OrderedDict()
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._count = self.trees = 0
+        self.known, self.homes, self.listings = Lengths(), Homes(), Listings()
+        self.counted: list[int] = []
+        self.datasets: dict[str, int] = {}
+        self._datasets = array("i")
+
+    @classmethod
+    def of(cls, frame: Buffer) -> FileTable:
+        """All of them. Raises as the class does."""
+        table = cls(frame)
+        while table.take():
+            pass
+        return table
+
+    @property
+    def blocks_left(self) -> int:
+        """How many blocks are still to be taken."""
+        return len(self._waiting)
+
+    def take(self) -> bool:
+        """Take in one more block; false if there was none."""
+        if not self._waiting:
+            return False
+        block = self._waiting.pop()
+        files = files_of(block)
+        self._digest.update(block)
+        self._keep(len(self._blocks), files)
+        self._blocks.append(block)
+        self._starts.append(self._count)
+        for number, file in enumerate(files, self._count):
+            entries = file.entries
+            if file.listed is not None:
+                listed = self.listings[number] = EntryList(file.listed)
+                entries = len(listed)
+            if file.kind == "tree":
+                self.trees += 1
+                if file.listed is not None and not entries:
+                    self.counted.append(number)
+            else:
+                self.counted.append(number)
+            self.known.append(entries)
+            self.homes.append((file.path, *file.replicas) if file.replicas else (file.path,))
+            self._datasets.append(self.datasets.setdefault(file.dataset, len(self.datasets)))
+        self._count += len(files)
+        return True
+
+    @property
+    def digest(self) -> str:
+        """Of all files that were taken in."""
+        return self._digest.hexdigest()
+
+    @property
+    def groups(self) -> Sequence[int]:
+        """For each file which of `datasets` it is of."""
+        return self._datasets
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, number: int) -> File: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[File]: ...
+    def __getitem__(self, number: int | slice) -> File | Sequence[File]:
+        if isinstance(number, slice):
+            return [self[index] for index in range(*number.indices(self._count))]
+        if not -self._count <= number < self._count:
+            raise IndexError(number)
+        number %= self._count
+        block = bisect_right(self._starts, number) - 1
+        files = self._files.get(block)
+        if files is None:
+            files = files_of(self._blocks[block])
+            self._keep(block, files)
+        else:
+            self._files.move_to_end(block)
+        return files[number - self._starts[block]]
+
+    def _keep(self, block: int, files: list[File]) -> None:
+        self._files[block] = files
+        if len(self._files) > _KEPT:
+            self._files.popitem(last=False)

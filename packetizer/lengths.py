@@ -1,0 +1,64 @@
+"""How many entries files have, as far as it is known beforehand."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+_UNKNOWN = -1
+
+
+class Lengths(Sequence[int | None]):
+    """The entries of files, in eight bytes each; None where nobody knows.
+
+    Attributes:
+        total: entries of all files where they are known.
+        unknown: how many files there are where they are not.
+
+    Example:
+        >>> lengths = Lengths([5, None, 7])
+        >>> lengths[1], lengths[2], lengths.total, lengths.unknown
+        (None, 7, 12, 1)
+    """
+
+    def __init__(self, lengths: Iterable[int | None] = ()) -> None:
+        self._entries = array("q")
+        self.total = self.unknown = 0
+        for entries in lengths:
+            self.append(entries)
+
+    @classmethod
+    def of(cls, lengths: Sequence[int | None]) -> Lengths:
+        """These lengths, in this form."""
+        return lengths if isinstance(lengths, Lengths) else cls(lengths)
+
+    @classmethod
+    def nobody_knows(cls, files: int) -> Lengths:
+        """Those of so many files of which nothing is known."""
+        lengths = cls()
+        lengths._entries = array("q", [_UNKNOWN]) * files
+        lengths.unknown = files
+        return lengths
+
+    def append(self, entries: int | None) -> None:
+        """One more file."""
+        if entries is None:
+            self._entries.append(_UNKNOWN)
+            self.unknown += 1
+        else:
+            self._entries.append(entries)
+            self.total += entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, file: int) -> int | None: ...
+    @overload
+    def __getitem__(self, file: slice) -> Sequence[int | None]: ...
+    def __getitem__(self, file: int | slice) -> int | Sequence[int | None] | None:
+        if isinstance(file, slice):
+            return [self[index] for index in range(*file.indices(len(self)))]
+        entries = self._entries[file]
+        return None if entries == _UNKNOWN else entries
