@@ -245,7 +245,7 @@ class Lifecycle:
         """Nothing more of a query that has failed will be done."""
         failure = query.outcome.failure
         assert failure is not None
-        self._release(query, now)
+        self._release(query, now, aborted=not query.ledger.processed)
         query.abandon(f"not processed when the query failed ({failure.error}: {failure.message})")
 
     def give_up(self, query: Query, failure: Failure, now: float) -> None:
@@ -271,7 +271,7 @@ class Lifecycle:
 
     def end(self, query: Query, state: messages.State, now: float) -> None:
         """Enter a final state and tell everybody. With a journal, the result is there and not in memory."""
-        self._release(query, now, aborted=state == "aborted")
+        self._release(query, now, aborted=state == "aborted" or (state == "failed" and not query.outcome.result))
         query.enter(state)
         query.ended = now
         query.starts = self._queries.starts(query.shares)

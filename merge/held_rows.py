@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..analysis.writes import Write, columns_of
+from ..protocol.values import Metadata
 from .nodes import Rows, Unmergeable
 from .rows import Held, HeldSpan, Span
 
@@ -21,11 +22,11 @@ def rows_of(write: Write) -> Rows:
     return Rows(write.spec, columns(packed), Held([span]))
 
 
-def placed(node: Rows, dataset: str, span: Span) -> Rows:
-    """The same rows, which came of these entries of a dataset's file."""
+def placed(node: Rows, dataset: str, span: Span, metadata: Metadata) -> Rows:
+    """The same rows, which came of these entries of a dataset's file, which has these metadata."""
     (held,) = node.held.spans
     at = Span(span.place, span.path, span.tree, span.start, span.stop, held.span.rows)
-    return Rows(node.spec, node.columns, Held([HeldSpan(dataset, at, held.array, held.size)]))
+    return Rows(node.spec, node.columns, Held([HeldSpan(dataset, at, held.array, held.size)]), {dataset: metadata})
 
 
 def columns(array: ak.Array) -> dict[str, str]:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from ..analysis.writes import WriteSpec
 from ..protocol.errors import MergeError
+from ..protocol.values import Metadata
 from .axes import Axis
 from .rows import Held, OutputFile, Piece
 from .sketches import Sketch
@@ -347,12 +348,13 @@ class Pickled(Node, frozen=True, eq=False):
 class Rows(Node, frozen=True, eq=False):
     """Rows for files, in the slot that has made them. It never travels: `Written` does, once they are in a piece.
 
-    `columns` has the type of each, without what may be missing in them.
+    `columns` has the type of each, without what may be missing in them; `metadata` are those of all files of each dataset.
     """
 
     spec: WriteSpec
     columns: dict[str, str]
     held: Held
+    metadata: dict[str, Metadata] = {}
 
     @property
     def nbytes(self) -> int:
@@ -367,7 +369,8 @@ class Rows(Node, frozen=True, eq=False):
 class Written(Node, frozen=True, eq=False):
     """Rows in files: pieces in the order in which they came, and, once they are joined, the `files` that are left of them.
 
-    `forms` are awkward's JSON for the rows, several where values are missing in some packets only.
+    `forms` are awkward's JSON for the rows, several where values are missing in some packets only. `metadata` are those of
+    all files of each dataset.
     """
 
     spec: WriteSpec
@@ -375,6 +378,7 @@ class Written(Node, frozen=True, eq=False):
     forms: list[str]
     pieces: list[Piece] = []
     files: list[OutputFile] = []
+    metadata: dict[str, Metadata] = {}
 
     @property
     def rows(self) -> int:

@@ -17,16 +17,21 @@ class OutputFiles(Sequence[OutputFile]):
     Attributes:
         spec: where, and how.
         pending: rows that are in pieces, and in no file yet.
+        metadata: of each dataset, those that all files have which its rows came of.
 
     Example:
         >>> result["skim"].rows == sum(file.rows for file in result["skim"])                       # doctest: +SKIP
         True
     """
 
+    _until = ", until the query is over"
+    """When rows that wait in pieces are in files."""
+
     def __init__(self, node: nodes.Written) -> None:
         self.spec = node.spec
         self._files = tuple(node.files)
         self.pending = sum(piece.rows for piece in node.pieces)
+        self.metadata = node.metadata
 
     @property
     def folder(self) -> str:
@@ -41,12 +46,12 @@ class OutputFiles(Sequence[OutputFile]):
     @property
     def bytes(self) -> int:
         """Of all files."""
-        return sum(file.bytes for file in self._files)
+        return sum(file.bytes for file in self)
 
     @property
     def paths(self) -> list[str]:
         """Of all files, as `awkward.from_parquet`, `uproot.concatenate` and the like take them."""
-        return [file.path for file in self._files]
+        return [file.path for file in self]
 
     @overload
     def __getitem__(self, index: int) -> OutputFile: ...
@@ -61,7 +66,7 @@ class OutputFiles(Sequence[OutputFile]):
         return len(self._files)
 
     def __repr__(self) -> str:
-        pending = f", {self.pending:,} rows wait in pieces: query.result(), or partial(), makes files of them"
-        waiting = pending if self.pending else ""
-        files = f"{len(self)} {self.spec.format} file{'' if len(self) == 1 else 's'}"
-        return f"<{files} in {self.spec.target}: {self.rows:,} rows, {self.bytes / 1e6:,.1f} MB{waiting}>"
+        waiting = f", {self.pending:,} rows wait in pieces{self._until}" if self.pending else ""
+        size = sum(file.bytes for file in self._files)
+        files = f"{len(self._files)} {self.spec.format} file{'' if len(self._files) == 1 else 's'}"
+        return f"<{files} in {self.spec.target}: {self.rows:,} rows, {size / 1e6:,.1f} MB{waiting}>"

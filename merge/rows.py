@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..protocol.values import NonNegative, Word, Words
+from ..protocol.values import Metadata, NonNegative, Word, Words
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True):
@@ -84,3 +84,19 @@ class Held:
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         return sum(held.size for held in self.spans)
+
+
+def in_common(mine: dict[str, Metadata], other: dict[str, Metadata]) -> dict[str, Metadata]:
+    """The metadata of each dataset in which all its files agree.
+
+    Example:
+        >>> in_common({"a": {"era": "B", "run": 1}}, {"a": {"era": "B", "run": 2}, "b": {}})
+        {'a': {'era': 'B'}, 'b': {}}
+    """
+    missing = object()
+    common = {
+        name: {key: value for key, value in its.items() if mine[name].get(key, missing) == value}
+        for name, its in other.items()
+        if name in mine
+    }
+    return {**mine, **other, **common}

@@ -19,7 +19,8 @@ from . import nodes
 from .cells import add_histogram, joined_axes, moved
 from .nodes import Cells, Key, Node, Part, Tree, Unmergeable
 from .objects import merged
-from .rows import Held
+from .row_agreement import check_rows
+from .rows import Held, in_common
 
 AWKWARD_LIMIT = 256 * 2**20  # bytes of one awkward array, all packets together
 
@@ -416,6 +417,7 @@ class RowsSum(Sum[nodes.Rows]):
         self._columns = node.columns
         self._held = list(node.held.spans)
         self._nbytes = node.nbytes
+        self._metadata = dict(node.metadata)
 
     def fits(self, node: nodes.Rows) -> None:
         check_rows(self._first, self._columns, any(held.span.rows for held in self._held), node, node.held_rows > 0)
@@ -425,9 +427,10 @@ class RowsSum(Sum[nodes.Rows]):
             self._columns = node.columns
         self._held += node.held.spans
         self._nbytes += node.nbytes
+        self._metadata = in_common(self._metadata, node.metadata)
 
     def node(self) -> nodes.Rows:
-        return nodes.Rows(self._first.spec, self._columns, Held(self._held))
+        return nodes.Rows(self._first.spec, self._columns, Held(self._held), self._metadata)
 
     @property
     def nbytes(self) -> int:
@@ -441,6 +444,7 @@ class WrittenSum(Sum[nodes.Written]):
         self._latest = node
         self._pieces, self._files = list(node.pieces), list(node.files)
         self._rows, self._forms = node.rows, list(node.forms)
+        self._metadata = dict(node.metadata)
 
     def fits(self, node: nodes.Written) -> None:
         check_rows(self._latest, self._latest.columns, self._rows > 0, node, node.rows > 0)
@@ -454,9 +458,11 @@ class WrittenSum(Sum[nodes.Written]):
         self._pieces += [piece for piece in node.pieces if piece.path or piece.dataset not in empty]
         self._files += node.files
         self._rows += node.rows
+        self._metadata = in_common(self._metadata, node.metadata)
 
     def node(self) -> nodes.Written:
-        return replace(self._latest, forms=list(self._forms), pieces=list(self._pieces), files=list(self._files))
+        written = replace(self._latest, forms=list(self._forms), pieces=list(self._pieces), files=list(self._files))
+        return replace(written, metadata=self._metadata)
 
 
 class PickledSum(Sum[nodes.Pickled]):
@@ -493,31 +499,6 @@ class PickledSum(Sum[nodes.Pickled]):
     @property
     def nbytes(self) -> int:
         return sum(len(part.frame) for part in self._frames)  # how large a live object is, only pickling it would tell
-
-
-def check_rows(
-    mine: nodes.Rows | nodes.Written,
-    columns: dict[str, str],
-    some: bool,
-    other: nodes.Rows | nodes.Written,
-    some_others: bool,
-) -> None:
-    """Refuse rows that do not go into the files of others. Where there are none, their types say nothing."""
-    where = f"em.write to {mine.spec.target}"
-    if mine.spec != other.spec and not (_in_files(mine) and _in_files(other)):
-        names = mine.spec.__struct_fields__
-        ways = ", ".join(name for name in names if getattr(mine.spec, name) != getattr(other.spec, name))
-        raise Unmergeable(f"{where} in one packet with another {ways} than in another: give them all the same")
-    for name in (*columns, *other.columns):
-        one, two = columns.get(name), other.columns.get(name)
-        if one is None or two is None:
-            raise Unmergeable(f"{where}: there is a column {name!r} in one packet, and none in another")
-        if one != two and some and some_others:
-            raise Unmergeable(f"{where}: the column {name!r} is {one} in one packet and {two} in another")
-
-
-def _in_files(node: nodes.Rows | nodes.Written) -> bool:
-    return isinstance(node, nodes.Written) and not node.pieces
 
 
 def reach(cells: Cells) -> int:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ..dataset.dataset import Dataset
 from ..dataset.masks import BRANCHES
 from ..protocol.errors import DatasetError
 from ..reading.storage.list_files import list_files
 from .catalogue import CatalogueEntry, Datasets
+from .output_files import as_dataset
 from .sums import Sums, check_nothing_lost, not_wholly_in, summed
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Bookkeeping:
         """
         from ..analysis.column_sums import ColumnSums
 
-        given = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
+        given = as_dataset(dataset)
         if given.files[0].kind != "tree":
             raise DatasetError(f"{given!r} is in no file: there is nothing to be summed")
         if on_error not in ("fail", "skip"):
@@ -138,7 +138,7 @@ class Bookkeeping:
         """
         from .lumi import processed_lumi
 
-        given = self.datasets.resolve(dataset if isinstance(dataset, Dataset) else Dataset(dataset))
+        given = self.datasets.resolve(as_dataset(dataset))
         if given.files[0].kind != "tree" or given.max_entries is not None or given.limits or given.has_entry_lists:
             raise DatasetError("luminosity sections are those of files whose entries were all to be used")
         whole = given.expanded(partial(list_files, keep_missing=True))

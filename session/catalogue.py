@@ -24,6 +24,7 @@ from ..protocol.errors import ConnectionFailed, DatasetError, QueryFailed, neare
 from ..protocol.messages import CatalogueFile, CatalogueFiles, DatasetInfo, Message
 from ..reading.storage.list_files import list_files
 from .link import ANSWER_SECONDS
+from .output_files import as_dataset
 from .owner import owner
 from .requests import checked
 
@@ -139,8 +140,9 @@ class Datasets:
 
         Args:
             name: letters, digits and `_ . + -`.
-            dataset: as for `process`: a path, a pattern, a list, a coffea fileset, or `em.Dataset.read(...)` of a list of
-                files that another catalogue has written.
+            dataset: as for `process`: a path, a pattern, a list, a coffea fileset, `em.Dataset.read(...)` of a list of
+                files that another catalogue has written, or the files that a query has written, `result["skim"]`, which are
+                compared with what it says of them.
             tree: the tree that analyses mean, where the dataset does not say.
             metadata: numbers, words and flags of all files, such as the cross section: analyses get them with the files.
             replace: take the place of a dataset of this name.
@@ -153,7 +155,7 @@ class Datasets:
                 is somebody else's.
         """
         check_name(name)
-        given = self.resolve(dataset if isinstance(dataset, Dataset) else Dataset(dataset))
+        given = self.resolve(as_dataset(dataset))
         _check_plain(given, name)
         own = Dataset("any.root", metadata=metadata).files[0].metadata
         said = [

@@ -18,13 +18,14 @@ import msgspec
 from ..dataset.generated import items
 from ..display.query_view import QueryHistory
 from ..merge import Partial
-from ..merge.nodes import Tree, Written, rebuilt, walk
+from ..merge.nodes import Written, walk
 from ..merge.rows import OutputFile
 from ..protocol.errors import ConnectionFailed, EventmillError
 from ..writing.grouping import Group, groups
 from ..writing.merging import Finishing, JoinedFile, Joining, files_told, finish, join_pieces
 from .changes import Changes
 from .ending import Ending
+from .output_files import with_files
 from .owner import clipped
 from .result import Result, Snapshot
 
@@ -118,14 +119,15 @@ class Finishes:
     def _over(self, ending: Ending) -> None:
         """The query is over; called in the link's thread. The result is there when its files are."""
         self._history.ended(ending.result)
-        if ending.result.state in ("done", "stopped") and in_pieces(ending.result):
+        waits = in_pieces(ending.result)
+        if ending.result.state in ("done", "stopped") and waits:
             threading.Thread(target=self._finish, args=[ending], name=f"files of {self.name}", daemon=True).start()
-        else:
-            self._ending = ending
+            return
+        if waits:
+            ending.result._make = self._files
+        self._ending = ending
 
     def _finish(self, ending: Ending) -> None:
-        if self._early is not None:
-            self._early.wait()
         try:
             ending = replace(ending, result=self._finished(ending.result))
         except Exception as error:  # whoever waits for the result is to have it
@@ -137,17 +139,12 @@ class Finishes:
         """The result with the list of its files in the place of pieces. Raises `OutputError`, and what a query raises."""
         if not in_pieces(result):
             return result
-        partial = Partial.from_frames(result._frames)
-
-        def files(tree: Tree) -> Tree:
-            if not isinstance(tree, Written) or not tree.pieces:
-                return tree
-            return msgspec.structs.replace(tree, pieces=[], files=[*tree.files, *self._files(tree)])
-
-        frames = Partial(rebuilt(partial.tree, files), partial.entries).to_frames()
+        frames = with_files(Partial.from_frames(result._frames), self._files).to_frames()
         return Result(frames, result.account, result.seconds, result.state)
 
     def _files(self, node: Written) -> list[OutputFile]:
+        if self._early is not None:
+            self._early.wait()
         found = [(group, self._early and self._early.of(node, group)) for group in groups(node)]
         joined = [file for _, file in found if file] + self._joined(node, [group for group, file in found if not file])
         joined.sort(key=lambda each: each.file.path)
@@ -164,7 +161,7 @@ class Finishes:
             told = files_told(query.result(progress=False)["files"])
         except EventmillError as error:
             error.add_note(
-                f"the rows are in pieces, and nothing is lost: session.attach({self.id!r}).result() takes it up again"
+                f"the rows are in pieces, and nothing is lost: session.attach({self.id!r}).partial() takes it up again"
             )
             raise
         with contextlib.suppress(EventmillError):  # it is in lists of queries then

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from ..dataset.dataset import Dataset
 from ..protocol.errors import DatasetError
 from .draw import Bins, Drawing, Drawn
+from .output_files import as_dataset
 
 if TYPE_CHECKING:
     from hist import Hist
@@ -102,7 +103,7 @@ class QuickLooks:
             >>> list(over.axes[0])
             ['all', 'with muons']
         """
-        data = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
+        data = as_dataset(dataset)
         if data.files[0].kind != "tree":
             raise DatasetError(f"only branches can be drawn, and {data.files[0].kind} have none: use session.process")
         drawing = Drawing.of(expression, where, y, bins, weight)

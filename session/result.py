@@ -21,7 +21,7 @@ from ..protocol.counts import miscounted_total
 from ..protocol.errors import AnalysisError, CountError, DatasetError, QueryFailed
 from ..protocol.messages import Account, File, LostRange, State
 from .demand import is_large
-from .output_files import Outputs
+from .output_files import Make, Outputs, with_files
 
 RETURNED_NONE = "the analysis returned None: is a return missing?"
 
@@ -105,6 +105,8 @@ class Snapshot:
         (10000.0, 1.0, True)
     """
 
+    _make: Make | None = None
+    """Of a query that has failed: makes files of rows that it has written."""
     _steady: SteadyBins | None = None
     """The bins that it is to be shown with, if it has some to be chosen."""
 
@@ -226,7 +228,7 @@ class Snapshot:
 
     @cached_property
     def _decoded(self) -> Any:
-        return self._read(partial(decode, files=Outputs))
+        return self._read(partial(decode, files=partial(Outputs, make=self._make)))
 
     @cached_property
     def _opened(self) -> Any:
@@ -311,9 +313,10 @@ class Result(Snapshot):
                 "it is to be that of account.failed_dataset()"
             )
         total = Total()
-        for part in (self, rest):
-            if part._frames:
-                total.add(Partial.from_frames(part._frames))
+        for each in (self, rest):
+            if each._frames:
+                part = Partial.from_frames(each._frames)
+                total.add(part if each._make is None else with_files(part, each._make))
         account = msgspec.structs.replace(
             mine,
             total=mine.processed + other.total,

@@ -38,6 +38,7 @@ from .bookkeeping import Bookkeeping
 from .connect import PATIENCE
 from .delegation import Delegation
 from .link import Link
+from .output_files import Outputs, as_dataset
 from .owner import clipped, owner, working_folder
 from .pools import Scaling
 from .query import Query
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 LONGEST_TIMEOUT = 1e9
 """Seconds, some thirty years: the most that a message can say."""
-Data = Dataset | str | os.PathLike[str] | list[str] | dict[str, Any]
+Data = Dataset | Outputs | str | os.PathLike[str] | list[str] | dict[str, Any]
 
 
 class Session(Steering, QuickLooks, Bookkeeping, Scaling):
@@ -158,9 +159,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
             >>> session.process("events.root", lambda events: {"n": len(events)}, on_error="skip").result()["n"]
             10000
         """
-        if not isinstance(dataset, Dataset):
-            dataset = Dataset(dataset)
-        dataset = self.datasets.resolve(dataset)
+        dataset = self.datasets.resolve(as_dataset(dataset))
         if isinstance(analysis, Mapping):
             by_tree = ByTree(analysis)
             dataset, analysis = dataset.of_trees(by_tree.trees), by_tree
@@ -232,6 +231,28 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         if info.credentials is not None and (info.credentials.missing or info.credentials.away):
             self._watch.look_after(attached)
         return attached
+
+    def remove(self, query: str) -> None:
+        """Have the master forget a query that is over, by its number, and its result, for everybody.
+
+        Rows that a query which has failed had written, and that are in no files, are removed with it.
+
+        Raises:
+            QueryFailed: the master knows no such query, it is not over yet, or it is somebody else's.
+
+        Example:
+            >>> done = session.process("events.root", missing_energy)
+            >>> _ = done.result()
+            >>> session.remove(done.id)
+            >>> done.id in [info.query for info in session.queries()]
+            False
+        """
+        info = self._info(query)
+        if info.state == "failed" and info.account.processed:
+            from .leftovers import remove_pieces
+
+            remove_pieces(self, info)
+        super().remove(query)
 
     def renew(self, credentials: Credentials, queries: Iterable[str] = ()) -> Credentials:
         """Show other credentials to file servers from now on: for the queries that this session watches, and new ones.

@@ -96,6 +96,12 @@ def finish(item: Finishing) -> dict[str, list[dict[str, Any]]]:
     return _told([JoinedFile("", file) for file in finished])
 
 
+def discard(spec: WriteSpec) -> int:
+    """Remove the pieces of an output that is not to become files, and what else waits with them."""
+    storage_of(spec.target).remove_all(staging(spec))
+    return 1
+
+
 def files_told(told: list[dict[str, Any]]) -> list[JoinedFile]:
     """What items have told of files."""
     return msgspec.convert(told, list[JoinedFile])

@@ -55,7 +55,7 @@ class SlotRows:
             if not isinstance(tree, Rows):
                 return tree
             spec = replace(tree.spec, target=join(tree.spec.target, as_name(name)))
-            return Rows(spec, tree.columns, tree.held)
+            return Rows(spec, tree.columns, tree.held, tree.metadata)
 
         return Partial(rebuilt(partial.tree, move), partial.entries)
 
@@ -77,7 +77,7 @@ class SlotRows:
                     f"two outputs in {spec.target} whose files have the same names: give em.write a name="
                 )
             outputs.add(output)
-            rows = placed(Rows(spec, tree.columns, tree.held), file.dataset, span)
+            rows = placed(Rows(spec, tree.columns, tree.held), file.dataset, span, file.metadata)
             self._look(rows, file.dataset)
             return rows
 
@@ -124,7 +124,7 @@ class SlotRows:
         written = [self._piece(rows.spec, dataset, held) for dataset, held in by_dataset.items()]
         arrays = [held.array for held in rows.held.spans if held.span.rows] or [rows.held.spans[0].array]
         forms = dict.fromkeys(array.layout.form.to_json() for array in arrays)
-        return Written(rows.spec, rows.columns, list(forms), written)
+        return Written(rows.spec, rows.columns, list(forms), written, metadata=rows.metadata)
 
     def _piece(self, spec: WriteSpec, dataset: str, held: Sequence[HeldSpan]) -> Piece:
         some = [each for each in held if each.span.rows]
