@@ -110,6 +110,24 @@ def test_rows_of_draws_that_are_made_again_are_there_once(cache: Path) -> None:
     assert alone.store.take_rows()["rows"].arrays.drawn.tolist() == rows.drawn[2500:2501].tolist()
 
 
+def test_columns_may_be_called_anything(cache: Path) -> None:
+    """Names that are none in Python, and one as others are numbered; by place and by name."""
+
+    @em.kernel(rows=em.Output("f", {"a-b": "float32", "_0": "int64", "c0": "int8", "Muon.pt": "var * float64"}))
+    def odd(rows, x):
+        rows.append(x, x, x, [1.0 * x])
+
+    @em.kernel(rows=em.Output("f", {"a-b": "float32", "_0": "int64", "c0": "int8"}))
+    def named(rows, x):
+        rows.append(x, c0=x, _0=x + 1)
+
+    columns = {"x": Flat(np.arange(2))}
+    for thing, right in ((odd, [[0.0, 0, 0, [0.0]], [1.0, 1, 1, [1.0]]]), (named, [[0.0, 1, 0], [1.0, 2, 1]])):
+        compiled = CompiledKernel(thing, cache)
+        compiled.run(columns, 0)
+        assert [list(row.values()) for row in compiled.store.take_rows()["rows"].arrays.tolist()] == right
+
+
 def _scalar_of_list(rows, pt):
     rows.append(pt, pt)
 

@@ -154,15 +154,10 @@ def _append_signature(rows: AppendableType, values: Sequence[types.Type], named:
     except AnalysisError as error:
         raise TypingError(str(error)) from None
     kinds = [_checked(column, types.unliteral(given[column.name])) for column in rows.columns]
-    names = [Parameter(f"c{number}", Parameter.POSITIONAL_ONLY) for number in range(len(values))]
-    names += [
-        Parameter(column.name, Parameter.POSITIONAL_OR_KEYWORD)
-        if column.name.isidentifier()
-        else Parameter(f"c{number}", Parameter.POSITIONAL_ONLY)
-        for number, column in enumerate(rows.columns)
-        if number >= len(values)
-    ]
-    return signature(types.none, *kinds, recvr=rows).replace(pysig=Signature(names))
+    beyond = "_" * (1 + max(len(column.name) for column in rows.columns))  # begins names that no column has
+    places = [Parameter(f"{beyond}{number}", Parameter.POSITIONAL_ONLY) for number in range(len(values))]
+    others = [Parameter(column.name, Parameter.POSITIONAL_OR_KEYWORD) for column in rows.columns[len(values) :]]
+    return signature(types.none, *kinds, recvr=rows).replace(pysig=Signature([*places, *others]))
 
 
 def _checked(column: Column, kind: types.Type) -> types.Type:
