@@ -276,7 +276,10 @@ def _awkward(array: ak.Array) -> nodes.Awkward:
     buffers = [np.ascontiguousarray(buffer).reshape(-1).view(np.uint8) for buffer in container.values()]
     data = np.concatenate(buffers) if buffers else np.empty(0, np.uint8)
     if data.nbytes > AWKWARD_LIMIT:
-        raise Unmergeable(f"an awkward array of {data.nbytes >> 20} MiB; the limit is {AWKWARD_LIMIT >> 20} MiB")
+        raise Unmergeable(
+            f"an awkward array of {data.nbytes >> 20} MiB; the limit is {AWKWARD_LIMIT >> 20} MiB, all packets together: "
+            "fill histograms instead, or write the rows to files: em.write(array, folder) in its place"
+        )
     data.flags.writeable = False
     block = nodes.Block([nodes.Chunk(0, length, tuple(buffer.size for buffer in buffers))], data)
     return nodes.Awkward([nodes.Group(form.to_json(), tuple(container), [block])])

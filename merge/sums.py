@@ -293,7 +293,7 @@ class AwkwardSum(Sum[nodes.Awkward]):
         if self._nbytes + node.nbytes > AWKWARD_LIMIT:
             raise Unmergeable(
                 f"an awkward array of more than {AWKWARD_LIMIT >> 20} MiB, all packets together; fill histograms "
-                "instead, or write the selected events to files"
+                "instead, or write the rows to files: em.write(array, folder) in its place"
             )
 
     def add(self, node: nodes.Awkward) -> None:
