@@ -20,9 +20,11 @@ from ..display.query_view import QueryHistory
 from ..merge import Partial
 from ..merge.nodes import Written, walk
 from ..merge.rows import OutputFile
-from ..protocol.errors import ConnectionFailed, EventmillError
-from ..writing.grouping import Group, groups
+from ..protocol.errors import ConnectionFailed, EventmillError, OutputError
+from ..writing.grouping import Group, file_name, groups
 from ..writing.merging import Finishing, JoinedFile, Joining, files_told, finish, join_pieces
+from ..writing.places import is_of
+from ..writing.storage import join
 from .changes import Changes
 from .ending import Ending
 from .output_files import with_files
@@ -96,6 +98,16 @@ def _key(node: Written, group: Group) -> bytes:
     return msgspec.msgpack.encode((node.spec, group))
 
 
+def _check_apart(grouped: Sequence[tuple[Written, Group]]) -> None:
+    """Raise `OutputError` when files of two outputs have one name."""
+    paths: set[str] = set()
+    for node, group in grouped:
+        path = join(node.spec.target, file_name(node.spec, group.dataset, group.number))
+        if path in paths:
+            raise OutputError(f"{path} is a file of another output of this query, too: give one of them another name=")
+        paths.add(path)
+
+
 class Finishes:
     """The part of a `Query` that has its files finished."""
 
@@ -142,17 +154,28 @@ class Finishes:
         frames = with_files(Partial.from_frames(result._frames), self._files).to_frames()
         return Result(frames, result.account, result.seconds, result.state)
 
-    def _files(self, node: Written) -> list[OutputFile]:
+    def _files(self, nodes: Sequence[Written]) -> list[list[OutputFile]]:
+        """The files of each output, all of which are joined, and then get their names, at the same time."""
         if self._early is not None:
             self._early.wait()
-        found = [(group, self._early and self._early.of(node, group)) for group in groups(node)]
-        joined = [file for _, file in found if file] + self._joined(node, [group for group, file in found if not file])
+        grouped = [(node, group) for node in nodes for group in groups(node)]
+        _check_apart(grouped)
+        early = [None if self._early is None else self._early.of(node, group) for node, group in grouped]
+        waiting = [Joining(it[0].spec, it[0].forms, it[1]) for it, done in zip(grouped, early, strict=True) if not done]
+        joined = [done for done in early if done] + (self._told(waiting, join_pieces) if waiting else [])
         joined.sort(key=lambda each: each.file.path)
-        datasets = list(dict.fromkeys(piece.dataset for piece in node.pieces))
-        return [done.file for done in self._told([Finishing(node.spec, datasets, joined)], finish)]
+        finishing = [
+            Finishing(
+                node.spec, list(dict.fromkeys(piece.dataset for piece in node.pieces)),
+                [each for each in joined if is_of(each.file, node.spec)],
+            )
+            for node in nodes
+        ]  # fmt: skip
+        done = [each.file for each in self._told(finishing, finish)]
+        return [[file for file in done if is_of(file, node.spec)] for node in nodes]
 
     def _joined(self, node: Written, some: Sequence[Group]) -> list[JoinedFile]:
-        return self._told([Joining(node.spec, node.forms, group) for group in some], join_pieces) if some else []
+        return self._told([Joining(node.spec, node.forms, group) for group in some], join_pieces)
 
     def _told(self, work: Sequence[Any], function: Callable[[Any], dict[str, Any]]) -> list[JoinedFile]:
         """Have slots do something with files, as items of a query of its own."""

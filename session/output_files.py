@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from ..dataset.dataset import Dataset
 from ..dataset.metadata import split
 from ..merge import OutputFiles, Partial
-from ..merge.nodes import Tree, Written, rebuilt
+from ..merge.nodes import Tree, Written, rebuilt, walk
 from ..merge.rows import OutputFile
 from ..protocol.errors import DatasetError
 from ..protocol.messages import CatalogueFile, File
 
-Make: TypeAlias = Callable[[Written], list[OutputFile]]
-"""Makes files of pieces."""
+Make: TypeAlias = Callable[[Sequence[Written]], Sequence[list[OutputFile]]]
+"""Makes files of the pieces of outputs."""
 
 
 class Outputs(OutputFiles):
@@ -88,16 +88,18 @@ class Outputs(OutputFiles):
 
     def _have(self) -> None:
         if self.pending and self._make is not None:
-            self._files, self.pending = (*self._files, *self._make(self._node)), 0
+            (made,) = self._make([self._node])
+            self._files, self.pending = (*self._files, *made), 0
 
 
 def with_files(partial: Partial, make: Make) -> Partial:
     """A result with the list of its files in the place of pieces."""
+    made = iter(make([node for node in walk(partial.tree) if isinstance(node, Written) and node.pieces]))
 
     def files(tree: Tree) -> Tree:
         if not isinstance(tree, Written) or not tree.pieces:
             return tree
-        return replace(tree, pieces=[], files=[*tree.files, *make(tree)])
+        return replace(tree, pieces=[], files=[*tree.files, *next(made)])
 
     return Partial(rebuilt(partial.tree, files), partial.entries)
 

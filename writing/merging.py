@@ -23,7 +23,7 @@ from ..protocol.errors import OutputError
 from . import formats, pieces
 from .checksums import checksum, checksum_text
 from .grouping import Group, file_name
-from .places import files_of, manifest, manifests, manifests_beside, staging
+from .places import files_of, manifest, manifests, staging
 from .storage import Storage, base, join, storage_of
 
 if TYPE_CHECKING:
@@ -187,15 +187,7 @@ def _finished(storage: Storage, spec: WriteSpec) -> list[OutputFile] | None:
 
 
 def _check_names(storage: Storage, item: Finishing) -> None:
-    """Files of these names may have come while the query ran, or be those of another output of it."""
-    mine = {joined.file.path for joined in item.joined}
-    for name in manifests_beside(storage.names(item.spec.target), item.spec):
-        listed = msgspec.json.decode(storage.get(join(item.spec.target, name)) or b"[]", type=list[OutputFile])
-        for file in listed:
-            if file.path in mine:
-                raise OutputError(
-                    f"{file.path} is a file of another output of this query, too: give one of them another name="
-                )
+    """Files of these names may have come while the query ran."""
     if item.spec.overwrite:
         return
     there = set(storage.names(item.spec.target))

@@ -13,6 +13,7 @@ import re
 import zlib
 
 from ..analysis.writes import WriteSpec
+from ..merge.rows import OutputFile
 from .grouping import SUFFIX, stem
 from .storage import base, join
 
@@ -44,12 +45,6 @@ def manifests(names: list[str]) -> list[str]:
     return [name for name in names if re.fullmatch(r"\.eventmill-[0-9a-f]+\.json", name)]
 
 
-def manifests_beside(names: list[str], spec: WriteSpec) -> list[str]:
-    """Those of other outputs of the same query, among the names in their folder."""
-    mine = base(manifest(spec))
-    return [name for name in manifests(names) if name != mine and name.startswith(f".eventmill-{spec.token[:_TOKEN]}")]
-
-
 def files_of(names: list[str], spec: WriteSpec, dataset: str) -> list[str]:
     """The files of a dataset that an output, this or an earlier one, has written to a folder, among the names in it.
 
@@ -60,3 +55,9 @@ def files_of(names: list[str], spec: WriteSpec, dataset: str) -> list[str]:
     """
     pattern = re.compile(re.escape(stem(spec, dataset)) + r"-\d{4,}" + re.escape(SUFFIX[spec.format]))
     return [name for name in names if pattern.fullmatch(name)]
+
+
+def is_of(file: OutputFile, spec: WriteSpec) -> bool:
+    """Whether a file is one of an output."""
+    name = base(file.path)
+    return file.path == join(spec.target, name) and bool(files_of([name], spec, file.dataset))
