@@ -31,6 +31,7 @@ from eventmill.protocol.connection import KeyFolder, load_connection, make_keys
 from eventmill.protocol.dial import hello_of
 from eventmill.protocol.file_blocks import encode_files
 from eventmill.protocol.messages import File, Message
+from eventmill.protocol.pieces import cut, joined
 
 from .scale_peers import ENTRIES
 
@@ -146,13 +147,13 @@ class Client:
         self.hear(messages.Welcome)
 
     def say(self, message: Message, frames: codec.Frames = ()) -> None:
-        self.socket.send_multipart(codec.encode(message, frames))
+        self.socket.send_multipart(cut(codec.encode(message, frames)))
 
     def hear(self, kind: type[M], seconds: float = PATIENCE) -> M:
         """The next message of a kind; what comes before it is passed over."""
         deadline = time.monotonic() + seconds
         while self.socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
-            message, _ = codec.decode(self.socket.recv_multipart())
+            message, _ = codec.decode(joined(list(self.socket.recv_multipart()), codec.MAX_FRAME))
             if isinstance(message, messages.Snapshot):
                 self.say(messages.Seen(message.query))
             if isinstance(message, kind):
