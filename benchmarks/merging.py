@@ -276,9 +276,12 @@ PARTS = {"dense": dense, "histograms": histograms, "leases": leases, "looking": 
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), choices=[*PARTS, []], metavar="|".join(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="|".join(PARTS))
+    parts = parser.parse_args().parts or list(PARTS)
+    if unknown := [name for name in parts if name not in PARTS]:
+        parser.error(f"no part {unknown[0]!r}; there are {', '.join(PARTS)}")
     print(f"load before: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
-    for name in parser.parse_args().parts or PARTS:
+    for name in parts:
         print(f"\n{name}\n| what | seconds | CPU seconds | beside |\n| --- | --: | --: | --- |", flush=True)
         process = multiprocessing.get_context("spawn").Process(target=PARTS[name])
         process.start()

@@ -30,6 +30,7 @@ class SessionSource:
         if before is not None:
             before.leave()
         self._watched = self._session.attach(query)
+        self._watched.wants_all()
         return self._watched
 
     def stop(self, query: str, keep: bool) -> None:

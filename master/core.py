@@ -28,11 +28,13 @@ from .catalogue import Catalogue, Kept
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Merge, Send, Tidy
+from .intake import Merged
 from .layouts import Layouts
 from .learnt import Learnt
-from .lifecycle import Lifecycle, deadline, go_on, merge_failed
+from .lifecycle import Lifecycle, TakenParts, deadline, go_on, merge_failed
 from .listening import HEARTBEAT
 from .miniatures import Shrunk
+from .parts import Picked
 from .peers import Peer, Slot, Worker
 from .queries import Queries
 from .query import Query
@@ -51,6 +53,7 @@ Request = (
     | messages.AskLogs
     | messages.AskCluster
     | messages.AskMiniature
+    | messages.AskPart
     | messages.PutDataset
     | messages.AskDatasets
     | messages.GetDataset
@@ -75,8 +78,7 @@ class MasterCore:
         datasets: those of the catalogue, from the master before.
 
     Attributes:
-        queries: all of them, by number.
-        sessions: by identity; so `workers`.
+        queries: all of them, by number; `sessions` and `workers`, by identity.
         errors: errors of ours that queries have failed with.
     """
 
@@ -200,7 +202,8 @@ class MasterCore:
         """When `expire` is to be called at the latest."""
         if self._requests.submissions.waiting:
             return -inf
-        times = [self._next_check, self._next_tidy, self._admission.deadline(), self._autoscaling.deadline()]
+        others = self._admission, self._autoscaling, self._lifecycle.intake
+        times = [self._next_check, self._next_tidy, *(it.deadline() for it in others)]
         if self._dispatcher.credit.idle and any(query.ready and query.leases for query in self.queries.live.values()):
             times.append(self._dispatcher.next_help)
         times += [deadline(query, self._lifecycle.journaled) for query in self.queries.live.values()]
@@ -225,23 +228,23 @@ class MasterCore:
 
     def check(self) -> None:
         """Assert the invariants: a lease has one holder, who knows it, a slot has leases of one owner, ledgers add up."""
-        slots = check_leases(self.queries, self.workers)
-        self._dispatcher.credit.check(slots)
-        for owners_of_slots in self._dispatcher.owners.values():
-            owners_of_slots.check()
+        self._dispatcher.check(check_leases(self.queries, self.workers))
+        self._lifecycle.intake.check()
 
     # --- what the merger answers ----------------------------------------------------------------------------------
 
-    def taken(self, number: str, frames: Sequence[Buffer], final: bool, now: float) -> list[Effect]:
+    def taken(
+        self, number: str, frames: Frames, final: bool, now: float, parts: TakenParts | None = None
+    ) -> list[Effect]:
         """The merger has taken a snapshot of a query's total."""
         query = self.queries.get(number)
         if query is not None:
-            self._work_for(query, now, self._lifecycle.taken, query, frames, final, now)
+            self._work_for(query, now, self._lifecycle.taken, query, frames, final, now, parts)
         return self._done(now)
 
-    def shrunk(self, made: Shrunk, now: float) -> list[Effect]:
-        """The merger has made a miniature of a query's total."""
-        self._requests.miniatures.made(made, now)
+    def made(self, made: Shrunk | Picked | Merged, now: float) -> list[Effect]:
+        """The merger has made a miniature or a part of a query's total, or has merged a large result."""
+        _take_in(made, self._lifecycle, self._requests, now)
         return self._done(now)
 
     def crowded(self, number: str, frames: Sequence[Buffer], now: float) -> list[Effect]:
@@ -291,8 +294,7 @@ class MasterCore:
         Queries that were running run on: what is not in their totals is to do.
 
         Raises:
-            ValueError: what is there of a query does not fit together; so do `msgspec.MsgspecError` and
-                `UnicodeDecodeError` say.
+            ValueError, `msgspec.MsgspecError`, UnicodeDecodeError: what is there of a query does not fit together.
         """
         for it in saved:
             query = Query.restored(it, now, wall)
@@ -342,6 +344,7 @@ class MasterCore:
                 self._lifecycle.end_if_complete(query, now)
         self._dispatcher.given_back.clear()
         self._dispatcher.feed(now)
+        self._lifecycle.intake.give_turns(now)
         self._compactor.assign(self.workers.values(), now)
 
     # --- errors of ours -------------------------------------------------------------------------------------------
@@ -386,3 +389,13 @@ def check_leases(queries: Queries, workers: Mapping[bytes, Worker]) -> list[Slot
         owners = {queries[number].submit.whose for number, _ in slot.leases}
         assert owners <= {slot.whose}, "leases of two owners in a slot"
     return slots
+
+
+def _take_in(made: Shrunk | Picked | Merged, lifecycle: Lifecycle, requests: Requests, now: float) -> None:
+    """What the merger has made goes to who has asked for it."""
+    if isinstance(made, Merged):
+        lifecycle.intake.merged(made.size)
+    elif isinstance(made, Picked):
+        requests.parts.made(made, now)
+    else:
+        requests.miniatures.made(made, now)

@@ -7,7 +7,7 @@ slots help those that would end last (`packetizer.Packetizer.help`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from ..packetizer.leases import Lease
@@ -48,6 +48,12 @@ class Dispatcher:
         self._layouts = layouts
         self._attachments = attachments
         self._send = send
+
+    def check(self, slots: Sequence[Slot]) -> None:
+        """Assert the invariants of all slots that there are."""
+        self.credit.check(slots)
+        for owners_of_slots in self.owners.values():
+            owners_of_slots.check()
 
     def feed(self, now: float) -> None:
         """Lease work to slots that have credit, first to those that have nothing at all; then let the idle ones help."""

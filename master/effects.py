@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 
 from ..packetizer.files import Loss, OpenedFile
 from ..protocol.codec import Buffer, Frames
-from ..protocol.messages import Account, AskMiniature, DatasetInfo, Ended, Failure, Message, Submit
+from ..protocol.messages import (
+    LARGE_COMMIT,
+    Account,
+    AskMiniature,
+    AskPart,
+    DatasetInfo,
+    Ended,
+    Failure,
+    Message,
+    Submit,
+)
 from ..protocol.usage import WorkerInfo
 from .access import Change
 
@@ -49,17 +59,30 @@ class Merge:
     parts: Sequence[tuple[int, int, int]]
     worker: str = ""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the partial result."""
+        return sum(map(len, self.frames))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is one that workers offer, and wait for their turn."""
+        return bool(self.worker) and self.size >= LARGE_COMMIT
+
 
 @dataclass(frozen=True, slots=True)
 class Take:
     """Take a snapshot of a query's total, after every merge asked for before; the last one when `final`.
 
-    A final one must have its objects merged first, unless it is to be taken `as_is`.
+    A final one must have its objects merged first, unless it is to be taken `as_is`. Of a large one that is not, only
+    what is under each of these `keys` is taken, and the `whole` if that is wanted.
     """
 
     query: str
     final: bool
     as_is: bool = False
+    keys: tuple[bytes, ...] = ()
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +92,15 @@ class Shrink:
     query: str
     peer: bytes
     asked: AskMiniature
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Take a part of a query's total, for a peer that asked so."""
+
+    query: str
+    peer: bytes
+    asked: AskPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +201,7 @@ class Tidy:
 
 
 MergerTask = (
-    Merge | Take | Shrink | Replace | Drop
+    Merge | Take | Shrink | Pick | Replace | Drop
     | SaveSubmission | SaveOpened | SaveLosses | SaveSkipped | Checkpoint | SaveEnd | Retrieve | Remove | Tidy
 )  # fmt: skip
 Effect = Send | SaveAccess | SaveDataset | MergerTask | Exit

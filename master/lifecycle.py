@@ -14,7 +14,9 @@ as lost; unless what is wrong is its count, or the merging of objects. A partial
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TypeAlias
 
 import msgspec
 
@@ -41,12 +43,13 @@ from .effects import (
     SaveSubmission,
     Take,
 )
+from .intake import Intake
 from .peers import Worker
 from .progress import progress
 from .queries import Queries
 from .query import Query
 from .query_account import public_path
-from .query_state import Outcome
+from .query_state import Listener, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,9 @@ CHECKPOINT_INTERVAL = 2.0
 CHECKPOINT_PAUSE = 20.0
 """Large totals are written less often: writing takes no more than one part in so many of the merger's time."""
 
+TakenParts: TypeAlias = Mapping[bytes, Sequence[Buffer]]
+"""Parts of a total, by the keys that sessions want."""
+
 
 class Lifecycle:
     """Ends queries, tells of them, and has them written down.
@@ -78,6 +84,9 @@ class Lifecycle:
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
         do: has any other effect carried out.
         journaled: there is a journal: effects that only it needs are wanted, and results of queries that are over are in it.
+
+    Attributes:
+        intake: who may commit large results when.
     """
 
     def __init__(
@@ -90,6 +99,7 @@ class Lifecycle:
         journaled: bool,
     ) -> None:
         self.journaled = journaled
+        self.intake = Intake(workers, queries, send)
         self._queries = queries
         self._workers = workers
         self._credit = credit
@@ -121,7 +131,7 @@ class Lifecycle:
     def watch(self, query: Query, identity: bytes, request: int, now: float) -> None:
         """A session listens to a query from now on; if it is over, there is its end to tell."""
         self._send(identity, messages.Accepted(request, query.number, query.journal.trouble), now=now)
-        query.audience.subscribers[identity] = False
+        query.audience.subscribers[identity] = Listener()
         query.audience.next_snapshot = now
         query.audience.merged = query.ledger.processed > 0
         if query.over:
@@ -135,7 +145,7 @@ class Lifecycle:
 
     def merge(self, query: Query, frames: Frames, parts: Sequence[tuple[int, int, int]], worker: str) -> None:
         """A commit of a worker was accepted: it is that of these parts (file, start, stop)."""
-        self._do(Merge(query.number, frames, () if query.submit.unwritten else parts, worker))
+        self._do(self.intake.noted(Merge(query.number, frames, () if query.submit.unwritten else parts, worker)))
         query.audience.merged = query.journal.unsaved = True
 
     def opened(self, query: Query, file: int, listed: Sequence[int] | None, place: bytes) -> None:
@@ -323,7 +333,7 @@ class Lifecycle:
         if query.running and query.audience.wants_snapshot and now >= query.audience.next_snapshot:
             query.audience.merged, query.audience.taking = False, True
             query.audience.next_snapshot = now + SNAPSHOT_INTERVAL
-            self._do(Take(query.number, final=False))
+            self._do(_wanted(query))
         if now >= query.audience.next_progress:
             self._tell_progress(query, now)
         if now >= query.journal.next_checkpoint:
@@ -334,13 +344,16 @@ class Lifecycle:
         if query.stopping is not None:
             self.end_if_complete(query, now)
 
-    def taken(self, query: Query, frames: Sequence[Buffer], final: bool, now: float) -> None:
+    def taken(
+        self, query: Query, frames: Sequence[Buffer], final: bool, now: float, parts: TakenParts | None = None
+    ) -> None:
         """The merger has taken a snapshot of the total: it is to count what the ledger has as processed, or had when a
-        snapshot was asked for."""
+        snapshot was asked for. Of a large one, there are `parts`, by the keys that sessions want."""
         query.audience.taking = False
         if query.over or not (final or query.running):
             return
-        counted, processed = entries_in(frames), query.ledger.processed
+        parts = parts or {}
+        counted, processed = entries_in(frames or next(iter(parts.values()))), query.ledger.processed
         if counted > processed or (final and counted < processed):
             self.fail_count(query, miscounted_total(counted, processed), now)
         elif final:
@@ -349,20 +362,37 @@ class Lifecycle:
             self.end(query, complete if query.outcome.failure is None else "failed", now)
         else:
             slots = max(1, sum(len(worker.slots) for worker in self._workers.values()))
-            pause = SNAPSHOT_COST * sum(map(len, frames)) / (SNAPSHOT_SHARE * slots)
+            pause = SNAPSHOT_COST * sum(map(len, chain(frames, *parts.values()))) / (SNAPSHOT_SHARE * slots)
             query.audience.next_snapshot = max(query.audience.next_snapshot, now + pause)
             account = msgspec.structs.replace(query.account(), processed=counted)
             snapshot = messages.Snapshot(query.number, account, query.seconds(now))
-            for peer, unseen in query.audience.subscribers.items():
-                if not unseen:
-                    query.audience.subscribers[peer] = True
-                    self._send(peer, snapshot, frames, now=now)
+            for peer, told, taken in _addressed(query, snapshot, frames, parts):
+                self._send(peer, told, taken, now=now)
 
     def _tell_progress(self, query: Query, now: float) -> None:
         query.audience.next_progress = now + PROGRESS_INTERVAL
         message = progress(query, self._workers.values(), self._queries.expected, now)
         for peer in query.audience.subscribers:
             self._send(peer, message, now=now)
+
+
+def _wanted(query: Query) -> Take:
+    """The snapshot that those who have seen the last one want."""
+    listeners = [it for it in query.audience.subscribers.values() if not it.unseen]
+    keys = tuple(dict.fromkeys(it.keys for it in listeners if not it.whole))
+    return Take(query.number, final=False, keys=keys, whole=any(it.whole for it in listeners))
+
+
+def _addressed(
+    query: Query, snapshot: messages.Snapshot, frames: Sequence[Buffer], parts: TakenParts
+) -> Iterator[tuple[bytes, messages.Snapshot, Sequence[Buffer]]]:
+    """A snapshot for each session that has seen the last one: with its part, where there are parts and it wants one."""
+    for peer, listener in query.audience.subscribers.items():
+        of_it = None if listener.whole or not parts else parts.get(listener.keys)
+        taken = frames if of_it is None else of_it
+        if not listener.unseen and taken:
+            listener.unseen = True
+            yield peer, msgspec.structs.replace(snapshot, part=of_it is not None), taken
 
 
 def merge_failed(

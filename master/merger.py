@@ -10,20 +10,24 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import zmq
 
-from ..merge import Partial, Total, miniature
+from ..merge import Partial, Total, keys_in, miniature
 from ..protocol.codec import MAX_FRAME, MAX_FRAMES, Buffer, Frames
 from ..protocol.counts import FAULT
 from ..protocol.errors import CountError, MergeError, RemoteProtocolError
-from ..protocol.messages import Failure
+from ..protocol.messages import AskPart, Failure
 from .broken import failure_of
-from .effects import Checkpoint, Drop, Merge, MergerTask, Replace, Retrieve, Shrink, Take, Tidy
+from .effects import Checkpoint, Drop, Merge, MergerTask, Pick, Replace, Retrieve, Shrink, Take, Tidy
+from .intake import Merged
 from .journal import Journal
 from .miniatures import Shrunk
+from .parts import Picked
 from .recorder import Record, Recorder, Retrieved, Tidied
 
 log = logging.getLogger(__name__)
@@ -36,16 +40,22 @@ MOST_FRAMES = MAX_FRAMES * 3 // 4
 """The same of the number of arrays."""
 MOST_UNSEEN = 64 << 20
 """Bytes that are merged between two looks, at least."""
+LARGE_RESULT = 2**20
+"""Bytes of a result from which on sessions get what they look at."""
+PINNED_SECONDS = 60.0
+"""How long who has read one thing of a result can read another one of the same entries."""
 _INSTEAD = "write rows to files (em.write), fill histograms, or process the rest as a query of its own"
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A snapshot of a query's total."""
+    """A snapshot of a query's total; of a large one that goes on `parts` by the keys that are wanted, and no frames if
+    nobody wants the whole."""
 
     query: str
     frames: list[Buffer]
     final: bool
+    parts: Mapping[bytes, list[Buffer]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,7 @@ class Unmergeable:
     left_out: Merge | None = None
 
 
-Answer = Taken | Shrunk | Crowded | Unmergeable | Record
+Answer = Taken | Merged | Shrunk | Picked | Crowded | Unmergeable | Record
 
 
 @dataclass(slots=True)
@@ -110,6 +120,30 @@ class Sum:
     total: Total = field(default_factory=Total)
     aside: Partial | None = None
     growth: Growth = field(default_factory=Growth)
+    pinned: Total | None = None
+    pinned_until: float = 0.0
+
+    def parts(self, keys: Iterable[bytes]) -> dict[bytes, list[Buffer]]:
+        """What is under each of these keys, if it is large and has parts."""
+        if self.aside is not None or self.total.nbytes <= LARGE_RESULT:
+            return {}
+        taken = {it: self.total.part(keys_in(it)) for it in keys}
+        return {it: part.to_frames() for it, part in taken.items() if part is not None}
+
+    def pick(self, asked: AskPart, now: float) -> tuple[list[Buffer], bool]:
+        """What is asked for, and whether it is a part. Who asks for more of the same before long is to get it."""
+        if self.aside is not None:
+            return self.partial().to_frames(), False
+        if self.pinned is None or self.pinned.entries != asked.entries:
+            self.pinned = self.total.copy()
+        self.pinned_until = now + PINNED_SECONDS
+        part = None if asked.whole else self.pinned.part(keys_in(asked.keys))
+        return (self.pinned if part is None else part).to_frames(), part is not None
+
+    def unpin(self, now: float) -> None:
+        """Nobody has asked for more of the same."""
+        if now > self.pinned_until:
+            self.pinned = None
 
     def partial(self) -> Partial:
         """All of it, the part that is set aside included."""
@@ -161,10 +195,13 @@ class Merger:
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
-            answer = self._answer(task)
-            if answer is not None:
-                self.answers.append(answer)
-                self._waker.send(b"")
+            answers = [self._answer(task)]
+            if isinstance(task, Merge) and task.is_large:
+                answers.append(Merged(task.query, task.size))
+            for answer in answers:
+                if answer is not None:
+                    self.answers.append(answer)
+                    self._waker.send(b"")
 
     def _answer(self, task: MergerTask) -> Answer | None:
         """Do a task. After an error of ours in it nobody knows what its query's total holds: nothing more is made of it,
@@ -179,6 +216,8 @@ class Merger:
             log.exception("%s failed", type(task).__name__)
             if isinstance(task, Tidy):
                 return Tidied([], written=False)
+            if isinstance(task, Pick):
+                return Picked(task.query, task.peer, task.asked.request, [], False)
             if isinstance(task, Shrink):
                 return Shrunk(task.query, task.peer, task.asked.request, [], 0)
             failure = failure_of(task.query, type(task).__name__, error)
@@ -203,6 +242,7 @@ class Merger:
         match task:
             case Merge():
                 sum_ = self._sums.setdefault(task.query, Sum())
+                sum_.unpin(time.monotonic())
                 sum_.total.add_frames(task.frames)
                 self._recorder.merged(task.query, task.parts)
                 if grown := sum_.growth.look(sum_.total, task.frames):
@@ -211,8 +251,13 @@ class Merger:
                 return self._set_aside(task.query, sum_, MOST_OBJECTS)
             case Take():
                 sum_ = self._sums.get(task.query, Sum())
+                if not task.final and (parts := sum_.parts(task.keys)):
+                    return Taken(task.query, sum_.to_frames() if task.whole else [], task.final, parts)
                 crowded = self._set_aside(task.query, sum_, 1) if task.final and not task.as_is else None
                 return crowded or Taken(task.query, sum_.to_frames(), task.final)
+            case Pick(query, peer, asked):
+                picked = self._sums.get(query, Sum()).pick(asked, time.monotonic())
+                return Picked(query, peer, asked.request, *picked)
             case Shrink(query, peer, asked):
                 sum_ = self._sums.get(query, Sum())
                 whole = sum_.partial()

@@ -53,8 +53,10 @@ class Miniatures:
         self._send = send
         self._do = do
 
-    def asked(self, query: Query, peer: bytes, message: messages.AskMiniature, now: float) -> None:
+    def asked(self, query: Query | None, peer: bytes, message: messages.AskMiniature, now: float) -> None:
         """Have one made, unless there is nothing new, or it is too soon. Of what is over, sessions have the result."""
+        if query is None:
+            return
         audience = query.audience
         if not query.running or query.ledger.processed <= message.after or now < audience.next_miniature:
             self._send(peer, messages.Miniature(message.request), now=now)

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 
 from ..protocol.codec import Buffer
 from ..protocol.messages import Account, Ended, Failure
+from ..protocol.messages.sessions import NO_KEYS
 from .activity import Activities
+
+
+@dataclass(slots=True)
+class Listener:
+    """A session that watches a query: whether it has a snapshot that it has not seen, what it wants of a large result."""
+
+    unseen: bool = False
+    keys: bytes = NO_KEYS
+    whole: bool = False
 
 
 @dataclass(slots=True)
@@ -15,7 +25,7 @@ class Audience:
     """Who watches a query, and what they are to hear when.
 
     Attributes:
-        subscribers: sessions that listen, and whether one has a snapshot that it has not seen yet.
+        subscribers: sessions that listen.
         asked: who submitted it and the number of that request, while that is not answered.
         merged: something has been merged since the last snapshot was asked for.
         taking: a snapshot is being taken.
@@ -23,7 +33,7 @@ class Audience:
         activities: what its slots do that takes long.
     """
 
-    subscribers: dict[bytes, bool] = field(default_factory=dict)
+    subscribers: dict[bytes, Listener] = field(default_factory=dict)
     asked: tuple[bytes, int] | None = None
     merged: bool = False
     taking: bool = False
@@ -35,7 +45,7 @@ class Audience:
     @property
     def wants_snapshot(self) -> bool:
         """Something new has been merged, and somebody has seen the last snapshot."""
-        return self.merged and not self.taking and not all(self.subscribers.values())
+        return self.merged and not self.taking and not all(it.unseen for it in self.subscribers.values())
 
 
 @dataclass(slots=True)

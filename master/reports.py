@@ -84,6 +84,7 @@ class Reports:
         self.handlers.add(messages.Failed, self._failed)
         self.handlers.add(messages.Skipped, self._skipped)
         self.handlers.add(messages.Output, self._output)
+        lifecycle.intake.add_to(self.handlers)
         SlotReports(queries, dispatcher, compactor, lifecycle, send, do).add_to(self.handlers)
 
     # --- leases ---------------------------------------------------------------------------------------------------
@@ -221,6 +222,7 @@ class Reports:
         self._lifecycle.end_if_complete(query, now)
 
     def _commit(self, worker: Worker, message: messages.Commit, frames: Frames, now: float) -> None:
+        self._lifecycle.intake.came(worker.identity, message.query, now)
         query = self._queries.get(message.query)
         reason = "" if query is not None and query.running else f"query {message.query} is not running"
         if not reason and not all((message.query, part.lease) in worker.leases for part in message.parts):

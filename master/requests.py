@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -19,10 +20,12 @@ from .effects import Effect, Exit, Remove
 from .learnt import Learnt
 from .lifecycle import Lifecycle
 from .miniatures import Miniatures
+from .parts import Parts
 from .peers import Peer
 from .pools import shortened
 from .queries import Queries
 from .query import Query
+from .query_state import Listener
 from .roster import Numbering, Roster
 from .submissions import Submissions
 
@@ -35,6 +38,8 @@ of its own."""
 LARGEST_CREDENTIALS = 2**20
 MOST_LAUNCHES = 100
 """Of a pool, at each stage, that displays of the whole master are told."""
+
+Some: TypeAlias = messages.AskMiniature | messages.AskPart
 
 
 class Requests:
@@ -79,6 +84,7 @@ class Requests:
             tag, numbering, queries, learnt, access, attachments, lifecycle, send, self._forget_old
         )
         self.miniatures = Miniatures(queries, roster.workers, send, do)
+        self.parts = Parts(queries, send, do)
         self.handlers = Handlers[Peer]()
         self.handlers.add(messages.Submit, self.submissions.take)
         self.handlers.add(messages.Stop, self._stop)
@@ -90,6 +96,7 @@ class Requests:
         self.handlers.add(messages.AskLogs, self._ask_logs)
         self.handlers.add(messages.AskCluster, self._ask_cluster)
         self.handlers.add(messages.AskMiniature, self._ask_miniature)
+        self.handlers.add(messages.AskPart, self._ask_part)
         self.handlers.add(messages.Remove, self._remove)
         self.handlers.add(messages.Shutdown, self._shutdown)
         self.handlers.add(messages.Drain, self._drain)
@@ -101,13 +108,12 @@ class Requests:
         self._lifecycle.watch(query, peer.identity, message.request, now)
 
     def _ask_miniature(self, peer: Peer, message: messages.AskMiniature, frames: Frames, now: float) -> None:
-        query = self._readable(peer, message, now)
-        if query is not None:
-            self.miniatures.asked(query, peer.identity, message, now)
+        self.miniatures.asked(self._readable(peer, message, now), peer.identity, message, now)
 
-    def _readable(
-        self, peer: Peer, message: messages.Attach | messages.AskLogs | messages.AskMiniature, now: float
-    ) -> Query | None:
+    def _ask_part(self, peer: Peer, message: messages.AskPart, frames: Frames, now: float) -> None:
+        self.parts.asked(self._readable(peer, message, now), peer.identity, message, now)
+
+    def _readable(self, peer: Peer, message: messages.Attach | messages.AskLogs | Some, now: float) -> Query | None:
         """The query that a session asks for, if there is one whose results are its business; else it is told why not."""
         query = self._queries.get(message.query)
         if query is None:
@@ -259,7 +265,7 @@ class Requests:
     def _seen(self, peer: Peer, message: messages.Seen, frames: Frames, now: float) -> None:
         query = self._queries.get(message.query)
         if query is not None and peer.identity in query.audience.subscribers:
-            query.audience.subscribers[peer.identity] = False
+            query.audience.subscribers[peer.identity] = Listener(False, message.keys, message.whole)
 
     def _drain(self, peer: Peer, message: messages.Drain, frames: Frames, now: float) -> None:
         """Pass on that a worker is to leave."""

@@ -35,10 +35,12 @@ from .catalogue_records import CatalogueRecords
 from .core import MasterCore
 from .door import Door
 from .effects import Effect, Exit, SaveAccess, SaveDataset, Send
+from .intake import Merged
 from .journal import Journal
 from .listening import Hearing
 from .merger import Answer, Crowded, Merger, Taken, Unmergeable
 from .miniatures import Shrunk
+from .parts import Picked
 from .recorder import Retrieved, Tidied, Written
 from .saved import Saved
 
@@ -263,9 +265,9 @@ class Master:
         """What the core makes of an answer of the merger."""
         match answer:
             case Taken():
-                return self.core.taken(answer.query, answer.frames, answer.final, now)
-            case Shrunk():
-                return self.core.shrunk(answer, now)
+                return self.core.taken(answer.query, answer.frames, answer.final, now, answer.parts)
+            case Shrunk() | Picked() | Merged():
+                return self.core.made(answer, now)
             case Crowded():
                 return self.core.crowded(answer.query, answer.frames, now)
             case Unmergeable():

@@ -4,8 +4,9 @@ A slot encodes what its analysis returned and adds it to a `Total`; agent and ma
 session decodes. Only `encode`, `detached`, `decode` and `compact` touch the user's objects. See docs/merging.md.
 """
 
-from .encode import beside, compact, decode, detached, encode, keyed
+from .encode import beside, compact, decode, detached, encode, keyed, result_key
 from .histograms import FilledHistogram, HistogramTemplate
+from .keys import keys_in, keys_packed
 from .miniature import miniature
 from .names import joined, key_name
 from .opened import Opened, Unmade, opened
@@ -32,7 +33,10 @@ __all__ = [
     "joined",
     "key_name",
     "keyed",
+    "keys_in",
+    "keys_packed",
     "miniature",
     "opened",
     "plain",
+    "result_key",
 ]

@@ -213,6 +213,19 @@ def _counted(key: object, count: object) -> nodes.Number:
     return _number(count)
 
 
+def result_key(key: Any) -> list[Key]:
+    """The key of a dict in a result that a user means by this; none if there can be none such.
+
+    Example:
+        >>> result_key("mass"), result_key(np.int64(3)), result_key(slice(2))
+        (['mass'], [3], [])
+    """
+    try:
+        return [_key(key)]
+    except Unmergeable:
+        return []
+
+
 def _key(key: Any) -> Key:
     if isinstance(key, np.generic):
         key = key.item()

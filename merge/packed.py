@@ -7,16 +7,17 @@ not fit so, `Total` adds up node by node, with the same sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from . import nodes
+from .arithmetic import limit, plus, reach
 from .cells import add_cells
 from .nodes import DTYPES, Cells, Frame, Key, Tree, Unmergeable
 from .partial import SMALL, Partial, digits_frame, digits_in, tree_of_frames
-from .sums import limit, plus, reach
 
 _PLAIN = (
     nodes.Nothing, nodes.Constant, nodes.Binary, nodes.Number, nodes.Array, nodes.Counter, nodes.Set, nodes.Tuple,
@@ -45,11 +46,13 @@ class Layout:
     """Where in the frames of a partial result which of its numbers are.
 
     Attributes:
+        tree: of it, with arrays that say of what type and shape they are and take no memory.
         kinds: of each frame, the name of the type of its cells, or `NUMBERS`.
         sizes: how many are in it.
         leaves: by their path in the tree.
     """
 
+    tree: Tree
     kinds: tuple[str, ...]
     sizes: tuple[int, ...]
     leaves: dict[Path, Leaf]
@@ -60,8 +63,9 @@ class Layout:
         if not all(isinstance(node, _PLAIN) for node in nodes.walk(tree)):
             return None
         making = _Making()
+        tree = nodes.rebuilt(tree, _hollow)
         leaves = {path: Leaf(node, tuple(map(making.place, _parts(node)))) for path, node in _leaves(tree, ())}
-        return cls(tuple(making.kinds), tuple(making.sizes), leaves)
+        return cls(tree, tuple(making.kinds), tuple(making.sizes), leaves)
 
 
 class _Making:
@@ -148,6 +152,49 @@ class PackedSum:
             given.append(self._cells[at].view(np.uint8).data)
         return given
 
+    def part(self, keys: Iterable[Key]) -> Tree | None:
+        """What is under these keys of the dict that it is, copied; None if it is none."""
+        whole = self._layout.tree
+        if not isinstance(whole, nodes.Dict):
+            return None
+        return nodes.Dict({key: self._filled(whole.items[key], (key,)) for key in keys if key in whole.items})
+
+    def copy(self) -> PackedSum:
+        """The same sum, which later `add`s to this one do not change. Arrays are copied when one of the two grows."""
+        return PackedSum(self._layout, [bytes(8) + self.tree, *self.frames()])
+
+    def _filled(self, tree: Tree, path: Path) -> Tree:
+        """A tree of the layout with its numbers."""
+        match tree:
+            case nodes.Dict(items=named):
+                return nodes.Dict({key: self._filled(branch, (*path, key)) for key, branch in named.items()})
+            case nodes.Tuple(items=items):
+                return nodes.Tuple([self._filled(branch, (*path, at)) for at, branch in enumerate(items)])
+            case nodes.Nothing():
+                return tree
+        cells: list[Cells] = []
+        numbers: list[complex] = []
+        for frame, start, stop in self._layout.leaves[path].places:
+            if self._layout.kinds[frame] == NUMBERS:
+                numbers = self._numbers[start:stop]
+            else:
+                cells.append(self._cells[frame][start:stop].copy())
+        match tree:
+            case nodes.Number():
+                return nodes.Number.of(numbers[0])
+            case nodes.Counter(counts=counts):
+                return nodes.Counter(
+                    {key: nodes.Number.of(number) for key, number in zip(counts, numbers, strict=True)}
+                )
+            case nodes.Array(data=data):
+                return nodes.Array(cells[0].reshape(data.shape))
+            case nodes.Histogram():
+                return replace(tree, cells=cells[0].reshape(tree.cells.shape))
+            case nodes.Cutflow():
+                counted, sums = cells[0].reshape(tree.counts.shape), cells[1].reshape(tree.sums.shape)
+                return nodes.Cutflow(tree.names, counted, sums)
+        return tree
+
     @property
     def nbytes(self) -> int:
         """Bytes of its arrays."""
@@ -218,6 +265,22 @@ class PackedSum:
         for mine, theirs in {(mine, theirs) for (mine, _, _), (theirs, _, _) in moves}:
             self._reach[mine] += reaches[theirs]
         return True
+
+
+def _hollow(tree: Tree) -> Tree:
+    """The same with arrays of no memory."""
+    match tree:
+        case nodes.Array(data=data):
+            return nodes.Array(_nothing_like(data))
+        case nodes.Histogram(cells=cells):
+            return replace(tree, cells=_nothing_like(cells))
+        case nodes.Cutflow(counts=counts, sums=sums):
+            return nodes.Cutflow(tree.names, _nothing_like(counts), _nothing_like(sums))
+    return tree
+
+
+def _nothing_like(cells: Cells) -> Cells:
+    return np.broadcast_to(np.zeros((), cells.dtype), cells.shape)
 
 
 def _cells(kind: str, frame: Frame) -> Cells:

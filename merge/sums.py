@@ -8,6 +8,7 @@ it was given or has given out: `node()` gives the array itself away, and the nex
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -16,8 +17,9 @@ from msgspec.structs import replace
 
 from ..analysis.passed import differ
 from . import nodes
+from .arithmetic import limit, plus, reach, sum_fits
 from .cells import add_histogram, joined_axes, moved
-from .nodes import Cells, Key, Node, Part, Tree, Unmergeable
+from .nodes import Key, Node, Part, Tree, Unmergeable
 from .objects import merged
 from .row_agreement import check_rows
 from .rows import Held, in_common
@@ -150,7 +152,7 @@ class ArraySum(Sum[nodes.Array]):
         self._coming = reach(theirs)
         if self._reach + self._coming > limit(mine):
             self._reach = reach(mine)  # that of the sum, not the sum of all of them
-            if self._reach + self._coming > limit(mine) and not _sum_fits(mine, theirs):
+            if self._reach + self._coming > limit(mine) and not sum_fits(mine, theirs):
                 raise Unmergeable(
                     f"numpy arrays whose sum does not fit into {mine.dtype}; return them as float64, or as Python's ints"
                 )
@@ -278,6 +280,19 @@ class DictSum(Sum[nodes.Dict]):
     @property
     def parts(self) -> int:
         return max((total.parts for total in self._items.values() if total is not None), default=0)
+
+    def part(self, keys: Iterable[Key]) -> nodes.Dict | None:
+        """What is under these keys; None if there are rows of files in it, which are wanted in any case."""
+        if self.writes:
+            return None
+        return nodes.Dict({key: tree_of(self._items[key]) for key in keys if key in self._items})
+
+    @property
+    def writes(self) -> bool:
+        """Whether there are rows of files in it."""
+        return any(
+            it.writes if isinstance(it, DictSum) else not isinstance(it, _WITHOUT_ROWS) for it in self._items.values()
+        )
 
 
 class AwkwardSum(Sum[nodes.Awkward]):
@@ -501,34 +516,6 @@ class PickledSum(Sum[nodes.Pickled]):
         return sum(len(part.frame) for part in self._frames)  # how large a live object is, only pickling it would tell
 
 
-def reach(cells: Cells) -> int:
-    """The largest absolute value in an array of whole numbers, which alone can overflow unseen; else 0."""
-    if cells.dtype.kind not in "iu" or not cells.size:
-        return 0
-    return max(int(cells.max()), -int(cells.min()))
-
-
-def limit(cells: Cells) -> int:
-    """The largest whole number that cells of this type hold; 0 of others, which have no such end."""
-    return int(np.iinfo(cells.dtype).max) if cells.dtype.kind in "iu" else 0
-
-
-def _sum_fits(mine: Cells, theirs: Cells) -> bool:
-    """Whether no element of `mine + theirs`, whole numbers of one type, wraps around."""
-    total = mine + theirs
-    if mine.dtype.kind == "u":
-        return not np.any(total < mine)
-    return not np.any(((mine ^ total) & (theirs ^ total)) < 0)
-
-
-def plus(one: complex, other: complex) -> complex:
-    """The sum of two numbers; Unmergeable if there is none."""
-    try:
-        return one + other
-    except OverflowError as error:
-        raise Unmergeable(f"an int and a float that are too far apart to add: {error}") from error
-
-
 def _check_inside(key: Key, total: Sum[Any] | None, item: Tree) -> None:
     try:
         check(total, item)
@@ -546,6 +533,11 @@ class Rule:
     node: type[Node]
     sum: type[Sum[Any]] | None
 
+
+_WITHOUT_ROWS = (
+    type(None), ConstantSum, NumberSum, ArraySum, CounterSum, SetSum, AwkwardSum, HistogramSum, CutflowSum, SketchSum,
+    PickledSum,
+)  # fmt: skip
 
 RULES = (
     Rule("None", "nothing: leaves the other as it is", nodes.Nothing, None),

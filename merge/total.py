@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .nodes import Frame, Nothing, Unmergeable
+from .nodes import Frame, Key, Nothing, Unmergeable
 from .packed import PackedSum
 from .partial import Partial, count_frame, entries_in
-from .sums import Sum, added, check, tree_of
+from .sums import DictSum, Sum, added, check, tree_of
 
 MOST_PATIENCE = 1024
 
@@ -83,6 +83,25 @@ class Total:
             self._packed = PackedSum.of(partial, frames)
             self._sum = None if self._packed is not None else self._sum
         return frames
+
+    def part(self, keys: Iterable[Key]) -> Partial | None:
+        """What is under these keys of it, if it is a dict all of which can be done without; else None. Of the rest, nothing
+        is copied now or later."""
+        if self._packed is not None:
+            tree = self._packed.part(keys)
+        else:
+            tree = self._sum.part(keys) if isinstance(self._sum, DictSum) else None
+        return None if tree is None else Partial(tree, self._entries)
+
+    def copy(self) -> Total:
+        """The same total, which later `add`s to this one do not change. Arrays are copied when one of the two grows."""
+        copied = Total()
+        copied._entries = self._entries
+        if self._packed is not None:
+            copied._packed = self._packed.copy()
+        else:
+            copied._sum = added(None, tree_of(self._sum))
+        return copied
 
     def _unpack(self) -> None:
         """Go on node by node."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from ..merge.miniature import MOST_BINS
+from collections.abc import Iterable
+
+from ..merge import keys_packed
+from ..merge.nodes import Key
 from ..protocol.codec import Frames
+from ..protocol.messages import Seen
 
 LARGE = 2**20
 """Bytes of a result from which on it is dear to send, and displays ask for miniatures."""
@@ -12,18 +16,21 @@ UNSEEN_SECONDS = 10.0
 
 
 def is_large(frames: Frames) -> bool:
-    """Whether a result is dear to send, and by what miniatures leave out: many bins, not many histograms.
+    """Whether a result is dear to send.
 
     Example:
-        >>> is_large([bytes(8 * 10**6)]), is_large([bytes(400)] * 10_000)
+        >>> is_large([bytes(8 * 10**6)]), is_large([bytes(400)] * 100)
         (True, False)
     """
-    size = sum(map(len, frames))
-    return size > max(LARGE, 8 * MOST_BINS * len(frames))
+    return sum(map(len, frames)) > LARGE
 
 
 class Demand:
-    """What becomes of the snapshots that come. It is pure: the caller has the clock, and sends `Seen` where it says so.
+    """What becomes of the snapshots that come, and what is to be in the next ones if the result is large. It is pure: the
+    caller has the clock, and sends `seen` where it says so.
+
+    Attributes:
+        keys: of the dict that it is, what is looked at; `whole`, if that is all of it.
 
     Example:
         >>> demand = Demand()
@@ -35,6 +42,19 @@ class Demand:
 
     def __init__(self) -> None:
         self._unseen_since: float | None = None
+        self.keys: dict[Key, None] = {}
+        self.whole = False
+
+    def wants(self, keys: Iterable[Key] | None) -> None:
+        """Somebody looks at what is under these keys, or, if they are None, at all of it."""
+        if keys is None:
+            self.whole = True
+        else:
+            self.keys.update(dict.fromkeys(keys))
+
+    def seen(self, query: str) -> Seen:
+        """The message that has the next snapshot sent."""
+        return Seen(query, keys_packed(self.keys), self.whole)
 
     def came(self, frames: Frames, now: float) -> bool:
         """A snapshot came; whether it is seen at once."""

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 30.0
 ANSWERS = (
     messages.Accepted, messages.Lacking, messages.Refused, messages.Queries, messages.Workers, messages.Logs,
-    messages.Cluster, messages.Done, messages.AccessList, messages.Pools, messages.Miniature,
+    messages.Cluster, messages.Done, messages.AccessList, messages.Pools, messages.Miniature, messages.PartIs,
     messages.Wished, messages.Datasets, messages.DatasetIs,
 )  # fmt: skip
 """What answers a request."""

@@ -88,7 +88,7 @@ class Query(Shown, Finishes):
     def snapshot(self) -> Snapshot | None:
         """The latest merged result, None before the first.
 
-        Of a result of more than a megabyte the next one is sent for when this one is looked at, or after ten seconds.
+        Of more than a megabyte, what is under a key is sent when it is read (`snapshot["mass"]`), and with each after it.
         """
         if self._demand.looked():
             self._session._watch.seen(self)
@@ -278,7 +278,7 @@ class Query(Shown, Finishes):
                     self._progress, self._notices.lines = message, message.lines
                     self._history.heard(message)
                 case messages.Snapshot():
-                    self._snapshot = Snapshot(frames, message.account, message.seconds, "running", self._steady_bins)
+                    self._snapshot = self._snapshot_of(message, frames)
                     self._snapshots += 1
                     self._heard(self._snapshot)
                 case messages.Ended():

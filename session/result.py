@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ import msgspec
 from ..dataset.dataset import Dataset
 from ..display.account_table import account_html
 from ..display.account_text import counted, describe_account, losses_and_where
-from ..merge import Partial, Total, compact, decode, entries_in, miniature, opened, plain
-from ..merge.nodes import Nothing, Sketched
+from ..merge import Partial, Total, compact, decode, entries_in, miniature, opened, plain, result_key
+from ..merge.nodes import Dict, Key, Nothing, Sketched
 from ..merge.sketch_bins import SteadyBins
 from ..packetizer.listed_entries import EntryList
 from ..protocol.codec import Frames
@@ -22,6 +22,7 @@ from ..protocol.errors import AnalysisError, CountError, DatasetError, QueryFail
 from ..protocol.messages import Account, File, LostRange, State
 from .demand import is_large
 from .output_files import Make, Outputs, with_files
+from .remainder import Nowhere, Remainder
 
 RETURNED_NONE = "the analysis returned None: is a return missing?"
 
@@ -97,7 +98,8 @@ class Snapshot:
         QueryFailed: `snapshot[...]`, and nothing has been merged so far.
 
     Example:
-        A snapshot is read like the dict that the analysis returns:
+        A snapshot is read like the dict that the analysis returns. Of a large one (more than a megabyte) of a query that
+        goes on, the master sends what is read when it is read, together with the account of that moment:
 
         >>> for snapshot in query.stream():
         ...     met = snapshot["met"]
@@ -107,13 +109,23 @@ class Snapshot:
 
     _make: Make | None = None
     """Of a query that has failed: makes files of rows that it has written."""
+    _asked_for: frozenset[Any] | set[Any] = frozenset()
+    _rest: Remainder | Nowhere | None = None
+    _read_of = False
     _steady: SteadyBins | None = None
     """The bins that it is to be shown with, if it has some to be chosen."""
 
     def __init__(
-        self, frames: Frames, account: Account, seconds: float, state: State, steady: SteadyBins | None = None
+        self,
+        frames: Frames,
+        account: Account,
+        seconds: float,
+        state: State,
+        steady: SteadyBins | None = None,
+        rest: Remainder | None = None,
     ) -> None:
         self._frames = frames
+        self._rest, self._read_of = rest, False
         if steady is not None:
             self._steady = steady
         self.account = ResultAccount(**{name: getattr(account, name) for name in account.__struct_fields__})
@@ -123,6 +135,7 @@ class Snapshot:
     @property
     def value(self) -> Any:
         """What the analysis returned, merged: a dict for kernels, any mergeable object for functions."""
+        self._have(None)
         return self._decoded
 
     @property
@@ -133,7 +146,12 @@ class Snapshot:
     @property
     def large(self) -> bool:
         """Whether displays ask for miniatures of it."""
-        return is_large(self._frames)
+        return self.is_part or is_large(self._frames)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is one of a large result, of which what is read comes from the master."""
+        return self._rest is not None
 
     def small(self, names: Sequence[str], windows: Mapping[str, tuple[float, float]]) -> Snapshot:
         """A miniature of it for a display, which looks at these histograms; see `merge.miniature`."""
@@ -161,6 +179,7 @@ class Snapshot:
         return self.state not in ("running", "merging")
 
     def __getitem__(self, key: Any) -> Any:
+        self._have(result_key(key) or None)
         if self._decoded is None:
             if self._merged:
                 raise AnalysisError(RETURNED_NONE)
@@ -170,9 +189,11 @@ class Snapshot:
         return self._decoded[key]
 
     def __contains__(self, key: object) -> bool:
+        self._have(result_key(key) or None)
         return isinstance(self._decoded, Mapping) and key in self._decoded
 
     def __iter__(self) -> Iterator[Any]:
+        self._have(None)
         return iter(self._decoded if self._decoded is not None else ())
 
     def keys(self) -> Any:
@@ -189,7 +210,8 @@ class Snapshot:
 
     def __getstate__(self) -> dict[str, Any]:
         frames = [bytes(frame) for frame in self._frames]  # views of what ZeroMQ received cannot be pickled
-        return {"_frames": frames, "account": self.account, "seconds": self.seconds, "state": self.state}
+        known = {"_frames": frames, "account": self.account, "seconds": self.seconds, "state": self.state}
+        return known if self._rest is None else {**known, "_rest": Nowhere()}
 
     if not TYPE_CHECKING:  # a type checker would believe that every attribute exists
 
@@ -242,7 +264,33 @@ class Snapshot:
             return self._steady.drawn(partial.tree.sketch)
         return read(partial)
 
+    def _have(self, keys: Sequence[Key] | None) -> None:
+        """Have what is under these keys, or all of it, if it is a part; together with what was read of it before."""
+        rest, before = self._rest, self._read_of
+        self._read_of = True
+        if rest is None or (keys is not None and all(key in self._there for key in keys)):
+            return
+        came = rest.fetch(keys, self.account.processed if before else 0)
+        if isinstance(came, Snapshot):
+            self._frames, self._rest = came._frames, None
+            self.account, self.seconds, self.state = came.account, came.seconds, came.state
+        else:
+            told, self._frames = came
+            account, self.seconds = told.account, told.seconds
+            self.account = ResultAccount(**{name: getattr(account, name) for name in account.__struct_fields__})
+            self._rest = rest if told.part else None
+        self._asked_for = {*self._asked_for, *(keys or ())}
+        for name in ("_decoded", "_opened", "_there"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def _there(self) -> Collection[Any]:
+        """The keys under which nothing is missing here, though there may be nothing."""
+        tree = Partial.from_frames(self._frames).tree if self._frames else Nothing()
+        return self._asked_for | set(tree.items if isinstance(tree, Dict) else ())
+
     def _mapping(self) -> Mapping[Any, Any]:
+        self._have(None)
         if self._decoded is None or isinstance(self._decoded, Mapping):
             return self._decoded or {}
         raise TypeError(f"the analysis returned a {type(self._decoded).__name__}, not a dict: use result.value")
@@ -257,6 +305,8 @@ class Snapshot:
         return bool(self._frames) and self.account.processed > 0
 
     def _described(self) -> str:
+        if self.is_part:
+            return f"{self.state}: {describe_account(self.account)}, {self.seconds:.1f} s, a large result"
         if self._decoded is None and not self._merged:
             how = " before anything was merged" if self.state == "stopped" else ", nothing was merged"
             return f"{self.state}{how}: {describe_account(self.account)}"
@@ -264,6 +314,8 @@ class Snapshot:
 
     def _content(self) -> str:
         """What the value is, in words."""
+        if self.is_part:
+            return "a large result, of which comes what is read"
         if isinstance(self._decoded, Mapping):
             return ", ".join(map(str, self._decoded)) or "an empty dict"
         if self._decoded is None:

@@ -59,7 +59,11 @@ class ResultFeed(Feed):
         whole, told = self._query._latest, self._told
         if whole is None or not whole.large:
             return whole
-        if told is not None and not whole.final and told.account.processed >= whole.account.processed:
+        if (
+            told is not None
+            and not whole.final
+            and (whole.is_part or told.account.processed >= whole.account.processed)
+        ):
             return told
         if self._made is None or self._made[0] is not whole:
             self._made = whole, whole.small(self._names, self._windows)

@@ -6,13 +6,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..display.show import widget_of
+from .remainder import Remainder
+from .result import Snapshot
 from .result_feed import ResultFeed
 
 if TYPE_CHECKING:
     from ..merge.sketch_bins import SteadyBins
+    from ..protocol import messages
+    from ..protocol.codec import Frames
     from ..protocol.messages import Failure
+    from .demand import Demand
     from .ending import Ending
-    from .result import Snapshot
     from .session import Session
 
 
@@ -23,6 +27,7 @@ class Shown:
     _ending: Ending | None
     _snapshot: Snapshot | None
     _steady_bins: SteadyBins
+    _demand: Demand
     id: str
     _session: Session
 
@@ -56,6 +61,19 @@ class Shown:
             >>> feed.snapshot.opened["mass"]                                                      # doctest: +SKIP
         """
         return ResultFeed(self._session._watch, self)
+
+    def wants_all(self) -> None:
+        """Have all of its result in each snapshot, also when it is large: for displays, which wait for nothing.
+
+        Example:
+            >>> session.attach(query.id).wants_all()                                              # doctest: +SKIP
+        """
+        self._demand.wants(None)
+        self._session._watch.seen(self)  # type: ignore[arg-type]
+
+    def _snapshot_of(self, message: messages.Snapshot, frames: Frames) -> Snapshot:
+        rest = Remainder(self) if message.part else None  # type: ignore[arg-type]
+        return Snapshot(frames, message.account, message.seconds, "running", self._steady_bins, rest)
 
     @property
     def failure(self) -> Failure | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,9 +18,9 @@ from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, QueryFailed
 from ..protocol.messages import Message
 from .delegation import Delegation
-from .link import Link
+from .link import ANSWER_SECONDS, Link
 from .renewer import Renewer
-from .requests import Answer, Interrupted, Lacks
+from .requests import Answer, Interrupted, Lacks, checked
 from .submission import Submission
 
 if TYPE_CHECKING:
@@ -137,7 +138,25 @@ class Watch:
     def seen(self, query: Query) -> None:
         """The last snapshot of a query has been looked at: the master may send the next one."""
         if not self.link.closed:
-            self.link.send(messages.Seen(query.id))
+            self.link.send(query._demand.seen(query.id))
+
+    def part(self, query: Query, entries: int) -> tuple[messages.PartIs, Sequence[Buffer]]:
+        """What is looked at of a query's result, of the same `entries` as before, if that is not 0.
+
+        Raises:
+            QueryFailed: it goes on no more.
+            ConnectionFailed: as `request`.
+        """
+        seen = query._demand.seen(query.id)
+        make = partial(messages.AskPart, query=query.id, keys=seen.keys, whole=seen.whole, entries=entries)
+        came: queue.SimpleQueue[tuple[Message, Sequence[Buffer]]] = queue.SimpleQueue()
+        self.link.ask(make, lambda message, frames: came.put((message, frames)))
+        try:
+            answer, frames = came.get(timeout=ANSWER_SECONDS)
+        except queue.Empty:
+            self._check_processes()
+            raise ConnectionFailed(f"the master does not say what is merged of query {query.name}") from None
+        return checked(answer, messages.PartIs), frames
 
     def delegated(self, credentials: Credentials | None) -> Delegation | None:
         """These for a query, or the session's; what is in use already is renewed once for all queries."""
@@ -187,11 +206,14 @@ class Watch:
         if not isinstance(message, messages.Progress | messages.Snapshot | messages.Ended):
             return
         query = self.running.get(message.query)
-        if isinstance(message, messages.Snapshot) and (query is None or query._demand.came(frames, time.monotonic())):
-            self.link.send(messages.Seen(message.query))
+        if isinstance(message, messages.Snapshot):
+            if query is None:
+                self.link.send(messages.Seen(message.query))
+            elif query._demand.came(frames, time.monotonic()):
+                self.link.send(query._demand.seen(message.query))
         if query is not None:
             if isinstance(message, messages.Progress) and query._demand.passed(time.monotonic()):
-                self.link.send(messages.Seen(message.query))
+                self.link.send(query._demand.seen(message.query))
             query._receive(message, frames)
             if isinstance(message, messages.Ended):
                 query._submission = None

@@ -151,6 +151,7 @@ class Attachments:
 
     async def _attach(self, number: str) -> Attached:
         query = await asyncio.to_thread(self._source.attach, number)
+        query.wants_all()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HEARD_SECONDS):
                 await query.until(lambda: query.view.heard)

@@ -55,6 +55,9 @@ class Watched(Protocol):
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until what is looked at is as wanted. Raises EventmillError when nothing more will come."""
 
+    def wants_all(self) -> None:
+        """Have all of its result in each snapshot."""
+
     def leave(self) -> None:
         """Hear no more of it."""
 

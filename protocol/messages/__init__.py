@@ -85,6 +85,7 @@ from .orders import (
     Committed,
     Compact,
     Detach,
+    Grant,
     Lease,
     Release,
     Revoke,
@@ -121,6 +122,7 @@ from .peers import (
     Welcome,
 )
 from .reports import (
+    LARGE_COMMIT,
     LARGEST_LAYOUT,
     Columns,
     Commit,
@@ -130,6 +132,7 @@ from .reports import (
     Draining,
     Failed,
     Finished,
+    Offer,
     Opened,
     Reached,
     Ready,
@@ -142,6 +145,7 @@ from .sessions import (
     Accepted,
     Ask,
     AskMiniature,
+    AskPart,
     Attach,
     Credentials,
     Drain,
@@ -149,6 +153,7 @@ from .sessions import (
     Lacking,
     Leave,
     Miniature,
+    PartIs,
     Progress,
     Queries,
     Refused,
@@ -171,6 +176,7 @@ __all__ = [
     "FROM_WORKER",
     "LARGEST_ENTRY",
     "LARGEST_LAYOUT",
+    "LARGE_COMMIT",
     "LONGEST_TEXT",
     "MOST_DATASETS",
     "MOST_EVENTS",
@@ -191,6 +197,7 @@ __all__ = [
     "AskDatasets",
     "AskLogs",
     "AskMiniature",
+    "AskPart",
     "AskPools",
     "Attach",
     "Attachment",
@@ -225,6 +232,7 @@ __all__ = [
     "FriendTree",
     "Gap",
     "GetDataset",
+    "Grant",
     "Heartbeat",
     "Hello",
     "Hindrance",
@@ -242,11 +250,13 @@ __all__ = [
     "MakeWish",
     "Message",
     "Miniature",
+    "Offer",
     "Opened",
     "Output",
     "OutputLine",
     "PacketDone",
     "Part",
+    "PartIs",
     "PoolInfo",
     "PoolTerms",
     "Pools",
@@ -302,9 +312,9 @@ Any = (
     Hello | Welcome | Heartbeat | Fault | Unknown | Bye
     | Submit | Stop | Credentials | Remove | Attach | Leave | Seen | Ask | Shutdown | Drain
     | Accepted | Lacking | Refused | Queries | Workers | Progress | Snapshot | Ended | AskLogs | Logs | Output
-    | AskCluster | Cluster | AskMiniature | Miniature
-    | Setup | Serve | Attachment | Detach | Lease | Truncate | Revoke | Release | Committed | Compact
-    | Opened | Described | Columns | Reached | Doing | Truncated | Finished | Commit | Failed | Skipped | Compacted
+    | AskCluster | Cluster | AskMiniature | Miniature | AskPart | PartIs
+    | Setup | Serve | Attachment | Detach | Lease | Truncate | Revoke | Release | Committed | Grant | Compact
+    | Opened | Described | Columns | Reached | Doing | Truncated | Finished | Commit | Offer | Failed | Skipped | Compacted
     | SlotDown | SlotUp | Draining | Ready
     | Enrol | Stage | Enrolled | TellPools | WorkerIs | Scale | StopLaunches | AskPools | Pools
     | MakeToken | RevokeToken | AddUser | RemoveUser | AskAccess | Done | AccessList | MakeWish | Wished
@@ -314,13 +324,13 @@ Any = (
 
 FROM_SESSION = (
     Hello, Heartbeat, Bye, Submit, Stop, Credentials, Remove, Attach, Leave, Seen, Ask, AskLogs, AskCluster,
-    AskMiniature, Shutdown, Drain, AddUser, RemoveUser, MakeToken, RevokeToken, AskAccess, TellPools, AskPools, Scale,
-    StopLaunches, Done, Refused, MakeWish, PutDataset, AskDatasets, GetDataset, RemoveDataset,
+    AskMiniature, AskPart, Shutdown, Drain, AddUser, RemoveUser, MakeToken, RevokeToken, AskAccess, TellPools, AskPools,
+    Scale, StopLaunches, Done, Refused, MakeWish, PutDataset, AskDatasets, GetDataset, RemoveDataset,
 )  # fmt: skip
 """What a peer with a session key may say: a session, or a launcher."""
 FROM_WORKER = (
-    Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Doing, Truncated, Finished, Commit, Failed,
-    Skipped, Compacted, SlotDown, SlotUp, Output, Stage,
+    Hello, Heartbeat, Bye, Draining, Opened, Described, Columns, Reached, Doing, Truncated, Finished, Commit, Offer,
+    Failed,    Skipped, Compacted, SlotDown, SlotUp, Output, Stage,
 )  # fmt: skip
 """What a peer with a worker key may say."""
 FROM_TOKEN = (Enrol, Stage, Heartbeat, Bye)

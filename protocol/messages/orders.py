@@ -126,6 +126,12 @@ class Release(Message, frozen=True):
     aborted: bool = False
 
 
+class Grant(Message, frozen=True):
+    """It is this worker's turn to commit what it has of a query, which it has offered (`Offer`)."""
+
+    query: Word
+
+
 class Committed(Message, frozen=True):
     """The master's answer to `Commit`: accepted as a whole, or refused as a whole."""
 

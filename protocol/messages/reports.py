@@ -122,6 +122,17 @@ class Commit(Message, frozen=True):
     parts: Annotated[list[Part], Meta(min_length=1)]
 
 
+LARGE_COMMIT = 2**17
+"""Bytes of a partial result from which on a worker offers it, and waits for its turn to commit it."""
+
+
+class Offer(Message, frozen=True):
+    """A partial result of so many bytes waits to be committed; 0: it does no more. `Grant` answers, when it can come."""
+
+    query: Word
+    size: NonNegative
+
+
 class Failed(Message, frozen=True):
     """A lease ended in an error, nothing of it is in any commit. Frames: the pickled exception, or none."""
 

@@ -115,10 +115,30 @@ class Leave(Message, frozen=True):
     query: Word
 
 
+MOST_KEYS = 2**20
+NO_KEYS = b"\x90"
+
+
 class Seen(Message, frozen=True):
-    """A snapshot of a query has arrived."""
+    """A snapshot of a query has arrived. What is to be in the next one, if the result is large: what is under the `keys` of
+    the dict that it is (MessagePack of a list, `merge/keys.py`), or the `whole`."""
 
     query: Word
+    keys: Annotated[bytes, Meta(max_length=MOST_KEYS)] = NO_KEYS
+    whole: bool = False
+
+
+class AskPart(Message, frozen=True):
+    """Ask for what is under some keys of the merged result so far, or for the `whole`.
+
+    If `entries` is not 0, it is to be of these, as an answer before was: for a while, the master knows what was in that.
+    """
+
+    request: NonNegative
+    query: Word
+    keys: Annotated[bytes, Meta(max_length=MOST_KEYS)] = NO_KEYS
+    whole: bool = False
+    entries: NonNegative = 0
 
 
 class AskMiniature(Message, frozen=True):
@@ -222,7 +242,8 @@ class Progress(Message, frozen=True):
 
 
 class Snapshot(Message, frozen=True):
-    """The merged result so far, and the account that it covers. Frames: the partial result.
+    """The merged result so far, and the account that it covers. Frames: the partial result; of a large one a `part`, in
+    which only those keys are that the session has asked for.
 
     The session answers with `Seen`, and gets no other snapshot of the query before: a slow session falls behind, it does
     not pile up messages.
@@ -231,6 +252,16 @@ class Snapshot(Message, frozen=True):
     query: Word
     account: Account
     seconds: Seconds
+    part: bool = False
+
+
+class PartIs(Message, frozen=True):
+    """Answer to `AskPart`. Frames: the partial result, and the account that it covers. Without `part` it is the whole."""
+
+    request: NonNegative
+    account: Account
+    seconds: Seconds
+    part: bool = False
 
 
 class Miniature(Message, frozen=True):

@@ -394,7 +394,7 @@ def test_a_display_gets_a_miniature_when_there_is_something_new_and_as_often_as_
         for task in made.to_shrink:
             assert (task.asked.names, task.asked.windows) == (["h"], {"h": (0.0, 1.0)})
             frames = packed(made.merged[query])
-            made.carry_out(made.core.shrunk(Shrunk(query, task.peer, 7, frames, 8_000_000), made.now))
+            made.carry_out(made.core.made(Shrunk(query, task.peer, 7, frames, 8_000_000), made.now))
         made.to_shrink.clear()
         return next(it for it in reversed(made.inbox[b"session"]) if isinstance(it, m.Miniature))
 

@@ -190,7 +190,7 @@ def test_a_merger_tells_what_it_could_not_add_and_holds_the_rest() -> None:
 
 @pytest.mark.parametrize(
     ("value", "grows"),
-    [(np.zeros(200), ""), (ak.Array(np.zeros(10)), "an array of"), ([np.zeros(1)], "arrays, and 10,000 could not")],
+    [(np.zeros(200), ""), (ak.Array(np.zeros(10)), "an array of"), ([np.zeros(2**13)], "arrays, and 10,000 could not")],
 )
 def test_what_grows_is_told_before_it_cannot_be_sent_and_what_is_large_is_not(
     monkeypatch: pytest.MonkeyPatch, value: Any, grows: str

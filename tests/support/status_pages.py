@@ -94,6 +94,9 @@ class FakeQuery:
             await self._changed.wait()
             self._changed.clear()
 
+    def wants_all(self) -> None:
+        pass
+
     def leave(self) -> None:
         self.left += 1
 

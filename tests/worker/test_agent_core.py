@@ -410,7 +410,9 @@ def choked() -> tuple[Agent, int]:
     agent.finish(1, 0)
     value = np.zeros(commits.MOST_UNANSWERED // 8)
     assert not agent.core.choked
-    (commit,) = sent(agent.hand_over(0, [(1, 0, 10)], value), m.Commit)
+    agent.hand_over(0, [(1, 0, 10)], value)
+    assert sent(agent.core.expire(1.0), m.Offer) and not agent.core.choked
+    (commit,) = sent(agent.master(m.Grant("q"), now=1.0), m.Commit)
     assert agent.core.choked
     return agent, commit.commit
 
@@ -446,3 +448,44 @@ def test_columns_are_told_to_the_master_and_what_holds_to_the_slot() -> None:
     assert agent.master(msgspec.structs.replace(seen, slot=9)) == []
     agent.master(m.Release("q"))
     assert agent.master(seen) == []
+
+
+# --- large results ------------------------------------------------------------------------------------------------------
+
+
+LARGE_ONE = np.ones(m.LARGE_COMMIT // 8)
+
+
+def test_a_large_result_is_offered_once_and_committed_in_turn_with_what_has_come_meanwhile() -> None:
+    agent = Agent()
+    for number in range(4):
+        agent.lease(number, number % 2, 10 * number, 10 * number + 10)
+    agent.finish(0, 0)
+    assert not sent(agent.hand_over(0, [(0, 0, 10)], LARGE_ONE), m.Commit)
+    assert sent(agent.core.expire(1.0), m.Offer) == [m.Offer("q", LARGE_ONE.nbytes)]
+    assert not sent(agent.core.expire(50.0), m.Offer) and agent.core.state.queries["q"].due == float("inf")
+    agent.finish(1, 1, 20)
+    assert not sent(agent.hand_over(1, [(1, 10, 20)], LARGE_ONE), m.Offer)
+    (effect,) = [it for it in agent.master(m.Grant("q"), now=60.0) if isinstance(it, ToMaster)]
+    assert isinstance(effect.message, m.Commit) and [part.lease for part in effect.message.parts] == [0, 1]
+    partial = Partial.from_frames(effect.frames)
+    assert partial.entries == 20 and decode(partial).tolist() == [2.0] * len(LARGE_ONE)  # type: ignore[attr-defined]
+    assert sent(agent.master(m.Grant("q"), now=61.0), m.Offer) == [m.Offer("q", 0)], "it has nothing any more"
+    agent.master(m.Committed(effect.message.commit, True), now=60.5)
+    agent.finish(2, 0, 30)
+    agent.hand_over(0, [(2, 20, 30)], LARGE_ONE, now=62.0)
+    due = agent.core.state.queries["q"].due
+    assert due == 62.0 + commits.PACE * 0.5, "so seldom that commits take a small part of the time"
+
+
+@pytest.mark.parametrize("ends", ["drain", "slot"])
+def test_what_cannot_wait_is_committed_whoevers_turn_it_is(ends: str) -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.lease(2, 0, 10, 20)
+    agent.finish(1, 0)
+    agent.hand_over(0, [(1, 0, 10)], LARGE_ONE)
+    assert sent(agent.core.expire(1.0), m.Offer)
+    effects = agent.core.drain(10.0, 2.0) if ends == "drain" else agent.core.slot_exited(0, "killed", 2.0)
+    assert [part.lease for (commit,) in [sent(effects, m.Commit)] for part in commit.parts] == [1]
+    assert sent(agent.master(m.Grant("q"), now=3.0), m.Offer) == [m.Offer("q", 0)]

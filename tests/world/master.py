@@ -19,11 +19,13 @@ from random import Random
 from eventmill.master import effects
 from eventmill.master import journal as journals
 from eventmill.master.core import MasterCore
+from eventmill.master.intake import Merged
 from eventmill.master.journal import Journal
 from eventmill.master.journal_database import TABLES
 from eventmill.master.journal_tables import Tables
 from eventmill.master.merger import Answer, Crowded, Merger, Taken, Unmergeable
 from eventmill.master.miniatures import Shrunk
+from eventmill.master.parts import Picked
 from eventmill.master.recorder import Recorder, Retrieved, Tidied, Written
 from eventmill.protocol import codec
 from eventmill.protocol.codec import Buffer
@@ -273,9 +275,9 @@ class Master:
         core, now = self.core, self.now
         match answer:
             case Taken():
-                return core.taken(answer.query, answer.frames, answer.final, now)
-            case Shrunk():
-                return core.shrunk(answer, now)
+                return core.taken(answer.query, answer.frames, answer.final, now, answer.parts)
+            case Shrunk() | Picked() | Merged():
+                return core.made(answer, now)
             case Crowded():
                 return core.crowded(answer.query, answer.frames, now)
             case Unmergeable():

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from eventmill.master.attachments import Attachments
 from eventmill.master.journal import Journal
-from eventmill.merge import Partial, Total, encode
+from eventmill.merge import Total, encode
 from eventmill.packetizer.ledger import Ledger
+from eventmill.worker.agent import commits
 from eventmill.worker.slot.isolation import Fault, Isolation
 
 from tests.world import (
@@ -65,9 +66,9 @@ def _lose_now_and_then(whole: Callable[..., Any]) -> Callable[..., Any]:
     """A total that leaves out every tenth partial result."""
     calls = itertools.count()
 
-    def add(self: Total, partial: Partial) -> None:
+    def add(self: Total, frames: list[Any]) -> None:
         if next(calls) % 10:
-            whole(self, partial)
+            whole(self, frames)
 
     return add
 
@@ -78,7 +79,7 @@ def _lose_now_and_then(whole: Callable[..., Any]) -> Callable[..., Any]:
         (Journal, "merged", lambda *_: None, "CountError", 3),
         (Ledger, "_kill_duplicate", lambda *_: None, "Wrong|Error", 2),
         (Isolation, "_narrowed", _drop_what_is_before, "CountError", 9),
-        (Total, "add", _lose_now_and_then(Total.add), "CountError", 0),
+        (Total, "add_frames", _lose_now_and_then(Total.add_frames), "CountError", 0),
         (Attachments, "give", lambda *_: None, "tables, where", 0),
         (chaos_slots, "compact", lambda partial: encode(None, partial.entries // 2), "CountError", 147),
     ],
@@ -113,3 +114,13 @@ def test_a_master_killed_at_any_moment_of_a_query_costs_seconds() -> None:
     """The query is complete after the restart, and nothing that its journal had is worked on once more."""
     report = chaos_kills.run(1, events=20_000)
     assert report.good, report.text()
+
+
+def test_seeds_in_which_workers_commit_in_turn_are_exact(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As workers with large results do: what waits for its turn when its worker or master goes is done again, once."""
+    caplog.set_level(logging.CRITICAL, "eventmill")
+    monkeypatch.setattr(commits, "LARGE_COMMIT", 0)
+    total = chaos_seeds.sweep(0, 40, processes=1)
+    assert total.good, total.text()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...merge import Total, entries_in
 from ...protocol import messages
 from ...protocol.codec import Buffer, Frames
 from ...protocol.counts import miscount
 from ...protocol.errors import CountError
-from ...protocol.messages import Part
+from ...protocol.messages import LARGE_COMMIT, Part
 from .outbox import Outbox
 from .states import QueryState
 
 COMMIT_INTERVAL = 0.5
 """Seconds that the oldest uncommitted range waits at most, while there is more to come."""
 COMMIT_BYTES = 64 * 2**20
-"""A total of this size is committed at once."""
+"""A total of this size that grows with what is handed over, as lists do, is committed as soon as it can be."""
+PACE, LONGEST_PAUSE = 20.0, 30.0
+"""Large results are committed so seldom that this takes one part in so many of the time, and no more seldom than after so
+many seconds: so much work is done again when the worker is lost."""
 MOST_UNANSWERED = 256 * 2**20
 """Bytes in commits without an answer from which on slots have to wait: the master is slow, and nothing piles up here."""
 MOST_GAPS = 10_000
@@ -28,26 +31,31 @@ class Commits:
 
     Args:
         outbox: where they go.
+        queries: what the agent has of them, by number.
     """
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, queries: Mapping[str, QueryState]) -> None:
         self._outbox = outbox
+        self._queries = queries
         self._commits = 0
-        self._unanswered: dict[int, int] = {}
+        self._unanswered: dict[int, tuple[QueryState | None, int, float | None]] = {}
 
     @property
     def choked(self) -> bool:
-        """Whether slots have to wait, because the master does not answer."""
-        return sum(self._unanswered.values()) >= MOST_UNANSWERED
+        """Whether slots have to wait, because the master does not answer, or what waits for its turn has grown too much."""
+        grown = sum(it.size - it.offered for it in self._queries.values() if it.offered is not None)
+        return grown + sum(size for _, size, _ in self._unanswered.values()) >= MOST_UNANSWERED
 
     @property
     def all_answered(self) -> bool:
         """Whether the master has answered all of them."""
         return not self._unanswered
 
-    def answered(self, commit: int) -> None:
+    def answered(self, commit: int, now: float) -> None:
         """The master has answered a commit, or will never see it."""
-        self._unanswered.pop(commit, None)
+        query, size, since = self._unanswered.pop(commit, (None, 0, None))
+        if query is not None and size >= LARGE_COMMIT and since is not None:
+            query.pause = min(LONGEST_PAUSE, PACE * (now - since))
 
     def forget(self) -> None:
         """The master knows nothing of this worker any more, and answers nothing."""
@@ -62,6 +70,7 @@ class Commits:
         """
         _check_count(message, entries_in(frames))
         query.total.add_frames(frames)
+        query.size, query.largest = query.total.nbytes, max(query.largest, sum(map(len, frames)))
         if not query.parts:
             query.since = now
         for part in message.parts:
@@ -70,32 +79,49 @@ class Commits:
             together = Part(part.lease, before.start, part.stop, [*before.gaps, *part.gaps]) if before else part
             query.parts[part.lease] = together
 
-    def apart(self, message: messages.Commit, frames: Frames) -> None:
+    def apart(self, message: messages.Commit, frames: Frames, now: float) -> None:
         """Commit what may be refused without adding it to the total.
 
         Raises:
             CountError: as `add`.
         """
         _check_count(message, entries_in(frames))
-        self._send(message.query, message.parts, frames)
+        self._send(message.query, message.parts, frames, now)
 
-    def commit(self, query: QueryState) -> None:
-        """Commit what has been added up for a query, if anything has."""
+    def offer(self, query: QueryState, now: float) -> None:
+        """Commit what has been added up for a query, if anything has, once it is this worker's turn if that is much."""
+        if query.size < LARGE_COMMIT:
+            self.commit(query, now)
+        elif query.parts and query.offered is None:
+            query.offered = query.size
+            self._outbox.tell(messages.Offer(query.number, max(1, query.size)))
+
+    def granted(self, number: str, now: float) -> None:
+        """It is this worker's turn, for a query that it may have committed meanwhile, or forgotten."""
+        query = self._queries.get(number)
+        if query is not None and query.parts:
+            self.commit(query, now)
+        else:
+            self._outbox.tell(messages.Offer(number, 0))
+
+    def commit(self, query: QueryState, now: float | None = None) -> None:
+        """Commit what has been added up for a query, if anything has, whoever's turn it is. What that takes is learnt from
+        those whose beginning is known."""
         if not query.parts:
             return
-        self._send(query.number, list(query.parts.values()), query.total.to_frames())
-        query.total, query.parts, query.gaps = Total(), {}, 0
+        self._send(query.number, list(query.parts.values()), query.total.to_frames(), now)
+        query.total, query.parts, query.gaps, query.size, query.offered = Total(), {}, 0, 0, None
         query.interval = min(COMMIT_INTERVAL, 2 * query.interval)
 
     @staticmethod
     def is_large(query: QueryState) -> bool:
-        """Whether it is to be committed at once, because of its size."""
-        return query.total.nbytes >= COMMIT_BYTES or query.gaps >= MOST_GAPS
+        """Whether it is to be committed soon, because it grows too much."""
+        return query.gaps >= MOST_GAPS or (query.size >= COMMIT_BYTES and query.size >= 2 * query.largest)
 
-    def _send(self, query: str, parts: Sequence[Part], frames: Frames | list[Buffer]) -> None:
+    def _send(self, number: str, parts: Sequence[Part], frames: Frames | list[Buffer], now: float | None) -> None:
         self._commits += 1
-        self._unanswered[self._commits] = sum(len(frame) for frame in frames)
-        self._outbox.tell(messages.Commit(self._commits, query, list(parts)), frames)
+        self._unanswered[self._commits] = self._queries.get(number), sum(len(frame) for frame in frames), now
+        self._outbox.tell(messages.Commit(self._commits, number, list(parts)), frames)
 
 
 def _check_count(message: messages.Commit, counted: int) -> None:

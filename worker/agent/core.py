@@ -82,7 +82,7 @@ class AgentCore:
         self.state = state = WorkerState(hello, [SlotState(index) for index in range(hello.slots)])
         self.leaving = Leaving(grace)
         self._outbox = outbox = Outbox()
-        self._commits = commits = Commits(outbox)
+        self._commits = commits = Commits(outbox, state.queries)
         self.watch = SlotWatch(outbox, memory)
         self._lives = lives = SlotLives(state, outbox, commits)
         self._spoken = 0.0
@@ -101,6 +101,7 @@ class AgentCore:
             messages.Revoke: orders.revoke,
             messages.Release: orders.release,
             messages.Committed: orders.committed,
+            messages.Grant: orders.grant,
             messages.Compact: orders.compact,
             messages.Columns: orders.columns,
             messages.Fault: self._fault,
@@ -194,7 +195,7 @@ class AgentCore:
         failure = failure_of("MergeError", f"the result cannot be sent: {reason}")
         match message:
             case messages.Commit():
-                self._commits.answered(message.commit)
+                self._commits.answered(message.commit, now)
                 self._outbox.fail(message.query, [part.lease for part in message.parts], failure)
             case messages.Compacted():
                 self._outbox.tell(messages.Compacted(message.query, message.slot, failure))
@@ -246,7 +247,7 @@ class AgentCore:
             self._begin_to_drain()
         for query in state.queries.values():
             if now >= query.due:
-                self._commits.commit(query)
+                self._commits.offer(query, now)
         for slot in self._told_to_drop():
             if now >= slot.due:
                 self._lives.replace(slot, f"it stayed {PATIENCE:g} s at work on what it was told to drop")

@@ -106,12 +106,16 @@ class MasterOrders:
     def committed(self, message: messages.Committed, frames: Frames, now: float) -> None:
         """A commit is accepted, or refused."""
         choked = self._commits.choked
-        self._commits.answered(message.commit)
+        self._commits.answered(message.commit, now)
         if choked and not self._commits.choked:
             for slot in self._state.slots:
                 slot.heard = now  # it could not be heard before
         if not message.accepted:
             log.warning("commit %d was refused: %s", message.commit, message.reason)
+
+    def grant(self, message: messages.Grant, frames: Frames, now: float) -> None:
+        """It is this worker's turn to commit a large result."""
+        self._commits.granted(message.query, now)
 
     def compact(self, message: messages.Compact, frames: Frames, now: float) -> None:
         """A total whose objects a slot is to merge."""

@@ -97,7 +97,7 @@ class SlotReports:
         apart = len(live) < len(message.parts) or any(lease.apart for lease in live)
         try:
             if apart:
-                self._commits.apart(message, frames)
+                self._commits.apart(message, frames, now)
             else:
                 self._commits.add(query, message, frames, now)
         except (EventmillError, MemoryError) as error:
@@ -112,5 +112,9 @@ class SlotReports:
             if apart or slot.finished.get(key) == part.stop:
                 slot.close(key)
         busy = any(number == message.query for other in self._state.slots for number, _ in other.leases)
-        if not apart and (not busy or self._leaving.draining or self._commits.is_large(query)):
-            self._commits.commit(query)
+        if apart:
+            return
+        if self._leaving.draining:
+            self._commits.commit(query, now)
+        elif not busy or self._commits.is_large(query):
+            self._commits.offer(query, now)

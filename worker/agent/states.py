@@ -128,6 +128,9 @@ class QueryState:
 
     Attributes:
         credentials: what its slots show to file servers, if it has brought anything.
+        size: bytes of the total; `largest`, of the largest result that a slot has handed over.
+        offered: bytes of it when it was offered, while it waits for its turn to be committed.
+        pause: seconds that commits have to be apart, for what they take.
         latest: the last lease that came; the master numbers them upwards, so that one which came twice is told.
     """
 
@@ -140,6 +143,10 @@ class QueryState:
     gaps: int = 0
     since: float = 0.0
     interval: float = FIRST_INTERVAL
+    size: int = 0
+    largest: int = 0
+    offered: int | None = None
+    pause: float = 0.0
 
     @property
     def number(self) -> str:
@@ -153,8 +160,8 @@ class QueryState:
 
     @property
     def due(self) -> float:
-        """When what is not committed must be; infinity when there is nothing."""
-        return self.since + self.interval if self.parts else float("inf")
+        """When what is not committed must be; infinity when there is nothing, or it waits for its turn."""
+        return self.since + max(self.interval, self.pause) if self.parts and self.offered is None else float("inf")
 
 
 @dataclass(slots=True)

@@ -18,6 +18,11 @@ from .work_queue import WorkQueue
 
 HAND_OVER = 0.25
 """Seconds since its beginning after which a finished packet is handed over, while there is more to do."""
+PACE, LONGEST_PAUSE = 20.0, 30.0
+"""Large results are handed over so seldom that this takes one part in so many of the slot's time, and no more seldom than
+after so many seconds: so much is done again when the slot is lost."""
+BYTES_A_SECOND = 1e9
+"""That go from a slot to its agent, and are added up there."""
 ROWS_SECONDS, ROWS_BYTES = 5.0, 32 * 2**20
 """The same where rows for files are held, which are handed over as pieces, and how many bytes of them: many small pieces are
 dear. So much is done again when the slot is lost."""
@@ -57,6 +62,7 @@ class Handover:
             return
         parts, total = running.taken()
         self._commits += 1
+        began = time.monotonic()
         try:
             if running.task is not None:
                 running.task.enter()
@@ -64,6 +70,8 @@ class Handover:
             with self._guard:
                 frames = running.rows.written(total.partial()).to_frames()
             self._link.send(messages.Commit(self._commits, running.number, parts), frames)
+            took = max(time.monotonic() - began, sum(map(len, frames)) / BYTES_A_SECOND)
+            running.pause = min(LONGEST_PAUSE, PACE * took)
         except ERRORS as error:
             failure, pickled = describe(cannot_be_sent(error), File(""), None, None)
             for part in parts:
@@ -82,7 +90,7 @@ def _is_due(running: Running, now: float) -> bool:
         return True
     if running.held:
         return running.held >= ROWS_BYTES or now - running.since >= ROWS_SECONDS
-    return now - running.since >= HAND_OVER
+    return now - running.since >= max(HAND_OVER, running.pause)
 
 
 def cannot_be_sent(error: BaseException) -> BaseException:

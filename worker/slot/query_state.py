@@ -35,6 +35,7 @@ class Running:
         passes_over: it has passed over an error: results of chunks are put aside one by one.
         told: the agent has been told of the first error passed over.
         touched: what a columnar function is expected to read.
+        pause: seconds that what is handed over has to be apart, for what that takes.
         rows: what becomes of its rows that are written to files; `held` bytes of them are in no file yet.
         credentials: what came with the query to be shown to file servers; empty where nothing did.
     """
@@ -56,6 +57,7 @@ class Running:
         self.parts: list[Part] = []
         self.since = 0.0
         self.handed_over = False
+        self.pause = 0.0
         self.passes_over = False
         self.told = False
         self.touched = Touched()
