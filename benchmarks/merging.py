@@ -29,6 +29,7 @@ from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import load_connection, make_keys
 from eventmill.protocol.dial import hello_of
 from eventmill.protocol.messages import File, Message, Part
+from eventmill.protocol.pieces import cut, joined
 
 MEGABYTES = 200
 HISTOGRAMS, BINS = 40_000, 50
@@ -141,12 +142,12 @@ class Peer:
         self.say(hello_of(role, slots=1 if role == "worker" else 0))
 
     def say(self, message: Message, frames: codec.Frames = ()) -> None:
-        self.socket.send_multipart(codec.encode(message, frames), copy=not frames or len(frames[-1]) < 65536)
+        self.socket.send_multipart(list(cut(codec.encode(message, frames))), copy=not frames or len(frames[-1]) < 65536)
 
     def hear(self, timeout: float = 30.0) -> Message:
         if not self.socket.poll(int(timeout * 1000)):
             raise TimeoutError("nothing was heard")
-        return codec.decode(self.socket.recv_multipart())[0]
+        return codec.decode(joined(self.socket.recv_multipart(), codec.MAX_FRAME))[0]
 
 
 def work(file: Path, megabytes: float, seconds: float) -> list[float]:
