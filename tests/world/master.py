@@ -16,12 +16,13 @@ from math import inf
 from pathlib import Path
 from random import Random
 
-from eventmill.master import effects
+from eventmill.master import effects, journal_life
 from eventmill.master import journal as journals
 from eventmill.master.core import MasterCore
 from eventmill.master.intake import Merged
 from eventmill.master.journal import Journal
-from eventmill.master.journal_database import TABLES
+from eventmill.master.journal_database import TABLES, transaction
+from eventmill.master.journal_life import Life
 from eventmill.master.journal_tables import Tables
 from eventmill.master.merger import Answer, Crowded, Merger, Taken, Unmergeable
 from eventmill.master.miniatures import Shrunk
@@ -66,6 +67,15 @@ class MemoryFolder(ContentFolder):
                 del self._contents[digest]
 
 
+class NoLock:
+    """Of what nobody else can open."""
+
+    told = None
+
+    def tell(self, journal: str, writes: int) -> None:
+        """There is no file to write it into."""
+
+
 class MemoryJournal(Journal):
     """A journal whose database is in memory, and outlives the masters that use it.
 
@@ -85,8 +95,10 @@ class MemoryJournal(Journal):
         if database is None:
             database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=_Memory)
             database.executescript(f"PRAGMA foreign_keys = ON; {TABLES}")
+            journal_life.begin(database)
         self._database, self._durable = database, False
         self._tables = Tables(database, self._attachments)
+        self._life = Life(database, NoLock())  # type: ignore[arg-type]
         self._running = self._tables.running()
 
     def next(self) -> MemoryJournal:
@@ -101,10 +113,13 @@ class MemoryJournal(Journal):
 
     @contextlib.contextmanager
     def _writing(self, at_once: bool = False) -> Iterator[None]:
-        with super()._writing(at_once):
+        """As there, but for the files."""
+        with self._reporting(), transaction(self._database):
             yield
+            self._life.write()
             if self.full:
                 raise sqlite3.OperationalError("database or disk is full")
+        self._life.written()
 
 
 class StepMerger(Merger):
