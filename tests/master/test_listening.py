@@ -49,14 +49,15 @@ def test_what_lies_unread_is_no_silence() -> None:
     assert not made.core.workers, "who floods it hides nobody's silence"
 
 
-@given(st.lists(st.tuples(st.floats(0.0, 100.0), st.booleans()), max_size=50))
+@given(st.lists(st.tuples(st.integers(0, 800), st.booleans()), max_size=50))
 def test_no_more_is_listened_than_has_passed_and_no_more_than_a_heartbeat_at_a_time(
-    turns: list[tuple[float, bool]],
+    turns: list[tuple[int, bool]],
 ) -> None:
+    """In eighths of a second, which add up to what they are."""
     listening, now = Listening(), 0.0
     before = listening.looked(now)
-    for seconds, heard_all in turns:
-        now += seconds
+    for eighths, heard_all in turns:
+        now += eighths / 8
         after = listening.looked(now, heard_all)
         assert 0.0 <= after - before <= HEARTBEAT and (heard_all or after == before) and after <= now
         before = after

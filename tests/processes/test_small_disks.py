@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,12 @@ def own(beside: Path) -> Any:
     """Modules beside the script, which travel with its analyses."""
     (beside / "own_words.py").write_text("def spoken(number):\n    return number\n")
     (beside / "own_numbers.py").write_text("def counted(number):\n    return number + 1\n")
+    (beside / "own_rest.py").write_text("def spoken(number):\n    return 2 * number\n")
     import own_numbers  # type: ignore[import-not-found]
+    import own_rest  # type: ignore[import-not-found]
     import own_words  # type: ignore[import-not-found]
 
-    return own_words, own_numbers
+    return own_words, own_numbers, own_rest
 
 
 def talkative(module: Any) -> Callable[..., int]:
@@ -93,10 +95,14 @@ def test_no_room_for_temporary_files_or_in_the_cache_fails_no_query_that_needs_n
 ) -> None:
     """One that prints, one that brings modules along, one that is compiled; modules have another place. If that is full,
     too, the error says so."""
-    words, counted = own
+    words, counted, rest = own
     made = Standing(tmp_path / "state")
     try:
-        with small_disk(tmp_path / "temporary", 24 << 20) as temporary:
+        # Not below tmp_path, which may be too long for sockets: workers have another folder for them then.
+        with (
+            tempfile.TemporaryDirectory(prefix="small-") as short,
+            small_disk(Path(short) / "disk", 24 << 20) as temporary,
+        ):
             monkeypatch.setenv("TMPDIR", str(temporary.folder))
             monkeypatch.setenv("XDG_CACHE_HOME", str(disk.folder / "cache"))
             worker = made.worker()
@@ -110,16 +116,14 @@ def test_no_room_for_temporary_files_or_in_the_cache_fails_no_query_that_needs_n
                 disk.fill()
                 assert session.process(numbers, talkative(counted)).result(SECONDS).value == SUM + ENTRIES
                 assert session.process(numbers, kernel).result(SECONDS)["sum"][0] == SUM
-                (tmp_path / "own_words.py").write_text("def spoken(number):\n    return 2 * number\n")
-                importlib.reload(words)
                 temporary.fill()
                 disk.fill()  # what the compiler could not keep has left some room
                 with pytest.raises(
-                    AnalysisError, match=r"own_words .* no place on this worker: neither in .* make room"
+                    AnalysisError, match=r"own_rest .* no place on this worker: neither in .* make room"
                 ):
-                    session.process(numbers, talkative(words)).result(SECONDS)
+                    session.process(numbers, talkative(rest)).result(SECONDS)
                 temporary.free()
-                assert session.process(numbers, talkative(words)).result(SECONDS).value == 2 * SUM
+                assert session.process(numbers, talkative(rest)).result(SECONDS).value == 2 * SUM
             worker.close()
     finally:
         made.close()

@@ -88,9 +88,9 @@ def session(standing: Standing) -> Iterator[em.Session]:
 
 @em.kernel(mass=Hist.new.Reg(110, 2, 200).Double(), pairs=Hist.new.Int(0, 8).Double())
 def dimuon(mass, pairs, Muon_pt, Muon_eta, Muon_phi, Muon_charge):
-    """The mass of every pair of muons of opposite charge; with idle arithmetic, so that a query takes some seconds."""
+    """The mass of every pair of muons of opposite charge; with idle arithmetic: longer than a worker takes to start."""
     idle = 1.0
-    for _ in range(4000):
+    for _ in range(12_000):
         idle = math.sin(idle)
     count = 0
     for i in range(len(Muon_pt)):
@@ -131,16 +131,16 @@ def test_workers_that_join_and_die_in_the_middle_change_no_bin(
     query = session.process(data, dimuon)
     eventually(lambda: committed(query), "the first worker commits")
     (first,) = (info.pid for info in session.workers())
-    second = standing.worker()
+    with contextlib.closing(standing.worker()) as second:  # no other test is to find it, whatever becomes of this one
 
-    def works() -> bool:
-        return any(info.pid == second.pid and info.busy and info.packets for info in session.workers())
+        def works() -> bool:
+            return any(info.pid == second.pid and info.busy and info.packets for info in session.workers())
 
-    eventually(works, "the second works")
-    assert query.state == "running" and query.account.processed < 120_000, "there is no middle: more events, please"
-    assert any(info.pid == first and info.busy for info in session.workers())
-    second.process.kill()
-    second.wait()
+        eventually(works, "the second works", facts=lambda: query.account)
+        assert query.state == "running" and query.account.processed < 120_000, "there is no middle: more events, please"
+        assert any(info.pid == first and info.busy for info in session.workers())
+        second.process.kill()
+        second.wait()
     result = query.result(SECONDS)
     expected = dimuon_in_one_process(files)
     assert result["mass"] == expected["mass"] and result["pairs"] == expected["pairs"]
