@@ -42,6 +42,8 @@ LOG_SECONDS = 1.0
 """How often is asked for what the analysis has said."""
 MOST_LINES = 50
 """Of them that are shown, the last ones."""
+SETTLE_SECONDS = 20.0
+"""For which a cell that waits for a result waits for its picture at most."""
 _NOTEBOOK_COLUMNS = 100
 
 
@@ -136,6 +138,11 @@ class QueryWidget(anywidget.AnyWidget):
         display = importlib.import_module("IPython.display").display
         self._handle = display(self._bundle(), raw=True, display_id=True)
         self._thread.start()
+
+    def settle(self) -> None:
+        """Wait until the end of the query is shown: its last picture, which takes a moment to draw."""
+        self._wake.set()
+        self._thread.join(SETTLE_SECONDS)
 
     def send(self, content: Any, buffers: Any = None) -> None:
         """Send a message to the browser."""

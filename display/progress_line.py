@@ -40,6 +40,9 @@ class Watched(Protocol):
     def show(self) -> bool:
         """Show it in the notebook that runs, unless it is shown already; False where that can show no widgets."""
 
+    def settle(self) -> None:
+        """Wait until its end is shown."""
+
 
 class ProgressDisplay:
     """Shows a query's progress until the context ends, and leaves one last line if it ended well.
@@ -57,7 +60,7 @@ class ProgressDisplay:
         if wanted is False:
             return
         if console.is_jupyter and query.show():
-            self._view = _Widget()
+            self._view = _Widget(query)
         elif query.view.final:
             return
         elif console.is_jupyter:
@@ -277,11 +280,16 @@ class _Script:
 class _Widget:
     """A widget that looks after itself (`display.notebook`)."""
 
+    def __init__(self, query: Watched) -> None:
+        self._query = query
+
     def start(self) -> None:
         """It has been started."""
 
     def stop(self, kept: bool) -> None:
-        """It ends with its query, and stays."""
+        """It ends with its query, and stays: a notebook that a program runs is saved with its last picture."""
+        if kept:
+            self._query.settle()
 
 
 class _Notebook:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Protocol
 
 from ..analysis.notebook_cells import running_shell
 
 
-def widget_of(query: Any) -> object | None:
+class Widget(Protocol):
+    """What shows a query."""
+
+    def settle(self) -> None:
+        """Wait until the end of the query is shown."""
+
+
+def widget_of(query: Any) -> Widget | None:
     """The widget that shows a query below the cell that runs; None outside notebooks, and without anywidget."""
     if not _in_notebook():
         return None
@@ -18,7 +25,7 @@ def widget_of(query: Any) -> object | None:
         if (error.name or "").partition(".")[0] in ("anywidget", "traitlets", "ipywidgets"):
             return None
         raise
-    widget: object = notebook.QueryWidget(query)
+    widget: Widget = notebook.QueryWidget(query)
     notebook.QueryWidget.show(widget)
     return widget
 

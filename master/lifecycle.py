@@ -60,8 +60,8 @@ SNAPSHOT_SHARE = 0.01
 """Of the slots' time that snapshots may take: large ones come less often where there are few slots to pay for them."""
 PROGRESS_INTERVAL = 0.2
 UNWRITTEN = (
-    "the addresses of its data, or in its code, have a token or password in them, and are nowhere written down: if the "
-    "master dies, it begins anew, and its result is there while the master is. em.Credentials(token=...) has no such limits"
+    "the addresses of its data have a token or password in them, and are nowhere written down: if the master "
+    "dies, it begins anew, and its result is there while the master is. em.Credentials(token=...) has no such limits"
 )
 STOP_SECONDS = 2.0
 """Seconds that the slots of a query that is stopped have to hand over what they have done."""

@@ -10,8 +10,6 @@ _PARAMETERS = "[?&](?:authz|token|access_token|signature|sig|x-amz-[a-z-]{1,40})
 _LOGIN = r"://[\w.~%!$&'()*+,;=-]{0,200}:[\w.~%!$&'()*+,;=-]{1,200}@"
 """Of what may be in an address only: a pickle has anything behind one with a port."""
 _SECRET = re.compile(f"{_LOGIN}|{_PARAMETERS}".encode(), re.IGNORECASE)
-_IN_CODE = re.compile(rf"{_LOGIN}|{_PARAMETERS}(?=[^\d\s'\"]*\d)[\w.~%+/=-]{{16,}}".encode(), re.IGNORECASE)
-"""Code also makes addresses: what `?token={token}` or `&sig=signed(url)` will be is not in it."""
 _VALUE = re.compile(rf"({_PARAMETERS})[^&\s'\"<>]+", re.IGNORECASE)
 
 
@@ -25,18 +23,6 @@ def has_secret(content: str | Buffer) -> bool:
         (False, False)
     """
     return _SECRET.search(content.encode(errors="replace") if isinstance(content, str) else content) is not None
-
-
-def code_has_secret(content: Buffer) -> bool:
-    """Whether code, as it travels, has an address with something in it that looks like a secret.
-
-    Example:
-        >>> code_has_secret(b"open('https://host/a.json?token=eyJhbGciOiJSUzI1NiJ9.eyJz')")
-        True
-        >>> code_has_secret(b"f'https://host/a.json?token={token}'"), code_has_secret(b"tcp://127.0.0.1:4711\\x94]\\x94K@")
-        (False, False)
-    """
-    return _IN_CODE.search(content) is not None
 
 
 def without_secrets(text: str) -> str:

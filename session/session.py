@@ -23,7 +23,7 @@ from ..launch.local import Embedded
 from ..launch.own import OwnLauncher
 from ..packetizer.call_costs import chunk_of
 from ..protocol import messages
-from ..protocol.addresses import code_has_secret, has_secret
+from ..protocol.addresses import has_secret
 from ..protocol.connection import find_connection, find_file
 from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, DatasetError
@@ -198,7 +198,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
                 share=[share] if isinstance(share, str) else list(share),
                 folder=working_folder(),
                 inputs=[f"{url} (sha256 {checksum})" for url, checksum in inputs.items()],
-                unwritten=has_secret(listing) or code_has_secret(packed.blob),
+                unwritten=has_secret(listing) or any(map(has_secret, inputs)),
             ),
             [*content, *secrets],
             packed.attachments,

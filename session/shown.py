@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..display.show import widget_of
+from ..display.show import Widget, widget_of
 from .remainder import Remainder
 from .result import Snapshot
 from .result_feed import ResultFeed
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Shown:
     """The part of a `Query` that is its view in a notebook."""
 
-    _widget: object = None
+    _widget: Widget | None = None
     _ending: Ending | None
     _snapshot: Snapshot | None
     _steady_bins: SteadyBins
@@ -46,6 +46,15 @@ class Shown:
         if self._widget is None:
             self._widget = widget_of(self)
         return self._widget is not None
+
+    def settle(self) -> None:
+        """Wait until the widget that shows it, if there is one, shows how it ended.
+
+        Example:
+            >>> query.settle()
+        """
+        if self._widget is not None:
+            self._widget.settle()
 
     @property
     def _latest(self) -> Snapshot | None:

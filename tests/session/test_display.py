@@ -77,6 +77,9 @@ class FakeQuery:
     def show(self) -> bool:
         return False
 
+    def settle(self) -> None:
+        raise AssertionError("no widget shows it")
+
     def report(
         self,
         reached: int,
@@ -300,13 +303,17 @@ def test_a_notebook_shows_a_query_that_was_over_before_it_was_waited_for(monkeyp
             shown.append(self.view.name)
             return True
 
+        def settle(self) -> None:
+            shown.append("its end")
+
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     query = Widgets()
     query.history.ended(result_of(1))
     with ProgressDisplay(query, None) as display:
         assert display.shown and shown == ["missing_momentum"]
+    assert shown == ["missing_momentum", "its end"], "a program that runs the notebook saves what is there then"
     with ProgressDisplay(query, False) as display:
-        assert not display.shown and len(shown) == 1, "not asked for"
+        assert not display.shown and len(shown) == 2, "not asked for"
 
 
 @pytest.mark.parametrize("messages_heard", [MOST_SAMPLES, 10 * MOST_SAMPLES, 10 * MOST_SAMPLES + 77])
