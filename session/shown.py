@@ -51,7 +51,7 @@ class Shown:
         """Wait until the widget that shows it, if there is one, shows how it ended.
 
         Example:
-            >>> query.settle()
+            >>> query.settle()                                                                    # doctest: +SKIP
         """
         if self._widget is not None:
             self._widget.settle()
