@@ -273,11 +273,7 @@ class StoredTree:
 
     def is_current(self, since: float) -> bool:
         """As `sources.is_current`, of the file."""
-        asked = time.monotonic()
-        current = is_current(self.source, self.opened, since)
-        if current and self.opened < since:
-            self.opened = asked
-        return current
+        return is_current(self, since)
 
     def check_unchanged(self) -> None:
         """As `sources.check_unchanged`, of the file."""

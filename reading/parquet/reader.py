@@ -116,11 +116,7 @@ class ParquetReader(WholeFile):
 
     def is_current(self, since: float) -> bool:
         """As `Reader.is_current`."""
-        asked = time.monotonic()
-        current = is_current(self.source, self.opened, since)
-        if current and self.opened < since:
-            self.opened = asked
-        return current
+        return is_current(self, since)
 
     def check_unchanged(self) -> None:
         """As `Reader.check_unchanged`."""

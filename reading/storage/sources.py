@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from fsspec.implementations.cached import CachingFileSystem
@@ -286,15 +286,29 @@ class HTTPAhead(FSSpecAhead):
     """http:// and https://, whose servers are not asked for the size of a file."""
 
 
-def is_current(source: Counts | LocalSource, opened: float, since: float) -> bool:
+class OpenFile(Protocol):
+    """A file with the source of its bytes, and when (`time.monotonic()`) it was opened, or was last known to be the same."""
+
+    opened: float
+
+    @property
+    def source(self) -> Counts | LocalSource:
+        """Its bytes."""
+
+
+def is_current(file: OpenFile, since: float) -> bool:
     """Whether a path still means the file that is open here, as far as its time and size tell.
 
-    A local file is looked at each time; a server is asked only if the file was opened (at `opened`) before `since`
-    (`time.monotonic()`), and one that cannot be asked is taken to have another file by now.
+    A local file is looked at each time; a server is asked only if the file was opened before `since`, and one that cannot be
+    asked is taken to have another file by now. A file that is found to be the same counts as opened when it was asked for.
     """
-    if not isinstance(source, LocalSource) and opened >= since:
+    source, asked = file.source, time.monotonic()
+    if not isinstance(source, LocalSource) and file.opened >= since:
         return True
-    return isinstance(source, LocalSource | XRootDAhead) and source.is_current()
+    current = isinstance(source, LocalSource | XRootDAhead) and source.is_current()
+    if current and file.opened < since:
+        file.opened = asked
+    return current
 
 
 def check_unchanged(source: Counts | LocalSource, path: str) -> None:
