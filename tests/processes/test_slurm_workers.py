@@ -54,7 +54,7 @@ def test_eight_workers_come_while_a_query_runs_and_are_given_back(
     gate = tmp_path / "gate"
     query = session.process(numbers, patient(gate))
     eventually(lambda: busy(session) == 1, "the worker that is there has begun")
-    pool = session.scale(0, em.Slurm(memory="150M", partition="main"))
+    pool = session.scale(0, em.Slurm(memory="400M", partition="main"))
     pool.scale(8)
     eventually(lambda: busy(session) == 9, "all are at work on it")
     eventually(lambda: {launch.stage for launch in pool.launches()} == {"working"}, "the pool says so")
@@ -74,7 +74,7 @@ def test_a_lost_node_costs_a_query_nothing_but_time(
     """What its worker had is done again by others, the loss is told with Slurm's reason, and another worker comes."""
     gate = tmp_path / "gate"
     query = session.process(numbers, patient(gate))
-    pool = session.scale(2, em.Slurm(memory="150M", cores=1, options=["--exclusive"]))
+    pool = session.scale(2, em.Slurm(memory="400M", cores=1, options=["--exclusive"]))
     eventually(lambda: busy(session) == 3, "both are at work on it")
     lost = pool.launches()[0]
     told = cluster.ask("squeue", "-h", "-r", "-o", "%i %N").splitlines()
@@ -116,7 +116,7 @@ def test_a_worker_whose_walltime_ends_hands_over_and_another_comes(
     every half a minute.)"""
     gate = tmp_path / "gate"
     query = session.process(numbers, patient(gate))
-    pool = session.scale(1, em.Slurm(memory="150M", walltime="1m", warning=600))
+    pool = session.scale(1, em.Slurm(memory="400M", walltime="1m", warning=600))
     eventually(lambda: busy(session) == 2, "it is at work")
     first = pool.launches()[0].job
     states = lambda: {launch.job: launch.stage for launch in pool.launches()}  # noqa: E731
@@ -138,7 +138,7 @@ def test_what_goes_wrong_is_told_to_who_asks_and_to_who_waits(
         patch.setenv("PATH", str(tmp_path))
         with pytest.raises(PoolError, match="there is no command sbatch on"):
             session.scale(1, em.Slurm(), name="elsewhere")
-    pool = session.scale(1, em.Slurm(python="/nowhere/python", memory="150M"), name="broken")
+    pool = session.scale(1, em.Slurm(python="/nowhere/python", memory="400M"), name="broken")
     eventually(lambda: "/nowhere/python: No such file or directory" in pool.info.trouble, "the log is told")
     assert "ended with code 127" in pool.info.trouble
     waiting = session.scale(1, em.Slurm(partition="closed"), name="patience")

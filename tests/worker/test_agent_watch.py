@@ -102,6 +102,16 @@ def test_a_slot_that_grows_takes_smaller_chunks_and_is_told_so_once_each_time() 
     assert agent.core.look(0, None, 500, 3.0) == [Order(0, 0, retire=False)], "it has shrunk again"
 
 
+def test_a_slot_that_has_done_its_packets_and_not_handed_them_over_is_not_taken_for_idle() -> None:
+    """Its process was ended between the two messages, and what it had done was done again."""
+    agent = limited()
+    agent.finish(1, 0, 7)
+    agent.finish(2, 0, 20)
+    assert agent.core.look(0, None, 960, 1.0) == [Order(0, 4, retire=True)]
+    agent.hand_over(0, [(1, 0, 7), (2, 10, 20)], {"n": 17})
+    assert Kill(0) in agent.core.look(0, None, 960, 1.5), "now it does nothing"
+
+
 def test_a_slot_near_its_limit_hands_over_and_is_replaced_without_blame() -> None:
     agent = limited()
     (order,) = agent.core.look(0, AtWork("q", 1, 0, 10, 1.0), 960, 1.0)

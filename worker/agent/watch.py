@@ -71,7 +71,7 @@ class SlotWatch:
             return Verdict(
                 f"ended because it needed {shown(taken)}, more than the {shown(self.memory)} a slot has (--memory)"
             )
-        if taken >= RETIRE * self.memory and slot.worked and not slot.todo:
+        if taken >= RETIRE * self.memory and slot.worked and not (slot.todo or slot.leases):
             return Verdict(f"it takes {shown(taken)} of {shown(self.memory)}, and does nothing", planned=True)
         return None
 
