@@ -26,7 +26,7 @@ from ..reading.storage.list_files import list_files
 from .link import ANSWER_SECONDS
 from .output_files import as_dataset
 from .owner import owner
-from .requests import checked
+from .requests import checked, until_answered
 
 if TYPE_CHECKING:
     from .session import Data, Session
@@ -306,6 +306,11 @@ class Datasets:
             DatasetError: it refuses; the text says why.
             ConnectionFailed: it does not answer.
         """
+        return until_answered(partial(self._ask_once, make, expect, frames), expect)
+
+    def _ask_once(
+        self, make: Callable[[int], Message], expect: type[Any], frames: Sequence[Buffer]
+    ) -> tuple[Any, _Frames]:
         inbox: queue.SimpleQueue[tuple[Message, _Frames]] = queue.SimpleQueue()
         self._session._watch.check()
         self._session._link.ask(make, lambda answer, its: inbox.put((answer, [bytes(frame) for frame in its])), frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from ..protocol.errors import ConnectionFailed, EventmillError, QueryFailed, Rem
 from ..protocol.messages import Message
 
 Answer = TypeVar("Answer", bound=Message)
+Said = TypeVar("Said")
 Answered = Callable[[Message, Sequence[Buffer]], None]
 """Is called with an answer and the frames that belong to it."""
 BROKEN = messages.Fault(
@@ -19,6 +21,24 @@ BROKEN = messages.Fault(
     "session.queries() lists what is running"
 )
 """The answer to all that is open when the connection breaks."""
+
+
+TELLING: frozenset[type[Message]] = frozenset(
+    {
+        messages.AccessList,
+        messages.Cluster,
+        messages.DatasetIs,
+        messages.Datasets,
+        messages.Logs,
+        messages.Pools,
+        messages.PartIs,
+        messages.Queries,
+        messages.Workers,
+    }
+)
+"""Answers to questions that change nothing, which may be asked again."""
+
+log = logging.getLogger(__name__)
 
 
 class Interrupted(ConnectionFailed):
@@ -76,6 +96,22 @@ class OpenRequests:
         """No request of before will have another answer."""
         for number in list(self._waiting):
             self.answer(number, message)
+
+
+def until_answered(ask: Callable[[], Said], expect: type[Message]) -> Said:
+    """What `ask` returns. Whenever the connection breaks before the answer came, a question is asked once more.
+
+    Args:
+        ask: asks and waits; it raises `Interrupted` when the connection broke.
+        expect: the type of a good answer, which says whether it is a question that changes nothing.
+    """
+    while True:
+        try:
+            return ask()
+        except Interrupted:
+            if expect not in TELLING:
+                raise
+            log.info("the connection broke before the master told its %s: asked once more", expect.__name__)
 
 
 def checked(answer: Message, expect: type[Answer]) -> Answer:

@@ -20,7 +20,7 @@ from ..protocol.messages import Message
 from .delegation import Delegation
 from .link import ANSWER_SECONDS, Link
 from .renewer import Renewer
-from .requests import Answer, Interrupted, Lacks, checked
+from .requests import Answer, Interrupted, Lacks, checked, until_answered
 from .submission import Submission
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Watch:
         self.link.check_not_forked()
         self._check_processes()
         try:
-            return self.link.request(make, expect, frames, on_answer)
+            return until_answered(partial(self.link.request, make, expect, frames, on_answer), expect)
         except ConnectionFailed:
             self._check_processes()
             raise
@@ -149,6 +149,11 @@ class Watch:
         """
         seen = query._demand.seen(query.id)
         make = partial(messages.AskPart, query=query.id, keys=seen.keys, whole=seen.whole, entries=entries)
+        return until_answered(partial(self._ask_for_part, query, make), messages.PartIs)
+
+    def _ask_for_part(
+        self, query: Query, make: Callable[[int], messages.AskPart]
+    ) -> tuple[messages.PartIs, Sequence[Buffer]]:
         came: queue.SimpleQueue[tuple[Message, Sequence[Buffer]]] = queue.SimpleQueue()
         self.link.ask(make, lambda message, frames: came.put((message, frames)))
         try:

@@ -72,9 +72,9 @@ def assignment(site: KubernetesSite, call: str) -> Assignment:
 def early_in_a_second() -> None:
     """Wait until a second has just begun.
 
-    The Job controller of 1.20 looks at a deadline once, so long after it first saw the Job, and counts from the start that it
-    has written, in full seconds. When its first write is refused (a conflict) and the second one falls into the next second,
-    it looks a moment too early, and never again.
+    The Job controller of 1.20 looks at a deadline once, so long after it first saw the Job, and counts from the start that
+    it has written, in full seconds. When its first write is refused (a conflict) and the second one falls into the next
+    second, it looks a moment too early, and never again.
     """
     eventually(lambda: 0.1 < time.time() % 1.0 < 0.4, "a second has just begun")
 

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import awkward as ak
@@ -17,7 +18,7 @@ import psutil
 import pytest
 from eventmill.master.journal import Journal
 from eventmill.protocol import messages
-from eventmill.protocol.errors import QueryFailed
+from eventmill.protocol.errors import ConnectionFailed, QueryFailed
 from processes import SECONDS, Standing, eventually
 from sums import ENTRIES, SUM, committed, total
 
@@ -86,6 +87,25 @@ def test_a_query_survives_a_master_that_is_killed_at_random_moments(
         assert sum(info.entries for info in query.report()) >= ENTRIES
     redone = (tmp_path / "counter").stat().st_size - ENTRIES
     assert redone <= len(moments) * 2 * (PACKET + COMMIT + CHECKPOINT) / cost
+
+
+def test_questions_that_a_master_takes_with_it_are_asked_again(fleet: Standing) -> None:
+    """What changes nothing is asked of the next master; of what may have been done, the user is told."""
+    with fleet.connect() as session, ThreadPoolExecutor() as pool:
+        questions: list[Callable[[], object]] = [session.workers, session.queries, session.pools, session.datasets.list]
+        before = [len(question()) for question in questions]  # type: ignore[arg-type]
+        fleet.master.process.send_signal(signal.SIGSTOP)
+        asked = [pool.submit(question) for question in questions]
+        removed = pool.submit(session.datasets.remove, "nothing")
+        eventually(lambda: len(session._link._requests) == len(asked) + 1, "all are asked")
+        eventually(lambda: session._link._outbox.is_empty, "all are sent")
+        fleet.crash()
+        fleet.start_master()
+        eventually(lambda: len(session.workers()) == before[0], "its worker is there again")
+        after = [len(it.result(SECONDS)) for it in asked]  # type: ignore[arg-type]
+        assert after[1:] == before[1:]
+        with pytest.raises(ConnectionFailed, match="nobody knows whether it took the request"):
+            removed.result(SECONDS)
 
 
 def test_results_are_there_after_a_restart_until_they_are_removed(fleet: Standing, numbers: em.Dataset) -> None:
