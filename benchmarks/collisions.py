@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,15 @@ from eventmill.cli.sample import ENTRIES_PER_BASKET, make_events
 
 from .systems import TREE
 
+TAGS = ("btagCSVV2",)
 
-def write_collisions(path: Path, events: int, seed: int) -> Path:
-    """Write a file of so many events, or leave the one that is there; returns its path."""
+
+def write_collisions(path: Path, events: int, seed: int, tags: Sequence[str] = TAGS) -> Path:
+    """Write a file of so many events, or leave the one that is there; returns its path.
+
+    Args:
+        tags: the names that the b tags of jets have: each has the same numbers.
+    """
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +32,7 @@ def write_collisions(path: Path, events: int, seed: int) -> Path:
             tree: Any = None
             for number, start in enumerate(range(0, events, ENTRIES_PER_BASKET)):
                 count = min(ENTRIES_PER_BASKET, events - start)
-                columns = _columns(count, np.random.default_rng((seed, number)))
+                columns = _columns(count, np.random.default_rng((seed, number)), tags)
                 columns["event"] = np.arange(start, start + count, dtype=np.uint64)
                 if tree is None:
                     types = {name: getattr(it, "dtype", None) or it.type.content for name, it in columns.items()}
@@ -38,12 +45,13 @@ def write_collisions(path: Path, events: int, seed: int) -> Path:
     return path
 
 
-def _columns(count: int, rng: np.random.Generator) -> dict[str, Any]:
+def _columns(count: int, rng: np.random.Generator, names: Sequence[str]) -> dict[str, Any]:
     """The sample's own, and electrons that are like its muons."""
     columns = make_events(count, rng)
     electrons, jets = make_events(count, rng)["Muon"], columns["Jet"]
     tags = rng.beta(0.6, 0.9, int(ak.sum(ak.num(jets)))).astype(np.float32)
-    jets = ak.with_field(jets, ak.unflatten(tags, ak.num(jets)), "btagCSVV2")
+    for name in names:
+        jets = ak.with_field(jets, ak.unflatten(tags, ak.num(jets)), name)
     weights = rng.choice(np.array([-1.0, 1.0, 1.0, 1.0], np.float32), count)
     run = {name: np.ones(count, np.uint32) for name in ("run", "luminosityBlock")}
     return {**columns, **run, "Jet": jets, "Electron": electrons, "genWeight": weights}
