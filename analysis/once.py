@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 from weakref import WeakSet
 
 import cloudpickle
@@ -83,6 +83,7 @@ class Once(Generic[Arguments, Value]):
                 loaded = self._known[key] = _store.loaded(self.__wrapped__, call)
             if _noting is not None:  # another function loads with it
                 _noting.add(loaded)
+            loaded.is_in_use = True
         value: Value = loaded.value
         return value
 
@@ -115,8 +116,8 @@ def once(load: Callable[Arguments, Value]) -> Once[Arguments, Value]:
     written in C are not seen: give such a path as an argument.
 
     What it returns is shared by all calls of the analysis: use it, and do not change it. Small dicts and lists, and arrays
-    of numbers in these, are put back before each call. Where it raises, the query fails at once, also with
-    `on_error="skip"`.
+    of numbers in these, are put back before each call; of large ones arrays are read-only, and when the rest was changed the
+    query fails. Where it raises, the query fails at once, also with `on_error="skip"`.
 
     Raises AnalysisError when `load` is no function.
 
@@ -154,11 +155,37 @@ def cannot_load(error: BaseException, note: str = "") -> None:
         add_note(error, note)
 
 
+class Kept(Protocol):
+    """A value that was loaded, as it was then."""
+
+    def put_back(self) -> None:
+        """Put back what a call may have changed of it, as far as that is quick."""
+
+    def is_unchanged(self) -> bool:
+        """Whether all that was not put back is as it was."""
+
+
 def put_back() -> None:
     """Put back what a call may have changed of what was loaded, as far as `guard` says how."""
     for loaded in _store.all():
-        if loaded.put_back is not None:
-            loaded.put_back()
+        if loaded.kept is not None:
+            loaded.kept.put_back()
+
+
+def check_unchanged() -> None:
+    """Raise `AnalysisError` when calls have changed what was loaded and is not put back: they are of all calls before, then.
+
+    Whoever is at work next loads it again.
+    """
+    changed = _store.let_changed_go()
+    if changed:
+        error = AnalysisError(
+            f"what {changed} has loaded was changed by the analysis, so that each call would depend on those before it: it "
+            "is under em.once, and too large to be put back before each call. Use it and do not change it: copy what is to "
+            "be changed (dict(...), list(...)), return what is counted, and ask a defaultdict by .get(...)"
+        )
+        cannot_load(error)
+        raise error
 
 
 _MARK = "_eventmill_loading_failed"
@@ -170,7 +197,7 @@ def _stays(value: object) -> None:
     """Outside of slots nothing is put back."""
 
 
-guard: Callable[[Any], Callable[[], object] | None] = _stays
+guard: Callable[[Any], Kept | None] = _stays
 """Gives for a value that is loaded how it is put back before each call; None: it stays as it is. Set by slots."""
 
 
@@ -205,12 +232,21 @@ class _Read:
 
 @dataclass
 class _Loaded:
-    """A value, what it was read from, how it is put back, and when an analysis has last used it."""
+    """A value, the name of its function, what it was read from, how it is put back, when an analysis has last used it, and
+    whether somebody has asked for it since it was last looked at.
+    """
 
     value: Any
+    name: str
     read: _Read
-    put_back: Callable[[], object] | None
+    kept: Kept | None
     used: int
+    is_in_use: bool = False
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether no call has changed it."""
+        return self.kept is None or self.kept.is_unchanged()
 
 
 class _Store:
@@ -224,12 +260,24 @@ class _Store:
         """What there is."""
         return self._loaded.values()
 
+    def let_changed_go(self) -> str:
+        """Forget values that calls have changed; the name of the function of one of them, or nothing."""
+        in_use = [key for key, loaded in self._loaded.items() if loaded.is_in_use]
+        names = [self._loaded.pop(key).name for key in in_use if not self._loaded[key].is_unchanged]
+        for key in in_use:
+            if key in self._loaded:
+                self._loaded[key].is_in_use = False
+        if names:
+            for function in list(_living):
+                function.renew()
+        return names[0] if names else ""
+
     def loaded(self, load: Callable[..., Any], call: Any) -> _Loaded:
         """What a function loads for these arguments: what it has loaded before, if that is still the same."""
         walk = _LoaderWalk()
         key = walk.digest((load, call))
         kept = self._loaded.get(key)
-        if kept is not None and kept.read.is_current:
+        if kept is not None and kept.read.is_current and kept.is_unchanged:
             kept.used = self.analyses
             return kept
         for other in [it for it, held in self._loaded.items() if it == key or held.used < self.analyses - UNUSED]:
@@ -246,7 +294,7 @@ class _Store:
         read.signatures = {path: known for path, known in read.signatures.items() if known is None or _signature(path)}
         came = {str(folder) for path in read.signatures if (folder := arrived_folder(path)) is not None}
         read.lasts = read.lasts and walk.is_complete and came <= walk.folders
-        loaded = self._loaded[key] = _Loaded(value, read, guard(value), self.analyses)
+        loaded = self._loaded[key] = _Loaded(value, load.__qualname__, read, guard(value), self.analyses)
         return loaded
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...analysis import once
 from ...merge import Total
 from ...protocol import messages
 from ...protocol.counts import miscount
@@ -150,6 +151,7 @@ class PacketRun:
         began = time.monotonic()
         if self._analyse():
             self.packet.source.check_unchanged()
+            once.check_unchanged()
             self._finish(time.monotonic() - began, self._prefetch.waited - waited)
 
     # --- opening --------------------------------------------------------------------------------------------------
