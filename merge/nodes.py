@@ -74,11 +74,12 @@ def widened(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
 
 
 class Unmergeable(Exception):
-    """Why values cannot be merged, and where; becomes a `MergeError` at the edge of this package."""
+    """Why values cannot be merged, and where; becomes a `MergeError` at the edge of this package. `too_long` is as there."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, too_long: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.too_long = too_long
         self.path = ""
 
     def inside(self, key: object) -> None:
@@ -89,6 +90,7 @@ class Unmergeable(Exception):
         """What the physicist sees, with what the user's own code raised as its cause."""
         error = MergeError(f"result{self.path}: {self.reason}")
         error.__cause__ = self.__cause__
+        error.too_long = self.too_long
         return error
 
 

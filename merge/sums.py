@@ -24,7 +24,7 @@ from .objects import merged
 from .row_agreement import check_rows
 from .rows import Held, in_common
 
-AWKWARD_LIMIT = 256 * 2**20  # bytes of one awkward array, all packets together
+AWKWARD_LIMIT = 256 * 2**20  # bytes of one awkward array, all packets together, from which on it takes no more
 
 N = TypeVar("N", bound=Node)
 
@@ -305,10 +305,11 @@ class AwkwardSum(Sum[nodes.Awkward]):
         self.add(node)
 
     def fits(self, node: nodes.Awkward) -> None:
-        if self._nbytes + node.nbytes > AWKWARD_LIMIT:
+        if self._nbytes >= AWKWARD_LIMIT:  # not what goes beyond it, in which there may be minutes of work
             raise Unmergeable(
                 f"an awkward array of more than {AWKWARD_LIMIT >> 20} MiB, all packets together; fill histograms "
-                "instead, or write the rows to files: em.write(array, folder) in its place"
+                "instead, or write the rows to files: em.write(array, folder) in its place",
+                too_long=True,
             )
 
     def add(self, node: nodes.Awkward) -> None:

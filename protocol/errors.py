@@ -46,7 +46,12 @@ class AnalysisError(EventmillError):
 
 
 class MergeError(AnalysisError):
-    """The analysis returned something that cannot be merged, or partial results that do not fit together."""
+    """The analysis returned something that cannot be merged, or partial results that do not fit together.
+
+    `too_long`: each of them fits by itself, but all of them are too much for one result.
+    """
+
+    too_long = False
 
 
 class OutputError(EventmillError):

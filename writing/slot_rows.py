@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ..analysis.writes import WriteSpec, resolved
 from ..merge import Partial
 from ..merge.held_rows import placed
-from ..merge.nodes import Rows, Tree, Written, rebuilt, walk
+from ..merge.nodes import Awkward, Rows, Tree, Written, rebuilt, walk
 from ..merge.rows import HeldSpan, Piece, Span
 from ..protocol.errors import OutputError
 from ..protocol.messages import File
@@ -46,6 +46,11 @@ class SlotRows:
     def size(partial: Partial) -> int:
         """Bytes of the rows in a result that are in no piece."""
         return sum(node.nbytes for node in walk(partial.tree) if isinstance(node, Rows))
+
+    @staticmethod
+    def grown(partial: Partial) -> int:
+        """Bytes of what is longer the more entries a result is of: of rows that are in no piece, and of awkward arrays."""
+        return sum(node.nbytes for node in walk(partial.tree) if isinstance(node, Rows | Awkward))
 
     @staticmethod
     def of_variation(partial: Partial, name: str) -> Partial:

@@ -188,6 +188,27 @@ def test_a_merger_tells_what_it_could_not_add_and_holds_the_rest() -> None:
         made.close()
 
 
+def test_a_merger_keeps_all_of_an_array_that_has_become_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects what is merged, and the commit that went beyond the limit: only what comes later is left out."""
+    monkeypatch.setattr("eventmill.merge.sums.AWKWARD_LIMIT", 1000)
+    made = merger.Merger(zmq.Context.instance())
+    try:
+        for index in range(4):
+            frames = encode({"pt": ak.Array([float(index)] * 60)}, 10).to_frames()
+            answer = made.do(effects.Merge("q", frames, [(0, 10 * index, 10 * index + 10)]))
+            if index == 3:
+                assert isinstance(answer, merger.Unmergeable) and answer.left_out.parts == [(0, 30, 40)]
+                assert "em.write(array, folder)" in answer.failure.message
+            else:
+                assert answer is None
+        taken = made.do(effects.Take("q", final=True, as_is=True))
+        assert isinstance(taken, merger.Taken)
+        total = Partial.from_frames(taken.frames)
+        assert total.entries == 30 and decode(total)["pt"].to_list() == [0.0] * 60 + [1.0] * 60 + [2.0] * 60
+    finally:
+        made.close()
+
+
 @pytest.mark.parametrize(
     ("value", "grows"),
     [(np.zeros(200), ""), (ak.Array(np.zeros(10)), "an array of"), ([np.zeros(2**13)], "arrays, and 10,000 could not")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import awkward as ak
 import msgspec
 import numpy as np
 import pytest
@@ -33,6 +34,36 @@ def test_partials_of_all_slots_are_committed_in_one_message_with_their_ranges() 
     (commit,) = [effect for effect in effects if isinstance(effect, ToMaster)]
     assert commit.message == m.Commit(1, "q", [m.Part(1, 0, 10), m.Part(2, 10, 20)])
     assert decode(Partial.from_frames(commit.frames)) == {"n": 15}
+
+
+def test_what_is_too_long_together_is_committed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects what is added up from the next result of a slot: what is too much for a result says the master."""
+    monkeypatch.setattr("eventmill.merge.sums.AWKWARD_LIMIT", 500)
+    agent, values = Agent(), [ak.Array([float(number)] * 100) for number in (1, 2)]
+    for number in (1, 2, 3):
+        agent.lease(number, 0, 10 * number, 10 * number + 10)
+        agent.finish(number, 0, 10 * number + 10)
+    assert not sent(agent.hand_over(0, [(1, 10, 20)], values[0]), m.Commit)
+    (first,) = agent.hand_over(0, [(2, 20, 30)], values[1])
+    (last,) = [it for it in agent.core.expire(9.0) if isinstance(it, ToMaster) and isinstance(it.message, m.Commit)]
+    assert [it.message.parts for it in (first, last)] == [[m.Part(1, 10, 20)], [m.Part(2, 20, 30)]]
+    assert [decode(Partial.from_frames(it.frames)).to_list() for it in (first, last)] == [[1.0] * 100, [2.0] * 100]
+
+
+@pytest.mark.parametrize("how", ["the analysis raises", "a result does not fit"])
+def test_what_is_added_up_is_committed_before_an_error_ends_its_query(how: str) -> None:
+    agent = Agent()
+    for number in (1, 2, 3):
+        agent.lease(number, 0, 10 * number, 10 * number + 10)
+    agent.finish(1, 0, 20)
+    agent.finish(2, 0, 30)
+    agent.hand_over(0, [(1, 10, 20)], np.ones(2))
+    if how == "the analysis raises":
+        told = agent.slot(0, m.Failed("q", 2, m.Failure("analysis", "ValueError", "no")))
+    else:
+        told = agent.hand_over(0, [(2, 20, 30)], np.ones(3))
+    commit, failed = [it.message for it in told if isinstance(it, ToMaster)]
+    assert commit.parts == [m.Part(1, 10, 20)] and (failed.lease, failed.failure.kind) == (2, "analysis")
 
 
 def test_a_commit_is_due_after_the_interval_while_work_goes_on() -> None:

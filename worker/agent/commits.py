@@ -8,7 +8,7 @@ from ...merge import Total, entries_in
 from ...protocol import messages
 from ...protocol.codec import Buffer, Frames
 from ...protocol.counts import miscount
-from ...protocol.errors import CountError
+from ...protocol.errors import CountError, MergeError
 from ...protocol.messages import LARGE_COMMIT, Part
 from .outbox import Outbox
 from .states import QueryState
@@ -62,14 +62,21 @@ class Commits:
         self._unanswered.clear()
 
     def add(self, query: QueryState, message: messages.Commit, frames: Frames, now: float) -> None:
-        """Add what a slot has handed over to the query's total.
+        """Add what a slot has handed over to the query's total. If the two are too long together, what there was is
+        committed first: what is too much for a result says who has all of it.
 
         Raises:
             CountError: it does not count the entries of its packets.
             EventmillError: it is no result, or does not fit the others.
         """
         _check_count(message, entries_in(frames))
-        query.total.add_frames(frames)
+        try:
+            query.total.add_frames(frames)
+        except MergeError as error:
+            if not (error.too_long and query.parts):
+                raise
+            self.commit(query, now)
+            query.total.add_frames(frames)
         query.size, query.largest = query.total.nbytes, max(query.largest, sum(map(len, frames)))
         if not query.parts:
             query.since = now

@@ -59,11 +59,14 @@ class SlotReports:
             self._outbox.tell(message)
 
     def failed(self, slot: SlotState, message: messages.Failed, frames: Frames, now: float) -> None:
-        """A lease has raised."""
+        """A lease has raised. Before that ends its query, what has been added up of it is committed."""
         key = (message.query, message.lease)
         slot.through_with(key)
         if key in slot.leases:
             slot.close(key)
+            query = self._state.queries[message.query]
+            if message.failure.kind == "analysis" and query.setup.on_error == "fail":
+                self._commits.commit(query, now)
             self._outbox.tell(message, frames)
 
     def skipped(self, slot: SlotState, message: messages.Skipped, frames: Frames, now: float) -> None:
@@ -104,6 +107,8 @@ class SlotReports:
             for lease in live:
                 slot.close((message.query, lease.lease))
             kind: Literal["analysis", "count"] = "count" if isinstance(error, CountError) else "analysis"
+            if kind == "analysis":
+                self._commits.commit(query, now)
             failure = failure_of(type(error).__name__, str(error), kind)
             self._outbox.fail(message.query, [lease.lease for lease in live], failure)
             return

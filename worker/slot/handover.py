@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import NoReturn
 
+from ...merge import Partial
 from ...protocol import messages
 from ...protocol.errors import LocalProtocolError, MergeError
-from ...protocol.messages import File
+from ...protocol.messages import Failure, File, Part
 from ...reading.storage.credentials import turn_to
 from .agent_link import AgentLink
 from .failures import ERRORS, describe
@@ -23,9 +24,10 @@ PACE, LONGEST_PAUSE = 20.0, 30.0
 after so many seconds: so much is done again when the slot is lost."""
 BYTES_A_SECOND = 1e9
 """That go from a slot to its agent, and are added up there."""
-ROWS_SECONDS, ROWS_BYTES = 5.0, 32 * 2**20
-"""The same where rows for files are held, which are handed over as pieces, and how many bytes of them: many small pieces are
-dear. So much is done again when the slot is lost."""
+ROWS_SECONDS = 5.0
+"""The same where rows for files are held, which are handed over as pieces: many small pieces are dear."""
+MOST_GROWN = 32 * 2**20
+"""Bytes of rows for files, or of awkward arrays, that are handed over at once. So much is done again when a slot is lost."""
 
 
 class Handover:
@@ -42,6 +44,22 @@ class Handover:
         self._link = link
         self._guard = guard
         self._commits = 0
+
+    def add(self, running: Running, part: Part, partial: Partial, began: float) -> None:
+        """Add the result of a packet that began then. If it is too long together with what there is, that is handed over
+        first: what is too much for a result says who has all of it. Raises `MergeError` if it does not fit."""
+        try:
+            running.add(part, partial, began)
+        except MergeError as error:
+            if not (error.too_long and running.parts):
+                raise
+            self.of(running)
+            running.add(part, partial, began)
+
+    def before(self, failure: Failure, running: Running) -> None:
+        """Hand over what came of other packets, if this ends the query."""
+        if failure.kind == "analysis" and running.setup.on_error == "fail":
+            self.of(running)
 
     def all_due(self) -> None:
         """Hand over the first packet, what has waited long enough, and everything when there is no lease at hand."""
@@ -86,10 +104,10 @@ class Handover:
 
 
 def _is_due(running: Running, now: float) -> bool:
-    if not running.handed_over:
+    if not running.handed_over or running.grown >= MOST_GROWN:
         return True
     if running.held:
-        return running.held >= ROWS_BYTES or now - running.since >= ROWS_SECONDS
+        return now - running.since >= ROWS_SECONDS
     return now - running.since >= max(HAND_OVER, running.pause)
 
 

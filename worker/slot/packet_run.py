@@ -33,7 +33,7 @@ from ..slot_status import SlotStatus
 from .agent_link import AgentLink
 from .failures import ERRORS, describe
 from .guard import Guard
-from .handover import ROWS_BYTES, Handover
+from .handover import MOST_GROWN, Handover
 from .isolation import MOST_FAULTS, Fault, Isolation, gaps
 from .meter import Meter
 from .packets import Packet, packet_end
@@ -130,6 +130,7 @@ class PacketRun:
         task = self.running.task
         start, stop = self.packet.at_fault(None if task is None else task.entry)
         failure, pickled = describe(error, self.lease.file, start, stop)
+        self._tools.handover.before(failure, self.running)
         self._link.send(messages.Failed(self.lease.query, self.lease.lease, failure), pickled)
         self._prefetch.drop()
         if failure.kind == "data":
@@ -237,7 +238,7 @@ class PacketRun:
                 self._task.discard()
                 return False
             late = now - started - excused > lease.seconds and (chunks.settled or lease.chunk is not None)
-            full = len(packet.gaps) >= MOST_FAULTS or self._task.held >= ROWS_BYTES
+            full = len(packet.gaps) >= MOST_FAULTS or self._task.held >= MOST_GROWN
             if late or full or self._status.retires:
                 break
             if now - told > interval and packet.position < packet.stop:
@@ -351,7 +352,7 @@ class PacketRun:
         part = Part(lease.lease, lease.start, packet.position, packet.gaps)
         if wrong := miscount(partial.entries, [(part.lease, part.start, part.stop)], part.skipped):
             raise CountError(f"query {lease.query}, {lease.file.path}: {wrong}")
-        running.add(part, partial, time.monotonic() - seconds)
+        self._tools.handover.add(running, part, partial, time.monotonic() - seconds)
         elapsed, cpu = meter.times()
         file = packet.source.file
         requests, size, latency = meter.read([packet.source] if file is None else file.readers)

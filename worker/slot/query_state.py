@@ -37,6 +37,7 @@ class Running:
         touched: what a columnar function is expected to read.
         pause: seconds that what is handed over has to be apart, for what that takes.
         rows: what becomes of its rows that are written to files; `held` bytes of them are in no file yet.
+        grown: bytes of these rows, and of awkward arrays, which are longer the more is accumulated.
         credentials: what came with the query to be shown to file servers; empty where nothing did.
     """
 
@@ -62,7 +63,7 @@ class Running:
         self.told = False
         self.touched = Touched()
         self.rows = SlotRows(setup.token, setup.folder)
-        self.held = 0
+        self.held = self.grown = 0
 
     def made(self, file: File, cache: Path) -> Source:
         """What makes the cycles of a dataset, or has its items: one for all packets. Compiled code goes into `cache`."""
@@ -75,6 +76,7 @@ class Running:
         """The result of a packet that began then (`time.monotonic()`), to be handed over."""
         self.total.add(partial)
         self.held += self.rows.size(partial)
+        self.grown += self.rows.grown(partial)
         if not self.parts:
             self.since = began
         self.parts.append(part)
@@ -82,7 +84,8 @@ class Running:
     def taken(self) -> tuple[list[Part], Total]:
         """What has been accumulated, which is the caller's to hand over from now on."""
         parts, total = self.parts, self.total
-        self.parts, self.total, self.held, self.handed_over = [], Total(), 0, True
+        self.parts, self.total, self.handed_over = [], Total(), True
+        self.held = self.grown = 0
         return parts, total
 
     def drop_rows(self) -> None:

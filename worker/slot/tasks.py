@@ -158,7 +158,7 @@ class Task(ABC):
     reads_by_itself = False
     """Whether it needs the file's own reader, whose columns nobody reads for it."""
     held = 0
-    """Bytes of rows to be written in the packet at work."""
+    """Bytes in the packet at work of what grows with it: of rows to be written, and of awkward arrays."""
     has_parts = False
     """Whether files of other trees are run by other parts of the analysis, which may call other columns alike."""
     size = 0
@@ -310,7 +310,7 @@ class ColumnarTask(Task):
         """Add the result of entries `[start, stop)` of a file."""
         partial = self.rows.placed(partial, file, start, stop)
         self.total.add(partial)
-        self.held += self.rows.size(partial)
+        self.held += self.rows.grown(partial)
 
     @contextmanager
     def readable(self, source: Source, entry: int) -> Iterator[None]:
@@ -389,7 +389,7 @@ class ItemTask(ColumnarTask):
             total.add(self.rows.placed(result, file, start + index, start + index + 1))
         partial = total.partial()
         self.total.add(partial)
-        self.held += self.rows.size(partial)
+        self.held += self.rows.grown(partial)
 
 
 _COFFEAS_READING = "coffea.nanoevents.mapping"
