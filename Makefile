@@ -5,7 +5,8 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 CONSTRAINED := $(addprefix --constraint ,$(CONSTRAINTS))
 BIN := $(VENV)/bin
-JOBS ?= $(shell nproc)
+# Tests wait for processes as long as they compute: three at a time for two cores.
+JOBS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := protocol system analysis packetizer elastic merge dataset reading writing display master worker launch status session simulation cli
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)
@@ -77,7 +78,7 @@ types:
 layers:
 	cd build && ../$(BIN)/lint-imports --no-cache ../pyproject.toml
 
-# File by file on all cores, in the order of tests/conftest.py: long ones first.
+# File by file, in the order of tests/support/order.py: long ones first.
 pytest:
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 

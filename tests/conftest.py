@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
@@ -14,6 +15,7 @@ import gridengine_programs
 import pytest
 from hypothesis import settings
 from imported import forget_modules
+from order import order
 from processes import Standing
 from sums import Gate, write_numbers
 from xrootd_server import grid, xrootd_server
@@ -26,43 +28,6 @@ settings.register_profile("fast", max_examples=40, deadline=None)
 settings.register_profile("nightly", max_examples=1000, deadline=None)
 settings.load_profile("fast")
 """Of tests that do not say how many examples; the others have them from `property_tests`."""
-
-LONGEST = (
-    "test_chaos.py",
-    "test_scaling.py",
-    "test_slurm_workers.py",
-    "test_clouds.py",
-    "test_gridengine.py",
-    "test_jupyterlab.py",
-    "test_standing_master.py",
-    "test_notebooks.py",
-    "test_status_page.py",
-    "test_slurm.py",
-    "test_status_browser.py",
-    "test_docs.py",
-    "test_restart.py",
-    "test_kubernetes.py",
-    "test_xrootd.py",
-    "test_credentials.py",
-    "test_embedded.py",
-    "test_examples.py",
-    "test_session.py",
-    "test_top.py",
-    "test_one_account.py",
-    "test_faults.py",
-    "test_kernels.py",
-    "test_session_more.py",
-    "test_simulator.py",
-    "test_generated.py",
-    "test_experiments.py",
-    "test_kernel_widths.py",
-    "test_kernel_cache.py",
-    "test_all_files.py",
-    "test_root_answers.py",
-    "test_journal.py",
-    "test_listed.py",
-)
-"""Files that take long, in the order in which they are started: the last of all cores to end is to have a short one."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -81,11 +46,23 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XDG_CACHE_HOME"] = cache.name
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is made while tests are imported stays: to look for garbage in it takes a quarter of the time, and more later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, and time for many examples. (Under pytest-xdist, all processes have to come to the same
+    """The files in their order, and time for many examples. (Under pytest-xdist, all processes have to come to the same
     order.)"""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+    files = {item: item.path.relative_to(Path(__file__).parent).as_posix() for item in items}
+    places = {file: place for place, file in enumerate(order(files.values()))}
+    items.sort(key=lambda item: places[files[item]])
     if settings.get_current_profile_name() == "nightly":
         for item in items:
             item.add_marker(pytest.mark.timeout(600))

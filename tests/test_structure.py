@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import eventmill
+from order import SECONDS, order
 
 LINES_OF_FILE = 600
 LINES_OF_CLASS = 300
@@ -39,3 +40,16 @@ def test_the_limits_are_seen(tmp_path: Path) -> None:
     (tmp_path / "wide.py").write_text(f"class Wide:\n{methods}\n\nclass Small:\n    pass\n")
     (tmp_path / "tall.py").write_text("class Tall:\n" + "    x = 1\n" * LINES_OF_CLASS)
     assert set(full(tmp_path)) == {"long.py", "wide.py: Wide", "tall.py: Tall"}
+
+
+def test_files_that_are_started_first_are_there() -> None:
+    """One that got another name would be started late, and all would wait for it."""
+    assert [file for file in SECONDS if not (Path(__file__).parent / file).exists()] == []
+
+
+def test_long_files_are_started_first_and_beside_those_that_wait_some_that_compute() -> None:
+    waiting, computing = (
+        ["processes/test_clouds.py", "processes/test_x.py"],
+        ["merge/test_y.py", "worker/test_kernels.py"],
+    )
+    assert order([*computing, *waiting]) == [waiting[0], computing[1], computing[0], waiting[1]]

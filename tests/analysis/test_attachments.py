@@ -78,7 +78,7 @@ def test_a_large_array_cannot_be_changed_in_a_slot_and_a_smaller_one_is_its_own(
         np.asfortranarray(np.arange(LEAST).reshape(2, -1)),
         np.arange(4 * LEAST, dtype=np.int32)[::2],
         np.arange(LEAST).astype("datetime64[s]"),
-        ak.Array([[1.0, 2.0], []] * LEAST),
+        ak.unflatten(np.tile([1.0, 2.0], LEAST // 4), np.tile([2, 0], LEAST // 4)),
     ],
     ids=["twice", "fortran", "strided", "times", "awkward"],
 )

@@ -13,7 +13,6 @@ from eventmill.launch.contexts.cloud_config import ContextError
 from eventmill.launch.contexts.worker import WorkerContext, worker_user_data
 from hypothesis import example, given
 from hypothesis import strategies as st
-from jsonschema import Draft4Validator
 
 
 @pytest.mark.parametrize(
@@ -77,5 +76,7 @@ def test_whatever_a_user_writes_comes_out_valid_or_is_refused_in_words(more: dic
         assert "cloud_config" in words
         return
     assert all(key in config for key in more)
+    from jsonschema import Draft4Validator  # here, since it takes a second that all processes of a run would pay
+
     text = (files("eventmill.launch.contexts") / "assets" / schema.FILE).read_text()
     assert Draft4Validator(json.loads(text)).is_valid(config)
