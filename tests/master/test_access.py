@@ -12,8 +12,9 @@ from eventmill.master.catalogue_records import CatalogueRecords
 from eventmill.protocol import messages as m
 from eventmill.protocol.errors import ConnectionFailed
 from fleet import PYTHON, World
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 
 ALICE = Identity("session", user="alice")
 
@@ -309,7 +310,7 @@ def test_a_query_that_no_worker_serves_waits_for_workers() -> None:
     assert progress.waits == m.Wait("workers") and not made.leases(b"w1")
 
 
-@settings(max_examples=30, deadline=None)
+@examples(10)
 @given(st.integers(0, 10_000))
 def test_queries_of_several_owners_are_exact_and_on_their_workers(seed: int) -> None:
     """Whatever order things happen in, workers die, and new ones enrol."""

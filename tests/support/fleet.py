@@ -23,8 +23,11 @@ from eventmill.master.recorder import Recorder, Retrieved, Tidied, Written
 from eventmill.merge import Partial, decode, encode
 from eventmill.protocol import messages as m
 from eventmill.protocol.codec import Buffer
+from property_tests import at_night
 
 PYTHON = "3.11"
+OFTEN = 50
+"""So many messages are checked one by one, the next ones every second time, and so on. At night all are."""
 
 
 @dataclass
@@ -73,6 +76,8 @@ class World:
         self.sent: list[m.Message] = []
         self.keys: dict[bytes, str] = {}
         """Of peers that come with others than the usual two, which are called as their roles."""
+        self.unchecked = 0
+        """Messages since the last check."""
 
     # --- peers ----------------------------------------------------------------------------------------------------
 
@@ -198,8 +203,16 @@ class World:
                         self.snapshots[message.query] = self.snapshots.get(message.query, 0) + 1
                 case _:
                     self.merge(effect)
-        self.core.check()
         assert self.core.errors <= self.errors
+        self.unchecked += 1
+        if at_night() or self.unchecked > len(self.sent) // OFTEN + len(self.workers) // OFTEN:
+            self.check()
+
+    def check(self) -> None:
+        """Whether all that the master keeps in several places agrees. That takes the time of a hundred messages where there
+        are many slots: after each message of a small world that begins, and then more and more seldom."""
+        self.unchecked = 0
+        self.core.check()
 
     def merge(self, task: effects.Effect) -> None:
         """Do what the merger is asked for."""
@@ -265,6 +278,7 @@ class World:
         """Let things happen until nothing can."""
         while self.step():
             pass
+        self.check()
 
 
 class JournaledWorld(World):

@@ -16,5 +16,9 @@ def examples(count: int, **more: Any) -> settings:
         count: enough to find a fault of the plain kind in one run, and of any kind in the runs of a week.
         more: other settings of Hypothesis.
     """
-    at_night = settings.get_current_profile_name() == "nightly"
-    return settings(max_examples=count * MORE_AT_NIGHT if at_night else count, deadline=None, **more)
+    return settings(max_examples=count * MORE_AT_NIGHT if at_night() else count, deadline=None, **more)
+
+
+def at_night() -> bool:
+    """Whether all is tried that there is time for: the profile is `nightly`."""
+    return settings.get_current_profile_name() == "nightly"
