@@ -89,7 +89,8 @@ class Forkserver:
     def run(self) -> None:
         """Serve until the agent closes the link, or has ended; no process is left then."""
         try:
-            self._serve()
+            with contextlib.suppress(ConnectionError):  # the agent has ended in the middle of it
+                self._serve()
         finally:
             process_family.end_children(END_SECONDS)
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -239,6 +240,20 @@ def test_a_forkserver_that_is_killed_is_started_again(tmp_path: Path, monkeypatc
         assert made.receive() == ["warm"]
     finally:
         made.close()
+
+
+@pytest.mark.parametrize("unread", [b"", b"ping"], ids=["closed", "in the middle of it"])
+def test_a_forkserver_whose_agent_is_gone_ends_without_a_word(unread: bytes) -> None:
+    """Also where it was just asked for something: its answer finds nobody, which is no error."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.send(unread)
+    ours.close()
+    with its:
+        script = "import socket, sys; from eventmill.worker.forkserver import Forkserver as F; "
+        script += "F(socket.socket(fileno=int(sys.argv[1])), None).run()"
+        command = [sys.executable, "-c", script, str(its.fileno())]
+        ended = subprocess.run(command, pass_fds=[its.fileno()], capture_output=True, timeout=SECONDS)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
 def test_user_code_cannot_read_the_terminal_of_its_worker(
