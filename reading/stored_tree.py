@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import uproot
@@ -25,7 +24,7 @@ from .rntuple.ntuples import Ntuple
 from .shared_layout import SharedLayout
 from .storage.credentials import CredentialSet
 from .storage.local import LocalSource
-from .storage.sources import Counts, Traffic, check_unchanged, is_current
+from .storage.sources import Counts, Traffic, check_unchanged, is_current, place_of_tree
 from .ttree.basket_layout import Branch
 from .ttree.branch_kinds import Described, Group
 from .ttree.branches import Named, Written, by_name, parents_of, paths_of
@@ -232,9 +231,7 @@ class StoredTree:
 
         A copy is another file, though it says that it has the same UUID.
         """
-        if not self.source.place:
-            return b""
-        return blake2b(f"{self.identity}:{self.source.place}:{self.name}".encode(), digest_size=16).digest()
+        return place_of_tree(self.identity, self.source, self.name)
 
     @property
     def uuid(self) -> str:

@@ -23,7 +23,7 @@ from ..opening import source_of
 from ..read_errors import read_errors
 from ..storage.credentials import CredentialSet
 from ..storage.local import LocalSource, Range
-from ..storage.sources import ReadAhead, Traffic, check_unchanged, is_current
+from ..storage.sources import ReadAhead, Traffic, check_unchanged, is_current, place_of_tree
 from ..ttree.branches import Named
 from ..ttree.tree_index import TreeIndex
 from ..ttree.whole_baskets import Interpretation
@@ -132,7 +132,8 @@ class ParquetReader(WholeFile):
         """As `Reader.layout`: the row groups, whichever columns are read."""
         for name in branches or ():
             self._found(name)
-        return FileLayout(self.entries, few_edges(np.unique(self.footer.edges)), self.tree, self.identity)
+        place = place_of_tree(self.identity, self.source, self.tree)
+        return FileLayout(self.entries, few_edges(np.unique(self.footer.edges)), self.tree, self.identity, place)
 
     def stride(self, branches: Sequence[str] | None = None) -> int:
         """As `Reader.stride`: entries in a row group."""

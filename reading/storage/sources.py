@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -309,6 +310,14 @@ def is_current(file: OpenFile, since: float) -> bool:
     if current and file.opened < since:
         file.opened = asked
     return current
+
+
+def place_of_tree(identity: str, source: Counts | LocalSource, tree: str) -> bytes:
+    """What is the same for the tree of a file under all of the file's names, and for no other; nothing if not known.
+
+    A copy is another file, though its content says that it is the same.
+    """
+    return blake2b(f"{identity}:{source.place}:{tree}".encode(), digest_size=16).digest() if source.place else b""
 
 
 def check_unchanged(source: Counts | LocalSource, path: str) -> None:

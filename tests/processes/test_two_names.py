@@ -84,6 +84,17 @@ def test_what_is_no_other_name_counts(session: em.Session, folder: Path) -> None
     assert trees.value == 2 * SUM
 
 
+def test_a_parquet_file_under_two_names_is_refused(session: em.Session, tmp_path: Path) -> None:
+    """It has no UUID, and a place as all files."""
+    first, link = tmp_path / "a.parquet", tmp_path / "link.parquet"
+    ak.to_parquet(ak.Array({"number": np.arange(1000)}), first)
+    link.symlink_to("a.parquet")
+    with pytest.raises(DatasetError, match="under another name: its events would count twice"):
+        session.process([str(first), str(link)], total).result(SECONDS)
+    copy = shutil.copy(first, tmp_path / "copy.parquet")
+    assert session.process([str(first), copy], total).result(SECONDS).value == 2 * SUM
+
+
 def test_servers_that_number_their_files_tell_other_names(session: em.Session, xrootd_server: XRootDServer) -> None:
     """By a link, and by another name of the server; a replica is the file itself at another place."""
     with uproot.recreate(xrootd_server.folder / "named.root") as file:
