@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from ..protocol.addresses import without_secrets
 from ..protocol.messages import File
 
 _BEHIND_ROOT = re.compile(r"(.*\.root(?:\.\d+)?):(.+)", re.DOTALL)
@@ -26,13 +27,13 @@ def split_tree(path: str) -> tuple[str, str]:
 
 
 def shown(path: str) -> str:
-    """A path as others may see it: what follows the `?` of a URL may be a token.
+    """A path as others may see it: what follows the `?` of a URL may be a token, and before the `@` may be a password.
 
     Example:
-        >>> shown("https://host/a.root?authz=secret"), shown("what?.root")
-        ('https://host/a.root', 'what?.root')
+        >>> shown("https://host/a.root?authz=secret"), shown("what?.root"), shown("root://ada:word@host//a.root")
+        ('https://host/a.root', 'what?.root', 'root://ada:...@host//a.root')
     """
-    return path.partition("?")[0] if "://" in path else path
+    return without_secrets(path.partition("?")[0]) if "://" in path else path
 
 
 def is_parquet(path: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..packetizer.files import Loss
+from ..protocol.addresses import without_secrets
 from ..protocol.messages import Account, LostRange
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def _ranges(query: Query, losses: Sequence[Loss], undone: bool = False) -> list[
 
 
 def public_path(path: str) -> str:
-    """A path as others may see it: what follows a `?` may be a token."""
-    return path.partition("?")[0]
+    """A path as others may see it: what follows a `?` may be a token, and before an `@` may be a password."""
+    return without_secrets(path.partition("?")[0])
 
 
 def joined(losses: Sequence[Loss]) -> list[Loss]:

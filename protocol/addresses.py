@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 
-from .codec import Buffer
-
 _PARAMETERS = "[?&](?:authz|token|access_token|signature|sig|x-amz-[a-z-]{1,40})="
 _LOGIN = r"://[\w.~%!$&'()*+,;=-]{0,200}:[\w.~%!$&'()*+,;=-]{1,200}@"
 """Of what may be in an address only: a pickle has anything behind one with a port."""
 _SECRET = re.compile(f"{_LOGIN}|{_PARAMETERS}".encode(), re.IGNORECASE)
 _VALUE = re.compile(rf"({_PARAMETERS})[^&\s'\"<>]+", re.IGNORECASE)
+HIDDEN = ":...@"
+"""In the place of a password."""
+_PASSWORD = re.compile(r"(://[^\s/:@'\"<>]{0,200}):[^\s/@'\"<>]{1,200}@")
 
 
-def has_secret(content: str | Buffer) -> bool:
+def has_secret(content: str | bytes | memoryview) -> bool:
     """Whether an address, or a list of addresses, has a secret in it.
 
     Example:
@@ -31,5 +32,7 @@ def without_secrets(text: str) -> str:
     Example:
         >>> without_secrets("404, url='https://host/a.root?authz=abc&version=2'")
         "404, url='https://host/a.root?authz=...&version=2'"
+        >>> without_secrets("there is no file root://ada:word@host//a.root")
+        'there is no file root://ada:...@host//a.root'
     """
-    return _VALUE.sub(r"\1...", text)
+    return _PASSWORD.sub(rf"\1{HIDDEN}", _VALUE.sub(r"\1...", text))

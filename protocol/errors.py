@@ -10,15 +10,20 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from .addresses import without_secrets
+
 
 class EventmillError(Exception):
-    """Base of every error that eventmill raises.
+    """Base of every error that eventmill raises. What it says may be shown: tokens and passwords of addresses are not in it.
 
     Attributes:
         result: what was merged of a query before this error ended it, a `Result`; None where there is no such thing.
     """
 
     result: Any = None
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(without_secrets(word) if isinstance(word, str) else word for word in words))
 
 
 class ConnectionFailed(EventmillError):

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..dataset.dataset import Dataset
+from ..dataset.paths import key as key_of
+from ..dataset.paths import shown
 from ..display.account_table import account_html
 from ..display.account_text import counted, describe_account, losses_and_where
 from ..merge import Partial, Total, compact, decode, entries_in, miniature, opened, plain, result_key
 from ..merge.nodes import Dict, Key, Nothing, Sketched
 from ..merge.sketch_bins import SteadyBins
 from ..packetizer.listed_entries import EntryList
+from ..protocol.addresses import HIDDEN
 from ..protocol.codec import Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.errors import AnalysisError, CountError, DatasetError, QueryFailed
@@ -23,6 +26,7 @@ from ..protocol.messages import Account, File, LostRange, State
 from .demand import is_large
 from .output_files import Make, Outputs, with_files
 from .remainder import Nowhere, Remainder
+from .sums import own_paths
 
 RETURNED_NONE = "the analysis returned None: is a return missing?"
 
@@ -58,7 +62,8 @@ class ResultAccount(Account, frozen=True):
         stopped. Submit it again, and merge what comes of it with `Result.merged`.
 
         Args:
-            of: the dataset that was submitted, if it has aliases, defaults or a mask: the new one gets them too.
+            of: the dataset that was submitted, if it has aliases, defaults or a mask, or addresses with a token or password
+                in them, which are not in an account: the new one gets them too.
 
         Raises:
             DatasetError: nothing is missing, what is missing are cycles or items, which are in no file, or it cannot be told
@@ -404,13 +409,19 @@ def dataset_of(lost: Sequence[LostRange], of: Dataset | None = None) -> Dataset:
     wholes: dict[tuple[str, str, str], File] = {}
     runs: dict[tuple[str, str, str], list[int]] = {}
     entire: set[tuple[str, str, str]] = set()
+    own = {} if of is None else own_paths(of.files)
     for it in sorted(lost, key=lambda it: it.start):
         if it.kind != "tree":
             raise DatasetError(
                 f"the {it.kind} that are missing are in no file: submit those numbered in account.lost anew"
             )
-        key = (it.path, it.tree, it.dataset)
-        wholes[key] = File(it.path, it.tree, it.dataset, metadata=it.metadata, friends=it.friends)
+        path = own.get(shown(key_of(it.path)), it.path)
+        if HIDDEN in path:
+            raise DatasetError(
+                f"the password for {path} is not in the account: account.failed_dataset(of=dataset) has it"
+            )
+        key = (path, it.tree, it.dataset)
+        wholes[key] = File(path, it.tree, it.dataset, metadata=it.metadata, friends=it.friends)
         runs.setdefault(key, [])
         listed = it.runs
         if listed is None and it.stop is not None:

@@ -39,18 +39,26 @@ class Nothing(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_token_in_an_address_is_nowhere_written(standing: Standing, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither in the journal, which is there for a month, nor in a log or an error."""
+@pytest.mark.parametrize(
+    "address", ["http://{}/a.root?authz={}", "http://ada:{1}@{0}/a.root"], ids=["token", "password"]
+)
+def test_a_secret_in_an_address_is_nowhere_written(
+    standing: Standing, numbers: em.Dataset, caplog: pytest.LogCaptureFixture, address: str
+) -> None:
+    """Neither in the journal, which is there for a month, nor in a log, an error, an account or a report."""
     secret = "".join(["hunter", "2"]) * 4
     with HTTPServer(("127.0.0.1", 0), Nothing) as server, standing.connect() as session:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        data = em.Dataset({f"http://127.0.0.1:{server.server_port}/a.root?authz={secret}": "events"})
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        nowhere = address.format(f"127.0.0.1:{server.server_port}", secret)
         with pytest.raises(em.errors.DatasetError) as caught:
-            session.process(data, total).result(SECONDS)
+            session.process(em.Dataset({nowhere: "events"}), total).result(SECONDS)
+        data = em.Dataset([numbers.files[0].path, nowhere], tree="tree")
+        query = session.process(data, total, on_error="skip")
+        account = query.result(SECONDS).account
+        shown = [repr(account), str(account), str(query.logs()), repr(query.report()), str(query.report()), repr(query)]
         server.shutdown()
-        serving.join()
-    assert secret not in "".join([str(caught.value), *caught.value.__notes__])
+        assert account.failed_dataset(of=data).files[0].path == nowhere
+    assert account.lost and secret not in "".join([*shown, repr(caught.value), *caught.value.__notes__])
     assert "are nowhere written down" in caplog.text and secret not in caplog.text
     written = [it for it in standing.state.rglob("*") if it.is_file() and secret.encode() in it.read_bytes()]
     assert not written and secret not in standing.said

@@ -74,14 +74,14 @@ def describe(error: BaseException, file: File, start: int | None, stop: int | No
     if isinstance(error, EventmillError):
         _without_awkward(error)
     if isinstance(error, DatasetError) and error.transient:  # servers come and go: a line each will do
-        log.info("an error that may pass: %s", text)
+        log.info("an error that may pass: %s", without_secrets(text))
     else:
         log.info("an error in %s\n%s", shown(file.path) or "a result", _whole_traceback(error))
     failure = Failure(
         kind="data" if isinstance(error, DatasetError) else "count" if isinstance(error, CountError) else "analysis",
         error=plain(class_name(error))[:_LONGEST_NAME],
         message=plain(without_secrets(text_of(error)))[:_LONGEST],
-        notes=plain("\n".join(notes_of(error)))[:_LONGEST],
+        notes=plain(without_secrets("\n".join(notes_of(error))))[:_LONGEST],
         traceback=plain(as_in_session(_users_lines(error)))[-_LONGEST:],
         path=file.path,
         tree=file.tree,
