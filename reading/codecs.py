@@ -80,6 +80,12 @@ def decompress(raw: Bytes, out: Bytes) -> None:
         _fill(_blocks(memoryview(raw), len(out)), out)
 
 
+def sizes(raw: Bytes, size: int) -> list[tuple[bytes, int, int]]:
+    """Of each block its codec, and its bytes, compressed and plain. Arguments and errors are those of `decompressed`."""
+    blocks = [] if len(raw) == size else _blocks(memoryview(raw), size)
+    return [(codec, len(content), plain) for content, _, codec, plain in blocks]
+
+
 def _fill(blocks: list[tuple[memoryview, int, bytes, int]], out: Bytes) -> None:
     into, at = memoryview(out), 0
     for block in blocks:

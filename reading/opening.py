@@ -8,12 +8,13 @@ from typing import Any
 
 from ..dataset.paths import shown
 from ..protocol.errors import DatasetError
+from . import uproots_blocks  # noqa: F401  # by which uproot decompresses what is opened here
 from .rntuple.ntuples import Ntuple
 from .shared_layout import SharedLayout
 from .storage.credentials import CredentialSet
 from .storage.local import LocalSource
 from .storage.sources import Counts, HTTPAhead, source_class
-from .ttree import interpretations, old_blocks  # noqa: F401  # by which uproot reads what is opened here
+from .ttree import interpretations  # noqa: F401  # by which uproot reads it
 from .ttree.cpp_classes import FileOfItsOwnClasses
 from .ttree.streamer_parser import Tree
 

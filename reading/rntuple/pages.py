@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codecs import Bytes, decompress, decompressed
+from ..codecs import MOST_BYTES, Bytes, decompress, decompressed
 from ..columns import Column, Flat, Jagged, Strings
 from ..storage.local import Range
 from ..storage.sources import ReadAhead
@@ -286,6 +286,7 @@ class Pages:
         spans = [span for part in wanted for span in self._spans(*part)]
         self._fetch([span for span in dict.fromkeys(spans) if span not in raw], raw)
         sizes = [int(located.edges[pages.stop] - located.edges[pages.start]) for _, located, pages in wanted]
+        _check_largest(column, wanted)
         values = np.empty(sum(sizes), dtype=column.native)
         at = 0
         for (cluster, located, pages), size in zip(wanted, sizes, strict=True):
@@ -305,6 +306,17 @@ class Pages:
         cluster, located, pages = wanted[-1]
         self._held[located.original] = _Held(cluster, pages, last if 2 * len(last) > at else last.copy())
         return values
+
+
+def _check_largest(column: Stored, wanted: list[Part]) -> None:
+    """Refuse pages that no writer makes before there is room for them: of zeros, they take no byte of the file."""
+    for cluster, located, pages in wanted:
+        size = int(np.diff(located.edges[pages.start : pages.stop + 1]).max()) * column.native.itemsize
+        if size > MOST_BYTES:
+            raise ValueError(
+                f"a page of field {column.field} in cluster {cluster} is said to hold {size} bytes, and no writer makes any "
+                f"of more than {MOST_BYTES}"
+            )
 
 
 def _decode(column: Stored, cluster: int, page: int, located: Located, raw: Bytes, out: NDArray[Any]) -> None:

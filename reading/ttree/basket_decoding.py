@@ -102,7 +102,7 @@ def opened(branch: Branch, i: int, raw: memoryview) -> Basket:
     last = _LAST.unpack_from(raw, key - _LAST.size - 1)[0] - key
     if 0 <= last <= size and branch.is_bits and not _fits(branch, i, last):
         raise IrregularError(branch.name)
-    if not 0 <= last <= size or not _fits(branch, i, last):
+    if not 0 <= last <= size or not _fits(branch, i, last) or size - last > _most_behind(branch, i):
         raise ValueError(f"{branch.basket(i)} is not what the tree says: its key speaks of {last} bytes of {size}")
     return Basket(i, raw[key:], size, last, key)
 
@@ -115,6 +115,12 @@ def embedded(branch: Branch, i: int, data: Embedded) -> Values:
             raise IrregularError(branch.name)
         raise ValueError(f"{branch.basket(i)} is not what the tree says: it has {len(content)} bytes")
     return _stripped(branch, i, content, offsets)
+
+
+def _most_behind(branch: Branch, i: int) -> int:
+    """How many bytes there may be behind the values: a table has 4 bytes an entry, and there may be two of them. A basket
+    of few values that is said to hold very much would be decompressed in vain."""
+    return max(LARGEST_BLOCK, 16 * branch.entries(i))
 
 
 def _fits(branch: Branch, i: int, size: int) -> bool:

@@ -8,9 +8,12 @@ import zlib
 from collections.abc import Callable
 
 import cramjam
+import numpy as np
 import pytest
+import uproot
 import xxhash
 import zstandard
+from eventmill.reading import opening
 from eventmill.reading.codecs import LARGEST_BLOCK, decompress, decompressed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,5 +131,32 @@ def test_many_blocks_take_the_room_of_what_they_hold_and_of_two_more() -> None:
     try:
         assert len(decompressed(raw, size)) == size
         assert tracemalloc.get_traced_memory()[1] < size + 2.1 * LARGEST_BLOCK
+    finally:
+        tracemalloc.stop()
+
+
+@codecs
+def test_what_uproot_decompresses_is_bounded_as_well(codec: bytes) -> None:
+    """uproot let blocks hold more than their headers say, and made room for all that a key speaks of."""
+    assert opening.uproots_blocks  # by which that is so where files are opened
+    plain = b"muon" * 500
+
+    def by_uproot(raw: bytes, size: int) -> bytes:
+        chunk = uproot.source.chunk.Chunk.wrap(None, np.frombuffer(raw, np.uint8))
+        found = uproot.compression.decompress(chunk, uproot.source.cursor.Cursor(0), {}, len(raw), size, blocks)
+        return bytes(found.raw_data)
+
+    blocks: list[tuple[str, int, int]] = []
+    assert by_uproot(packed(codec, plain[:800]) + packed(codec, plain[800:]), 2000) == plain
+    assert [held for _, _, held in blocks] == [800, 1200]
+    bomb = block(codec, COMPRESS[codec](bytes(2 * LARGEST_BLOCK)), 100)
+    tracemalloc.start()
+    try:
+        for raw, size in ((bomb, 100), (block(codec, b"", LARGEST_BLOCK) * 128, 128 * LARGEST_BLOCK)):
+            with pytest.raises(
+                ValueError, match=r"block at byte 0 (is damaged|holds 101 bytes)|is said to hold 2147483520"
+            ):
+                by_uproot(raw, size)
+        assert tracemalloc.get_traced_memory()[1] < LARGEST_BLOCK  # lzma has a dictionary of 8 MB
     finally:
         tracemalloc.stop()

@@ -199,6 +199,16 @@ def test_events_of_an_rntuple_read_lengths_only_for_lengths() -> None:
     reader.close()
 
 
+def test_a_page_that_no_writer_makes_is_refused_before_there_is_room_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of zeros it may speak of any number of bytes, and have none in the file."""
+    reader = Reader(str(BY_ROOT), "zstd")
+    monkeypatch.setattr("eventmill.reading.rntuple.pages.MOST_BYTES", 10)
+    with pytest.raises(
+        DatasetError, match=r"field i8 in cluster 0 is said to hold \d+ bytes, and no writer makes any of more"
+    ):
+        reader.read(["i8"], 0, 10)
+
+
 def test_columns_of_several_forms_are_left_to_uproot() -> None:
     """Each cluster may store such a field in another one."""
     leaf = FieldRecord("x", "float", parent=0, role=0, flags=0, repetition=0, source=None)
