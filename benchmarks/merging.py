@@ -29,7 +29,7 @@ from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import load_connection, make_keys
 from eventmill.protocol.dial import hello_of
 from eventmill.protocol.messages import File, Message, Part
-from eventmill.protocol.pieces import cut, joined
+from eventmill.protocol.pieces import cut
 
 MEGABYTES = 200
 HISTOGRAMS, BINS = 40_000, 50
@@ -133,6 +133,7 @@ class Peer:
     def __init__(self, role: Any, file: Path) -> None:
         connection = load_connection(file)
         self._context: zmq.Context[Any] = zmq.Context()
+        self._joiner = codec.joiner()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.CURVE_SERVERKEY, connection.server_key.encode())
@@ -142,12 +143,14 @@ class Peer:
         self.say(hello_of(role, slots=1 if role == "worker" else 0))
 
     def say(self, message: Message, frames: codec.Frames = ()) -> None:
-        self.socket.send_multipart(list(cut(codec.encode(message, frames))), copy=not frames or len(frames[-1]) < 65536)
+        for parcel in cut(codec.encode(message, frames)):
+            self.socket.send_multipart(parcel, copy=not frames or len(frames[-1]) < 65536)
 
     def hear(self, timeout: float = 30.0) -> Message:
-        if not self.socket.poll(int(timeout * 1000)):
-            raise TimeoutError("nothing was heard")
-        return codec.decode(joined(self.socket.recv_multipart(), codec.MAX_FRAME))[0]
+        while self.socket.poll(int(timeout * 1000)):
+            if (whole := self._joiner.add(self.socket.recv_multipart())) is not None:
+                return codec.decode(whole)[0]
+        raise TimeoutError("nothing was heard")
 
 
 def work(file: Path, megabytes: float, seconds: float) -> list[float]:

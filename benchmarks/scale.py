@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ from eventmill.protocol.connection import KeyFolder, load_connection, make_keys
 from eventmill.protocol.dial import hello_of
 from eventmill.protocol.file_blocks import encode_files
 from eventmill.protocol.messages import File, Message
-from eventmill.protocol.pieces import cut, joined
+from eventmill.protocol.pieces import cut
 
 from .scale_peers import ENTRIES
 
@@ -116,12 +116,8 @@ class Workers:
     def wait_joined(self, share: float = 1.0) -> None:
         self.wait(lambda: self.total("joined") >= share * self.count, f"{self.count} workers to join")
 
-    def wait(self, reached: Any, what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not reached():
-            if time.monotonic() > deadline:
-                raise SystemExit(f"waited {PATIENCE} s for {what}: {[_short(told) for told in self.told()]}")
-            time.sleep(0.25)
+    def wait(self, reached: Callable[[], bool], what: str) -> None:
+        _wait(reached, what, lambda: str([_short(told) for told in self.told()]))
 
     def close(self) -> None:
         for process in self._processes:
@@ -137,6 +133,7 @@ class Client:
     def __init__(self, master: Standing) -> None:
         connection = load_connection(master.keys.client)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._joiner = codec.joiner()
         socket = self.socket = self.context.socket(zmq.DEALER)
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.CURVE_SERVERKEY, connection.server_key.encode())
@@ -147,13 +144,17 @@ class Client:
         self.hear(messages.Welcome)
 
     def say(self, message: Message, frames: codec.Frames = ()) -> None:
-        self.socket.send_multipart(cut(codec.encode(message, frames)))
+        for parcel in cut(codec.encode(message, frames)):
+            self.socket.send_multipart(parcel)
 
     def hear(self, kind: type[M], seconds: float = PATIENCE) -> M:
         """The next message of a kind; what comes before it is passed over."""
         deadline = time.monotonic() + seconds
         while self.socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
-            message, _ = codec.decode(joined(list(self.socket.recv_multipart()), codec.MAX_FRAME))
+            whole = self._joiner.add(self.socket.recv_multipart())
+            if whole is None:
+                continue
+            message, _ = codec.decode(whole)
             if isinstance(message, messages.Snapshot):
                 self.say(messages.Seen(message.query))
             if isinstance(message, kind):
@@ -177,7 +178,7 @@ class Pulse:
     def __init__(self, master: Standing, seconds: float = 0.002) -> None:
         self._client, self._seconds = Client(master), seconds
         self._running = True
-        self.longest = 0.0
+        self.all: list[float] = []
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -186,8 +187,12 @@ class Pulse:
             began = time.monotonic()
             self._client.say(messages.AskDatasets(1))
             self._client.hear(messages.Datasets)
-            self.longest = max(self.longest, time.monotonic() - began)
+            self.all.append(time.monotonic() - began)
             time.sleep(self._seconds)
+
+    @property
+    def longest(self) -> float:
+        return max(self.all, default=0.0)
 
     def close(self) -> None:
         self._running = False
@@ -225,6 +230,14 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 def say(what: str, value: str, target: str = "") -> None:
     print(f"| {what} | {value} | {target} |", flush=True)
+
+
+def _wait(reached: Callable[[], bool], what: str, so_far: Callable[[], str] = str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not reached():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"waited {PATIENCE} s for {what}: {so_far()}")
+        time.sleep(0.25)
 
 
 def _short(told: dict[str, Any]) -> dict[str, Any]:
@@ -297,6 +310,62 @@ def packets(count: int, rate: float, query_files: int, seconds: float = 8.0) -> 
         finally:
             client.close()
             workers.close()
+
+
+def large(count: int, size: int, senders: int, seconds: float = 8.0) -> None:
+    """Tiny packets while some workers send large partial results as fast as they can."""
+    with standing() as master:
+        reports = [master.keys.path / f"large{number}" for number in range(senders)]
+        client = Client(master)
+        if senders:
+            client.submit(encode_files([File(f"{it}.root", "Events", entries=10_000) for it in range(senders)]))
+        command = [sys.executable, "-m", "benchmarks.scale_large", str(master.keys.worker), str(size)]
+        processes = [subprocess.Popen([*command, str(report)]) for report in reports]
+        try:
+            _wait(lambda: all(report.exists() for report in reports), "large results")
+            _tiny_packets(master, client, count, reports, size, seconds)
+        finally:
+            client.close()
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def _tiny_packets(
+    master: Standing, client: Client, count: int, reports: Sequence[Path], size: int, seconds: float
+) -> None:
+    workers = Workers(master, count, 0.05)
+    try:
+        workers.wait_joined()
+        client.submit(files(100_000), "another")
+        workers.wait(lambda: workers.total("packets") > 10 * count, "packets")
+        pulse = Pulse(master)
+        known = [len(told["answers"]) for told in workers.told()]
+        cpu, came, tiny, began = master.cpu, _came(reports), workers.total("packets"), time.monotonic()
+        time.sleep(seconds)
+        pulse.close()
+        took = time.monotonic() - began
+        told = zip(workers.told(), known, strict=True)
+        answers = sorted(value for it, first in told for value in it["answers"][first:])
+        half, most = (1000 * percentile(answers, part) for part in (0.5, 0.99))
+        large = size / 1e6 * (_came(reports) - came) / took
+        say(f"{(workers.total('packets') - tiny) / took:,.0f} tiny packets/s beside {large:,.0f} MB/s of partial results of "
+            f"{size / 1e6:.0f} MB: commit to answer, median, p99 [ms]", f"{half:.1f}, {most:.1f}", "p99 20")  # fmt: skip
+        say("... a session's question to answer: p99, longest [ms]",
+            f"{1000 * percentile(sorted(pulse.all), 0.99):.1f}, {1000 * pulse.longest:.0f}")  # fmt: skip
+        say("... CPU of the master [% of a core], memory [MB]",
+            f"{100 * (master.cpu - cpu) / took:.0f}, {master.memory / 1e6:,.0f}")  # fmt: skip
+    finally:
+        workers.close()
+
+
+def _came(reports: Sequence[Path]) -> int:
+    """Large results that were answered."""
+    while True:
+        try:
+            return sum(json.loads(report.read_text())[0] for report in reports)
+        except ValueError:
+            continue  # it is being written
 
 
 def killed(count: int, query_files: int) -> None:
@@ -460,6 +529,7 @@ PARTS = {
         packets(1000, 0.0, 200_000), packets(1000, 3000.0, 100_000),
         *([packets(options.workers, 3000.0, 100_000)] if options.workers > 1000 else []),
     ],
+    "large": lambda _: [large(50, 200_000_000, senders) for senders in (0, 2)],
     "killed": lambda options: killed(options.workers, 200_000),
     "submission": lambda options: submission(options.files),
     "session": lambda options: session_memory(options.files),

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import msgspec
 import zmq
@@ -24,7 +25,6 @@ import zmq
 from ..protocol import codec, messages
 from ..protocol.connection import KeyFolder, load_master_keys, set_address
 from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
-from ..protocol.pieces import cut, joined
 from ..protocol.version import __version__
 from ..system.lifeline import EndSignals, Lifeline, Owner
 from ..system.restarts import Restarts
@@ -41,6 +41,7 @@ from .listening import Hearing
 from .merger import Answer, Crowded, Merger, Taken, Unmergeable
 from .miniatures import Shrunk
 from .parts import Picked
+from .post import Post
 from .recorder import Retrieved, Tidied, Written
 from .saved import Saved
 
@@ -97,6 +98,8 @@ class Master:
         self.authenticator = Authenticator(self.context, lambda key: bool(self.access.role(key)))
         self.door = Door(self.context, own)
         self.router = self.door.router
+        self._post = Post(self.router)
+        self._joiners = codec.joiners()
         self._poller = zmq.Poller()
         self._restarts = Restarts()
         self._gone: dict[bytes, None] = {}
@@ -187,8 +190,8 @@ class Master:
 
     def _turn(self, signals: EndSignals) -> None:
         """Wait for what happens next, and deal with it."""
-        wait = 0.0 if self._gone else max(0.0, self.core.deadline() - time.monotonic())
-        ready = dict(self._poller.poll(int(wait * 1000) + 1))
+        wait = 0.0 if self._gone or self._post.waiting else max(0.0, self.core.deadline() - time.monotonic())
+        ready = dict(self._poller.poll(int(wait * 1000) + (wait > 0)))
         if self.authenticator.socket in ready:
             self.authenticator.answer()
         heard_all = self._receive() if self.router in ready else True
@@ -204,6 +207,7 @@ class Master:
             self._running = False
         else:
             self._carry_out(self.core.expire(time.monotonic(), heard_all))
+        self._gone.update(dict.fromkeys(self._post.go_on(time.monotonic() + TURN_SECONDS)))
         if self._gone:
             self._lose_gone()
 
@@ -231,10 +235,14 @@ class Master:
                 return self._hearing.took(taken, self.door.connections, more=False)
             taken, now = taken + 1, time.monotonic()
             peer, key = identity.bytes, str(frames[0].get("User-Id"))
-            pieces: list[codec.Buffer] = [frame.buffer for frame in frames]
-            del frames  # they are let go as they are joined
+            message: messages.Message = messages.Heartbeat()  # as long as it is not whole
+            buffers: list[codec.Buffer] = []
             try:
-                message, buffers = codec.decode(joined(pieces, codec.MAX_FRAME))
+                whole = self._joiners.add(peer, [frame.buffer for frame in frames])
+                if whole is not None:
+                    message, buffers = codec.decode(whole)
+                elif peer not in self._joiners or not (peer in self.core.workers or peer in self.core.sessions):
+                    continue
             except RemoteProtocolError as error:
                 log.warning("refused a message: %s", error)
                 self._carry_out([Send(peer, messages.Fault(str(error)[:1000], fatal=True))])
@@ -255,6 +263,7 @@ class Master:
             self._gone = gone | self._gone  # in a later turn, when they have been heard
             return
         for peer in gone:
+            self._joiners.forget(peer)
             self._carry_out(self.core.disconnected(peer, time.monotonic()))
 
     def _collect(self) -> None:
@@ -313,14 +322,7 @@ class Master:
 
     def _send(self, effect: Send) -> bool:
         """Send a message; false when the peer cannot be reached any more."""
-        frames = cut(codec.encode(effect.message, effect.frames))
-        try:
-            self.router.send_multipart([effect.peer, *frames], copy=sum(map(len, frames)) < 65536)
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            return False
-        return True
+        return self._post.send(effect.peer, codec.encode(effect.message, effect.frames))
 
     def _explain(self, effect: Send, error: LocalProtocolError) -> list[Effect]:
         """A message cannot be sent: nobody may wait for it for ever."""
@@ -340,6 +342,7 @@ class Master:
     def _close(self, broken: bool) -> None:
         if self.lifeline is not None:
             self.lifeline.close()
+        self._post.go_on(inf)
         self.door.close()
         if not (self.owned or broken):
             try:

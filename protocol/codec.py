@@ -16,6 +16,7 @@ import msgspec
 from . import messages
 from .errors import LocalProtocolError, RemoteProtocolError
 from .messages import PROTOCOL, Message
+from .pieces import Joiner, Joiners
 
 Buffer = bytes | memoryview
 Frames = Sequence[Buffer]
@@ -86,6 +87,26 @@ def decode(frames: Frames) -> tuple[Message, list[Buffer]]:
         return _decoder.decode(frames[0]), list(frames[1:])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteProtocolError(_reason(frames[0], error)) from None
+
+
+def joiner() -> Joiner:
+    """For what comes from one peer, within the limits of the protocol.
+
+    Example:
+        >>> joiner().idle
+        True
+    """
+    return Joiner(MAX_FRAME, MAX_FRAMES)
+
+
+def joiners() -> Joiners:
+    """For what comes from many.
+
+    Example:
+        >>> b"worker" in joiners()
+        False
+    """
+    return Joiners(joiner)
 
 
 def _reason(header: Buffer, error: Exception) -> str:

@@ -21,7 +21,7 @@ from . import codec
 from .connection import Connection, load_connection
 from .errors import ConnectionFailed, RemoteProtocolError
 from .messages import Hello, Message, Role
-from .pieces import LARGEST_ON_WIRE, cut, joined
+from .pieces import LARGEST_ON_WIRE, cut
 from .version import __version__
 
 log = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ class Dial:
         self.connections = 0
         self._met: Literal["nobody", "somebody", "a stranger"] = "nobody"
         self._shaking_hands = False
+        self._joiner = codec.joiner()
         dealer = self.socket = context.socket(zmq.DEALER)
         dealer.set(zmq.LINGER, 1000)
         dealer.set(zmq.SNDHWM, 0)
@@ -204,7 +205,8 @@ class Dial:
     def send(self, frames: codec.Frames) -> None:
         """Queue a message. It waits for the next connection if there is none; once `refused`, it is dropped."""
         try:
-            self.socket.send_multipart(list(cut(frames)), zmq.NOBLOCK, copy=False)
+            for parcel in cut(frames):
+                self.socket.send_multipart(parcel, zmq.NOBLOCK, copy=False)
         except zmq.Again:
             # The queue has no limit: this is how libzmq says that it has given up the address, and `refused` tells why.
             log.debug("not sent: there is no way to %s any more", self.connection.address)
@@ -216,12 +218,15 @@ class Dial:
                 came = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            pieces: list[codec.Buffer] = [frame.buffer for frame in came]
-            del came  # they are let go as they are joined
             try:
-                yield codec.decode(joined(pieces, codec.MAX_FRAME))
+                whole = self._joiner.add([frame.buffer for frame in came])
+                if whole is None:
+                    continue
+                message, buffers = codec.decode(whole)
             except RemoteProtocolError as error:
                 log.warning("the master sent nonsense: %s", error)
+            else:
+                yield message, buffers
 
     def close(self) -> None:
         """Close the sockets; what is queued is sent first, where there is a connection."""

@@ -14,9 +14,10 @@ import eventmill as em
 import msgspec
 import processes
 import pytest
-from eventmill.protocol import messages
+from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import load_connection, make_keys
 from eventmill.protocol.errors import ConnectionFailed
+from eventmill.protocol.pieces import PARCEL, cut
 from processes import SECONDS, Standing, hello, raw_peer, save
 from sums import SUM, Gate, total
 
@@ -206,6 +207,26 @@ def test_nonsense_at_the_port_harms_nobody(
         assert query.result(SECONDS).value == SUM
     assert standing.master.process.poll() is None
     assert session.process(numbers, total).result(SECONDS).value == SUM
+
+
+def test_others_are_heard_while_a_large_message_arrives(
+    standing: Standing, numbers: em.Dataset, session: em.Session
+) -> None:
+    """Half of one is there: it was taken in as a whole, and nobody else meanwhile. A peer that leaves in the middle of one
+    leaves nothing."""
+    submit = messages.Submit(7, "large", "columnar", "nobody", "nobody")
+    first, *rest = cut(codec.encode(submit, [bytes(5 * PARCEL)]))
+    with raw_peer(standing.client) as peer, raw_peer(standing.client) as other:
+        for it in (peer, other):
+            it.say(messages.Hello("session", "raw", python=processes.PYTHON))
+            assert isinstance(it.hear(), messages.Welcome)
+            it.send_parcel(first)
+        other.leave()
+        assert session.process(numbers, total).result(SECONDS).value == SUM
+        for parcel in rest:
+            peer.send_parcel(parcel)
+        answer = peer.hear()
+    assert isinstance(answer, messages.Refused) and answer.request == 7 and "1 frames" in answer.reason
 
 
 def intrude(worker: processes.RawPeer, query: str) -> None:

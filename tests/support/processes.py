@@ -222,6 +222,10 @@ class RawPeer:
     def send(self, frames: Sequence[codec.Buffer]) -> None:
         self._dial.send(frames)
 
+    def send_parcel(self, parcel: Sequence[codec.Buffer]) -> None:
+        """A part of a large message."""
+        self._dial.socket.send_multipart(parcel)
+
     def hear(self) -> Message:
         """The next message that is no heartbeat."""
         while True:

@@ -1,0 +1,76 @@
+"""What goes out at the master's port: small messages at once, large ones a parcel at a time.
+
+A snapshot of a large result would keep the loop from everything else until all of it is handed to the socket. So the rest of
+it waits here, each turn of the loop sends some of it, and what is said to the same peer meanwhile waits behind it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import zmq
+
+from ..protocol.codec import Buffer
+from ..protocol.pieces import PIECE, cut
+
+Parcels = Iterator[Sequence[Buffer]]
+
+
+class Post:
+    """Sends messages to peers.
+
+    Args:
+        router: the socket.
+    """
+
+    def __init__(self, router: zmq.Socket[bytes]) -> None:
+        self._router = router
+        self._waiting: dict[bytes, deque[Parcels]] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to go on with."""
+        return bool(self._waiting)
+
+    def send(self, peer: bytes, frames: Sequence[Buffer]) -> bool:
+        """Send a message, or the beginning of it. False: the peer cannot be reached any more."""
+        parcels = cut(frames)
+        behind = self._waiting.get(peer)
+        if behind is not None:
+            behind.append(parcels)
+            return True
+        if not self._hand_over(peer, next(parcels)):
+            return False
+        if (second := next(parcels, None)) is not None:
+            self._waiting[peer] = deque([chain([second], parcels)])
+        return True
+
+    def go_on(self, ends: float) -> list[bytes]:
+        """Send more of what waits, a parcel to each peer in turn, until that time (`time.monotonic`). Returns who cannot be
+        reached any more."""
+        gone = []
+        while self._waiting and time.monotonic() < ends:
+            peer, messages = next(iter(self._waiting.items()))
+            del self._waiting[peer]
+            parcel = next(messages[0], None)
+            if parcel is None:
+                messages.popleft()
+            elif not self._hand_over(peer, parcel):
+                gone.append(peer)
+                continue
+            if messages:
+                self._waiting[peer] = messages  # behind the others
+        return gone
+
+    def _hand_over(self, peer: bytes, parcel: Sequence[Buffer]) -> bool:
+        large = sum(map(len, parcel)) >= PIECE
+        try:
+            self._router.send_multipart([peer, *parcel], copy=not large)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
