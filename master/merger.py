@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import zmq
@@ -22,6 +22,7 @@ from ..protocol.codec import MAX_FRAME, MAX_FRAMES, Buffer, Frames
 from ..protocol.counts import FAULT
 from ..protocol.errors import CountError, MergeError, RemoteProtocolError
 from ..protocol.messages import AskPart, Failure
+from ..system.free_memory import free_memory
 from .broken import failure_of
 from .effects import Checkpoint, Drop, Merge, MergerTask, Pick, Replace, Retrieve, Shrink, Take, Tidy
 from .intake import Merged
@@ -40,6 +41,9 @@ MOST_FRAMES = MAX_FRAMES * 3 // 4
 """The same of the number of arrays."""
 MOST_UNSEEN = 64 << 20
 """Bytes that are merged between two looks, at least."""
+COPIES = 2
+"""Of a total for which there is to be memory while it grows: one that is on its way while more is added, and one for who
+gets it, who may be on the same machine."""
 LARGE_RESULT = 2**20
 """Bytes of a result from which on sessions get what they look at."""
 PINNED_SECONDS = 60.0
@@ -81,7 +85,8 @@ Answer = Taken | Merged | Shrunk | Picked | Crowded | Unmergeable | Record
 
 @dataclass(slots=True)
 class Growth:
-    """Watches whether a total becomes too large to be sent. It is measured now and then: lists are joined for that.
+    """Watches whether a total becomes too large to be sent, or for the memory that there is. It is measured now and then:
+    lists are joined for that.
 
     Attributes:
         size, frames: that were merged since the last look.
@@ -94,13 +99,14 @@ class Growth:
     largest: int = 0
     many: int = 0
 
-    def look(self, total: Total, frames: Frames) -> str:
-        """After these were added: what grows and should grow no more, in words; empty if nothing does."""
+    def look(self, total: Total, frames: Frames, free: Callable[[], int] = free_memory) -> str:
+        """After these were added: what grows and should grow no more, in words; empty if nothing does. `free` tells the
+        bytes that there are still."""
         self.size += sum(map(len, frames))
         self.frames += len(frames)
         if self.size < max(MOST_UNSEEN, self.whole // 16) and self.frames < MOST_FRAMES // 8:
             return ""
-        before, many = self.largest, self.many
+        whole, before, many = self.whole, self.largest, self.many
         lengths = total.frame_sizes
         self.size, self.frames, self.whole = 0, 0, sum(lengths)
         self.largest, self.many = max(lengths), len(lengths)
@@ -110,6 +116,8 @@ class Growth:
             )
         if self.many > MOST_FRAMES and 0 < many < self.many:
             return f"{self.many:,} arrays, and {MAX_FRAMES:,} could not be sent"
+        if 0 < whole < self.whole and (left := free()) < COPIES * self.whole:
+            return f"{self.whole / 2**30:.1f} GiB, and the master's machine has {left / 2**30:.1f} GiB of memory left"
         return ""
 
 
@@ -165,9 +173,16 @@ class Merger:
     Args:
         context: for the socket that wakes the loop.
         journal: where they are written, and closed at the end; None when they need not outlive the master.
+        free: tells the bytes of memory that there are still.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        journal: Journal | None = None,
+        free: Callable[[], int] = free_memory,
+    ) -> None:
+        self._free = free
         self.answers: deque[Answer] = deque()
         self._tasks: queue.SimpleQueue[MergerTask | None] = queue.SimpleQueue()
         self._sums: dict[str, Sum] = {}
@@ -245,7 +260,7 @@ class Merger:
                 sum_.unpin(time.monotonic())
                 sum_.total.add_frames(task.frames)
                 self._recorder.merged(task.query, task.parts)
-                if grown := sum_.growth.look(sum_.total, task.frames):
+                if grown := sum_.growth.look(sum_.total, task.frames, self._free):
                     failure = Failure("analysis", "MergeError", f"the result has {grown}; {_INSTEAD}")
                     return Unmergeable(task.query, failure, Merge(task.query, (), ()))
                 return self._set_aside(task.query, sum_, MOST_OBJECTS)

@@ -228,6 +228,31 @@ def test_what_grows_is_told_before_it_cannot_be_sent_and_what_is_large_is_not(
     assert any(grows in words for words in told - {""}) if grows else told == {""}
 
 
+def test_a_total_that_outgrows_memory_ends_with_all_that_was_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the master and what it has merged from the kernel, which would end it; one that does not grow may go on."""
+    monkeypatch.setattr(merger, "MOST_UNSEEN", 100)
+    made = merger.Merger(zmq.Context.instance(), free=lambda: 20_000)
+    try:
+        for index in range(60):
+            frames = encode({"dense": np.ones(800)}, 10).to_frames()
+            assert made.do(effects.Merge("same", frames, [(0, 10 * index, 10 * index + 10)])) is None
+            frames = encode({f"h{index}": np.ones(80)}, 10).to_frames()
+            answer = made.do(effects.Merge("grows", frames, [(0, 10 * index, 10 * index + 10)]))
+            if answer is not None:
+                break
+        assert isinstance(answer, merger.Unmergeable) and answer.left_out.parts == ()
+        assert "GiB of memory left; write rows to files (em.write)" in answer.failure.message
+        taken = made.do(effects.Take("grows", final=True, as_is=True))
+        assert isinstance(taken, merger.Taken)
+        total = Partial.from_frames(taken.frames)
+        assert 10 < index < 59 and total.entries == 10 * (index + 1)
+        assert {name: values.tolist() for name, values in decode(total).items()} == {
+            f"h{number}": [1.0] * 80 for number in range(index + 1)
+        }
+    finally:
+        made.close()
+
+
 def test_aborting_a_query_that_is_failing_does_not_hide_its_error() -> None:
     made = World([500] * 12)
     query = failing(made, steps=10)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import uproot
 from eventmill.protocol.messages import Activity
+from eventmill.system.free_memory import free_memory
 from eventmill.system.quantities import parse_size
 from eventmill.system.slot_memory import OWN
 from eventmill.worker.allocation.memory import halvings, limit_a_slot, taken
@@ -52,6 +53,20 @@ def test_without_any_limit_slots_share_the_machine(proc: Path) -> None:
 )
 def test_slurm_is_kept_to(proc: Path, environment: dict[str, str]) -> None:
     assert limit(proc, **environment) == 8 * G - OWN
+
+
+def test_free_memory_is_the_least_that_machine_and_control_groups_have_left(proc: Path) -> None:
+    """Protects a master in a container, whose machine has plenty."""
+    cgroup = proc.parent / "cgroup"
+    (proc / "meminfo").write_text("MemTotal: 67108864 kB\nMemAvailable: 33554432 kB\n")
+    assert free_memory(cgroup, proc) == 32 * G
+    (proc / "self" / "cgroup").write_text("0::/job\n")
+    (cgroup / "job").mkdir(parents=True)
+    for name, text in (("max", f"{8 * G}"), ("current", f"{7 * G}"), ("stat", f"anon 1\ninactive_file {2 * G}\n")):
+        (cgroup / "job" / f"memory.{name}").write_text(text)
+    assert free_memory(cgroup, proc) == 3 * G
+    (cgroup / "job" / "memory.max").write_text("max\n")
+    assert free_memory(cgroup, proc) == 32 * G
 
 
 def test_slurm_without_a_limit_says_zero(proc: Path) -> None:

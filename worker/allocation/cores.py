@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from .control_groups import CGROUPS, PROC, groups
+from ...system.control_groups import CGROUPS, PROC, groups
 
 BATCH_VARIABLES = (
     "SLURM_CPUS_PER_TASK",

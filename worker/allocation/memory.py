@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ...system.control_groups import CGROUPS, PROC, groups
 from ...system.slot_memory import part_of_slot
-from .control_groups import CGROUPS, PROC, groups
 
 WARN = 0.80
 """From this part of its limit on, a slot's chunks become smaller: halved once for each `STEP` above it."""
