@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from ..merge import Partial, Total, keys_in, miniature
+from ..merge import Partial, Total, dense_sizes, keys_in, miniature
 from ..protocol.codec import MAX_FRAME, MAX_FRAMES, Buffer, Frames
 from ..protocol.counts import FAULT
 from ..protocol.errors import CountError, MergeError, RemoteProtocolError
@@ -102,7 +102,7 @@ class Growth:
     def look(self, total: Total, frames: Frames, free: Callable[[], int] = free_memory) -> str:
         """After these were added: what grows and should grow no more, in words; empty if nothing does. `free` tells the
         bytes that there are still."""
-        self.size += sum(map(len, frames))
+        self.size += dense_sizes(frames)
         self.frames += len(frames)
         if self.size < max(MOST_UNSEEN, self.whole // 16) and self.frames < MOST_FRAMES // 8:
             return ""
@@ -136,17 +136,17 @@ class Sum:
         if self.aside is not None or self.total.nbytes <= LARGE_RESULT:
             return {}
         taken = {it: self.total.part(keys_in(it)) for it in keys}
-        return {it: part.to_frames() for it, part in taken.items() if part is not None}
+        return {it: part.to_frames(thin=True) for it, part in taken.items() if part is not None}
 
     def pick(self, asked: AskPart, now: float) -> tuple[list[Buffer], bool]:
         """What is asked for, and whether it is a part. Who asks for more of the same before long is to get it."""
         if self.aside is not None:
-            return self.partial().to_frames(), False
+            return self.partial().to_frames(thin=True), False
         if self.pinned is None or self.pinned.entries != asked.entries:
             self.pinned = self.total.copy()
         self.pinned_until = now + PINNED_SECONDS
         part = None if asked.whole else self.pinned.part(keys_in(asked.keys))
-        return (self.pinned if part is None else part).to_frames(), part is not None
+        return (self.pinned if part is None else part).to_frames(thin=True), part is not None
 
     def unpin(self, now: float) -> None:
         """Nobody has asked for more of the same."""
@@ -163,8 +163,8 @@ class Sum:
         return whole.partial()
 
     def to_frames(self) -> list[Buffer]:
-        """The same as frames."""
-        return self.total.to_frames() if self.aside is None else self.partial().to_frames()
+        """The same as frames, in which large arrays that are nearly empty take little."""
+        return (self.total if self.aside is None else self.partial()).to_frames(thin=True)
 
 
 class Merger:

@@ -13,6 +13,7 @@ from .opened import Opened, Unmade, opened
 from .output_files import OutputFiles
 from .partial import Partial, entries_in
 from .plain import Opaque, plain
+from .sparse import dense_sizes
 from .total import Total
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "beside",
     "compact",
     "decode",
+    "dense_sizes",
     "detached",
     "encode",
     "entries_in",

@@ -18,6 +18,7 @@ from .arithmetic import limit, plus, reach
 from .cells import add_cells
 from .nodes import DTYPES, Cells, Frame, Key, Tree, Unmergeable
 from .partial import SMALL, Partial, digits_frame, digits_in, tree_of_frames
+from .sparse import Sparse, Thinning, sparse_in
 
 _PLAIN = (
     nodes.Nothing, nodes.Constant, nodes.Binary, nodes.Number, nodes.Array, nodes.Counter, nodes.Set, nodes.Tuple,
@@ -49,12 +50,14 @@ class Layout:
         tree: of it, with arrays that say of what type and shape they are and take no memory.
         kinds: of each frame, the name of the type of its cells, or `NUMBERS`.
         sizes: how many are in it.
+        alone: whether it is that of one array.
         leaves: by their path in the tree.
     """
 
     tree: Tree
     kinds: tuple[str, ...]
     sizes: tuple[int, ...]
+    alone: tuple[bool, ...]
     leaves: dict[Path, Leaf]
 
     @classmethod
@@ -65,7 +68,7 @@ class Layout:
         making = _Making()
         tree = nodes.rebuilt(tree, _hollow)
         leaves = {path: Leaf(node, tuple(map(making.place, _parts(node)))) for path, node in _leaves(tree, ())}
-        return cls(tree, tuple(making.kinds), tuple(making.sizes), leaves)
+        return cls(tree, tuple(making.kinds), tuple(making.sizes), tuple(making.alone), leaves)
 
 
 class _Making:
@@ -74,6 +77,7 @@ class _Making:
     def __init__(self) -> None:
         self.kinds: list[str] = []
         self.sizes: list[int] = []
+        self.alone: list[bool] = []
         self._shared: dict[str, int] = {}
 
     def place(self, part: tuple[str, int]) -> Place:
@@ -85,6 +89,7 @@ class _Making:
                 self._shared[name] = len(self.kinds)
             self.kinds.append(name)
             self.sizes.append(0)
+            self.alone.append(alone)
         frame = len(self.kinds) - 1 if alone else self._shared[name]
         start = self.sizes[frame]
         self.sizes[frame] += size
@@ -112,10 +117,10 @@ class PackedSum:
         self._plans: dict[bytes, tuple[Layout, list[tuple[Place, Place]]] | None] = {}
         self._cells: list[Cells] = []
         self._numbers: list[complex] = []
-        for kind, frame in zip(layout.kinds, frames[1:], strict=True):
+        for kind, size, frame in zip(layout.kinds, layout.sizes, frames[1:], strict=True):
             if kind == NUMBERS:
                 self._numbers = digits_in(frame)
-            self._cells.append(np.empty(0) if kind == NUMBERS else _cells(kind, frame))
+            self._cells.append(np.empty(0) if kind == NUMBERS else _dense(kind, frame, size))
         self._own = [False] * len(self._cells)
         self._reach = [reach(cells) for cells in self._cells]
 
@@ -141,15 +146,19 @@ class PackedSum:
         plan = self._plans[tree]
         return plan is not None and self._add(*plan, frames)
 
-    def frames(self) -> list[Frame]:
-        """The frames beside the tree, which later `add`s do not change."""
+    def frames(self, thin: bool = False) -> list[Frame]:
+        """The frames beside the tree, which later `add`s do not change; `thin` as in `Partial.to_frames`."""
         given: list[Frame] = []
+        thinning = Thinning()
         for at, kind in enumerate(self._layout.kinds):
             if kind == NUMBERS:
                 given.append(digits_frame(self._numbers))
                 continue
-            self._own[at] = self._cells[at].flags.writeable = False
-            given.append(self._cells[at].view(np.uint8).data)
+            cells = self._cells[at]
+            frame = thinning.frame(cells) if thin and self._layout.alone[at] else cells.view(np.uint8).data
+            if len(frame) == cells.nbytes:  # it is a view
+                self._own[at] = cells.flags.writeable = False
+            given.append(frame)
         return given
 
     def part(self, keys: Iterable[Key]) -> Tree | None:
@@ -221,14 +230,19 @@ class PackedSum:
     def _add(self, layout: Layout, moves: list[tuple[Place, Place]], frames: Sequence[Frame]) -> bool:
         if len(frames) != 1 + len(layout.kinds):
             return False
-        coming: list[Cells] = []
+        coming: list[Cells | Sparse] = []
         numbers: list[complex] = []
         for kind, size, frame in zip(layout.kinds, layout.sizes, frames[1:], strict=True):
             if kind == NUMBERS:
                 numbers = digits_in(frame)
-            elif len(frame) != size * DTYPES[kind].itemsize:
-                return False
-            coming.append(np.empty(0) if kind == NUMBERS else _cells(kind, frame))
+                coming.append(np.empty(0))
+            elif len(frame) == size * DTYPES[kind].itemsize:
+                coming.append(np.frombuffer(frame, DTYPES[kind]))
+            else:
+                try:
+                    coming.append(sparse_in(frame, kind, size))
+                except ValueError:  # what is wrong with it, is said node by node
+                    return False
             if kind == NUMBERS and len(numbers) != size:
                 return False
         try:
@@ -243,7 +257,11 @@ class PackedSum:
                 continue
             if not self._own[mine]:
                 self._cells[mine], self._own[mine] = self._cells[mine].copy(), True
-            add_cells(self._cells[mine][start:stop], coming[theirs][first:last])
+            target, source = self._cells[mine][start:stop], coming[theirs]
+            if isinstance(source, Sparse):
+                source.add_to(target, first)
+            else:
+                add_cells(target, source[first:last])
         return True
 
     def _sums(self, layout: Layout, moves: list[tuple[Place, Place]], numbers: list[complex]) -> list[complex]:
@@ -254,9 +272,9 @@ class PackedSum:
                 sums[start:stop] = map(plus, sums[start:stop], numbers[first:last])
         return sums
 
-    def _fit(self, layout: Layout, moves: list[tuple[Place, Place]], coming: list[Cells]) -> bool:
+    def _fit(self, layout: Layout, moves: list[tuple[Place, Place]], coming: list[Cells | Sparse]) -> bool:
         """Whether no sum of whole numbers can overflow. What might is looked at array by array."""
-        reaches = [reach(cells) for cells in coming]
+        reaches = [reach(cells.values if isinstance(cells, Sparse) else cells) for cells in coming]
         for (mine, _, _), (theirs, _, _) in moves:
             if layout.kinds[theirs] != NUMBERS and self._reach[mine] + reaches[theirs] > limit(self._cells[mine]):
                 self._reach[mine] = reach(self._cells[mine])
@@ -283,8 +301,10 @@ def _nothing_like(cells: Cells) -> Cells:
     return np.broadcast_to(np.zeros((), cells.dtype), cells.shape)
 
 
-def _cells(kind: str, frame: Frame) -> Cells:
-    return np.frombuffer(frame, DTYPES[kind])
+def _dense(kind: str, frame: Frame, size: int) -> Cells:
+    if len(frame) == size * DTYPES[kind].itemsize:
+        return np.frombuffer(frame, DTYPES[kind])
+    return sparse_in(frame, kind, size).dense
 
 
 def _leaves(tree: Tree, path: Path) -> Iterator[tuple[Path, Tree]]:

@@ -12,6 +12,7 @@ import numpy as np
 from ..protocol.errors import RemoteProtocolError
 from .nodes import DTYPES, MAX_DEPTH, Cells, Digits, Frame, Part, Pickled, Scalar, Tree, depth, walk
 from .rows import Held
+from .sparse import MOST_SPREAD, Thinning, sparse_in
 
 MAX_DIMENSIONS = 32
 _MOST = 2**48  # entries of one partial result, whose sum must fit into 8 bytes, too
@@ -46,13 +47,14 @@ class Partial:
         self.tree = tree
         self.entries = entries
 
-    def to_frames(self) -> list[Frame]:
+    def to_frames(self, thin: bool = False) -> list[Frame]:
         """The number of entries and the tree as MessagePack, then the frames that it refers to; large arrays are not copied.
+        In `thin` ones, of large arrays that are nearly empty only what is in them travels.
 
         Of partial results that differ in numbers only, all trees are equal, and so is the length of each frame but that of
-        plain numbers. Raises MergeError when an object does not pickle.
+        plain numbers, and of what is thin. Raises MergeError when an object does not pickle.
         """
-        aside = _Aside()
+        aside = _Aside(Thinning() if thin else None)
         tree = msgspec.msgpack.encode(self.tree, enc_hook=aside.put)
         return [self.entries.to_bytes(_COUNT, "big") + tree, *aside.frames()]
 
@@ -141,7 +143,8 @@ class _Aside:
     kinds of things in the tree and on the shapes of arrays, and on no value.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, thinning: Thinning | None) -> None:
+        self._thinning = thinning
         self._frames: list[Frame | list[Cells] | list[Digits]] = []
         self._shared: dict[str, tuple[int, list[Cells]]] = {}
         self._numbers: tuple[int, list[Digits]] | None = None
@@ -160,7 +163,9 @@ class _Aside:
         assert isinstance(value, np.ndarray)
         name = _NAMES[value.dtype]
         if value.nbytes >= SMALL:
-            self._frames.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+            cells = np.ascontiguousarray(value)
+            thinning = self._thinning
+            self._frames.append(cells.reshape(-1).view(np.uint8).data if thinning is None else thinning.frame(cells))
             return len(self._frames) - 1, name, value.shape
         shared = self._shared.get(name)
         if shared is None:
@@ -208,6 +213,7 @@ class _Buffers:
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         self._frames: list[Frame | None] = list(frames)
+        self._left = MOST_SPREAD
         self._shared: dict[int, _Shared] = {}
         self._numbers: tuple[int, list[Digits]] | None = None
 
@@ -236,10 +242,14 @@ class _Buffers:
             if shared is None:
                 shared = self._shared[index] = _Shared(name, self._frame(-1 - index))
             return shared.take(name, shape)
-        frame, dtype = self._frame(index), DTYPES[name]
-        if math.prod(shape) * dtype.itemsize != len(frame):
-            raise ValueError(f"an array of {name} and shape {shape} in a frame of {len(frame)} bytes")
-        data = np.frombuffer(frame, dtype).reshape(shape)
+        frame, dtype, size = self._frame(index), DTYPES[name], math.prod(shape)
+        if size * dtype.itemsize == len(frame):
+            data = np.frombuffer(frame, dtype).reshape(shape)
+        else:
+            self._left -= size * dtype.itemsize
+            if self._left < 0:
+                raise ValueError(f"an array of {name} and shape {shape} in a frame of {len(frame)} bytes")
+            data = sparse_in(frame, name, size).dense.reshape(shape)
         data.flags.writeable = False
         return data
 

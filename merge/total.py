@@ -70,12 +70,12 @@ class Total:
             return Partial.from_frames(self.to_frames())
         return Partial(tree_of(self._sum), self._entries)
 
-    def to_frames(self) -> list[Frame]:
-        """The same as frames."""
+    def to_frames(self, thin: bool = False) -> list[Frame]:
+        """The same as frames; `thin` as in `Partial.to_frames`."""
         if self._packed is not None:
-            return [count_frame(self._entries, self._packed.tree), *self._packed.frames()]
+            return [count_frame(self._entries, self._packed.tree), *self._packed.frames(thin)]
         partial = self.partial()
-        frames = partial.to_frames()
+        frames = partial.to_frames(thin)
         self._taken += 1
         if self._taken >= self._patience and not isinstance(partial.tree, Nothing):
             # From now on there may come what has the things that are in it by now, and no others.

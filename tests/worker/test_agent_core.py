@@ -439,7 +439,7 @@ def choked() -> tuple[Agent, int]:
     agent.lease(1, 0)
     agent.lease(2, 1, 10, 20)
     agent.finish(1, 0)
-    value = np.zeros(commits.MOST_UNANSWERED // 8)
+    value = np.ones(commits.MOST_UNANSWERED // 8)
     assert not agent.core.choked
     agent.hand_over(0, [(1, 0, 10)], value)
     assert sent(agent.core.expire(1.0), m.Offer) and not agent.core.choked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...merge import Total, entries_in
+from ...merge import Total, dense_sizes, entries_in
 from ...protocol import messages
 from ...protocol.codec import Buffer, Frames
 from ...protocol.counts import miscount
@@ -20,6 +20,8 @@ COMMIT_BYTES = 64 * 2**20
 PACE, LONGEST_PAUSE = 20.0, 30.0
 """Large results are committed so seldom that this takes one part in so many of the time, and no more seldom than after so
 many seconds: so much work is done again when the worker is lost."""
+BYTES_A_SECOND = 1e9
+"""Of arrays that are nearly empty, which are added up here and looked through."""
 MOST_UNANSWERED = 256 * 2**20
 """Bytes in commits without an answer from which on slots have to wait: the master is slow, and nothing piles up here."""
 MOST_GAPS = 10_000
@@ -77,7 +79,7 @@ class Commits:
                 raise
             self.commit(query, now)
             query.total.add_frames(frames)
-        query.size, query.largest = query.total.nbytes, max(query.largest, sum(map(len, frames)))
+        query.size, query.largest = query.total.nbytes, max(query.largest, dense_sizes(frames))
         if not query.parts:
             query.since = now
         for part in message.parts:
@@ -116,7 +118,10 @@ class Commits:
         those whose beginning is known."""
         if not query.parts:
             return
-        self._send(query.number, list(query.parts.values()), query.total.to_frames(), now)
+        frames = query.total.to_frames(thin=True)
+        if sum(map(len, frames)) < LARGE_COMMIT <= query.size:  # its answer says nothing of what it takes here
+            query.pause = min(LONGEST_PAUSE, PACE * query.size / BYTES_A_SECOND)
+        self._send(query.number, list(query.parts.values()), frames, now)
         query.total, query.parts, query.gaps, query.size, query.offered = Total(), {}, 0, 0, None
         query.interval = min(COMMIT_INTERVAL, 2 * query.interval)
 

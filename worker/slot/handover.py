@@ -86,7 +86,7 @@ class Handover:
                 running.task.enter()
             turn_to(running.credential_set)
             with self._guard:
-                frames = running.rows.written(total.partial()).to_frames()
+                frames = running.rows.written(total.partial()).to_frames(thin=True)
             self._link.send(messages.Commit(self._commits, running.number, parts), frames)
             took = max(time.monotonic() - began, sum(map(len, frames)) / BYTES_A_SECOND)
             running.pause = min(LONGEST_PAUSE, PACE * took)
