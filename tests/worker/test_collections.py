@@ -183,6 +183,37 @@ def test_fields_are_asked_for_that_no_code_of_ours_mentions(file: str, cache: Pa
     assert run(compiled, reader)["x"] == pytest.approx(ak.sum(events()["Muon"].eta[:, :1]))
 
 
+def test_the_same_kernel_is_typed_no_more_in_a_process_that_has_it(
+    file: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects the second query of a session: to find out anew which fields it needs took half a second of each slot."""
+    from eventmill.worker.kernels import record_access
+    from numba import literal_unroll
+
+    reader = Reader(file, "Events")
+    name = "e" + "ta"  # as those which our own functions look up: in no bytecode
+
+    @kernel(x=np.zeros(1))
+    def summed(x, Muon, Jet):
+        for field in literal_unroll((name,)):
+            if len(Muon) > 0:
+                x[0] += Muon[0].pt + getattr(Muon[0], field)
+        for jet in Jet:
+            x[0] += jet.pt
+
+    first = of_file(summed, reader, cache)
+    ready, attempts = CompiledKernel._ready, list[str]()
+    monkeypatch.setattr(CompiledKernel, "_ready", lambda *given: attempts.append(given[1]) or ready(*given))
+    again = of_file(summed, reader, cache)
+    assert len(attempts) == 1 and (again.compiled, again.loaded) == (0, 1)
+    record_access.offered.clear()
+    fresh = of_file(summed, reader, cache)
+    assert len(attempts) > 2 and (fresh.compiled, fresh.loaded) == (0, 1), "it is the same code, whoever asks for it"
+    assert attempts[0] == attempts[-1]
+    assert first.branches == again.branches == fresh.branches
+    assert run(again, reader)["x"] == pytest.approx(run(first, reader)["x"])
+
+
 def by_hand(thing: Kernel, cache: Path, group: Group, columns: dict[str, Column]) -> Any:
     compiled = CompiledKernel(thing, cache)
     compiled.parameters.look_at({"Muon": group}.get)

@@ -125,7 +125,7 @@ class CompiledKernel:
             self._loop_of(its.structures(read(its.columns)))
             return
         for it in its.open_ended:
-            it.offer(self._own.mentioned(), read)
+            it.offer(self._own.mentioned() | record_access.offered.get(it.tag, set()), read)
         while not its.is_ready:
             columns = read(its.columns)
             try:

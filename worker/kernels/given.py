@@ -75,7 +75,15 @@ class HereParameter:
         others = {name: "" if type(value) in _KINDS else self._odd(name) for name, value in has.items()}
         record_access.others[self.tag] = {name: why for name, why in others.items() if name not in self._offered}
         record_access.unknown[self.tag] = lambda name: self._lacks(name)
+        self._offered = dict(
+            sorted(self._offered.items())
+        )  # in one order, however they came: the code is of this order
         self._names = tuple(self._offered)
+
+    @property
+    def on_offer(self) -> Collection[str]:
+        """The metadata that code can touch."""
+        return self._offered.keys()
 
     def offer_wanted(self, read: Read) -> bool:
         """As `Records.offer_wanted`."""

@@ -72,6 +72,7 @@ class KernelParameters:
     def have_touched(self) -> None:
         """The code was typed: they read what it touches, and no more."""
         for it in self.open_ended:
+            record_access.offered[it.tag] = set(it.on_offer)
             it.touched(record_access.touched.get(it.tag, ()))
         self.is_ready = True
 

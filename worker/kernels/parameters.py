@@ -116,7 +116,13 @@ class Records:
             else:
                 others[field] = why
         record_access.others[self.tag] = others
+        self._kinds = dict(sorted(self._kinds.items()))  # in one order, however they came: the code is of this order
         self._fields = tuple(self._kinds)
+
+    @property
+    def on_offer(self) -> Collection[str]:
+        """The fields that code can touch."""
+        return self._kinds.keys()
 
     def offer_wanted(self, read: Read) -> bool:
         """Offer what code that does not compile has asked for, and was not offered; whether there was such a field."""

@@ -38,6 +38,8 @@ others: dict[str, Mapping[str, str]] = {}
 """By the tag of a record, its fields that its type does not have, each with why it cannot be read; empty where it can."""
 unknown: dict[str, Callable[[str], str]] = {}
 """By the tag of a record, what to say of a field that it does not have."""
+offered: dict[str, set[str]] = {}
+"""The fields with which code was typed in the end, by the tag of their record: it need not ask for them again."""
 wanted: dict[str, set[str]] = {}
 """By the tag of a record, those of the `others` that can be read, and that code which did not compile has asked for."""
 
