@@ -84,6 +84,7 @@ def test_columns_are_coffeas_own(session: em.Session, name: str) -> None:
 
 
 @pytest.mark.interop
+@pytest.mark.timeout(600)  # coffea itself takes half a minute for all columns of some files
 @pytest.mark.parametrize("name", CASES)
 def test_all_columns_are_coffeas_own(session: em.Session, name: str) -> None:
     check(session, name, None)
