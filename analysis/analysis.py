@@ -41,6 +41,7 @@ from .by_tree import ByTree
 from .cutflow import Cutflow
 from .edits import warn_of_edits
 from .fingerprint import CachedFunction, fingerprint, imported, referenced
+from .kernel_names import check_used
 from .kernel_parameters import Given, check_known
 from .module_values import ModuleValues, turn_to, unpickled, values_of
 from .modules import Named, OwnModule, collect, find, loaded, top
@@ -179,6 +180,9 @@ def pack(
     """
     whole = thing.analysis if isinstance(thing, Varied) else thing
     kind, branches = _kind(whole), whole.branches if isinstance(whole, Kernel) else None
+    for part in whole.parts.values() if isinstance(whole, ByTree) else [whole]:
+        if isinstance(part, Kernel):
+            check_used(part.function)
     name = getattr(thing, "__name__", None) or type(thing).__name__
     places = find(modules)
     sent, contents = collect_files(files)
