@@ -14,17 +14,19 @@ import msgspec
 
 from ..protocol import messages
 from ..protocol.codec import Frames
-from ..protocol.messages import LARGEST_ENTRY, MOST_DATASETS, DatasetInfo
+from ..protocol.messages import LARGEST_ENTRY, MOST_DATASETS, CatalogueLayout, DatasetInfo
 from ..protocol.values import some
 from .access import Access
 from .calls import Handlers, SendMessage
 from .effects import Effect, SaveDataset
-from .peers import Peer
+from .layouts import Layouts
+from .peers import Peer, Whose
 
 log = logging.getLogger(__name__)
 
-Kept = tuple[DatasetInfo, bytes]
-"""A dataset, and its files as they came."""
+Kept = tuple[DatasetInfo, bytes, tuple[Whose, bytes] | None]
+"""A dataset, its files as they came, and the layouts that came with them, with whose they are."""
+_layouts = msgspec.msgpack.Decoder(list[CatalogueLayout])
 
 
 class Catalogue:
@@ -32,13 +34,21 @@ class Catalogue:
 
     Args:
         kept: those that an earlier master has written down.
+        layouts: where those of their files go: to their queries, and of nobody else than who has registered them.
         access: tells the time of the day.
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
         do: has any other effect carried out.
     """
 
-    def __init__(self, kept: Iterable[Kept], access: Access, send: SendMessage, do: Callable[[Effect], None]) -> None:
-        self._kept = {info.name: (info, files) for info, files in kept}
+    def __init__(
+        self, kept: Iterable[Kept], layouts: Layouts, access: Access, send: SendMessage, do: Callable[[Effect], None]
+    ) -> None:
+        self._kept: dict[str, tuple[DatasetInfo, bytes]] = {}
+        self._layouts = layouts
+        for info, files, told in kept:
+            self._kept[info.name] = info, files
+            if told is not None:
+                self._keep_layouts(*told)
         self._access = access
         self._send = send
         self._do = do
@@ -63,8 +73,12 @@ class Catalogue:
         info = msgspec.structs.replace(
             message.info, user=user, owner=owner, registered=now + self._access.epoch, version=version
         )
+        told = ((peer.who.user, peer.who.user or message.info.owner), bytes(frames[1])) if len(frames) > 1 else None
+        if told is not None and not self._keep_layouts(*told):
+            self._refuse(peer, message.request, "malformed layouts of files", now)
+            return
         self._kept[info.name] = info, bytes(frames[0])
-        self._do(SaveDataset(info.name, self._kept[info.name]))
+        self._do(SaveDataset(info.name, self._kept[info.name], told))
         log.info("%s registers dataset %s, version %d: %d files", peer.name, info.name, version, info.files)
         self._send(peer.identity, messages.DatasetIs(message.request, info), now=now)
 
@@ -72,7 +86,7 @@ class Catalogue:
         """Why a dataset is not taken in; empty if it is."""
         name, replaces = message.info.name, message.replaces
         known = self._kept.get(name)
-        if len(frames) != 1 or len(frames[0]) > LARGEST_ENTRY:
+        if len(frames) not in (1, 2) or any(len(frame) > LARGEST_ENTRY for frame in frames):
             return f"a dataset comes with one list of files, of at most {LARGEST_ENTRY >> 20} MB: register parts of it"
         if not name:
             return "a dataset needs a name"
@@ -115,6 +129,16 @@ class Catalogue:
         self._do(SaveDataset(message.name, None))
         log.info("%s removes dataset %s", peer.name, message.name)
         self._send(peer.identity, messages.Done(message.request), now=now)
+
+    def _keep_layouts(self, whose: Whose, told: bytes) -> bool:
+        """Have them for the queries of this owner; false when they are none."""
+        try:
+            described = _layouts.decode(told)
+        except msgspec.MsgspecError:
+            return False
+        for it in described:
+            self._layouts.keep((*whose, it.path, it.tree), it.layout)
+        return True
 
     def _refuse(self, peer: Peer, request: int, reason: str, now: float) -> None:
         self._send(peer.identity, messages.Refused(request, reason), now=now)

@@ -115,7 +115,7 @@ class MasterCore:
         )  # fmt: skip
         self._admission.add_to(self._requests.handlers)
         self._roster.pools.add_to(self._requests.handlers)
-        Catalogue(datasets, self._access, self._send, self._do).add_to(self._requests.handlers)
+        Catalogue(datasets, layouts, self._access, self._send, self._do).add_to(self._requests.handlers)
         self._autoscaling = Autoscaling(self.queries, self._roster.pools, self._access, self._send, self._do)
         self._autoscaling.add_to(self._requests.handlers)
 

@@ -24,6 +24,7 @@ from ..protocol.messages import (
 )
 from ..protocol.usage import WorkerInfo
 from .access import Change
+from .peers import Whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,13 @@ class SaveAccess:
 
 @dataclass(frozen=True, slots=True)
 class SaveDataset:
-    """Write down a dataset of the catalogue with its files, or that there is none of this name any more."""
+    """Write down a dataset of the catalogue with its files, or that there is none of this name any more; and the layouts
+    that came with it, with whose queries they are for.
+    """
 
     name: str
     kept: tuple[DatasetInfo, bytes] | None
+    layouts: tuple[Whose, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

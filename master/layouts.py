@@ -31,12 +31,17 @@ class Layouts:
 
     def tell(self, slot: Slot, key: Key, layout: Buffer) -> None:
         """A slot has described a file. One description takes the place of another, since a slot adds to what it was told."""
+        self.keep(key, layout)
+        if key in self._layouts:
+            _remember(slot, key)
+
+    def keep(self, key: Key, layout: Buffer) -> None:
+        """Keep a description that is of no open file of a slot."""
         self._forget(key)
         if len(layout) > LARGEST_LAYOUT:
             return
         self._layouts[key] = bytes(layout)
         self.size += len(layout)
-        _remember(slot, key)
         while self.size > MOST_BYTES:
             self._forget(next(iter(self._layouts)))
 

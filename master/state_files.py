@@ -25,7 +25,7 @@ class StateFile:
 
     Args:
         path: of the file, which is made with the first thing that is written.
-        table: the statement that makes its table.
+        table: the statements that make its tables, where they are not there.
         content: what is in it, as messages say it.
 
     Raises:
@@ -102,7 +102,7 @@ def _opened(path: Path, table: str) -> sqlite3.Connection:
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
-        database.execute(table)
+        database.executescript(table)
     except sqlite3.Error:
         database.close()
         raise

@@ -23,17 +23,19 @@ CHECKSUMS = ("adler32", "crc32", "md5", "sha1", "sha256", "sha512")
 
 
 class ToCheck(msgspec.Struct, frozen=True, array_like=True):
-    """A copy of a file, the tree that it is to have, and the kind of checksum that is to be made of its bytes, if one is."""
+    """A copy of a file, the tree that it is to have, what kind of checksum is to be made of its bytes, if one is, and how
+    long a layout of it may be that is told."""
 
     path: str
     tree: str = ""
     checksum: str = ""
+    layout: int = 0
 
 
-def check_item(item: tuple[int, str, str, str]) -> dict[int, bytes]:
+def check_item(item: tuple[int, str, str, str, int]) -> dict[int, bytes]:
     """What there is at a path, by its number: the analysis of a query over such items, as those of `ToCheck`."""
-    number, *wanted = item
-    return {number: msgspec.msgpack.encode(facts_of(ToCheck(*wanted), at_work()))}
+    number, path, tree, checksum, layout = item
+    return {number: msgspec.msgpack.encode(facts_of(ToCheck(path, tree, checksum, layout), at_work()))}
 
 
 def facts_of(wanted: ToCheck, credential_set: CredentialSet | None = None) -> FileFacts:
@@ -47,13 +49,15 @@ def facts_of(wanted: ToCheck, credential_set: CredentialSet | None = None) -> Fi
         reader = open_tree(wanted.path, wanted.tree, _TIMEOUT, credential_set)
         try:
             entries, identity, tree = int(reader.entries), reader.identity, wanted.tree or reader.tree
+            layout = reader.news() if wanted.layout else b""
         finally:
             reader.close()
         size = int(identity.partition(":")[2].partition(":")[0] or 0)
         checksum = _checksum(wanted, credential_set) if wanted.checksum else ""
     except DatasetError as error:
         return FileFacts(error=str(error), transient=error.transient)
-    return FileFacts(entries, identity, size, checksum, tree)
+    told = layout if len(layout) <= wanted.layout else b""
+    return FileFacts(entries, identity, size, checksum, tree, layout=told)
 
 
 def _checksum(wanted: ToCheck, credential_set: CredentialSet | None) -> str:

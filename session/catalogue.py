@@ -21,7 +21,14 @@ from ..protocol import messages
 from ..protocol.addresses import has_secret
 from ..protocol.codec import Buffer
 from ..protocol.errors import ConnectionFailed, DatasetError, QueryFailed, nearest
-from ..protocol.messages import CatalogueFile, CatalogueFiles, DatasetInfo, Message
+from ..protocol.messages import (
+    LARGEST_LAYOUTS,
+    CatalogueFile,
+    CatalogueFiles,
+    CatalogueLayout,
+    DatasetInfo,
+    Message,
+)
 from ..reading.storage.list_files import list_files
 from .link import ANSWER_SECONDS
 from .output_files import as_dataset
@@ -32,9 +39,12 @@ if TYPE_CHECKING:
     from .session import Data, Session
 
 
+_DESCRIBED = 64
+"""The first files of a dataset, whose layouts are kept with it: those of all would be gigabytes."""
 Looks: TypeAlias = list[list[FileFacts]]
 """What was found at each path of each file."""
 _Files: TypeAlias = list[CatalogueFile]
+_Layouts: TypeAlias = list[CatalogueLayout]
 _Frames: TypeAlias = list[bytes]
 
 
@@ -165,7 +175,12 @@ class Datasets:
             for file in given.files
         ]
         of = CatalogueFiles([], said)
-        return self._put(name, of, self._listed(of, given), scan, None if not replace else 0)
+        if not replace and name in self:  # before all files are opened for nothing
+            raise DatasetError(f"there is a dataset {name!r} already: replace=True takes its place")
+        files, layouts = self._listed(of, given), list[CatalogueLayout]()
+        if scan:
+            files, layouts = self._scanned(files, name)
+        return self._store(name, CatalogueFiles(files, of.given), 0 if replace else None, layouts)
 
     def refresh(self, name: str) -> CatalogueEntry:
         """Take the files of a dataset as they are now: those that its patterns stand for, with their lengths.
@@ -177,13 +192,12 @@ class Datasets:
         of = entry._files
         checksums = {it.file.path: it.checksum for it in of.files}
         identities = {it.file.path: it.file.identity for it in of.files}
-        given = Dataset.of_files(of.given)
-        refreshed = self._put(name, of, self._listed(of, given), True, entry.info.version)
-        changed = [it for it in refreshed.files if identities.get(it.file.path) != it.file.identity]
-        if any(checksums.get(it.file.path) for it in changed):  # what a list has said of other bytes
-            kept = [it if it not in changed else CatalogueFile(it.file, it.size) for it in refreshed.files]
-            return self._store(name, CatalogueFiles(kept, of.given), refreshed.info.version)
-        return refreshed
+        files, layouts = self._scanned(self._listed(of, Dataset.of_files(of.given)), name)
+        same = [identities.get(it.file.path) == it.file.identity or not checksums.get(it.file.path) for it in files]
+        kept = [  # but what a list has said of other bytes
+            it if is_same else CatalogueFile(it.file, it.size) for it, is_same in zip(files, same, strict=True)
+        ]
+        return self._store(name, CatalogueFiles(kept, of.given), entry.info.version, layouts)
 
     def verify(
         self, name: str, *, checksum: Literal["", "adler32", "crc32", "md5", "sha1", "sha256", "sha512"] | bool = ""
@@ -264,28 +278,39 @@ class Datasets:
             for file in files
         ]
 
-    def _put(
-        self, name: str, of: CatalogueFiles, files: Sequence[CatalogueFile], scan: bool, replaces: int | None
-    ) -> CatalogueEntry:
-        if replaces is None and name in self:  # before all files are opened for nothing
-            raise DatasetError(f"there is a dataset {name!r} already: replace=True takes its place")
-        if scan:
-            files = learnt(files, self._looked_at(files, name, ""))
-        return self._store(name, CatalogueFiles(list(files), of.given), replaces)
+    def _scanned(self, files: _Files, name: str) -> tuple[_Files, _Layouts]:
+        """The files as workers have found them, and layouts of the first ones. Raises as `learnt`."""
+        found = self._looked_at(files, name, "", layouts=True)
+        known = learnt(files, found)
+        layouts = [
+            CatalogueLayout(it.file.path, it.file.tree, at_paths[0].layout)
+            for it, at_paths in zip(known, found, strict=True)
+            if at_paths[0].layout
+        ]
+        return known, layouts
 
-    def _store(self, name: str, files: CatalogueFiles, replaces: int | None) -> CatalogueEntry:
+    def _store(
+        self, name: str, files: CatalogueFiles, replaces: int | None, layouts: Sequence[CatalogueLayout]
+    ) -> CatalogueEntry:
         info = info_of(name, owner(), files.files)
         put = partial(messages.PutDataset, info=info, replaces=replaces)
-        answer, _ = self._request(put, messages.DatasetIs, [packed(files, name)])
+        frames = [packed(files, name), *([msgspec.msgpack.encode(layouts)] if layouts else [])]
+        answer, _ = self._request(put, messages.DatasetIs, frames)
         return CatalogueEntry(answer.info, files)
 
-    def _looked_at(self, files: Sequence[CatalogueFile], name: str, checksum: str | bool) -> Looks:
-        """What workers find at each path of each file."""
+    def _looked_at(
+        self, files: Sequence[CatalogueFile], name: str, checksum: str | bool, layouts: bool = False
+    ) -> Looks:
+        """What workers find at each path of each file, with the `layouts` of the first ones."""
         from ..reading.file_check import check_item
 
         wanted = copies(files)
         kinds = [_kind(files[number].checksum, checksum) for number, *_ in wanted]
-        paths = [(at, path, tree, kind) for at, ((_, path, tree), kind) in enumerate(zip(wanted, kinds, strict=True))]
+        most = LARGEST_LAYOUTS // min(len(files), _DESCRIBED) if layouts and files else 0
+        paths = [
+            (at, path, tree, kind, most if path == files[number].file.path and number < _DESCRIBED else 0)
+            for at, ((number, path, tree), kind) in enumerate(zip(wanted, kinds, strict=True))
+        ]
         found = self._session.process(items(paths), check_item, name=f"look at {name}").result().value
         facts: Looks = [[] for _ in files]
         for at, (number, *_) in enumerate(wanted):

@@ -16,7 +16,7 @@ _SHOWN = 10
 
 class FileFacts(msgspec.Struct, frozen=True, array_like=True):
     """What was found: entries of the tree, identity and size in bytes, the checksum; or the `error`, which may pass if it is
-    `transient`."""
+    `transient`. `layout` is what slots tell each other of a file, where it was asked for."""
 
     entries: int = 0
     identity: str = ""
@@ -25,6 +25,7 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True):
     tree: str = ""
     error: str = ""
     transient: bool = False
+    layout: bytes = b""
 
 
 Difference = tuple[str, str, str]

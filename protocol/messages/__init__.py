@@ -26,10 +26,12 @@ from .cluster import (
 )
 from .datasets import (
     LARGEST_ENTRY,
+    LARGEST_LAYOUTS,
     MOST_DATASETS,
     AskDatasets,
     CatalogueFile,
     CatalogueFiles,
+    CatalogueLayout,
     DatasetInfo,
     DatasetIs,
     Datasets,
@@ -176,6 +178,7 @@ __all__ = [
     "FROM_WORKER",
     "LARGEST_ENTRY",
     "LARGEST_LAYOUT",
+    "LARGEST_LAYOUTS",
     "LARGE_COMMIT",
     "LONGEST_TEXT",
     "MOST_DATASETS",
@@ -204,6 +207,7 @@ __all__ = [
     "Bye",
     "CatalogueFile",
     "CatalogueFiles",
+    "CatalogueLayout",
     "Cluster",
     "Columns",
     "Commit",

@@ -17,6 +17,8 @@ from .parts import File, Message
 LARGEST_ENTRY = 64 << 20
 """Bytes of the compressed list of files of a dataset."""
 MOST_DATASETS = 10_000
+LARGEST_LAYOUTS = 16 << 20
+"""Bytes of the layouts that come with a dataset."""
 
 
 class DatasetInfo(msgspec.Struct, frozen=True):
@@ -57,11 +59,20 @@ class CatalogueFiles(msgspec.Struct, frozen=True, array_like=True):
     given: list[File] = []
 
 
+class CatalogueLayout(msgspec.Struct, frozen=True, array_like=True):
+    """The `layout` of a tree of a file, opaque, as slots describe it to each other (`Described`)."""
+
+    path: Words
+    tree: Word
+    layout: bytes
+
+
 # --- session to master ------------------------------------------------------------------------------------------------
 
 
 class PutDataset(Message, frozen=True):
-    """Keep a dataset by its name. Frame: its files. `DatasetIs` or `Refused` answers.
+    """Keep a dataset by its name. Frames: its files, and layouts of some of them, if they are known, a list of
+    `CatalogueLayout`. `DatasetIs` or `Refused` answers.
 
     It is to be new, or, with `replaces`, takes the place of the one that has this version: 0 is whatever there is.
     """

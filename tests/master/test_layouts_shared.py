@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from eventmill.master import layouts
+from pathlib import Path
+
+import msgspec
+import pytest
+from eventmill.master import catalogue_records, layouts
+from eventmill.master.access import Access
+from eventmill.master.catalogue import Catalogue
+from eventmill.master.catalogue_records import CatalogueRecords
+from eventmill.master.effects import SaveDataset
 from eventmill.master.layouts import FILES_OPEN, Layouts
 from eventmill.master.peers import Slot, Worker
 from eventmill.protocol import messages as m
@@ -63,3 +71,49 @@ def test_the_master_hands_a_layout_on_with_leases_also_of_the_next_query() -> No
     made.submit_files([m.File("file0", tree="Events"), m.File("file0", tree="other")])
     made.run()
     assert set(map(str, made.layouts)) == {str((b"two", "file0", [b"layout"]))}
+
+
+def described(*paths: str, layout: bytes = b"layout") -> bytes:
+    return msgspec.msgpack.encode([m.CatalogueLayout(path, "Events", layout) for path in paths])
+
+
+def test_the_first_query_over_a_registered_dataset_has_layouts_with_its_leases() -> None:
+    made = World([1000], 0)
+    made.hello(b"session", "session")
+    made.hello(b"one", "worker", 1)
+    info = m.DatasetInfo("ttbar", owner="session")
+    made.tell(b"session", "session", m.PutDataset(1, info), [b"files", b"no layouts"])
+    assert made.inbox[b"session"][-1] == m.Refused(1, "malformed layouts of files")
+    made.tell(b"session", "session", m.PutDataset(2, info), [b"files", described("file0")])
+    made.submit_files([m.File("file0", tree="Events"), m.File("file0", tree="other")])
+    made.run()
+    assert set(map(str, made.layouts)) == {str((b"one", "file0", [b"layout"]))}
+
+
+def test_the_next_master_has_the_layouts_of_a_dataset_for_whoever_has_registered_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as it keeps at all, those of the newest datasets first; nobody else's queries are told what she says."""
+    ann, info = ("ann", "ann"), m.DatasetInfo("hers")
+    records = CatalogueRecords(tmp_path / "catalogue.sqlite")
+    records.write(SaveDataset("hers", (info, b"files"), (ann, described("a.root"))))
+    records.write(SaveDataset("old", (m.DatasetInfo("old"), b"files"), (ann, described("b.root"))))
+    records.write(SaveDataset("old", (m.DatasetInfo("old"), b"others")))
+    records.close()
+    records = CatalogueRecords(tmp_path / "catalogue.sqlite")
+    kept = records.load()
+    assert [(it.name, files, told and told[0]) for it, files, told in kept] == [
+        ("hers", b"files", ann),
+        ("old", b"others", None),
+    ]
+    of_all = Layouts()
+    Catalogue(kept, of_all, Access(), lambda *_, **__: None, lambda _: None)
+    assert of_all.take(slot(0), (*ann, "a.root", "Events")) == [b"layout"]
+    assert of_all.take(slot(1), ("bob", "bob", "a.root", "Events")) == []
+    assert of_all.take(slot(2), (*ann, "b.root", "Events")) == []
+    records.write(SaveDataset("new", (m.DatasetInfo("new"), b"files"), (ann, described("c.root"))))
+    monkeypatch.setattr(catalogue_records, "MOST_BYTES", len(described("c.root")))
+    assert [it.name for it, _, told in records.load() if told] == ["new"]
+    records.write(SaveDataset("new", None))
+    assert [it.name for it, _, _ in records.load()] == ["hers", "old"]
+    records.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zlib
 from pathlib import Path
 
@@ -84,6 +85,26 @@ def test_a_file_that_has_changed_is_an_error_and_never_other_numbers(session: em
     assert session.datasets.verify("changing", checksum="adler32").ok
     assert session.process("changing", total).result().value["changing"] == 45 + 190 + 95
     session.datasets.remove("changing")
+
+
+def test_files_of_a_registered_dataset_are_opened_without_their_metadata(session: em.Session, tmp_path: Path) -> None:
+    """Protects the first packet: what a scan has found is not found out again. The numbers are those of the files, also of
+    one that was written anew."""
+    (tmp_path / "scanned").mkdir()
+    (tmp_path / "unseen").mkdir()
+    files = [write(tmp_path / "scanned" / f"{at}.root", range(at * 100, at * 100 + 100)) for at in range(3)]
+    copies = [shutil.copy(file, tmp_path / "unseen") for file in files]
+    session.datasets.register("scanned", files, tree="tree")
+    session.datasets.register("unseen", copies, tree="tree", scan=False)
+    query, other = session.process("scanned", total), session.process("unseen", total)
+    assert query.result()["scanned"] == other.result()["unseen"] == sum(range(300))
+    assert query.report().total.bytes_read < 0.5 * other.report().total.bytes_read
+    write(Path(files[1]), range(7))
+    session.datasets.refresh("scanned")
+    again = sum(range(100)) + sum(range(7)) + sum(range(200, 300))
+    assert session.process("scanned", total).result()["scanned"] == again
+    session.datasets.remove("scanned")
+    session.datasets.remove("unseen")
 
 
 def test_what_is_said_where_a_dataset_is_used_is_not_registered(session: em.Session, tmp_path: Path) -> None:
