@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.corrections import Correction
 from ..dataset.paths import shown
 from ..protocol.errors import AnalysisError
 from .aux_files import AuxFile, for_all_events, unpacked
 
 _MOST_KEPT = 32
+_MOST_EXACT = 2**53
 _EXAMPLE = (
     '[{"since": 1, "until": 99, "scale": 1.02}, ...], or {"1": {"scale": 1.02}, "100": ...} by the first run of each'
 )
@@ -46,9 +48,8 @@ class Conditions(AuxFile):
     """
 
     in_kernels = (
-        "kernels look up no conditions. Give it what they say, as parameters: since=em.constant(NAME.intervals.since), "
-        'scales=em.constant([it["scale"] for it in NAME.intervals.payloads]), and in it '
-        'scales[np.searchsorted(since, run, "right") - 1]; or write a function of events, with NAME.of(events, "scale")'
+        'kernels read no files. Give it a number of theirs as a parameter, scale=NAME.correction("scale"), and look it up '
+        'by scale.evaluate(run); or write a function of events, with NAME.of(events, "scale")'
     )
 
     def __init__(self, url: str | os.PathLike[str], key: str = "run", *, checksum: str = "") -> None:
@@ -109,6 +110,26 @@ class Conditions(AuxFile):
             table[at] = value
         return np.asarray(table[places])
 
+    def correction(self, field: str) -> Correction:
+        """A number for each run as a parameter of a kernel: `def calibrated(pt, run, scale=ecal.correction("scale"))`.
+
+        There, `scale.evaluate(run)` is the number for a run, and an IndexError where the file says nothing of it.
+
+        Args:
+            field: which number of what holds.
+
+        Raises:
+            AnalysisError: no run has such a number, or runs have numbers beyond 2**53.
+
+        Example:
+            >>> import tempfile
+            >>> file = tempfile.NamedTemporaryFile(suffix=".json")
+            >>> _ = file.write(b'{"1": {"scale": 1.5}, "100": {"scale": 2.0}}'), file.flush()
+            >>> conditions(file.name).correction("scale").evaluate(99)
+            1.5
+        """
+        return _ByRun(self, field)
+
     def _places(self, runs: NDArray[Any], intervals: Intervals) -> NDArray[np.int64]:
         """The interval of each of some runs."""
         if not len(runs):
@@ -125,6 +146,43 @@ class Conditions(AuxFile):
                 f"{shown(self.url)} says nothing of {self.key} {run}: it goes to {before} before it, and on from {behind}"
             )
         return np.asarray(places, np.int64)
+
+
+class _ByRun(Correction):
+    """One number of conditions, as bins in the key; where nothing holds are categories of which there are none."""
+
+    def __init__(self, of: Conditions, field: str) -> None:
+        intervals = of.intervals
+        nothing = {"nodetype": "category", "input": of.key, "content": []}
+        edges, contents, known = intervals.since[:1], list[Any](), 0
+        for since, until, payload in zip(intervals.since, intervals.until, intervals.payloads, strict=True):
+            if edges[-1] < since:
+                edges.append(since)
+                contents.append(nothing)
+            value = payload.get(field) if isinstance(payload, Mapping) else None
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            known += is_number
+            edges.append(until + 1)
+            contents.append(value if is_number else nothing)
+        if not known:
+            held = _fields(intervals.payloads[0]) if intervals.payloads else "nothing"
+            raise AnalysisError(f"{shown(of.url)} has no number {field} for any {of.key}: it has {held}")
+        if max(map(abs, edges[:-1])) > _MOST_EXACT:
+            raise AnalysisError(
+                f"{shown(of.url)}: a {of.key} beyond 2**53 is not exact in kernels: write a function of events"
+            )
+        name = f"{field} of {shown(of.url)}"
+        its = {
+            "name": name,
+            "inputs": [{"name": of.key, "type": "int"}],
+            "data": {"nodetype": "binning", "input": of.key, "edges": edges, "content": contents, "flow": "error"},
+        }
+        super().__init__(json.dumps({"corrections": [its]}), name)
+        self._of, self._field = of, field
+
+    def evaluate(self, *values: Any) -> float:
+        """As `Conditions.values`, by which it is done outside compiled code."""
+        return float(self._of.values(list(values), self._field)[0])
 
 
 def conditions(url: str | os.PathLike[str], key: str = "run", *, checksum: str = "") -> Conditions:

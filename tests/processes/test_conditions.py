@@ -134,13 +134,16 @@ def test_kernels_take_what_conditions_say_and_others_are_told_so(
     (tmp_path / "scales.json").write_text(json.dumps(SCALES))
     ecal = em.conditions(tmp_path / "scales.json")
 
-    begins, factor = em.constant(ecal.intervals.since), em.constant([2.0, 3.0])
+    scale = ecal.correction("scale")
 
     @em.kernel(total=np.zeros(1))
-    def scaled(total, run, since=begins, scales=factor):  # type: ignore[no-untyped-def]
-        total[0] += scales[np.searchsorted(since, run, "right") - 1]
+    def scaled(total, run, scale=scale):  # type: ignore[no-untyped-def]
+        total[0] += scale.evaluate(run)
 
-    assert session.process(runs, scaled).result()["total"] == [48.0]
+    result = session.process(runs, scaled).result()
+    assert result["total"] == [9 * 2.0 + 10 * 3.0]
+    checksum = hashlib.sha256((tmp_path / "scales.json").read_bytes()).hexdigest()
+    assert result.account.inputs == [f"{tmp_path}/scales.json (sha256 {checksum})"]
 
     @em.once
     def factors() -> list[float]:
@@ -156,12 +159,42 @@ def test_kernels_take_what_conditions_say_and_others_are_told_so(
         total[0] += ecal.at(run)["scale"]
 
     for function, said in (
-        (global_of, r"global_of cannot use ecal: .*since=em.constant\(ecal.intervals.since\)"),
-        (default, r"default cannot use ecal: kernels look up no conditions"),
+        (global_of, r'global_of cannot use ecal: .*scale=ecal.correction\("scale"\)'),
+        (default, r"default cannot use ecal: kernels read no files"),
         (loaded, r"loaded cannot use factors: .*factors=em.constant"),
     ):
         with pytest.raises(AnalysisError, match=said):
             em.kernel(total=np.zeros(1))(function)
+
+
+def test_kernels_are_given_no_number_of_a_run_of_which_nothing_is_said(session: em.Session, tmp_path: Path) -> None:
+    """Protects from the scale of another run: before all, in a gap, behind the last, and where there is no such number."""
+    (tmp_path / "scales.json").write_text(
+        json.dumps([*SCALES[:1], {"since": 20, "until": 29, "scale": 3}, {"since": 30, "until": 39, "shift": 1.0}])
+    )
+    ecal = em.conditions(tmp_path / "scales.json")
+    scale, numbers = ecal.correction("scale"), [-1, 0, 1, 9, 10, 19, 20, 29, 30, 39, 40, 2**40]
+    with uproot.recreate(tmp_path / "events.root") as file:
+        file["Events"] = {"run": np.array(numbers)}
+
+    @em.kernel(total=np.zeros(1), seen=np.zeros(50, np.int64))
+    def scaled(total, seen, run, scale=scale):  # type: ignore[no-untyped-def]
+        total[0] += scale.evaluate(run)
+        seen[run] += 1
+
+    data = em.Dataset(str(tmp_path / "events.root"), tree="Events")
+    with pytest.raises(IndexError, match=r"scale of .*scales.json"):
+        session.process(data, scaled).result()
+    result = session.process(data, scaled, on_error="skip").result()
+    assert np.flatnonzero(result["seen"]).tolist() == [1, 9, 20, 29]
+    assert result["total"][0] == 2 * 2.0 + 2 * 3.0 == ecal.values([1, 9, 20, 29], "scale").sum()
+    assert result.account.processed == 4
+    assert ecal.correction("shift").evaluate(39) == 1.0
+    with pytest.raises(AnalysisError, match="has no number scael for any run: it has scale"):
+        ecal.correction("scael")
+    (tmp_path / "far.json").write_text(json.dumps([{"since": 2**53 + 1, "scale": 1.0}]))
+    with pytest.raises(AnalysisError, match=r"beyond 2\*\*53 is not exact"):
+        em.conditions(tmp_path / "far.json").correction("scale")
 
 
 def test_the_cache_keeps_what_was_used_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
