@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec.structs import replace
 
+from ..protocol.errors import RemoteProtocolError
 from . import nodes
 from .arithmetic import limit, plus, reach
 from .cells import add_cells
@@ -112,16 +113,15 @@ class PackedSum:
     """
 
     def __init__(self, layout: Layout, frames: Sequence[Frame]) -> None:
+        read = _read(layout, frames)
+        if read is None:
+            raise RemoteProtocolError("a partial result whose frames are not those of its tree")
+        coming, self._numbers = read
         self.tree = bytes(tree_of_frames(frames))
-        self._layout = layout
+        self.layout = layout
         self._plans: dict[bytes, tuple[Layout, list[tuple[Place, Place]]] | None] = {}
-        self._cells: list[Cells] = []
-        self._numbers: list[complex] = []
-        for kind, size, frame in zip(layout.kinds, layout.sizes, frames[1:], strict=True):
-            if kind == NUMBERS:
-                self._numbers = digits_in(frame)
-            self._cells.append(np.empty(0) if kind == NUMBERS else _dense(kind, frame, size))
-        self._own = [False] * len(self._cells)
+        self._cells = [cells.dense if isinstance(cells, Sparse) else cells for cells in coming]
+        self._own = [isinstance(cells, Sparse) for cells in coming]
         self._reach = [reach(cells) for cells in self._cells]
 
     @classmethod
@@ -137,8 +137,8 @@ class PackedSum:
         """
         tree = bytes(tree_of_frames(frames))
         if tree == self.tree:
-            whole = [(frame, 0, size) for frame, size in enumerate(self._layout.sizes)]
-            return self._add(self._layout, [(place, place) for place in whole], frames)
+            whole = [(frame, 0, size) for frame, size in enumerate(self.layout.sizes)]
+            return self._add(self.layout, [(place, place) for place in whole], frames)
         if tree not in self._plans:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
@@ -150,12 +150,12 @@ class PackedSum:
         """The frames beside the tree, which later `add`s do not change; `thin` as in `Partial.to_frames`."""
         given: list[Frame] = []
         thinning = Thinning()
-        for at, kind in enumerate(self._layout.kinds):
+        for at, kind in enumerate(self.layout.kinds):
             if kind == NUMBERS:
                 given.append(digits_frame(self._numbers))
                 continue
             cells = self._cells[at]
-            frame = thinning.frame(cells) if thin and self._layout.alone[at] else cells.view(np.uint8).data
+            frame = thinning.frame(cells) if thin and self.layout.alone[at] else cells.view(np.uint8).data
             if len(frame) == cells.nbytes:  # it is a view
                 self._own[at] = cells.flags.writeable = False
             given.append(frame)
@@ -163,14 +163,14 @@ class PackedSum:
 
     def part(self, keys: Iterable[Key]) -> Tree | None:
         """What is under these keys of the dict that it is, copied; None if it is none."""
-        whole = self._layout.tree
+        whole = self.layout.tree
         if not isinstance(whole, nodes.Dict):
             return None
         return nodes.Dict({key: self._filled(whole.items[key], (key,)) for key in keys if key in whole.items})
 
     def copy(self) -> PackedSum:
         """The same sum, which later `add`s to this one do not change. Arrays are copied when one of the two grows."""
-        return PackedSum(self._layout, [bytes(8) + self.tree, *self.frames()])
+        return PackedSum(self.layout, [bytes(8) + self.tree, *self.frames()])
 
     def _filled(self, tree: Tree, path: Path) -> Tree:
         """A tree of the layout with its numbers."""
@@ -183,8 +183,8 @@ class PackedSum:
                 return tree
         cells: list[Cells] = []
         numbers: list[complex] = []
-        for frame, start, stop in self._layout.leaves[path].places:
-            if self._layout.kinds[frame] == NUMBERS:
+        for frame, start, stop in self.layout.leaves[path].places:
+            if self.layout.kinds[frame] == NUMBERS:
                 numbers = self._numbers[start:stop]
             else:
                 cells.append(self._cells[frame][start:stop].copy())
@@ -221,30 +221,17 @@ class PackedSum:
             return None
         moves: list[tuple[Place, Place]] = []
         for path, leaf in layout.leaves.items():
-            mine = self._layout.leaves.get(path)
+            mine = self.layout.leaves.get(path)
             if mine is None or not _alike(mine.node, leaf.node):
                 return None
             moves += zip(mine.places, leaf.places, strict=True)
         return layout, _joined(moves)
 
     def _add(self, layout: Layout, moves: list[tuple[Place, Place]], frames: Sequence[Frame]) -> bool:
-        if len(frames) != 1 + len(layout.kinds):
+        read = _read(layout, frames)
+        if read is None:
             return False
-        coming: list[Cells | Sparse] = []
-        numbers: list[complex] = []
-        for kind, size, frame in zip(layout.kinds, layout.sizes, frames[1:], strict=True):
-            if kind == NUMBERS:
-                numbers = digits_in(frame)
-                coming.append(np.empty(0))
-            elif len(frame) == size * DTYPES[kind].itemsize:
-                coming.append(np.frombuffer(frame, DTYPES[kind]))
-            else:
-                try:
-                    coming.append(sparse_in(frame, kind, size))
-                except ValueError:  # what is wrong with it, is said node by node
-                    return False
-            if kind == NUMBERS and len(numbers) != size:
-                return False
+        coming, numbers = read
         try:
             sums = self._sums(layout, moves, numbers)
         except Unmergeable:  # where, the tree says
@@ -301,10 +288,26 @@ def _nothing_like(cells: Cells) -> Cells:
     return np.broadcast_to(np.zeros((), cells.dtype), cells.shape)
 
 
-def _dense(kind: str, frame: Frame, size: int) -> Cells:
-    if len(frame) == size * DTYPES[kind].itemsize:
-        return np.frombuffer(frame, DTYPES[kind])
-    return sparse_in(frame, kind, size).dense
+def _read(layout: Layout, frames: Sequence[Frame]) -> tuple[list[Cells | Sparse], list[complex]] | None:
+    """What is in the frames beside a tree of this layout; None if that is to be looked at node by node."""
+    if len(frames) != 1 + len(layout.kinds):
+        return None
+    coming: list[Cells | Sparse] = []
+    numbers: list[complex] = []
+    for kind, size, frame in zip(layout.kinds, layout.sizes, frames[1:], strict=True):
+        if kind == NUMBERS:
+            numbers = digits_in(frame)
+            coming.append(np.empty(0))
+        elif len(frame) == size * DTYPES[kind].itemsize:
+            coming.append(np.frombuffer(frame, DTYPES[kind]))
+        else:
+            try:
+                coming.append(sparse_in(frame, kind, size))
+            except ValueError:  # what is wrong with it, is said node by node
+                return None
+        if kind == NUMBERS and len(numbers) != size:
+            return None
+    return coming, numbers
 
 
 def _leaves(tree: Tree, path: Path) -> Iterator[tuple[Path, Tree]]:

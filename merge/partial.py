@@ -171,7 +171,8 @@ class _Aside:
         if shared is None:
             shared = self._shared[name] = len(self._frames), []
             self._frames.append(shared[1])
-        shared[1].append(value.reshape(-1))
+        # numpy joins what has fields slowly
+        shared[1].append(value.reshape(-1) if value.dtype.fields is None else value.reshape(-1).view(np.float64))
         return -1 - shared[0], name, value.shape
 
     def frames(self) -> list[Frame]:

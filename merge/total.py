@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..protocol.errors import RemoteProtocolError
 from .nodes import Frame, Key, Nothing, Unmergeable
-from .packed import PackedSum
-from .partial import Partial, count_frame, entries_in
+from .packed import Layout, PackedSum
+from .partial import Partial, count_frame, entries_in, tree_of_frames
 from .sums import DictSum, Sum, added, check, tree_of
 
 MOST_PATIENCE = 1024
@@ -29,11 +30,12 @@ class Total:
         decode(total.partial())                      # {"muons": 10}, of 15 entries
     """
 
-    __slots__ = ("_entries", "_packed", "_patience", "_sum", "_taken")
+    __slots__ = ("_entries", "_known", "_packed", "_patience", "_sum", "_taken")
 
     def __init__(self) -> None:
         self._sum: Sum[Any] | None = None
         self._packed: PackedSum | None = None
+        self._known: tuple[bytes, Layout] | None = None
         self._entries = 0
         self._taken, self._patience = 0, 1
 
@@ -56,8 +58,15 @@ class Total:
                 if self._packed.add(frames):
                     self._entries += entries
                     return
+        if self.empty and self._known is not None and self._known[0] == tree_of_frames(frames):
+            try:
+                self._packed = PackedSum(self._known[1], frames)
+                self._entries += entries
+                return
+            except RemoteProtocolError:  # what is wrong with it, is said below
+                pass
         partial = Partial.from_frames(frames)
-        if self._sum is None and self._packed is None and not isinstance(partial.tree, Nothing):
+        if self.empty and not isinstance(partial.tree, Nothing):
             self._packed = PackedSum.of(partial, frames)
             if self._packed is not None:
                 self._entries += entries
@@ -92,6 +101,12 @@ class Total:
         else:
             tree = self._sum.part(keys) if isinstance(self._sum, DictSum) else None
         return None if tree is None else Partial(tree, self._entries)
+
+    def emptied(self) -> Total:
+        """A total of nothing, for what is like that which was added to this one: of that, the tree is known."""
+        fresh = Total()
+        fresh._known = self._known if self._packed is None else (self._packed.tree, self._packed.layout)
+        return fresh
 
     def copy(self) -> Total:
         """The same total, which later `add`s to this one do not change. Arrays are copied when one of the two grows."""

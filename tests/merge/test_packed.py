@@ -134,3 +134,37 @@ def test_a_histogram_is_described_anew_when_its_titles_or_edges_change() -> None
     assert decode(encode(h)).axes[0].label == "second"  # type: ignore[attr-defined]
     h.name = "mine"
     assert decode(encode(h)).name == "mine"  # type: ignore[attr-defined]
+
+
+def test_a_total_that_begins_anew_knows_what_was_in_the_one_before() -> None:
+    """Protects every commit of an agent but its first: of what is like the one before, no tree is read again; of what is
+    not, all is."""
+    values: list[Any] = [
+        {"h": np.ones(9), "n": 3, "w": np.arange(3)},
+        {"h": np.ones(9), "n": 4},
+        {"h": np.ones(8)},
+        None,
+    ]
+    before = Total()
+    before.add_frames(encode(values[0], 5).to_frames())
+    for value in values:
+        frames = encode(value, 7).to_frames()
+        anew, plain = before.emptied(), Total()
+        assert anew.empty and anew.entries == 0
+        for total in (anew, plain):
+            for _ in range(2):
+                total.add_frames(frames)
+        assert [bytes(frame) for frame in anew.to_frames()] == [bytes(frame) for frame in plain.to_frames()]
+        assert anew.emptied().empty and anew.entries == 14
+    first, *others = encode(values[0], 7).to_frames()
+    for bad in (
+        [first],
+        [first, *others[:-1], b"1"],
+        [first, *others, b""],
+        [first, *others[:-1], bytes(others[-1])[:-8]],
+    ):
+        anew = before.emptied()
+        with pytest.raises(RemoteProtocolError):
+            anew.add_frames(bad)
+        assert anew.empty and anew.entries == 0
+    assert decode(before.partial())["n"] == 3 and before.entries == 5

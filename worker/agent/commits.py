@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...merge import Total, dense_sizes, entries_in
+from ...merge import dense_sizes, entries_in
 from ...protocol import messages
 from ...protocol.codec import Buffer, Frames
 from ...protocol.counts import miscount
@@ -122,7 +122,7 @@ class Commits:
         if sum(map(len, frames)) < LARGE_COMMIT <= query.size:  # its answer says nothing of what it takes here
             query.pause = min(LONGEST_PAUSE, PACE * query.size / BYTES_A_SECOND)
         self._send(query.number, list(query.parts.values()), frames, now)
-        query.total, query.parts, query.gaps, query.size, query.offered = Total(), {}, 0, 0, None
+        query.total, query.parts, query.gaps, query.size, query.offered = query.total.emptied(), {}, 0, 0, None
         query.interval = min(COMMIT_INTERVAL, 2 * query.interval)
 
     @staticmethod
