@@ -20,7 +20,7 @@ import zmq
 from eventmill.merge import encode
 from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import load_connection
-from eventmill.protocol.dial import PING_SECONDS, PONG_SECONDS, hello_of
+from eventmill.protocol.dial import HANDSHAKE_SECONDS, PING_SECONDS, PONG_SECONDS, hello_of
 from eventmill.protocol.messages import Message, Part
 
 ENTRIES = 100
@@ -56,7 +56,7 @@ class Peer:
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.RECONNECT_IVL, 50)
         socket.set(zmq.RECONNECT_IVL_MAX, 2000)
-        socket.set(zmq.HANDSHAKE_IVL, 30_000)
+        socket.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE_SECONDS * 1000))
         socket.set(zmq.HEARTBEAT_IVL, int(PING_SECONDS * 1000))
         socket.set(zmq.HEARTBEAT_TIMEOUT, int(PONG_SECONDS * 1000))
         socket.set(zmq.CURVE_SERVERKEY, connection.server_key.encode())
@@ -65,7 +65,7 @@ class Peer:
         socket.connect(connection.address)
         self.hellos = 0
         self.welcome: messages.Welcome | None = None
-        self.spoken = 0.0
+        self.spoken, self.within = 0.0, 1.0
         self.commits = 0
         self.waiting: dict[int, float] = {}
         self.said_hello = 0.0
@@ -83,7 +83,7 @@ class Peer:
 
     def say(self, message: Message, frames: codec.Frames = ()) -> None:
         self.socket.send_multipart(codec.encode(message, frames))
-        self.spoken = time.monotonic()
+        self.spoken, self.within = time.monotonic(), 1.0
 
     def hear(self) -> None:
         """Take in all that is there."""
@@ -181,11 +181,11 @@ class Crowd:
         """Say that a peer is there, if it has said nothing else."""
         if peer.welcome is None:
             return
-        quiet = time.monotonic() - peer.spoken
-        if quiet >= peer.welcome.heartbeat:
-            peer.say(messages.Heartbeat())
-            quiet = 0.0
-        self.later(peer.welcome.heartbeat - quiet + 0.001, peer, beat=True)
+        pause = peer.welcome.heartbeat if peer.busy else peer.welcome.idle
+        if time.monotonic() >= peer.spoken + min(peer.within, pause):
+            peer.say(messages.Heartbeat(pause))
+            peer.within = pause
+        self.later(peer.spoken + min(peer.within, pause) - time.monotonic() + 0.001, peer, beat=True)
 
     def run(self, report: Path, seconds: float) -> None:
         """Be there until our parent closes our input; write what was seen to a file from time to time."""

@@ -147,7 +147,7 @@ class MasterCore:
             if not isinstance(message, messages.Bye):
                 self._send(identity, messages.Unknown(), now=now)
             return
-        self._roster.heard(peer)
+        self._roster.heard(peer, message)
         if isinstance(message, messages.Bye):
             how = f"left: {message.reason}" if message.reason else "left"
             self._roster.lose(identity, how, now, said_so=True)

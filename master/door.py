@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import zmq
 
 from ..protocol.connection import MasterKeys
-from ..protocol.dial import receive_event
+from ..protocol.dial import HANDSHAKE_SECONDS, receive_event
 from ..protocol.pieces import LARGEST_ON_WIRE
 from ..system.descriptors import allow_descriptors
 from .authenticator import DOMAIN
-from .reception import HANDSHAKE_SECONDS, Caller, Reception, room_of
+from .reception import Caller, Reception, room_of
 
 log = logging.getLogger(__name__)
 

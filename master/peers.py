@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ..protocol import codec, messages
 from ..protocol.usage import WorkerInfo
 from .access import SESSION, Identity
+from .listening import HEARTBEAT
 from .shares import Share
 
 Whose = tuple[str, str]
@@ -36,7 +37,7 @@ class Slot:
 @dataclass(slots=True)
 class Peer:
     """Anybody who has said hello, with this key, which lets in as `who`. It was `heard` last at that time of
-    `listening.Listening`."""
+    `listening.Listening`, and is to be heard again `within` so many seconds."""
 
     identity: bytes
     name: str
@@ -44,6 +45,7 @@ class Peer:
     spoken: float
     key: str = ""
     who: Identity = SESSION
+    within: float = HEARTBEAT
 
 
 @dataclass(slots=True)

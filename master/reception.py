@@ -1,8 +1,8 @@
 """Who is at the master's door: connections that have not said who they are, and those that have.
 
 Whoever reaches the port may open connections, and each takes a descriptor and some memory until it has shown a key or
-`HANDSHAKE_SECONDS` are over. Nobody is turned away as long as there is room. When there is none, those go that have not said
-anything yet, of the address that has most of them; whoever has said something as a peer with a key stays.
+`HANDSHAKE_SECONDS` (`protocol.dial`) are over. Nobody is turned away as long as there is room. When there is none, those go
+that have not said anything yet, of the address that has most of them; whoever has said something as a peer with a key stays.
 
 Pure: the loop tells it of connections by their descriptors, and ends those that it names.
 """
@@ -14,12 +14,12 @@ import ipaddress
 from collections import deque
 from dataclasses import dataclass
 
-HANDSHAKE_SECONDS = 10.0
-"""After how long a connection that has not shown a key is ended (by libzmq)."""
-MOST_WAITING = 4096
-"""Connections that may wait at a time: a site whose workers all come back at once is let in without a second try."""
-_AT_ONCE = 2.0
-"""Whoever has a key needs less than this to show it. So the older ones go first; when there are none, the newest, since the
+MOST_WAITING = 16 * 2**10
+"""Connections that may wait at a time: a site whose workers all come back at once is let in without a second try. Each takes
+up to 15 kB."""
+_AT_ONCE, _EACH = 2.0, 0.003
+"""Whoever has a key shows it within that many seconds, and so many more for each that comes at the same time: two cores
+need a millisecond or two for a key at both ends. So the older ones go first; when there are none, the newest, since the
 others were there before and are in the middle of it."""
 _OTHER_DESCRIPTORS = 128
 """Of the master itself: databases, sockets of its threads, results that it reads from the journal."""
@@ -95,10 +95,11 @@ class Reception:
             return []
         fullest = [(-len(callers), network, deque(callers)) for network, callers in self._by_network.items()]
         heapq.heapify(fullest)
+        enough = _AT_ONCE + _EACH * len(self._waiting)
         chosen = []
         for _ in range(min(excess, len(self._waiting))):
             minus, network, callers = fullest[0]
-            old = now - self._waiting[callers[0]].since > _AT_ONCE
+            old = now - self._waiting[callers[0]].since > enough
             chosen.append(self._waiting[callers.popleft() if old else callers.pop()])
             if callers:
                 heapq.heapreplace(fullest, (minus + 1, network, callers))

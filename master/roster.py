@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from ..packetizer.placement import domain
 from ..protocol import messages
+from ..protocol.messages import Message
 from .access import Access, Identity
 from .calls import SendMessage
 from .cluster_book import ClusterBook
 from .compactor import Compactor
 from .dispatcher import Dispatcher
-from .listening import HEARTBEAT, Listening
+from .listening import HEARTBEAT, IDLE_HEARTBEAT, Listening
 from .peers import Peer, Slot, Worker, unfit
 from .pools import Pools
 from .queries import Queries
@@ -22,10 +23,10 @@ log = logging.getLogger(__name__)
 
 SILENCE = 5.0
 SESSION_SILENCE = 60.0
-"""Seconds in which the master has listened and heard nothing, after which a worker and a session are lost."""
+"""Seconds in which the master has listened and heard nothing, after which a worker and a session are lost; of a worker that
+has said that it is idle, so much more as it may be silent longer."""
 SUSPICION = 1.75
-"""Seconds of such silence, heartbeats coming every second, after which a worker's leases are done by others, if these are
-idle."""
+"""Seconds of such silence, after which a worker's leases are done by others, if these are idle."""
 LONGEST_NAME = 200
 
 
@@ -127,7 +128,9 @@ class Roster:
                 self._dispatcher.credit.offer(slot)
         log.info("%s %s joined from %s, pid %s", hello.role, name, hello.host, hello.pid)
         self._send(
-            identity, messages.Welcome(name, self._version, HEARTBEAT, SILENCE, hello.incarnation, who.user), now=now
+            identity,
+            messages.Welcome(name, self._version, HEARTBEAT, SILENCE, hello.incarnation, who.user, IDLE_HEARTBEAT),
+            now=now,
         )
         if who.role == "worker" and hello.slots:  # one that has none is here to say why
             self.pools.joined(self.workers[identity], now)
@@ -141,12 +144,16 @@ class Roster:
             return hello.was
         return f"{base}-{self._numbering.next()}"
 
-    def heard(self, peer: Peer) -> None:
+    def heard(self, peer: Peer, message: Message) -> None:
         """A peer has said something."""
-        listened = self.listening.time
-        if isinstance(peer, Worker) and listened - peer.heard > SUSPICION:
+        if isinstance(peer, Worker) and self._overdue(peer) > SUSPICION:
             self._suspect(peer, False)
-        peer.heard = listened
+        peer.heard = self.listening.time
+        peer.within = min(message.within, IDLE_HEARTBEAT) if isinstance(message, messages.Heartbeat) else HEARTBEAT
+
+    def _overdue(self, peer: Peer) -> float:
+        """Seconds for which a peer has been silent; of an idle one, that was to be, so many fewer."""
+        return self.listening.time - peer.heard - (peer.within - HEARTBEAT)
 
     def lose(self, identity: bytes, how: str, now: float, said_so: bool = False) -> None:
         """A peer is gone. What a worker has not committed is to do again; a session's queries go on.
@@ -182,20 +189,18 @@ class Roster:
                 query.packetizer.forget(slot)
 
     def expire(self, now: float) -> None:
-        """Lose peers that have been silent for too long, and let the others know that the master is there."""
-        listened = self.listening.time
+        """Lose peers that have been silent for too long, and let sessions know that the master is there."""
         for worker in list(self.workers.values()):
-            if listened - worker.heard > SILENCE:
-                self.lose(worker.identity, f"was silent for {SILENCE:g} s", now)
-            elif listened - worker.heard > SUSPICION:
+            if (overdue := self._overdue(worker)) > SILENCE:
+                self.lose(worker.identity, f"was silent for {SILENCE - HEARTBEAT + worker.within:g} s", now)
+            elif overdue > SUSPICION:
                 self._suspect(worker, True)
         for session in list(self.sessions.values()):
-            if listened - session.heard > SESSION_SILENCE:
+            if self._overdue(session) > SESSION_SILENCE:
                 self.lose(session.identity, f"was silent for {SESSION_SILENCE:g} s", now)
+            elif now - session.spoken >= HEARTBEAT:  # a worker knows by its own that the line stands
+                self._send(session.identity, messages.Heartbeat(), now=now)
         self.pools.expire(now)
-        for peer in self.peers:
-            if now - peer.spoken >= HEARTBEAT:
-                self._send(peer.identity, messages.Heartbeat(), now=now)
 
     def _suspect(self, worker: Worker, suspected: bool) -> None:
         """A worker is silent, or has been heard of again."""

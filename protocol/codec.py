@@ -48,7 +48,7 @@ def encode(message: Message, frames: Frames = ()) -> list[Buffer]:
     Example:
         >>> from eventmill.protocol.messages import Heartbeat
         >>> decode(encode(Heartbeat()))
-        (Heartbeat(), [])
+        (Heartbeat(within=1.0), [])
     """
     try:
         header = _encoder.encode(message)

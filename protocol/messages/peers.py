@@ -37,7 +37,7 @@ class Hello(Message, frozen=True):
 
 class Welcome(Message, frozen=True):
     """The master's answer to `Hello`: its view of the peer, the `user` as whom it is let in ("" for the master's owner, and
-    for workers), and how often it wants to hear from it."""
+    for workers), and how often it wants to hear from it; of a worker that is `idle` more seldom."""
 
     peer: Word
     version: Word
@@ -45,10 +45,13 @@ class Welcome(Message, frozen=True):
     silence: Seconds
     incarnation: NonNegative = 0
     user: Word = ""
+    idle: Seconds = 1.0
 
 
 class Heartbeat(Message, frozen=True):
-    """Sent when there was nothing else to say; any message counts as one."""
+    """Sent when there was nothing else to say; any message counts as one. The next one comes `within` so many seconds."""
+
+    within: Seconds = 1.0
 
 
 class Fault(Message, frozen=True):

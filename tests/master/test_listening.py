@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from eventmill.master.listening import HEARTBEAT, Hearing, Listening
+from eventmill.master.effects import Send
+from eventmill.master.listening import HEARTBEAT, IDLE_HEARTBEAT, Hearing, Listening
 from eventmill.master.roster import SESSION_SILENCE, SILENCE
 from eventmill.protocol import messages as m
 from fleet import World
@@ -32,6 +33,26 @@ def test_a_master_that_stood_still_throws_nobody_out() -> None:
     made.tell(b"worker1", "worker", m.Heartbeat())
     made.pass_time(SILENCE + HEARTBEAT)
     assert not made.core.workers and len(made.core.sessions) == 1, "those that are silent while it listens are lost"
+
+
+def test_an_idle_worker_may_be_silent_for_longer_and_not_for_as_long_as_it_likes() -> None:
+    made = world()
+    made.tell(b"worker0", "worker", m.Heartbeat(IDLE_HEARTBEAT))
+    made.tell(b"worker1", "worker", m.Heartbeat(1000.0))
+    made.tell(b"worker2", "worker", m.Heartbeat(IDLE_HEARTBEAT))
+    made.tell(b"worker2", "worker", m.Draining(1000.0))
+    made.pass_time(SILENCE + HEARTBEAT / 2)
+    assert list(made.core.workers) == [b"worker0", b"worker1"], "who has said something else is to go on as one at work"
+    made.pass_time(IDLE_HEARTBEAT - HEARTBEAT)
+    assert not made.core.workers
+
+
+def test_workers_are_told_nothing_for_as_long_as_there_is_nothing() -> None:
+    """That ten thousand are there is known by what they say; that the master is, by their connection."""
+    made = world()
+    told = [made.core.expire(made.now + seconds) for seconds in range(5)]
+    peers = {it.peer for effects in told for it in effects if isinstance(it, Send)}
+    assert peers == {b"session"}
 
 
 def test_what_lies_unread_is_no_silence() -> None:

@@ -209,6 +209,19 @@ def test_heartbeats_fill_silence_only() -> None:
     assert sent(agent.core.expire(1.5), m.Heartbeat) == []
 
 
+def test_an_idle_worker_says_seldom_that_it_is_there_and_one_at_work_as_often_as_before() -> None:
+    agent = Agent()
+    agent.core.state.welcome = m.Welcome("w-1", "test", 1.0, 5.0, idle=5.0)
+    assert sent(agent.core.expire(1.0), m.Heartbeat) == [m.Heartbeat(5.0)] and agent.core.deadline() == 6.0
+    assert sent(agent.core.expire(5.9), m.Heartbeat) == []
+    assert sent(agent.core.expire(6.0), m.Heartbeat) == [m.Heartbeat(5.0)]
+    agent.lease(1, 0)
+    assert agent.core.deadline() <= 7.0, "it is not the promise that counts, but what may be lost"
+    assert sent(agent.core.expire(7.0), m.Heartbeat) == [m.Heartbeat(1.0)]
+    agent.master(m.Unknown(), now=7.1)
+    assert agent.core.deadline() > 100.0
+
+
 def test_a_slot_that_says_what_is_not_its_business_is_replaced_and_blamed() -> None:
     agent = Agent()
     agent.lease(1, 0)

@@ -43,6 +43,7 @@ from .leaving import GRACE, Leaving
 from .master_orders import MasterOrders
 from .outbox import Outbox, failure_of
 from .places import Places
+from .presence import Presence
 from .slot_lives import SlotLives
 from .slot_reports import SlotReports
 from .stages import WorkerStage, leads_to
@@ -85,7 +86,7 @@ class AgentCore:
         self._commits = commits = Commits(outbox, state.queries)
         self.watch = SlotWatch(outbox, memory)
         self._lives = lives = SlotLives(state, outbox, commits)
-        self._spoken = 0.0
+        self._presence = Presence()
         self._idle, self._asked = idle, inf
         self._checked: WorkerStage = "starting"
         self._turns = turns = Turns(state, outbox, lives, places)
@@ -235,7 +236,7 @@ class AgentCore:
         times += [slot.due for slot in self._told_to_drop()]
         times += [self.leaving.due, inf if self.leaving.draining else self._asked + self._idle]
         if state.welcome is not None:
-            times.append(self._spoken + state.welcome.heartbeat)
+            times.append(self._presence.due(state.welcome, self.is_done))
         return min(times)
 
     def expire(self, now: float) -> list[Effect]:
@@ -251,8 +252,9 @@ class AgentCore:
         for slot in self._told_to_drop():
             if now >= slot.due:
                 self._lives.replace(slot, f"it stayed {PATIENCE:g} s at work on what it was told to drop")
-        if state.welcome is not None and now >= self._spoken + state.welcome.heartbeat and not self._outbox:
-            self._outbox.tell(messages.Heartbeat())
+        welcome, idle = state.welcome, self.is_done
+        if welcome is not None and now >= self._presence.due(welcome, idle) and not self._outbox:
+            self._outbox.tell(self._presence.heartbeat(welcome, idle))
         return self._done(now)
 
     def _told_to_drop(self) -> list[SlotState]:
@@ -341,6 +343,6 @@ class AgentCore:
         if self.leaving.draining and (reason := self._reason_to_leave(now)):
             self._outbox.add(Leave(reason, error=False))
         effects = self._outbox.taken()
-        if any(isinstance(effect, ToMaster) for effect in effects):
-            self._spoken = now
+        told = [effect.message for effect in effects if isinstance(effect, ToMaster)]
+        self._presence.said(told, self.state.welcome, now)
         return effects

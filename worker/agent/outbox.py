@@ -20,7 +20,7 @@ class Outbox:
         >>> outbox = Outbox()
         >>> outbox.tell(messages.Heartbeat())
         >>> outbox.taken(), outbox.taken()
-        ([ToMaster(message=Heartbeat(), frames=())], [])
+        ([ToMaster(message=Heartbeat(within=1.0), frames=())], [])
     """
 
     def __init__(self) -> None:
