@@ -5,8 +5,8 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 CONSTRAINED := $(addprefix --constraint ,$(CONSTRAINTS))
 BIN := $(VENV)/bin
-# Tests wait for processes as long as they compute: three at a time for two cores.
-JOBS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
+# Tests wait for processes as long as they compute: four at a time for two cores.
+JOBS ?= $(shell echo $$(($$(nproc) + 2)))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := protocol system analysis packetizer elastic merge dataset reading writing display master worker launch status session simulation cli
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)

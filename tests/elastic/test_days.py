@@ -15,7 +15,7 @@ from eventmill.simulation.facility_outcome import DayOutcome
 
 from tests.elastic.days import Watched, Wrong, day
 
-FEW, DAYS, BATCH = 25, 10_000, 50
+FEW, DAYS, BATCH = 12, 10_000, 50
 
 
 def be_quiet() -> None:

@@ -270,7 +270,7 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 TestJournalMachine = JournalMachine.TestCase
-TestJournalMachine.settings = examples(15, stateful_step_count=30)
+TestJournalMachine.settings = examples(8, night=20, stateful_step_count=30)
 
 
 @given(st.lists(st.integers(0, 2**62)))

@@ -47,16 +47,17 @@ def session(
     assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
-def test_eight_workers_come_while_a_query_runs_and_are_given_back(
-    session: em.Session, numbers: em.Dataset, cluster: SlurmCluster, tmp_path: Path
+@pytest.mark.parametrize("workers", [3, pytest.param(8, marks=pytest.mark.nightly)])
+def test_workers_come_while_a_query_runs_and_are_given_back(
+    session: em.Session, numbers: em.Dataset, cluster: SlurmCluster, tmp_path: Path, workers: int
 ) -> None:
     """What this is for. They hand over what they have begun when they are let go: nothing is done twice."""
     gate = tmp_path / "gate"
     query = session.process(numbers, patient(gate))
     eventually(lambda: busy(session) == 1, "the worker that is there has begun")
     pool = session.scale(0, em.Slurm(memory="400M", partition="main"))
-    pool.scale(8)
-    eventually(lambda: busy(session) == 9, "all are at work on it")
+    pool.scale(workers)
+    eventually(lambda: busy(session) == workers + 1, "all are at work on it")
     eventually(lambda: {launch.stage for launch in pool.launches()} == {"working"}, "the pool says so")
     assert query.state == "running"
     pool.scale(0)

@@ -9,14 +9,15 @@ from hypothesis import settings
 MORE_AT_NIGHT = 10
 
 
-def examples(count: int, **more: Any) -> settings:
+def examples(count: int, night: int = MORE_AT_NIGHT, **more: Any) -> settings:
     """So many examples, and with the profile `nightly` many times as many; none is too slow.
 
     Args:
         count: enough to find a fault of the plain kind in one run, and of any kind in the runs of a week.
+        night: how many times as many at night.
         more: other settings of Hypothesis.
     """
-    return settings(max_examples=count * MORE_AT_NIGHT if at_night() else count, deadline=None, **more)
+    return settings(max_examples=count * night if at_night() else count, deadline=None, **more)
 
 
 def at_night() -> bool:
