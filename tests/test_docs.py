@@ -175,6 +175,7 @@ def test_every_public_name_can_be_imported() -> None:
         _ = eventmill.nonsense
 
 
+@pytest.mark.timeout(900)
 def test_the_readme_runs_as_it_stands_from_the_top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a new user would, in a fresh folder: every block in its order, but for the lines that install. Fewer events."""
     for name, value in processes.environment(tmp_path / "state").items():
@@ -204,7 +205,7 @@ def test_the_readme_runs_as_it_stands_from_the_top(tmp_path: Path, monkeypatch: 
                     running.wait_for("master 'default' at" if port else "")
                 else:
                     command = [sys.executable, "-m", "eventmill", *arguments]
-                    subprocess.run(command, check=True, timeout=100, capture_output=True)
+                    subprocess.run(command, check=True, timeout=300, capture_output=True)
     assert counted == [20_000, 20_000, len(names["images"]), 20_000, 20_000]
     assert names["result"].account.processed == 20_000 and names["result"]["mass"].sum() > 0
 

@@ -10,7 +10,7 @@ import eventmill as em
 import pytest
 from eventmill.launch.pools.pool import PoolError
 from pool_agent import agent
-from processes import Standing, call, eventually
+from processes import Standing, call, eventually, finds_again
 from sums import SUM, Gate, total
 
 
@@ -61,6 +61,7 @@ def test_a_master_that_is_started_again_goes_on_with_the_wish_and_finds_its_work
         jobs = {launch.job for info in session.pools() for launch in info.launches}
         fleet.crash()
         fleet.start_master()
+        finds_again(session)
         eventually(lambda: bool(session.pools()) and stages(session).count("working") == 2, "both are there again")
         assert {launch.job for info in session.pools() for launch in info.launches} == jobs
         (wish,) = session.pools().wishes

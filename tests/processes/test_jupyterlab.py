@@ -45,7 +45,7 @@ def run(shown: Any, cell: int) -> None:
     shown.keyboard.press("Shift+Enter")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_histograms_grow_before_the_eyes_and_stop_keeps_what_there_is(tmp_path: Path) -> None:
     """Also after the page was loaded again, and while a cell waits for the result; names with HTML in them are text."""
     with lab(tmp_path, [ANALYSIS, ENDLESS, WAITING]) as address, page() as shown:

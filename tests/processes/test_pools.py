@@ -18,7 +18,7 @@ import psutil
 import pytest
 from eventmill.launch.pools.pool import PoolError
 from pool_agent import agent
-from processes import SECONDS, Running, Standing, call, environment, eventually
+from processes import SECONDS, Running, Standing, call, environment, eventually, finds_again
 from sums import SUM, Gate, total
 
 
@@ -217,6 +217,7 @@ def test_a_master_has_pools_of_its_own(tmp_path: Path) -> None:
             standing.master.process.terminate()
             assert standing.master.process.wait(SECONDS) == 0
             standing.start_master("--pools", str(file))
+            finds_again(session)
             stages = lambda: [it.stage for info in session.pools() for it in info.launches]  # noqa: E731
             eventually(lambda: bool(session.workers()), "it has come back")
             eventually(lambda: stages() == ["idle"], "the new launcher knows it")

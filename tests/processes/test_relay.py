@@ -17,7 +17,7 @@ import eventmill as em
 import psutil
 import pytest
 from eventmill.protocol.tokens import new_token, write_token
-from processes import SECONDS, Standing, call, eventually
+from processes import SECONDS, Standing, call, eventually, finds_again
 from relays import port_of, start_relay
 from sums import SUM, Gate, committed
 
@@ -221,6 +221,7 @@ def test_a_worker_behind_a_relay_is_like_any_other(fleet: Standing, numbers: em.
 
             fleet.crash()
             fleet.start_master("--port", str(free_port()))
+            finds_again(session)
             eventually(lambda: [info.pid for info in session.workers()] == [worker.pid], "the worker is there")
             gate.open()
             assert query.result(timeout=SECONDS).value == SUM

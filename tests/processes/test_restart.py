@@ -19,7 +19,7 @@ import pytest
 from eventmill.master.journal import Journal
 from eventmill.protocol import messages
 from eventmill.protocol.errors import ConnectionFailed, QueryFailed
-from processes import SECONDS, Standing, eventually
+from processes import SECONDS, Standing, eventually, finds_again
 from sums import ENTRIES, SUM, committed, total
 
 PACKET, COMMIT, CHECKPOINT = 1.0, 0.5, 2.0
@@ -101,6 +101,7 @@ def test_questions_that_a_master_takes_with_it_are_asked_again(fleet: Standing) 
         eventually(lambda: session._link._outbox.is_empty, "all are sent")
         fleet.crash()
         fleet.start_master()
+        finds_again(session)
         eventually(lambda: len(session.workers()) == before[0], "its worker is there again")
         after = [len(it.result(SECONDS)) for it in asked]  # type: ignore[arg-type]
         assert after[1:] == before[1:]

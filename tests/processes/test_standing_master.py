@@ -205,7 +205,7 @@ def test_a_worker_whose_connection_breaks_joins_again(hirer: Hirer, numbers: em.
 
 
 # The signals that end a worker go one way from where they are caught: by default the batch system's.
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
 def test_workers_that_have_to_leave_lose_nothing(
     standing: Standing, numbers: em.Dataset, session: em.Session, gate: Gate, number: signal.Signals

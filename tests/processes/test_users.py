@@ -12,7 +12,7 @@ from eventmill.protocol import messages
 from eventmill.protocol.connection import load_connection
 from eventmill.protocol.errors import ConnectionFailed, QueryFailed
 from eventmill.protocol.tokens import find_token, new_token, read_token
-from processes import SECONDS, Standing, call, eventually, raw_peer, run
+from processes import SECONDS, Standing, call, eventually, finds_again, raw_peer, run
 
 
 @pytest.fixture(scope="module")
@@ -156,14 +156,8 @@ def test_a_worker_comes_back_under_its_name_and_users_stay_when_the_master_is_ki
         (before,) = [info.worker for info in alice.workers()]
         shared.crash()
         shared.start_master()
-
-        def is_back() -> bool:
-            try:
-                return bool(alice.workers())
-            except ConnectionFailed:  # the session has not found it yet
-                return False
-
-        eventually(is_back, "session and worker have found the next master")
+        finds_again(alice)
+        eventually(lambda: bool(alice.workers()), "the worker has found it, too")
         assert alice.process(events(), count).result(SECONDS)["n"] == 1000
         assert [info.worker for info in alice.workers()] == [before]
 
