@@ -211,7 +211,7 @@ def test_a_clock_that_is_wrong_breaks_neither_enrolment_nor_a_result(
         float(seconds)
         for seconds in re.findall(r"(?:environment|enrolled|warm) after ([\d.]+) s", master.master.output)
     ]
-    assert stages and max(stages) < 60
+    assert stages and max(stages) < 86_400, "by the wrong clock they would have taken years"
 
 
 def test_a_worker_of_the_command_line_joins(

@@ -180,12 +180,12 @@ def test_of_a_thousand_workers_only_those_that_are_seen_are_drawn() -> None:
         await pilot.pause()
         assert "node999-999" in shown(app) and "node0-0" not in shown(app)
         assert 0 < len(set(drawn)) < 100
-        began = time.process_time()
+        drawn.clear()
         for view in (cluster(1000, 300, slots="rrrrrrwwoi") for _ in range(5)):
             source.feed.view = view
             app._draw()
         assert app.worker_list.row is not None and app.worker_list.row.name == "node999-999", "the cursor stays"
-        assert time.process_time() - began < 5.0  # most of it for making the views
+        assert len(drawn) < 5 * 100, "of each view those that are seen"
         await pilot.press("slash", *"node12")
         assert "workers 11 of 1,000 with 'node12'" in shown(app)
         await pilot.press("enter", "up", "escape", "slash", "escape")
