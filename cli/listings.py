@@ -45,18 +45,6 @@ Told = tuple[Callable[[Console], RenderableType], Callable[[], Iterator[dict[str
 """What a master has told, as a table, and as objects for programs."""
 
 
-def watched(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a command that lists something."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="A JSON object a line, for programs."),
-        click.option(
-            "--watch", type=click.FloatRange(0.2), metavar="SECONDS", help="Again every so many seconds, until Ctrl-C."
-        ),
-    ):
-        function = option(function)
-    return function
-
-
 def show(ask: Callable[[], Told], as_json: bool, watch: float | None) -> None:
     """Write what a master tells when it is asked; with `watch`, again and again until the user ends it."""
     terminal = sys.stdout.isatty()

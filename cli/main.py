@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -23,25 +24,34 @@ from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL, State
 from ..protocol.version import __version__
 from ..system.lifeline import Owner
-from . import listings
-from .access import token, users
-from .context import context
-from .credentials import credentials
-from .datasets import datasets
-from .facility import facility
 from .logs import expression, show
-from .options import begin_log, of_master
-from .pool import pool
-from .relay import relay
-from .simulate import simulate
-from .worker import worker
+from .options import begin_log, of_master, watched
 
 if TYPE_CHECKING:
     from ..session.session import Session
 
 
+_ELSEWHERE = {
+    **{
+        name: name for name in ("context", "credentials", "datasets", "facility", "pool", "relay", "simulate", "worker")
+    },
+    "token": "access",
+    "users": "access",
+}
+"""In which modules other commands are. A worker or master does not import what lists of datasets are read with."""
+
+
 class _Group(click.Group):
-    """A group that shows our errors as one line, without a traceback."""
+    """A group that shows our errors as one line, without a traceback, and imports the command that it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(import_module(f".{_ELSEWHERE[cmd_name]}", __package__), cmd_name)
+        return command
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -71,18 +81,6 @@ def main() -> None:
     Workers for it:          eventmill worker  (in other terminals or machines)
     From Python:             session = eventmill.connect("default")
     """
-
-
-main.add_command(worker)
-main.add_command(users)
-main.add_command(token)
-main.add_command(pool)
-main.add_command(credentials)
-main.add_command(datasets)
-main.add_command(relay)
-main.add_command(simulate)
-main.add_command(context)
-main.add_command(facility)
 
 
 @main.command()
@@ -248,12 +246,14 @@ def peek(file: str, tree: str | None, grep: str | None) -> None:
 
 @main.command()
 @click.argument("target", default="default", metavar="[NAME]")
-@listings.watched
+@watched
 def status(target: str, as_json: bool, watch: float | None) -> None:
     """Show the workers and queries of a master. NAME is its name, client.json or address.
 
     The keys of --json are in the guide ("For programs"); first comes an object of the master itself.
     """
+    from . import listings
+
     with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
         feed = session.cluster_feed()
         listings.show(lambda: listings.status(session, feed), as_json, watch)
@@ -265,7 +265,7 @@ def status(target: str, as_json: bool, watch: float | None) -> None:
 @click.option("--owner", help='Only those of this user; "me" is you.')
 @click.option("--grep", metavar="RE", callback=expression, help="Only those with this regular expression in the name.")
 @click.option("--last", type=click.IntRange(0), help="Only so many, those that began last.")
-@listings.watched
+@watched
 def queries(
     target: str,
     state: tuple[State, ...],
@@ -279,6 +279,8 @@ def queries(
 
     NAME is the master's name, client.json or address.
     """
+    from . import listings
+
     with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
         feed, chosen = session.cluster_feed(), {"state": state or None, "owner": owner, "grep": grep, "last": last}
         listings.show(lambda: listings.queries(session, feed, **chosen), as_json, watch)
@@ -286,9 +288,11 @@ def queries(
 
 @main.command()
 @click.argument("target", default="default", metavar="[NAME]")
-@listings.watched
+@watched
 def workers(target: str, as_json: bool, watch: float | None) -> None:
     """Show the workers of a master. NAME is its name, client.json or address."""
+    from . import listings
+
     with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
         listings.show(lambda: listings.workers(session), as_json, watch)
 

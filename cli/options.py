@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -22,6 +22,18 @@ def parsed_by(parse: Callable[[str], _Value]) -> Callable[[click.Context, click.
             raise click.BadParameter(str(error)) from None
 
     return callback
+
+
+def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that lists something."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="A JSON object a line, for programs."),
+        click.option(
+            "--watch", type=click.FloatRange(0.2), metavar="SECONDS", help="Again every so many seconds, until Ctrl-C."
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 of_master = click.option(

@@ -13,7 +13,7 @@ from ..display.wishes import wish_line
 from ..protocol.connection import find_file, load_connection, named
 from ..protocol.errors import EventmillError, nearest
 from . import listings
-from .options import begin_log, of_master
+from .options import begin_log, of_master, watched
 
 if TYPE_CHECKING:
     from ..launch.pools.pool import Pool
@@ -109,7 +109,7 @@ def agent(file: Path, target: str, folder: Path | None, patience: float, verbose
 @pool.command("list")
 @click.argument("name", required=False, metavar="[POOL]")
 @of_master
-@listings.watched
+@watched
 def list_pools(name: str | None, target: str, as_json: bool, watch: float | None) -> None:
     """Show the pools that a master has, and how far their workers are. With POOL, only that one."""
     with _connect(target) as session, contextlib.suppress(KeyboardInterrupt):
