@@ -116,12 +116,28 @@ def histograms() -> None:
     slot.add(partial[0])
     line("added, in a slot", timed(lambda: slot.add(partial[0])))
     frames: list[Any] = []
-    line("put into frames, in a slot", timed(lambda: frames.append(slot.to_frames())))
+    line("put into frames, in a slot", timed(lambda: frames.append(slot.partial().to_frames(thin=True))))
     sizes = [len(frame) for frame in frames[0]]
     agent = Total()
     line("first one, in an agent", timed(lambda: agent.add_frames(frames[0])))
     told = f"{len(sizes)} frames, {sum(sizes) / 1e6:.1f} MB"
     line("each further one, in agent and master", timed(lambda: agent.add_frames(frames[0]), 10), told)
+    anew = agent.emptied()
+    line("first one after a commit, in an agent", timed(lambda: anew.add_frames(frames[0])))
+
+
+def sparse(filled: int = 100) -> None:
+    """A packet that fills a few of a million bins, on its way to the master's total."""
+    cells = np.zeros(10**6)
+    cells[np.random.default_rng(1).choice(len(cells), filled, replace=False)] = 1.0
+    partial = encode({"h": cells}, 1)
+    dense, thin = partial.to_frames(), partial.to_frames(thin=True)
+    total = Total()
+    total.add_frames(dense)
+    told = f"{sum(map(len, thin)):,} bytes in the place of {sum(map(len, dense)):,}"
+    line(f"{filled} of a million bins put into frames", timed(lambda: partial.to_frames(thin=True), 20), told)
+    line("added, in agent and master", timed(lambda: total.add_frames(thin), 100))
+    line("added, if they were dense", timed(lambda: total.add_frames(dense), 100))
 
 
 # --- leases while large results arrive ----------------------------------------------------------------------------------
@@ -274,7 +290,7 @@ def _count_received(session: Any) -> list[int]:
     return received
 
 
-PARTS = {"dense": dense, "histograms": histograms, "leases": leases, "looking": looking}
+PARTS = {"dense": dense, "histograms": histograms, "sparse": sparse, "leases": leases, "looking": looking}
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ class Growth:
                 f"an array of {self.largest / 2**30:.1f} GiB, and one of {MAX_FRAME / 2**30:.0f} GiB could not be sent"
             )
         if self.many > MOST_FRAMES and 0 < many < self.many:
-            return f"{self.many:,} arrays, and {MAX_FRAMES:,} could not be sent"
+            return f"{self.many:,} objects and large arrays, and {MAX_FRAMES:,} could not be sent"
         if 0 < whole < self.whole and (left := free()) < COPIES * self.whole:
             return f"{self.whole / 2**30:.1f} GiB, and the master's machine has {left / 2**30:.1f} GiB of memory left"
         return ""

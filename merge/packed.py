@@ -18,7 +18,7 @@ from . import nodes
 from .arithmetic import limit, plus, reach
 from .cells import add_cells
 from .nodes import DTYPES, Cells, Frame, Key, Tree, Unmergeable
-from .partial import SMALL, Partial, digits_frame, digits_in, tree_of_frames
+from .partial import FULL, Partial, digits_frame, digits_in, is_alone, tree_of_frames
 from .sparse import Sparse, Thinning, sparse_in
 
 _PLAIN = (
@@ -80,18 +80,25 @@ class _Making:
         self.sizes: list[int] = []
         self.alone: list[bool] = []
         self._shared: dict[str, int] = {}
+        self._filled: dict[str, int] = {}
+        self._alone = 0
 
     def place(self, part: tuple[str, int]) -> Place:
         """The place of so many numbers of a kind, which come next."""
         name, size = part
-        alone = name != NUMBERS and size * DTYPES[name].itemsize >= SMALL
-        if alone or name not in self._shared:
+        nbytes = 0 if name == NUMBERS else size * DTYPES[name].itemsize
+        alone = is_alone(nbytes, self._alone)
+        if alone or name not in self._shared or self._filled[name] >= FULL:
             if not alone:
                 self._shared[name] = len(self.kinds)
+                self._filled[name] = 0
             self.kinds.append(name)
             self.sizes.append(0)
             self.alone.append(alone)
+            self._alone += alone
         frame = len(self.kinds) - 1 if alone else self._shared[name]
+        if not alone:
+            self._filled[name] += nbytes
         start = self.sizes[frame]
         self.sizes[frame] += size
         return frame, start, start + size

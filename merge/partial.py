@@ -21,6 +21,10 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 SMALL = 2**16
 """Bytes of an array below which it shares a frame with others of its type, for the sake of many histograms."""
+MOST_ALONE = 2000
+"""Large arrays that have a frame each; more than these share frames, too, since a message has so many frames at most."""
+FULL = 64 * 2**20
+"""Bytes of a shared frame that takes no more arrays."""
 _digits = msgspec.msgpack.Decoder(list[Digits])
 _COUNT = 8
 """The first bytes of a partial result, the highest first, are how many entries are in it."""
@@ -135,18 +139,26 @@ def digits_frame(numbers: Sequence[complex]) -> bytes:
     return msgspec.msgpack.encode([Scalar(number).digits for number in numbers])
 
 
+def is_alone(nbytes: int, before: int) -> bool:
+    """Whether an array of so many bytes has a frame of its own, where so many before it have one."""
+    return nbytes >= FULL or (nbytes >= SMALL and before < MOST_ALONE)
+
+
 class _Aside:
     """What does not travel in the tree but in frames beside it.
 
     A large array and a pickled object have one each; small arrays of a type follow one another in one, and so do numbers,
-    in the order in which they are in the tree, so that nothing has to say where. Which frame is whose depends on the
-    kinds of things in the tree and on the shapes of arrays, and on no value.
+    in the order in which they are in the tree, so that nothing has to say where. What follows a full one has another. Which
+    frame is whose depends on the kinds of things in the tree and on the shapes of arrays, and on no value.
     """
 
     def __init__(self, thinning: Thinning | None) -> None:
         self._thinning = thinning
         self._frames: list[Frame | list[Cells] | list[Digits]] = []
         self._shared: dict[str, tuple[int, list[Cells]]] = {}
+        self._filled: dict[str, int] = {}
+        self._arrays: set[int] = set()
+        self._alone = 0
         self._numbers: tuple[int, list[Digits]] | None = None
 
     def put(self, value: object) -> object:
@@ -162,15 +174,19 @@ class _Aside:
             return len(self._frames) - 1
         assert isinstance(value, np.ndarray)
         name = _NAMES[value.dtype]
-        if value.nbytes >= SMALL:
+        if is_alone(value.nbytes, self._alone):
+            self._alone += 1
             cells = np.ascontiguousarray(value)
             thinning = self._thinning
             self._frames.append(cells.reshape(-1).view(np.uint8).data if thinning is None else thinning.frame(cells))
             return len(self._frames) - 1, name, value.shape
         shared = self._shared.get(name)
-        if shared is None:
+        if shared is None or self._filled[name] >= FULL:
             shared = self._shared[name] = len(self._frames), []
+            self._filled[name] = 0
+            self._arrays.add(shared[0])
             self._frames.append(shared[1])
+        self._filled[name] += value.nbytes
         # numpy joins what has fields slowly
         shared[1].append(value.reshape(-1) if value.dtype.fields is None else value.reshape(-1).view(np.float64))
         return -1 - shared[0], name, value.shape
@@ -178,9 +194,8 @@ class _Aside:
     def frames(self) -> list[Frame]:
         """All of them."""
         joined: list[Frame] = []
-        arrays = {at for at, _ in self._shared.values()}
         for at, frame in enumerate(self._frames):
-            if at in arrays:
+            if at in self._arrays:
                 joined.append(np.concatenate(frame).view(np.uint8).data)
             elif isinstance(frame, list):
                 joined.append(msgspec.msgpack.encode(frame))

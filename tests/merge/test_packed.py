@@ -125,6 +125,30 @@ def test_many_histograms_are_few_frames() -> None:
     assert len(found) == MAX_FRAMES + 1 and found[MAX_FRAMES] == h + h + h
 
 
+def test_many_large_arrays_are_few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects a result of more large arrays than a message may have frames, which could not be sent; and the places of all
+    numbers where the first are alone, and the others in full frames one after the other."""
+    monkeypatch.setattr("eventmill.merge.partial.SMALL", 100)
+    monkeypatch.setattr("eventmill.merge.partial.MOST_ALONE", 5)
+    for module in ("partial", "packed"):
+        monkeypatch.setattr(f"eventmill.merge.{module}.FULL", 2000)
+    values = [
+        {key: {"x": RNG.random(size), "n": 1, "h": filled(bh.storage.Weight, size)} for key, size in enumerate(sizes)}
+        for sizes in ([20] * 300, [20] * 300, [20] * 40 + [30] + [20] * 20, [7, 300] * 9, [20] * 300)
+    ]
+    by_frames, by_nodes = Total(), Total()
+    for value in (values[0], values[1], dict(list(values[2].items())[:40]), values[4]):
+        partial = encode(value, 1)
+        assert len(partial.to_frames()) < 100
+        by_frames.add_frames(partial.to_frames())
+        by_nodes.add(partial)
+    assert [bytes(it) for it in by_frames.to_frames()] == [bytes(it) for it in by_nodes.partial().to_frames()]
+    for value in values:
+        frames = encode(value, 1).to_frames(thin=True)
+        found: Any = decode(Partial.from_frames(frames))
+        assert all(found[key]["h"] == it["h"] and (found[key]["x"] == it["x"]).all() for key, it in value.items())
+
+
 def test_a_histogram_is_described_anew_when_its_titles_or_edges_change() -> None:
     """What is known of those before must not be taken for this one."""
     h = Hist.new.Reg(3, 0, 1, name="x", label="first").Double()
