@@ -14,9 +14,9 @@ import ipaddress
 from collections import deque
 from dataclasses import dataclass
 
-MOST_WAITING = 16 * 2**10
+MOST_WAITING = 10 * 2**10
 """Connections that may wait at a time: a site whose workers all come back at once is let in without a second try. Each takes
-up to 15 kB."""
+up to 15 kB, and one that means ill 64 KiB more (`protocol.pieces`): 800 MB of them at most."""
 _AT_ONCE, _EACH = 2.0, 0.003
 """Whoever has a key shows it within that many seconds, and so many more for each that comes at the same time: two cores
 need a millisecond or two for a key at both ends. So the older ones go first; when there are none, the newest, since the
