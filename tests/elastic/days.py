@@ -86,6 +86,10 @@ def day(seed: int) -> Day:
     return Day(pools, users, LENGTH, restarts=restarts, losses=losses)
 
 
+ON_ITS_WAY = 30.0
+"""Seconds that a call may take which was made when what it asks for was wanted."""
+
+
 class Watched:
     """A facility with an autoscaler, whose day is looked at as it passes."""
 
@@ -94,6 +98,9 @@ class Watched:
         self.day = day(seed)
         self.autoscaler = Autoscaler()
         self.graces: list[tuple[float, dict[str, float]]] = []
+        self.taken_back: list[tuple[float, str]] = []
+        """When it was decided that what was asked for in a pool, and was not there, is not wanted any longer."""
+        self._wanted: dict[str, int] = {}
         self.facility = Facility(
             self.day, self.autoscaler, seed, soonest=5.0, every=30.0, watched=self.look, check=True
         )
@@ -116,6 +123,10 @@ class Watched:
         """No more workers than may be."""
         now = facility.clock.now
         self.graces.append((now, {name: grace(self.autoscaler.estimates(name)) for name in facility.following}))
+        for change in decision.changes:
+            if not change.stops and change.wanted < self._wanted.get(change.pool, 0):
+                self.taken_back.append((now, change.pool))
+            self._wanted[change.pool] = change.wanted
         serving = 0
         for system in facility.systems.values():
             assert system.serving <= system.pool.most, f"{system.serving} workers in {system.pool.name}"
@@ -134,7 +145,8 @@ class Watched:
 
     def nothing_flaps(self, outcome: DayOutcome) -> None:
         """Nothing is let go sooner than a grace time after it came, or was asked for, but for want of money or of a wish;
-        and a launcher that has lost its record does not know what is wanted."""
+        and a launcher that has lost its record does not know what is wanted. What its pool in trouble has not given is
+        wanted no longer; a call that was on its way then may have given it after all."""
         bounded = any(user.wish.max_cost < inf for user in self.day.users)
         withdrawn = [at for at, _ in outcome.story.withdrawn] + [at - 60.0 for at in self.day.losses]
         for at, machine in outcome.story.let_go:
@@ -143,7 +155,13 @@ class Watched:
             least = min(
                 [graces[pool] for when, graces in self.graces if when <= at and pool in graces][-2:], default=0.0
             )
-            if at - since < least - 5.0 and not bounded and not any(since - 120.0 <= it <= at for it in withdrawn):
+            late = any(name == pool and when <= machine.asked <= when + ON_ITS_WAY for when, name in self.taken_back)
+            if (
+                not late
+                and at - since < least - 5.0
+                and not bounded
+                and not any(since - 120.0 <= it <= at for it in withdrawn)
+            ):
                 raise AssertionError(
                     f"{machine.job} ({machine.state}) let go at {at:.0f} s, {at - since:.0f} s after {since:.0f} s; "
                     f"grace {least:.0f} s"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+from collections.abc import Iterable
 
 import pytest
 from eventmill.elastic.autoscaler import Autoscaler
@@ -16,6 +17,8 @@ from eventmill.simulation.facility_outcome import DayOutcome
 from tests.elastic.days import Watched, Wrong, day
 
 FEW, DAYS, BATCH = 12, 10_000, 50
+FOUND = (7816,)
+"""Days that were once wrong. In this one a machine comes by a call that a server has answered with an error."""
 
 
 def be_quiet() -> None:
@@ -23,7 +26,7 @@ def be_quiet() -> None:
     logging.getLogger("eventmill").setLevel(logging.CRITICAL)
 
 
-def wrong(seeds: range) -> list[str]:
+def wrong(seeds: Iterable[int]) -> list[str]:
     """What is wrong with these days."""
     found = []
     for seed in seeds:
@@ -36,7 +39,7 @@ def wrong(seeds: range) -> list[str]:
 
 def test_days_of_trouble_leave_nothing_undone_and_nothing_behind() -> None:
     """No flap, no maximum exceeded, no machine left, no wish forgotten, nothing asked for twice."""
-    assert wrong(range(FEW)) == []
+    assert wrong([*range(FEW), *FOUND]) == []
 
 
 @pytest.mark.nightly
