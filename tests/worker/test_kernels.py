@@ -382,6 +382,55 @@ def test_arrays_are_filled_in_64_bits(cache: Path, dtype: str) -> None:
     assert seen.tolist() == [n, (n - 1) * 2**16 + 1]
 
 
+NOON = 1_800_000_000_000_000_000
+"""A time in nanoseconds since 1970, of which an int64 holds five."""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "total[0] += x", "total[0] = x + total[0]", "total[0] -= x", "add(total, x)",
+        pytest.param("total[int(x > 0)] += x", marks=pytest.mark.nightly),
+        pytest.param("total[0] = total[0] - x", marks=pytest.mark.nightly),
+    ],
+)  # fmt: skip
+def test_a_sum_that_64_bits_do_not_hold_is_an_error(cache: Path, statement: str) -> None:
+    """It wrapped around within a slot, where no merging could see it; to the last bit below it is right."""
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    exec(f"def add(total, x):\n    total[0] += x\n\ndef sum_up(total, x):\n    {statement}", scope)
+    total = CompiledKernel(unpack(pack(kernel(total=np.zeros(2, np.int64))(scope["sum_up"])).blob), cache)
+    total.run({"x": Flat(np.full(5, NOON))}, 0)
+    total.run({"x": Flat(np.array([2**63 - 1 - 5 * NOON]))}, 0)
+    assert abs(sum(map(int, total.take()[0]["total"]))) == 2**63 - 1
+    with pytest.raises(OverflowError, match="a sum of whole numbers does not fit into 64 bits") as caught:
+        total.run({"x": Flat(np.full(6, NOON))}, 100)
+    assert "in entry 105, kernel sum_up" in "".join(caught.value.__notes__)
+
+
+def test_sums_of_all_else_are_what_they_were(cache: Path) -> None:
+    """Slices, rows, floats, flags, narrow and unsigned numbers, and what is not put back where it came from."""
+
+    @kernel(sums=np.zeros(9), grid=np.zeros((2, 4), np.int64), bits=np.zeros(1, np.uint64))
+    def fill(sums: Any, grid: Any, bits: Any, x: Any, flag: Any) -> None:
+        sums[0] += x
+        sums[1] = 0.5 + sums[1]
+        sums[2:4] += 2
+        sums[4:6] = sums[5:7] + 1
+        sums[8] -= flag
+        grid[0, 0] += flag
+        grid[0, 1] += np.int8(-3)
+        grid[0, 2] = grid[0, 1] + np.uint8(200)
+        row = grid[1]
+        row += 1
+        grid[1, 3] += 2.75
+        bits[0] += np.uint64(2**63)
+
+    found = run(fill, cache, x=Flat(np.array([3, 4])), flag=Flat(np.array([True, False])))
+    assert found["sums"].tolist() == [7, 1, 4, 4, 2, 1, 0, 0, -1]
+    assert found["grid"].tolist() == [[1, -6, 194, 0], [2, 2, 2, 6]]
+    assert found["bits"].tolist() == [0]
+
+
 def test_an_array_that_cannot_be_summed_is_no_output() -> None:
     """Refused where it is declared."""
     for dtype in ("longdouble", "clongdouble", "?", "U1", "O", "M8[s]", "i4,i4"):

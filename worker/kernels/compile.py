@@ -45,6 +45,7 @@ from . import (
     record_access,
     record_unions,
     row_append,
+    whole_sums,
     words,
 )  # fmt: skip
 from . import draws as drawing
@@ -364,7 +365,8 @@ def _own_sources() -> str:
     """Changes with everything of ours that goes into the machine code of every kernel."""
     modules = (
         correction_access, cutflow_fill, drawing, functions, given, here_access, histogram_fill, inputs, jagged_access,
-        lanes, lookups, momenta, own_code, parameters, random_streams, record_access, record_unions, row_append, words,
+        lanes, lookups, momenta, own_code, parameters, random_streams, record_access, record_unions, row_append, whole_sums,
+        words,
     )  # fmt: skip
     files = (__file__, *map(inspect.getfile, modules))
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()

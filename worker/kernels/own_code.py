@@ -25,11 +25,17 @@ from ...analysis.ownership import is_users
 from ...protocol.errors import AnalysisError
 from ..slot.modules import as_in_session
 from .lookups import frozen
+from .whole_sums import SumsTold
 
 _NOT_KEPT = frozenset({"cache", "nopython", "nogil", "parallel", "forceobj", "looplift"})  # of a user's own @njit(...)
 
 # Only compiled code calls these functions: they need no door from Python, which takes a fifth of the time to compile.
-_OPTIONS: dict[str, Any] = {"boundscheck": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_OPTIONS: dict[str, Any] = {
+    "boundscheck": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": SumsTold,
+}
 
 
 class OwnCode:
