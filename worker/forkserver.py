@@ -147,14 +147,17 @@ class Forkserver:
             os.close(end)
 
     def _introduce(self, index: int) -> None:
-        """A fork tells the agent which process it is, and lets it see how much memory it takes."""
+        """A fork tells the agent which process it is, and lets it see how much memory it takes; it ends at once where the
+        agent has ended by now."""
+        files = []
+        with contextlib.suppress(OSError):  # a kernel before 4.14
+            files.append(os.open("/proc/self/smaps_rollup", os.O_RDONLY | os.O_CLOEXEC))
         try:
-            file = os.open("/proc/self/smaps_rollup", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:  # a kernel before 4.14
-            socket.send_fds(self.link, [f"forked {index} {os.getpid()}".encode()], [])
-            return
-        socket.send_fds(self.link, [f"forked {index} {os.getpid()}".encode()], [file])
-        os.close(file)
+            socket.send_fds(self.link, [f"forked {index} {os.getpid()}".encode()], files)
+        except ConnectionError:
+            os._exit(0)
+        for file in files:
+            os.close(file)
 
     def _let_go(self) -> None:
         """A fork keeps nothing by which it could disturb this process: what is open is open to both."""

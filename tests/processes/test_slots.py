@@ -242,11 +242,14 @@ def test_a_forkserver_that_is_killed_is_started_again(tmp_path: Path, monkeypatc
         made.close()
 
 
-@pytest.mark.parametrize("unread", [b"", b"ping"], ids=["closed", "in the middle of it"])
+@pytest.mark.parametrize(
+    "unread", [b"", b"ping", b"fork 0 1"], ids=["closed", "when asked for a sign of life", "for a slot"]
+)
 def test_a_forkserver_whose_agent_is_gone_ends_without_a_word(unread: bytes) -> None:
     """Also where it was just asked for something: its answer finds nobody, which is no error."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.send(unread)
+    with tempfile.TemporaryFile() as word:
+        socket.send_fds(ours, [unread], [word.fileno()])
     ours.close()
     with its:
         script = "import socket, sys; from eventmill.worker.forkserver import Forkserver as F; "
