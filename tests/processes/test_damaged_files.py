@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import eventmill as em
@@ -24,6 +26,17 @@ COLUMNS = ("i8", "f8", "split64", "pt", "nested", "text", "vectors", "matrix", "
 def values(events: ak.Array) -> dict[str, ak.Array]:
     """Some columns, as they are."""
     return {name: ak.Array(events[name]) for name in COLUMNS}
+
+
+@dataclass(frozen=True)
+class Column:
+    """Adds up numbers, or the lengths of texts."""
+
+    name: str
+
+    def __call__(self, events: ak.Array) -> float:
+        found = events[self.name]
+        return float(ak.sum(found if self.name == "number" else ak.num(found)))
 
 
 def shown(result: em.Result) -> dict[str, str]:
@@ -52,6 +65,40 @@ def test_damaged_ntuples_give_their_values_or_an_error_in_words(
             assert not result.account.notes, "no slot went down"
             given += 1
     assert given and refused and given + refused == copies
+
+
+@pytest.mark.parametrize(
+    "codec", [uproot.ZLIB(9), uproot.LZMA(1), uproot.ZSTD(9), uproot.LZ4(9)], ids=lambda it: it.name
+)
+def test_a_bomb_is_refused_in_words(
+    session: em.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Any
+) -> None:
+    """Blocks that hold many times as much as their headers say: of numbers and of texts, which uproot reads, in trees
+    and RNTuples. What honestly is as small as that is read."""
+    compress, names = uproot.compression.compress, ["number", "text"]
+
+    def crafted(data: Any, compression: Any) -> Any:
+        if not any(
+            sign in bytes(data) for sign in (b"muon" * 100, np.full(100, 1.5).tobytes(), b"\x3f\xf8" + bytes(6))
+        ):
+            return compress(data, compression)
+        block = bytearray(compress(bytes(16 * len(data)), compression))
+        block[6:9] = len(data).to_bytes(3, "little")
+        return bytes(block)
+
+    events = {"number": np.full(1000, 1.5), "text": ["muon" * 100] * 1000}
+    for kind in ("honest", "crafted"):
+        with uproot.recreate(tmp_path / f"{kind}.root", compression=codec) as file:
+            monkeypatch.setattr(uproot.compression, "compress", compress if kind == "honest" else crafted)
+            file.mktree("tree", {"number": "f8", "text": "string"}).extend(events)
+            file.mkrntuple("ntuple", events)
+        monkeypatch.undo()
+    for tree in ("tree", "ntuple"):
+        for name in names:
+            right = session.process(em.Dataset(f"{tmp_path}/honest.root", tree=tree), Column(name)).result(SECONDS)
+            assert right.value == (1500.0 if name == "number" else 400_000)
+            with pytest.raises(em.errors.DatasetError, match=r"crafted\.root .*(damaged|holds|frame of)"):
+                session.process(em.Dataset(f"{tmp_path}/crafted.root", tree=tree), Column(name)).result(SECONDS)
 
 
 def test_a_basket_of_many_blocks_is_exact_and_there_once(session: em.Session, tmp_path: Path) -> None:
