@@ -127,6 +127,7 @@ class StepMerger(Merger):
 
     def __init__(self, journal: Journal | None) -> None:
         self._sums = {}
+        self._free = lambda: 2**60
         self._recorder = Recorder(journal)
 
 
