@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 120.0
 """Seconds that a slot waits for another one to compile; that one may be stopped, and stay so."""
-_OURS = re.compile(r"[0-9a-f]{40}\.(code|lock)|\.[0-9a-f]{40}\.code\.[0-9a-f]{8}")
-"""Names of what is made here: code, locks, and code that was not written to its end."""
+_OURS = re.compile(r"[0-9a-f]{40}\.(code|lock|lines)|\.[0-9a-f]{40}\.(code|lines)\.[0-9a-f]{8}")
+"""Names of what is made here: code, locks, lines, and what was not written to its end."""
 _CONFIGURED = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML", "DEBUGINFO_DEFAULT", "FULL_TRACEBACKS")
 """Of numba's configuration, what the environment may set and what goes into machine code."""
 _DIGEST = hashlib.sha256().digest_size
@@ -104,8 +104,7 @@ class CompiledCode:
                 "this worker runs: unset it (in your shell, or in numba's .numba_config.yaml) and start the session or the "
                 "worker again. To look into a kernel in Python, call it with values of one entry"
             )
-        name = hashlib.sha256(f"{_FORMAT} {environment()} {key}".encode()).hexdigest()[:40]
-        path = self._folder / f"{name}.code"
+        path = self._place(key, "code")
         found = self._load(path, function, names)
         if found is not None:
             return found
@@ -123,9 +122,44 @@ class CompiledCode:
             self._keep(path, result, known)
         return Provided(True, {name for name in names if name in text}, known)
 
+    def recall(self, key: str) -> list[str]:
+        """The lines that somebody has had remembered by this key; none if nobody has."""
+        path = self._place(key, "lines")
+        content = self._read(path)
+        if content is None:
+            return []
+        use(path)
+        return content[_DIGEST:].decode().splitlines()
+
+    def remember(self, key: str, lines: Iterable[str]) -> None:
+        """Keep lines, so that other processes `recall` them."""
+        try:
+            make_private(self._folder)
+        except OSError as error:
+            self._complain(error)
+            return
+        self._write(self._place(key, "lines"), "\n".join(lines).encode())
+
+    def _place(self, key: str, what: str) -> Path:
+        name = hashlib.sha256(f"{_FORMAT} {environment()} {key}".encode()).hexdigest()[:40]
+        return self._folder / f"{name}.{what}"
+
     def _load(self, path: Path, function: Any, names: Collection[str]) -> Provided | None:
         """Let a function have its code from a file, if there is one."""
         context = function.targetctx
+        content = self._read(path)
+        if content is None:
+            return None
+        context.refresh()
+        known, code = pickle.loads(memoryview(content)[_DIGEST:])
+        result = unpacked(context, pickle.loads(code))
+        context.insert_user_function(result.entry_point, result.fndesc, [result.library])
+        function.add_overload(result)
+        use(path)
+        return Provided(False, {name for name in names if name.encode() in content}, known)
+
+    def _read(self, path: Path) -> bytes | None:
+        """A file as it was written, with its digest before it; None if there is none that can be trusted."""
         try:
             with path.open("rb") as file:
                 if reason := not_ours_alone(os.fstat(file.fileno())):
@@ -140,13 +174,7 @@ class CompiledCode:
         if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
             log.warning("%s is damaged: what is in it is compiled again", path)
             return None
-        context.refresh()
-        known, code = pickle.loads(memoryview(content)[_DIGEST:])
-        result = unpacked(context, pickle.loads(code))
-        context.insert_user_function(result.entry_point, result.fndesc, [result.library])
-        function.add_overload(result)
-        use(path)
-        return Provided(False, {name for name in names if name.encode() in content}, known)
+        return content
 
     def _keep(self, path: Path, result: Any, known: tuple[str, ...]) -> None:
         if result.library.has_dynamic_globals:
@@ -156,7 +184,9 @@ class CompiledCode:
                 path.name,
             )
             return
-        content = pickle.dumps((known, packed(result)))
+        self._write(path, pickle.dumps((known, packed(result))))
+
+    def _write(self, path: Path, content: bytes) -> None:
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             part.write_bytes(hashlib.sha256(content).digest() + content)

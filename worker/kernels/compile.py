@@ -125,9 +125,13 @@ class CompiledKernel:
         if its.is_ready:
             self._loop_of(its.structures(read(its.columns)))
             return
+        key = f"{_own_sources()} {self._own.content} fields"
+        its.expect(self._code.recall(key))
         for it in its.open_ended:
             it.offer(self._own.mentioned() | record_access.offered.get(it.tag, set()), read)
+        attempts = 0
         while not its.is_ready:
+            attempts += 1
             columns = read(its.columns)
             try:
                 loop = self._loop(its.structures(columns))
@@ -138,6 +142,8 @@ class CompiledKernel:
                 continue
             its.have_touched()
             self._loops[tuple(its.structures(columns).values())] = loop
+            if attempts > 1:
+                self._code.remember(key, its.expected())
 
     @property
     def current_index(self) -> int | None:

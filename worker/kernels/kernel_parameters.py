@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,15 @@ class KernelParameters:
             it.touched(record_access.touched.get(it.tag, ()))
         self.is_ready = True
 
+    def expect(self, lines: Iterable[str]) -> None:
+        """Some process has found out which fields the code needs, as `expected` has told there."""
+        if not any(it.tag in record_access.offered for it in self.open_ended):
+            _sort_into(record_access.offered, lines)
+
+    def expected(self) -> list[str]:
+        """The fields with which the code was typed in the end."""
+        return [f"{it.tag} {name}" for it in self.open_ended for name in sorted(it.on_offer)]
+
     def told(self) -> list[str]:
         """What the code touches, to be kept with it."""
         return [f"{it.tag} {name}" for it in self.open_ended for name in sorted(record_access.touched.get(it.tag, ()))]
@@ -95,6 +104,10 @@ class KernelParameters:
 
 def hear(told: tuple[str, ...]) -> None:
     """Know of code that another process has typed what it touches."""
-    for line in told:
+    _sort_into(record_access.touched, told)
+
+
+def _sort_into(fields: dict[str, set[str]], lines: Iterable[str]) -> None:
+    for line in lines:
         tag, _, name = line.rpartition(" ")
-        record_access.touched.setdefault(tag, set()).add(name)
+        fields.setdefault(tag, set()).add(name)
