@@ -19,15 +19,14 @@ MOST_SITES = 12
 
 def progress(query: Query, workers: Collection[Worker], expected: Expected, now: float) -> messages.Progress:
     """What is told of a query now, on a master with these workers; if there are none, with what is `expected`."""
-    busy = [worker for worker in workers if any(key[0] == query.number for key in worker.leases)]
-    sites: Counter[str] = Counter()
-    for worker in busy:
-        sites[worker.total.site] += sum(any(key[0] == query.number for key in slot.leases) for slot in worker.slots)
-    slots = sites.total()
+    leases = query.ledger.leases.values() if query.running else ()  # there may be ten thousand workers and one query
+    at_work = {id(lease.holder): lease.holder for lease in leases if not lease.finished}
+    sites = Counter(slot.worker.total.site for slot in at_work.values())
+    slots, busy = len(at_work), len({id(lease.holder.worker) for lease in leases})
     there = any(worker.owner in query.served_by for worker in workers)
     told = _doing(query, now) if slots else (_waiting(query, there, expected), None)
     return messages.Progress(
-        query.number, query.account(), query.ledger.reached, query.counters.bytes_read, slots, len(busy),
+        query.number, query.account(), query.ledger.reached, query.counters.bytes_read, slots, busy,
         query.seconds(now), *told, min(MOST, query.counters.lines),
         dict(sites.most_common(MOST_SITES)), query.credentials.info(now),
         min(MOST, query.counters.warnings),

@@ -133,6 +133,26 @@ def test_a_query_is_told_at_which_sites_its_slots_are() -> None:
     assert told.sites == {"T2_DE_DESY": 3, "T0_CH_CERN": 3, "fnal.gov": 1} and told.slots == 7
 
 
+def test_at_each_step_of_a_query_its_slots_and_workers_are_those_that_know_of_its_leases() -> None:
+    """Also while leases are finished and not committed, and once it is over. It is counted from the query's side, since
+    there may be ten thousand workers."""
+    world = World([300, 0, 1000, 50], seed=3)
+    world.hello(b"session", "session")
+    for number in range(3):
+        world.hello(b"worker%d" % number, "worker", slots=2)
+    query = world.core.queries[world.submit()]
+    told, going = [], True
+    while going:
+        going = world.step()
+        workers = world.core.workers.values()
+        slots = [slot for it in workers for slot in it.slots if any(key[0] == query.number for key in slot.leases)]
+        busy = [it for it in workers if any(key[0] == query.number for key in it.leases)]
+        seen = progress(query, workers, "", world.now)
+        assert (seen.slots, seen.workers) == (len(slots), len(busy)) and sum(seen.sites.values()) == seen.slots
+        told.append((seen.slots, seen.workers))
+    assert query.over and told[-1] == (0, 0) and len(set(told)) > 3
+
+
 def test_a_worker_that_went_is_told_of_with_how() -> None:
     world, _, _ = small()
     world.hello(b"other", "worker", slots=1)
