@@ -137,7 +137,7 @@ def test_files_of_a_catalogue_are_looked_at_with_the_credentials_of_the_query(
     session: em.Session, tokens: XRootDServer, grid: Grid
 ) -> None:
     """What code over items reads by itself is shown them, too; and those of an earlier query are shown no more."""
-    looks = em.items([(0, f"{tokens.url}/hzz.root", "events", "")])
+    looks = em.items([(0, f"{tokens.url}/hzz.root", "events", "", 0)])
 
     def facts(credentials: em.Credentials | None) -> FileFacts:
         found = session.process(looks, check_item, credentials=credentials).result(60).value
