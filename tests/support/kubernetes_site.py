@@ -164,6 +164,7 @@ class Kubelet:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._known: set[str] = set()
         self._ending: set[str] = set()
+        self._starting = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._closed = threading.Event()
         self._logs = ThreadingHTTPServer((_HERE, 0), _log_handler(folder))
@@ -230,32 +231,40 @@ class Kubelet:
         self._threads.append(thread)
 
     def _run(self, pod: Any) -> None:
-        container, uid = pod.spec.containers[0], pod.metadata.uid
+        container = pod.spec.containers[0]
         if container.image.startswith("missing/"):
             waiting = {"reason": "ErrImagePull", "message": f"no such image: {container.image}"}
             self._say(pod, "Pending", {"waiting": waiting})
             return
-        shell = container.command[-1]
-        for mount in container.volumeMounts:
-            try:
-                shell = shell.replace(mount.mountPath, str(self._volume(pod, mount.name)))
-            except ApiError:  # the Secret is not there; a kubelet would wait for it
-                return
-        environment = {"PATH": os.environ["PATH"]} | {item.name: item.value or "" for item in container.env or []}
-        log = _log_of(self._folder, pod.metadata.name)
-        with log.open("wb") as said:
-            process = subprocess.Popen(
-                [*_BOUND, *container.command[:-1], shell], env=environment, stdin=subprocess.DEVNULL,
-                stdout=said, stderr=said, start_new_session=True,
-            )  # fmt: skip
-        self._processes[uid] = process
+        process = self._started(pod, container)
+        if process is None:
+            return
         self._say(pod, "Running", {"running": {"startedAt": _now()}})
         code = process.wait()
         code = code if code >= 0 else 128 - code
         ended = {"exitCode": code, "reason": "Error" if code else "Completed", "finishedAt": _now()}
         if code:
-            ended["message"] = log.read_text(errors="replace")[-2000:]
+            ended["message"] = _log_of(self._folder, pod.metadata.name).read_text(errors="replace")[-2000:]
         self._say(pod, "Failed" if code else "Succeeded", {"terminated": ended})
+
+    def _started(self, pod: Any, container: Any) -> subprocess.Popen[bytes] | None:
+        """Its process; None if its Secret is not there, for which a kubelet would wait, or it is to end already."""
+        environment = {"PATH": os.environ["PATH"]} | {item.name: item.value or "" for item in container.env or []}
+        shell, uid = container.command[-1], pod.metadata.uid
+        with self._starting:
+            if uid in self._ending:
+                return None
+            for mount in container.volumeMounts:
+                try:
+                    shell = shell.replace(mount.mountPath, str(self._volume(pod, mount.name)))
+                except ApiError:
+                    return None
+            with _log_of(self._folder, pod.metadata.name).open("wb") as said:
+                self._processes[uid] = process = subprocess.Popen(
+                    [*_BOUND, *container.command[:-1], shell], env=environment, stdin=subprocess.DEVNULL,
+                    stdout=said, stderr=said, start_new_session=True,
+                )  # fmt: skip
+        return process
 
     def _volume(self, pod: Any, name: str) -> Path:
         folder = self._folder / "volumes" / pod.metadata.uid / name
@@ -277,7 +286,8 @@ class Kubelet:
             )  # fmt: skip
 
     def _stop(self, pod: Any) -> None:
-        process = self._processes.get(pod.metadata.uid)
+        with self._starting:  # it has begun by now, or never will
+            process = self._processes.get(pod.metadata.uid)
         if process is not None and process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
             try:
