@@ -59,6 +59,7 @@ class Watching:
         self._answer = asyncio.Event()
         self._streams = 0
         self._looked = -LOOKED_SECONDS
+        self._follows = False
         self._heard_at = 0.0
         self._wall = datetime.now().astimezone()
         self.look = Look(self._feed.view, self._said.logs, facts.When(self._wall, 0.0), False, 0)
@@ -82,6 +83,7 @@ class Watching:
         self._loop = asyncio.get_running_loop()
         while True:
             if not self.is_watched:
+                self._follows = False
                 self._wanted.clear()
                 await self._wanted.wait()
                 self._heard_at = time.monotonic()  # nobody has asked, so that nobody has failed to answer
@@ -100,18 +102,15 @@ class Watching:
         connected = self._feed.answers > 0 and now - self._heard_at < SILENT_SECONDS
         look = Look(view, self._said.logs, facts.When(self._wall, view.now), connected, self.look.version + 1)
         self.told = await asyncio.to_thread(self._tell, look)
-        self.look = look
+        self.look, self._follows = look, True
         self._kept.clear()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     async def current(self) -> Look:
         """What is known now, for a request: the master is asked first if nobody has of late."""
-        fresh = self.is_watched and self.look.version
         self._looked = time.monotonic()
-        if not fresh:
-            return await self.next()
-        return self.look
+        return self.look if self._follows else await self.next()
 
     async def next(self) -> Look:
         """What is known next; the same as now when there is nothing for some seconds."""

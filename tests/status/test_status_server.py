@@ -186,6 +186,11 @@ def test_nobody_looks_and_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
         assert (await json_of(await client.get("/api/workers", headers=LOOK)))["total"] == 6, (
             "and what is told is not old"
         )
+        for workers in (7, 8):  # also if a browser asks for news before anything else
+            await asyncio.sleep(0.2)
+            source.view = cluster(workers=workers)
+            (told,) = await asyncio.wait_for(summaries(client, 1), 60)
+            assert told["workers"] == workers
 
     asking(test, source)
 
