@@ -80,6 +80,7 @@ def up(file: Path, wait: float) -> None:
         click.echo(f"the cloud makes the head: {machines[0]}")
     with _reached(found, keys, machines[0], late) as session:
         files = _add_users(found, keys, session)
+        _wait(lambda: found.pools.keys() <= {it.pool for it in session.pools()}, late, "its pools are not there yet")
     address = load_connection(keys.client).address
     click.echo(f"facility {found.name} is up at {address}")
     click.echo(f"  sessions:  eventmill.connect({found.name!r})    here; elsewhere with {keys.client}")
@@ -232,7 +233,7 @@ def _wait(done: Callable[[], bool], late: float, words: str) -> None:
     """Until something holds, asked again and again: a cloud tells nobody of what changes."""
     while not done():
         if time.monotonic() > late:
-            raise EventmillError(f"{words}: `eventmill facility down` goes on")
+            raise EventmillError(f"{words}: the same command goes on")
         time.sleep(_LOOK_SECONDS)
 
 
