@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.world.fleet import free_port
 
-START_SECONDS = 20
+START_SECONDS = 120
 USER = "nobody"
 """Whose rights a server has that root starts."""
 
@@ -89,7 +89,10 @@ class XRootDServer:
             except subprocess.TimeoutExpired:
                 waited += pause
         stop(self.process)
-        raise RuntimeError(f"the xrootd server did not start:\n{said[-2000:]}")
+        ended = (
+            f"ended with code {self.process.returncode}" if waited < START_SECONDS else f"took over {START_SECONDS} s"
+        )
+        raise RuntimeError(f"the xrootd server did not start, and {ended}:\n{said[-2000:]}")
 
 
 @contextlib.contextmanager
