@@ -29,7 +29,7 @@ from examples import adl as example
 
 from . import adl
 from .children import launch, read_once, run_json
-from .collisions import TAGS, write_collisions
+from .collisions import TAGS, collision_files
 from .options import add_names, add_sample, command_line
 from .systems import TREE
 from .tables import heading, put, rows
@@ -47,9 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     load = os.getloadavg()[0]
     folder = options.folder / f"tagged-{options.events}-{options.files}"
-    each = options.events // options.files
-    tags = (*TAGS, "btag")
-    files = [write_collisions(folder / f"events_{number}.root", each, number, tags) for number in range(options.files)]
+    files = collision_files(folder, options.events, options.files, (*TAGS, "btag"))
     read_once(files)
     lines = []
     for query in options.queries:

@@ -17,6 +17,13 @@ from .systems import TREE
 TAGS = ("btagCSVV2",)
 
 
+def collision_files(folder: Path, events: int, files: int, tags: Sequence[str] = TAGS) -> list[Path]:
+    """So many events in so many files of a folder, as `write_collisions` writes each; their paths."""
+    return [
+        write_collisions(folder / f"events_{number}.root", events // files, number, tags) for number in range(files)
+    ]
+
+
 def write_collisions(path: Path, events: int, seed: int, tags: Sequence[str] = TAGS) -> Path:
     """Write a file of so many events, or leave the one that is there; returns its path.
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from . import adl, ttbar
 from .children import launch, read_once, run_json
-from .collisions import write_collisions
+from .collisions import collision_files
 from .options import add_names, add_sample, command_line
 from .systems import TREE
 from .tables import heading, put, rows
@@ -64,8 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     load = os.getloadavg()[0]
     folder = options.folder / f"collisions-{options.events}-{options.files}"
-    each = options.events // options.files
-    plain = [write_collisions(folder / f"events_{number}.root", each, number) for number in range(options.files)]
+    plain = collision_files(folder, options.events, options.files)
     read_once([*plain, *(Path(path) for some in ttbar.fileset(folder).values() for path in some["files"])])
     lines = []
     for name in options.analyses:
