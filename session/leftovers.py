@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
@@ -47,3 +48,5 @@ def remove_pieces(session: Session, info: QueryInfo) -> None:
         removing.abort()
         folders = ", ".join(spec.target for spec in specs)
         log.warning("rows of the query %s stay in hidden folders in %s: %s", info.name, folders, error)
+    with contextlib.suppress(EventmillError):  # it is in lists of queries then
+        session.remove(removing.id)
