@@ -35,6 +35,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from ..system.freed_memory import keep_freed_memory
 from ..system.hidden_memory import hide_memory
 from .slot import process_family
 from .slot.output import flush, say_line_by_line
@@ -59,6 +60,7 @@ def main() -> None:
     from .slot import process as slot
 
     slot.warm()
+    keep_freed_memory()
     gc.freeze()
     gc.enable()
     if not os.environ.get("PYTHONSAFEPATH"):
