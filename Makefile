@@ -1,4 +1,5 @@
-# Two commands: `make demo` and `make test`. Each sets up what it needs in .venv; nothing has to be installed by hand.
+# Two commands: `make demo` and `make test`. Each sets up what it needs in .venv; nothing has to be installed by hand. CI runs
+# `make test-systems` as well: tests that start systems of others, or are long.
 # What is installed are the versions in constraints.txt; `make test-newest` takes the newest ones, in a place of its own.
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,36 +12,40 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := protocol system analysis packetizer elastic merge dataset reading writing display master worker launch status session simulation cli
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)
 
-.PHONY: demo test test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
+.PHONY: demo test test-systems test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
   xrootd chromium slurm gridengine condor kubernetes ssh cloud-init ec2 s3 openstack samples jsroot uplot cloud-schema
 
 demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
 
 # Lint, types and layers take a minute of a core: beside the tests, and what they have to say comes after them.
-test: $(VENV)/test xrootd chromium slurm gridengine condor kubernetes ssh cloud-init ec2 s3 samples
+test: $(VENV)/test xrootd samples
 	@$(MAKE) --no-print-directory lint types layers >build/checks.log 2>&1 & checks=$$!; \
-	  $(MAKE) --no-print-directory pytest; tests=$$?; wait $$checks; checks=$$?; cat build/checks.log; \
+	  $(MAKE) --no-print-directory pytest TIER=own; tests=$$?; wait $$checks; checks=$$?; cat build/checks.log; \
 	  [ $$tests = 0 ] && [ $$checks = 0 ]
+
+# The tests that start batch systems, clouds and browsers, which are installed first, and long ones: see tests/support/tiers.py.
+test-systems: $(VENV)/test xrootd samples chromium slurm gridengine condor kubernetes ssh cloud-init ec2 s3
+	@$(MAKE) --no-print-directory pytest TIER=systems
 
 # With all files of others (`interop`) and all seeds and examples (`nightly`), which the fast tests have some of.
 EVERYTHING := -m "" --hypothesis-profile nightly
 test-all: openstack
-	$(MAKE) test TESTS='$(EVERYTHING)'
+	$(MAKE) --keep-going test test-systems TESTS='$(EVERYTHING)'
 
 # The same with the newest releases of everything, also of what pyproject.toml bounds: whether the bounds can be raised.
 BOUNDED := awkward cloudpickle numba uproot
 test-newest:
 	$(MAKE) .venv-newest/test VENV=.venv-newest CONSTRAINTS=
 	.venv-newest/bin/python -m pip --disable-pip-version-check --quiet install --upgrade $(BOUNDED)
-	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
+	$(MAKE) --keep-going test test-systems VENV=.venv-newest CONSTRAINTS=
 
 # The same on another Python, as in `make test-3.13`, in an environment of its own. `make test-pythons` tries those that should do.
 PYTHONS := 3.11 3.12 3.13 3.14
 find-python = $(firstword $(foreach path,$(shell command -v python$1) $(wildcard $(HOME)/.pyenv/versions/$1.*/bin/python),\
   $(if $(shell $(path) -c 'print(1)' 2>/dev/null),$(path))))
 test-3.%:
-	$(if $(call find-python,3.$*),$(MAKE) test VENV=.venv-3.$* PYTHON=$(call find-python,3.$*),\
+	$(if $(call find-python,3.$*),$(MAKE) --keep-going test test-systems VENV=.venv-3.$* PYTHON=$(call find-python,3.$*),\
 	  @echo "WARNING: no Python 3.$* on this machine; its tests are skipped" >&2)
 test-pythons: $(addprefix test-,$(PYTHONS))
 
@@ -78,9 +83,10 @@ types:
 layers:
 	cd build && ../$(BIN)/lint-imports --no-cache ../pyproject.toml
 
-# File by file, in the order of tests/support/order.py: long ones first.
+# File by file, in the order of tests/support/order.py: long ones first. Without a tier, of both.
+TIER ?=
 pytest:
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/python -m pytest --processes $(JOBS) $(addprefix --tier=,$(TIER)) $(TESTS)
 
 # The site, in build/site: docs/ and what is public, by its docstrings. Warnings are errors, and so are release notes that towncrier
 # cannot read.
@@ -118,7 +124,7 @@ slurm:
 
 # Those of workers in Grid Engine do as well. Its programs (50 MB) are unpacked into the user's cache folder: no root.
 gridengine: $(VENV)/test
-	@$(BIN)/python tests/support/gridengine_programs.py || echo "WARNING: without Grid Engine, tests will be skipped or fail" >&2
+	@$(BIN)/python tests/support/systems/gridengine_programs.py || echo "WARNING: without Grid Engine, tests will be skipped or fail" >&2
 
 # The tests of workers on hosts that one logs in to start an SSH server of their own.
 ssh:
@@ -129,25 +135,25 @@ ssh:
 
 # The tests of workers in HTCondor start a pool of it. Its programs (200 MB) are unpacked into the user's cache folder: no root.
 condor: $(VENV)/test
-	@$(BIN)/python tests/support/condor_programs.py || echo "WARNING: without HTCondor, tests will be skipped or fail" >&2
+	@$(BIN)/python tests/support/systems/condor_programs.py || echo "WARNING: without HTCondor, tests will be skipped or fail" >&2
 
 # The tests of workers in Kubernetes start a real one, which nobody has as a package: it is compiled, once, in some minutes, and
 # kept in the user's cache (290 MB).
 KUBERNETES := $(HOME)/.cache/eventmill-tests/kubernetes-1.20.2
 kubernetes:
 	@[ -x $(KUBERNETES)/bin/kube-scheduler ] || echo "compiling Kubernetes for its tests, once: six minutes of CPU time"
-	@tests/support/kubernetes_build.sh $(KUBERNETES) || echo "WARNING: without Kubernetes, tests will be skipped or fail" >&2
+	@tests/support/systems/kubernetes_build.sh $(KUBERNETES) || echo "WARNING: without Kubernetes, tests will be skipped or fail" >&2
 
 # The tests of machines in clouds boot some on this one, which the real cloud-init sets up. It is unpacked into the user's cache.
 cloud-init:
-	@tests/support/cloud_init_unpack.sh $(HOME)/.cache/eventmill-tests/cloud-init \
+	@tests/support/systems/cloud_init_unpack.sh $(HOME)/.cache/eventmill-tests/cloud-init \
 	  || echo "WARNING: without cloud-init, tests will be skipped or fail" >&2
 
 # A cloud with the interface of EC2 is moto, in an environment of its own in the user's cache (150 MB): it wants other versions.
 MOTO := $(HOME)/.cache/eventmill-tests/moto-5.2.5
 ec2: | $(VENV)/pip
 	@[ -e $(MOTO)/is-whole ] || { echo "installing moto for tests of clouds, once" && rm -rf $(MOTO) && $(BIN)/python -m venv $(MOTO) \
-	  && $(MOTO)/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/support/ec2_requirements.txt \
+	  && $(MOTO)/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/support/systems/ec2_requirements.txt \
 	  && touch $(MOTO)/is-whole; } || echo "WARNING: without moto, tests will be skipped or fail" >&2
 
 # A store of objects is moto's, too. Its client is in a folder of its own, since it wants an older dateutil than others here.
@@ -155,7 +161,7 @@ S3FS := $(HOME)/.cache/eventmill-tests/s3fs-2026.9.0
 s3: ec2 | $(VENV)/pip
 	@[ -e $(S3FS)/is-whole ] || { echo "installing s3fs for tests of object stores, once" && rm -rf $(S3FS) \
 	  && $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --target $(S3FS)/lib \
-	  --requirement tests/support/s3_requirements.txt && touch $(S3FS)/is-whole; } \
+	  --requirement tests/support/systems/s3_requirements.txt && touch $(S3FS)/is-whole; } \
 	  || echo "WARNING: without s3fs, tests will be skipped or fail" >&2
 
 # Those of OpenStack start nova and keystone themselves, of `make test-all` only: half a gigabyte in an environment of its own.
@@ -163,7 +169,7 @@ NOVA := $(HOME)/.cache/eventmill-tests/nova-34
 openstack: | $(VENV)/pip
 	@[ -e $(NOVA)/is-whole ] || { echo "installing nova for tests of clouds, once: some minutes" && rm -rf $(NOVA) \
 	  && $(BIN)/python -m venv $(NOVA) \
-	  && $(NOVA)/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/support/openstack_requirements.txt \
+	  && $(NOVA)/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/support/systems/openstack_requirements.txt \
 	  && touch $(NOVA)/is-whole; } || echo "WARNING: without nova, tests will be skipped or fail" >&2
 
 # Files of experiments (30 MB) that some tests read, which download nothing themselves and are skipped, loudly, without.

@@ -31,7 +31,7 @@ from . import tables
 from .children import cpu_seconds, descendants, slots_below
 from .options import command_line
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support" / "systems"))
 
 from jupyterlab import SECONDS, lab, page
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,5 +47,3 @@ def remove_pieces(session: Session, info: QueryInfo) -> None:
         removing.abort()
         folders = ", ".join(spec.target for spec in specs)
         log.warning("rows of the query %s stay in hidden folders in %s: %s", info.name, folders, error)
-    with contextlib.suppress(EventmillError):  # it is in lists of queries then
-        session.remove(removing.id)

@@ -13,21 +13,30 @@ import condor_programs
 import eventmill as em
 import gridengine_programs
 import pytest
+from forked import add_options, pytest_runtestloop
 from hypothesis import settings
 from imported import forget_modules
 from order import order
 from processes import Standing
 from sums import Gate, write_numbers
+from tiers import SYSTEMS, TIERS, tier
 from xrootd_server import grid, xrootd_server
 
 from benchmarks import coffea_samples
 
-__all__ = ["grid", "xrootd_server"]
+__all__ = ["grid", "pytest_runtestloop", "xrootd_server"]
 
 settings.register_profile("fast", max_examples=40, deadline=None)
 settings.register_profile("nightly", max_examples=1000, deadline=None)
 settings.load_profile("fast")
 """Of tests that do not say how many examples; the others have them from `property_tests`."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+    parser.addoption(
+        "--tier", choices=TIERS, help="only tests of `make test` (own), or of `make test-systems` (systems)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,13 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
     And Ctrl-C ends what tests start: who is started in the background (`make test &` of a script) ignores it, children too.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if not hasattr(config, "workerinput"):  # those of pytest-xdist have this from the process that starts them
-        os.environ[coffea_samples.FOLDER] = str(coffea_samples.samples_folder())
-        os.environ[condor_programs.FOLDER] = str(condor_programs.condor_folder())
-        os.environ[gridengine_programs.FOLDER] = str(gridengine_programs.gridengine_folder())
-        cache = tempfile.TemporaryDirectory(prefix="cache-of-tests-", ignore_cleanup_errors=True)
-        config.add_cleanup(cache.cleanup)
-        os.environ["XDG_CACHE_HOME"] = cache.name
+    os.environ[coffea_samples.FOLDER] = str(coffea_samples.samples_folder())
+    os.environ[condor_programs.FOLDER] = str(condor_programs.condor_folder())
+    os.environ[gridengine_programs.FOLDER] = str(gridengine_programs.gridengine_folder())
+    cache = tempfile.TemporaryDirectory(prefix="cache-of-tests-", ignore_cleanup_errors=True)
+    config.add_cleanup(cache.cleanup)
+    os.environ["XDG_CACHE_HOME"] = cache.name
 
 
 @pytest.hookimpl(wrapper=True)
@@ -57,9 +65,18 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files in their order, and time for many examples. (Under pytest-xdist, all processes have to come to the same
-    order.)"""
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What is not to run is not imported."""
+    return True if collection_path == SYSTEMS and config.getoption("tier") == "own" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The tests of a tier only, the files in their order, and time for many examples."""
+    wanted = config.getoption("tier")
+    others = [item for item in items if tier(item) != wanted] if wanted else []
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if tier(item) == wanted]
     files = {item: item.path.relative_to(Path(__file__).parent).as_posix() for item in items}
     places = {file: place for place, file in enumerate(order(files.values()))}
     items.sort(key=lambda item: places[files[item]])

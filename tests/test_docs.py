@@ -175,6 +175,7 @@ def test_every_public_name_can_be_imported() -> None:
         _ = eventmill.nonsense
 
 
+@pytest.mark.long("what users do first, with all that it starts")
 @pytest.mark.timeout(900)
 def test_the_readme_runs_as_it_stands_from_the_top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a new user would, in a fresh folder: every block in its order, but for the lines that install. Fewer events."""

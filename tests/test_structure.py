@@ -8,6 +8,7 @@ from pathlib import Path
 
 import eventmill
 from order import SECONDS, order
+from tiers import SYSTEMS
 
 LINES_OF_FILE = 600
 LINES_OF_CLASS = 300
@@ -49,7 +50,25 @@ def test_files_that_are_started_first_are_there() -> None:
 
 def test_long_files_are_started_first_and_beside_those_that_wait_some_that_compute() -> None:
     waiting, computing = (
-        ["processes/test_clouds.py", "processes/test_x.py"],
+        ["systems/test_clouds.py", "processes/test_x.py"],
         ["merge/test_y.py", "worker/test_kernels.py"],
     )
     assert order([*computing, *waiting]) == [waiting[0], computing[1], computing[0], waiting[1]]
+
+
+def imported(path: Path) -> set[str]:
+    """The names of modules that a file imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def test_what_starts_a_system_of_others_is_of_the_second_tier_and_nothing_else_is() -> None:
+    """A test of Slurm among those of `make test` would be skipped, or fail, where only these are run, and take their time;
+    one of our own among the others would be run seldom."""
+    here = Path(__file__).parent
+    started = {path.stem for path in (here / "support" / "systems").glob("*.py")}
+    using = {path for path in here.rglob("*.py") if imported(path) & started and path.parent.name != "systems"}
+    assert using == {here / "conftest.py"}, "only where programs are kept is said there"
+    assert [path.name for path in SYSTEMS.glob("test_*.py") if not imported(path) & started] == []
+    assert len(started) > 10

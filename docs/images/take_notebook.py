@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1] / "tests" / "support")]
+sys.path[:0] = [str(HERE.parents[1] / "tests" / "support" / "systems")]
 
 from eventmill.cli.sample import write_sample  # noqa: E402
 from jupyterlab import lab, page  # noqa: E402

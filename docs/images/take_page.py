@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1] / "tests" / "support"), str(HERE.parents[1])]
+SUPPORT = HERE.parents[1] / "tests" / "support"
+sys.path[:0] = [str(SUPPORT), str(SUPPORT / "systems"), str(HERE.parents[1])]
 
 import eventmill as em  # noqa: E402
 from eventmill.cli.sample import write_sample  # noqa: E402

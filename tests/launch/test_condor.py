@@ -1,4 +1,4 @@
-"""What a pool of HTCondor gives to it, and what is made of what it says; `tests/processes` has the real one."""
+"""What a pool of HTCondor gives to it, and what is made of what it says; `tests/systems` has the real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of SSH pools, and what is made of what ssh says; `tests/processes` has a real server."""
+"""Settings of SSH pools, and what is made of what ssh says; `tests/systems` has a real server."""
 
 from __future__ import annotations
 

@@ -17,6 +17,8 @@ import uproot
 from numpy.typing import NDArray
 from skhep_testdata import data_path
 
+pytestmark = pytest.mark.long("each example is a program that starts all that users start")
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HZZ, ZMUMU = data_path("uproot-HZZ.root"), data_path("uproot-Zmumu.root")
 

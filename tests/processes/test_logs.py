@@ -97,6 +97,7 @@ def test_who_follows_gets_what_is_new_without_waiting(session: em.Session, tmp_p
     assert texts(first) == ["begins"] and texts(feed.logs) == ["begins", "ends"] and feed.version >= 2
 
 
+@pytest.mark.long("it prints for seconds")
 def test_an_analysis_that_prints_without_end_costs_little_and_is_counted(session: em.Session) -> None:
     """200 MB: what is kept is bounded, the rest counted, and its last words are there."""
 

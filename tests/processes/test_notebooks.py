@@ -15,6 +15,8 @@ import pytest
 import uproot
 from eventmill.cli.sample import write_sample
 
+pytestmark = pytest.mark.long("each notebook runs in a kernel of Jupyter")
+
 NOTEBOOKS = Path(__file__).parents[2] / "examples" / "notebooks"
 _spec = importlib.util.spec_from_file_location("run_notebooks", NOTEBOOKS / "run.py")
 assert _spec is not None and _spec.loader is not None

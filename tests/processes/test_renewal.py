@@ -26,6 +26,8 @@ from xrootd_server import XRootDServer, serving_tokens, serving_users
 
 from benchmarks.range_server import range_server, send_part
 
+pytestmark = pytest.mark.long("tokens and proxies end after seconds, which are waited for")
+
 HZZ = "uproot-HZZ.root"
 EVENTS = 2421
 FILES = 4

@@ -72,6 +72,7 @@ def killed_during(query: em.Query, fleet: Standing, moments: list[float]) -> em.
     return query.result(SECONDS)
 
 
+@pytest.mark.long("a master is killed and started again several times")
 def test_a_query_survives_a_master_that_is_killed_at_random_moments(
     fleet: Standing, numbers: em.Dataset, tmp_path: Path
 ) -> None:

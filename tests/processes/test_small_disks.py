@@ -33,6 +33,7 @@ def fleet(disk: SmallDisk) -> Iterator[Standing]:
     made.close()
 
 
+@pytest.mark.long("it waits for checkpoints")
 def test_a_query_that_a_full_disk_has_no_room_for_is_written_down_with_the_next_checkpoint(
     fleet: Standing, disk: SmallDisk, numbers: em.Dataset, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -120,6 +120,7 @@ def dimuon_in_one_process(files: list[Path]) -> dict[str, Hist]:
     return {"mass": mass, "pairs": pairs}
 
 
+@pytest.mark.long("workers are started and killed for half a minute")
 def test_workers_that_join_and_die_in_the_middle_change_no_bin(
     standing: Standing, session: em.Session, xrootd_server: XRootDServer
 ) -> None:

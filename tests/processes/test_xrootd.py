@@ -232,6 +232,7 @@ def test_an_answer_with_fewer_bytes_than_were_asked_for(xrootd_server: XRootDSer
 # --- clusters and proxies ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long("a cluster of XRootD answers ten seconds after it has started")
 def test_a_redirector_leads_to_the_server_that_has_the_file(cluster: Cluster) -> None:
     one, two = cluster.servers
     shutil.copy(data_path(HZZ), one.folder / "one.root")

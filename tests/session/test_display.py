@@ -478,6 +478,7 @@ def test_a_picture_that_cannot_be_saved_is_refused_before_the_work(tmp_path: Pat
 # --- what is written ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long("all examples of the guide")
 def test_the_code_of_the_guide_runs(session: em.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the session of all tests, which costs nothing: the README's begin sessions of their own."""
     write_sample(tmp_path / "events", events=20_000)

@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 SECONDS = {
-    "processes/test_clouds.py": 72,
-    "processes/test_slurm_workers.py": 71,
+    "systems/test_clouds.py": 72,
+    "systems/test_slurm_workers.py": 71,
     "world/test_chaos.py": 69,
     "processes/test_standing_master.py": 68,
-    "processes/test_gridengine.py": 68,
+    "systems/test_gridengine.py": 68,
     "processes/test_pools.py": 66,
-    "processes/test_kubernetes.py": 60,
-    "processes/test_scaling.py": 54,
+    "systems/test_kubernetes.py": 60,
+    "systems/test_scaling.py": 54,
     "processes/test_restart.py": 45,
     "processes/test_renewal.py": 44,
-    "processes/test_contexts.py": 43,
+    "systems/test_contexts.py": 43,
     "test_docs.py": 38,
-    "processes/test_status_browser.py": 37,
+    "systems/test_status_browser.py": 37,
     "processes/test_examples.py": 34,
-    "processes/test_facility.py": 32,
-    "processes/test_ssh.py": 32,
+    "systems/test_facility.py": 32,
+    "systems/test_ssh.py": 32,
     "processes/test_elastic.py": 31,
-    "processes/test_slurm.py": 31,
-    "processes/test_jupyterlab.py": 31,
+    "systems/test_slurm.py": 31,
+    "systems/test_jupyterlab.py": 31,
     "processes/test_writes.py": 30,
-    "processes/test_condor.py": 26,
-    "processes/test_dask.py": 23,
+    "systems/test_condor.py": 26,
+    "systems/test_dask.py": 23,
     "processes/test_notebooks.py": 22,
     "master/test_access.py": 21,
     "processes/test_status_page.py": 20,
@@ -58,14 +58,14 @@ SECONDS = {
     "session/test_top.py": 8,
     "processes/test_draws.py": 8,
     "worker/test_lanes.py": 8,
-    "processes/test_context_form.py": 7,
+    "systems/test_context_form.py": 7,
     "processes/test_users.py": 7,
     "worker/test_memory.py": 7,
     "reading/test_root_answers.py": 7,
     "world/test_simulator.py": 7,
     "processes/test_watching.py": 7,
     "processes/test_variations.py": 7,
-    "processes/test_s3.py": 7,
+    "systems/test_s3.py": 7,
     "processes/test_parquet.py": 6,
     "master/test_cluster_book.py": 6,
     "master/test_master_core.py": 6,
@@ -88,7 +88,7 @@ SECONDS = {
 }
 """How long files take that take long, on two cores that have more to do. Others take a second or two."""
 
-WAITING = ("processes/", "world/")
+WAITING = ("processes/", "systems/", "world/")
 """In these folders processes start and wait for each other; files of the others compute."""
 
 

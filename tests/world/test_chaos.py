@@ -97,6 +97,7 @@ def test_the_world_notices_when_something_is_broken(
         [World(each).run() for each in (*range(seed, 400), *range(seed))]
 
 
+@pytest.mark.long("half a minute of real kills; the seeds of simulated ones are many more")
 def test_real_faults_during_real_queries_change_no_bin() -> None:
     """Master, workers, slots and file server are killed and stopped, lines are cut, the disk is full."""
     options = {
@@ -110,6 +111,7 @@ def test_real_faults_during_real_queries_change_no_bin() -> None:
     assert report.good, report.text()
 
 
+@pytest.mark.long("a master is killed and started again a dozen times")
 def test_a_master_killed_at_any_moment_of_a_query_costs_seconds() -> None:
     """The query is complete after the restart, and nothing that its journal had is worked on once more."""
     report = chaos_kills.run(1, events=20_000)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # cloud_init_unpack.sh FOLDER: cloud-init, and what it needs beyond what this machine has, unpacked in FOLDER, 15 MB, for the machines of
-# tests/support/cloud_machines.py. Never install its package on the machine itself: it enables services that run at the next boot.
+# tests/support/systems/cloud_machines.py. Never install its package on the machine itself: it enables services that run at the next boot.
 set -euo pipefail
 [ -e "$1/usr/bin/cloud-init" ] && exit 0
 half="$1.part.$$"

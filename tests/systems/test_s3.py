@@ -13,7 +13,7 @@ import pytest
 import uproot
 from s3_site import s3_site
 
-SCRIPT = Path(__file__).parents[1] / "support" / "s3_skim.py"
+SCRIPT = Path(__file__).parents[1] / "support" / "systems" / "s3_skim.py"
 
 
 @pytest.mark.timeout(400)
