@@ -1,8 +1,8 @@
 """What the text of a C++ type says: numbers, texts, collections, pairs, and classes by name.
 
 Example:
-    >>> parsed("set<pair<int, Link> >")
-    Many(item=Pair(first=Number(stored=dtype('>i4')), second=Class(name='Link'), name='pair<int, Link>'), kind='set')
+    >>> parsed("set<Link>"), parsed("Double32_t")
+    (Many(item=Class(name='Link'), kind='set'), Number(stored=dtype('>f4'), native='f8'))
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ NUMBERS = {
     "float": "f4", "Float_t": "f4", "double": "f8", "Double_t": "f8",
 }  # fmt: skip
 """The types of numbers as they are in files."""
+_DOUBLE32 = "Double32_t"
 _LISTS = {"vector": "", "list": "", "deque": "", "forward_list": "", "ROOT::VecOps::RVec": "", "RVec": ""}
 _SETS = dict.fromkeys(("set", "multiset", "unordered_set", "unordered_multiset"), "set")
 _MAPS = dict.fromkeys(("map", "multimap", "unordered_map", "unordered_multimap"), "map")
@@ -30,9 +31,10 @@ _MOST_NESTED = 30
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number of the type `stored`."""
+    """A number of the type `stored` in the file; what is read is of the type `native`, if that is another."""
 
     stored: np.dtype[Any]
+    native: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ def parsed(text: str, depth: int = 0) -> CppType | None:
     if text in NUMBERS:
         stored = np.dtype(NUMBERS[text])
         return Number(stored if stored.itemsize == 1 else stored.newbyteorder(">"))
+    if text == _DOUBLE32:  # in a collection, where it has no range
+        return Number(np.dtype(">f4"), "f8")
     if text in ("string", "TString"):
         return String(text == "string")
     name, _, rest = text.partition("<")

@@ -123,11 +123,11 @@ class Program:
             self._loop(start)
         elif isinstance(shape, Records):
             start = self._step(Step.EACH)
-            if shape.name:
+            if shape.headed:
                 self._step(Step.OBJECT, shape.version, shape.checksum)
             for _, member in shape.members:
-                (self._member if shape.name else self._item)(member)
-            if shape.name:
+                (self._member if shape.headed else self._item)(member)
+            if shape.headed:
                 self._step(Step.END)
             self._loop(start)
         elif isinstance(shape, Text):
@@ -170,8 +170,12 @@ class Program:
                 self._loop(start, Step.MORE)
             if shape.headed:
                 self._step(Step.END)
-        elif isinstance(shape, Lists):
+        elif isinstance(shape, Lists) and shape.headed:
             self._headed_lists(shape, is_open)
+        elif is_open:
+            start = self._step(Step.REST)
+            self._item(shape)
+            self._loop(start, Step.MORE)
         else:
             self._item(shape)
 

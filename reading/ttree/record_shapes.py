@@ -1,7 +1,8 @@
 """What values of a class are made of, as the file itself describes its classes: for `record_programs`.
 
-uproot has the descriptions (`TStreamerInfo`). Of a class, the members of its base classes come first; where two members have
-one name, the last one has it, as in uproot's arrays.
+uproot has the descriptions (`TStreamerInfo`). Of a class, the members of its base classes come first; a member of its own
+hides one of theirs of the same name, as in C++. Where two base classes have a member of one name neither is told from the
+other, and the class is refused.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ _STL = {300, 365, 500}
 _KNOWN = {*_BASIC, *_FLOATS, _OBJECT, _ANY, _TSTRING, *_STL}
 _BY_HAND = {"TObject", "TNamed", "TVector2", "TVector3", "TLorentzVector", "TRotation"}
 """Classes of which uproot has a model of its own, though their bytes are as the file says."""
+_TIMES = {"TDatime": "fDatime"}
+"""Classes whose objects are one number, without a header wherever they are."""
+_ARRAYS = {"TArrayC": "i1", "TArrayS": ">i2", "TArrayI": ">i4", "TArrayL": ">i8", "TArrayL64": ">i8", "TArrayF": ">f4",
+           "TArrayD": ">f8"}  # fmt: skip
+"""Classes whose objects are lists of numbers, without a header wherever they are."""
 
 
 class Unreadable(Exception):
@@ -62,10 +68,11 @@ class Text:
 
 @dataclass(eq=False, slots=True)
 class Lists:
-    """A collection of `item`; `kind` as in `cpp_types.Many`."""
+    """A collection of `item`; `kind` as in `cpp_types.Many`. `headed`: with a header, where it is a member."""
 
     item: Shape
     kind: str = ""
+    headed: bool = True
 
 
 @dataclass(eq=False, slots=True)
@@ -89,12 +96,14 @@ class Records:
         name: of the class; empty for the pairs of a map, which have no header in a collection.
         members: with their names; base classes have none.
         version, checksum: of the class as it is described, -1 where that is not known.
+        headed: each object has a header, unless all are written member by member.
     """
 
     name: str
     members: list[tuple[str, Shape]] = field(default_factory=list)
     version: int = -1
     checksum: int = -1
+    headed: bool = True
 
     def named(self) -> dict[str, Shape]:
         """All members by name, those of base classes among them."""
@@ -133,7 +142,8 @@ class Shapes:
         if kind is None:
             raise Unreadable("it has pointers")
         if isinstance(kind, Number):
-            return Numbers(kind.stored)
+            how = None if not kind.native else coding("", is_half=False)
+            return Numbers(kind.stored, (), how, kind.native)
         if isinstance(kind, String):
             return Text(kind.is_std)
         if isinstance(kind, Many):
@@ -143,11 +153,16 @@ class Shapes:
             return Records(
                 uproot.model.classname_regularize(kind.name),
                 list(zip(names, (self.of(kind.first), self.of(kind.second)), strict=True)),
+                headed=bool(kind.name),
             )
+        if kind.name in _ARRAYS:
+            return Lists(Numbers(np.dtype(_ARRAYS[kind.name])), headed=False)
         return self.of_class(kind.name)
 
     def of_class(self, name: str) -> Records:
         """The shape of a class. Raises as `of`."""
+        if name in _TIMES:
+            return Records(name, [(_TIMES[name], Numbers(np.dtype(">u4")))], headed=False)
         versions = self._file.streamers_named(name)
         own_model = uproot.classes.get(name)
         if own_model is not None and own_model.__module__ != "uproot.dynamic" and name not in _BY_HAND:
@@ -170,6 +185,7 @@ class Shapes:
                 made.members.append(self._element(element, title, made.named()))
         finally:
             self._within.pop()
+        _check_names(made)
         return made
 
     def _check_once(self, info: Any) -> None:
@@ -212,17 +228,25 @@ class Shapes:
             item: Shape = Text()
         elif inner in (_OBJECT, _ANY):
             kind = parsed(typename)
-            if isinstance(kind, Pair):
-                item = self.of(kind)
-            elif isinstance(kind, Class):
-                item = self.of_class(typename)
-            else:
+            if not isinstance(kind, Pair | Class):
                 raise Unreadable(f"its member {element.name} is of type {typename}")
+            item = self.of(kind)
         elif inner in _STL:
             item = self.of(parsed(typename))
         else:
             raise Unreadable(f"its member {element.name} is of type {typename}")
         return Fixed(item, shape) if shape else item
+
+
+def _check_names(records: Records) -> None:
+    """Check that no two base classes have a member of one name, which would be one member."""
+    of_bases: set[str] = set()
+    for name, member in records.members:
+        if not name and isinstance(member, Records):
+            inner = member.named().keys()
+            if twice := (inner & of_bases) - {name for name, _ in records.members}:
+                raise Unreadable(f"{records.name} has the member {min(twice)} of two base classes")
+            of_bases |= inner
 
 
 def _numbers(number: int, title: str, shape: tuple[int, ...]) -> Numbers:
