@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -20,7 +19,7 @@ from ..display.logs import compiled
 from ..protocol import messages
 from ..protocol.addresses import has_secret
 from ..protocol.codec import Buffer
-from ..protocol.errors import ConnectionFailed, DatasetError, QueryFailed, nearest
+from ..protocol.errors import DatasetError, QueryFailed, nearest
 from ..protocol.messages import (
     LARGEST_LAYOUTS,
     CatalogueFile,
@@ -30,10 +29,9 @@ from ..protocol.messages import (
     Message,
 )
 from ..reading.storage.list_files import list_files
-from .link import ANSWER_SECONDS
 from .output_files import as_dataset
 from .owner import owner
-from .requests import checked, until_answered
+from .requests import Answer
 
 if TYPE_CHECKING:
     from .session import Data, Session
@@ -45,7 +43,6 @@ Looks: TypeAlias = list[list[FileFacts]]
 """What was found at each path of each file."""
 _Files: TypeAlias = list[CatalogueFile]
 _Layouts: TypeAlias = list[CatalogueLayout]
-_Frames: TypeAlias = list[bytes]
 
 
 class CatalogueEntry:
@@ -320,31 +317,19 @@ class Datasets:
     def _ask(self, names: Iterable[str] | None) -> Sequence[DatasetInfo]:
         ask = partial(messages.AskDatasets, names=None if names is None else [*names])
         answer, _ = self._request(ask, messages.Datasets)
-        return cast("Sequence[DatasetInfo]", answer.datasets)
+        return answer.datasets
 
     def _request(
-        self, make: Callable[[int], Message], expect: type[Any], frames: Sequence[Buffer] = ()
-    ) -> tuple[Any, _Frames]:
+        self, make: Callable[[int], Message], expect: type[Answer], frames: Sequence[Buffer] = ()
+    ) -> tuple[Answer, Sequence[Buffer]]:
         """Ask the master, and wait for its answer with the frames behind it.
 
         Raises:
             DatasetError: it refuses; the text says why.
             ConnectionFailed: it does not answer.
         """
-        return until_answered(partial(self._ask_once, make, expect, frames), expect)
-
-    def _ask_once(
-        self, make: Callable[[int], Message], expect: type[Any], frames: Sequence[Buffer]
-    ) -> tuple[Any, _Frames]:
-        inbox: queue.SimpleQueue[tuple[Message, _Frames]] = queue.SimpleQueue()
-        self._session._watch.check()
-        self._session._link.ask(make, lambda answer, its: inbox.put((answer, [bytes(frame) for frame in its])), frames)
         try:
-            answer, behind = inbox.get(timeout=ANSWER_SECONDS)
-        except queue.Empty:
-            raise ConnectionFailed(f"the master did not answer within {ANSWER_SECONDS:g} s") from None
-        try:
-            return cast("Any", checked(answer, expect)), behind
+            return self._session._watch.exchange(make, expect, frames)
         except QueryFailed as error:
             raise DatasetError(str(error)) from None
 

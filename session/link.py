@@ -169,8 +169,8 @@ class Link:
         expect: type[Answer],
         frames: Frames = (),
         on_answer: Callable[[Answer], None] | None = None,
-    ) -> Answer:
-        """Send a request and wait for its answer.
+    ) -> tuple[Answer, Sequence[Buffer]]:
+        """Send a request and wait for its answer, and the frames that belong to it.
 
         Args:
             make: makes the message, given the number of the request.
@@ -183,21 +183,21 @@ class Link:
             ConnectionFailed: it does not answer, or is known to be out of reach; `Interrupted` when the connection broke.
             Lacks: it is a submission, whose attachments the master does not have.
         """
-        inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        inbox: queue.SimpleQueue[tuple[Message, Sequence[Buffer]]] = queue.SimpleQueue()
 
-        def answered(message: Message, _: Sequence[Buffer]) -> None:
+        def answered(message: Message, behind: Sequence[Buffer]) -> None:
             if on_answer is not None and isinstance(message, expect):
                 on_answer(message)
-            inbox.put(message)
+            inbox.put((message, behind))
 
         number = self.ask(make, answered, frames)
         try:
-            answer = inbox.get(timeout=ANSWER_SECONDS)
+            answer, behind = inbox.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
             raise ConnectionFailed(self._dial.trouble()) from None
         finally:
             self._requests.withdraw(number)
-        return checked(answer, expect)
+        return checked(answer, expect), behind
 
     def ask(self, make: Callable[[int], Message], answered: Answered, frames: Frames = ()) -> int:
         """Send a request and return its number at once; `answered` is called with the answer, in the link's thread."""

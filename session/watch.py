@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,9 +17,9 @@ from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, QueryFailed
 from ..protocol.messages import Message
 from .delegation import Delegation
-from .link import ANSWER_SECONDS, Link
+from .link import Link
 from .renewer import Renewer
-from .requests import Answer, Interrupted, Lacks, checked, until_answered
+from .requests import Answer, Interrupted, Lacks, until_answered
 from .submission import Submission
 
 if TYPE_CHECKING:
@@ -67,7 +66,18 @@ class Watch:
         frames: Frames = (),
         on_answer: Callable[[Answer], None] | None = None,
     ) -> Answer:
-        """As `Link.request`; what a process of the session's own said last says more than that nobody answers."""
+        """The answer to a request, as `exchange` has it, if no frames belong to it."""
+        return self.exchange(make, expect, frames, on_answer)[0]
+
+    def exchange(
+        self,
+        make: Callable[[int], Message],
+        expect: type[Answer],
+        frames: Frames = (),
+        on_answer: Callable[[Answer], None] | None = None,
+    ) -> tuple[Answer, Sequence[Buffer]]:
+        """As `Link.request`; what a process of the session's own said last says more than that nobody answers. A question
+        that changes nothing is asked again when the connection broke."""
         self.link.check_not_forked()
         self._check_processes()
         try:
@@ -149,19 +159,7 @@ class Watch:
         """
         seen = query._demand.seen(query.id)
         make = partial(messages.AskPart, query=query.id, keys=seen.keys, whole=seen.whole, entries=entries)
-        return until_answered(partial(self._ask_for_part, query, make), messages.PartIs)
-
-    def _ask_for_part(
-        self, query: Query, make: Callable[[int], messages.AskPart]
-    ) -> tuple[messages.PartIs, Sequence[Buffer]]:
-        came: queue.SimpleQueue[tuple[Message, Sequence[Buffer]]] = queue.SimpleQueue()
-        self.link.ask(make, lambda message, frames: came.put((message, frames)))
-        try:
-            answer, frames = came.get(timeout=ANSWER_SECONDS)
-        except queue.Empty:
-            self._check_processes()
-            raise ConnectionFailed(f"the master does not say what is merged of query {query.name}") from None
-        return checked(answer, messages.PartIs), frames
+        return self.exchange(make, messages.PartIs)
 
     def delegated(self, credentials: Credentials | None) -> Delegation | None:
         """These for a query, or the session's; what is in use already is renewed once for all queries."""
