@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from ..protocol.addresses import without_secrets
+from ..protocol.addresses import shown
 from ..protocol.messages import File
 
 _BEHIND_ROOT = re.compile(r"(.*\.root(?:\.\d+)?):(.+)", re.DOTALL)
@@ -24,16 +24,6 @@ def split_tree(path: str) -> tuple[str, str]:
         if found is not None and not found[2].startswith("/") and ".root" not in found[2]:
             return found[1], found[2]
     return path, ""
-
-
-def shown(path: str) -> str:
-    """A path as others may see it: what follows the `?` of a URL may be a token, and before the `@` may be a password.
-
-    Example:
-        >>> shown("https://host/a.root?authz=secret"), shown("what?.root"), shown("root://ada:word@host//a.root")
-        ('https://host/a.root', 'what?.root', 'root://ada:...@host//a.root')
-    """
-    return without_secrets(path.partition("?")[0]) if "://" in path else path
 
 
 def is_parquet(path: str) -> bool:

@@ -24,6 +24,7 @@ from ..merge import entries_in
 from ..packetizer.files import OpenedFile
 from ..packetizer.unmerged import take_out
 from ..protocol import messages
+from ..protocol.addresses import shown
 from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.messages import Failure
@@ -48,7 +49,6 @@ from .peers import Worker
 from .progress import progress
 from .queries import Queries
 from .query import Query
-from .query_account import public_path
 from .query_state import Listener, Outcome
 
 log = logging.getLogger(__name__)
@@ -428,7 +428,7 @@ def too_much_is_lost(query: Query) -> Failure | None:
     said = query.losses_so_far.beyond(allowed, query.ledger)
     if not said:
         return None
-    first, path = query.outcome.skipped, public_path(query.files[losses[0].file].path)
+    first, path = query.outcome.skipped, shown(query.files[losses[0].file].path)
     failure = Failure("analysis", "QueryFailed", f"{said}; the first in {path}: {losses[0].reason}")
     if first is None:
         return failure

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from ..protocol.addresses import shown
 from ..protocol.messages import LONGEST_TEXT, Failure, LogEntry, OutputLine, Unkept
 from ..protocol.values import LONGEST, MOST
-from .query_account import public_path
 
 MOST_LINES, MOST_BYTES = 1000, 256 * 2**10
 """Of one query; as many belong to none."""
@@ -110,7 +110,7 @@ class LogBook:
         number = next(self._numbers)
         kept = ring.lines.get(equal)
         if kept is None:
-            line = msgspec.structs.replace(line, text=line.text[:LONGEST_TEXT], path=public_path(line.path))
+            line = msgspec.structs.replace(line, text=line.text[:LONGEST_TEXT], path=shown(line.path))
             kept = ring.lines[equal] = _Kept(number, number, line, line.count, now - line.ago, now)
             ring.size += kept.size
             self._size += kept.size

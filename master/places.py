@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..protocol.addresses import shown
 from ..protocol.messages import File
-from .query_account import public_path
 
 
 class Places:
@@ -41,5 +41,5 @@ class Places:
 
 
 def _named(file: File, other: File) -> str:
-    path = public_path(file.path)
+    path = shown(file.path)
     return f"{path}:{file.tree}" if file.path == other.path and file.tree else path

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..packetizer.files import Loss
-from ..protocol.addresses import without_secrets
+from ..protocol.addresses import shown
 from ..protocol.messages import Account, LostRange
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def notes(query: Query) -> list[str]:
     surprises = query.ledger.surprises
     notes = [note for note in (query.journal.trouble, query.journal.damage) if note]
     notes += [
-        f"{public_path(query.files[it.file].path)} has {it.entries} entries, not {it.known} as announced"
+        f"{shown(query.files[it.file].path)} has {it.entries} entries, not {it.known} as announced"
         for it in surprises[:MOST_NOTES]
     ]
     more = len(surprises) - MOST_NOTES
@@ -86,7 +86,7 @@ def _ranges(query: Query, losses: Sequence[Loss], undone: bool = False) -> list[
             reason = f"{reason} ({stop - start} listed entries)"
             start, stop = query.listings.entries(loss.file, start, stop)
         runs = query.listings.runs(loss.file, loss.start, loss.stop)
-        path, unopened = public_path(file.path), loss.stop is None
+        path, unopened = shown(file.path), loss.stop is None
         supplied = file.kind == "tree" and (query.has_columns or (query.masked and unopened))
         lost.append(
             LostRange(
@@ -95,11 +95,6 @@ def _ranges(query: Query, losses: Sequence[Loss], undone: bool = False) -> list[
             )
         )  # fmt: skip
     return lost
-
-
-def public_path(path: str) -> str:
-    """A path as others may see it: what follows a `?` may be a token, and before an `@` may be a password."""
-    return without_secrets(path.partition("?")[0])
 
 
 def joined(losses: Sequence[Loss]) -> list[Loss]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..protocol import messages
+from ..protocol.addresses import shown
 from ..protocol.codec import Frames
 from ..protocol.messages import Failure
 from .calls import Handlers, SendMessage
@@ -19,7 +20,6 @@ from .lifecycle import Lifecycle
 from .peers import Worker
 from .queries import Queries
 from .query import MAX_KILLS
-from .query_account import public_path
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class SlotReports:
         single = stop == start + 1
         which = f"entry {start}" if single else f"entries {start} to {stop}"
         again = f"{'it is' if single else 'they are'} done again in small chunks" if culprit is None else "given up"
-        query.counters.downfall = f"{which} of {public_path(file.path)}, {message.reason}: {again}"
+        query.counters.downfall = f"{which} of {shown(file.path)}, {message.reason}: {again}"
         if culprit is None:
             return
         which = which if single else f"something in the {which}"
@@ -145,7 +145,7 @@ class SlotReports:
 
 def from_worker(failure: Failure, worker: Worker) -> Failure:
     """A failure as others may see it, with the name of the worker."""
-    return msgspec.structs.replace(failure, path=public_path(failure.path), worker=worker.name)
+    return msgspec.structs.replace(failure, path=shown(failure.path), worker=worker.name)
 
 
 def blame(send: SendMessage, worker: Worker, reason: Any, now: float) -> None:

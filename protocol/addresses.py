@@ -50,3 +50,13 @@ def without_secrets(text: str) -> str:
         'there is no file root://ada:...@host//a.root'
     """
     return _PASSWORD.sub(rf"\1{HIDDEN}", _VALUE.sub(r"\1...", text))
+
+
+def shown(path: str) -> str:
+    """A path as others may see it: what follows the `?` of a URL may be a token, and before the `@` may be a password.
+
+    Example:
+        >>> shown("https://host/a.root?authz=secret"), shown("what?.root"), shown("root://ada:word@host//a.root")
+        ('https://host/a.root', 'what?.root', 'root://ada:...@host//a.root')
+    """
+    return without_secrets(path.partition("?")[0]) if "://" in path else path

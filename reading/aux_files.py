@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 import platformdirs
 
 from ..analysis.once import cannot_load
-from ..dataset.paths import key, shown
+from ..dataset.paths import key
+from ..protocol.addresses import shown
 from ..protocol.errors import AnalysisError, DatasetError
 from ..system.private_folders import make_private, not_ours_alone
 from .read_errors import read_errors

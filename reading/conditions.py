@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.corrections import Correction
-from ..dataset.paths import shown
+from ..protocol.addresses import shown
 from ..protocol.errors import AnalysisError
 from .aux_files import AuxFile, for_all_events, unpacked
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..dataset.contents import BranchInfo, FileInfo, TreeInfo
-from ..dataset.paths import is_parquet, shown
+from ..dataset.paths import is_parquet
+from ..protocol.addresses import shown
 from ..protocol.errors import DatasetError, nearest
 from .opening import TREES, check_closed, opened, trees_in
 from .parquet import contents as parquet

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..dataset.catalogue.verification import FileFacts
-from ..dataset.paths import shown
+from ..protocol.addresses import shown
 from ..protocol.errors import DatasetError
 from .opening import source_of
 from .read_errors import read_errors

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ..dataset.paths import shown
+from ..protocol.addresses import shown
 from ..protocol.errors import DatasetError
 from . import uproots_blocks  # noqa: F401  # by which uproot decompresses what is opened here
 from .rntuple.ntuples import Ntuple

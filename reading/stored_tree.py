@@ -14,7 +14,7 @@ from typing import Any
 import uproot
 from uproot.exceptions import KeyInFileError
 
-from ..dataset.paths import shown
+from ..protocol.addresses import shown
 from ..protocol.errors import DatasetError, nearest
 from .awkward_forms import branch_form
 from .lazy_property import lazy_property

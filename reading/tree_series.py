@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 import awkward as ak
 
-from ..dataset.paths import has_pattern, is_parquet, shown
+from ..dataset.paths import has_pattern, is_parquet
+from ..protocol.addresses import shown
 from ..protocol.errors import DatasetError, nearest
 from .clustering import FileLayout, few_edges
 from .columns import Column, joined

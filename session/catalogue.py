@@ -13,11 +13,11 @@ from ..dataset.catalogue.entries import check_name, info_of, packed, unpacked
 from ..dataset.catalogue.verification import FileFacts, copies, differences, learnt
 from ..dataset.dataset import Dataset
 from ..dataset.generated import items
-from ..dataset.paths import key, shown
+from ..dataset.paths import key
 from ..display.dataset_table import DatasetList, Finding, Verification
 from ..display.logs import compiled
 from ..protocol import messages
-from ..protocol.addresses import has_secret
+from ..protocol.addresses import has_secret, shown
 from ..protocol.codec import Buffer
 from ..protocol.errors import DatasetError, QueryFailed, nearest
 from ..protocol.messages import (

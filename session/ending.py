@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..dataset.paths import shown
 from ..display.account_text import counted
 from ..display.report.report import Report
 from ..protocol import errors, messages
+from ..protocol.addresses import shown
 from ..protocol.codec import Frames
 from ..protocol.errors import AnalysisError, CountError, EventmillError, QueryFailed
 from ..protocol.foreign import add_note, attribute

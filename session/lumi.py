@@ -14,8 +14,9 @@ import numpy as np
 from ..analysis.lumi_sections import SECTION_BITS, LumiSections, by_run
 from ..dataset.dataset import Dataset
 from ..dataset.masks import Mask
-from ..dataset.paths import key, shown
+from ..dataset.paths import key
 from ..packetizer.listed_entries import EntryList
+from ..protocol.addresses import shown
 from ..protocol.errors import DatasetError
 from ..protocol.messages import LostRange
 from .result import dataset_of

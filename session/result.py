@@ -11,14 +11,13 @@ import msgspec
 
 from ..dataset.dataset import Dataset
 from ..dataset.paths import key as key_of
-from ..dataset.paths import shown
 from ..display.account_table import account_html
 from ..display.account_text import counted, describe_account, losses_and_where
 from ..merge import Partial, Total, compact, decode, entries_in, miniature, opened, plain, result_key
 from ..merge.nodes import Dict, Key, Nothing, Sketched
 from ..merge.sketch_bins import SteadyBins
 from ..packetizer.listed_entries import EntryList
-from ..protocol.addresses import HIDDEN
+from ..protocol.addresses import HIDDEN, shown
 from ..protocol.codec import Frames
 from ..protocol.counts import miscounted_total
 from ..protocol.errors import AnalysisError, CountError, DatasetError, QueryFailed

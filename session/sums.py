@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..dataset.paths import key, names, shown
+from ..dataset.paths import key, names
+from ..protocol.addresses import shown
 from ..protocol.errors import DatasetError
 from ..protocol.messages import File, LostRange
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from ...protocol.addresses import shown
 from ...protocol.errors import DatasetError
 from ...protocol.messages import CatalogueFile
-from ..paths import shown
 
 _SHOWN = 10
 """Files that an error names."""

@@ -12,7 +12,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
-from ...dataset.paths import shown
+from ...protocol.addresses import shown
 from ...protocol.errors import DatasetError, nearest
 from ..awkward_forms import type_text
 from ..clustering import FileLayout, few_edges

@@ -486,8 +486,9 @@ def test_what_a_limit_would_have_used_of_a_file_that_could_not_be_opened_is_not_
 def test_what_a_fileset_says_of_a_file_that_could_not_be_opened_is_not_counted(
     session: em.Session, paths: list[str], tmp_path: Path
 ) -> None:
-    """Protects the account and the rest: the file had more entries than its catalogue said, and these were never missed."""
-    late = tmp_path / "late.root"
+    """Protects the account and the rest: the file had more entries than its catalogue said, and these were never missed.
+    Its name has what would begin a token in an address, and is to be found again."""
+    late = tmp_path / "late?.root"
     late.write_bytes(b"not yet copied" * 100)
     files = {paths[0]: {"object_path": "Events"}, str(late): {"object_path": "Events", "num_entries": 10}}
     first = session.process(em.Dataset({"all": {"files": files}}), total, on_error="skip").result(SECONDS)

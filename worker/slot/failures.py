@@ -17,8 +17,7 @@ from ...analysis.analysis import missing
 from ...analysis.notebook_cells import COMPILED
 from ...analysis.once import loading_failed
 from ...analysis.ownership import arrived
-from ...dataset.paths import shown
-from ...protocol.addresses import without_secrets
+from ...protocol.addresses import shown, without_secrets
 from ...protocol.errors import CountError, DatasetError, EventmillError
 from ...protocol.foreign import add_note, attribute, class_name, forget_frames, notes_of, text_of
 from ...protocol.messages import Failure, File
