@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.writes import WriteSpec
 from ..protocol.errors import OutputError
+from .baskets import Baskets
 from .grouping import SUFFIX
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def check(spec: WriteSpec, array: ak.Array) -> None:
             )
 
 
-def write(spec: WriteSpec, path: Path, empty: ak.Array, batches: Iterable[ak.Array]) -> None:
-    """Write the rows of some batches, in their order, to a file; `empty` has none, and their type."""
+def write(spec: WriteSpec, path: Path, empty: ak.Array, batches: Iterable[ak.Array | Baskets]) -> None:
+    """Write the rows of some batches, in their order, to a file; `empty` has none, and their type. Trees take baskets."""
     from . import parquet, root
 
     match spec.format:

@@ -21,8 +21,9 @@ from ..analysis.writes import WriteSpec
 from ..merge.rows import OutputFile
 from ..protocol.errors import OutputError
 from . import formats, pieces
+from .baskets import Baskets, array_of
 from .checksums import checksum, checksum_text
-from .grouping import Group, file_name
+from .grouping import Group, Share, file_name
 from .places import files_of, manifest, manifests, staging
 from .storage import Storage, base, join, storage_of
 
@@ -122,14 +123,31 @@ def _empty(forms: list[str]) -> ak.Array:
     return ak.concatenate(empty) if len(empty) > 1 else empty[0]
 
 
-def _batches(storage: Storage, item: Joining, empty: ak.Array) -> Iterator[ak.Array]:
+def _batches(storage: Storage, item: Joining, empty: ak.Array) -> Iterator[pieces.Content]:
     """The rows of a group in their order, some at a time. A piece is read when its first rows are needed."""
-    shares = item.group.shares
-    uses = Counter(share.piece.path for share in shares)
-    read: dict[str, list[ak.Array]] = {}
     batch: list[ak.Array] = []
     size = 0
-    for share in shares:
+    for share, rows in _rows(storage, item):
+        if isinstance(rows, Baskets) and _is_of(rows, empty):
+            if batch:
+                yield _as(pieces.joined(batch), empty)
+                batch, size = [], 0
+            yield rows
+            continue
+        batch.append(array_of(item.spec, rows))
+        size += share.size * len(rows) // (share.stop - share.start)
+        if size >= formats.BATCH:
+            yield _as(pieces.joined(batch), empty)
+            batch, size = [], 0
+    if batch:
+        yield _as(pieces.joined(batch), empty)
+
+
+def _rows(storage: Storage, item: Joining) -> Iterator[tuple[Share, pieces.Content]]:
+    """What is in the shares of a group, each with its share."""
+    uses = Counter(share.piece.path for share in item.group.shares)
+    read: dict[str, list[pieces.Content]] = {}
+    for share in item.group.shares:
         path = share.piece.path
         if path not in read:
             data = storage.get(path)
@@ -139,19 +157,14 @@ def _batches(storage: Storage, item: Joining, empty: ak.Array) -> Iterator[ak.Ar
                     "one that all workers see, or a URL"
                 )
             read[path], _ = pieces.unpacked(pieces.checked(data, share.piece, path))
-        batch += pieces.cut(read[path], share.start, share.stop)
-        size += share.size
+        for rows in pieces.cut(read[path], share.start, share.stop, item.spec):
+            yield share, rows
         uses[path] -= 1
         if not uses[path]:
             del read[path]
-        if size >= formats.BATCH:
-            yield _as(pieces.joined(batch), empty)
-            batch, size = [], 0
-    if batch:
-        yield _as(pieces.joined(batch), empty)
 
 
-def _ahead(batches: Iterator[ak.Array], thread: ThreadPoolExecutor) -> Iterator[ak.Array]:
+def _ahead(batches: Iterator[pieces.Content], thread: ThreadPoolExecutor) -> Iterator[pieces.Content]:
     """The same batches, of which the next one is read while one is written: at the end, when few slots have something to do,
     all wait for that.
     """
@@ -159,6 +172,13 @@ def _ahead(batches: Iterator[ak.Array], thread: ThreadPoolExecutor) -> Iterator[
     while (batch := coming.result()) is not None:
         coming = thread.submit(next, batches, None)
         yield batch
+
+
+def _is_of(rows: Baskets, empty: ak.Array) -> bool:
+    """Whether rows have the type of `empty`, column by column."""
+    import awkward as ak
+
+    return bool(ak.forms.from_json(rows.form).type == empty.layout.form.type)
 
 
 def _as(array: ak.Array, empty: ak.Array) -> ak.Array:

@@ -2,25 +2,31 @@
 
 A piece is a header of MessagePack, behind its length (8 bytes, little-endian), and the buffers of some awkward arrays, one
 behind the other, which zstd has compressed together: any types, exactly, and quickly. To put the arrays together is left to
-who joins pieces: it would copy all rows once more. Nobody but eventmill reads them.
+who joins pieces: it would copy all rows once more. Before the buffers come the baskets of rows that are in the piece as they
+will be in a TTree (`baskets`). Nobody but eventmill reads pieces.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import numpy as np
 import zstandard
 
+from ..analysis.writes import WriteSpec
 from ..merge.rows import HeldSpan, Piece, Span
 from ..protocol.codec import Buffer
 from ..protocol.errors import OutputError
+from .baskets import Basket, Baskets, BasketWriter, array_of
 from .checksums import checksum, checksum_text
 
 if TYPE_CHECKING:
     import awkward as ak
+
+Content: TypeAlias = "ak.Array | Baskets"
+"""Some rows of a piece."""
 
 _LENGTH = 8
 _LEVEL = 1
@@ -32,11 +38,12 @@ _SMALL = 2**20
 
 
 class _Array(msgspec.Struct, frozen=True, array_like=True):
-    """An array: which of the forms it has, its rows, and the sizes of its buffers, in the order of their keys."""
+    """An array: which of the forms it has, its rows, and the sizes of its buffers in the order of keys, or its baskets."""
 
     form: int
     rows: int
     sizes: list[int]
+    baskets: list[Basket] = []
 
 
 class _Header(msgspec.Struct, frozen=True, array_like=True):
@@ -47,33 +54,49 @@ class _Header(msgspec.Struct, frozen=True, array_like=True):
     spans: list[Span]
 
 
-def packed(held: Sequence[HeldSpan]) -> tuple[bytes, int, list[Span]]:
+def packed(held: Sequence[HeldSpan], spec: WriteSpec) -> tuple[bytes, int, list[Span]]:
     """The bytes of a piece with these rows, their size in memory, and where they came from, in that order."""
     import awkward as ak
 
     held = sorted(held, key=lambda each: each.span.key)
     spans = merged_spans([each.span for each in held])
     forms: dict[tuple[str, tuple[str, ...]], int] = {}
-    arrays, buffers = list[_Array](), list[Any]()
-    for array in _together(held):
-        form, length, container = ak.to_buffers(ak.to_packed(array), backend="cpu")
+    arrays, buffers, baskets = list[_Array](), list[Any](), list[bytes]()
+    for rows in _contents(held, spec):
+        if isinstance(rows, Baskets):
+            arrays.append(_Array(forms.setdefault((rows.form, ()), len(forms)), rows.rows, [], rows.baskets))
+            baskets.append(rows.data)
+            continue
+        form, length, container = ak.to_buffers(ak.to_packed(rows), backend="cpu")
         its = [np.ascontiguousarray(buffer).reshape(-1).view(np.uint8) for buffer in container.values()]
         number = forms.setdefault((form.to_json(), tuple(container)), len(forms))
         arrays.append(_Array(number, length, [buffer.size for buffer in its]))
         buffers += its
     header = msgspec.msgpack.encode(_Header([(form, list(keys)) for form, keys in forms], arrays, spans))
-    size = sum(buffer.size for buffer in buffers)
-    compressor = zstandard.ZstdCompressor(level=_LEVEL).compressobj(size=size)
+    compressor = zstandard.ZstdCompressor(level=_LEVEL).compressobj(size=sum(buffer.size for buffer in buffers))
     body = [compressor.compress(buffer.data) for buffer in buffers]
-    return b"".join([len(header).to_bytes(_LENGTH, "little"), header, *body, compressor.flush()]), size, spans
+    length = len(header).to_bytes(_LENGTH, "little")
+    return b"".join([length, header, *baskets, *body, compressor.flush()]), sum(each.size for each in held), spans
 
 
-def _together(held: Sequence[HeldSpan]) -> Iterator[ak.Array]:
-    """The rows in their order, small arrays put together with what follows."""
+def _contents(held: Sequence[HeldSpan], spec: WriteSpec) -> Iterator[Content]:
+    """The rows in their order: as baskets those of a span that are enough for it, for they are cut there at most; of the
+    others, small arrays put together with what follows.
+    """
     some, size = list[Any](), 0
-    for each in held:
-        some.append(each.array)
-        size += each.size
+    writers: dict[str, BasketWriter] = {}
+    for run in _runs(held) if BasketWriter.is_for(spec) else [[each] for each in held]:
+        array = joined([each.array for each in run])
+        if BasketWriter.takes(spec, array):
+            if some:
+                yield joined(some)
+                some, size = [], 0
+            form = array.layout.form.to_json()
+            writers[form] = writers.get(form) or BasketWriter(spec, array[:0])
+            yield writers[form].write(array)
+            continue
+        some.append(array)
+        size += sum(each.size for each in run)
         if size >= _SMALL:
             yield joined(some)
             some, size = [], 0
@@ -81,34 +104,56 @@ def _together(held: Sequence[HeldSpan]) -> Iterator[ak.Array]:
         yield joined(some)
 
 
-def unpacked(data: Buffer) -> tuple[list[ak.Array], list[Span]]:
-    """The rows of a piece, one array after the other, and where they came from."""
+def _runs(held: Sequence[HeldSpan]) -> Iterator[list[HeldSpan]]:
+    """What becomes one span each."""
+    run: list[HeldSpan] = []
+    for each in held:
+        if run and len(merged_spans([run[-1].span, each.span])) > 1:
+            yield run
+            run = []
+        run.append(each)
+    if run:
+        yield run
+
+
+def unpacked(data: Buffer) -> tuple[list[Content], list[Span]]:
+    """The rows of a piece, some after the others, and where they came from."""
     import awkward as ak
 
     view = memoryview(data)
     start = _LENGTH + int.from_bytes(view[:_LENGTH], "little")
     header = msgspec.msgpack.decode(view[_LENGTH:start], type=_Header)
+    stored = sum(basket.stored for array in header.arrays for basket in array.baskets)
     size = sum(sum(array.sizes) for array in header.arrays)
-    body = np.frombuffer(zstandard.ZstdDecompressor().decompress(view[start:], max_output_size=size), np.uint8)
-    arrays, at = [], 0
+    compressed = view[start + stored :]
+    body = np.frombuffer(zstandard.ZstdDecompressor().decompress(compressed, max_output_size=size), np.uint8)
+    contents: list[Content] = []
+    at = 0
     for array in header.arrays:
         form, keys = header.forms[array.form]
+        if array.baskets:
+            stop = start + sum(basket.stored for basket in array.baskets)
+            contents.append(Baskets(form, array.rows, array.baskets, bytes(view[start:stop])))
+            start = stop
+            continue
         container = {}
         for key, length in zip(keys, array.sizes, strict=True):
             container[key] = body[at : at + length].copy()  # awkward needs them aligned
             at += length
-        arrays.append(ak.from_buffers(form, array.rows, container))
-    return arrays, header.spans
+        contents.append(ak.from_buffers(form, array.rows, container))
+    return contents, header.spans
 
 
-def cut(arrays: Sequence[ak.Array], start: int, stop: int) -> list[ak.Array]:
-    """The rows `[start, stop)` of arrays that lie one behind the other."""
-    found, at = [], 0
-    for array in arrays:
-        low, high = max(start - at, 0), min(stop - at, len(array))
+def cut(contents: Sequence[Content], start: int, stop: int, spec: WriteSpec) -> list[Content]:
+    """The rows `[start, stop)` of what lies one behind the other."""
+    found: list[Content] = []
+    at = 0
+    for rows in contents:
+        low, high = max(start - at, 0), min(stop - at, len(rows))
         if low < high:
-            found.append(array[low:high])
-        at += len(array)
+            whole = high - low == len(rows)
+            found.append(rows if whole else array_of(spec, rows)[low:high])
+        at += len(rows)
     return found
 
 

@@ -135,7 +135,7 @@ class SlotRows:
         some = [each for each in held if each.span.rows]
         if not some:
             return Piece("", dataset, 0, 0, "", [])
-        data, size, spans = pieces.packed(some)
+        data, size, spans = pieces.packed(some, spec)
         name = f"{stem(spec, dataset)}-{_host()}-{os.getpid()}-{secrets.token_hex(4)}.piece"
         path = join(staging(spec), name)
         storage_of(spec.target).put(path, data)

@@ -32,8 +32,9 @@ def test_rows_of_a_piece_come_out_in_their_order(sizes: list[int]) -> None:
         arrays.append(
             ak.Array({"x": ak.mask(x, x > 0) if number % 3 == 2 else x, "lists": lists, "n": np.full(size, number)})
         )
+    spec = write({}, "/nowhere").spec
     data, size, spans = pieces.packed(
-        [held(array, 100 * number) for number, array in reversed(list(enumerate(arrays)))]
+        [held(array, 100 * number) for number, array in reversed(list(enumerate(arrays)))], spec
     )
     found, again = pieces.unpacked(data)
     every = ak.concatenate(arrays)
@@ -41,7 +42,7 @@ def test_rows_of_a_piece_come_out_in_their_order(sizes: list[int]) -> None:
     assert ak.to_list(pieces.joined(found)) == ak.to_list(every)
     assert len(found) <= 4 and size >= every.nbytes // 2
     for start, stop in ((0, len(every)), (1, len(every)), (len(every) // 3, len(every) // 2), (0, 0)):
-        parts = pieces.cut(found, start, stop)
+        parts = pieces.cut(found, start, stop, spec)
         assert sum(map(len, parts)) == stop - start
         if parts:
             assert ak.to_list(pieces.joined(parts)[:50]) == ak.to_list(every[start:stop][:50])
