@@ -73,7 +73,7 @@ def _records(write: Write) -> ak.Array:
     if named is not None:
         if not named:
             raise Unmergeable(f"{where}: a dict without columns")
-        arrays = {str(name): ak.Array(column) for name, column in named.items()}
+        arrays = {str(name): _column(f"{where}: the column {name!r}", column) for name, column in named.items()}
         lengths = {name: len(column) for name, column in arrays.items()}
         if len(set(lengths.values())) > 1:
             ones = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
@@ -89,6 +89,14 @@ def _records(write: Write) -> ak.Array:
     if write.arrays.layout.is_option:  # as `events.mask[...]` gives it: what is not selected is no row
         return ak.drop_none(write.arrays, axis=0)
     return write.arrays
+
+
+def _column(what: str, values: Any) -> ak.Array:
+    import awkward as ak
+
+    if isinstance(values, str | bytes) or getattr(values, "shape", None) == () or not hasattr(values, "__len__"):
+        raise Unmergeable(f"{what} is one {type(values).__name__}; give it a value for each row, an array")
+    return ak.Array(values)
 
 
 def _without_groups(array: ak.Array) -> ak.Array:

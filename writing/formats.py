@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..analysis.writes import WriteSpec
 from ..protocol.errors import OutputError
 from .baskets import Baskets
@@ -28,7 +30,7 @@ def check(spec: WriteSpec, array: ak.Array) -> None:
     """Refuse rows that the format cannot hold. Raises `OutputError`, which names the column."""
     if spec.format == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise OutputError("em.write(format='parquet') takes pyarrow: pip install 'eventmill[parquet]'")
-    refused = _refused_by_trees if spec.format == "root" else _refused_by_all
+    refused = _REFUSED[spec.format]
     for name, kind in _columns(array):
         if reason := refused(kind):
             raise OutputError(
@@ -40,6 +42,7 @@ def write(spec: WriteSpec, path: Path, empty: ak.Array, batches: Iterable[ak.Arr
     """Write the rows of some batches, in their order, to a file; `empty` has none, and their type. Trees take baskets."""
     from . import parquet, root
 
+    empty, batches = _packed(empty), map(_packed, batches)
     match spec.format:
         case "parquet":
             parquet.write(path, empty, batches)
@@ -47,6 +50,29 @@ def write(spec: WriteSpec, path: Path, empty: ak.Array, batches: Iterable[ak.Arr
             root.write_tree(spec, path, empty, batches)
         case "rntuple":
             root.write_ntuple(spec, path, empty, batches)
+
+
+def _packed(array: ak.Array) -> ak.Array:
+    """The same rows, in which values that may be missing are an index of those that are there, one behind the other.
+
+    A mask beside all values is the other form. Of it uproot would write the first values of an RNTuple into the places
+    of others, and awkward would give Arrow the texts of others.
+    """
+    import awkward as ak
+
+    packed: ak.Array = ak.transform(_indexed, array)
+    return packed
+
+
+def _indexed(layout: Any, **_: Any) -> Any:
+    import awkward as ak
+
+    if not layout.is_option:
+        return None
+    there = np.asarray(layout.mask_as_bool(valid_when=True))
+    index = np.where(there, np.cumsum(there) - 1, -1)
+    values = _packed(ak.Array(ak.to_packed(layout.project()))).layout
+    return ak.contents.IndexedOptionArray(ak.index.Index64(index), values, parameters=layout.parameters)
 
 
 _NAMES = {"parquet": "Parquet", "root": "a TTree", "rntuple": "an RNTuple"}
@@ -99,3 +125,24 @@ def _refused_by_trees(kind: Any) -> str:
         case types.UnknownType():
             return "values of no type; make it one, ak.values_astype(values, 'float32')"
     return _refused_by_all(kind)
+
+
+def _refused_by_ntuples(kind: Any) -> str:
+    """The same of an RNTuple: what uproot writes of records that may be missing is a list of none or one."""
+    import awkward.types as types
+
+    match kind:
+        case types.OptionType(content=inside) if _has_records(inside):
+            return "records that may be missing; write format='parquet', or the values that may be, ak.unzip(records)"
+        case types.ListType(content=inside) | types.RegularType(content=inside):
+            return _refused_by_ntuples(inside)
+        case types.RecordType(contents=contents) if contents and not kind.is_tuple:
+            return next(filter(None, map(_refused_by_ntuples, contents)), "")
+    return _refused_by_all(kind)
+
+
+def _has_records(kind: Any) -> bool:
+    return bool(getattr(kind, "contents", ())) or (hasattr(kind, "content") and _has_records(kind.content))
+
+
+_REFUSED = {"parquet": _refused_by_all, "root": _refused_by_trees, "rntuple": _refused_by_ntuples}

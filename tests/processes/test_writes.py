@@ -258,6 +258,11 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[ak.Array, Path], Any]]]
                        lambda events, folder: em.write({"x": ak.firsts(events.pt)}, folder / "out", format="root")),
     "nested lists": (OutputError, "a TTree cannot hold the column 'x': lists of more than numbers; write format='rntuple'",
                      lambda events, folder: em.write({"x": events.pt[:, np.newaxis]}, folder / "out", format="root")),
+    "missing records": (OutputError, "an RNTuple cannot hold the column 'x': records that may be missing; write ",
+                        lambda events, folder: em.write(
+                            {"x": ak.firsts(ak.zip({"pt": events.pt}))}, folder / "out", format="rntuple")),
+    "one number": (MergeError, "the column 'x' is one float; give it a value for each row, an array",
+                   lambda events, folder: em.write({"x": 1.5, "y": events.met}, folder / "out")),
     "two of a name": (OutputError, "two outputs in .*out whose files have the same names: give em.write a name=",
                       lambda events, folder: [em.write(events, folder / "out"), em.write(events, folder / "out")]),
     "a format": (AnalysisError, "there is no format 'csv'; there are parquet, root, rntuple",

@@ -17,6 +17,13 @@ from eventmill.writing.formats import write as write_file
 from skhep_testdata import data_path
 
 
+def read(path: Path) -> ak.Array:
+    reader = Reader(str(path))
+    events = ak.materialize(reader.events(0, reader.entries))
+    reader.close()
+    return events
+
+
 def held(array: ak.Array, start: int) -> HeldSpan:
     return HeldSpan("", Span(0, "a", "t", start, start + 100, len(array)), array, int(array.nbytes))
 
@@ -78,3 +85,33 @@ def test_parquet_has_dictionaries_of_texts_alone(tmp_path: Path) -> None:
     }
     assert [it.path_in_schema for it in columns if it.path_in_schema.endswith("v") and it.has_dictionary_page] == []
     assert ak.to_list(ak.from_parquet(path)) == ak.to_list(rows) * 2
+
+
+@pytest.mark.parametrize("kind", ["parquet", "rntuple"])
+def test_values_that_may_be_missing_stay_in_their_places(kind: str, tmp_path: Path) -> None:
+    """In whatever form awkward has them: of masks uproot wrote other numbers, and awkward other texts, into the files."""
+    contents, index = ak.contents, ak.index
+    x, there = np.arange(10.0), np.arange(10) % 3 == 0
+    numbers = contents.NumpyArray(x)
+    forms = [
+        contents.ByteMaskedArray(index.Index8(there), numbers, valid_when=True),
+        contents.BitMaskedArray(index.IndexU8(np.packbits(there)), numbers, False, 10, lsb_order=False),
+        contents.UnmaskedArray(numbers),
+        contents.IndexedOptionArray(index.Index32(np.array([3, -1, 3, 9, 0, -1, -1, 2, 2, 1], "i4")), numbers),
+    ]
+    lists = ak.unflatten(ak.mask(x, there), [0, 2, 1, 0, 3, 0, 1, 1, 0, 2])
+    texts = ak.mask(ak.Array([str(i) * i for i in range(10)]), there)
+    nested = ak.zip({"a": ak.mask(x, there), "b": x})
+    batches = [
+        ak.Array(
+            {"x": ak.Array(form), "lists": lists, "texts": texts, "of_lists": ak.mask(lists, ~there), "in": nested}
+        )
+        for form in forms
+    ]
+    for empty in (batches[0][:0], batches[2][:0]):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.{'parquet' if kind == 'parquet' else 'root'}"
+        spec = write(batches[0], tmp_path, format=kind).spec  # type: ignore[arg-type]
+        write_file(spec, path, empty, batches)
+        found = ak.from_parquet(path) if kind == "parquet" else read(path)
+        for name in batches[0].fields:
+            assert ak.to_list(found[name]) == [row for batch in batches for row in ak.to_list(batch[name])], name
