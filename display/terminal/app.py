@@ -146,16 +146,19 @@ class Top(App[None]):
             "said", lambda it: it[0], _said_line, "(nothing was said)", lambda it: it[1], follows=True, widget_id="said"
         )
         self.picture = Picture(widget_id="histogram")
+        self._headline, self._activities, self._slots = (
+            Static(id="headline"), Static(id="activities"), Static(id="slots"),
+        )  # fmt: skip
 
     def compose(self) -> ComposeResult:
         """Everything there is to see."""
-        yield Static(id="headline")
-        yield Static(id="activities")
+        yield self._headline
+        yield self._activities
         yield self.query_list
         with Horizontal(id="middle"):
             with Vertical(id="left"):
                 yield self.worker_list
-                yield Static(id="slots")
+                yield self._slots
                 yield self.server_list
             yield self.picture
         yield self.said_list
@@ -204,15 +207,14 @@ class Top(App[None]):
         if self._away:
             silent = self._clock() - self._answered
             line = Text(f"the master at {self._source.address} has not answered for {duration(silent)}; waiting for it")
-        head = self.query_one("#headline", Static)
-        head.set_class(self._away, "away")
-        head.update(line)
+        self._headline.set_class(self._away, "away")
+        self._headline.update(line)
         counts = view.activities
         words = activity_words(counts)
         room = max(0, self.size.width - words.cell_len - 2)
-        self.query_one("#activities", Static).update(Text.assemble(words, activity_bar(counts, room), no_wrap=True))
+        self._activities.update(Text.assemble(words, activity_bar(counts, room), no_wrap=True))
         worker = self.worker_list.row
-        self.query_one("#slots", Static).update("" if worker is None else slot_cells(worker))
+        self._slots.update("" if worker is None else slot_cells(worker))
 
     def _look_whether_away(self, answers: int) -> None:
         if answers != self._answers:

@@ -194,6 +194,20 @@ def test_of_a_thousand_workers_only_those_that_are_seen_are_drawn() -> None:
     seen(source, look)
 
 
+def test_a_view_that_is_closed_while_the_master_is_away_ends_quietly() -> None:
+    """What is on the screen is taken down before the timers: the last of them finds nothing to draw on."""
+    now = 0.0
+
+    async def look(app: Top, pilot: Pilot[None]) -> None:
+        nonlocal now
+        await app.screen.query("*").remove()
+        now = 100.0
+        app._draw()
+        assert app._away
+
+    seen(FakeSource(cluster()), look, clock=lambda: now)
+
+
 def test_a_query_is_stopped_when_the_user_means_it() -> None:
     source = FakeSource(cluster())
 
