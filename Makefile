@@ -19,12 +19,13 @@ demo: $(VENV)/demo
 	@$(BIN)/eventmill demo
 
 # Lint, types and layers take a minute of a core: beside the tests, and what they have to say comes after them.
-test: $(VENV)/test xrootd samples
+test: $(VENV)/test xrootd
 	@$(MAKE) --no-print-directory lint types layers >build/checks.log 2>&1 & checks=$$!; \
 	  $(MAKE) --no-print-directory pytest TIER=own; tests=$$?; wait $$checks; checks=$$?; cat build/checks.log; \
 	  [ $$tests = 0 ] && [ $$checks = 0 ]
 
-# The tests that start batch systems, clouds and browsers, which are installed first, and long ones: see tests/support/tiers.py.
+# The tests that start batch systems, clouds and browsers, which are installed first, those with files of others, and long ones: see
+# tests/support/tiers.py.
 test-systems: $(VENV)/test xrootd samples chromium slurm gridengine condor kubernetes ssh cloud-init ec2 s3
 	@$(MAKE) --no-print-directory pytest TIER=systems
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
 import tempfile
@@ -19,7 +20,7 @@ from imported import forget_modules
 from order import order
 from processes import Standing
 from sums import Gate, write_numbers
-from tiers import SYSTEMS, TIERS, tier
+from tiers import FOLDERS, TIERS, tier
 from xrootd_server import grid, xrootd_server
 
 from benchmarks import coffea_samples
@@ -55,11 +56,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[None]:
-    """What is made while tests are imported stays: to look for garbage in it takes a quarter of the time, and more later."""
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """What is made while tests are imported stays: to look for garbage in it takes a quarter of the time, and more later.
+
+    The processes that are forked then have what the first compilation of each would take three seconds of a core for.
+    """
     gc.disable()
     try:
-        return (yield)
+        found = yield
+        if session.config.getoption("processes") > 1:
+            importlib.import_module("warmed").compile_once()
+        return found
     finally:
         gc.freeze()
         gc.enable()
@@ -67,7 +74,7 @@ def pytest_collection() -> Iterator[None]:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """What is not to run is not imported."""
-    return True if collection_path == SYSTEMS and config.getoption("tier") == "own" else None
+    return True if collection_path in FOLDERS and config.getoption("tier") == "own" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import eventmill
 from order import SECONDS, order
-from tiers import SYSTEMS
+from tiers import FOLDERS
 
 LINES_OF_FILE = 600
 LINES_OF_CLASS = 300
@@ -70,5 +70,5 @@ def test_what_starts_a_system_of_others_is_of_the_second_tier_and_nothing_else_i
     started = {path.stem for path in (here / "support" / "systems").glob("*.py")}
     using = {path for path in here.rglob("*.py") if imported(path) & started and path.parent.name != "systems"}
     assert using == {here / "conftest.py"}, "only where programs are kept is said there"
-    assert [path.name for path in SYSTEMS.glob("test_*.py") if not imported(path) & started] == []
+    assert [path.name for path in FOLDERS[0].glob("test_*.py") if not imported(path) & started] == []
     assert len(started) > 10

@@ -126,6 +126,6 @@ class TaggedWorlds(Worlds):
 
 
 TestWorlds = Worlds.TestCase
-TestWorlds.settings = examples(20, night=30, stateful_step_count=60)
+TestWorlds.settings = examples(10, night=60, stateful_step_count=60)
 TestTaggedWorlds = TaggedWorlds.TestCase
-TestTaggedWorlds.settings = examples(20, night=30, stateful_step_count=60)
+TestTaggedWorlds.settings = examples(10, night=60, stateful_step_count=60)

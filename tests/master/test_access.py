@@ -310,7 +310,7 @@ def test_a_query_that_no_worker_serves_waits_for_workers() -> None:
     assert progress.waits == m.Wait("workers") and not made.leases(b"w1")
 
 
-@examples(10)
+@examples(4, night=25)
 @given(st.integers(0, 10_000))
 def test_queries_of_several_owners_are_exact_and_on_their_workers(seed: int) -> None:
     """Whatever order things happen in, workers die, and new ones enrol."""

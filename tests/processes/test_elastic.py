@@ -49,6 +49,7 @@ def test_workers_come_with_the_work_and_go_with_the_wish(fleet: Standing, number
         assert wish.info is None
 
 
+@pytest.mark.long("real launchers at their pace; tests/elastic has it in virtual time")
 def test_a_master_that_is_started_again_goes_on_with_the_wish_and_finds_its_workers(
     fleet: Standing, numbers: em.Dataset, tmp_path: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_master_that_is_started_again_goes_on_with_the_wish_and_finds_its_work
         assert query.result().value == SUM
 
 
+@pytest.mark.long("real launchers at their pace; tests/elastic has it in virtual time")
 def test_the_command_line_has_pools_follow_the_work(fleet: Standing, numbers: em.Dataset, tmp_path: Path) -> None:
     """And what is scaled by hand is left alone."""
     with agent(fleet, tmp_path / "pools", here=HERE), fleet.connect() as session:
@@ -108,6 +110,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_started(wish: dict[st
         session.scale("auto", em.Local(), **wish)  # type: ignore[call-overload]
 
 
+@pytest.mark.long("real launchers at their pace; tests/elastic has it in virtual time")
 def test_pools_that_are_not_there_are_named() -> None:
     with em.connect(slots=0) as session:
         with pytest.raises(PoolError, match="no launcher of this master has a pool for you"):

@@ -67,6 +67,7 @@ def test_a_query_gets_workers_while_it_runs_and_gives_them_back(
     assert not launcher.is_running() and not Path(folder).exists()
 
 
+@pytest.mark.long("real launchers at their pace; tests/launch has it in virtual time")
 def test_a_query_that_waits_says_what_for(fleet: Standing, numbers: em.Dataset) -> None:
     """Nobody waits on silence: not while workers are on their way, nor when they cannot come."""
     with fleet.connect() as session:
@@ -80,6 +81,7 @@ def test_a_query_that_waits_says_what_for(fleet: Standing, numbers: em.Dataset) 
         query.stop()
 
 
+@pytest.mark.long("launchers and workers notice an end in seconds; tests/processes/test_ends.py has the session's own")
 def test_a_session_that_is_killed_leaves_nothing(fleet: Standing) -> None:
     """Its launcher sees that it is gone, and its workers go with that."""
     program = """
@@ -104,6 +106,7 @@ def test_a_session_that_is_killed_leaves_nothing(fleet: Standing) -> None:
     assert not launcher.is_running() and not Path(folder).exists()
 
 
+@pytest.mark.long("real launchers at their pace; tests/launch has it in virtual time")
 def test_a_launcher_that_is_killed_finds_its_workers_again(fleet: Standing, tmp_path: Path) -> None:
     """Nothing is started twice, and nothing is forgotten: the next one lets them go as if it had started them."""
     with fleet.connect() as session:
@@ -124,6 +127,7 @@ def test_a_launcher_that_is_killed_finds_its_workers_again(fleet: Standing, tmp_
             eventually(lambda: not workers_of(tmp_path), "it has let them go")
 
 
+@pytest.mark.long("real launchers at their pace; tests/launch has it in virtual time")
 def test_a_worker_that_is_killed_is_replaced(fleet: Standing, tmp_path: Path) -> None:
     """By the launcher, without anybody's doing; who ends the launcher with Ctrl-C ends its workers, too."""
     with fleet.connect() as session, agent(fleet, tmp_path / "a", here={}) as running:
@@ -151,6 +155,7 @@ def test_what_is_wrong_is_said_at_once(fleet: Standing, tmp_path: Path) -> None:
             session.scale(-1, em.Local(most=2))
 
 
+@pytest.mark.long("real launchers at their pace; tests/launch has it in virtual time")
 def test_pools_on_the_command_line(fleet: Standing, tmp_path: Path) -> None:
     """Each verb does what its help says."""
     state, master = fleet.state, ("--master", fleet.name)
@@ -203,6 +208,7 @@ def test_a_pool_is_checked(fleet: Standing, tmp_path: Path) -> None:
     assert code == 0 and "-m eventmill worker" in said
 
 
+@pytest.mark.long("real launchers at their pace; tests/launch has it in virtual time")
 def test_a_master_has_pools_of_its_own(tmp_path: Path) -> None:
     """They are there when it is, and go when it ends for good; one that comes back finds its workers."""
     file = tmp_path / "pools.toml"
@@ -255,6 +261,7 @@ def test_users_have_pools_of_their_own(tmp_path: Path) -> None:
         fleet.close()
 
 
+@pytest.mark.long("a session with a master, a launcher and workers of its own, started by hand")
 def test_a_master_of_a_sessions_own_may_be_reached_by_others(tmp_path: Path) -> None:
     """If it is told to: by default it listens on this machine only, and pools elsewhere are told so at once."""
     with em.connect(slots=1) as session:
@@ -277,6 +284,7 @@ def test_a_master_of_a_sessions_own_may_be_reached_by_others(tmp_path: Path) -> 
         em.connect("somewhere", host="*")
 
 
+@pytest.mark.long("real launchers at their pace; tests/launch has it in virtual time")
 def test_workers_that_nobody_needs_leave_and_are_wanted_no_more(fleet: Standing) -> None:
     """They give their places back, and do not come back only to leave again; the next query scales anew."""
     with fleet.connect() as session:
@@ -288,6 +296,7 @@ def test_workers_that_nobody_needs_leave_and_are_wanted_no_more(fleet: Standing)
     assert "session is closed" in repr(pool)
 
 
+@pytest.mark.long("real launchers at their pace; tests/launch has it in virtual time")
 def test_a_sessions_launcher_that_is_killed_is_started_again(fleet: Standing) -> None:
     """For want of memory, say: what was wanted is wanted still, and what it had started is not forgotten."""
     with fleet.connect() as session:

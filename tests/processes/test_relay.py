@@ -204,6 +204,7 @@ def fleet(tmp_path: Path) -> Iterator[Standing]:
     made.close()
 
 
+@pytest.mark.long("a fleet of its own, which is killed; the other tests have what a relay does")
 def test_a_worker_behind_a_relay_is_like_any_other(fleet: Standing, numbers: em.Dataset, gate: Gate) -> None:
     """Its only way is the relay, which is killed in the middle of a query and started again, and then the master moves."""
     file, port = str(fleet.state / "test" / "worker.json"), free_port()

@@ -175,6 +175,7 @@ def test_a_journal_that_makes_no_sense_is_refused_with_words(tmp_path: Path) -> 
     assert "Traceback" not in said
 
 
+@pytest.mark.long("a checkpoint is waited for on a disk that is full")
 def test_a_full_disk_stops_no_query_and_its_user_is_told(fleet: Standing, numbers: em.Dataset, tmp_path: Path) -> None:
     """The note goes away when there is room again, and what was merged meanwhile outlives the master."""
     with fleet.connect() as session:

@@ -173,6 +173,7 @@ def test_a_worker_that_says_hello_gets_packets_at_once(fleet: Standing, numbers:
     assert len({lease.file.path for lease in leases}) == FILES, "also those that the first one had"
 
 
+@pytest.mark.long("a master stands still for seconds; tests/master/test_listening.py has it in virtual time")
 def test_a_master_that_was_stopped_throws_nobody_out(fleet: Standing) -> None:
     """For longer than its workers may be silent: they were not, it is the master that did not listen."""
     with fleet.connect() as session, raw_peer(fleet.worker_key) as worker:
@@ -206,6 +207,7 @@ def test_a_worker_whose_connection_breaks_joins_again(hirer: Hirer, numbers: em.
 
 
 # The signals that end a worker go one way from where they are caught: by default the batch system's.
+@pytest.mark.long("workers join and leave for ten seconds; tests/worker/test_agent_leaving.py has each step")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
 def test_workers_that_have_to_leave_lose_nothing(

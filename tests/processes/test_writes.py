@@ -365,7 +365,7 @@ def test_full_files_are_joined_while_the_query_runs(session: em.Session, tmp_pat
     """Under no name of their own before the end, when they have every row once."""
 
     def endless(cycles: Any) -> dict[str, Any]:
-        some = cycles.number[cycles.number % 100 == 0]
+        some = cycles.number[cycles.number % 5_000 == 0]
         return {"n": len(some), "out": em.write({"cycle": some}, tmp_path, size=0.01)}
 
     query = session.process(em.cycles(10**10, seed=1), endless)

@@ -1,9 +1,11 @@
 """Which tests `make test` runs, and which `make test-systems`. CI runs both, and `pytest tests/some/file.py` all of a file.
 
 `make test` is for many times a day: it needs nothing but this package, what that depends on, and an XRootD server.
-`make test-systems` has what starts systems of others (batch systems, clouds, browsers), and what is long by its nature:
+`make test-systems` has what starts systems of others (batch systems, clouds, browsers) or reads many of their files, and
+what is long by its nature:
 
 - what starts a system of others is in `tests/support/systems`; a file of tests that imports of it is in `tests/systems`;
+- `tests/interop`, where files of experiments and other programs are read, of which `tests/reading` has each kind;
 - `@pytest.mark.long("why")`, on a test or as the `pytestmark` of a file: it takes seconds whatever it runs on, and
   another test, which is not so near to the real thing but as sharp, stays in `make test`.
 """
@@ -15,12 +17,8 @@ from pathlib import Path
 import pytest
 
 TIERS = ("own", "systems")
-SYSTEMS = Path(__file__).parents[1] / "systems"
-
-
-def is_of_systems(path: Path) -> bool:
-    """Whether a file is in the folder of those that start systems of others."""
-    return SYSTEMS in path.parents
+FOLDERS = tuple(Path(__file__).parents[1] / name for name in ("systems", "interop"))
+"""Whose tests are not of `make test`."""
 
 
 def tier(item: pytest.Item) -> str:
@@ -32,4 +30,4 @@ def tier(item: pytest.Item) -> str:
     marker = item.get_closest_marker("long")
     if marker is not None and not (len(marker.args) == 1 and isinstance(marker.args[0], str) and not marker.kwargs):
         raise pytest.UsageError(f"{item.nodeid} says nowhere why it is long: @pytest.mark.long('why')")
-    return "systems" if marker is not None or is_of_systems(item.path) else "own"
+    return "systems" if marker is not None or not set(FOLDERS).isdisjoint(item.path.parents) else "own"
