@@ -100,7 +100,7 @@ class ClusterBook:
         )
 
     def _infos(self, numbers: Iterable[str], now: float) -> list[QueryInfo]:
-        return [query.info(now) for number in numbers if (query := self._queries.get(number)) is not None]
+        return [self._queries.info(number, now) for number in numbers if number in self._queries]
 
     def _position(self, cursor: str) -> tuple[int, int, int, int]:
         """The turn from which on things are new; and after how many packets, leavers and changes of queries."""

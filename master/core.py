@@ -28,19 +28,22 @@ from .catalogue import Catalogue, Kept
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Merge, Send, Tidy
+from .finished import Finished
 from .intake import Merged
 from .layouts import Layouts
 from .learnt import Learnt
-from .lifecycle import Lifecycle, TakenParts, deadline, go_on, merge_failed
+from .lifecycle import Lifecycle, TakenParts, deadline, merge_failed, retrieved, unsendable
 from .listening import HEARTBEAT
 from .miniatures import Shrunk
+from .numbering import Numbering
 from .parts import Picked
 from .peers import Peer, Slot, Worker
 from .queries import Queries
 from .query import Query
 from .reports import Reports
 from .requests import Requests
-from .roster import Numbering, Roster
+from .restart import take_up
+from .roster import Roster
 from .saved import Saved
 
 log = logging.getLogger(__name__)
@@ -191,21 +194,22 @@ class MasterCore:
         self._roster.lose(identity, "lost its connection", now)
         return self._done(now)
 
-    def unsendable(self, number: str, reason: str, now: float) -> list[Effect]:
-        """A result of this query, or what a worker needs for it, cannot be sent: it is over, and says why."""
+    def unsendable(
+        self, number: str, reason: str, now: float, peer: bytes = b"", end: messages.Ended | None = None
+    ) -> list[Effect]:
+        """A result of this query, or what a worker needs for it, cannot be sent: it is over, and says why. If it was over
+        before, this was the `end` for a peer."""
         query = self.queries.get(number)
         if query is not None:
-            self._work_for(query, now, self._lifecycle.unsendable, query, reason, now)
+            self._work_for(query, now, unsendable, self._lifecycle, query, reason, now, peer, end)
         return self._done(now)
 
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
         if self._requests.submissions.waiting:
             return -inf
-        others = self._admission, self._autoscaling, self._lifecycle.intake
+        others = self._admission, self._autoscaling, self._lifecycle.intake, self._dispatcher
         times = [self._next_check, self._next_tidy, *(it.deadline() for it in others)]
-        if self._dispatcher.credit.idle and any(query.ready and query.leases for query in self.queries.live.values()):
-            times.append(self._dispatcher.next_help)
         times += [deadline(query, self._lifecycle.journaled) for query in self.queries.live.values()]
         return min(times)
 
@@ -261,22 +265,25 @@ class MasterCore:
             self._work_for(query, now, merge_failed, self._lifecycle, query, failure, left_out, self._do, now)
         return self._done(now)
 
-    def written(self, number: str, seconds: float, note: str, now: float) -> list[Effect]:
-        """The journal was written for a query, in so many seconds; or could not be, and what that means to its user."""
+    def written(self, number: str, seconds: float, note: str, now: float, ended: bool = False) -> list[Effect]:
+        """The journal was written for a query, in so many seconds; or could not be, and what that means to its user. That
+        was its end, if it `ended`."""
         if note:
             self._next_tidy = min(self._next_tidy, now + RETRY_INTERVAL)
         query = self.queries.get(number)
         if query is not None:
-            self._work_for(query, now, self._lifecycle.written, query, seconds, note, now)
+            self._work_for(query, now, self._lifecycle.written, query, seconds, note, now, ended)
             if query.over:
                 self._next_tidy = min(self._next_tidy, now + RETRY_INTERVAL)
         return self._done(now)
 
-    def retrieved(self, number: str, peer: bytes, frames: Frames, problem: str, now: float) -> list[Effect]:
-        """The frames with which a query ended have been read for a peer; or could not be, and why."""
+    def retrieved(
+        self, number: str, peer: bytes, end: messages.Ended | None, frames: Frames, problem: str, now: float
+    ) -> list[Effect]:
+        """How a query ended has been read for a peer, with the frames; or could not be, and why."""
         query = self.queries.get(number)
         if query is not None:
-            self._work_for(query, now, self._lifecycle.retrieved, query, peer, frames, problem, now)
+            retrieved(query, peer, end, frames, problem, self._send, now)
         return self._done(now)
 
     def tidied(self, removed: Iterable[str], written: bool, now: float) -> list[Effect]:
@@ -288,7 +295,7 @@ class MasterCore:
 
     # --- from one master to the next ------------------------------------------------------------------------------
 
-    def restore(self, saved: Iterable[Saved], now: float, wall: float) -> list[Effect]:
+    def restore(self, saved: Iterable[Saved | Finished], now: float, wall: float) -> list[Effect]:
         """Take up what an earlier master has left in the journal, at `wall` in seconds since 1970.
 
         Queries that were running run on: what is not in their totals is to do.
@@ -296,14 +303,9 @@ class MasterCore:
         Raises:
             ValueError, `msgspec.MsgspecError`, UnicodeDecodeError: what is there of a query does not fit together.
         """
-        for it in saved:
-            query = Query.restored(it, now, wall)
-            query.served_by = self._access.served_by(it.submit.user)
-            self.queries.add(query)
-            self._attachments.keep(it.attachments)
-            for name in (it.number, *query.shares):
-                self._numbering.taken(name)
-            go_on(self._lifecycle, query, it.total, self._attachments.lacking(it.submit), self._do, now)
+        take_up(
+            saved, self.queries, self._numbering, self._attachments, self._access, self._lifecycle, self._do, now, wall
+        )
         return self._done(now)
 
     def suspend(self) -> list[Effect]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from math import inf
 
 from ..packetizer.leases import Lease
 from ..packetizer.packetizer import Packet, Recall, Truncation
@@ -54,6 +55,11 @@ class Dispatcher:
         self.credit.check(slots)
         for owners_of_slots in self.owners.values():
             owners_of_slots.check()
+
+    def deadline(self) -> float:
+        """When `feed` is to be called at the latest, so that idle slots help others."""
+        helpful = self.credit.idle and any(query.ready and query.leases for query in self._queries.live.values())
+        return self.next_help if helpful else inf
 
     def feed(self, now: float) -> None:
         """Lease work to slots that have credit, first to those that have nothing at all; then let the idle ones help."""

@@ -32,6 +32,7 @@ from ..protocol.errors import QueryFailed
 from ..protocol.messages import Account, Ended, Failure, Submit
 from ..protocol.usage import WorkerInfo
 from ..system.content_folder import ContentFolder
+from .finished import Finished
 from .journal_database import PAGE, damaged, open_database, transaction
 from .journal_life import Life
 from .journal_lock import JournalLock
@@ -93,6 +94,8 @@ class Journal:
         self._attachments = ContentFolder(path.with_name(f"{path.name}.attachments"), durable)
         self._used: dict[str, list[str]] | None = None
         """The attachments of running queries; None while nobody knows what is in the journal."""
+        self._kept: tuple[int, float] | None = None
+        """Bytes of all results and when the first query was over, at most and at the earliest; None while nobody knows."""
         with contextlib.ExitStack() as stack:
             lock = stack.enter_context(contextlib.closing(JournalLock(path)))
             self._database = stack.enter_context(contextlib.closing(open_database(path, durable)))
@@ -177,6 +180,9 @@ class Journal:
         self._waiting[number] = Waiting(submission=waiting.submission, ended=(ended, frames, now))
         self._running.discard(number)
         self._life.ran = max(now, self._life.ran)
+        if self._kept is not None:
+            size, first = self._kept
+            self._kept = size + len(msgspec.msgpack.encode(ended)) + sum(map(len, frames)), min(first, now)
         self.flush()
 
     def remove(self, number: str) -> None:
@@ -197,17 +203,25 @@ class Journal:
         Returns:
             The numbers of the queries removed.
         """
-        over, kept = [], 0
         self._life.ran = max(now, self._life.ran)
         with self._writing():
-            for position, (number, ended_at, size) in enumerate(self._tables.ends()):
-                kept += size
-                if now - ended_at > self.age or (kept > self.quota and position > 0):
-                    over.append(number)
+            over = self._too_many(now)
             self._tables.remove(over)
             if self._used is not None:
                 self._used = {number: used for number, used in self._used.items() if number in self._running}
                 self._attachments.trim({digest for used in self._used.values() for digest in used}, MOST_UNUSED)
+        return over
+
+    def _too_many(self, now: float) -> list[str]:
+        """The queries that `trim` removes. All are looked through only when there are some, since there may be many."""
+        over: list[str] = []
+        size, first = self._kept = self._kept or self._tables.kept()
+        if size > self.quota or now - first > self.age:
+            kept, self._kept = 0, None
+            for position, (number, ended_at, size) in enumerate(self._tables.ends()):
+                kept += size
+                if now - ended_at > self.age or (kept > self.quota and position > 0):
+                    over.append(number)
         return over
 
     def shrink(self) -> None:
@@ -218,8 +232,8 @@ class Journal:
 
     # --- what is there --------------------------------------------------------------------------------------------
 
-    def load(self) -> list[Saved]:
-        """All queries in the database, in the order of their submission.
+    def load(self) -> list[Saved | Finished]:
+        """All queries in the database, in the order of their submission; of those that are over, what lists tell of them.
 
         Raises:
             ConnectionFailed: something in it cannot be read.
@@ -228,24 +242,25 @@ class Journal:
             found, damage = self._tables.load()
             for what in damage:
                 log.error("the journal %s is damaged in %s", self.path, what)
-            self._running = self._tables.running()
-            self._used = {saved.number: saved.submit.attachments for saved in found if saved.ended is None}
+            self._used = {saved.number: saved.submit.attachments for saved in found if isinstance(saved, Saved)}
+            self._running = set(self._used)
             return found
         except (sqlite3.DatabaseError, msgspec.MsgspecError, zlib.error, ValueError) as error:
             raise damaged(self.path, error) from error
 
-    def result(self, number: str) -> list[Buffer]:
-        """The frames with which a query ended, as `ended` was given them.
+    def end(self, number: str) -> tuple[Ended, list[Buffer]]:
+        """How a query ended, with the frames, as `ended` was given them.
 
         Raises:
             QueryFailed: there is no such result, or it cannot be read.
         """
         waiting = self._waiting.get(number, Waiting())
         if waiting.ended is not None:
-            return list(waiting.ended[1])
+            return waiting.ended[0], list(waiting.ended[1])
         try:
             if self._is_over(number):
-                return list(self._tables.result(number))
+                ended, frames = self._tables.end(number)
+                return ended, list(frames)
         except DamagedFrames:
             raise QueryFailed(
                 f"the result of query {number} in the journal {self.path} is damaged: submit it again"

@@ -14,9 +14,9 @@ from . import journal_life
 from .journal_lock import unusable
 from .journal_sums import as_text
 
-SCHEMA = 3
+SCHEMA = 4
 """Since 2, a total counts the entries in it; since 3, it is known where files lie, each row has its checksum, and small
-arrays of a total share frames."""
+arrays of a total share frames; since 4, there are lines of the queries that are over."""
 APPLICATION = int.from_bytes(b"evml", "big")
 """What SQLite's header says of whose database it is."""
 PAGE = 16384
@@ -27,6 +27,13 @@ _WAL_PAGES = 64
 _WAL_KEPT = 64 * 2**20
 """Bytes of the write-ahead log that stay allocated: room for the small transactions when the disk is full."""
 
+FINISHED = """
+CREATE TABLE finished (
+    id INTEGER PRIMARY KEY, number TEXT NOT NULL UNIQUE REFERENCES queries ON DELETE CASCADE,
+    ended_at REAL NOT NULL, bytes INTEGER NOT NULL, line BLOB NOT NULL, sum INTEGER NOT NULL
+)"""
+"""What a master remembers of the queries that are over, so that it starts without reading how they ended. Each `id` is the
+`rowid` of its query. A line that is not there is made of what the table `queries` has."""
 TABLES = f"""
 CREATE TABLE queries (
     number TEXT PRIMARY KEY, submit BLOB NOT NULL, started REAL NOT NULL,
@@ -54,6 +61,7 @@ CREATE TABLE frames (
     role TEXT NOT NULL, frame INTEGER NOT NULL, piece INTEGER NOT NULL, sum INTEGER NOT NULL, data BLOB NOT NULL
 );
 CREATE INDEX frames_of_query ON frames (query, role);
+{FINISHED};
 {journal_life.TABLE};
 """
 """`role` of a frame: "submission", "total", "skipped" or "result"; pieces of one frame have the same number `frame`.
@@ -101,7 +109,11 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     application, schema = pragma("application_id"), pragma("user_version")
     if application != APPLICATION and not (new and application == 0):
         raise ConnectionFailed(f"{path} is a database of another program, no journal of eventmill: move it away")
-    if not new and schema != SCHEMA:
+    if not new and schema == SCHEMA - 1:
+        with transaction(database):
+            database.execute(FINISHED)
+            database.execute(f"PRAGMA user_version = {SCHEMA}")
+    elif not new and schema != SCHEMA:
         raise ConnectionFailed(
             f"the journal {path} has layout {schema}, this version of eventmill reads layout {SCHEMA}: "
             "use the version that wrote it, or move it away"

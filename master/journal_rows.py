@@ -44,14 +44,16 @@ class Rows:
 
     @classmethod
     def of(cls, database: sqlite3.Connection) -> Rows:
-        """All of a database. Large frames are not read: whoever wants them looks at them."""
+        """All of the queries that run. Large frames are not read: whoever wants them looks at them; so are results."""
         rows = cls()
         rows._take("opened", rows.opened, database.execute("SELECT * FROM opened"))
         rows._take("done", rows.done, database.execute("SELECT * FROM done"))
         losses = "SELECT query, file, start, stop, reason, sum, id FROM losses ORDER BY id"
         for *row, number in database.execute(losses):
             rows._take_row("losses", rows.losses, row, ("id = ?", (number,)))
-        for *key, written, number in database.execute("SELECT query, role, frame, piece, sum, id FROM frames"):
+        running = "SELECT id FROM frames WHERE role != 'result'"
+        frames = f"SELECT query, role, frame, piece, sum, id FROM frames WHERE id IN ({running})"  # noqa: S608 - of ours
+        for *key, written, number in database.execute(frames):
             if not is_theirs(written, key):
                 rows._meet_stranger("frames", "id = ?", (number,))
         return rows

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
+from math import inf
 from operator import sub
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..protocol.codec import Buffer, Frames
 from ..protocol.messages import Account, Ended, Failure, Submit
 from ..protocol.usage import WorkerInfo
 from ..system.content_folder import ContentFolder, digest_of
+from .finished import Finished
 from .journal_database import transaction
 from .journal_rows import DamagedFrames, Rows
 from .journal_sums import is_theirs, is_whole, row_sum
@@ -151,14 +153,29 @@ class Tables:
     def _write_end(self, number: str, ended: Ended, frames: Frames, now: float) -> None:
         for table in ("opened", "done", "losses", "frames"):
             self._database.execute(f"DELETE FROM {table} WHERE query = ?", (number,))  # noqa: S608 - names of ours
-        message = _encode(ended)
+        message, size = _encode(ended), sum(map(len, frames))
         self._database.execute(
             "UPDATE queries SET account = NULL, report = NULL, skipped = NULL, ended = ?, ended_at = ?, bytes = ?, "
             "frames = ? WHERE number = ?",
-            (message, now, len(message) + sum(map(len, frames)), len(frames), number),
+            (message, now, len(message) + size, len(frames), number),
         )
         self._store(number, "result", frames)
         self._seal(number)
+        self._write_line(number)
+
+    def _write_line(self, number: str) -> Finished:
+        """Write what is remembered of a query that is over."""
+        row = self._database.execute(
+            "SELECT rowid, submit, started, ended, ended_at, bytes FROM queries WHERE number = ?", (number,)
+        )
+        place, submit, started, ended, *when_and_size = row.fetchone()
+        finished = Finished.stored(number, submit, started, ended)
+        values = *when_and_size, finished.packed()
+        self._database.execute(
+            "INSERT OR REPLACE INTO finished VALUES (?, ?, ?, ?, ?, ?)",
+            (place, number, *values, row_sum((place, number), values)),
+        )
+        return finished
 
     def _store(self, number: str, role: str, frames: Frames) -> None:
         """Put frames in the place of those that the query has in this role."""
@@ -180,40 +197,68 @@ class Tables:
         found = self._database.execute("SELECT 1 FROM queries WHERE number = ? AND ended_at IS NOT NULL", (number,))
         return found.fetchone() is not None
 
+    def kept(self) -> tuple[int, float]:
+        """Bytes of all results, and when the first of their queries was over."""
+        size, first = self._database.execute("SELECT total(bytes), min(ended_at) FROM finished").fetchone()
+        return int(size), inf if first is None else first
+
     def ends(self) -> list[tuple[str, float, int]]:
         """The queries that are over, the last one first: number, when (seconds since 1970), and bytes of the result."""
         return self._database.execute(
-            "SELECT number, ended_at, bytes FROM queries WHERE ended_at IS NOT NULL ORDER BY ended_at DESC, rowid DESC"
+            "SELECT number, ended_at, bytes FROM finished ORDER BY ended_at DESC, id DESC"
         ).fetchall()
 
-    def load(self) -> tuple[list[Saved], list[str]]:
+    def load(self) -> tuple[list[Saved | Finished], list[str]]:
         """All queries, in the order of their submission, and what is damaged, in words. Raises what SQLite and decoders do,
         and `ValueError`.
 
         A query whose progress is damaged is as it was submitted; one of which that is not known, or not how it ended, is
         not there any more.
         """
-        rows = Rows.of(self._database)
-        found = [self._saved(row, rows) for row in self._database.execute(f"SELECT rowid, {_QUERY}, sum FROM queries")]  # noqa: S608
+        rows, found = Rows.of(self._database), self._lines()
+        without = f"SELECT rowid, {_QUERY}, sum FROM queries WHERE number NOT IN (SELECT number FROM finished)"  # noqa: S608
+        for row in self._database.execute(without).fetchall():
+            saved = self._saved(row, rows)
+            if saved is not None:
+                found[row[0]] = saved
         if rows.damage:
             with transaction(self._database):
                 rows.remove(self._database)
-                for saved in found:
-                    if saved is not None and saved.damage:
+                for saved in found.values():
+                    if isinstance(saved, Saved) and saved.damage:
                         self._forget_progress(saved.number)
-        return [saved for saved in found if saved is not None], list(rows.damage)
+        return [saved for _, saved in sorted(found.items())], list(rows.damage)
 
-    def _saved(self, row: tuple[Any, ...], rows: Rows) -> Saved | None:
+    def _lines(self) -> dict[int, Saved | Finished]:
+        """The queries that are over, by their places. Lines that are damaged or of no query are removed, and come from how
+        the query ended."""
+        found: dict[int, Saved | Finished] = {}
+        unsound = self._database.execute(
+            "SELECT id FROM finished WHERE number NOT IN (SELECT number FROM queries)"
+        ).fetchall()
+        for place, number, when, size, line, written in self._database.execute("SELECT * FROM finished"):
+            if is_whole(written, (place, number), (when, size, line)):
+                found[place] = Finished.unpacked(number, line)
+            else:
+                unsound.append((place,))
+        if unsound:
+            with transaction(self._database):
+                self._database.executemany("DELETE FROM finished WHERE id = ?", unsound)
+            for (place,) in unsound:
+                found.pop(place, None)
+        return found
+
+    def _saved(self, row: tuple[Any, ...], rows: Rows) -> Saved | Finished | None:
         """A query by its row, if it can go on, or is over; `rows` are those of all."""
-        rowid, number, submit, started, account, report, skipped, ended, ended_at, _, count, written = row
+        rowid, number, submit, started, account, report, skipped, ended, _, _, count, written = row
         whole = is_whole(written, row[1 : 1 + _OWN], row[1 + _OWN : -1])
-        if not is_theirs(written, row[1 : 1 + _OWN]) or (ended is not None and not whole):
+        if not whole and (ended is not None or not is_theirs(written, row[1 : 1 + _OWN])):
             rows.give_up(rowid, f"query {number!a}: what it is, or how it ended, cannot be read; submit it again")
             return None
-        saved = Saved(number, _submit.decode(submit), started, ended_at=ended_at)
         if ended is not None:
-            saved.ended = _ended.decode(ended)
-            return saved
+            with transaction(self._database):
+                return self._write_line(number)
+        saved = Saved(number, _submit.decode(submit), started)
         try:
             saved.frames = self.frames(number, "submission", count if whole else None)
         except DamagedFrames:
@@ -278,10 +323,13 @@ class Tables:
             raise DamagedFrames
         return [parts[0] if len(parts) == 1 else b"".join(parts) for parts in found]
 
-    def result(self, number: str) -> list[bytes]:
-        """The frames with which a query ended. Raises as `frames`."""
-        (count,) = self._database.execute("SELECT frames FROM queries WHERE number = ?", (number,)).fetchone()
-        return self.frames(number, "result", count)
+    def end(self, number: str) -> tuple[Ended, list[bytes]]:
+        """How a query ended, with the frames. Raises as `frames`."""
+        row = self._database.execute(f"SELECT {_QUERY}, sum FROM queries WHERE number = ?", (number,)).fetchone()  # noqa: S608
+        *_, ended, _, _, count, written = row
+        if not is_whole(written, row[:_OWN], row[_OWN:-1]):
+            raise DamagedFrames
+        return _ended.decode(ended), self.frames(number, "result", count)
 
 
 def _pack(numbers: Sequence[int]) -> bytes:

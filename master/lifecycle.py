@@ -27,7 +27,7 @@ from ..protocol import messages
 from ..protocol.addresses import shown
 from ..protocol.codec import Buffer, Frames
 from ..protocol.counts import miscounted_total
-from ..protocol.messages import Failure
+from ..protocol.messages import Ended, Failure
 from .calls import SendMessage
 from .credit import Credits
 from .effects import (
@@ -50,6 +50,7 @@ from .progress import progress
 from .queries import Queries
 from .query import Query
 from .query_state import Listener, Outcome
+from .shares import Shares
 
 log = logging.getLogger(__name__)
 
@@ -176,14 +177,17 @@ class Lifecycle:
             query.journal.saving, query.journal.unsaved = True, False
             self._do(Checkpoint(query.number, query.account(), query.shares.report()))
 
-    def written(self, query: Query, seconds: float, note: str, now: float) -> None:
-        """The journal was written, in so many seconds, or could not be: then `note` says what that means."""
+    def written(self, query: Query, seconds: float, note: str, now: float, ended: bool = False) -> None:
+        """The journal was written, in so many seconds, or could not be: then `note` says what that means. If that was to
+        have the end of the query, a line is all that is to be remembered of it."""
         query.journal.saving = False
         pause = CHECKPOINT_PAUSE * seconds * len(self._queries.live)
         query.journal.next_checkpoint = now + max(CHECKPOINT_INTERVAL, pause)
         query.journal.trouble = note
         query.journal.unsaved = query.journal.unsaved or bool(note)
         self.accept(query, now)
+        if ended and not note and query.over and query.journal.kept:
+            self._queries.written_down(query)
 
     # --- ending ---------------------------------------------------------------------------------------------------
 
@@ -270,15 +274,6 @@ class Lifecycle:
         log.error("query %s: %s", query.number, wrong)
         self.fail(query, Failure("count", "CountError", f"query {query.number}: {wrong}"), (), now)
 
-    def unsendable(self, query: Query, reason: str, now: float) -> None:
-        """Something of a query cannot be sent: it has no result. What a failed one offers is not why it failed."""
-        outcome, end = query.outcome, query.journal.end
-        offered = query.state == "failed" and bool(outcome.result or (end is not None and end.result_frames))
-        outcome.result, query.journal.end = (), None
-        if not offered:
-            outcome.failure, outcome.failure_frames = Failure("analysis", "QueryFailed", reason), ()
-        self.end(query, "failed", now)
-
     def end(self, query: Query, state: messages.State, now: float) -> None:
         """Enter a final state and tell everybody. With a journal, the result is there and not in memory."""
         self._release(query, now, aborted=state == "aborted" or (state == "failed" and not query.outcome.result))
@@ -293,26 +288,16 @@ class Lifecycle:
             self._send(peer, ended, frames, now=now)
         if self.keeps(query):
             self._do(SaveEnd(query.number, ended, frames))
-            query.store(ended)
+            query.store()
         else:
             self._queries.in_memory[query.number] = query
         log.info("query %s %s after %.2f s", query.number, state, query.seconds(now))
 
     def _tell_end(self, query: Query, peer: bytes, now: float) -> None:
-        if query.journal.end is not None:
+        if query.journal.kept:
             self._do(Retrieve(query.number, peer))
         else:
             self._send(peer, *query.end(), now=now)
-
-    def retrieved(self, query: Query, peer: bytes, frames: Frames, problem: str, now: float) -> None:
-        """The end of a query has been read from the journal for a peer, or could not be."""
-        if query.journal.end is not None and not problem:
-            self._send(peer, query.journal.end, frames, now=now)
-            return
-        account, seconds = query.account(), query.seconds(now)
-        failure = Failure("analysis", "QueryFailed", problem)
-        ended = messages.Ended(query.number, "failed", account, seconds, query.shares.report(), failure)
-        self._send(peer, ended, [query.losses()], now=now)
 
     def _release(self, query: Query, now: float, merging: bool = False, aborted: bool = False) -> None:
         """Take a query's leases from all workers, and let them forget it; unless it is `merging`, its compaction too."""
@@ -393,6 +378,35 @@ def _addressed(
         if not listener.unseen and taken:
             listener.unseen = True
             yield peer, msgspec.structs.replace(snapshot, part=of_it is not None), taken
+
+
+def unsendable(
+    lifecycle: Lifecycle, query: Query, reason: str, now: float, peer: bytes = b"", end: Ended | None = None
+) -> None:
+    """Something of a query cannot be sent to a peer, of one that is over its `end`: it has no result. What a failed one
+    offers is not why it failed."""
+    outcome = query.outcome
+    offered = query.state == "failed" and bool(outcome.result or (end is not None and end.result_frames))
+    outcome.result, query.journal.kept = (), False
+    if end is not None:
+        query.audience.subscribers.setdefault(peer, Listener())
+        outcome.failure, query.shares = end.failure, query.shares or Shares.of(end.report)
+    if not offered:
+        outcome.failure, outcome.failure_frames = Failure("analysis", "QueryFailed", reason), ()
+    lifecycle.end(query, "failed", now)
+
+
+def retrieved(
+    query: Query, peer: bytes, end: Ended | None, frames: Frames, problem: str, send: SendMessage, now: float
+) -> None:
+    """The end of a query has been read from the journal for a peer, or could not be."""
+    if end is not None:
+        send(peer, end, frames, now=now)
+        return
+    account, seconds = query.account(), query.seconds(now)
+    failure = Failure("analysis", "QueryFailed", problem)
+    ended = Ended(query.number, "failed", account, seconds, query.shares.report(), failure)
+    send(peer, ended, [query.losses()], now=now)
 
 
 def merge_failed(

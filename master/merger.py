@@ -237,7 +237,7 @@ class Merger:
                 return Shrunk(task.query, task.peer, task.asked.request, [], 0)
             failure = failure_of(task.query, type(task).__name__, error)
             if isinstance(task, Retrieve):
-                return Retrieved(task.query, task.peer, [], failure.message)
+                return Retrieved(task.query, task.peer, None, [], failure.message)
             if isinstance(task, Merge | Take | Replace | Checkpoint):
                 self._broken.add(task.query)
                 self._sums.pop(task.query, None)

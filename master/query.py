@@ -149,10 +149,8 @@ class Query:
 
     @classmethod
     def restored(cls, saved: Saved, now: float, wall: float) -> Query:
-        """A query as the journal has it, at `wall` (seconds since 1970): it runs on, or is over. Raises as `submitted`."""
+        """A query as the journal has it, at `wall` (seconds since 1970): it runs on. Raises as `submitted`."""
         started = now - min(max(0.0, wall - saved.started), LONGEST_TIME)
-        if saved.ended is not None:
-            return cls._restored_end(saved, saved.ended, started)
         analysis, frame, *shared_inputs = saved.frames
         files = FileTable.of(frame)
         query = cls(
@@ -164,12 +162,12 @@ class Query:
         return query
 
     @classmethod
-    def _restored_end(cls, saved: Saved, ended: Ended, started: float) -> Query:
-        query = cls(
-            saved.number, saved.submit, b"", FileTable(), started, state=ended.state, ended=started + ended.seconds
-        )
-        query.outcome.account, query.outcome.failure, query.journal.end = ended.account, ended.failure, ended
-        query.shares = Shares.of(ended.report)
+    def recalled(
+        cls, number: str, submit: Submit, started: float, state: State, seconds: float, account: Account
+    ) -> Query:
+        """A query that is over, of which the rest is in the journal."""
+        query = cls(number, submit, b"", FileTable(), started, state=state, ended=started + seconds)
+        query.outcome.account, query.journal.kept = account, True
         return query
 
     def __post_init__(self, saved: Saved | None) -> None:
@@ -347,9 +345,9 @@ class Query:
         )  # fmt: skip
         return ended, [*self.outcome.result, self.losses(), *self.outcome.failure_frames]
 
-    def store(self, ended: Ended) -> None:
+    def store(self) -> None:
         """The frames with which the query ended are in the journal: they need no memory here."""
-        self.journal.end, self.outcome = ended, Outcome(self.outcome.failure, account=self.outcome.account)
+        self.journal.kept, self.outcome = True, Outcome(self.outcome.failure, account=self.outcome.account)
 
     def info(self, now: float) -> QueryInfo:
         """Its line in the list of queries."""

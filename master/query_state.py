@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..protocol.codec import Buffer
-from ..protocol.messages import Account, Ended, Failure
+from ..protocol.messages import Account, Failure
 from ..protocol.messages.sessions import NO_KEYS
 from .activity import Activities
 
@@ -59,7 +59,7 @@ class Journaled:
         losses: how many of the ledger's losses it was told.
         trouble: why it cannot be written, and what that means.
         damage: what was wrong with it when this master was started, and what became of the query.
-        end: how the query ended, when the frames of that are in it.
+        kept: how the query ended is in it, or waits there to be written.
     """
 
     unsaved: bool = False
@@ -68,7 +68,7 @@ class Journaled:
     losses: int = 0
     trouble: str = ""
     damage: str = ""
-    end: Ended | None = None
+    kept: bool = False
 
     @property
     def wants_checkpoint(self) -> bool:

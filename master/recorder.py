@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..protocol.codec import Buffer, Frames
 from ..protocol.errors import QueryFailed
+from ..protocol.messages import Ended
 from .effects import Checkpoint, Remove, Retrieve, SaveEnd, SaveLosses, SaveOpened, SaveSkipped, SaveSubmission, Tidy
 from .journal import Journal, Unwritten, Vanished
 
@@ -22,19 +23,22 @@ Task = SaveSubmission | SaveOpened | SaveLosses | SaveSkipped | SaveEnd | Retrie
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The journal was written, in so many seconds; or could not be: then `note` says to the query's user what that means."""
+    """The journal was written, in so many seconds; or could not be: then `note` says to the query's user what that means.
+    It was to have the end of the query, if that has `ended`."""
 
     query: str
     seconds: float
     note: str = ""
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """The frames with which a query ended, for a peer; or why there are none."""
+    """How a query ended, for a peer; or why nobody knows."""
 
     query: str
     peer: bytes
+    end: Ended | None
     frames: list[Buffer]
     problem: str = ""
 
@@ -106,7 +110,7 @@ class Recorder:
                 journal.skipped(task.query, task.failure, task.frames)
             case SaveEnd(query, ended, frames):
                 self._saved_at.pop(query, None)
-                return self._write(query, lambda: journal.ended(query, ended, frames, ran))
+                return replace(self._write(query, lambda: journal.ended(query, ended, frames, ran)), ended=True)
             case Remove(query):
                 return self._write(query, lambda: journal.remove(query))
             case Retrieve():
@@ -135,9 +139,9 @@ class Recorder:
     @staticmethod
     def _retrieve(journal: Journal, task: Retrieve) -> Retrieved:
         try:
-            return Retrieved(task.query, task.peer, journal.result(task.query))
+            return Retrieved(task.query, task.peer, *journal.end(task.query))
         except QueryFailed as error:
-            return Retrieved(task.query, task.peer, [], str(error))
+            return Retrieved(task.query, task.peer, None, [], str(error))
 
     @staticmethod
     def _tidy(journal: Journal, ran: float) -> Tidied:

@@ -20,13 +20,14 @@ from .effects import Effect, Exit, Remove
 from .learnt import Learnt
 from .lifecycle import Lifecycle
 from .miniatures import Miniatures
+from .numbering import Numbering
 from .parts import Parts
 from .peers import Peer
 from .pools import shortened
 from .queries import Queries
 from .query import Query
 from .query_state import Listener
-from .roster import Numbering, Roster
+from .roster import Roster
 from .submissions import Submissions
 
 log = logging.getLogger(__name__)
@@ -131,9 +132,8 @@ class Requests:
     def _ask(self, peer: Peer, message: messages.Ask, frames: Frames, now: float) -> None:
         answer: Message
         if message.what == "queries":
-            answer = messages.Queries(
-                message.request, [self._info_for(peer, query, now) for query in self._queries.values()]
-            )
+            infos = [self._info_for(peer, self._queries.info(number, now)) for number in self._queries]
+            answer = messages.Queries(message.request, infos)
         else:
             answer = messages.Workers(message.request, [worker.info() for worker in self._roster.workers.values()])
         self._send(peer.identity, answer, now=now)
@@ -175,13 +175,14 @@ class Requests:
                 account = msgspec.structs.replace(progress.account, notes=[], lost=[])
                 progress = msgspec.structs.replace(progress, waits=waits, account=account, credentials=None)
             told.append(progress)
-        infos = [self._info_for(peer, self._queries[info.query], now) for info in answer.queries]
+        infos = [self._info_for(peer, info) for info in answer.queries]
         return msgspec.structs.replace(answer, progress=told, queries=infos)
 
-    def _info_for(self, peer: Peer, query: Query, now: float) -> messages.QueryInfo:
+    def _info_for(self, peer: Peer, info: messages.QueryInfo) -> messages.QueryInfo:
         """A query's line, as it is told to this session."""
-        info = query.info(now)
-        return info if peer.who.may_read(query.submit) else msgspec.structs.replace(info, credentials=None)
+        if info.credentials is None or peer.who.may_read(self._queries[info.query].submit):
+            return info
+        return msgspec.structs.replace(info, credentials=None)
 
     def _stop(self, peer: Peer, message: messages.Stop, frames: Frames, now: float) -> None:
         query = self._queries.get(message.query)

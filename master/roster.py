@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from ..packetizer.placement import domain
 from ..protocol import messages
@@ -14,6 +13,7 @@ from .cluster_book import ClusterBook
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .listening import HEARTBEAT, IDLE_HEARTBEAT, Listening
+from .numbering import Numbering, number_of
 from .peers import Peer, Slot, Worker, unfit
 from .pools import Pools
 from .queries import Queries
@@ -28,22 +28,6 @@ has said that it is idle, so much more as it may be silent longer."""
 SUSPICION = 1.75
 """Seconds of such silence, after which a worker's leases are done by others, if these are idle."""
 LONGEST_NAME = 200
-
-
-@dataclass(slots=True)
-class Numbering:
-    """Numbers for the names of queries and peers; `last` is the last one given."""
-
-    last: int = 0
-
-    def next(self) -> int:
-        """One that nothing has had."""
-        self.last += 1
-        return self.last
-
-    def taken(self, name: str) -> None:
-        """An earlier master gave this name: two of one name would be taken for one."""
-        self.last = max(self.last, number_of(name))
 
 
 class Roster:
@@ -207,14 +191,3 @@ class Roster:
         for query in self._queries.live.values():
             for slot in worker.slots if query.running else ():
                 query.packetizer.suspect(slot, suspected)
-
-
-def number_of(name: str) -> int:
-    """The number that a name ends with, 0 if with none.
-
-    Example:
-        >>> number_of("node7.cern.ch-12"), number_of("qab12-3"), number_of("worker")
-        (12, 3, 0)
-    """
-    digits = name.rpartition("-")[2]
-    return int(digits) if digits.isdecimal() else 0

@@ -1,4 +1,4 @@
-"""A query as the journal has it: what a master that is started again goes on from."""
+"""A query that runs as the journal has it: what a master that is started again goes on from."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from ..packetizer.files import Loss, OpenedFile
 from ..packetizer.ranges import Ranges
 from ..protocol.codec import Buffer
-from ..protocol.messages import Account, Ended, Failure, Submit
+from ..protocol.messages import Account, Failure, Submit
 from ..protocol.usage import WorkerInfo
 
 
 @dataclass(slots=True)
 class Saved:
-    """A query as the journal has it.
+    """A query that runs, as the journal has it. One that is over is `Finished`.
 
     Attributes:
         started: when it was submitted, in seconds since 1970.
-        frames: those of the submission; none once the query is over.
+        frames: those of the submission.
         attachments: large arrays of the analysis, by their digests, as far as they are there.
         opened: by index of the file.
         done: ranges that `total` holds, by index of the file. A file without entries is there, with no ranges, when its
@@ -25,8 +25,6 @@ class Saved:
         total: frames of the partial result; none before the first checkpoint.
         account: as it was at the last checkpoint; so is `report`.
         skipped: the first failure that `on_error="skip"` passed over, and its frames.
-        ended: how the query ended, or None while it runs; the frames are what `Journal.result` gives.
-        ended_at: in seconds for which masters have run with the journal.
         damage: what of it was damaged, and what becomes of it, in words for its user; empty if nothing was.
     """
 
@@ -42,6 +40,4 @@ class Saved:
     account: Account = field(default_factory=Account)
     report: list[WorkerInfo] = field(default_factory=list)
     skipped: tuple[Failure, list[bytes]] | None = None
-    ended: Ended | None = None
-    ended_at: float | None = None
     damage: str = ""

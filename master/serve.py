@@ -35,6 +35,7 @@ from .catalogue_records import CatalogueRecords
 from .core import MasterCore
 from .door import Door
 from .effects import Effect, Exit, SaveAccess, SaveDataset, Send
+from .finished import Finished
 from .intake import Merged
 from .journal import Journal
 from .listening import Hearing
@@ -153,7 +154,7 @@ class Master:
         host = binding.host or ("127.0.0.1" if binding.interface == "127.0.0.1" else platform.node())
         return f"tcp://{host}:{bound.rpartition(':')[2]}"
 
-    def _restored(self, saved: Sequence[Saved], journal: Journal) -> list[Effect]:
+    def _restored(self, saved: Sequence[Saved | Finished], journal: Journal) -> list[Effect]:
         """Take up the queries that are in the journal."""
         try:
             return self.core.restore(saved, time.monotonic(), time.time())
@@ -282,9 +283,9 @@ class Master:
             case Unmergeable():
                 return self.core.merge_failed(answer.query, answer.failure, now, answer.left_out)
             case Written():
-                return self.core.written(answer.query, answer.seconds, answer.note, now)
+                return self.core.written(answer.query, answer.seconds, answer.note, now, answer.ended)
             case Retrieved():
-                return self.core.retrieved(answer.query, answer.peer, answer.frames, answer.problem, now)
+                return self.core.retrieved(answer.query, answer.peer, answer.end, answer.frames, answer.problem, now)
             case Tidied():
                 return self.core.tidied(answer.removed, answer.written, now)
 
@@ -328,7 +329,10 @@ class Master:
         """A message cannot be sent: nobody may wait for it for ever."""
         message, kind = effect.message, type(effect.message).__name__
         log.error("cannot send %s: %s", kind, error)
-        if isinstance(message, messages.Snapshot | messages.Ended):
+        if isinstance(message, messages.Ended):
+            reason = f"the result cannot be sent: {error}"
+            return self.core.unsendable(message.query, reason, time.monotonic(), effect.peer, message)
+        if isinstance(message, messages.Snapshot):
             return self.core.unsendable(message.query, f"the result cannot be sent: {error}", time.monotonic())
         if isinstance(message, messages.Setup | messages.Lease | messages.Compact):
             reason = f"a worker cannot be sent its {kind}: {error}"
@@ -356,7 +360,7 @@ class Master:
         self.context.term()
 
 
-def _new_tag(saved: Sequence[Saved]) -> str:
+def _new_tag(saved: Sequence[Saved | Finished]) -> str:
     """A tag for the numbers of new queries that no query in the journal has."""
     while True:
         tag = f"{secrets.token_hex(2)}-"

@@ -23,10 +23,10 @@ from .calls import SendMessage
 from .file_table import FileTable
 from .learnt import Learnt
 from .lifecycle import Lifecycle
+from .numbering import Numbering
 from .peers import Peer
 from .queries import Queries
 from .query import Query
-from .roster import Numbering
 
 log = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from eventmill.master import journal_tables as module
+from eventmill.master.finished import Finished
 from eventmill.master.journal import Journal, Unwritten
 from eventmill.master.journal_database import APPLICATION
 from eventmill.master.journal_sums import row_sum
@@ -29,7 +30,7 @@ from eventmill.master.saved import Saved
 from eventmill.packetizer.files import Loss, OpenedFile
 from eventmill.packetizer.ranges import Ranges
 from eventmill.protocol.errors import ConnectionFailed, QueryFailed
-from eventmill.protocol.messages import Account, Ended, Failure, Submit
+from eventmill.protocol.messages import Account, Ended, Failure, QueryInfo, Submit
 from eventmill.protocol.usage import WorkerInfo
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,7 +64,7 @@ def files_up_to(size: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def loaded(path: Path) -> list[Saved]:
+def loaded(path: Path) -> list[Saved | Finished]:
     with journal_at(path) as journal:
         return journal.load()
 
@@ -222,7 +223,7 @@ class JournalMachine(RuleBasedStateMachine):
         ended = Ended(number, "done", Account(total=7), 1.0, REPORT, result_frames=len(frames))
         told.ended = ended, frames, 5.0
         self._write(size, lambda: self.journal.ended(number, ended, frames, 5.0))
-        assert self.journal.result(number) == frames
+        assert self.journal.end(number) == (ended, frames)
 
     @precondition(lambda self: self.told)
     @rule(data=st.data(), size=room)
@@ -231,7 +232,7 @@ class JournalMachine(RuleBasedStateMachine):
         del self.told[number]
         self._write(size, lambda: self.journal.remove(number))
         with pytest.raises(QueryFailed, match=number):
-            self.journal.result(number)
+            self.journal.end(number)
 
     @rule(size=room)
     def flush(self, size: int | None) -> None:
@@ -254,14 +255,16 @@ class JournalMachine(RuleBasedStateMachine):
             self._compare(saved, kept)
         self.told = deepcopy(self.kept)
 
-    def _compare(self, saved: Saved, kept: Told) -> None:
-        assert (saved.submit, saved.started) == (SUBMIT, kept.started)
-        if kept.ended is not None:
-            ended, frames, at = kept.ended
-            assert (saved.ended, saved.ended_at, saved.frames) == (ended, at, [])
-            assert self.journal.result(saved.number) == frames
+    def _compare(self, saved: Saved | Finished, kept: Told) -> None:
+        assert saved.started == kept.started
+        if isinstance(saved, Finished):
+            assert kept.ended is not None
+            ended, frames, _ = kept.ended
+            assert self.journal.end(saved.number) == (ended, frames)
+            line = QueryInfo(saved.number, SUBMIT.name, SUBMIT.owner, ended.state, ended.account, ended.seconds)
+            assert saved.info(kept.started) == line
             return
-        assert saved.ended is None and saved.frames == kept.frames
+        assert kept.ended is None and (saved.submit, saved.frames) == (SUBMIT, kept.frames)
         assert saved.total[:1] == (total_of(saved.done) if saved.total else [])
         assert (saved.total, pairs(saved.done)) == (kept.total, pairs(kept.done))
         assert {file: plain(opened) for file, opened in saved.opened.items()} == kept.opened
@@ -399,11 +402,11 @@ def test_beginnings_ends_and_removals_come_with_the_first_write_that_succeeds(
                 journal.ended("q2", Ended("q2", "done", Account(), 1.0), [bytes(10**6)], 4.0)
             with pytest.raises(Unwritten):
                 journal.remove("old")
-            assert journal.result("q2") == [bytes(10**6)]
+            assert journal.end("q2")[1] == [bytes(10**6)]
             assert [saved.number for saved in journal.load()] == ["old"]
         journal.flush()
-        assert [(saved.number, saved.ended_at) for saved in journal.load()] == [("q1", None), ("q2", 4.0)]
-        assert journal.result("q2") == [bytes(10**6)]
+        assert [(saved.number, type(saved)) for saved in journal.load()] == [("q1", Saved), ("q2", Finished)]
+        assert journal.end("q2")[1] == [bytes(10**6)]
 
 
 def test_what_a_session_was_told_is_on_the_disk_before_it_hears_of_it(path: Path) -> None:
@@ -516,9 +519,9 @@ def test_the_oldest_results_go_when_the_quota_is_exceeded(path: Path) -> None:
         assert [saved.number for saved in journal.load()] == ["running", "q2", "q3"]
         finish(journal, "q4", 900_000, 4.0)
         assert sorted(journal.trim(10.0)) == ["q2", "q3"]
-        assert len(journal.result("q4")[0]) == 900_000
+        assert len(journal.end("q4")[1][0]) == 900_000
         with pytest.raises(QueryFailed, match="no result of query q2"):
-            journal.result("q2")
+            journal.end("q2")
 
 
 def test_results_that_are_too_old_go(path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from eventmill.master import recorder as recording
 from eventmill.master.effects import Checkpoint, SaveEnd, SaveSubmission, Tidy
+from eventmill.master.finished import Finished
 from eventmill.master.journal import Journal
 from eventmill.master.query import Query
 from eventmill.master.recorder import Recorder, Tidied, Written
@@ -68,6 +69,11 @@ def content(journal: Journal) -> dict[str, Any]:
     """All that a master finds, by query; without what is only of this moment."""
     found: dict[str, Any] = {}
     for it in journal.load():
+        if isinstance(it, Finished):
+            line = it.info(it.started)
+            remembered = SUBMIT if (line.name, line.owner) == (SUBMIT.name, SUBMIT.owner) else line
+            found[it.number] = (remembered, it.started, [], {}, line), NOTHING_DONE, "", journal.end(it.number)
+            continue
         opened = {
             file: (o.entries, list(o.clusters), o.identity, list(o.listed or ()), o.place)
             for file, o in it.opened.items()
@@ -75,9 +81,7 @@ def content(journal: Journal) -> dict[str, Any]:
         done = {file: list(ranges) for file, ranges in it.done.items()}
         arrays = {digest: bytes(array) for digest, array in it.attachments.items()}
         progress = opened, done, it.losses, it.total, it.account, it.report, it.skipped
-        found[it.number] = (it.submit, it.started, it.frames, arrays, it.ended, it.ended_at), progress, it.damage
-        if it.ended is not None:
-            found[it.number] += (journal.result(it.number),)
+        found[it.number] = (it.submit, it.started, it.frames, arrays, None), progress, it.damage
     return found
 
 

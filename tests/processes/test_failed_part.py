@@ -266,7 +266,7 @@ def test_an_offer_that_cannot_be_sent_is_none_and_the_error_stays(journaled: boo
     query = failing(made, steps=10)
     made.run()
     assert made.ended[query].state == "failed" and made.ended[query].result_frames
-    made.carry_out(made.core.unsendable(query, "12,000 frames", made.now))
+    made.carry_out(made.core.unsendable(query, "12,000 frames", made.now, b"session", made.ended[query]))
     assert (made.ended[query].failure.error, made.ended[query].result_frames) == ("ZeroDivisionError", 0)
 
 

@@ -369,10 +369,10 @@ class JournaledWorld(World):
             case _:
                 answer = self.recorder.do(task)
         match answer:
-            case Written(query, _, note):  # what a disk needs differs from run to run
-                self.carry_out(core.written(query, 0.0, note, now))
-            case Retrieved(query, peer, read, problem):
-                self.carry_out(core.retrieved(query, peer, read, problem, now))
+            case Written(query, _, note, ended):  # what a disk needs differs from run to run
+                self.carry_out(core.written(query, 0.0, note, now, ended))
+            case Retrieved(query, peer, end, read, problem):
+                self.carry_out(core.retrieved(query, peer, end, read, problem, now))
             case Tidied(removed, written):
                 self.carry_out(core.tidied(removed, written, now))
 

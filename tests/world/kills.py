@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 import eventmill as em
+from eventmill.master.finished import Finished
 from eventmill.master.journal import Journal
 
 from .fleet import Fleet, eventually, fleet
@@ -97,6 +98,6 @@ def _written(there: Fleet, number: str, events: int) -> int:
     """Events of a query of `events` that the journal of a dead master has; one kill has others worked on twice at most."""
     with contextlib.closing(Journal(there.keys / "journal.sqlite")) as journal:
         (saved,) = (saved for saved in journal.load() if saved.number == number)
-    if saved.ended is not None:
+    if isinstance(saved, Finished):
         return events
     return sum(stop - start for ranges in saved.done.values() for start, stop in ranges)

@@ -91,7 +91,7 @@ class MemoryJournal(Journal):
         self.quota, self.age, self.full = journals.QUOTA, journals.AGE, False
         self.path = None  # type: ignore[assignment]
         self._waiting = {}
-        self._attachments, self._used = attachments or MemoryFolder(), None
+        self._attachments, self._used, self._kept = attachments or MemoryFolder(), None, None
         if database is None:
             database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=_Memory)
             database.executescript(f"PRAGMA foreign_keys = ON; {TABLES}")
@@ -299,9 +299,9 @@ class Master:
             case Unmergeable():
                 return core.merge_failed(answer.query, answer.failure, now, answer.left_out)
             case Written():
-                return core.written(answer.query, 0.0, answer.note, now)
+                return core.written(answer.query, 0.0, answer.note, now, answer.ended)
             case Retrieved():
-                return core.retrieved(answer.query, answer.peer, answer.frames, answer.problem, now)
+                return core.retrieved(answer.query, answer.peer, answer.end, answer.frames, answer.problem, now)
             case Tidied():
                 return core.tidied(answer.removed, answer.written, now)
 
