@@ -31,8 +31,8 @@ class Friend:
         where: its path, a rule with places, a dict or a function, as `friends` takes them; by default the file itself.
         tree: its tree, where `where` does not say it; with the same places, as `"{tree_folder}/O2collision"`.
         index: the column of the file that has the numbers of the friend's entries, from 0 on, -1 for none, as ALICE's
-            `fIndexCollisions`; or lists of them. Of a table in many trees (`DF_*/O2collision`) the numbers are those in the
-            tree of the same folder.
+            `fIndexCollisions`; or lists of them; or, called `fIndexSlice...`, the first and the last of a run. Of a table in
+            many trees (`DF_*/O2collision`) the numbers are those in the tree of the same folder.
         by: columns of whole numbers that tell which entries belong together, as `("run", "event")`; with other names in the
             friend, `{"run": "runNumber"}`.
         missing: what stands for an entry that the friend does not have: "error"; "none", which is None in columnar functions

@@ -11,9 +11,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..protocol.errors import DatasetError, nearest
-from .columns import Column, Flat, Jagged
+from .columns import Column, Flat, Jagged, offsets_of
 from .tree_series import TreeReader, parts_of
 from .ttree.tree_index import Numbers, TreeIndex
+
+_SLICE = "fIndexSlice"
+"""How ALICE calls columns with the first and the last row of another table."""
 
 
 class Join(Protocol):
@@ -161,7 +164,8 @@ class ByNumber:
     many trees, as ALICE's `DF_*`, they are those of the friend's tree in the same folder.
 
     Args:
-        column: of the file: a whole number for each entry, or a list of them.
+        column: of the file: a whole number for each entry, or a list of them; or two, the first and the last of a run of
+            entries, where it is called so (`fIndexSlice...`).
         friend, main, joined: as for `ByTreeIndex`.
 
     Raises:
@@ -176,7 +180,8 @@ class ByNumber:
                 f"{joined} is to be joined by {column}, and the file has no branch {column} in its tree {main.tree}"
                 f"{nearest(column, main.names)}"
             )
-        self.is_list = main.types([column])[column].startswith("var * ")
+        self._is_slice = column.startswith(_SLICE)
+        self.is_list = self._is_slice or main.types([column])[column].startswith("var * ")
         theirs = parts_of(friend)
         is_one = len(theirs) == 1 and len(parts_of(main)) == 1
         folders = {"" if is_one else _folder(tree): (begin, end) for tree, begin, end in theirs}
@@ -194,6 +199,9 @@ class ByNumber:
         """As `Join.entries`."""
         column = self._main.read([self._column], start, stop)[self._column]
         part = np.searchsorted(self._bounds, np.arange(start, stop), side="right") - 1
+        if self._is_slice:
+            numbers, counts = self._runs(column, start)
+            return offsets_of(counts), self._in_friend(numbers, np.repeat(part, counts), start, offsets_of(counts))
         if not isinstance(column, Jagged):
             return None, self._in_friend(_whole(column, self._column, self._main, self._joined), part, start)
         low, high = int(column.offsets[0]), int(column.offsets[-1])
@@ -204,6 +212,25 @@ class ByNumber:
     def absent(self, entry: int) -> str:
         """As `Join.absent`."""
         return f"{self._joined} has nothing for entry {entry} of the file, whose {self._column} is -1"
+
+    def _runs(self, column: Column, start: int) -> tuple[Numbers, Numbers]:
+        """The numbers of all entries of each run, and how many each has: none where it begins or ends with -1."""
+        values = column.values if isinstance(column, Flat) else np.zeros(0)
+        if values.shape[1:] != (2,) or values.dtype.kind not in "iu":
+            raise DatasetError(
+                f"{self._joined} is to be joined by {self._column}, which is not the first and the last number of a run in "
+                f"{self._main.tree} of {self._main.path}"
+            )
+        firsts, lasts = values.astype(np.int64).T
+        counts = np.where((firsts < 0) | (lasts < 0), 0, lasts - firsts + 1)
+        wrong = (counts < 0) | (firsts < -1) | (lasts < -1) | (counts > self._friend.entries)
+        if wrong.any():
+            place = int(wrong.argmax())
+            raise DatasetError(
+                f"{self._column} of entry {start + place} of {self._main.path} is [{firsts[place]}, {lasts[place]}], which "
+                "is no run of numbers: the first one is not above the last one, or both are -1"
+            )
+        return np.arange(counts.sum()) + np.repeat(firsts - offsets_of(counts)[:-1], counts), counts
 
     def _in_friend(self, numbers: Numbers, part: Numbers, start: int, offsets: Numbers | None = None) -> Numbers:
         """The friend's entries of these numbers, each in one of the file's trees."""

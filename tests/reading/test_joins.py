@@ -42,10 +42,18 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for folder, (tracks, collisions) in SIZES.items():
             index = rng.integers(-1, collisions, tracks).astype("i4")
             counts = rng.integers(0, 3, tracks)
+            firsts = np.where(counts > 0, np.arange(tracks) // 2, -1)
+            slices = np.stack([firsts, np.where(counts > 0, firsts + counts // 2, -1)], axis=1).astype("i4")
             mothers = ak.unflatten(rng.integers(0, max(1, tracks), int(counts.sum())).astype("i4"), counts)
             own = int(folder[3:]) * 1000
             file.mktree(
-                f"{folder}/O2track", {"fIndexCollisions": "i4", "fPx": "f4", "fIndexArrayMothers": "var * int32"}
+                f"{folder}/O2track",
+                {
+                    "fIndexCollisions": "i4",
+                    "fPx": "f4",
+                    "fIndexArrayMothers": "var * int32",
+                    "fIndexSliceDaughters": "2 * int32",
+                },
             )
             file.mktree(f"{folder}/O2collision", {"fPosZ": "f4", "fHits": "var * int32", "fCorner": "2 * int64"})
             if tracks:
@@ -54,6 +62,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         "fIndexCollisions": index,
                         "fPx": own + np.arange(tracks, dtype="f4"),
                         "fIndexArrayMothers": mothers,
+                        "fIndexSliceDaughters": slices,
                     }
                 )
             if collisions:
@@ -128,6 +137,40 @@ def test_tracks_that_come_from_others_are_lists_of_records(tables: Path, expecte
     hard = events.mother[events.mother.fPx > 1010]
     assert ak.to_list(hard.fPx) == [[px for px in mothers if px > 1010] for mothers in expected["mothers"]]
     assert ak.to_list(ak.num(events.mother)) == list(map(len, expected["mothers"]))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, TRACKS), (5, 20), (24, 40), (30, 31)])
+def test_runs_of_rows_are_lists_of_records(tables: Path, start: int, stop: int) -> None:
+    """ALICE's `fIndexSlice...`: the first and the last one, which belongs to them; -1 for none."""
+    right = []
+    with uproot.open(tables) as file:
+        for folder in SIZES:
+            px, slices = (file[f"{folder}/O2track"][name].array().tolist() for name in ("fPx", "fIndexSliceDaughters"))
+            right += [[px[i] for i in range(first, last + 1) if first >= 0] for first, last in slices]
+    daughter = em.Friend(tree="DF_*/O2track", index="fIndexSliceDaughters")
+    events = view_of(tables, daughter=daughter).events(start, stop)
+    assert ak.to_list(events.daughter.fPx) == right[start:stop]
+    assert max(map(len, right)) == 2 and min(map(len, right)) == 0
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ((2, 1), None),
+        ((3, 1), r"is \[3, 1\], which is no run"),
+        ((0, 9), "no run|belong together"),
+        ((-2, 0), "no run"),
+    ],
+)
+def test_runs_that_cannot_be_are_refused(tmp_path: Path, run: tuple[int, int], words: str | None) -> None:
+    """A run that ends before it begins is an empty one by one only."""
+    path = tmp_path / "AO2D.root"
+    with uproot.recreate(path) as file:
+        file.mktree("DF_1/O2track", {"fIndexSliceDaughters": "2 * int32", "fPx": "f4"})
+        file["DF_1/O2track"].extend({"fIndexSliceDaughters": np.array([run] * 4, "i4"), "fPx": np.zeros(4, "f4")})
+    daughter = em.Friend(tree="DF_*/O2track", index="fIndexSliceDaughters")
+    with nullcontext() if words is None else pytest.raises(DatasetError, match=words):
+        assert ak.to_list(view_of(path, daughter=daughter).events(0, 4).daughter.fPx) == [[]] * 4
 
 
 def test_one_folder_by_itself_has_its_own_collisions(tables: Path, expected: dict[str, list[Any]]) -> None:
