@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codecs import LARGEST_BLOCK, Bytes, decompress, decompressed
-from ..columns import offsets_of
+from ..columns import Column, offsets_of
 from .basket_layout import Branch, Embedded, Numbers
+from .nested_decoding import Shape, decoded, is_counted
 
 _KEY = struct.Struct(">ihiIhh")
 _LAST = struct.Struct(">i")
@@ -38,11 +39,13 @@ class IrregularError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Values of whole baskets of a branch, from entry `start` on; `counts` are the lengths of lists with a table."""
+    """Values of whole baskets of a branch, from entry `start` on; `counts` are the lengths of lists with a table, and
+    `nested` are lists of lists, which have no other values."""
 
     start: int
     values: NDArray[Any]
     counts: Numbers | None = None
+    nested: Column | None = None
 
 
 class Lists:
@@ -238,10 +241,21 @@ def _table(branch: Branch, basket: Basket, content: Bytes, entries: int) -> NDAr
     return table.astype(np.uint32)
 
 
+def no_values(branch: Branch, start: int) -> Values:
+    """Those of no basket."""
+    counts = np.empty(0, dtype=np.int64) if branch.table else None
+    nested = None
+    if branch.depth > 1:
+        nested = decoded(_shape(branch), np.empty(0, np.uint8), np.zeros(1, np.int64))
+    return Values(start, np.empty((0, *branch.shape), dtype=branch.native), counts, nested)
+
+
 def _lists(branch: Branch, basket: Basket) -> Values:
     content = _content(branch, basket)
     entries = branch.entries(basket.number)
     offsets = _table(branch, basket, content, entries).astype(np.int64) - basket.key
+    if branch.depth > 1:
+        return _nested(branch, basket, np.frombuffer(content, np.uint8, basket.last), np.append(offsets, basket.last))
     return _stripped(branch, basket.number, memoryview(content)[: basket.last], offsets)
 
 
@@ -255,6 +269,24 @@ def _stripped(branch: Branch, i: int, content: Bytes, offsets: Numbers | None) -
             taken = _without_headers(branch, taken, counts)
     values = taken.view(branch.stored).astype(branch.native).reshape(-1, *branch.shape)
     return Values(int(branch.edges[i]), values, counts)
+
+
+def _shape(branch: Branch) -> Shape:
+    return Shape(branch.depth, header=True, is_open=False, stored=branch.stored)
+
+
+def _nested(branch: Branch, basket: Basket, data: NDArray[np.uint8], begins: Numbers) -> Values:
+    """The lists of lists of a basket. Those whose headers say less than usual are left to uproot."""
+    shape = _shape(branch)
+    if begins[0] != 0 or (np.diff(begins) < 0).any() or not is_counted(shape, data, begins):
+        raise IrregularError(branch.name)
+    try:
+        lists = decoded(shape, data, begins)
+    except NotImplementedError:
+        raise IrregularError(branch.name) from None
+    except ValueError as error:
+        raise ValueError(f"{branch.basket(basket.number)} is damaged: {error}") from error
+    return Values(int(branch.edges[basket.number]), np.empty(0, branch.native), None, lists)
 
 
 def _counts(branch: Branch, i: int, offsets: Numbers, size: int) -> Numbers:

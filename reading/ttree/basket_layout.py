@@ -25,6 +25,8 @@ Numbers = NDArray[np.int64]
 Embedded = tuple[bytes, Numbers | None]
 """A basket's values and, where these are lists with a table, the first byte of each entry's."""
 
+MOST_NESTED = 30
+"""Lists in lists that are described."""
 MOST_BYTES = 64 << 20
 """Of a packed layout once it is in memory: a million baskets take 16 MB."""
 _STORED = frozenset(np.dtype(order + code).str for code in "?bBhHiIqQefd" for order in "<>")
@@ -38,7 +40,7 @@ class Branch:
     were never written apart and are `embedded` in the tree's own description.
     `shape` is that of one value (`(3,)` for `float x[3]`). Lists have either a `counter`, the branch with their
     lengths, or a `table` of offsets behind their values and a `header` of so many bytes before each entry's. Neither:
-    one value an entry.
+    one value an entry. Of lists of lists, `depth` deep, the outer ones have a table and a header.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Branch:
     edges: Numbers
     spans: list[Range]
     embedded: tuple[Embedded, ...]
+    depth: int = 1
 
     @functools.cached_property
     def native(self) -> np.dtype[Any]:
@@ -166,6 +169,7 @@ class _Branch(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     header: _Size
     edges: _Size
     embedded: list[_Embedded]
+    depth: Annotated[int, msgspec.Meta(ge=1, le=MOST_NESTED)] = 1
 
 
 class _Layout(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -210,6 +214,7 @@ def packed(branches: Mapping[str, Branch]) -> bytes:
                 header=branch.header,
                 edges=which[branch.edges.tobytes()],
                 embedded=embedded,
+                depth=branch.depth,
             )
         )
     planes = np.concatenate([*numbers, np.empty(0, dtype=np.int64)]).astype("<i8").view(np.uint8).reshape(-1, 8).T
@@ -297,6 +302,8 @@ def _branch(told: _Branch, edges: list[Numbers], numbers: _Stream) -> Branch:
     if (starts < 0).any() or (stops <= starts).any():
         raise ValueError(f"a layout whose branch {told.name} has baskets before the file's first byte, or of none")
     embedded = [(each.data, numbers.next(each.offsets) if each.offsets >= 0 else None) for each in told.embedded]
+    if told.depth > 1 and (not told.header or told.shape or embedded):
+        raise ValueError(f"a layout whose branch {told.name} has lists of lists that nobody can read")
     if any((offsets is not None) != told.table for _, offsets in embedded):
         raise ValueError(f"a layout whose branch {told.name} has a basket without its table, or with one too many")
     return Branch(
@@ -309,4 +316,5 @@ def _branch(told: _Branch, edges: list[Numbers], numbers: _Stream) -> Branch:
         edges=edges[told.edges],
         spans=list(zip(starts.tolist(), stops.tolist(), strict=True)),
         embedded=tuple(embedded),
+        depth=told.depth,
     )

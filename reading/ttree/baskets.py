@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..columns import Column, Flat, Jagged, offsets_of
+from ..columns import Column, Flat, Jagged, joined, offsets_of
 from ..storage.local import LocalSource, Range
 from ..storage.sources import ReadAhead
-from .basket_decoding import Basket, IrregularError, Lists, Values, embedded, numbers, opened, tabled
+from .basket_decoding import Basket, IrregularError, Lists, Values, embedded, no_values, numbers, opened, tabled
 from .basket_layout import Branch, plain_branch
 from .branch_kinds import Described
 from .branches import Written
@@ -189,13 +189,16 @@ class Baskets:
         """
         start = int(branch.edges[baskets.start])
         if not baskets:
-            counts = np.empty(0, dtype=np.int64) if branch.table else None
-            return Values(start, np.empty((0, *branch.shape), dtype=branch.native), counts)
+            return no_values(branch, start)
         held = self._held.get(branch.name)
         if held is not None and baskets == range(held[0], held[0] + 1):
             return held[1]
         parts = [self._part(branch, i, raw) for i in baskets]
-        if branch.table:
+        if branch.depth > 1:
+            each = tabled(branch, parts)
+            nested = joined([part.nested for part in each if part.nested is not None])
+            result, last = Values(start, each[-1].values, None, nested), each[-1]
+        elif branch.table:
             each = tabled(branch, parts)
             counts = np.concatenate([part.counts for part in each if part.counts is not None])
             result, last = Values(start, np.concatenate([part.values for part in each]), counts), each[-1]
@@ -222,6 +225,8 @@ class Baskets:
             part, offsets = self._values(branch, baskets, raw, lists), lists.offsets
         else:
             part = values[branch.name]
+            if part.nested is not None:
+                return part.nested.slice(start - part.start, stop - part.start)
             if part.counts is None:
                 return Flat(part.values[start - part.start : stop - part.start])
             offsets = offsets_of(part.counts)

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .basket_layout import Branch
+from .basket_layout import MOST_NESTED, Branch, Embedded
 from .branches import CLONES
 
 _TYPES = {
@@ -70,8 +70,9 @@ class FoundBranch:
     """A branch as it stands in the file.
 
     Attributes:
-        edges: the first entry of each basket that is written apart, and the entry after the last.
-        spans: where these baskets are.
+        edges: the first entry of each basket, and the entry after the last.
+        spans: where the baskets are that are written apart.
+        embedded: those after them, which are in the tree's description.
         usual: its baskets are in this file, from its first entry on.
         class_of: version and checksum of the class that an element is of, and which member it is.
         kind: of an element of a class, `TBranchElement::fType`.
@@ -92,6 +93,7 @@ class FoundBranch:
     class_of: tuple[int, ...] = ()
     kind: int = 0
     streamer_type: int = 0
+    embedded: tuple[Embedded, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class _Values:
     shape: tuple[int, ...] = ()
     is_list: bool = False
     header: int = 0
+    depth: int = 1
 
 
 def described(found: Mapping[str, FoundBranch], entries: int) -> dict[str, Described]:
@@ -152,11 +155,18 @@ def _values(found: FoundBranch) -> _Values | Group | None:
     number = leaf.type - _ARRAY if _ARRAY < leaf.type < 2 * _ARRAY else leaf.type
     if number in MEMBERS:
         return _shaped(MEMBERS[number], leaf)
-    vector = _VECTOR.fullmatch(found.class_name)
-    is_vector = vector is not None and vector[1] in _ELEMENTS and not found.parent_name
-    if vector is None or not is_vector or leaf.count is not None or leaf.type != -1 or found.streamer_type != -1:
+    element, depth = _element(found.class_name)
+    if not depth or found.parent_name or leaf.count is not None or leaf.type != -1 or found.streamer_type != -1:
         return None
-    return _Values(_ELEMENTS[vector[1]], is_list=True, header=_VECTOR_HEADER)
+    return _Values(_ELEMENTS[element], is_list=True, header=_VECTOR_HEADER, depth=depth)
+
+
+def _element(name: str) -> tuple[str, int]:
+    """What a vector has numbers of, and how many vectors it is within; none for other classes."""
+    depth = 0
+    while (vector := _VECTOR.fullmatch(name)) is not None and depth < MOST_NESTED:
+        name, depth = vector[1].strip(), depth + 1
+    return name, depth if name in _ELEMENTS else 0
 
 
 def _shaped(type_: str, leaf: Leaf) -> _Values | None:
@@ -193,9 +203,12 @@ def _plain(name: str, all_found: Mapping[str, FoundBranch], kind: _Values | Grou
             return None
         is_table = bool(owner.branches) and owner.kind != CLONES
         counter = "" if is_table else owner.name
+    if found.embedded and (kind.depth > 1 or (is_table and any(offsets is None for _, offsets in found.embedded))):
+        return None
+    embedded = tuple((data, offsets if is_table else None) for data, offsets in found.embedded)
     return Branch(
         name=name, stored=np.dtype(kind.type).newbyteorder(">"), shape=kind.shape, counter=counter,
-        table=is_table, header=kind.header, edges=edges, spans=found.spans, embedded=(),
+        table=is_table, header=kind.header, edges=edges, spans=found.spans, embedded=embedded, depth=kind.depth,
     )  # fmt: skip
 
 

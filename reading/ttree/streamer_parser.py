@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .basket_layout import Embedded
 from .branch_kinds import Described, FoundBranch, Leaf, described, structure
 from .branches import by_name, parents_of
 
@@ -50,6 +51,10 @@ _BRANCH_AFTER = {10: struct.Struct(">iIiqqq"), **dict.fromkeys((11, 12, 13), str
 """By version."""
 _BRANCH_WITH_FIRST, _BRANCH_WITH_FEATURES = 11, 13
 """The versions from which on a branch says which is its first entry, and has features, between the two."""
+_KEY, _BASKET = struct.Struct(">ihiIhh"), struct.Struct(">HiiiiB")
+"""Of a basket: what its key begins with, and what it ends with."""
+_WITH_OFFSETS, _WITHOUT_OFFSETS = 11, 12
+"""What a basket with its bytes in it says of the offsets of its entries; others are left to uproot."""
 _LEAF = struct.Struct(">iii??")
 _ELEMENT = {**dict.fromkeys((8, 9), struct.Struct(">Iiiiii")), 10: struct.Struct(">Ihiiii")}
 _LEAF_ELEMENT = struct.Struct(">ii")
@@ -266,7 +271,7 @@ class _Parser:
             first = 0
         inner = [self.branch(depth + 1) for _ in range(self.items())]
         leaves = [leaf for _ in range(self.items()) if (leaf := self.leaf()) is not None]
-        self.skip()  # baskets that are not written yet
+        embedded = self.embedded()
         sizes, edges, seeks = self.array(">i4", most), self.array(">i8", most), self.array(">i8", most)
         elsewhere = self.text()
         if self.at != stop:
@@ -275,10 +280,53 @@ class _Parser:
         written = min(int(ends[0]) if len(ends) else most, write_basket if write_basket >= 0 else most)
         spans = list(zip(seeks[:written].tolist(), (seeks + sizes)[:written].tolist(), strict=True))
         usual = not elsewhere and first == 0 and written < most
-        found = FoundBranch(name, title, entries, leaves, edges[: written + 1], spans, usual, inner)
+        if embedded is None or embedded.keys() != set(range(written, written + len(embedded))):
+            embedded, usual = {}, False
+        edges = edges[: written + 1]
+        if embedded:
+            edges = np.concatenate([edges[:-1], edges[-1] + np.cumsum([0, *(it[0] for it in embedded.values())])])
+        found = FoundBranch(name, title, entries, leaves, edges, spans, usual, inner)
+        found.embedded = tuple(it[1] for it in embedded.values())
         for leaf in leaves:
             leaf.owner = found
         return found
+
+    def embedded(self) -> dict[int, tuple[int, Embedded]] | None:
+        """The baskets that were never written apart, by number, with how many entries they have; None if only uproot can
+        read them."""
+        at = self.at
+        stop, _ = self.begin()
+        self.at = at
+        try:
+            baskets = {number: basket for number in range(self.items()) if (basket := self.basket()) is not None}
+            return baskets if self.at == stop else None
+        except (UnusualError, struct.error, ValueError):
+            return None
+        finally:
+            self.at = stop
+
+    def basket(self) -> tuple[int, Embedded] | None:
+        """A basket with its entries, if it has any."""
+        number, kind = self.object()
+        if not kind:
+            if number:
+                raise UnusualError
+            return None
+        begin = self.at
+        *_, key, _ = self.fields(_KEY)
+        self.at = begin + key - _BASKET.size
+        _, _, _, entries, last, flag = self.fields(_BASKET)
+        if kind != "TBasket" or flag not in (_WITH_OFFSETS, _WITHOUT_OFFSETS) or not key <= last:
+            raise UnusualError
+        offsets = None
+        if flag == _WITH_OFFSETS:
+            size = self.number()
+            offsets = np.frombuffer(self.data, ">i4", size, self.at).astype(np.int64) - key
+            self.at += 4 * size
+        self.at += last
+        if entries < 0 or (offsets is not None and len(offsets) != entries):
+            raise UnusualError
+        return (entries, (self.data[self.at - last + key : self.at], offsets)) if entries else None
 
     def leaf(self) -> Leaf | None:
         number, kind = self.object()

@@ -20,8 +20,11 @@ import uproot
 from columns import described
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.columns import Flat, Jagged
+from eventmill.reading.lazy_events import layout_of
 from eventmill.reading.reader import Reader
+from eventmill.reading.ttree.basket_layout import Branch
 from eventmill.reading.ttree.baskets import Baskets
+from eventmill.reading.ttree.streamer_parser import Tree
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from property_tests import examples
@@ -299,6 +302,28 @@ def test_described_branches_are_read_without_a_tree(codec: str) -> None:
         assert np.array_equal(muons.offsets, expected["Muon_Px"].offsets)
         assert np.array_equal(met.values, expected["MET_px"].values)
     reader.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "tree", "branches"), [("uproot-issue21", "nllscan", 7), ("uproot-issue327", "DstTree", 34)]
+)
+def test_baskets_in_the_description_of_the_tree_are_read_from_it(name: str, tree: str, branches: int) -> None:
+    """Small ones that were never written apart: uproot had to be asked for each of them, and read the description again."""
+    path = data_path(f"{name}.root")
+    reader = Reader(path, tree)
+    told = Reader(path, tree, layout=reader.news())
+    assert isinstance(reader.stored.described, Tree)
+    held = [it for it in reader.stored.described.branches.values() if isinstance(it, Branch) and it.embedded]
+    assert len(held) == branches
+    with uproot.open(path) as file:
+        for branch in held:
+            for start, stop in [(0, told.entries), (told.entries // 3, told.entries // 2)]:
+                right = file[tree][branch.name].array(entry_start=start, entry_stop=stop)
+                for each in (reader, told):
+                    read = ak.Array(layout_of(each.read([branch.name], start, stop)[branch.name]))
+                    assert ak.array_equal(read, right, equal_nan=True)
+    assert "directory" not in vars(told.stored)
+    reader.close(), told.close()
 
 
 def test_baskets_may_be_read_by_one_thread_after_another() -> None:

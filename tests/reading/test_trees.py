@@ -18,6 +18,7 @@ from eventmill.reading.ttree.basket_layout import Branch
 from eventmill.reading.ttree.baskets import Baskets
 from eventmill.reading.ttree.branch_kinds import Group
 from eventmill.reading.ttree.branches import by_name, counts_of_clones
+from eventmill.reading.ttree.nested_shapes import shape_of
 from eventmill.reading.ttree.streamer_parser import Tree, parsed
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -78,12 +79,20 @@ def check_like_uproot(path: str, name: str, tree: Tree) -> None:
                 assert branches[branch_name].branches
             if not isinstance(branch, Branch):
                 continue
+            if branch.depth > 1:
+                nested = shape_of(branches[branch_name].interpretation)
+                assert nested is not None and (nested.depth, nested.stored) == (branch.depth, branch.stored)
+                assert np.array_equal(branch.edges, branches[branch_name].entry_offsets) and not branch.embedded
+                continue
             other = slow.branch(branch_name)
             assert other is not None
             by_counter = () if branch.counter == clones.get(branch_name, "") != "" else ("counter", "table")
             for field in ("native", "shape", "is_list", "header", "spans", *by_counter):
                 assert getattr(branch, field) == getattr(other, field), (name, branch_name, field)
-            assert np.array_equal(branch.edges, other.edges) and not other.embedded
+            assert np.array_equal(branch.edges, other.edges) and len(branch.embedded) == len(other.embedded)
+            for (data, table), (right, offsets) in zip(branch.embedded, other.embedded, strict=True):
+                assert data == right and (table is None) == (offsets is None or not branch.table), branch_name
+                assert table is None or offsets is None or np.array_equal(table, offsets[: len(table)]), branch_name
 
 
 def compared(paths: Iterable[Path]) -> int:
