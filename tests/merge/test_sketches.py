@@ -169,9 +169,9 @@ def test_sketches_are_the_same_in_whatever_order_they_are_joined(parts: list[lis
 
 @pytest.mark.parametrize("bins", [None, (20, 0.0, 100.0)])
 def test_weights_and_their_squares_are_those_of_numpy_however_values_are_cut(bins: Any) -> None:
-    """Also negative ones; bins are chosen as without weights."""
+    """Also negative ones, and parts without values, as of a file without events; bins are chosen as without weights."""
     values, weights = COMMON["momenta"], RANDOM.normal(0.5, 1, len(COMMON["momenta"]))
-    cuts = [0, 3, 20_000, 20_001, len(values)]
+    cuts = [0, 0, 3, 20_000, 20_000, 20_001, len(values)]
     parts = [
         sketched([(values[low:high],)], ["x"], [bins], weights=[weights[low:high]])
         for low, high in itertools.pairwise(cuts)
