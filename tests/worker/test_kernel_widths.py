@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,60 @@ def test_differences_of_unsigned_numbers_may_be_negative(cache: Path) -> None:
     jets, muons = np.resize(np.array([1, 4], "u1"), N), np.resize(np.array([2, 1, 3], "u4"), N)
     expected = axis.Double().fill(jets.astype(int) - muons.astype(int)).view(flow=True)
     assert np.array_equal(filled(difference, cache, nJet=Flat(jets), nMuon=Flat(muons))["h"], expected)
+
+
+def test_unsigned_numbers_of_64_bits_have_a_sign(cache: Path) -> None:
+    """Numba would take 2**60 + 1 and 2**60 + 2 for one number, as floats, and 1 - 2 for 18446744073709551615."""
+
+    @kernel(out=np.zeros(6, np.int64))
+    def count(out, time, before, hits):
+        latest = 0
+        for hit in hits:
+            if hit > latest:
+                latest = hit
+        out[0] += time < 2**60 + 2
+        out[1] += time - before
+        out[2] += latest % 1000
+        out[3] += max(time, 0) - 2**60
+        out[4] += divmod(time, 10)[1]
+        out[5] += -(before % 3)
+
+    first, time, before = 2**60, np.arange(N, dtype="u8"), np.resize(np.array([5, 2000], "u8"), N)
+    before = before + np.uint64(first)
+    hits = lists(np.array([7, 5, 9, 1001], "u8") + np.uint64(first), 3, seed=8)
+    latest = [max(map(int, hits.content.values[low:high]), default=0) for low, high in itertools.pairwise(hits.offsets)]  # type: ignore[union-attr]
+    expected = [
+        2,
+        sum(number - int(it) for number, it in enumerate(before)) + N * first,
+        sum(it % 1000 for it in latest),
+        sum(range(N)),
+    ]
+    expected += [sum((first + number) % 10 for number in range(N)), -int((before % 3).sum())]
+    columns = {"time": Flat(time + np.uint64(first)), "before": Flat(before), "hits": hits}
+    for pieces in (1, 5):
+        assert filled(count, cache, pieces, **columns)["out"].tolist() == expected
+
+
+def test_unsigned_numbers_that_have_no_room_for_a_sign_are_an_error(cache: Path) -> None:
+    """A kernel that knows of them gets them as they are."""
+
+    @kernel(out=np.zeros(1))
+    def count(out, number):
+        out[0] += number % 10
+
+    @kernel(out=np.zeros(1))
+    def unsigned(out, number):
+        out[0] += number % np.uint64(10)
+
+    number = np.arange(N, dtype="u8") + np.uint64(2**63 - 3)
+    assert filled(unsigned, cache, number=Flat(number))["out"] == [(number % np.uint64(10)).sum()]
+    some, compiled = number[:3] - np.uint64(2**62), CompiledKernel(count, cache)
+    compiled.run({"number": Flat(some)}, 0)
+    with pytest.raises(OverflowError, match=r"number has 9223372036854775808, .* with np.uint64\(number\) in it"):
+        compiled.run({"number": Flat(number[:4])}, 3)
+    outputs, entries = compiled.take()
+    out: Any = outputs["out"]
+    assert (out.tolist(), entries) == ([(some % np.uint64(10)).sum()], 3)
 
 
 def test_flags_stay_flags_and_bits_stay_bits(cache: Path) -> None:

@@ -14,7 +14,7 @@ import hashlib
 import inspect
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,21 +122,25 @@ class CompiledKernel:
         Raises AnalysisError if the function does not compile, and what reading raises.
         """
         its = self.parameters
+
+        def signed(names: Sequence[str]) -> Mapping[str, Readable]:
+            return self._signed(read(names))
+
         if its.is_ready:
-            self._loop_of(its.structures(read(its.columns)))
+            self._loop_of(its.structures(signed(its.columns)))
             return
         key = f"{_own_sources()} {self._own.content} fields"
         its.expect(self._code.recall(key))
         for it in its.open_ended:
-            it.offer(self._own.mentioned() | record_access.offered.get(it.tag, set()), read)
+            it.offer(self._own.mentioned() | record_access.offered.get(it.tag, set()), signed)
         attempts = 0
         while not its.is_ready:
             attempts += 1
-            columns = read(its.columns)
+            columns = signed(its.columns)
             try:
                 loop = self._loop(its.structures(columns))
             except AnalysisError:
-                asked = [it.offer_wanted(read) for it in its.open_ended]
+                asked = [it.offer_wanted(signed) for it in its.open_ended]
                 if not any(asked):
                     raise
                 continue
@@ -187,6 +191,7 @@ class CompiledKernel:
         if any(len(column) != entries for column in chosen):
             raise ValueError(f"columns of different lengths: {[len(column) for column in chosen]}")
         self.parameters.begin(first_entry, numbers)
+        columns = self._signed(columns)
         loop = self._loop_of(self.parameters.structures(columns))
         self._pass = loop, self.parameters.arguments(columns, loop.structures)
         if loop.draws is not None:
@@ -221,6 +226,16 @@ class CompiledKernel:
             draws.fill_all()
             self.store.put_back(before)
             self._call(loop, columns, start, stop)
+
+    @functools.cached_property
+    def _keeps_unsigned(self) -> bool:
+        """Whether the user's code knows of unsigned numbers of 64 bits."""
+        return "uint64" in self._own.mentioned()
+
+    def _signed(self, columns: Mapping[str, Readable]) -> Mapping[str, Readable]:
+        if self._keeps_unsigned:
+            return columns
+        return {name: inputs.signed(name, column, 0, len(column)) for name, column in columns.items()}
 
     def _call(self, loop: _Loop, columns: dict[str, list[Any]], start: int, stop: int) -> None:
         self._entry[0] = -1
