@@ -42,14 +42,13 @@ def write(spec: WriteSpec, path: Path, empty: ak.Array, batches: Iterable[ak.Arr
     """Write the rows of some batches, in their order, to a file; `empty` has none, and their type. Trees take baskets."""
     from . import parquet, root
 
-    empty, batches = _packed(empty), map(_packed, batches)
     match spec.format:
         case "parquet":
-            parquet.write(path, empty, batches)
-        case "root":
+            parquet.write(path, _packed(empty), map(_packed, batches))
+        case "root":  # nothing may be missing in a tree
             root.write_tree(spec, path, empty, batches)
         case "rntuple":
-            root.write_ntuple(spec, path, empty, batches)
+            root.write_ntuple(spec, path, _packed(empty), map(_packed, batches))
 
 
 def _packed(array: ak.Array) -> ak.Array:
