@@ -14,11 +14,13 @@ import pytest
 import skhep_testdata
 
 TESTS = Path(__file__).parents[1]
-OURS = ("clones", "indexed", "nested", "odd_branches", "odd_trees", "one_production", "references", "unsplit")
+OURS = (
+    "clones", "indexed", "nested", "odd_branches", "odd_members", "odd_trees", "one_production", "references", "unsplit",
+)  # fmt: skip
 THEIRS = (
     "uproot-small-dy-withoffsets", "uproot-small-dy-nooffsets", "uproot-stl_containers", "uproot-sample-6.20.04-lzma",
     "uproot-sample-6.18.00-zlib", "uproot-small-evnt-tree-nosplit", "uproot-small-evnt-tree-fullsplit",
-    "uproot-double32-float16",
+    "uproot-double32-float16", "uproot-issue21",
 )  # fmt: skip
 NTUPLES = ("rntuples", "records", "variants", "ntuple_encodings")
 
