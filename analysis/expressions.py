@@ -4,7 +4,7 @@ The names in an expression are columns; `np` and `ak` are numpy and awkward, `ev
 (`events["odd name"]`), and where no column has their names, `abs`, `sqrt`, `exp` and the like are those of numpy.
 
 Expressions compute in 64 bits, as TTree::Draw does: a difference of unsigned numbers may be negative, and values of
-`float` branches are not multiplied in 32 bits. A column alone stays what it is.
+`float` branches are not multiplied in 32 bits. A column alone stays what it is, and so do unsigned numbers of 2^63 and more.
 """
 
 from __future__ import annotations
@@ -271,7 +271,8 @@ def _is_column(node: ast.expr) -> bool:
 
 
 def widened(value: Any) -> Any:
-    """A column of numbers of less than 64 bits in 64, anything else as it is.
+    """A column of numbers of less than 64 bits in 64, of unsigned ones of 64 bits with a sign, where that has room for it;
+    anything else as it is.
 
     Example:
         >>> import awkward as ak, numpy as np
@@ -282,7 +283,10 @@ def widened(value: Any) -> Any:
 
     if not isinstance(value, ak.Array) or value.fields:
         return value
-    wide = _WIDE.get(str(value.type).rpartition("* ")[2].strip("?]"))
+    kind = str(value.type).rpartition("* ")[2].strip("?]")
+    wide = _WIDE.get(kind)
+    if kind == "uint64" and ((largest := ak.max(value, axis=None)) is None or largest < 2**63):
+        wide = "int64"
     return value if wide is None else ak.values_astype(value, wide)
 
 

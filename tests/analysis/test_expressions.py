@@ -18,6 +18,8 @@ EVENTS = ak.Array(
         "met": PT[:2],
         "flag": np.array([True, False]),
         "event": np.array([2**53 + 1, 2], "u8"),
+        "times": ak.unflatten(np.array([2**60 + 1, 7, 2**60 + 3], "u8"), [2, 1]),
+        "bits": np.array([2**63 + 5, 2], "u8"),
         "Muon": ak.zip({"pt": ak.unflatten(PT, [2, 1]), "charge": ak.unflatten(np.array([-1, 1, 1], "i1"), [2, 1])}),
     }
 )
@@ -41,6 +43,12 @@ WIDE = PT.astype(float)
         ("~flag", [False, True]),
         ("ak.num(Muon.pt)", [2, 1]),
         ("event % 2", [1, 0]),
+        ("event - 3", [2**53 - 2, -1]),
+        ("-event", [-(2**53) - 1, -2]),
+        ("times - times[:, 0]", [[0, 6 - 2**60], [0]]),
+        ("np.maximum(times, 0) - 2**60", [[1, 7 - 2**60], [3]]),
+        ("ak.where(flag, event, -1)", [2**53 + 1, -1]),
+        ("bits % 10", [3, 2]),
     ],
 )
 def test_expressions_are_those_of_64_bits(text: str, expected: Any) -> None:
