@@ -188,7 +188,7 @@ def test_an_end_that_cannot_be_read_is_answered(monkeypatch: pytest.MonkeyPatch,
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     made = merger.Merger(context, Journal(tmp_path / "journal.sqlite"))
     try:
-        Fault(monkeypatch, Journal, "result", 1, after=False)
+        Fault(monkeypatch, Journal, "end", 1, after=False)
         read = asked(made, effects.Retrieve("q1", b"peer"))
         assert isinstance(read, merger.Retrieved) and read.peer == b"peer" and "ZeroDivisionError" in read.problem
         Fault(monkeypatch, Journal, "trim", 1, after=False)
