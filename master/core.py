@@ -94,6 +94,7 @@ class MasterCore:
         self._next_check = 0.0
         self._next_tidy = 0.0 if journaled else inf
         self._effects: list[Effect] = []
+        self._following = False
         self._numbering = Numbering()
         layouts, learnt = Layouts(), Learnt()
         self._attachments = Attachments(self._send)
@@ -105,8 +106,9 @@ class MasterCore:
             self._send,
         )  # fmt: skip
         self.sessions, self.workers = self._roster.sessions, self._roster.workers
-        credit = self._dispatcher.credit
-        self._lifecycle = Lifecycle(self.queries, self.workers, credit, self._send, self._do, journaled)
+        self._lifecycle = Lifecycle(
+            self.queries, self.workers, self._dispatcher.credit, self._send, self._do, journaled
+        )
         self._reports = Reports(
             self.queries, learnt, self._roster.cluster, self._dispatcher, self._compactor, self._lifecycle, layouts,
             self._send, self._do,
@@ -124,8 +126,10 @@ class MasterCore:
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
-    def receive(self, identity: bytes, key: str, message: Message, frames: Frames, now: float) -> list[Effect]:
-        """A message came from a peer with this key."""
+    def receive(
+        self, identity: bytes, key: str, message: Message, frames: Frames, now: float, more: bool = False
+    ) -> list[Effect]:
+        """A message came from a peer with this key. Where `more` may come, what follows is left to `expire`, due at once."""
         who = self._admission.who(identity, key, now)
         if who is None:
             self._send(identity, messages.Fault("this key is let in no more", fatal=True), now=now)
@@ -141,7 +145,8 @@ class MasterCore:
             self._roster.pools.reached(message, who.owner, now)
         else:
             self._heard(identity, key, message, frames, now)
-        return self._done(now)
+        self._following = True
+        return self._told() if more else self._done(now)
 
     def _heard(self, identity: bytes, key: str, message: Message, frames: Frames, now: float) -> None:
         """A peer says something that it may say, if it has said hello."""
@@ -206,7 +211,7 @@ class MasterCore:
 
     def deadline(self) -> float:
         """When `expire` is to be called at the latest."""
-        if self._requests.submissions.waiting:
+        if self._requests.submissions.waiting or self._following:
             return -inf
         others = self._admission, self._autoscaling, self._lifecycle.intake, self._dispatcher
         times = [self._next_check, self._next_tidy, *(it.deadline() for it in others)]
@@ -268,13 +273,11 @@ class MasterCore:
     def written(self, number: str, seconds: float, note: str, now: float, ended: bool = False) -> list[Effect]:
         """The journal was written for a query, in so many seconds; or could not be, and what that means to its user. That
         was its end, if it `ended`."""
-        if note:
-            self._next_tidy = min(self._next_tidy, now + RETRY_INTERVAL)
         query = self.queries.get(number)
         if query is not None:
             self._work_for(query, now, self._lifecycle.written, query, seconds, note, now, ended)
-            if query.over:
-                self._next_tidy = min(self._next_tidy, now + RETRY_INTERVAL)
+        if note or (query is not None and query.over):
+            self._next_tidy = min(self._next_tidy, now + RETRY_INTERVAL)
         return self._done(now)
 
     def retrieved(
@@ -312,17 +315,12 @@ class MasterCore:
         """The master ends: what is merged of queries that are not over is written down."""
         for query in self.queries.live.values():
             self._lifecycle.checkpoint(query)
-        effects, self._effects = self._effects, []
-        return effects
+        return self._told()
 
     # --- out ------------------------------------------------------------------------------------------------------
 
     def _send(self, identity: bytes, message: Message, frames: Iterable[Buffer] = (), *, now: float) -> None:
-        peer = self._roster.find(identity)
-        if peer is not None:
-            peer.spoken = now
-            if isinstance(peer, Worker) and not isinstance(message, messages.Heartbeat):
-                self._roster.cluster.changed(peer, now)
+        self._roster.told(identity, message, now)
         self._effects.append(Send(identity, message, list(frames)))
 
     def _do(self, effect: Effect) -> None:
@@ -332,14 +330,17 @@ class MasterCore:
         while True:
             try:
                 self._follow(now)
-                break
+                return self._told()
             except QueryBroken as broken:
                 self._give_up(broken.query, broken, "what follows", now)
+
+    def _told(self) -> list[Effect]:
         effects, self._effects = self._effects, []
         return effects
 
     def _follow(self, now: float) -> None:
         """Do what follows from what has happened."""
+        self._following = False
         for number in self._dispatcher.given_back:
             query = self.queries[number]
             with Concerning(query):

@@ -130,4 +130,7 @@ class Credits:
             assert all(slot.worker.owner == owner for level in credit.levels for slot in level)
 
     def _of(self, slot: Slot) -> Credit:
-        return self.by_owner.setdefault(slot.worker.owner, Credit())
+        owner = slot.worker.owner
+        if owner not in self.by_owner:
+            self.by_owner[owner] = Credit()
+        return self.by_owner[owner]

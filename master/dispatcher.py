@@ -99,9 +99,9 @@ class Dispatcher:
                 until = slot.worker.until
                 if until is not None and now > until - LAST_LEASE:
                     self.dismiss(slot)
+                elif not any(query.packetizer.anything for query in queries):
+                    return True
                 elif not self._lease_to(slot, queries, now):
-                    if not any(query.packetizer.anything for query in queries):
-                        return True
                     credit.postpone(slot)
                     if self._owners(slot.worker.owner).waits(slot, queries):
                         waiting += 1

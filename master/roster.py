@@ -135,6 +135,14 @@ class Roster:
         peer.heard = self.listening.time
         peer.within = min(message.within, IDLE_HEARTBEAT) if isinstance(message, messages.Heartbeat) else HEARTBEAT
 
+    def told(self, identity: bytes, message: Message, now: float) -> None:
+        """A peer is told something."""
+        peer = self.find(identity)
+        if peer is not None:
+            peer.spoken = now
+            if isinstance(peer, Worker) and not isinstance(message, messages.Heartbeat):
+                self.cluster.changed(peer, now)
+
     def _overdue(self, peer: Peer) -> float:
         """Seconds for which a peer has been silent; of an idle one, that was to be, so many fewer."""
         return self.listening.time - peer.heard - (peer.within - HEARTBEAT)

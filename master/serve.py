@@ -249,7 +249,7 @@ class Master:
                 self._carry_out([Send(peer, messages.Fault(str(error)[:1000], fatal=True))])
                 continue
             self.door.heard(identity.get(zmq.SRCFD), peer)
-            self._carry_out(self.core.receive(peer, key, message, buffers, now))
+            self._carry_out(self.core.receive(peer, key, message, buffers, now, more=True))
         return self._hearing.took(taken, self.door.connections, more=True)
 
     def _notice_disconnections(self) -> None:

@@ -85,7 +85,8 @@ class Ends(Generic[Holder]):
 
     def stuck(self, throughput: Throughput, now: float) -> bool:
         """Whether a slot cannot be counted on: silent, late, or deaf to what it was asked."""
-        if throughput.suspected or now - throughput.end > self._patience_with(throughput):
+        late = now - throughput.end
+        if throughput.suspected or (late > PATIENCE and late > self._patience_with(throughput)):
             return True
         return any(now - self.asked[number][0] > self._patience for number in throughput.queue if number in self.asked)
 

@@ -184,6 +184,8 @@ class Joiners:
 
     def add(self, peer: bytes, parcel: Sequence[Buffer]) -> list[Buffer] | None:
         """A parcel came from a peer; as `Joiner.add`."""
+        if peer not in self._busy and parcel and parcel[0][:1] != MARK:
+            return list(parcel)  # it is whole, as nearly all are
         joiner = self._busy.pop(peer, None) or self._make()
         whole = joiner.add(parcel)
         if not joiner.idle:

@@ -59,21 +59,27 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
             >>> (Usage(requests=3, latency=0.1) + Usage(requests=1, latency=0.5)).latency
             0.2
         """
+        packets, entries = self.packets + other.packets, self.entries + other.entries
+        elapsed, cpu, waited = self.elapsed + other.elapsed, self.cpu + other.cpu, self.waited + other.waited
+        size, requests = self.bytes_read + other.bytes_read, self.requests + other.requests
         trips = self.latency * self.requests + other.latency * other.requests
+        latency, calls, fixed = (
+            trips / requests if requests else 0.0,
+            self.calls + other.calls,
+            self.fixed + other.fixed,
+        )
+        opening, late = self.opening + other.opening, self.late + other.late
+        compiling = self.compiling + other.compiling
+        # a master does this four times a packet: all bounds are seldom looked at
+        if elapsed + cpu + waited + latency + fixed + opening + late + compiling > LONGEST:
+            elapsed, cpu, waited, latency = (min(LONGEST, it) for it in (elapsed, cpu, waited, latency))
+            fixed, opening, late, compiling = (min(LONGEST, it) for it in (fixed, opening, late, compiling))
+        if packets + entries + size + requests + calls > MOST:
+            packets, entries, size, requests, calls = (
+                min(MOST, it) for it in (packets, entries, size, requests, calls)
+            )
         return Usage(
-            min(MOST, self.packets + other.packets),
-            min(MOST, self.entries + other.entries),
-            min(LONGEST, self.elapsed + other.elapsed),
-            min(LONGEST, self.cpu + other.cpu),
-            min(LONGEST, self.waited + other.waited),
-            min(MOST, self.bytes_read + other.bytes_read),
-            min(MOST, self.requests + other.requests),
-            min(LONGEST, trips / max(1, self.requests + other.requests)),
-            min(MOST, self.calls + other.calls),
-            min(LONGEST, self.fixed + other.fixed),
-            min(LONGEST, self.opening + other.opening),
-            min(LONGEST, self.late + other.late),
-            min(LONGEST, self.compiling + other.compiling),
+            packets, entries, elapsed, cpu, waited, size, requests, latency, calls, fixed, opening, late, compiling
         )
 
 
