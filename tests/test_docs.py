@@ -61,6 +61,7 @@ def test_the_examples_in_docstrings_run(name: str) -> None:
     assert failed_examples(name, {}) == 0
 
 
+@pytest.mark.long("each runs queries in slots, several start masters and launchers")
 @pytest.mark.parametrize("name", OF_SESSIONS)
 def test_the_examples_of_sessions_run(
     name: str, session: em.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

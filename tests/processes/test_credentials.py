@@ -34,6 +34,8 @@ HZZ = "uproot-HZZ.root"
 EVENTS = 2421
 VARIABLES = ("BEARER_TOKEN", "BEARER_TOKEN_FILE", "XDG_RUNTIME_DIR", "X509_USER_PROXY", "XrdSecSSSKT", "XrdSecPROTOCOL")
 
+pytestmark = pytest.mark.long("servers that want tokens, proxies and keytabs start, and sessions that have them")
+
 
 @pytest.fixture(scope="module")
 def trusted(grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:

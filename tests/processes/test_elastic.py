@@ -94,6 +94,12 @@ def test_the_command_line_has_pools_follow_the_work(fleet: Standing, numbers: em
         assert "no pool follows the work any more" in said
 
 
+@pytest.fixture(scope="module")
+def without_workers() -> Iterator[em.Session]:
+    with em.connect(slots=0) as session:
+        yield session
+
+
 @pytest.mark.parametrize(
     ("wish", "says"),
     [
@@ -105,9 +111,11 @@ def test_the_command_line_has_pools_follow_the_work(fleet: Standing, numbers: em
         ({"deadline": "tomorrow"}, "give a time of the day"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_started(wish: dict[str, object], says: str) -> None:
-    with em.connect(slots=0) as session, pytest.raises(ValueError, match=says):
-        session.scale("auto", em.Local(), **wish)  # type: ignore[call-overload]
+def test_what_makes_no_sense_is_refused_before_anything_is_started(
+    without_workers: em.Session, wish: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        without_workers.scale("auto", em.Local(), **wish)  # type: ignore[call-overload]
 
 
 @pytest.mark.long("real launchers at their pace; tests/elastic has it in virtual time")

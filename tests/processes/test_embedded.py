@@ -147,6 +147,7 @@ def test_restarts_have_a_limit() -> None:
 # --- a standing worker ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long("two forkservers start; a session's own is killed above")
 def test_a_standing_worker_starts_another_forkserver(standing: Standing, tmp_path: Path) -> None:
     with standing.connect() as session:
         eventually(lambda: bool(session.workers()), "the worker has joined")

@@ -342,6 +342,7 @@ def test_a_forkserver_imports_nothing_from_where_it_is_started(tmp_path: Path, m
 # --- users with keys ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long("users, a master and workers of its own; owners of one session are above")
 def test_users_with_keys_share_no_process_and_no_folder(tmp_path: Path) -> None:
     """Also if one of them is called as the account is that the worker runs as."""
     standing = Standing(tmp_path)

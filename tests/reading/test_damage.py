@@ -40,11 +40,13 @@ def try_copies(first: int, number: int, *files: str) -> list[dict[str, int]]:
     return [counts for counts, _ in found]
 
 
+@pytest.mark.long("processes of their own read 120 damaged copies; tests/processes/test_damaged_files.py has some")
 def test_damaged_trees() -> None:
     files = ("odd_branches", "uproot-small-dy-withoffsets", "uproot-sample-6.18.00-zlib")
     assert all(counts.get("refused", 0) > 0 for counts in try_copies(0, 40, *files))
 
 
+@pytest.mark.long("as above")
 def test_damaged_ntuples_have_no_other_values() -> None:
     """Header, footer, page lists and pages have checksums, also those that only uproot reads. The last file's descriptions
     are nonsense with a right checksum, which a writer with a fault may write.
