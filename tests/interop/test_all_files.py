@@ -54,6 +54,10 @@ NOT_TRIED = {
         for file in ("uproot-issue513.root", "delphes.root")
         for kind in ("Particle", "Track", "Tower", "EFlowTrack", "EFlowPhoton", "EFlowNeutralHadron")
     ),
+    *(
+        ("uproot-issue475b.root", name)
+        for name in ("SimEvent", "nEXO::HeaderObject", "nEXO::EventObject", "TObject", "fBits")
+    ),
     # uproot takes links that are written member by member for whole ones
     ("PHYSLITE_example.root", "METAssoc_AnalysisMETAux.jetLink"),
     # uproot takes the checksum of the class for its first member: 1561916699 is the second of the run, in 2019
