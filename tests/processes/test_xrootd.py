@@ -246,6 +246,7 @@ def test_a_redirector_leads_to_the_server_that_has_the_file(cluster: Cluster) ->
         Reader(f"{cluster.url}/none.root", "events", timeout=30)
 
 
+@pytest.mark.long("of the same cluster, which has answered above")
 def test_the_data_servers_of_a_redirector_become_replicas(cluster: Cluster, xrootd_server: XRootDServer) -> None:
     """So that those who share a host with one of them read there."""
     shutil.copy(data_path(HZZ), xrootd_server.folder / "alone.root")
