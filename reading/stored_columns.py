@@ -72,12 +72,14 @@ class StoredColumns:
         return name
 
     def is_plain(self, name: str) -> bool:
-        """Whether a branch goes the short way."""
-        return self.baskets.branch(name) is not None
+        """Whether a branch goes the short way. Raises `DatasetError` as `read` does."""
+        with read_errors(self.path, f"cannot be read in its branch {name}"):
+            return self.baskets.branch(name) is not None
 
     def plain(self, name: str) -> Branch | None:
-        """What is known of the baskets of a plain branch; None for others, and in an RNTuple."""
-        return self.baskets.branch(name) if isinstance(self.baskets, Baskets) else None
+        """What is known of the baskets of a plain branch; None for others, and in an RNTuple. Raises `DatasetError`."""
+        with read_errors(self.path, f"cannot be read in its branch {name}"):
+            return self.baskets.branch(name) if isinstance(self.baskets, Baskets) else None
 
     # --- types --------------------------------------------------------------------------------------------------------
 
