@@ -329,26 +329,3 @@ def _end_fork(error: BaseException | None) -> NoReturn:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     _exit((code or 0) & 0xFF)
-
-
-def be_a_slot() -> None:
-    """What signals do in a slot, and in what it starts.
-
-    A batch system tells all processes of a job to end: the agent sees to it, slots go on meanwhile. But nothing that they
-    start may ignore SIGTERM or SIGINT, or whoever ends a process of a pool waits for ever. A handler, unlike `SIG_IGN`, does
-    not go to the programs that are started, and in forks it is taken off.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _go_on)
-        signal.siginterrupt(number, False)
-    os.register_at_fork(after_in_child=_be_no_slot)
-
-
-def _go_on(number: int, frame: object) -> None:
-    pass
-
-
-def _be_no_slot() -> None:
-    for number, usual in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
-        if signal.getsignal(number) is _go_on:
-            signal.signal(number, usual)

@@ -28,13 +28,14 @@ from ..slot_status import COMPACTING, STATUS_BYTES, SlotStatus
 from . import modules, unpacked_files
 from .agent_link import AgentLink
 from .failures import ERRORS, describe
-from .guard import Guard, be_a_slot, note_functions
+from .guard import Guard, note_functions
 from .handover import Handover, cannot_be_sent
 from .meter import Meter
 from .output import SlotOutput, show_warning
 from .packet_run import PacketRun, Tools
 from .packets import Compaction
 from .places import cache_of, move_to
+from .signals import be_a_slot
 from .slot_files import SlotFiles
 from .work_queue import WorkQueue
 
