@@ -93,6 +93,7 @@ def test_a_query_survives_a_master_that_is_killed_at_random_moments(
 def test_questions_that_a_master_takes_with_it_are_asked_again(fleet: Standing) -> None:
     """What changes nothing is asked of the next master; of what may have been done, the user is told."""
     with fleet.connect() as session, ThreadPoolExecutor() as pool:
+        eventually(lambda: bool(session.workers()), "its worker is there")
         questions: list[Callable[[], object]] = [session.workers, session.queries, session.pools, session.datasets.list]
         before = [len(question()) for question in questions]  # type: ignore[arg-type]
         fleet.master.process.send_signal(signal.SIGSTOP)
