@@ -87,7 +87,7 @@ layers:
 # File by file, in the order of tests/support/order.py: long ones first. Without a tier, of both.
 TIER ?=
 pytest:
-	$(BIN)/python -m pytest --processes $(JOBS) $(addprefix --tier=,$(TIER)) $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(addprefix --tier=,$(TIER)) $(TESTS)
 
 # The site, in build/site: docs/ and what is public, by its docstrings. Warnings are errors, and so are release notes that towncrier
 # cannot read.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import signal
 import tempfile
@@ -14,7 +13,6 @@ import condor_programs
 import eventmill as em
 import gridengine_programs
 import pytest
-from forked import add_options, pytest_runtestloop
 from hypothesis import settings
 from imported import forget_modules
 from order import order
@@ -25,7 +23,7 @@ from xrootd_server import grid, xrootd_server
 
 from benchmarks import coffea_samples
 
-__all__ = ["grid", "pytest_runtestloop", "xrootd_server"]
+__all__ = ["grid", "xrootd_server"]
 
 settings.register_profile("fast", max_examples=40, deadline=None)
 settings.register_profile("nightly", max_examples=1000, deadline=None)
@@ -34,7 +32,6 @@ settings.load_profile("fast")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    add_options(parser)
     parser.addoption(
         "--tier", choices=TIERS, help="only tests of `make test` (own), or of `make test-systems` (systems)"
     )
@@ -47,26 +44,21 @@ def pytest_configure(config: pytest.Config) -> None:
     And Ctrl-C ends what tests start: who is started in the background (`make test &` of a script) ignores it, children too.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ[coffea_samples.FOLDER] = str(coffea_samples.samples_folder())
-    os.environ[condor_programs.FOLDER] = str(condor_programs.condor_folder())
-    os.environ[gridengine_programs.FOLDER] = str(gridengine_programs.gridengine_folder())
-    cache = tempfile.TemporaryDirectory(prefix="cache-of-tests-", ignore_cleanup_errors=True)
-    config.add_cleanup(cache.cleanup)
-    os.environ["XDG_CACHE_HOME"] = cache.name
+    if not hasattr(config, "workerinput"):  # those of pytest-xdist have this from the process that starts them
+        os.environ[coffea_samples.FOLDER] = str(coffea_samples.samples_folder())
+        os.environ[condor_programs.FOLDER] = str(condor_programs.condor_folder())
+        os.environ[gridengine_programs.FOLDER] = str(gridengine_programs.gridengine_folder())
+        cache = tempfile.TemporaryDirectory(prefix="cache-of-tests-", ignore_cleanup_errors=True)
+        config.add_cleanup(cache.cleanup)
+        os.environ["XDG_CACHE_HOME"] = cache.name
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection(session: pytest.Session) -> Iterator[None]:
-    """What is made while tests are imported stays: to look for garbage in it takes a quarter of the time, and more later.
-
-    The processes that are forked then have what the first compilation of each would take three seconds of a core for.
-    """
+def pytest_collection() -> Iterator[None]:
+    """What is made while tests are imported stays: to look for garbage in it takes a quarter of the time, and more later."""
     gc.disable()
     try:
-        found = yield
-        if session.config.getoption("processes") > 1:
-            importlib.import_module("warmed").compile_once()
-        return found
+        return (yield)
     finally:
         gc.freeze()
         gc.enable()
@@ -78,7 +70,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The tests of a tier only, the files in their order, and time for many examples."""
+    """The tests of a tier only, the files in their order, and time for many examples. (Under pytest-xdist, all processes
+    have to come to the same order.)"""
     wanted = config.getoption("tier")
     others = [item for item in items if tier(item) != wanted] if wanted else []
     if others:
