@@ -3,10 +3,13 @@
 To compress is most of the work of a TTree. So it is done by all slots while the query runs, and not by one when all the
 others have nothing more to do. uproot writes them, to a file in memory; a basket does not know where in a file it is but
 for two numbers in its key.
+
+uproot has no public way to a basket, nor to a tree that takes one: what it has inside is tried out before the first.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import struct
@@ -115,6 +118,7 @@ class BasketWriter:
         form = array.layout.form
         if not BasketWriter.is_for(spec) or not form.is_record or array.nbytes < LEAST * len(names):
             return False
+        try_out()
         if not all(map(_is_numbers, form.contents)):
             return False
         lists = [name for name, content in zip(names, form.contents, strict=True) if content.is_list]
@@ -149,6 +153,36 @@ def new_tree(file: Any, spec: WriteSpec, empty: ak.Array) -> Any:
     """A tree for rows of a type, which has none yet."""
     types = {name: column.type.content for name, column in branches(empty, collections(empty)).items()}
     return file.mktree(spec.tree, types)
+
+
+@functools.cache
+def try_out() -> None:
+    """Raise `ImportError` unless rows that go through baskets are in a tree as they were."""
+    import awkward as ak
+    import uproot
+
+    spec = WriteSpec("", "root", "", "Events", 0, 0, "any", overwrite=False)
+    rows = ak.Array({"n": np.array([1, 2, 3], "i4"), "pt": [[1.5], [], [2.5, 3.5]]})
+    try:
+        writer = BasketWriter(spec, rows[:0])
+        file = io.BytesIO()
+        tree = new_tree(new_file(file), spec, rows[:0])
+        for some in (rows[:2], rows[2:]):
+            append(tree, writer.write(ak.to_packed(some)))
+        again = uproot.open(file)[spec.tree].arrays(rows.fields).to_list()
+    except Exception as error:
+        raise _unknown_uproot(repr(error)) from error
+    if again != rows.to_list():
+        raise _unknown_uproot(f"{rows.to_list()} comes back as {again}")
+
+
+def _unknown_uproot(why: str) -> ImportError:
+    import uproot
+
+    return ImportError(
+        f"uproot {uproot.__version__} keeps the baskets of a TTree in a way that eventmill does not know ({why}): install "
+        "another one, 5.7 is known to work"
+    )
 
 
 def append(tree: Any, rows: Baskets) -> None:

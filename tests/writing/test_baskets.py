@@ -13,6 +13,7 @@ from eventmill.analysis.writes import WriteSpec, write
 from eventmill.merge.held_rows import placed, rows_of
 from eventmill.merge.nodes import Written
 from eventmill.merge.rows import Piece, Span
+from eventmill.writing import baskets
 from eventmill.writing.baskets import Baskets, BasketWriter, array_of
 from eventmill.writing.checksums import checksum, checksum_text
 from eventmill.writing.grouping import groups
@@ -146,3 +147,14 @@ def test_what_makes_no_baskets_stays_arrays(tmp_path: Path, change: dict[str, An
         array = ak.with_field(array, column, name)
     spec = write({}, tmp_path, **{"format": "root", **options}).spec
     assert not BasketWriter.takes(spec, array) and BasketWriter.takes(spec_of(tmp_path), rows(20_000, 6))
+
+
+def test_another_uproot_is_refused_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Baskets that were one entry out would be other numbers in a sound file: it is noticed, and said of what."""
+    baskets.try_out.__wrapped__()
+    some = lambda cascade: iter(cascade._branch_data[:1])  # noqa: E731 - as if what is of the others stood elsewhere
+    monkeypatch.setattr(baskets, "_data", some)
+    with pytest.raises(
+        ImportError, match=r"uproot 5\..* keeps the baskets of a TTree in a way that eventmill does not"
+    ):
+        baskets.try_out.__wrapped__()
