@@ -82,7 +82,9 @@ def tell(said: Said, now: float, told: Counter[str]) -> None:
     message = said.take(now)
     if message is not None:
         codec.encode(message)
-        assert len(message.lines) <= module.LINES_AT_ONCE + 3 * 5  # and the last words of three slots
+        assert len(message.lines) <= 3 * (
+            module.LINES_AT_ONCE + 5
+        )  # of three queries, and the last words of three slots
         for line in message.lines:
             told[line.query] += line.count
         for unkept in message.unkept:
@@ -117,6 +119,16 @@ def test_of_a_flood_the_last_words_are_kept() -> None:
     assert message is not None and message.lines[-1].text == "the last words"
     assert sum(line.count for line in message.lines) + message.unkept[0].lines == 1_000_001
     assert sum(len(text) for _, text in said.echo) < 300_000
+
+
+def test_a_query_that_says_much_takes_nothing_from_the_next_one() -> None:
+    """Its log records, which have no last words, were not kept for some seconds."""
+    said = Said()
+    said.add(0, "stdout", Where("loud"), b"".join(b"line %d\n" % number for number in range(5000)), 0.0)
+    assert said.take(0.5) is not None
+    said.add(0, "stderr", AT, RECORD, 0.6)
+    message = said.take(1.0)
+    assert message is not None and [line.text for line in message.lines] == ["careful\nü"] and not message.unkept
 
 
 def test_a_long_line_is_cut_and_what_cannot_be_decoded_is_replaced() -> None:

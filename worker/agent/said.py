@@ -17,7 +17,7 @@ from ..slot_output import Record, Token, plain
 SLOT_RATE, SLOT_MOST = 64 * 2**10, 256 * 2**10
 """Bytes a second of a slot that are looked at, and at once."""
 RATE, LINES_AT_ONCE = 50.0, MOST_LINES
-"""Different lines a second that a worker tells its master, and at once."""
+"""Different lines a second of a query that a worker tells its master, and at once."""
 BYTES_RATE, BYTES_AT_ONCE = 16 * 2**10, 256 * 2**10
 """The same in bytes."""
 INTERVAL = 1.0
@@ -25,7 +25,8 @@ INTERVAL = 1.0
 LAST_WORDS = 2000
 """Bytes that are kept of what came last."""
 MOST_QUERIES = 100
-"""Whose lines are counted apart in one message."""
+"""Whose lines are counted apart in one message, and have an allowance of their own: who says much takes nothing from
+others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Said:
         self._slots: dict[int | None, Allowance] = {}
         self._floods: dict[tuple[int | None, LogSource, str], _Flood] = {}
         self._unkept: dict[str, Unkept] = {}
-        self._different, self._bytes = Allowance(RATE, LINES_AT_ONCE), Allowance(BYTES_RATE, BYTES_AT_ONCE)
+        self._queries: dict[str, tuple[Allowance, Allowance]] = {}
         self._last_words = Allowance(BYTES_RATE, BYTES_AT_ONCE)
         self._told = float("-inf")
 
@@ -218,13 +219,21 @@ class Said:
         if known is not None:
             known.count += 1
             return True
-        size = len(line.text)
-        room = spared or (self._different.left(now) >= 1.0 and self._bytes.take(size, now))
+        different, size = self._allowance(line.query)
+        room = spared or (different.left(now) >= 1.0 and size.take(len(line.text), now))
         if room and len(self._lines) < MOST_LINES:
-            self._different.take(1.0, now)
+            different.take(1.0, now)
             self._lines[key] = _Line(line, now, 1)
             return True
         return False
+
+    def _allowance(self, query: str) -> tuple[Allowance, Allowance]:
+        """In lines and in bytes. Of many queries, the one that spoke first begins anew when it speaks again."""
+        if query not in self._queries:
+            if len(self._queries) >= MOST_QUERIES:
+                del self._queries[next(iter(self._queries))]
+            self._queries[query] = Allowance(RATE, LINES_AT_ONCE), Allowance(BYTES_RATE, BYTES_AT_ONCE)
+        return self._queries[query]
 
     def _lose(self, query: str, lines: int, size: int) -> None:
         if query not in self._unkept and len(self._unkept) >= MOST_QUERIES:
