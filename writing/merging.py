@@ -125,22 +125,15 @@ def _empty(forms: list[str]) -> ak.Array:
 
 def _batches(storage: Storage, item: Joining, empty: ak.Array) -> Iterator[pieces.Content]:
     """The rows of a group in their order, some at a time. A piece is read when its first rows are needed."""
-    batch: list[ak.Array] = []
-    size = 0
-    for share, rows in _rows(storage, item):
-        if isinstance(rows, Baskets) and _is_of(rows, empty):
-            if batch:
-                yield _as(pieces.joined(batch), empty)
-                batch, size = [], 0
-            yield rows
-            continue
-        batch.append(array_of(item.spec, rows))
-        size += share.size * len(rows) // (share.stop - share.start)
-        if size >= formats.BATCH:
-            yield _as(pieces.joined(batch), empty)
-            batch, size = [], 0
-    if batch:
-        yield _as(pieces.joined(batch), empty)
+    sized = (
+        (
+            rows if isinstance(rows, Baskets) and _is_of(rows, empty) else array_of(item.spec, rows),
+            share.size * len(rows) // (share.stop - share.start),
+        )
+        for share, rows in _rows(storage, item)
+    )
+    for rows in pieces.gathered(sized, formats.BATCH):
+        yield rows if isinstance(rows, Baskets) else _as(rows, empty)
 
 
 def _rows(storage: Storage, item: Joining) -> Iterator[tuple[Share, pieces.Content]]:

@@ -8,7 +8,7 @@ will be in a TTree (`baskets`). Nobody but eventmill reads pieces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -62,7 +62,7 @@ def packed(held: Sequence[HeldSpan], spec: WriteSpec) -> tuple[bytes, int, list[
     spans = merged_spans([each.span for each in held])
     forms: dict[tuple[str, tuple[str, ...]], int] = {}
     arrays, buffers, baskets = list[_Array](), list[Any](), list[bytes]()
-    for rows in _contents(held, spec):
+    for rows in gathered(_contents(held, spec), _SMALL):
         if isinstance(rows, Baskets):
             arrays.append(_Array(forms.setdefault((rows.form, ()), len(forms)), rows.rows, [], rows.baskets))
             baskets.append(rows.data)
@@ -79,29 +79,19 @@ def packed(held: Sequence[HeldSpan], spec: WriteSpec) -> tuple[bytes, int, list[
     return b"".join([length, header, *baskets, *body, compressor.flush()]), sum(each.size for each in held), spans
 
 
-def _contents(held: Sequence[HeldSpan], spec: WriteSpec) -> Iterator[Content]:
-    """The rows in their order: as baskets those of a span that are enough for it, for they are cut there at most; of the
-    others, small arrays put together with what follows.
+def _contents(held: Sequence[HeldSpan], spec: WriteSpec) -> Iterator[tuple[Content, int]]:
+    """The rows in their order, each with its bytes: as baskets those of a span that are enough for it, for they are cut
+    there at most.
     """
-    some, size = list[Any](), 0
     writers: dict[str, BasketWriter] = {}
     for run in _runs(held) if BasketWriter.is_for(spec) else [[each] for each in held]:
-        array = joined([each.array for each in run])
+        array, size = joined([each.array for each in run]), sum(each.size for each in run)
         if BasketWriter.takes(spec, array):
-            if some:
-                yield joined(some)
-                some, size = [], 0
             form = array.layout.form.to_json()
             writers[form] = writers.get(form) or BasketWriter(spec, array[:0])
-            yield writers[form].write(array)
-            continue
-        some.append(array)
-        size += sum(each.size for each in run)
-        if size >= _SMALL:
-            yield joined(some)
-            some, size = [], 0
-    if some:
-        yield joined(some)
+            yield writers[form].write(array), size
+        else:
+            yield array, size
 
 
 def _runs(held: Sequence[HeldSpan]) -> Iterator[list[HeldSpan]]:
@@ -155,6 +145,25 @@ def cut(contents: Sequence[Content], start: int, stop: int, spec: WriteSpec) -> 
             found.append(rows if whole else array_of(spec, rows)[low:high])
         at += len(rows)
     return found
+
+
+def gathered(contents: Iterable[tuple[Content, int]], most: int) -> Iterator[Content]:
+    """Rows in their order, each of which come with their bytes: arrays put together until they have `most`, and baskets."""
+    some, size = list[Any](), 0
+    for rows, its_size in contents:
+        if isinstance(rows, Baskets):
+            if some:
+                yield joined(some)
+                some, size = [], 0
+            yield rows
+            continue
+        some.append(rows)
+        size += its_size
+        if size >= most:
+            yield joined(some)
+            some, size = [], 0
+    if some:
+        yield joined(some)
 
 
 def joined(arrays: Sequence[ak.Array]) -> ak.Array:
