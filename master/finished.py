@@ -13,7 +13,7 @@ import msgspec
 
 from ..protocol.messages import Account, QueryInfo, State, Submit
 from .numbering import number_of
-from .query import LONGEST_TIME, Query
+from .query import Query, ago
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True):
@@ -104,14 +104,13 @@ class Finished:
 
     def since(self, wall: float, now: float) -> Finished:
         """The same for a master's core, at `wall` in seconds since 1970."""
-        started = now - min(max(0.0, wall - self.started), LONGEST_TIME)
-        return Finished(self.number, started, self.line, self.token)
+        return Finished(self.number, now - ago(self.started, wall), self.line, self.token)
 
     def info(self, now: float) -> QueryInfo:
         """Its line in the list of queries."""
         line = _line.decode(self.line)
-        ago = min(LONGEST_TIME, max(0.0, now - self.started))
-        return QueryInfo(self.number, line.name, line.owner, line.state, line.account, line.seconds, ago)
+        since = ago(self.started, now)
+        return QueryInfo(self.number, line.name, line.owner, line.state, line.account, line.seconds, since)
 
     def query(self) -> Query:
         """The query, as far as it is remembered: for whoever asks for its end, or wants it removed."""

@@ -150,7 +150,7 @@ class Query:
     @classmethod
     def restored(cls, saved: Saved, now: float, wall: float) -> Query:
         """A query as the journal has it, at `wall` (seconds since 1970): it runs on. Raises as `submitted`."""
-        started = now - min(max(0.0, wall - saved.started), LONGEST_TIME)
+        started = now - ago(saved.started, wall)
         analysis, frame, *shared_inputs = saved.frames
         files = FileTable.of(frame)
         query = cls(
@@ -351,9 +351,14 @@ class Query:
 
     def info(self, now: float) -> QueryInfo:
         """Its line in the list of queries."""
-        submit, ago = self.submit, min(LONGEST_TIME, max(0.0, now - self.started))
-        how = self.account(), self.seconds(now), ago, self.credentials.info(now)
+        submit = self.submit
+        how = self.account(), self.seconds(now), ago(self.started, now), self.credentials.info(now)
         return QueryInfo(self.number, submit.name, submit.owner, self.state, *how)
+
+
+def ago(moment: float, now: float) -> float:
+    """How long before `now` a moment was, in seconds: of a clock that was set since, not less than none, nor for ever."""
+    return min(LONGEST_TIME, max(0.0, now - moment))
 
 
 def _limits(submit: Submit, files: FileTable) -> Limits | int | None:
