@@ -59,15 +59,9 @@ class Watch:
         self._check_processes = check
         self.link = Link(connection, timeout, self, check, file, patience)
 
-    def request(
-        self,
-        make: Callable[[int], Message],
-        expect: type[Answer],
-        frames: Frames = (),
-        on_answer: Callable[[Answer], None] | None = None,
-    ) -> Answer:
+    def request(self, make: Callable[[int], Message], expect: type[Answer], frames: Frames = ()) -> Answer:
         """The answer to a request, as `exchange` has it, if no frames belong to it."""
-        return self.exchange(make, expect, frames, on_answer)[0]
+        return self.exchange(make, expect, frames)[0]
 
     def exchange(
         self,
@@ -130,7 +124,7 @@ class Watch:
                 accepted(query)
             watched.append(query)
 
-        answer = self.request(make, messages.Accepted, frames, on_answer)
+        answer, _ = self.exchange(make, messages.Accepted, frames, on_answer)
         if answer.unsaved:
             log.warning("query %s (%s): %s", answer.query, watched[0].name, answer.unsaved)
         return watched[0]
