@@ -180,9 +180,8 @@ def sketched(
     sums = [
         [_together(found, shape, some**power) for found, some in zip(together, each, strict=True)] for power in (1, 2)
     ]
-    return Sketch(
-        tuple(cases), tuple(axes), counts, np.array(sums, np.float64)
-    )  # numpy counts nothing in whole numbers
+    # numpy adds up weights of no values to whole numbers
+    return Sketch(tuple(cases), tuple(axes), counts, np.array(sums, np.float64))
 
 
 def _together(places: Sequence[Places], shape: tuple[int, ...], weights: Values | None = None) -> npt.NDArray[Any]:

@@ -146,9 +146,8 @@ class Top(App[None]):
             "said", lambda it: it[0], _said_line, "(nothing was said)", lambda it: it[1], follows=True, widget_id="said"
         )
         self.picture = Picture(widget_id="histogram")
-        self._headline, self._activities, self._slots = (
-            Static(id="headline"), Static(id="activities"), Static(id="slots"),
-        )  # fmt: skip
+        self._headline, self._activities = Static(id="headline"), Static(id="activities")
+        self._slots = Static(id="slots")
 
     def compose(self) -> ComposeResult:
         """Everything there is to see."""
