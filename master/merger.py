@@ -217,6 +217,7 @@ class Merger:
                 if answer is not None:
                     self.answers.append(answer)
                     self._waker.send(b"")
+            del task, answer, answers  # who waits holds no result
 
     def _answer(self, task: MergerTask) -> Answer | None:
         """Do a task. After an error of ours in it nobody knows what its query's total holds: nothing more is made of it,

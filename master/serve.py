@@ -44,6 +44,7 @@ from .miniatures import Shrunk
 from .parts import Picked
 from .post import Post
 from .recorder import Retrieved, Tidied, Written
+from .rooms import Rooms
 from .saved import Saved
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,8 @@ class Master:
         self.door = Door(self.context, own)
         self.router = self.door.router
         self._post = Post(self.router)
-        self._joiners = codec.joiners()
+        self._rooms = Rooms()
+        self._joiners = codec.joiners(self._rooms.take)
         self._poller = zmq.Poller()
         self._restarts = Restarts()
         self._gone: dict[bytes, None] = {}
@@ -193,6 +195,8 @@ class Master:
         """Wait for what happens next, and deal with it."""
         wait = 0.0 if self._gone or self._post.waiting else max(0.0, self.core.deadline() - time.monotonic())
         ready = dict(self._poller.poll(int(wait * 1000) + (wait > 0)))
+        if not (ready or self.core.queries.live):
+            self._rooms.clear()
         if self.authenticator.socket in ready:
             self.authenticator.answer()
         heard_all = self._receive() if self.router in ready else True

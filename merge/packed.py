@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ..protocol.errors import RemoteProtocolError
 from . import nodes
 from .arithmetic import limit, plus, reach
-from .cells import add_cells
+from .growing import Growing
 from .nodes import DTYPES, Cells, Frame, Key, Tree, Unmergeable
 from .partial import FULL, Partial, digits_frame, digits_in, is_alone, tree_of_frames
 from .sparse import Sparse, Thinning, sparse_in
@@ -127,9 +127,8 @@ class PackedSum:
         self.tree = bytes(tree_of_frames(frames))
         self.layout = layout
         self._plans: dict[bytes, tuple[Layout, list[tuple[Place, Place]]] | None] = {}
-        self._cells = [cells.dense if isinstance(cells, Sparse) else cells for cells in coming]
-        self._own = [isinstance(cells, Sparse) for cells in coming]
-        self._reach = [reach(cells) for cells in self._cells]
+        self._cells = [Growing(cells) for cells in coming]
+        self._reach = [reach(it.cells) for it in self._cells]
 
     @classmethod
     def of(cls, partial: Partial, frames: Sequence[Frame]) -> PackedSum | None:
@@ -161,11 +160,8 @@ class PackedSum:
             if kind == NUMBERS:
                 given.append(digits_frame(self._numbers))
                 continue
-            cells = self._cells[at]
-            frame = thinning.frame(cells) if thin and self.layout.alone[at] else cells.view(np.uint8).data
-            if len(frame) == cells.nbytes:  # it is a view
-                self._own[at] = cells.flags.writeable = False
-            given.append(frame)
+            shorter = thinning.shorter(self._cells[at].cells) if thin and self.layout.alone[at] else None
+            given.append(self._cells[at].lend() if shorter is None else shorter)
         return given
 
     def part(self, keys: Iterable[Key]) -> Tree | None:
@@ -194,7 +190,7 @@ class PackedSum:
             if self.layout.kinds[frame] == NUMBERS:
                 numbers = self._numbers[start:stop]
             else:
-                cells.append(self._cells[frame][start:stop].copy())
+                cells.append(self._cells[frame].cells[start:stop].copy())
         match tree:
             case nodes.Number():
                 return nodes.Number.of(numbers[0])
@@ -214,12 +210,12 @@ class PackedSum:
     @property
     def nbytes(self) -> int:
         """Bytes of its arrays."""
-        return sum(cells.nbytes for cells in self._cells)
+        return sum(it.cells.nbytes for it in self._cells)
 
     @property
     def frame_sizes(self) -> list[int]:
         """Bytes of the tree, and of each of the frames beside it."""
-        return [len(self.tree), *(cells.nbytes for cells in self._cells)]
+        return [len(self.tree), *(it.cells.nbytes for it in self._cells)]
 
     def _plan(self, frames: Sequence[Frame]) -> tuple[Layout, list[tuple[Place, Place]]] | None:
         """Where the numbers of a partial result with another tree go; None if not all of them have a place."""
@@ -249,13 +245,11 @@ class PackedSum:
         for (mine, start, stop), (theirs, first, last) in moves:
             if layout.kinds[theirs] == NUMBERS:
                 continue
-            if not self._own[mine]:
-                self._cells[mine], self._own[mine] = self._cells[mine].copy(), True
-            target, source = self._cells[mine][start:stop], coming[theirs]
+            source = coming[theirs]
             if isinstance(source, Sparse):
-                source.add_to(target, first)
+                source.add_to(self._cells[mine].own()[start:stop], first)
             else:
-                add_cells(target, source[first:last])
+                self._cells[mine].add(start, source[first:last])
         return True
 
     def _sums(self, layout: Layout, moves: list[tuple[Place, Place]], numbers: list[complex]) -> list[complex]:
@@ -270,9 +264,10 @@ class PackedSum:
         """Whether no sum of whole numbers can overflow. What might is looked at array by array."""
         reaches = [reach(cells.values if isinstance(cells, Sparse) else cells) for cells in coming]
         for (mine, _, _), (theirs, _, _) in moves:
-            if layout.kinds[theirs] != NUMBERS and self._reach[mine] + reaches[theirs] > limit(self._cells[mine]):
-                self._reach[mine] = reach(self._cells[mine])
-                if self._reach[mine] + reaches[theirs] > limit(self._cells[mine]):
+            cells = self._cells[mine].cells
+            if layout.kinds[theirs] != NUMBERS and self._reach[mine] + reaches[theirs] > limit(cells):
+                self._reach[mine] = reach(cells)
+                if self._reach[mine] + reaches[theirs] > limit(cells):
                     return False
         for mine, theirs in {(mine, theirs) for (mine, _, _), (theirs, _, _) in moves}:
             self._reach[mine] += reaches[theirs]

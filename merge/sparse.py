@@ -73,15 +73,21 @@ class Thinning:
 
     def frame(self, cells: Cells) -> Frame:
         """The frame of an array that lies in one piece: a view of it if it is not sparse."""
-        dense = cells.reshape(-1).view(np.uint8).data
-        if cells.dtype.itemsize % _WORD or not _LEAST <= len(dense) <= self._left:
-            return dense
-        places = _filled(cells.reshape(-1), len(dense) // SHORTER)
+        cells = cells.reshape(-1)
+        shorter = self.shorter(cells)
+        return cells.view(np.uint8).data if shorter is None else shorter
+
+    def shorter(self, cells: Cells) -> bytes | None:
+        """That of an array of one dimension, if it is sparse."""
+        dense = cells.nbytes
+        if cells.dtype.itemsize % _WORD or not _LEAST <= dense <= self._left:
+            return None
+        places = _filled(cells, dense // SHORTER)
         if places is None:
-            return dense
-        self._left -= len(dense)
-        values = np.ascontiguousarray(cells.reshape(-1)[places]).view(np.uint8).data
-        return b"".join([_HEADER.pack(_MARK, len(dense), len(places)), places.astype(_PLACE).tobytes(), values])
+            return None
+        self._left -= dense
+        values = np.ascontiguousarray(cells[places]).view(np.uint8).data
+        return b"".join([_HEADER.pack(_MARK, dense, len(places)), places.astype(_PLACE).tobytes(), values])
 
 
 def sparse_in(frame: Frame, kind: str, size: int) -> Sparse:

@@ -74,7 +74,8 @@ class Total:
         self.add(partial)
 
     def partial(self) -> Partial:
-        """A snapshot of the total, which later `add`s do not change. Arrays are not copied until the next `add`."""
+        """A snapshot of the total, which later `add`s do not change. Arrays are copied by the next `add`, if anybody holds
+        it then."""
         if self._packed is not None:
             return Partial.from_frames(self.to_frames())
         return Partial(tree_of(self._sum), self._entries)

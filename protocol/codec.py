@@ -16,7 +16,7 @@ import msgspec
 from . import messages
 from .errors import LocalProtocolError, RemoteProtocolError
 from .messages import PROTOCOL, Message
-from .pieces import Joiner, Joiners
+from .pieces import Joiner, Joiners, Room
 
 Buffer = bytes | memoryview
 Frames = Sequence[Buffer]
@@ -99,14 +99,17 @@ def joiner() -> Joiner:
     return Joiner(MAX_FRAME, MAX_FRAMES)
 
 
-def joiners() -> Joiners:
+def joiners(room: Room | None = None) -> Joiners:
     """For what comes from many.
+
+    Args:
+        room: gives memory for large frames, as `Joiner` has it.
 
     Example:
         >>> b"worker" in joiners()
         False
     """
-    return Joiners(joiner)
+    return Joiners(lambda: Joiner(MAX_FRAME, MAX_FRAMES, room))
 
 
 def _reason(header: Buffer, error: Exception) -> str:

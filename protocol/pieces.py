@@ -35,6 +35,7 @@ MARK = b"\xc1"
 
 _sizes = msgspec.msgpack.Decoder(list[int])
 Buffer = bytes | memoryview
+Room = Callable[[int], memoryview]
 
 
 def cut(frames: Sequence[Buffer]) -> Iterator[Sequence[Buffer]]:
@@ -77,6 +78,7 @@ class Joiner:
     Args:
         most: bytes that a frame may have.
         most_frames: that a message may have.
+        room: gives memory for so many bytes of a frame, or raises OSError or MemoryError.
 
     Example:
         >>> joiner = Joiner(most=10**6, most_frames=100)
@@ -87,8 +89,9 @@ class Joiner:
         (None, [6, 600000])
     """
 
-    def __init__(self, most: int, most_frames: int) -> None:
+    def __init__(self, most: int, most_frames: int, room: Room | None = None) -> None:
         self._most, self._most_frames = most, most_frames
+        self._room = room or _room
         self._sizes: list[int] = []
         self._whole: list[Buffer] = []
         self._begun: memoryview | None = None
@@ -151,9 +154,9 @@ class Joiner:
             return
         if self._begun is None:
             try:
-                self._begun = _room(size)
-            except OSError as error:
-                self._refuse(f"there is no room for a frame of {size:,} bytes: {error.strerror}")
+                self._begun = self._room(size)
+            except (OSError, MemoryError) as error:
+                self._refuse(f"there is no room for a frame of {size:,} bytes: {error}")
         self._begun[self._filled : self._filled + len(piece)] = piece
         self._filled += len(piece)
         if self._filled == size:
