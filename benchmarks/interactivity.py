@@ -91,8 +91,7 @@ def newcomer(connection: Connection) -> float:
         while True:
             if not dial.socket.poll(int(SECONDS * 1000)):
                 raise RuntimeError("the master gave the newcomer no packet")
-            message, _ = codec.decode(dial.socket.recv_multipart())
-            if isinstance(message, messages.Lease):
+            if any(isinstance(message, messages.Lease) for message, _ in dial.receive()):
                 return time.perf_counter() - begin
     finally:
         dial.send(codec.encode(messages.Bye()))

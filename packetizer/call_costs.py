@@ -44,8 +44,8 @@ GROWTH, BOLD = 64, 10.0
 """A call has at most so many times the entries of the largest one so far, and takes, by the law that is worst of all the
 possible ones, at most so many seconds, or half of that number of times what the largest one took."""
 FIRST_GROWTH, QUICK_GROWTH = 4, 16
-"""So many times the entries of a first call has the second one, to tell what a call takes without any; or so many times
-when the first one took next to nothing."""
+"""So many times the entries of a first call has the second one at least, to tell what a call takes without any, and at
+most."""
 LONG, SMALLER = 3.0, 8
 """Seconds of a first call after which the second one is to be smaller, by this factor: entries may be dear."""
 LOOKING, LEAP = tuple(2**power for power in range(4, 16)), 4
@@ -226,12 +226,14 @@ class Calls:
         return math.sqrt(tried * size) if tried and LEAP * tried < size else size
 
     def _second_size(self, largest: int) -> float:
-        """Only one size is known: the next one differs from it by much, to tell what a call takes without entries."""
+        """Only one size is known: the next one differs from it by much, to tell what a call takes without entries, and takes
+        `BOLD` seconds if all that the first one took is due to its entries.
+        """
         times = sorted(seconds for entries, seconds in self._all() if entries * APART > largest)
         seconds = times[(len(times) - 1) // 2]
         if seconds > LONG and largest >= 2 * SMALLER:
             return float(largest // SMALLER)
-        return float(largest * (QUICK_GROWTH if seconds < CHUNK_SECONDS else FIRST_GROWTH))
+        return float(largest * min(QUICK_GROWTH, max(FIRST_GROWTH, BOLD / seconds)))
 
     def _all(self) -> list[Call]:
         """The calls that the law is fitted to."""

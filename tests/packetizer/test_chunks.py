@@ -90,6 +90,14 @@ def test_what_is_told_of_many_calls_keeps_their_mean() -> None:
     assert sum(seconds * number for _, seconds, number in told) == pytest.approx(1.23)
 
 
+@pytest.mark.parametrize(("seconds", "second"), [(0.005, 1600), (0.4, 1600), (1.0, 1000), (2.9, 400), (5.0, 12)])
+def test_the_second_call_is_as_bold_as_ten_seconds_allow(seconds: float, second: int) -> None:
+    """After a first call of 0.4 s whatever its entries, sizes of 400 and 20,000 came before whole files."""
+    chunks = ChunkSizes()
+    chunks.learn(100, seconds)
+    assert chunks.size == second
+
+
 def test_calls_whose_times_scatter_do_not_become_many() -> None:
     """0.5 s a call over 18 files of 1,000 events took 65 to 87 calls: sizes followed the last two times."""
     for seed in range(5):
