@@ -14,9 +14,9 @@ from uproot.interpretation.objects import AsStridedObjects
 
 
 @functools.cache
-def plain_form(stored: np.dtype[Any], shape: tuple[int, ...], is_list: bool, header: int, depth: int = 1) -> Any:
+def plain_form(native: np.dtype[Any], shape: tuple[int, ...], is_list: bool, header: int, depth: int = 1) -> Any:
     """The awkward form that uproot gives branches of these values."""
-    kind = AsDtype(np.dtype((stored, shape)))
+    kind = AsDtype(np.dtype((native, shape)))
     form = (AsJagged(kind, header) if is_list else kind).awkward_form(None)
     for _ in range(depth - 1):
         form = ak.forms.ListOffsetForm("i64", form)

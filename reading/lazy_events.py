@@ -23,7 +23,7 @@ from ..protocol.errors import DatasetError
 from .columns import Column, Flat, Index, Jagged, offsets_of, taken
 from .groups import Field, Group, fields_of
 from .read_errors import read_errors
-from .record_forms import Part, SplitForm, buffers_of, keyed, sizes_of, split
+from .record_forms import Part, SplitForm, buffers_of, buffers_of_column, keyed, sizes_of, split
 from .record_lists import CommonLengths, RecordLists
 from .virtual_arrays import UNKNOWN_LENGTH, LazyRecords, Load, virtual, virtual_index
 
@@ -385,12 +385,10 @@ class AtWork:
     def _read_buffers(self, part: Part) -> dict[str, Any]:
         name = part.column
         if name in self._lazy.computed:
-            array = ak.Array(layout_of(self._computed(name)))
-        elif part.is_plain:
-            array = ak.Array(layout_of(self._source.read([name], self._start, self._stop)[name]))
-        else:
-            array = self._source.array(name, self._start, self._stop)
-        return buffers_of(array, name, part.depth)
+            return buffers_of_column(self._computed(name), name, part.depth)
+        if part.is_plain:
+            return buffers_of_column(self._source.read([name], self._start, self._stop)[name], name, part.depth)
+        return buffers_of(self._source.array(name, self._start, self._stop), name, part.depth)
 
     def _column(self, name: str) -> tuple[Any, Any]:
         """A column's numbers and, where they are in lists, offsets from 0."""

@@ -161,10 +161,44 @@ def buffers_of(array: ak.Array, name: str, depth: int = 0) -> dict[str, Any]:
     return dict(buffers)
 
 
+def buffers_of_column(column: Column, name: str, depth: int = 0) -> dict[str, Any]:
+    """As `buffers_of`, of what a kernel could read."""
+    for _ in range(depth):
+        column = _content(column)
+    buffers: dict[str, Any] = {}
+    node = 0
+    while not isinstance(column, Flat):
+        buffers[f"{name}/{node}-offsets"] = column.offsets - column.offsets[0]
+        column, node = _content(column), node + 1
+    buffers[f"{name}/{node + column.values.ndim - 1}-data"] = column.values.reshape(-1)
+    return buffers
+
+
+def _content(column: Column) -> Column:
+    """What is in the lists, or arrays, of a column, one behind the other."""
+    if isinstance(column, Flat):
+        return Flat(column.values.reshape(-1, *column.values.shape[2:]))
+    inner = tight(column)
+    return inner.content if isinstance(inner, Jagged) else Flat(inner.characters)
+
+
 def keyed(form: Any, name: str) -> Any:
     """The form with keys that tell its nodes from those of other columns."""
+    if _is_plain(form) and (found := _keyed_lists(form, name, 0)) is not None:
+        return found
     keyed, _, _ = ak.to_buffers(all_regular(form.length_zero_array()), form_key=keys(name))
     return keyed
+
+
+def _keyed_lists(form: Any, name: str, node: int) -> Any:
+    """As `keyed`, of numbers in lists; a tenth of the time. None where awkward has to make other nodes of them."""
+    key = f"{name}/{node}"
+    if form.is_numpy:
+        return None if form.inner_shape else form.copy(form_key=key)
+    if not (form.is_regular or (isinstance(form, ak.forms.ListOffsetForm) and form.offsets == "i64")):
+        return None
+    content = _keyed_lists(form.content, name, node + 1)
+    return None if content is None else form.copy(content=content, form_key=key)
 
 
 def all_regular(array: ak.Array) -> ak.Array:

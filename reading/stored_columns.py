@@ -150,7 +150,7 @@ class StoredColumns:
             return member.form(self._form(member.branch))
         plain = self.plain(name)
         if plain is not None:
-            return plain_form(plain.stored, plain.shape, plain.is_list, plain.header, plain.depth)
+            return plain_form(plain.native, plain.shape, plain.is_list, plain.header, plain.depth)
         branch = None if self.stored.is_group(name) else self.names[name]
         return None if branch is None or branch.branches else branch_form(branch)
 
@@ -213,7 +213,7 @@ class StoredColumns:
         """One branch as uproot reads it, whatever its type, or by an interpretation. Raises as `read` does."""
         if kind is None and (member := self._member(name)) is not None:
             return member.of(self.array(member.branch, start, stop))
-        if kind is None and (plain := self.plain(self.known(name))) is not None and plain.depth > 1:
+        if kind is None and self.plain(self.known(name)) is not None:
             [columns] = self.read_ranges([name], [(start, stop)])
             return ak.Array(layout_of(columns[name]))
         branch = self.names[self.known(name)]

@@ -28,7 +28,8 @@ from .storage.sources import Counts, Traffic, check_unchanged, is_current, place
 from .ttree.basket_layout import Branch
 from .ttree.branch_kinds import Described, Group
 from .ttree.branches import Named, Written, by_name, parents_of, paths_of
-from .ttree.cpp_classes import are_uproots
+from .ttree.class_members import Members
+from .ttree.cpp_classes import are_uproots, streamed_descriptions
 from .ttree.odd_forms import KNOWN, OddForms, kind_of
 from .ttree.streamer_parser import Tree, order_of, parsed
 from .ttree.tree_index import TreeIndex
@@ -204,9 +205,10 @@ class StoredTree:
             return None
         if key.fClassName == "ROOT::RNTuple":
             return Ntuple.read(self.source, self.tree.members)
-        if key.fClassName != "TTree":
+        if key.fClassName not in ("TTree", "TNtuple", "TNtupleD"):
             return None
-        return parsed(self._streamed(), key.fKeylen)
+        members = Members(lambda: streamed_descriptions(self.directory.file))
+        return parsed(self._streamed(), key.fKeylen, members, is_within=key.fClassName != "TTree")
 
     def _streamed(self) -> bytes:
         """What the tree says of itself, as it is written."""

@@ -159,11 +159,12 @@ def numbers(
     values = np.empty(sum(sizes), dtype=branch.native)
     at = 0
     for part, size, low, high in zip(parts, sizes, cuts[:-1], cuts[1:], strict=True):
-        if isinstance(part, Basket) and part.size > LARGEST_BLOCK and part.size == size * item:
+        is_plain = branch.coding is None
+        if isinstance(part, Basket) and is_plain and part.size > LARGEST_BLOCK and part.size == size * item:
             _decode_into(values[at : at + size], branch, part)
         elif isinstance(part, Basket):
             content = _content(branch, part)
-            values[at : at + size] = np.frombuffer(content, branch.stored, size)
+            values[at : at + size] = branch.values(np.frombuffer(content, branch.stored, size))
             if first_bytes is not None and part.size > part.last:
                 _check_table(branch, part, content, first_bytes[low:high])
         else:
@@ -267,7 +268,7 @@ def _stripped(branch: Branch, i: int, content: Bytes, offsets: Numbers | None) -
         counts = _counts(branch, i, offsets, len(taken))
         if branch.header:
             taken = _without_headers(branch, taken, counts)
-    values = taken.view(branch.stored).astype(branch.native).reshape(-1, *branch.shape)
+    values = branch.values(taken.view(branch.stored)).astype(branch.native).reshape(-1, *branch.shape)
     return Values(int(branch.edges[i]), values, counts)
 
 

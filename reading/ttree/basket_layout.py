@@ -20,6 +20,7 @@ from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 
 from ..storage.local import Range
+from .packed_floats import Coding
 
 Numbers = NDArray[np.int64]
 Embedded = tuple[bytes, Numbers | None]
@@ -40,7 +41,8 @@ class Branch:
     were never written apart and are `embedded` in the tree's own description.
     `shape` is that of one value (`(3,)` for `float x[3]`). Lists have either a `counter`, the branch with their
     lengths, or a `table` of offsets behind their values and a `header` of so many bytes before each entry's. Neither:
-    one value an entry. Of lists of lists, `depth` deep, the outer ones have a table and a header.
+    one value an entry. Of lists of lists, `depth` deep, the outer ones have a table and a header. A `coding` says what is
+    meant by the values of a `Float16_t` or `Double32_t`.
     """
 
     name: str
@@ -53,11 +55,16 @@ class Branch:
     spans: list[Range]
     embedded: tuple[Embedded, ...]
     depth: int = 1
+    coding: Coding | None = None
 
     @functools.cached_property
     def native(self) -> np.dtype[Any]:
         """The type of the numbers in memory."""
-        return self.stored.newbyteorder("=")
+        return self.stored.newbyteorder("=") if self.coding is None else self.coding.native
+
+    def values(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """What is meant by what is in the file: numbers that may still have another order of bytes."""
+        return stored if self.coding is None else self.coding.values(stored)
 
     @functools.cached_property
     def width(self) -> int:
@@ -72,7 +79,7 @@ class Branch:
     @property
     def is_count(self) -> bool:
         """Whether it may have the lengths of lists."""
-        return not self.is_list and not self.shape and self.stored.kind in "iu"
+        return not self.is_list and not self.shape and self.native.kind in "iu"
 
     @property
     def is_bits(self) -> bool:
@@ -170,6 +177,7 @@ class _Branch(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     edges: _Size
     embedded: list[_Embedded]
     depth: Annotated[int, msgspec.Meta(ge=1, le=MOST_NESTED)] = 1
+    coding: Coding | None = None
 
 
 class _Layout(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -207,7 +215,7 @@ def packed(branches: Mapping[str, Branch]) -> bytes:
         told.append(
             _Branch(
                 name=name,
-                stored=branch.stored.str,
+                stored="" if branch.coding is not None else branch.stored.str,
                 shape=branch.shape,
                 counter=branch.counter,
                 table=branch.table,
@@ -215,6 +223,7 @@ def packed(branches: Mapping[str, Branch]) -> bytes:
                 edges=which[branch.edges.tobytes()],
                 embedded=embedded,
                 depth=branch.depth,
+                coding=branch.coding,
             )
         )
     planes = np.concatenate([*numbers, np.empty(0, dtype=np.int64)]).astype("<i8").view(np.uint8).reshape(-1, 8).T
@@ -292,7 +301,7 @@ def _edges(entries: Numbers) -> Numbers:
 
 
 def _branch(told: _Branch, edges: list[Numbers], numbers: _Stream) -> Branch:
-    if told.stored not in _STORED or told.edges >= len(edges):
+    if not _is_known(told) or told.edges >= len(edges):
         raise ValueError(f"a layout whose branch {told.name} has an unknown type {told.stored!r}, or no entries")
     if (told.header and not told.table) or (told.table and told.counter):
         raise ValueError(f"a layout whose branch {told.name} has lists of two kinds at once")
@@ -308,7 +317,7 @@ def _branch(told: _Branch, edges: list[Numbers], numbers: _Stream) -> Branch:
         raise ValueError(f"a layout whose branch {told.name} has a basket without its table, or with one too many")
     return Branch(
         name=told.name,
-        stored=np.dtype(told.stored),
+        stored=np.dtype(told.stored) if told.coding is None else told.coding.stored,
         shape=told.shape,
         counter=told.counter,
         table=told.table,
@@ -317,4 +326,12 @@ def _branch(told: _Branch, edges: list[Numbers], numbers: _Stream) -> Branch:
         spans=list(zip(starts.tolist(), stops.tolist(), strict=True)),
         embedded=tuple(embedded),
         depth=told.depth,
+        coding=told.coding,
     )
+
+
+def _is_known(told: _Branch) -> bool:
+    """Whether the type of a branch's values is one that can be."""
+    if told.coding is None:
+        return told.stored in _STORED
+    return told.stored == "" and told.coding.is_known and not told.header

@@ -10,14 +10,17 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..groups import without_size
 from .basket_layout import MOST_NESTED, Branch, Embedded
 from .branches import CLONES
+from .class_members import Members
+from .packed_floats import Coding, coding
 
 _TYPES = {
     "TLeafO": "??", "TLeafB": "bB", "TLeafS": "hH", "TLeafI": "iI", "TLeafL": "qQ", "TLeafG": "qQ", "TLeafF": "ff",
@@ -29,6 +32,9 @@ MEMBERS = {
     18: "?",
 }  # fmt: skip
 """Of the values of a class's member by the number of its type (`TVirtualStreamerInfo::EReadWrite`)."""
+_FLOATS = {9: False, 19: True}
+"""Of `Double32_t` and `Float16_t`: whether it is the latter."""
+_FLOAT_LEAVES = {"TLeafD32": False, "TLeafF16": True}
 _ARRAY = 20
 """What is added to that number for arrays of a fixed size."""
 _ELEMENTS = {
@@ -100,21 +106,23 @@ class FoundBranch:
 class _Values:
     """The type of a branch's values, and how lists of them are stored."""
 
-    type: str
+    type: np.dtype[Any]
     shape: tuple[int, ...] = ()
     is_list: bool = False
     header: int = 0
     depth: int = 1
+    coding: Coding | None = None
 
 
-def described(found: Mapping[str, FoundBranch], entries: int) -> dict[str, Described]:
+def described(found: Mapping[str, FoundBranch], entries: int, members: Members) -> dict[str, Described]:
     """What is known of branches.
 
     Args:
         found: all of a tree, by the names they are to be read by.
         entries: of the tree.
+        members: of the classes of the file.
     """
-    kinds = {name: _values(branch) for name, branch in found.items()}
+    kinds = {name: _values(branch, members) for name, branch in found.items()}
     plain = {name: _plain(name, found, kind, entries) for name, kind in kinds.items()}
     return {name: _counted(branch, plain) for name, branch in plain.items()}
 
@@ -141,24 +149,50 @@ def _counter(leaf: Leaf) -> str:
     return "" if leaf.count is None or leaf.count.owner is None else leaf.count.owner.name
 
 
-def _values(found: FoundBranch) -> _Values | Group | None:
+def _values(found: FoundBranch, members: Members) -> _Values | Group | None:
     if found.branches:
         if found.kind == CLONES or found.class_name == "TClonesArray":
-            return _Values("i") if found.class_name == "TClonesArray" and not found.parent_name else None
+            return _Values(_stored("i")) if found.class_name == "TClonesArray" and not found.parent_name else None
         return Group() if found.is_element else None
     if len(found.leaves) != 1:
         return None
     (leaf,) = found.leaves
+    if leaf.kind in _FLOAT_LEAVES and not found.is_element:
+        return _floats(leaf.title, _FLOAT_LEAVES[leaf.kind], leaf)
     if leaf.kind != "TLeafElement":
         types = _TYPES.get(leaf.kind)
-        return None if types is None or found.is_element else _shaped(types[leaf.unsigned], leaf)
+        return None if types is None or found.is_element else _shaped(_stored(types[leaf.unsigned]), leaf)
     number = leaf.type - _ARRAY if _ARRAY < leaf.type < 2 * _ARRAY else leaf.type
+    if number in _FLOATS:
+        title = _title(found, leaf, members)
+        return None if title is None else _floats(title, _FLOATS[number], leaf)
     if number in MEMBERS:
-        return _shaped(MEMBERS[number], leaf)
+        return _shaped(_stored(MEMBERS[number]), leaf)
     element, depth = _element(found.class_name)
     if not depth or found.parent_name or leaf.count is not None or leaf.type != -1 or found.streamer_type != -1:
         return None
-    return _Values(_ELEMENTS[element], is_list=True, header=_VECTOR_HEADER, depth=depth)
+    return _Values(_stored(_ELEMENTS[element]), is_list=True, header=_VECTOR_HEADER, depth=depth)
+
+
+def _stored(type_: str) -> np.dtype[Any]:
+    return np.dtype(type_).newbyteorder(">")
+
+
+def _floats(title: str, is_half: bool, leaf: Leaf) -> _Values | None:
+    """Numbers of few bits: how many says what follows their name."""
+    how = coding(title, is_half)
+    found = _shaped(how.stored, leaf) if how.is_known else None
+    return None if found is None else replace(found, coding=how)
+
+
+def _title(found: FoundBranch, leaf: Leaf, members: Members) -> str | None:
+    """The title of the member that a branch has the values of, as the file describes its class; None if that is not sure."""
+    if not found.class_of:
+        return None
+    checksum, _, number = found.class_of
+    member = members.of(found.class_name, checksum, number)
+    name = without_size(found.name).rpartition(".")[2]
+    return member.title if member is not None and (member.name, member.type) == (name, leaf.type) else None
 
 
 def _element(name: str) -> tuple[str, int]:
@@ -169,9 +203,9 @@ def _element(name: str) -> tuple[str, int]:
     return name, depth if name in _ELEMENTS else 0
 
 
-def _shaped(type_: str, leaf: Leaf) -> _Values | None:
+def _shaped(type_: np.dtype[Any], leaf: Leaf) -> _Values | None:
     """Numbers, or arrays of a fixed size; lists where there is a counter, which the title may name."""
-    dimensions = _DIMENSION.findall(leaf.title)
+    dimensions = [text for text in _DIMENSION.findall(leaf.title.partition("/")[0]) if "," not in text]  # no ranges
     owner = None if leaf.count is None else leaf.count.owner
     if leaf.kind != "TLeafElement" and owner is not None and dimensions[1:] and dimensions[0] != owner.name:
         return None
@@ -207,8 +241,8 @@ def _plain(name: str, all_found: Mapping[str, FoundBranch], kind: _Values | Grou
         return None
     embedded = tuple((data, offsets if is_table else None) for data, offsets in found.embedded)
     return Branch(
-        name=name, stored=np.dtype(kind.type).newbyteorder(">"), shape=kind.shape, counter=counter,
-        table=is_table, header=kind.header, edges=edges, spans=found.spans, embedded=embedded, depth=kind.depth,
+        name=name, stored=kind.type, shape=kind.shape, counter=counter, table=is_table, header=kind.header, edges=edges,
+        spans=found.spans, embedded=embedded, depth=kind.depth, coding=kind.coding,
     )  # fmt: skip
 
 

@@ -18,13 +18,14 @@ import uproot
 from uproot.model import DispatchByVersion, classname_regularize, never_from_streamers, unknown_class
 from uproot.streamers import Model_TStreamerInfo
 
+from ..codecs import decompressed
 from ..rntuple.checked_pages import CheckedNtuple
 from .packed_floats import coding
 
 MOST_KEPT = 32
 """Descriptions of classes whose classes are kept; those unused for longest are dropped."""
-_KEY_BYTES = slice(14, 16)
-"""Where a key says how long it is, https://root.cern/doc/master/classTKey.html."""
+_KEY_BYTES, _OBJECT_BYTES = slice(14, 16), slice(6, 10)
+"""Where a key says how long it is, and its object once it is decompressed, https://root.cern/doc/master/classTKey.html."""
 
 
 @dataclass(eq=False)
@@ -161,8 +162,26 @@ def class_descriptions(file: Any) -> bytes:
     """
     if not file.fSeekInfo or not file.fNbytesInfo:
         return b""
-    key = bytes(file.chunk(file.fSeekInfo, file.fSeekInfo + file.fNbytesInfo).raw_data)
+    key = _descriptions_key(file)
     return key[int.from_bytes(key[_KEY_BYTES], "big") :]  # what is before has the time of writing in it
+
+
+def streamed_descriptions(file: Any) -> tuple[bytes, int] | None:
+    """The list of a file's descriptions of C++ classes as it is written, and the length of its key; None if it has none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if not file.fSeekInfo or not file.fNbytesInfo:
+        return None
+    key = _descriptions_key(file)
+    size, length = int.from_bytes(key[_OBJECT_BYTES], "big"), int.from_bytes(key[_KEY_BYTES], "big")
+    return bytes(decompressed(memoryview(key)[length:], size)), length
+
+
+def _descriptions_key(file: Any) -> bytes:
+    """What lies where a file's descriptions of classes are: a key, and they themselves."""
+    return bytes(file.chunk(file.fSeekInfo, file.fSeekInfo + file.fNbytesInfo).raw_data)
 
 
 def written_classes() -> dict[str, Any]:

@@ -273,15 +273,15 @@ def _small_floats(branch: Any) -> Any:
     shape = tuple(int(size) for size in BRACKETS.findall(leaf.member("fTitle").partition("/")[0]) if size.isdecimal())
     if not shape and leaf.member("fLen") > 1:  # where they are in a collection, ROOT's title may have its counter alone
         shape = (leaf.member("fLen"),)
-    kind = SmallFloats(coding(said, is_half), np.dtype("f4" if is_half else "f8"), shape)
+    kind = SmallFloats(coding(said, is_half), shape)
     return kind if leaf.member("fLeafCount") is None else AsJagged(kind)
 
 
 class SmallFloats(AsDtype):  # type: ignore[misc]
     """Numbers of type `Float16_t` or `Double32_t`, or arrays of them."""
 
-    def __init__(self, coding: Coding, native: np.dtype[Any], shape: tuple[int, ...]) -> None:
-        super().__init__(np.dtype((coding.stored, shape)), np.dtype((native, shape)))
+    def __init__(self, coding: Coding, shape: tuple[int, ...]) -> None:
+        super().__init__(np.dtype((coding.stored, shape)), np.dtype((coding.native, shape)))
         self._coding, self._shape = coding, shape
 
     def basket_array(self, data: Any, byte_offsets: Any, basket: Any, branch: Any, *rest: Any) -> Any:
@@ -289,7 +289,7 @@ class SmallFloats(AsDtype):  # type: ignore[misc]
         width = self.from_dtype.itemsize
         if len(data) % width:
             raise ValueError(f"{named(basket, branch)} has {len(data)} bytes, no multiple of the {width} of its values")
-        return self._coding.values(data.view(self._coding.stored)).astype(self.to_dtype.base).reshape(-1, *self._shape)
+        return self._coding.values(data.view(self._coding.stored)).reshape(-1, *self._shape)
 
     @property
     def cache_key(self) -> str:

@@ -13,6 +13,8 @@ BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 """A dimension or range in the title of a leaf or member."""
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)")
 _MOST_BITS = 32
+_MANTISSA = 23
+"""Bits of a float's."""
 _TRUNCATED = np.dtype([("exponent", "u1"), ("mantissa", ">u2")])
 
 
@@ -20,12 +22,23 @@ class Coding(NamedTuple):
     """How a `Float16_t` or `Double32_t` is stored.
 
     With a `factor`, as an integer, from which `low` and the value are told. Otherwise as an exponent and a mantissa of so
-    many `bits`; as a float, if that is 0.
+    many `bits`; as a float, if that is 0. `is_half`: it is a `Float16_t`.
     """
 
     low: float
     factor: float
     bits: int
+    is_half: bool = False
+
+    @property
+    def native(self) -> np.dtype[Any]:
+        """The type of the values in memory."""
+        return np.dtype("f4" if self.is_half else "f8")
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be: titles may say anything, and so may a layout that came from elsewhere."""
+        return 0 <= self.bits <= _MANTISSA and math.isfinite(self.low) and math.isfinite(self.factor)
 
     @property
     def stored(self) -> np.dtype[Any]:
@@ -39,8 +52,13 @@ class Coding(NamedTuple):
             >>> Coding(-1.0, 100.0, 0).values(np.array([0, 50], ">u4"))
             array([-1. , -0.5])
         """
+        return self._decoded(stored).astype(self.native, copy=False)
+
+    def _decoded(self, stored: NDArray[Any]) -> NDArray[Any]:
         if self.factor:
-            scaled: NDArray[Any] = stored.astype(np.float64) / self.factor + self.low
+            scaled: NDArray[Any] = stored.astype(np.float64)
+            scaled /= self.factor
+            scaled += self.low
             return scaled
         if not self.bits:
             return stored
@@ -57,7 +75,8 @@ def coding(title: str, is_half: bool) -> Coding:
 
     Example:
         >>> coding("x[3]/d[0,100,10]", False), coding("[0,0,8] a probability", False), coding("", True)
-        (Coding(low=0.0, factor=10.24, bits=0), Coding(low=8.1, factor=0.0, bits=8), Coding(low=0.0, factor=0.0, bits=12))
+        (Coding(low=0.0, factor=10.24, bits=0, is_half=False), Coding(low=8.1, factor=0.0, bits=8, is_half=False),
+        Coding(low=0.0, factor=0.0, bits=12, is_half=True))
     """
     said = next((part.split(",", 2) for part in BRACKETS.findall(title) if "," in part), None)
     low = factor = 0.0
@@ -69,7 +88,7 @@ def coding(title: str, is_half: bool) -> Coding:
             factor = ((1 << bits) if bits < _MOST_BITS else 0xFFFFFFFF) / (high - low)
         elif bits < 15:
             low = bits + 0.1
-    return Coding(low, factor, 0 if factor else int(low) or (12 if is_half else 0))
+    return Coding(low, factor, 0 if factor else int(low) or (12 if is_half else 0), is_half)
 
 
 def _bound(text: str) -> float:

@@ -5,8 +5,9 @@ part of a second, and longer for split objects. Nearly all trees are written in 
 read here in some hundredths. A tree of other versions is left to uproot: `parsed` then returns None. Of a branch that is
 not plain only the name is told, and whether it has nothing to read of its own (`branch_kinds`).
 
-The format is that of ROOT's streamers for TTree (versions 16 to 20), TBranch (10 to 13), TBranchElement (8 to 10) and the
-TLeaf classes, see https://root.cern/doc/master/classTBranch.html and `uproot.models`, which is the reference in the tests.
+The format is that of ROOT's streamers for TTree (versions 5, 10, and 16 to 20), TBranch (8, and 10 to 13), TBranchElement
+(8 to 10) and the TLeaf classes, see https://root.cern/doc/master/classTBranch.html and `uproot.models`, which is the
+reference in the tests.
 """
 
 from __future__ import annotations
@@ -14,41 +15,45 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .basket_layout import Embedded
 from .branch_kinds import Described, FoundBranch, Leaf, described, structure
 from .branches import by_name, parents_of
+from .class_members import NOTHING, Members
+from .streamed import WRONG, Streamed, UnusualError
 
 _COUNTED = 0x40000000
-_NEW_CLASS = 0xFFFFFFFF
-_CLASS = 0x80000000
-_COUNTED_VERSION = 0x4000
-_MAP_OFFSET = 2
-_REFERENCED = 1 << 4
-_NUMBER, _VERSION = struct.Struct(">I"), struct.Struct(">H")
+_NUMBER = struct.Struct(">I")
 _TREES = {
+    5: struct.Struct(">ddddiiiiiii"),
+    10: struct.Struct(">dddddiiiiiii"),
     16: struct.Struct(">qqqqdiiiqqqqq"),
     17: struct.Struct(">qqqqdiiiiqqqqq"),
     18: struct.Struct(">qqqqqdiiiiqqqqqq"),
     19: struct.Struct(">qqqqqdiiiiIqqqqqq"),
     20: struct.Struct(">qqqqqdiiiiIqqqqqq"),
 }
-"""What is in a tree of a version before its branches: ROOT 5.00 to 5.18 wrote 16, 5.34 and 6 before 6.12 wrote 19."""
+"""What is in a tree of a version before its branches: ROOT 3 wrote 5 and 10, 5.00 to 5.18 wrote 16, 5.34 and 6 before 6.12
+wrote 19. (Writers of others, as FreeHEP's, wrote 5 for longer.)"""
 _CLUSTER_RANGES = 10
-_WITH_CLUSTERS, _WITH_FEATURES = 19, 20
-"""The versions from which on a tree has ranges of clusters, and features."""
+_WITH_ALIASES, _WITH_INDEX, _WITH_CLUSTERS, _WITH_FEATURES = 10, 16, 19, 20
+"""The versions from which on a tree has aliases, an index of its own class, ranges of clusters, and features; of those
+that are read here."""
 _DEEPEST = 50
 """Branches in branches."""
 _BITS = 12
 """Bytes from the beginning of a TNamed to the bits of its TObject."""
 _RESHUFFLED = 1 << 19
-_BRANCH = struct.Struct(">iiiiq")
-_BRANCH_AFTER = {10: struct.Struct(">iIiqqq"), **dict.fromkeys((11, 12, 13), struct.Struct(">iIiqqqq"))}
-"""By version."""
+_OLD_BRANCH = 8
+_BRANCH = {_OLD_BRANCH: struct.Struct(">iiiii"), **dict.fromkeys((10, 11, 12, 13), struct.Struct(">iiiiq"))}
+_BRANCH_AFTER = {
+    _OLD_BRANCH: struct.Struct(">iIiddd"),
+    10: struct.Struct(">iIiqqq"),
+    **dict.fromkeys((11, 12, 13), struct.Struct(">iIiqqqq")),
+}
+"""By version. ROOT 3 wrote 8: it counts entries by floats, and has its baskets within 2 GB."""
 _BRANCH_WITH_FIRST, _BRANCH_WITH_FEATURES = 11, 13
 """The versions from which on a branch says which is its first entry, and has features, between the two."""
 _KEY, _BASKET = struct.Struct(">ihiIhh"), struct.Struct(">HiiiiB")
@@ -58,11 +63,8 @@ _WITH_OFFSETS, _WITHOUT_OFFSETS = 11, 12
 _LEAF = struct.Struct(">iii??")
 _ELEMENT = {**dict.fromkeys((8, 9), struct.Struct(">Iiiiii")), 10: struct.Struct(">Ihiiii")}
 _LEAF_ELEMENT = struct.Struct(">ii")
-_VERSIONS = {"TTree": _TREES, "TBranch": _BRANCH_AFTER, "TBranchElement": _ELEMENT}
-
-
-class UnusualError(Exception):
-    """The tree is not written in the usual way."""
+_VERSIONS = {"TBranch": _BRANCH_AFTER, "TBranchElement": _ELEMENT, "TBranchObject": (1,)}
+"""Of branches, by class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,113 +99,31 @@ def order_of(bits: int, has_index: bool) -> str:
     return "indexed" if has_index else "reshuffled" if bits & _RESHUFFLED else ""
 
 
-def parsed(data: bytes, offset: int) -> Tree | None:
+def parsed(data: bytes, offset: int, members: Members = NOTHING, is_within: bool = False) -> Tree | None:
     """Read the description of a tree.
 
     Args:
         data: the object of class TTree, decompressed.
         offset: the length of its key, from whose start references in it are counted.
+        members: of the classes of the file.
+        is_within: it is the TTree of an object of another class, which begins with it.
 
     Returns:
         None if it is not written in the usual way.
     """
+    parser = _Parser(data, offset, members=members)
     try:
-        return _Parser(data, offset).tree()
-    except (UnusualError, struct.error, IndexError, UnicodeDecodeError, ValueError):
+        if is_within:
+            parser.begin()
+        return parser.tree()
+    except WRONG:
         return None
 
 
 @dataclass(slots=True)
-class _Parser:
-    data: bytes
-    offset: int
-    at: int = 0
-    classes: dict[int, str] = field(default_factory=dict)
+class _Parser(Streamed):
+    members: Members = NOTHING
     leaves: dict[int, Leaf] = field(default_factory=dict)
-
-    # --- ROOT's ways --------------------------------------------------------------------------------------------------
-
-    def number(self) -> int:
-        (number,) = _NUMBER.unpack_from(self.data, self.at)
-        self.at += 4
-        return int(number)
-
-    def fields(self, layout: struct.Struct) -> tuple[Any, ...]:
-        self.at += layout.size
-        return layout.unpack_from(self.data, self.at - layout.size)
-
-    def text(self) -> str:
-        size = self.data[self.at]
-        self.at += 1
-        if size == 255:
-            size = self.number()
-        self.at += size
-        return self.data[self.at - size : self.at].decode()
-
-    def begin(self) -> tuple[int, int]:
-        """The byte after an object whose bytes are counted, and its version."""
-        count = self.number()
-        if not count & _COUNTED:
-            raise UnusualError
-        stop = self.at + (count & ~_COUNTED)
-        (version,) = _VERSION.unpack_from(self.data, self.at)
-        self.at += 2
-        return stop, int(version)
-
-    def skip(self) -> None:
-        self.at, _ = self.begin()
-
-    def root_object(self) -> None:
-        """What is in every TObject."""
-        (version,) = _VERSION.unpack_from(self.data, self.at)
-        if version & _COUNTED_VERSION:
-            raise UnusualError
-        self.at += 6
-        if self.number() & _REFERENCED:
-            self.at += 2
-
-    def named(self) -> tuple[str, str]:
-        """Name and title of a TNamed."""
-        stop, _ = self.begin()
-        self.root_object()
-        name, title = self.text(), self.text()
-        if self.at != stop:
-            raise UnusualError
-        return name, title
-
-    def items(self) -> int:
-        """How many objects are in a TObjArray; they follow."""
-        self.begin()
-        self.root_object()
-        self.text()
-        size = self.number()
-        self.at += 4
-        return size
-
-    def object(self) -> tuple[int, str]:
-        """An object with its class: the number that refers to it, and the class; "" if it only refers to another one."""
-        begin = self.at
-        count = self.number()
-        if not count & _COUNTED or count == _NEW_CLASS:
-            return count, ""
-        tag_at = self.at
-        tag = self.number()
-        if tag == _NEW_CLASS:
-            end = self.data.index(0, self.at)
-            kind = self.data[self.at : end].decode()
-            self.at = end + 1
-            self.classes[tag_at + self.offset + _MAP_OFFSET] = kind
-        elif tag & _CLASS and (tag & ~_CLASS) in self.classes:
-            kind = self.classes[tag & ~_CLASS]
-        else:
-            raise UnusualError
-        return begin + self.offset + _MAP_OFFSET, kind
-
-    def array(self, dtype: str, size: int) -> NDArray[np.int64]:
-        """Numbers behind a byte that tells whether there are any."""
-        values = np.frombuffer(self.data, dtype, size, self.at + 1)
-        self.at += 1 + values.nbytes
-        return values.astype(np.int64)
 
     # --- a tree -------------------------------------------------------------------------------------------------------
 
@@ -221,16 +141,16 @@ class _Parser:
             self.features()
         found = [self.branch() for _ in range(self.items())]
         self.skip()  # the leaves again, by reference
-        aliases = self.number()
+        aliases = self.number() if version >= _WITH_ALIASES else 0
         self.at += aliases & ~_COUNTED if aliases & _COUNTED else 0
-        for width in (8, 4):  # values and entries of an index as ROOT 3 had them
+        for width in (8, 4):  # values and entries of an index as ROOT 3 had them, which ROOT drops
             size = width * self.number()
             self.at += size
-        order = order_of(bits, self.number() != 0)
+        order = order_of(bits, version >= _WITH_INDEX and self.number() != 0)
         entries = int(members[0])
         top = _Top(found)
         names = by_name(top)
-        branches, parents = described(names, entries), parents_of(top, names)
+        branches, parents = described(names, entries, self.members), parents_of(top, names)
         return Tree(
             entries, branches, aliases != 0, order, parents, structure(names) if None in branches.values() else ""
         )
@@ -244,7 +164,7 @@ class _Parser:
     def branch(self, depth: int = 0) -> FoundBranch:
         _, kind = self.object()
         stop, version = self.begin()
-        if kind not in ("TBranch", "TBranchElement") or version not in _VERSIONS[kind] or depth > _DEEPEST:
+        if version not in _VERSIONS.get(kind, ()) or depth > _DEEPEST:
             raise UnusualError
         if kind == "TBranch":
             return self.simple_branch(stop, version, depth)
@@ -252,6 +172,9 @@ class _Parser:
         if base_version not in _BRANCH_AFTER:
             raise UnusualError
         found = self.simple_branch(base_stop, base_version, depth)
+        if kind == "TBranchObject":
+            found.class_name, self.at = self.text(), stop
+            return found
         found.class_name, found.parent_name, found.clones_name = self.text(), self.text(), self.text()
         checksum, class_version, member, found.kind, found.streamer_type, _ = self.fields(_ELEMENT[version])
         found.class_of = checksum, class_version, member
@@ -263,7 +186,7 @@ class _Parser:
         """What is in every TBranch, which ends at `stop`."""
         name, title = self.named()
         self.skip()  # TAttFill
-        _, _, _, write_basket, _ = self.fields(_BRANCH)
+        _, _, _, write_basket, _ = self.fields(_BRANCH[version])
         if version >= _BRANCH_WITH_FEATURES:
             self.features()
         _, most, _, entries, first, *_ = self.fields(_BRANCH_AFTER[version])
@@ -272,7 +195,8 @@ class _Parser:
         inner = [self.branch(depth + 1) for _ in range(self.items())]
         leaves = [leaf for _ in range(self.items()) if (leaf := self.leaf()) is not None]
         embedded = self.embedded()
-        sizes, edges, seeks = self.array(">i4", most), self.array(">i8", most), self.array(">i8", most)
+        places = ">i4" if version == _OLD_BRANCH else ">i8"
+        sizes, edges, seeks = self.array(">i4", most), self.array(places, most), self.array(places, most)
         elsewhere = self.text()
         if self.at != stop:
             raise UnusualError
@@ -285,7 +209,7 @@ class _Parser:
         edges = edges[: written + 1]
         if embedded:
             edges = np.concatenate([edges[:-1], edges[-1] + np.cumsum([0, *(it[0] for it in embedded.values())])])
-        found = FoundBranch(name, title, entries, leaves, edges, spans, usual, inner)
+        found = FoundBranch(name, title, int(entries), leaves, edges, spans, usual, inner)
         found.embedded = tuple(it[1] for it in embedded.values())
         for leaf in leaves:
             leaf.owner = found
@@ -300,7 +224,7 @@ class _Parser:
         try:
             baskets = {number: basket for number in range(self.items()) if (basket := self.basket()) is not None}
             return baskets if self.at == stop else None
-        except (UnusualError, struct.error, ValueError):
+        except WRONG:
             return None
         finally:
             self.at = stop

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import uproot
 from eventmill.reading.reader import Reader
@@ -35,13 +34,13 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_second_file_has_none_made(made: list[str], tmp_path: Path) -> None:
-    """Opening took ten times as long as with uproot, for each file."""
+    """Asking uproot for a tree took ten times as long as with uproot alone, for each file."""
     first = Reader(OLD, "HitStrips")
+    expected = first.stored.tree["Energy"].array()
     assert made
-    expected = first.read(["Energy"], 0, 100)["Energy"]
     made.clear()
     again = Reader(str(shutil.copy(OLD, tmp_path / "again.root")), "HitStrips")
-    assert np.array_equal(again.read(["Energy"], 0, 100)["Energy"].values, expected.values)
+    assert again.stored.tree["Energy"].array().to_list() == expected.to_list()
     assert made == []
 
 
