@@ -9,6 +9,7 @@ Each part runs in a process of its own. CPU seconds are beside those of the cloc
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -24,6 +25,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import zmq
+from eventmill.master.journal import Journal
 from eventmill.merge import Total, encode
 from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import load_connection, make_keys
@@ -138,6 +140,32 @@ def sparse(filled: int = 100) -> None:
     line(f"{filled} of a million bins put into frames", timed(lambda: partial.to_frames(thin=True), 20), told)
     line("added, in agent and master", timed(lambda: total.add_frames(thin), 100))
     line("added, if they were dense", timed(lambda: total.add_frames(dense), 100))
+
+
+# --- totals in the journal ----------------------------------------------------------------------------------------------
+
+
+def journal(datasets: int = 20) -> None:
+    """Write a total of 200 MB of many datasets down, after one of them has grown and after all have."""
+    packets = {
+        f"d{number}": np.random.default_rng(number).random(MEGABYTES * 125_000 // datasets)
+        for number in range(datasets)
+    }
+    total, entries = Total(), 0
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(Journal(Path(folder, "journal.sqlite"))) as kept:
+        kept.submitted("q1", messages.Submit(1, "bench", "kernel", "bench"), [b"", b""], 0.0)
+        for what, names in (("first time", packets), ("one of 20 has grown", ["d3"]), ("all have grown", packets)):
+            total.add_frames(encode({name: packets[name] for name in names}, 1).to_frames())
+            kept.merged("q1", [(0, entries, entries + 1)])
+            entries += 1
+            before = _written()
+            took = timed(lambda: kept.checkpoint("q1", total.to_frames(), messages.Account()))
+            line(f"written to the journal, {what}", took, f"{(_written() - before) / 1e6:.0f} MB to files")
+
+
+def _written() -> int:
+    """Bytes that this process has written."""
+    return next(int(it.split()[1]) for it in Path("/proc/self/io").read_text().splitlines() if it.startswith("wchar"))
 
 
 # --- leases while large results arrive ----------------------------------------------------------------------------------
@@ -290,7 +318,9 @@ def _count_received(session: Any) -> list[int]:
     return received
 
 
-PARTS = {"dense": dense, "histograms": histograms, "sparse": sparse, "leases": leases, "looking": looking}
+PARTS = {
+    "dense": dense, "histograms": histograms, "sparse": sparse, "journal": journal, "leases": leases, "looking": looking,
+}  # fmt: skip
 
 
 def main() -> None:

@@ -326,13 +326,15 @@ class Journal:
                 self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _write(self, checkpoint: Checkpoint | None) -> None:
-        number = None if checkpoint is None else checkpoint.number
+        number, total = None if checkpoint is None else checkpoint.number, None
         promised = any(it.submission is not None or it.ended is not None for it in self._waiting.values())
         with self._writing(at_once=promised):
             for other, waiting in self._waiting.items():
                 self._tables.write(other, waiting)
             if checkpoint is not None:
-                self._tables.checkpoint(checkpoint, self._of(checkpoint.number).done)
+                total = self._tables.checkpoint(checkpoint, self._of(checkpoint.number).done)
+        if total is not None:
+            self._tables.totals.written(total)
         self._waiting = {
             other: Waiting(done=waiting.done)
             for other, waiting in self._waiting.items()

@@ -23,12 +23,10 @@ from ..protocol.usage import WorkerInfo
 from ..system.content_folder import ContentFolder, digest_of
 from .finished import Finished
 from .journal_database import transaction
+from .journal_frames import StoredTotal, Totals, store, stored
 from .journal_rows import DamagedFrames, Rows
 from .journal_sums import is_theirs, is_whole, row_sum
 from .saved import Saved
-
-PIECE = 64 * 2**20
-"""A frame is stored in pieces of this many bytes; SQLite has a limit, and copies each piece once."""
 
 _QUERY = "number, submit, started, account, report, skipped, ended, ended_at, bytes, frames"
 _OWN = 3
@@ -74,16 +72,21 @@ class Tables:
         database: with the tables of `journal_database.TABLES`.
         attachments: the folder with the large arrays of analyses.
 
+    Attributes:
+        totals: those of running queries.
+
     Example::
 
         with transaction(database):
             tables.write("q1", waiting)
-            tables.checkpoint(Checkpoint("q1", total, account, report), waiting.done)
+            total = tables.checkpoint(Checkpoint("q1", total, account, report), waiting.done)
+        tables.totals.written(total)
     """
 
     def __init__(self, database: sqlite3.Connection, attachments: ContentFolder) -> None:
         self._database = database
         self._attachments = attachments
+        self.totals = Totals(database)
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -99,7 +102,7 @@ class Tables:
                 self._attachments.add(digest, content)
             values = (number, _encode(submit), started, len(frames))
             execute("INSERT INTO queries (number, submit, started, frames) VALUES (?, ?, ?, ?)", values)
-            self._store(number, "submission", frames)
+            store(self._database, number, "submission", frames)
             self._seal(number)
         for file, it in waiting.opened.items():
             listed = None if it.listed is None else _pack(it.listed)
@@ -114,19 +117,22 @@ class Tables:
         if waiting.skipped is not None:
             failure, frames = waiting.skipped
             execute("UPDATE queries SET skipped = ? WHERE number = ?", (_encode(failure), number))
-            self._store(number, "skipped", frames)
+            store(self._database, number, "skipped", frames)
             self._seal(number)
         if waiting.ended is not None:
             self._write_end(number, *waiting.ended)
 
     def remove(self, numbers: Sequence[str]) -> None:
         """Remove queries, and all that belongs to them."""
+        for number in numbers:
+            self.totals.forget(number)
         self._database.executemany("DELETE FROM queries WHERE number = ?", [(number,) for number in numbers])
 
-    def checkpoint(self, checkpoint: Checkpoint, done: Mapping[int, Ranges]) -> None:
-        """Write a total in the place of the last one, with the ranges `done` that it holds beside those of the last one."""
+    def checkpoint(self, checkpoint: Checkpoint, done: Mapping[int, Ranges]) -> StoredTotal:
+        """Write a total in the place of the last one, with the ranges `done` that it holds beside those of the last one.
+        Once that is written, `totals` is to be told."""
         number = checkpoint.number
-        self._store(number, "total", checkpoint.total)
+        total = self.totals.store(number, checkpoint.total)
         packed = ((file, _pack_ranges(self._with_written(number, file, new))) for file, new in done.items())
         self._database.executemany(
             "INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)",
@@ -137,6 +143,7 @@ class Tables:
             (_encode(checkpoint.account), _encode(list(checkpoint.report)), number),
         )
         self._seal(number)
+        return total
 
     def _seal(self, number: str) -> None:
         """Write the checksum of the row of a query, which has been changed."""
@@ -151,6 +158,7 @@ class Tables:
         return new if row is None else Ranges(chain(_unpack_ranges(row[0]), new))
 
     def _write_end(self, number: str, ended: Ended, frames: Frames, now: float) -> None:
+        self.totals.forget(number)
         for table in ("opened", "done", "losses", "frames"):
             self._database.execute(f"DELETE FROM {table} WHERE query = ?", (number,))  # noqa: S608 - names of ours
         message, size = _encode(ended), sum(map(len, frames))
@@ -159,7 +167,7 @@ class Tables:
             "frames = ? WHERE number = ?",
             (message, now, len(message) + size, len(frames), number),
         )
-        self._store(number, "result", frames)
+        store(self._database, number, "result", frames)
         self._seal(number)
         self._write_line(number)
 
@@ -176,15 +184,6 @@ class Tables:
             (place, number, *values, row_sum((place, number), values)),
         )
         return finished
-
-    def _store(self, number: str, role: str, frames: Frames) -> None:
-        """Put frames in the place of those that the query has in this role."""
-        self._database.execute("DELETE FROM frames WHERE query = ? AND role = ?", (number, role))
-        keys = (((number, role, index, place), piece) for index, place, piece in _pieces(frames))
-        self._database.executemany(
-            "INSERT INTO frames (query, role, frame, piece, sum, data) VALUES (?, ?, ?, ?, ?, ?)",
-            ((*key, row_sum(key, (piece,)), piece) for key, piece in keys),
-        )
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -260,7 +259,7 @@ class Tables:
                 return self._write_line(number)
         saved = Saved(number, _submit.decode(submit), started)
         try:
-            saved.frames = self.frames(number, "submission", count if whole else None)
+            saved.frames = stored(self._database, number, "submission", count if whole else None)
         except DamagedFrames:
             rows.give_up(rowid, f"query {number!a}: its analysis or its files cannot be read; submit it again")
             return None
@@ -275,9 +274,9 @@ class Tables:
         try:
             if not whole or number in rows.damaged or rows.strangers:
                 raise DamagedFrames
-            saved.total = self.frames(number, "total")
+            saved.total = self.totals.load(number)
             if skipped is not None:
-                saved.skipped = _failure.decode(skipped), self.frames(number, "skipped")
+                saved.skipped = _failure.decode(skipped), stored(self._database, number, "skipped")
         except DamagedFrames:
             saved.total = []
             saved.damage = rows.do_again(number)
@@ -302,34 +301,13 @@ class Tables:
         )
         self._seal(number)
 
-    def frames(self, number: str, role: str, count: int | None = None) -> list[bytes]:
-        """The frames that a query has in a role; so many, where that is known.
-
-        Raises:
-            DamagedFrames: they are not what was written.
-        """
-        pieces = self._database.execute(
-            "SELECT frame, piece, sum, data FROM frames WHERE query = ? AND role = ? ORDER BY id", (number, role)
-        )
-        found: list[list[bytes]] = []
-        for frame, piece, written, data in pieces:
-            if piece == 0:
-                found.append([])
-            expected = (number, role, len(found) - 1, len(found[-1]) if found else 0)
-            if (number, role, frame, piece) != expected or not is_whole(written, expected, (data,)):
-                raise DamagedFrames
-            found[-1].append(data)
-        if count not in (None, len(found)):
-            raise DamagedFrames
-        return [parts[0] if len(parts) == 1 else b"".join(parts) for parts in found]
-
     def end(self, number: str) -> tuple[Ended, list[bytes]]:
-        """How a query ended, with the frames. Raises as `frames`."""
+        """How a query ended, with the frames. Raises as `stored`."""
         row = self._database.execute(f"SELECT {_QUERY}, sum FROM queries WHERE number = ?", (number,)).fetchone()  # noqa: S608
         *_, ended, _, _, count, written = row
         if not is_whole(written, row[:_OWN], row[_OWN:-1]):
             raise DamagedFrames
-        return _ended.decode(ended), self.frames(number, "result", count)
+        return _ended.decode(ended), stored(self._database, number, "result", count)
 
 
 def _pack(numbers: Sequence[int]) -> bytes:
@@ -348,11 +326,3 @@ def _pack_ranges(ranges: Ranges) -> bytes:
 def _unpack_ranges(packed: bytes) -> Iterator[tuple[int, int]]:
     numbers = _unpack(packed)
     return zip(numbers[::2], numbers[1::2], strict=True)
-
-
-def _pieces(frames: Frames) -> Iterator[tuple[int, int, Buffer]]:
-    """The frames in pieces, each with the number of its frame, and its own in that; one without bytes is one piece."""
-    for index, frame in enumerate(frames):
-        view = memoryview(frame)
-        for place, start in enumerate(range(0, max(1, len(view)), PIECE)):
-            yield index, place, view[start : start + PIECE] or b""

@@ -19,9 +19,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from eventmill.master import journal_tables as module
+from eventmill.master import journal_frames, journal_tables
 from eventmill.master.finished import Finished
 from eventmill.master.journal import Journal, Unwritten
 from eventmill.master.journal_database import APPLICATION
@@ -126,6 +127,8 @@ class JournalMachine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.folders = contextlib.ExitStack()
+        for name in ("LARGE_TOTAL", "PIECE_OF_TOTAL"):  # so that totals are large here
+            self.folders.enter_context(patch.object(journal_frames, name, 1500))
         self.path = self._folder() / "journal.sqlite"
         self.journal = Journal(self.path)
         self.told: dict[str, Told] = {}
@@ -205,11 +208,11 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal.merged(number, parts)
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data(), padding=st.integers(0, 100_000), size=room)
-    def checkpoint(self, data: st.DataObject, padding: int, size: int | None) -> None:
+    @rule(data=st.data(), padding=st.sampled_from([0, 1, 6000, 6001, 100_000]), last=st.binary(max_size=1), size=room)
+    def checkpoint(self, data: st.DataObject, padding: int, last: bytes, size: int | None) -> None:
         number, told = self._query(data)
         before = replace(told)
-        told.total = [*total_of(told.done), bytes(padding)]
+        told.total = [*total_of(told.done), bytes(padding) + last * padding]
         told.account, told.report = Account(processed=padding), REPORT
         if not self._write(
             size, lambda: self.journal.checkpoint(number, told.total, told.account, told.report), number
@@ -278,7 +281,7 @@ TestJournalMachine.settings = examples(8, night=20, stateful_step_count=30)
 
 @given(st.lists(st.integers(0, 2**62)))
 def test_numbers_survive_packing(numbers: list[int]) -> None:
-    assert list(module._unpack(module._pack(numbers))) == numbers
+    assert list(journal_tables._unpack(journal_tables._pack(numbers))) == numbers
 
 
 # --- kill -9 ------------------------------------------------------------------------------------------------------------
@@ -457,13 +460,46 @@ def test_the_empty_result_of_an_empty_file_is_found_again(path: Path) -> None:
 
 def test_frames_over_the_limit_of_a_piece_come_back_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames of any length, also none, and views of memory, in their order."""
-    monkeypatch.setattr(module, "PIECE", 1000)
+    monkeypatch.setattr(journal_frames, "PIECE", 1000)
     frames = [os.urandom(size) for size in (0, 1, 999, 1000, 1001, 2000, 5500, 0)]
     with journal_at(path) as journal:
         journal.submitted("q1", SUBMIT, [memoryview(frame) for frame in frames], 1.0)
         journal.checkpoint("q1", frames[::-1], Account())
     (saved,) = loaded(path)
     assert (saved.frames, saved.total) == (frames, frames[::-1])
+
+
+def test_of_a_large_total_what_has_changed_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A total of gigabytes, of which a megabyte has changed, keeps nobody from merging; what is found again is all of it."""
+    monkeypatch.setattr(journal_frames, "PIECE_OF_TOTAL", 1000)
+    monkeypatch.setattr(journal_frames, "LARGE_TOTAL", 5000)
+    total = [b"ten", os.urandom(10_500), b""]
+    with journal_at(path) as journal:
+        journal.submitted("q1", SUBMIT, FRAMES, 1.0)
+
+        def rows_written() -> int:
+            before = journal._database.total_changes
+            journal.checkpoint("q1", total, Account())
+            return journal._database.total_changes - before
+
+        whole = rows_written()
+        assert whole >= 13
+        for first in (0, 4999, 10_499):
+            total[0], total[1] = b"of %d" % first, total[1][:first] + b"!" + total[1][first + 1 :]
+            changed = rows_written()
+            assert changed <= whole - 9
+        total[1] = total[1][::-1]
+        with files_up_to(1000), pytest.raises(Unwritten):
+            rows_written()
+        assert rows_written() >= whole, "nobody knows what is written"
+        assert rows_written() <= changed
+    with journal_at(path) as journal:
+        assert journal.load()[0].total == total
+        total[0] = b"after a start"
+        assert rows_written() >= whole
+        for total[1] in (os.urandom(20_000), os.urandom(5000), os.urandom(100), os.urandom(5500)):
+            rows_written()
+            assert journal.load()[0].total == total
 
 
 def test_what_is_told_of_an_unknown_query_does_not_hurt_the_others(path: Path) -> None:

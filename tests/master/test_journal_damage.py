@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eventmill.master import journal_frames
 from eventmill.master import recorder as recording
 from eventmill.master.effects import Checkpoint, SaveEnd, SaveSubmission, Tidy
 from eventmill.master.finished import Finished
 from eventmill.master.journal import Journal
 from eventmill.master.query import Query
 from eventmill.master.recorder import Recorder, Tidied, Written
+from eventmill.master.saved import Saved
 from eventmill.packetizer.files import Loss, OpenedFile
 from eventmill.protocol.errors import ConnectionFailed, QueryFailed
 from eventmill.protocol.messages import Account, Ended, Failure, Submit
@@ -63,6 +65,33 @@ def write_some(journal: Journal, rounds: int = 1) -> None:
             journal.merged(number, [(file, 10 * step, 10 * step + 10) for file in range(3)])
             total = [b"%s %d" % (number.encode(), step), numbers.randbytes(3000), b""]
             journal.checkpoint(number, total, Account(processed=30 * step))
+
+
+def test_pieces_of_two_totals_are_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a disk has when it had written some of what belongs together: each piece is what it was, and the sum is that of
+    no entries."""
+    monkeypatch.setattr(journal_frames, "LARGE_TOTAL", 1000)
+    monkeypatch.setattr(journal_frames, "PIECE_OF_TOTAL", 1000)
+    totals = [[b"count %d" % step, bytes([step]) * 5000] for step in range(3)]
+    query = "SELECT sum, data, id FROM frames WHERE role = 'total' AND frame = 1 AND piece = 2"
+    with journal_at(path) as journal:
+        journal.submitted("q1", SUBMIT, [b"analysis", b"files"], 1.0)
+        for step, total in enumerate(totals):
+            if step:
+                before = journal._database.execute(query).fetchone()
+            journal.merged("q1", [(0, step, step + 1)])
+            journal.checkpoint("q1", total, Account())
+        after = journal._database.execute(query).fetchone()
+        assert before[2] == after[2] and journal.load()[0].total == totals[-1]
+        journal._database.execute("UPDATE frames SET sum = ?, data = ? WHERE id = ?", before)
+    with journal_at(path) as journal:
+        (saved,) = journal.load()
+        assert isinstance(saved, Saved) and saved.damage and (saved.total, saved.done) == ([], {})
+        journal.merged("q1", [(0, 0, 3)])
+        journal.checkpoint("q1", totals[1], Account())
+    with journal_at(path) as journal:
+        (saved,) = journal.load()
+        assert isinstance(saved, Saved) and not saved.damage and saved.total == totals[1]
 
 
 def content(journal: Journal) -> dict[str, Any]:
