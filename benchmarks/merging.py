@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,7 @@ class Peer:
         self.socket.set(zmq.CURVE_PUBLICKEY, connection.public_key.encode())
         self.socket.set(zmq.CURVE_SECRETKEY, connection.secret_key.encode())
         self.socket.connect(connection.address)
+        self._heard: deque[Message] = deque()
         self.say(hello_of(role, slots=1 if role == "worker" else 0))
 
     def say(self, message: Message, frames: codec.Frames = ()) -> None:
@@ -191,9 +193,11 @@ class Peer:
             self.socket.send_multipart(parcel, copy=not frames or len(frames[-1]) < 65536)
 
     def hear(self, timeout: float = 30.0) -> Message:
-        while self.socket.poll(int(timeout * 1000)):
+        while self._heard or self.socket.poll(int(timeout * 1000)):
+            if self._heard:
+                return self._heard.popleft()
             if (whole := self._joiner.add(self.socket.recv_multipart())) is not None:
-                return codec.decode(whole)[0]
+                self._heard.extend(message for message, _ in codec.decode_all(whole))
         raise TimeoutError("nothing was heard")
 
 

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +135,7 @@ class Client:
         connection = load_connection(master.keys.client)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._joiner = codec.joiner()
+        self._heard: deque[Message] = deque()
         socket = self.socket = self.context.socket(zmq.DEALER)
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.CURVE_SERVERKEY, connection.server_key.encode())
@@ -150,11 +152,12 @@ class Client:
     def hear(self, kind: type[M], seconds: float = PATIENCE) -> M:
         """The next message of a kind; what comes before it is passed over."""
         deadline = time.monotonic() + seconds
-        while self.socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
-            whole = self._joiner.add(self.socket.recv_multipart())
-            if whole is None:
+        while self._heard or self.socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+            if not self._heard:
+                if (whole := self._joiner.add(self.socket.recv_multipart())) is not None:
+                    self._heard.extend(message for message, _ in codec.decode_all(whole))
                 continue
-            message, _ = codec.decode(whole)
+            message = self._heard.popleft()
             if isinstance(message, messages.Snapshot):
                 self.say(messages.Seen(message.query))
             if isinstance(message, kind):
@@ -162,6 +165,12 @@ class Client:
             if isinstance(message, messages.Refused | messages.Fault):
                 raise SystemExit(f"the master refuses: {message.reason}")
         raise SystemExit(f"no {kind.__name__} within {seconds:g} s")
+
+    def pass_over(self) -> None:
+        """Forget what has come."""
+        self._heard.clear()
+        while self.socket.poll(0):
+            self._joiner.add(self.socket.recv_multipart())
 
     def submit(self, files: bytes, owner: str = "bench") -> str:
         self.say(messages.Submit(1, "bench", "kernel", "bench", owner), [b"", files])
@@ -480,8 +489,7 @@ def shares(sessions: int = 8, workers_each: int = 8) -> None:
             time.sleep(3.0)
             slots = []
             for client in clients:
-                while client.socket.poll(0):
-                    client.socket.recv_multipart()
+                client.pass_over()
                 slots.append(client.hear(messages.Progress).slots)
             say(f"{sessions} sessions at once on {sessions * workers_each} slots: least, most slots of one",
                 f"{min(slots)}, {max(slots)}", f"{workers_each}, {workers_each}")  # fmt: skip
@@ -504,10 +512,10 @@ def long_life(queries: int) -> None:
                 token = f"{sent:08d}"
                 client.say(messages.Submit(1, "bench", "kernel", "bench", token=token), [b"", packed])
                 sent += 1
-            message, _ = codec.decode(client.socket.recv_multipart())
-            if isinstance(message, messages.Accepted):
-                client.say(messages.Stop(message.query, keep=False))
-            ended += isinstance(message, messages.Ended)
+            for message, _ in codec.decode_all(client.socket.recv_multipart()):
+                if isinstance(message, messages.Accepted):
+                    client.say(messages.Stop(message.query, keep=False))
+                ended += isinstance(message, messages.Ended)
         took = time.monotonic() - began
         say(f"{queries:,} queries submitted and aborted by one socket [ms each]", f"{1000 * took / queries:.2f}")
         say("... CPU of the master [ms each]", f"{1000 * master.cpu / queries:.2f}", "0.5")

@@ -19,6 +19,7 @@ from pathlib import Path
 import zmq
 from eventmill.merge import encode
 from eventmill.protocol import codec, messages
+from eventmill.protocol.bundles import Bundle
 from eventmill.protocol.connection import load_connection
 from eventmill.protocol.dial import HANDSHAKE_SECONDS, PING_SECONDS, PONG_SECONDS, hello_of
 from eventmill.protocol.messages import Message, Part
@@ -78,11 +79,16 @@ class Peer:
         self.waiting.clear()
         self.leases.clear()
         self.said_hello = time.monotonic()
-        self.say(hello_of("worker", f"w{self.crowd.first + self.number}", slots=1, incarnation=self.hellos))
+        name = f"w{self.crowd.first + self.number}"
+        self.say((hello_of("worker", name, slots=1, incarnation=self.hellos), []))
         self.hellos += 1
 
-    def say(self, message: Message, frames: codec.Frames = ()) -> None:
-        self.socket.send_multipart(codec.encode(message, frames))
+    def say(self, *said: tuple[Message, codec.Frames]) -> None:
+        """Say this, together, as an agent does what it says in a turn."""
+        bundle = Bundle()
+        for message, frames in said:
+            bundle.add(codec.encode(message, frames))
+        self.socket.send_multipart(bundle.taken())
         self.spoken, self.within = time.monotonic(), 1.0
 
     def hear(self) -> None:
@@ -92,7 +98,8 @@ class Peer:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self.take(codec.decode(frames)[0])
+            for message, _ in codec.decode_all(frames):
+                self.take(message)
 
     def take(self, message: Message) -> None:
         told, now = self.crowd.told, time.monotonic()
@@ -139,14 +146,15 @@ class Peer:
             return
         lease = self.leases.popleft()
         seconds = self.crowd.seconds or 0.001
+        said: list[tuple[Message, codec.Frames]] = []
         if lease.opening:
-            self.say(messages.Opened(lease.query, lease.lease, ENTRIES, ENTRIES, []))
+            said.append((messages.Opened(lease.query, lease.lease, ENTRIES, ENTRIES, []), []))
         finished = messages.Finished(lease.query, lease.lease, ENTRIES, seconds, seconds, 0, elapsed=seconds, made=1)
-        self.say(finished)
         self.commits += 1
         self.waiting[self.commits] = time.monotonic()
         parts = [Part(lease.lease, lease.start, ENTRIES)]
-        self.say(messages.Commit(self.commits, lease.query, parts), self.crowd.result)
+        commit = messages.Commit(self.commits, lease.query, parts)
+        self.say(*said, (finished, []), (commit, self.crowd.result))
         self.crowd.told.packets += 1
         self.begin()
 
@@ -183,7 +191,7 @@ class Crowd:
             return
         pause = peer.welcome.heartbeat if peer.busy else peer.welcome.idle
         if time.monotonic() >= peer.spoken + min(peer.within, pause):
-            peer.say(messages.Heartbeat(pause))
+            peer.say((messages.Heartbeat(pause), []))
             peer.within = pause
         self.later(peer.spoken + min(peer.within, pause) - time.monotonic() + 0.001, peer, beat=True)
 

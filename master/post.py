@@ -1,7 +1,8 @@
-"""What goes out at the master's port: small messages at once, large ones a parcel at a time.
+"""What goes out at the master's port: small messages at the end of a turn of the loop, large ones a parcel at a time.
 
-A snapshot of a large result would keep the loop from everything else until all of it is handed to the socket. So the rest of
-it waits here, each turn of the loop sends some of it, and what is said to the same peer meanwhile waits behind it.
+What is said to the same peer in one turn goes out together (`protocol.bundles`). A snapshot of a large result would keep the
+loop from everything else until all of it is handed to the socket. So the rest of it waits here, each turn of the loop sends
+some of it, and what is said to the same peer meanwhile waits behind it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from itertools import chain
 
 import zmq
 
+from ..protocol.bundles import Bundle
 from ..protocol.codec import Buffer
-from ..protocol.pieces import MOST_PIECES, PIECE, cut
+from ..protocol.pieces import PIECE, cut
 
 Parcels = Iterator[Sequence[Buffer]]
 
@@ -29,21 +31,32 @@ class Post:
     def __init__(self, router: zmq.Socket[bytes]) -> None:
         self._router = router
         self._waiting: dict[bytes, deque[Parcels]] = {}
+        self._bundles: dict[bytes, Bundle] = {}
 
     @property
     def waiting(self) -> bool:
         """Whether there is something to go on with."""
-        return bool(self._waiting)
+        return bool(self._bundles or self._waiting)
 
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> bool:
-        """Send a message, or the beginning of it. False: the peer cannot be reached any more."""
-        if peer not in self._waiting and sum(map(len, frames)) < PIECE and len(frames) <= MOST_PIECES:
-            return self._hand_over(peer, frames)  # as nearly all are
-        parcels = cut(frames)
+        """Have a small message sent by the next `go_on`; send a large one, or the beginning of it. False: the peer cannot be
+        reached any more."""
         behind = self._waiting.get(peer)
         if behind is not None:
-            behind.append(parcels)
+            behind.append(cut(frames))
             return True
+        bundle = self._bundles.get(peer)
+        if bundle is None:
+            bundle = self._bundles[peer] = Bundle()
+        if bundle.add(frames):
+            return True  # as nearly all are
+        before = self._bundles.pop(peer).taken()
+        if before and not self._hand_over(peer, before):
+            return False
+        if bundle.add(frames):
+            self._bundles[peer] = bundle
+            return True
+        parcels = cut(frames)
         if not self._hand_over(peer, next(parcels)):
             return False
         if (second := next(parcels, None)) is not None:
@@ -51,9 +64,10 @@ class Post:
         return True
 
     def go_on(self, ends: float) -> list[bytes]:
-        """Send more of what waits, a parcel to each peer in turn, until that time (`time.monotonic`). Returns who cannot be
-        reached any more."""
-        gone = []
+        """Send what is small, and more of what is large, a parcel to each peer in turn, until that time (`time.monotonic`).
+        Returns who cannot be reached any more."""
+        bundles, self._bundles = self._bundles, {}
+        gone = [peer for peer, bundle in bundles.items() if not self._hand_over(peer, bundle.taken())]
         while self._waiting and time.monotonic() < ends:
             peer, messages = next(iter(self._waiting.items()))
             del self._waiting[peer]

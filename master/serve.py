@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.005
 """How long messages are taken in before new connections, deadlines and answers of the merger get their turn."""
+_UNFINISHED: list[tuple[messages.Message, list[codec.Buffer]]] = [(messages.Heartbeat(), [])]
+"""What a peer says as long as its message has not come as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,28 +235,37 @@ class Master:
         """Take in what peers have said, for a turn's time. Returns whether everybody has been heard."""
         taken, now = 0, time.monotonic()
         ends = now + TURN_SECONDS
-        while now < ends:
-            try:
-                identity, *frames = self.router.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return self._hearing.took(taken, self.door.connections, more=False)
-            taken, now = taken + 1, time.monotonic()
-            peer, key = identity.bytes, str(frames[0].get("User-Id"))
-            message: messages.Message = messages.Heartbeat()  # as long as it is not whole
-            buffers: list[codec.Buffer] = []
-            try:
-                whole = self._joiners.add(peer, [frame.buffer for frame in frames])
-                if whole is not None:
-                    message, buffers = codec.decode(whole)
-                elif peer not in self._joiners or not (peer in self.core.workers or peer in self.core.sessions):
-                    continue
-            except RemoteProtocolError as error:
-                log.warning("refused a message: %s", error)
-                self._carry_out([Send(peer, messages.Fault(str(error)[:1000], fatal=True))])
-                continue
-            self.door.heard(identity.get(zmq.SRCFD), peer)
-            self._carry_out(self.core.receive(peer, key, message, buffers, now, more=True))
-        return self._hearing.took(taken, self.door.connections, more=True)
+        effects: list[Effect] = []
+        try:
+            while now < ends:
+                try:
+                    identity, *frames = self.router.recv_multipart(zmq.NOBLOCK, copy=False)
+                except zmq.Again:
+                    return self._hearing.took(taken, self.door.connections, more=False)
+                taken, now = taken + 1, time.monotonic()
+                for message, buffers in self._said(identity, frames):
+                    key = str(frames[0].get("User-Id"))
+                    effects += self.core.receive(identity.bytes, key, message, buffers, now, more=True)
+            return self._hearing.took(taken, self.door.connections, more=True)
+        finally:  # not before: the merger's thread would ask for its turn at each message
+            self._carry_out(effects)
+
+    def _said(self, identity: zmq.Frame, frames: list[zmq.Frame]) -> list[tuple[messages.Message, list[codec.Buffer]]]:
+        """What a peer has said."""
+        peer = identity.bytes
+        said = _UNFINISHED
+        try:
+            whole = self._joiners.add(peer, [frame.buffer for frame in frames])
+            if whole is not None:
+                said = codec.decode_all(whole)
+            elif peer not in self._joiners or not (peer in self.core.workers or peer in self.core.sessions):
+                return []
+        except RemoteProtocolError as error:
+            log.warning("refused a message: %s", error)
+            self._send(Send(peer, messages.Fault(str(error)[:1000], fatal=True)))
+            return []
+        self.door.heard(identity.get(zmq.SRCFD), peer)
+        return said
 
     def _notice_disconnections(self) -> None:
         """A TCP connection has ended: if the peer we last heard on it cannot be reached any more, it is gone."""
@@ -272,7 +283,8 @@ class Master:
             self._carry_out(self.core.disconnected(peer, time.monotonic()))
 
     def _collect(self) -> None:
-        while self.wakeup_taken():
+        while self.merger.wakeup.poll(0):
+            self.merger.wakeup.recv()
             self._carry_out(self._answered(self.merger.answers.popleft(), time.monotonic()))
 
     def _answered(self, answer: Answer, now: float) -> list[Effect]:
@@ -292,14 +304,6 @@ class Master:
                 return self.core.retrieved(answer.query, answer.peer, answer.end, answer.frames, answer.problem, now)
             case Tidied():
                 return self.core.tidied(answer.removed, answer.written, now)
-
-    def wakeup_taken(self) -> bool:
-        """Take one wake-up of the merger off its socket, if there is one."""
-        try:
-            self.merger.wakeup.recv(zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
 
     # --- out ------------------------------------------------------------------------------------------------------
 

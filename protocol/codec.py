@@ -10,13 +10,16 @@ its type allows never becomes an object.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
 from . import messages
+from .bundles import MOST_TOGETHER, is_bundle
 from .errors import LocalProtocolError, RemoteProtocolError
 from .messages import PROTOCOL, Message
 from .pieces import Joiner, Joiners, Room
+from .values import NonNegative
 
 Buffer = bytes | memoryview
 Frames = Sequence[Buffer]
@@ -27,6 +30,9 @@ MAX_FRAME = 2 * 2**30
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(messages.Any)
+_bundles = msgspec.msgpack.Decoder(
+    Annotated[list[tuple[messages.Any, NonNegative]], msgspec.Meta(max_length=MOST_TOGETHER)]
+)
 
 
 class _Envelope(msgspec.Struct):
@@ -87,6 +93,39 @@ def decode(frames: Frames) -> tuple[Message, list[Buffer]]:
         return _decoder.decode(frames[0]), list(frames[1:])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteProtocolError(_reason(frames[0], error)) from None
+
+
+def decode_all(frames: Frames) -> list[tuple[Message, list[Buffer]]]:
+    """The messages that have come as one (`protocol.bundles`), each with the buffers behind it, in their order.
+
+    Raises:
+        RemoteProtocolError: as `decode`, for all of them if one is none.
+
+    Example:
+        >>> from eventmill.protocol.bundles import Bundle
+        >>> from eventmill.protocol.messages import Committed, Heartbeat
+        >>> bundle = Bundle()
+        >>> [bundle.add(encode(message)) for message in (Committed(1, True), Heartbeat())]
+        [True, True]
+        >>> [message for message, _ in decode_all(bundle.taken())]
+        [Committed(commit=1, accepted=True, reason=''), Heartbeat(within=1.0)]
+    """
+    if not (frames and is_bundle(frames[0])):
+        return [decode(frames)]
+    if len(frames) > MAX_FRAMES or len(frames[0]) > MAX_HEADER:
+        raise RemoteProtocolError(f"{len(frames)} frames, the first of {len(frames[0])} bytes, are too large together")
+    try:
+        counted = _bundles.decode(frames[0])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RemoteProtocolError(f"not a message, nor several in one: {error}") from None
+    if 1 + sum([count for _, count in counted]) != len(frames):
+        raise RemoteProtocolError(f"{len(counted)} messages in one, which do not have the {len(frames) - 1} frames")
+    said: list[tuple[Message, list[Buffer]]] = []
+    at = 1
+    for message, count in counted:
+        said.append((message, list(frames[at : at + count])))
+        at += count
+    return said
 
 
 def joiner() -> Joiner:

@@ -18,6 +18,7 @@ import msgspec
 import zmq
 
 from . import codec
+from .bundles import Bundle
 from .connection import Connection, load_connection
 from .errors import ConnectionFailed, RemoteProtocolError
 from .messages import Hello, Message, Role
@@ -110,7 +111,7 @@ class Dial:
         self.connections = 0
         self._met: Literal["nobody", "somebody", "a stranger"] = "nobody"
         self._shaking_hands = False
-        self._joiner = codec.joiner()
+        self._joiner, self._bundle = codec.joiner(), Bundle()
         dealer = self.socket = context.socket(zmq.DEALER)
         dealer.set(zmq.LINGER, 1000)
         dealer.set(zmq.SNDHWM, 0)
@@ -206,7 +207,24 @@ class Dial:
         return f"no master answers at {address}: is it running, and does a firewall let its port through?"
 
     def send(self, frames: codec.Frames) -> None:
-        """Queue a message. It waits for the next connection if there is none; once `refused`, it is dropped."""
+        """Queue a message, behind those that were added. It waits for the next connection if there is none; once `refused`,
+        it is dropped."""
+        self.flush()
+        self._queue(frames)
+
+    def add(self, frames: codec.Frames) -> None:
+        """Have a message go out by the next `flush`, together with others if it is small."""
+        if not self._bundle.add(frames):
+            self.flush()
+            if not self._bundle.add(frames):
+                self._queue(frames)
+
+    def flush(self) -> None:
+        """Queue the messages that were added."""
+        if together := self._bundle.taken():
+            self._queue(together)
+
+    def _queue(self, frames: codec.Frames) -> None:
         try:
             for parcel in cut(frames):
                 self.socket.send_multipart(parcel, zmq.NOBLOCK, copy=False)
@@ -225,14 +243,15 @@ class Dial:
                 whole = self._joiner.add([frame.buffer for frame in came])
                 if whole is None:
                     continue
-                message, buffers = codec.decode(whole)
+                said = codec.decode_all(whole)
             except RemoteProtocolError as error:
                 log.warning("the master sent nonsense: %s", error)
             else:
-                yield message, buffers
+                yield from said
 
     def close(self) -> None:
         """Close the sockets; what is queued is sent first, where there is a connection."""
+        self.flush()
         if not self.connected:
             self.socket.set(zmq.LINGER, 0)
         self.socket.disable_monitor()

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..values import LONGEST, Metadata, NonNegative, Runs, Seconds, Word, Words
 
-PROTOCOL = 21
+PROTOCOL = 22
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker", "launcher"]

@@ -9,7 +9,8 @@ from math import inf
 import pytest
 import zmq
 from eventmill.master.post import Post
-from eventmill.protocol import codec
+from eventmill.protocol import codec, messages
+from eventmill.protocol.bundles import MOST_TOGETHER
 from eventmill.protocol.pieces import PARCEL
 
 SECONDS = 20_000
@@ -40,7 +41,7 @@ def test_what_is_said_to_a_peer_waits_behind_what_is_large_and_to_others_does_no
     post = Post(router)
     large = bytes(range(256)) * (5 * PARCEL // 256)
     assert post.send(b"one", [b"first", large]) and post.send(b"one", [b"second"]) and post.waiting
-    assert post.send(b"other", [b"third"])
+    assert post.send(b"other", [b"third"]) and post.go_on(-inf) == []
     assert peers[b"other"].poll(SECONDS) and peers[b"other"].recv_multipart() == [b"third"]
     assert post.go_on(inf) == [] and not post.waiting
     joiner, came = codec.joiner(), []
@@ -50,3 +51,29 @@ def test_what_is_said_to_a_peer_waits_behind_what_is_large_and_to_others_does_no
         came += [] if whole is None else [[bytes(it) for it in whole]]
     assert came == [[b"first", large], [b"second"]]
     assert not post.send(b"nobody", [b"first", large]) and not post.waiting
+
+
+def test_what_is_small_goes_together_at_the_end_of_a_turn(opened: Open) -> None:
+    """In its order, ahead of what is large and comes later; who cannot be reached any more is told of then."""
+    router, peer = opened(zmq.ROUTER), opened(zmq.DEALER)
+    router.set(zmq.ROUTER_MANDATORY, 1)
+    port = router.bind_to_random_port("tcp://127.0.0.1")
+    peer.set(zmq.IDENTITY, b"one")
+    peer.connect(f"tcp://127.0.0.1:{port}")
+    peer.send(b"hello")
+    assert router.poll(SECONDS)
+    router.recv_multipart()
+    post = Post(router)
+    said = [messages.Committed(number, True) for number in range(2 * MOST_TOGETHER + 1)]
+    for message in said:
+        assert post.send(b"one", codec.encode(message))
+    assert post.send(b"one", [b"header", bytes(2 * PARCEL)]) and post.send(b"nobody", codec.encode(said[0]))
+    assert post.waiting and post.go_on(inf) == [b"nobody"] and not post.waiting
+    joiner, came = codec.joiner(), []
+    while len(came) < 4:
+        assert peer.poll(SECONDS)
+        whole = joiner.add(peer.recv_multipart())
+        came += [] if whole is None else [whole]
+    assert [it for bundle in came[:3] for it, _ in codec.decode_all(bundle)] == said
+    assert [len(codec.decode_all(bundle)) for bundle in came[:3]] == [MOST_TOGETHER, MOST_TOGETHER, 1]
+    assert came[3] == [b"header", bytes(2 * PARCEL)]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,7 @@ class RawPeer:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._dial = Dial(self._context, connection)
         self._dial.socket.set(zmq.LINGER, 0)
+        self._heard: deque[Message] = deque()
 
     def say(self, message: Message, frames: codec.Frames = ()) -> None:
         self.send(codec.encode(message, frames))
@@ -250,8 +252,10 @@ class RawPeer:
     def hear(self) -> Message:
         """The next message that is no heartbeat."""
         while True:
-            assert self._dial.socket.poll(int(SECONDS * 1000)), "the master says nothing"
-            message, _ = codec.decode(self._dial.socket.recv_multipart())
+            while not self._heard:
+                assert self._dial.socket.poll(int(SECONDS * 1000)), "the master says nothing"
+                self._heard.extend(message for message, _ in codec.decode_all(self._dial.socket.recv_multipart()))
+            message = self._heard.popleft()
             if not isinstance(message, messages.Heartbeat):
                 return message
 

@@ -28,6 +28,7 @@ from eventmill.cli.sample import write_sample
 from eventmill.merge import Partial, encode
 from eventmill.protocol import codec
 from eventmill.protocol import messages as m
+from eventmill.protocol.bundles import Bundle
 from eventmill.protocol.connection import Connection, load_connection
 from eventmill.protocol.dial import Dial
 from eventmill.protocol.errors import RemoteProtocolError
@@ -77,7 +78,11 @@ def samples() -> list[Frames]:
         (m.Compacted("q1-1", 0), list(partial)), (m.SlotDown(0, [m.LeaseKey("q1-1", 3)], "why", start=1, stop=2), []),
         (m.SlotUp(0), []), (m.Draining(5.0), []),
     ]  # fmt: skip
-    return [codec.encode(message, frames) for message, frames in every]
+    encoded = [codec.encode(message, frames) for message, frames in every]
+    together = Bundle()
+    for frames in encoded[-20:]:
+        assert together.add(frames)
+    return [*encoded, together.taken()]
 
 
 class Mutator:
@@ -182,16 +187,17 @@ def decoder(count: int, seed: int = 0) -> Report:
             before = resident(os.getpid())
         frames = mutator.frames()
         try:
-            message, rest = codec.decode(frames)
+            said = codec.decode_all(frames)
         except RemoteProtocolError:
             refused += 1
             continue
         accepted += 1
-        assert isinstance(message, m.Any)
+        assert all(isinstance(message, m.Any) for message, _ in said)
         with contextlib.suppress(RemoteProtocolError):
-            if rest:
-                Partial.from_frames(rest)
-                partials += 1
+            for _, rest in said:
+                if rest:
+                    Partial.from_frames(rest)
+                    partials += 1
     grown = resident(os.getpid()) - before
     report = Report(
         {
@@ -348,8 +354,8 @@ class Nuisance:
                     return
                 continue
             frames = self._dial.socket.recv_multipart(copy=False)
-            message, _ = codec.decode([frame.buffer for frame in frames])
-            if isinstance(message, m.Fault) and mark in message.reason:
+            said = codec.decode_all([frame.buffer for frame in frames])
+            if any(isinstance(message, m.Fault) and mark in message.reason for message, _ in said):
                 return
         raise TimeoutError("the master does not answer a nuisance")
 
@@ -359,12 +365,12 @@ def _would_work(frames: Frames, random: Random) -> bool:
     submissions may go through: they are queries over files that do not exist.
     """
     try:
-        message, _ = codec.decode(frames)
+        said = codec.decode_all(frames)
     except RemoteProtocolError:
         return False
-    if isinstance(message, m.Submit):
+    if any(isinstance(message, m.Submit) for message, _ in said):
         return random.random() < 0.9
-    return isinstance(message, m.Shutdown) or (isinstance(message, m.Hello) and message.slots > 0)
+    return any(isinstance(it, m.Shutdown) or (isinstance(it, m.Hello) and it.slots > 0) for it, _ in said)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,9 @@ MOST_WAITING = 8
 """Messages of a slot that wait here at most; behind them it waits itself."""
 REPORTS = (messages.Finished, messages.Failed, messages.Skipped, messages.Commit, messages.Compacted)
 """Of slots: what they have said before is taken in first."""
+ALONE = (messages.Hello, messages.Bye)
+"""What the master is told by itself and at once: one of another version is to understand it, and nothing follows. All else
+goes out together at the end of a turn."""
 PATIENCE = 600.0
 """Seconds for which a worker tries to reach its master: long enough to boot the master's machine."""
 _LONGEST_NOTICE = 500
@@ -155,14 +158,14 @@ class Worker:
         for item in (dial.socket, dial.monitor, self.slots, self.forkserver.link, self._pipes):
             poller.register(item, zmq.POLLIN)
         poller.register(signals.fileno(), zmq.POLLIN)
-        told = False
         if self.lifeline is not None:
             poller.register(self.lifeline.fileno(), zmq.POLLIN)
-        known = 0
+        told, known = False, 0
         self._in_touch = time.monotonic()
         if self.walltime is not None:
             self._carry_out(self.core.drain(self.walltime, self._in_touch, "its walltime ends"))
         while self._leave is None:
+            dial.flush()
             now = time.monotonic()
             wait = min(self.core.deadline() - now, self._output.due - now, LOOK_SECONDS)
             poller.modify(self.slots, 0 if self.core.choked else zmq.POLLIN)
@@ -323,7 +326,7 @@ class Worker:
             log.error("cannot send %s: %s", type(message).__name__, error)
             self._carry_out(self.core.unsendable(message, str(error), time.monotonic()))
         else:
-            self.dial.send(encoded)
+            (self.dial.send if isinstance(message, ALONE) else self.dial.add)(encoded)
 
     def _send_to_slot(self, effect: ToSlot) -> None:
         frames = codec.encode(effect.message, effect.frames)
