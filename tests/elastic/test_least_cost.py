@@ -13,7 +13,6 @@ from eventmill.elastic.supply import Tariff
 from hypothesis import given
 from hypothesis import strategies as st
 from property_tests import examples
-from scipy.optimize import linprog
 
 DEARER = 1.03
 """So many times as much as the least a cover of a few workers may cost; where there are many it is the next figure."""
@@ -96,6 +95,8 @@ def test_few_workers_cost_hardly_more_than_the_best_of_all_sets(
 
 def bound(found: Sequence[Offer], work: float, horizon: float) -> float:
     """What parts of workers would cost at the least: how many of each pool run for how long, by a linear programme."""
+    from scipy.optimize import linprog  # here, since all processes of a run would pay for it
+
     ways = [
         (at, offer.work(seconds), offer.tariff.cost(seconds))
         for at, offer in enumerate(found)

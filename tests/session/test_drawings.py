@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import uproot
-from eventmill.display import figures
 from eventmill.display.drawings import OVERLAY, SUM, Axis, compared, drawings, find, items
 from hist import Hist
-from matplotlib.mathtext import MathTextParser
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+@pytest.fixture
+def figures() -> ModuleType:
+    """Not at the head of the file: all processes of a run would pay for matplotlib."""
+    from eventmill.display import figures
+
+    return figures
 
 
 def filled(histogram: Any, weighted: bool) -> Any:
@@ -98,7 +107,7 @@ def test_what_is_compared_is_scaled_to_one_and_what_does_not_fit_is_left_out_lou
 
 
 @pytest.mark.parametrize("title", [r"$m_{\\mu$ [GeV]", "costs $5", "#mu #nonsense", r"m_{\mu}", "$", ""])
-def test_no_title_keeps_a_picture_from_being_drawn(title: str) -> None:
+def test_no_title_keeps_a_picture_from_being_drawn(figures: ModuleType, title: str) -> None:
     """What is no formula is shown as it stands."""
     histogram = Hist.new.Reg(2, 0, 2, label=title).Double()
     cuts = Hist.new.StrCat(["$a", "$b$"], name="cut").Double()
@@ -145,14 +154,18 @@ def test_everything_in_a_result_is_listed_by_a_name_that_finds_it_and_nothing_el
         ("H_{T", "H_{T"),
     ],
 )
-def test_titles_in_the_style_of_root_are_formulas_on_paper_too(title: str, shown: str) -> None:
+def test_titles_in_the_style_of_root_are_formulas_on_paper_too(figures: ModuleType, title: str, shown: str) -> None:
     """Names of branches, whose underscores say nothing, stay as they are; so does what is not understood."""
     axis = Axis("x", title, (0.0, 1.0))
     assert figures._title(axis) == shown
 
 
-def test_formulas_are_read_apart_from_those_of_the_users_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_formulas_are_read_apart_from_those_of_the_users_figures(
+    figures: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last picture is drawn by a thread of the widget, while a cell may draw: in one parser, each spoils the other's."""
+    from matplotlib.mathtext import MathTextParser
+
     made = drawings("m", Hist.new.Reg(2, 0, 2, label=r"$m_{\mu\mu}$ [GeV]").Double().fill([0.5]))
     expected = figures.png([made], dpi=50)
 

@@ -24,7 +24,7 @@ SECONDS = {
     "systems/test_condor.py": 26,
     "processes/test_restart.py": 25,
     "systems/test_dask.py": 23,
-    "processes/test_notebooks.py": 22,
+    "systems/test_notebooks.py": 22,
     "master/test_access.py": 21,
     "test_docs.py": 21,
     "processes/test_embedded.py": 20,

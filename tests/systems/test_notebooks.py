@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -14,14 +13,7 @@ import numpy as np
 import pytest
 import uproot
 from eventmill.cli.sample import write_sample
-
-pytestmark = pytest.mark.long("each notebook runs in a kernel of Jupyter")
-
-NOTEBOOKS = Path(__file__).parents[2] / "examples" / "notebooks"
-_spec = importlib.util.spec_from_file_location("run_notebooks", NOTEBOOKS / "run.py")
-assert _spec is not None and _spec.loader is not None
-run = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(run)
+from notebooks import NOTEBOOKS, run
 
 
 def shown(name: str, folder: Path, **values: str) -> Any:
