@@ -33,6 +33,9 @@ from .ttree.record_members import Member
 from .ttree.whole_baskets import Interpretation, WholeBaskets
 from .whole_file import check_entries
 
+_SHOWN = 5
+"""Branches within one that are named."""
+
 
 class StoredColumns:
     """The columns of a stored tree.
@@ -223,11 +226,25 @@ class StoredColumns:
             elif isinstance(self.baskets, Pages):
                 array = self._clusters.array(name, branch, start, stop)
             else:
-                array = self._whole_baskets.array(name, branch, start, stop)
+                array = self._by_uproot(name, branch, start, stop)
                 self._check_counts(name, branch, array, start)
         if len(array) != stop - start:
             raise DatasetError(f"branch {name} of {self.path} has fewer entries than its tree {self.stored.name}")
         return array
+
+    def _by_uproot(self, name: str, branch: Any, start: int, stop: int) -> ak.Array:
+        try:
+            return self._whole_baskets.array(name, branch, start, stop)
+        except KeyError as error:
+            if not branch.branches:
+                raise
+            inner = ", ".join(it.name for it in branch.branches[:_SHOWN]) + (
+                ", ..." if branch.branches[_SHOWN:] else ""
+            )
+            raise ValueError(
+                f"it has nothing but the branches in it, and uproot cannot put {error} among these together with others: "
+                f"take them by themselves ({inner})"
+            ) from error
 
     def _read_as(self, kind: Interpretation, name: str, branch: Any, start: int, stop: int) -> ak.Array:
         if isinstance(self.baskets, Pages):

@@ -12,6 +12,7 @@ here has ROOT's values: columnar functions, kernels, and coffea's processors. Wh
 - `TString` in split collections, of which it reads one an entry;
 - bits of objects that are referred to (`object_bits`);
 - lists without a table whose counter has baskets of other entries;
+- lists of each object in a split collection (`float* x; //[n]`), which are refused;
 - structures in a row up to the end of a basket, for which it asks for the next basket, too.
 
 Whatever uproot raises for a branch is said of this branch, and does not keep others from being read.
@@ -41,13 +42,13 @@ from .nested_decoding import Shape, decoded, is_counted
 from .nested_shapes import layout_as, shape_of
 from .object_bits import is_bits, without_processes
 from .packed_floats import BRACKETS, Coding, coding
-from .record_branches import AsRecords, is_for_records, programs_of
+from .record_branches import IN_COLLECTIONS, AsRecords, is_for_records, programs_of
 
 _ORIGINAL = "eventmill: uproot's own"
 """What is in uproot's context when its own interpretation is asked for."""
 _FLOAT16, _DOUBLE32 = uproot.const.kFloat16, uproot.const.kDouble32
-_ARRAY = uproot.const.kOffsetL
-"""What ROOT adds to the number of a type for arrays of it."""
+_ARRAY, _COUNTED = uproot.const.kOffsetL, uproot.const.kOffsetP
+"""What ROOT adds to the number of a type for arrays of it, and for those with a counter."""
 _LONG = 255
 """In the place of the length of a string of at least so many bytes, which is in the four bytes after it."""
 
@@ -71,6 +72,9 @@ class Interpretations:
         ):
             reason = "it has several leaves, which are lists"
             raise UnknownInterpretation(reason, branch.file.file_path, branch.object_path)
+        if _is_pointed(branch):
+            reason = "it has lists of each object in a split collection, whose lengths are in another branch"
+            raise UnknownInterpretation(reason, branch.file.file_path, branch.object_path)
         try:
             found = _small_floats(branch) or _texts(
                 interpretation_of(branch, {**context, _ORIGINAL: True}, simplify), branch
@@ -91,6 +95,14 @@ class Interpretations:
 
 
 uproot.register_interpretation(Interpretations)
+
+
+def _is_pointed(branch: Any) -> bool:
+    """Whether a branch has the lists of each object in a collection, `float* x; //[n]`: uproot takes their first bytes for
+    a header that is not there.
+    """
+    number = branch.member("fStreamerType", none_if_missing=True) or 0
+    return branch.member("fType", none_if_missing=True) in IN_COLLECTIONS and _COUNTED < number < _COUNTED + _ARRAY
 
 
 def _said(error: Exception) -> str:

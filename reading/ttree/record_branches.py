@@ -17,7 +17,7 @@ from .record_decoding import OtherVersionError, decoded, form_of
 from .record_programs import Program
 from .record_shapes import Records, Shapes, Unreadable
 
-_IN_COLLECTIONS = (31, 41)
+IN_COLLECTIONS = (31, 41)
 """Types of branches (`TBranchElement::fType`) whose entries have a member of each object of a collection."""
 
 
@@ -34,7 +34,7 @@ def programs_of(branch: Any) -> list[Program]:
     """
     if branch.branches or not branch.has_member("fType") or not (branch.top_level or branch.streamer is not None):
         return []
-    is_open = branch.member("fType") in _IN_COLLECTIONS
+    is_open = branch.member("fType") in IN_COLLECTIONS
     what = branch.member("fClassName") if branch.top_level else branch.streamer
     known: dict[Any, list[Program]] = branch.file.programs
     if (what, is_open) not in known:  # a file may have a thousand branches of one class

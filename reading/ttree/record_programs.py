@@ -82,7 +82,7 @@ class Program:
         self.ends = int(is_open)
         self.contents = 0
         self._steps: list[list[int]] = []
-        if is_open and isinstance(shape, Lists | Text):
+        if is_open and isinstance(shape, Lists | Text | Fixed):
             self._member(shape, is_open=True)
         elif is_open:
             start = self._step(Step.REST)
@@ -157,19 +157,19 @@ class Program:
             self._step(Step.REFUSE, self._slots(shape.counter, False, True)[1], shape.counter.stored.itemsize)
         elif isinstance(shape, TObject):
             self._step(Step.TOBJECT)
-        elif isinstance(shape, Fixed):
-            self._step(Step.TIMES, int(np.prod(shape.shape)))
-            self._member(shape.item)
-            self._step(Step.BACK)
-        elif isinstance(shape, Text) and (shape.headed or is_open):
+        elif is_open and isinstance(shape, Fixed) and isinstance(shape.item, Lists) and shape.item.headed:
+            self._headed_lists(shape.item, is_open, int(np.prod(shape.shape)))
+        elif isinstance(shape, Fixed | Text) and (shape.headed or is_open):
             if shape.headed:
                 self._step(Step.PREFIX)
             start = self._step(Step.REST) if is_open else -1
-            self._item(shape)
+            self._without_header(shape)
             if is_open:
                 self._loop(start, Step.MORE)
             if shape.headed:
                 self._step(Step.END)
+        elif isinstance(shape, Fixed):
+            self._without_header(shape)
         elif isinstance(shape, Lists) and shape.headed:
             self._headed_lists(shape, is_open)
         elif is_open:
@@ -179,23 +179,44 @@ class Program:
         else:
             self._item(shape)
 
-    def _headed_lists(self, shape: Lists, is_open: bool) -> None:
+    def _without_header(self, shape: Fixed | Text) -> None:
+        """n texts, or arrays of what is no number, behind their header."""
+        if isinstance(shape, Text):
+            self._item(shape)
+            return
+        self._step(Step.TIMES, int(np.prod(shape.shape)))
+        self._member(shape.item)
+        self._step(Step.BACK)
+
+    def _headed_lists(self, shape: Lists, is_open: bool, times: int = 1) -> None:
+        """n lists, or arrays of so many of them, behind one header."""
         item = shape.item
         version, checksum = (item.version, item.checksum) if isinstance(item, Records) else (-1, -1)
         header = self._step(Step.HEADER, 0, version, checksum)
         begin, end = (Step.REST, Step.MORE) if is_open else (Step.EACH, Step.NEXT)
         start = self._step(begin)
-        self._list(shape)
+        self._lists(shape, times)
         self._loop(start, end)
         leave = self._step(Step.JUMP)
         self._steps[header][1] = len(self._steps)
         if isinstance(item, Records):
             start = self._step(begin)
-            self._list(shape, by_members=True)
+            self._lists(shape, times, by_members=True)
             self._loop(start, end)
         else:
             self._step(Step.REFUSE)
         self._steps[leave][1] = self._step(Step.END)
+
+    def _lists(self, shape: Lists, times: int, by_members: bool = False) -> None:
+        """So many lists of one value."""
+        if times == 1:
+            self._list(shape, by_members)
+            return
+        self._step(Step.TIMES, times)
+        start = self._step(Step.EACH)
+        self._list(shape, by_members)
+        self._loop(start)
+        self._step(Step.BACK)
 
     def _members(self, shape: Records) -> None:
         for _, member in shape.members:

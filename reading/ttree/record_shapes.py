@@ -8,7 +8,7 @@ other, and the class is refused.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -77,10 +77,11 @@ class Lists:
 
 @dataclass(eq=False, slots=True)
 class Fixed:
-    """An array of fixed size of what is no number."""
+    """An array of fixed size of what is no number. `headed`: with a header before all of them, where it is a member."""
 
     item: Shape
     shape: tuple[int, ...]
+    headed: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -232,10 +233,19 @@ class Shapes:
                 raise Unreadable(f"its member {element.name} is of type {typename}")
             item = self.of(kind)
         elif inner in _STL:
-            item = self.of(parsed(typename))
+            item = self._enumerated(parsed(typename), element) or self.of(parsed(typename))
         else:
             raise Unreadable(f"its member {element.name} is of type {typename}")
+        if shape and isinstance(item, Text):
+            return Fixed(replace(item, headed=False), shape, headed=True)
         return Fixed(item, shape) if shape else item
+
+    def _enumerated(self, kind: CppType | None, element: Any) -> Lists | None:
+        """The shape of a collection of enumerators, which only its member says to be numbers; None for others."""
+        number = element.member("fCtype", none_if_missing=True)
+        if not isinstance(kind, Many) or not isinstance(kind.item, Class) or number not in _BASIC:
+            return None
+        return Lists(_numbers(number, "", ()), kind.kind) if not self._file.streamers_named(kind.item.name) else None
 
 
 def _check_names(records: Records) -> None:

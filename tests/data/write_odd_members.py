@@ -11,11 +11,13 @@ import ROOT
 
 CODE = r"""
 #include <TArrayD.h>
+#include <TBits.h>
 #include <TArrayI.h>
 #include <TClonesArray.h>
 #include <TDatime.h>
 #include <TFile.h>
 #include <TObject.h>
+#include <TString.h>
 #include <TTimeStamp.h>
 #include <TTree.h>
 #include <vector>
@@ -25,6 +27,13 @@ struct Right { int x; };
 struct Both : Left, Right { int y; };
 struct Hidden : Left { int x; };
 struct Doubles { std::vector<Double32_t> values; int after; };
+enum Kind { kOne = 1, kTwo = 2, kThree = 3 };
+enum Sign { kNegative = -1, kPositive = 1 };
+struct Words {
+  TString two[2]; Kind kind; std::vector<Kind> kinds; std::vector<Sign> signs; TString grid[2][1]; std::string std[2];
+  std::vector<int> lists[2]; int after;
+};
+struct Flags { TBits bits; int after; };
 class Odd : public TObject {
 public:
   TDatime made;
@@ -41,6 +50,10 @@ public:
 #pragma link C++ class Both+;
 #pragma link C++ class Hidden+;
 #pragma link C++ class Doubles+;
+#pragma link C++ class Words+;
+#pragma link C++ class Flags+;
+#pragma link C++ class std::vector<Words>+;
+#pragma link C++ class std::vector<Flags>+;
 #pragma link C++ class Odd+;
 #pragma link C++ class std::vector<Both>+;
 #pragma link C++ class std::vector<Hidden>+;
@@ -58,8 +71,40 @@ void fill(Odd &odd, int i, int k) {
   odd.after = 10 * i + k;
 }
 
+void fill(Words &words, int i, int k) {
+  words.two[0] = Form("a%d", i), words.two[1] = k % 2 ? "" : Form("b%d", k), words.kind = Kind(i % 3 + 1);
+  words.grid[0][0] = "x", words.grid[1][0] = Form("%d", 10 * i + k);
+  words.kinds.clear(), words.signs.clear();
+  for (int j = 0; j < (i + k) % 3; j++) words.kinds.push_back(Kind(j + 1)), words.signs.push_back(j ? kPositive : kNegative);
+  words.std[0] = "s", words.std[1] = std::string(i, 'z');
+  words.lists[0].assign(k, i), words.lists[1].assign(2, k);
+  words.after = 10 * i + k;
+}
+
+void words(TFile &file) {
+  TTree t("words", "");
+  Words one, *o = &one;
+  Flags flag, *f = &flag;
+  std::vector<Words> many;
+  std::vector<Flags> flags;
+  t.Branch("one", &o, 2000, 0);
+  t.Branch("one_split.", &o, 2000, 99);
+  t.Branch("many", &many, 2000, 0);
+  t.Branch("many_split", &many, 2000, 99);
+  t.Branch("flag.", &f, 2000, 99);
+  t.Branch("flags", &flags, 2000, 99);
+  for (int i = 0; i < 12; i++) {
+    fill(one, i, 0), many.resize(i % 4), flags.resize(i % 4);
+    flag.bits.ResetAllBits(), flag.bits.SetBitNumber(i), flag.after = i;
+    for (int k = 0; k < i % 4; k++) fill(many[k], i, k), flags[k].bits.SetBitNumber(k), flags[k].after = k;
+    t.Fill();
+  }
+  t.Write();
+}
+
 void everything(const char *path) {
   TFile file(path, "RECREATE", "", 505);
+  words(file);
   TTree t("t", "");
   Both both, *b = &both;
   Hidden hidden, *h = &hidden;

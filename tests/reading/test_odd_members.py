@@ -57,6 +57,28 @@ WRITTEN: dict[str, Callable[[int], Any]] = {
 }
 
 
+def words(i: int, k: int) -> dict[str, Any]:
+    number = (i + k) % 3
+    return {
+        "two[2]": [f"a{i}", "" if k % 2 else f"b{k}"],
+        "kind": i % 3 + 1,
+        "kinds": [j + 1 for j in range(number)],
+        "signs": [1 if j else -1 for j in range(number)],
+        "grid[2][1]": [["x"], [f"{10 * i + k}"]],
+        "std[2]": ["s", "z" * i],
+        "lists[2]": [[i] * k, [k, k]],
+        "after": 10 * i + k,
+    }
+
+
+OF_WORDS: dict[str, Callable[[int], Any]] = {
+    **{f"one_split.{name}": lambda i, name=name: words(i, 0)[name] for name in words(0, 0)},
+    **{f"many_split.{name}": each(4, lambda i, k, name=name: words(i, k)[name]) for name in words(0, 0)},
+    "one": lambda i: {name.partition("[")[0]: value for name, value in words(i, 0).items()},
+    "many": each(4, lambda i, k: {name.partition("[")[0]: value for name, value in words(i, k).items()}),
+}
+
+
 @pytest.fixture(scope="module")
 def reader() -> Iterator[Reader]:
     reader = Reader(FILE, "t")
@@ -71,6 +93,36 @@ def test_members_are_those_that_were_written(reader: Reader, name: str) -> None:
     """
     for start, stop in [(0, ENTRIES), (3, 8), (11, 12)]:
         assert reader.array(name, start, stop).tolist() == [WRITTEN[name](i) for i in range(start, stop)]
+
+
+@pytest.mark.parametrize("name", OF_WORDS)
+def test_arrays_of_texts_and_lists_of_enumerators_are_those_that_were_written(name: str) -> None:
+    """`TString two[2]` was said to be damaged, `vector<Kind>` of an unknown type: that enumerators are numbers says the
+    member alone.
+    """
+    reader = Reader(FILE, "words")
+    for start, stop in [(0, ENTRIES), (3, 8), (11, 12)]:
+        assert reader.array(name, start, stop).tolist() == [OF_WORDS[name](i) for i in range(start, stop)]
+    reader.close()
+
+
+def test_a_whole_group_with_a_base_class_that_uproot_cannot_place_says_what_to_take(reader: Reader) -> None:
+    """It was a bare `KeyError: 'odd_split.TObject'`."""
+    with pytest.raises(
+        DatasetError, match=r"nothing but the branches in it.*take them by themselves \(odd_split\.TObject,"
+    ):
+        reader.array("odd_split.", 0, 2)
+
+
+def test_lists_of_each_object_in_a_split_collection_are_refused_in_words() -> None:
+    """The bits of a `TBits`: uproot takes six bytes before those of each entry for a header, and the rest for numbers."""
+    reader = Reader(FILE, "words")
+    assert reader.array("flag.bits.fAllBits", 3, 5).tolist() == [[8], [16]]
+    for read in (lambda name: reader.array(name, 3, 4), lambda name: reader.read([name], 3, 4)):
+        with pytest.raises(DatasetError, match=r"branch flags\.bits\.fAllBits.*whose lengths are in another branch"):
+            read("flags.bits.fAllBits")
+    assert reader.array("flags.bits.fNbits", 2, 4).tolist() == [[8] * 2, [8] * 3]
+    reader.close()
 
 
 @pytest.mark.parametrize("name", ["both", "many_both"])
