@@ -26,7 +26,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import zmq
+from eventmill.master.effects import Checkpoint, Merge, SaveSubmission, Take
 from eventmill.master.journal import Journal
+from eventmill.master.merger import Merger, Taken
 from eventmill.merge import Total, encode
 from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import load_connection, make_keys
@@ -147,7 +149,8 @@ def sparse(filled: int = 100) -> None:
 
 
 def journal(datasets: int = 20) -> None:
-    """Write a total of 200 MB of many datasets down, after one of them has grown and after all have."""
+    """Write a total of 200 MB of many datasets down, after one of them has grown and after all have; and take a small result
+    of another query meanwhile."""
     packets = {
         f"d{number}": np.random.default_rng(number).random(MEGABYTES * 125_000 // datasets)
         for number in range(datasets)
@@ -162,6 +165,24 @@ def journal(datasets: int = 20) -> None:
             before = _written()
             took = timed(lambda: kept.checkpoint("q1", total.to_frames(), messages.Account()))
             line(f"written to the journal, {what}", took, f"{(_written() - before) / 1e6:.0f} MB to files")
+    context: zmq.Context[Any] = zmq.Context()
+    with tempfile.TemporaryDirectory() as folder:
+        merger = Merger(context, Journal(Path(folder, "journal.sqlite")))
+
+        def until(kind: type[Any]) -> None:
+            while not isinstance(merger.answers.popleft() if merger.wakeup.recv() == b"" else None, kind):
+                pass
+
+        for query, result in (("q1", packets), ("q2", 7)):
+            merger.ask(SaveSubmission(query, messages.Submit(1, "bench", "kernel", "bench"), [b"", b""]))
+            merger.ask(Merge(query, encode(result, 1).to_frames(), [(0, 0, 1)]))
+            merger.ask(Take(query, final=False))
+            until(Taken)
+        merger.ask(Checkpoint("q1", messages.Account(), []))
+        merger.ask(Take("q2", final=False))
+        line("a small result of another query, meanwhile", timed(lambda: until(Taken)))
+        merger.close()
+    context.term()
 
 
 def _written() -> int:

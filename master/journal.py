@@ -6,8 +6,8 @@ and the results of queries that are over. The one promise that everything rests 
     the total of a query and the ranges it holds are written in one transaction.
 
 So whatever moment the master dies at, the total that is found again is exactly the sum over the done ranges that are found
-with it, and everything else is to do again. The merger writes the journal: it does its tasks in order, and therefore knows
-without asking which ranges the total at hand holds.
+with it, and everything else is to do again. All that is told comes from the merger, which does its tasks in order, and
+therefore knows without asking which ranges the total at hand holds.
 
 What is told between checkpoints waits in memory and is written with the next one. When the disk is full, or fails, a write
 raises `Unwritten` and leaves the database as it was: what was to be written waits on. Done ranges are written with a total

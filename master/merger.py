@@ -1,7 +1,7 @@
 """The merger: a thread that adds partial results up, so that merging never delays a lease.
 
 Tasks are done in the order in which they come, so a snapshot holds exactly what was merged before it was asked for. So does
-what is written to the journal, which is why this thread writes it.
+what is written to the journal, by another thread that this one tells in the same order (`recording.py`).
 Answers are taken off `answers` by the loop, which polls `wakeup`.
 """
 
@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import zmq
 
@@ -30,6 +31,7 @@ from .journal import Journal
 from .miniatures import Shrunk
 from .parts import Picked
 from .recorder import Record, Recorder, Retrieved, Tidied
+from .recording import RecordingThread, Told
 
 log = logging.getLogger(__name__)
 
@@ -187,12 +189,15 @@ class Merger:
         self._tasks: queue.SimpleQueue[MergerTask | None] = queue.SimpleQueue()
         self._sums: dict[str, Sum] = {}
         self._broken: set[str] = set()
-        self._recorder = Recorder(journal)
         self.wakeup = context.socket(zmq.PULL)
         address = f"inproc://merger-{id(self)}"  # the one of before may be closed, and its address still taken
         self.wakeup.bind(address)
-        self._waker = context.socket(zmq.PUSH)
-        self._waker.connect(address)
+        self._wakers = [context.socket(zmq.PUSH) for _ in range(2)]
+        for waker in self._wakers:
+            waker.connect(address)
+        self._recorder: Recorder | RecordingThread = Recorder(journal)
+        if journal is not None:
+            self._recorder = RecordingThread(self._recorder, partial(self._say, waker), partial(self._unwritten, waker))
         self._thread = threading.Thread(target=self._run, name="merger", daemon=True)
         self._thread.start()
 
@@ -205,7 +210,8 @@ class Merger:
         self._tasks.put(None)
         self._thread.join()
         self._recorder.close()
-        self._waker.close()
+        for waker in self._wakers:
+            waker.close()
         self.wakeup.close()
 
     def _run(self) -> None:
@@ -215,9 +221,15 @@ class Merger:
                 answers.append(Merged(task.query, task.size))
             for answer in answers:
                 if answer is not None:
-                    self.answers.append(answer)
-                    self._waker.send(b"")
+                    self._say(self._wakers[0], answer)
             del task, answer, answers  # who waits holds no result
+
+    def _say(self, waker: zmq.Socket[bytes], answer: Answer) -> None:
+        self.answers.append(answer)
+        waker.send(b"")
+
+    def _unwritten(self, waker: zmq.Socket[bytes], told: Told, error: Exception) -> None:
+        self._say(waker, self._failed_at(told, error))
 
     def _answer(self, task: MergerTask) -> Answer | None:
         """Do a task. After an error of ours in it nobody knows what its query's total holds: nothing more is made of it,
@@ -229,20 +241,24 @@ class Merger:
         try:
             return self.do(task)
         except Exception as error:
-            log.exception("%s failed", type(task).__name__)
-            if isinstance(task, Tidy):
-                return Tidied([], written=False)
-            if isinstance(task, Pick):
-                return Picked(task.query, task.peer, task.asked.request, [], False)
-            if isinstance(task, Shrink):
-                return Shrunk(task.query, task.peer, task.asked.request, [], 0)
-            failure = failure_of(task.query, type(task).__name__, error)
-            if isinstance(task, Retrieve):
-                return Retrieved(task.query, task.peer, None, [], failure.message)
-            if isinstance(task, Merge | Take | Replace | Checkpoint):
-                self._broken.add(task.query)
-                self._sums.pop(task.query, None)
-            return Unmergeable(task.query, failure)
+            return self._failed_at(task, error)
+
+    def _failed_at(self, task: MergerTask, error: Exception) -> Answer:
+        """What is answered after an error of ours, in either thread."""
+        log.error("%s failed", type(task).__name__, exc_info=error)
+        if isinstance(task, Tidy):
+            return Tidied([], written=False)
+        if isinstance(task, Pick):
+            return Picked(task.query, task.peer, task.asked.request, [], False)
+        if isinstance(task, Shrink):
+            return Shrunk(task.query, task.peer, task.asked.request, [], 0)
+        failure = failure_of(task.query, type(task).__name__, error)
+        if isinstance(task, Retrieve):
+            return Retrieved(task.query, task.peer, None, [], failure.message)
+        if isinstance(task, Merge | Take | Replace | Checkpoint):
+            self._broken.add(task.query)
+            self._sums.pop(task.query, None)
+        return Unmergeable(task.query, failure)
 
     def do(self, task: MergerTask) -> Answer | None:
         """Do one task. An error of ours leaves it; that partial results do not fit together is an answer."""

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from math import inf
 from pathlib import Path
 from random import Random
@@ -27,7 +28,7 @@ from eventmill.master.journal_tables import Tables
 from eventmill.master.merger import Answer, Crowded, Merger, Taken, Unmergeable
 from eventmill.master.miniatures import Shrunk
 from eventmill.master.parts import Picked
-from eventmill.master.recorder import Recorder, Retrieved, Tidied, Written
+from eventmill.master.recorder import Record, Recorder, Retrieved, Task, Tidied, Written
 from eventmill.protocol import codec
 from eventmill.protocol.codec import Buffer
 from eventmill.system.content_folder import ContentFolder
@@ -128,7 +129,25 @@ class StepMerger(Merger):
     def __init__(self, journal: Journal | None) -> None:
         self._sums = {}
         self._free = lambda: 2**60
-        self._recorder = Recorder(journal)
+        self._recorder = self.recorder = StepRecorder(journal)
+
+
+class StepRecorder(Recorder):
+    """The recorder, beside the merger: what it was told is done one after the other, when it is told to."""
+
+    def __init__(self, journal: Journal | None) -> None:
+        super().__init__(journal)
+        self.told: deque[Callable[[], Record | None]] = deque()
+
+    def merged(self, query: str, parts: Collection[tuple[int, int, int]]) -> None:
+        if parts:
+            self.told.append(partial(super().merged, query, list(parts)))  # type: ignore[arg-type]
+
+    def checkpoint(self, task: effects.Checkpoint, total: codec.Frames) -> None:
+        self.told.append(partial(super().checkpoint, task, total))
+
+    def do(self, task: Task) -> None:
+        self.told.append(partial(super().do, task))
 
 
 class Master:
@@ -152,7 +171,7 @@ class Master:
         self._accepted: dict[Line, None] = {}
         self._merger = StepMerger(self.journal)
         self._tasks: deque[effects.MergerTask] = deque()
-        self._merging = False
+        self._merging = self._recording = False
         self._stopped = Stopped(clock)
         self._ahead = 0.0
         self._wall = 0.0
@@ -173,7 +192,7 @@ class Master:
         self.listening, self._stopped, self._due = True, Stopped(self._clock), inf
         if self.journal is not None:
             self.journal = self.journal.next()
-        self._merger, self._merging = StepMerger(self.journal), False
+        self._merger, self._merging, self._recording = StepMerger(self.journal), False, False
         self.core = MasterCore("test", PYTHON, f"{self.lives}-", self.journal is not None)
         saved = self.journal.load() if self.journal is not None else []
         self._carry_out(self.core.restore(saved, self.now, time.time() + self._wall))
@@ -199,6 +218,8 @@ class Master:
                 self._tasks.append(effect)
             while self._tasks:
                 self._merger.do(self._tasks.popleft())
+            while self._merger.recorder.told:
+                self._merger.recorder.told.popleft()()
             self.die(seconds, lambda: self._random.uniform(0.0, 0.1))
 
     def stop(self, seconds: float) -> None:
@@ -273,6 +294,9 @@ class Master:
             if self._tasks and not self._merging:
                 self._merging = True
                 self._clock.after(self._random.choice((0.0, 0.002, 0.02)), self._merge, self.lives)
+            if self._merger.recorder.told and not self._recording:
+                self._recording = True
+                self._clock.after(self._random.choice((0.0, 0.002, 0.5)), self._record, self.lives)
 
     def _merge(self, life: int) -> None:
         """The merger does its next task."""
@@ -281,6 +305,17 @@ class Master:
         self._merging = False
         if self._tasks:
             answer = self._merger.do(self._tasks.popleft())
+            if answer is not None:
+                self._clock.after(0.003, self._collect, life, answer)
+            self._carry_out([])
+
+    def _record(self, life: int) -> None:
+        """The recorder does the next thing that it was told."""
+        if life != self.lives or self._absent(self._record, life):
+            return
+        self._recording = False
+        if self._merger.recorder.told:
+            answer = self._merger.recorder.told.popleft()()
             if answer is not None:
                 self._clock.after(0.003, self._collect, life, answer)
             self._carry_out([])

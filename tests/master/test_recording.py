@@ -1,0 +1,131 @@
+"""The journal is written beside merging: whatever it waits for, what is in it belongs together, and nobody else waits."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from eventmill.master import effects, merger
+from eventmill.master.journal import Journal
+from eventmill.master.recorder import Written
+from eventmill.master.saved import Saved
+from eventmill.merge import Partial, decode, encode
+from eventmill.protocol import messages as m
+
+SUBMIT = m.Submit(1, "test", "kernel", "digest")
+
+
+@contextlib.contextmanager
+def merging(path: Path) -> Iterator[merger.Merger]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    made = merger.Merger(context, Journal(path))
+    try:
+        yield made
+    finally:
+        made.close()
+        context.term()
+
+
+def answer(made: merger.Merger) -> merger.Answer:
+    assert made.wakeup.poll(30_000)
+    made.wakeup.recv()
+    return made.answers.popleft()
+
+
+def merge(query: str, start: int, stop: int) -> effects.Merge:
+    return effects.Merge(
+        query, encode({"n": stop - start, "x": float(start)}, stop - start).to_frames(), [(0, start, stop)]
+    )
+
+
+def submitted(made: merger.Merger, *queries: str) -> None:
+    for query in queries:
+        made.ask(effects.SaveSubmission(query, SUBMIT, [b"", b"\x90"]))
+        assert isinstance(answer(made), Written)
+
+
+def found(path: Path) -> dict[str, tuple[Any, dict[int, list[tuple[int, int]]]]]:
+    """The totals in a journal, and the ranges that they are of."""
+    with contextlib.closing(Journal(path)) as journal:
+        saved = [it for it in journal.load() if isinstance(it, Saved)]
+    return {
+        it.number: (
+            decode(Partial.from_frames(it.total)) if it.total else None,
+            {file: list(ranges) for file, ranges in it.done.items()},
+        )
+        for it in saved
+    }
+
+
+def test_who_merges_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is written is the total of the moment in which it was to be written, with the ranges of that moment."""
+    path, begun, goes_on = tmp_path / "journal.sqlite", threading.Event(), threading.Event()
+    write = Journal.checkpoint
+
+    def slow(self: Journal, *given: Any) -> None:
+        begun.set()
+        assert goes_on.wait(30)
+        write(self, *given)
+
+    with merging(path) as made:
+        submitted(made, "q1", "q2")
+        made.ask(merge("q1", 0, 10))
+        made.ask(merge("q1", 10, 30))
+        monkeypatch.setattr(Journal, "checkpoint", slow)
+        made.ask(effects.Checkpoint("q1", m.Account(processed=30), []))
+        assert begun.wait(30)
+        made.ask(merge("q1", 30, 70))
+        made.ask(merge("q2", 0, 5))
+        for query, entries in (("q1", 70), ("q2", 5)):
+            made.ask(effects.Take(query, final=False))
+            taken = answer(made)
+            assert isinstance(taken, merger.Taken) and Partial.from_frames(taken.frames).entries == entries
+        goes_on.set()
+        assert answer(made) == Written("q1", pytest.approx(0, abs=60))
+    assert found(path) == {"q1": ({"n": 30, "x": 10.0}, {0: [(0, 30)]}), "q2": (None, {})}
+
+
+def test_what_is_asked_for_before_the_end_is_written_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with merging(path) as made:
+        submitted(made, "q1")
+        for start in range(0, 50, 10):
+            made.ask(merge("q1", start, start + 10))
+            made.ask(effects.Checkpoint("q1", m.Account(), []))
+    assert found(path) == {"q1": ({"n": 50, "x": 100.0}, {0: [(0, 50)]})}
+
+
+def test_of_a_query_that_could_not_be_written_nothing_more_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of ours: nobody knows which of its ranges the journal was told of. Its end is written, and so are others."""
+    path = tmp_path / "journal.sqlite"
+    told = Journal.merged
+
+    def fails(self: Journal, number: str, parts: Any) -> None:
+        if number == "q1" and list(parts) == [(0, 10, 20)]:
+            raise ZeroDivisionError
+        told(self, number, parts)
+
+    monkeypatch.setattr(Journal, "merged", fails)
+    with merging(path) as made:
+        submitted(made, "q1", "q2")
+        for start in (0, 10, 20):
+            made.ask(merge("q1", start, start + 10))
+        made.ask(effects.Checkpoint("q1", m.Account(), []))
+        failed = answer(made)
+        assert isinstance(failed, merger.Unmergeable) and "ZeroDivisionError" in failed.failure.message
+        made.ask(merge("q1", 30, 40))
+        made.ask(effects.Checkpoint("q1", m.Account(), []))
+        made.ask(merge("q2", 0, 7))
+        made.ask(effects.Checkpoint("q2", m.Account(), []))
+        assert answer(made) == Written("q2", pytest.approx(0, abs=60))
+        assert not made.answers
+        made.ask(effects.Drop("q1"))
+        made.ask(effects.SaveEnd("q1", m.Ended("q1", "failed", m.Account(), 1.0, failure=failed.failure), [b"\x90"]))
+        ended = answer(made)
+        assert isinstance(ended, Written) and ended.ended
+    assert found(path) == {"q2": ({"n": 7, "x": 0.0}, {0: [(0, 7)]})}
