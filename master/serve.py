@@ -13,6 +13,7 @@ import logging
 import platform
 import secrets
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -49,6 +50,9 @@ from .saved import Saved
 
 log = logging.getLogger(__name__)
 
+SWITCH_SECONDS = 0.0005
+"""How long another thread may keep the loop from going on, where merging takes Python: each call of a socket lets it, and
+with Python's 5 ms the loop would take in 200 messages a second."""
 TURN_SECONDS = 0.005
 """How long messages are taken in before new connections, deadlines and answers of the merger get their turn."""
 _UNFINISHED: list[tuple[messages.Message, list[codec.Buffer]]] = [(messages.Heartbeat(), [])]
@@ -179,8 +183,9 @@ class Master:
         log.info("listening at %s, for up to %d connections", self.address, self.door.room)
         if on_ready is not None:
             on_ready(self.address)
-        broken = True
+        broken, before = True, sys.getswitchinterval()
         try:
+            sys.setswitchinterval(SWITCH_SECONDS)
             while self._running:
                 try:
                     self._turn(signals)
@@ -192,6 +197,7 @@ class Master:
                 self._close(broken)
             finally:
                 signals.close()  # until now, one more does not come in between
+                sys.setswitchinterval(before)
 
     def _turn(self, signals: EndSignals) -> None:
         """Wait for what happens next, and deal with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 import pytest
 import zmq
 from eventmill.master import effects, merger
+from eventmill.master.core import MasterCore
 from eventmill.master.journal import Journal
 from eventmill.master.recorder import Written
 from eventmill.master.saved import Saved
+from eventmill.master.serve import SWITCH_SECONDS, Binding, Master
 from eventmill.merge import Partial, decode, encode
 from eventmill.protocol import messages as m
+from eventmill.protocol.connection import make_keys
 
 SUBMIT = m.Submit(1, "test", "kernel", "digest")
 
@@ -129,3 +133,20 @@ def test_of_a_query_that_could_not_be_written_nothing_more_is(tmp_path: Path, mo
         ended = answer(made)
         assert isinstance(ended, Written) and ended.ended
     assert found(path) == {"q2": ({"n": 7, "x": 0.0}, {0: [(0, 7)]})}
+
+
+def test_threads_that_merge_keep_the_loop_from_its_work_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call of a socket lets them go on; after the master, Python is as it was."""
+    made = Master(make_keys(tmp_path / "keys", "tcp://127.0.0.1:1"), Binding("127.0.0.1"))
+    before, meanwhile = sys.getswitchinterval(), list[float]()
+
+    def expire(*_: object) -> list[effects.Effect]:
+        meanwhile.append(sys.getswitchinterval())
+        made._running = False
+        return []
+
+    monkeypatch.setattr(MasterCore, "expire", expire)
+    made.run()
+    assert meanwhile == [pytest.approx(SWITCH_SECONDS)] and sys.getswitchinterval() == before
