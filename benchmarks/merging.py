@@ -127,8 +127,8 @@ def histograms() -> None:
     line("first one, in an agent", timed(lambda: agent.add_frames(frames[0])))
     told = f"{len(sizes)} frames, {sum(sizes) / 1e6:.1f} MB"
     line("each further one, in agent and master", timed(lambda: agent.add_frames(frames[0]), 10), told)
-    anew = agent.emptied()
-    line("first one after a commit, in an agent", timed(lambda: anew.add_frames(frames[0])))
+    agent.clear()
+    line("first one after a commit, in an agent", timed(lambda: agent.add_frames(frames[0])))
 
 
 def sparse(filled: int = 100) -> None:

@@ -26,6 +26,7 @@ class Growing:
 
     Args:
         first: the first one, into which nothing is written.
+        memory: an array of its kind to go on in, once nobody holds it.
 
     Example:
         >>> total = Growing(np.ones(3))
@@ -38,10 +39,10 @@ class Growing:
 
     __slots__ = ("_lent", "_own", "_spare")
 
-    def __init__(self, first: Cells | Sparse) -> None:
+    def __init__(self, first: Cells | Sparse, memory: Lent | None = None) -> None:
         self._own = isinstance(first, Sparse)
         self._lent = Lent(first.dense if isinstance(first, Sparse) else first)
-        self._spare: Lent | None = None
+        self._spare = memory
 
     @property
     def cells(self) -> Cells:
@@ -51,6 +52,11 @@ class Growing:
     def lend(self) -> memoryview:
         """Its bytes as they are now: what is added later does not change them."""
         return self._lent.lend().toreadonly()
+
+    @property
+    def memory(self) -> Lent | None:
+        """What another sum can go on in, when this one is used no more."""
+        return self._lent if self._own and self._is_kept(self._lent) else self._spare
 
     def own(self) -> Cells:
         """The sum, to be written into."""
@@ -85,5 +91,9 @@ class Growing:
         self._lent = Lent(np.empty_like(before.cells)) if spare is None or spare.held else spare
         for part in (slice(0, start), slice(stop, None)):
             self.cells[part] = before.cells[part]
-        self._spare = before if self._own and before.cells.nbytes <= MOST_SPARE else None
+        self._spare = before if self._own and self._is_kept(before) else None
         self._own = True
+
+    @staticmethod
+    def _is_kept(lent: Lent) -> bool:
+        return lent.cells.nbytes <= MOST_SPARE

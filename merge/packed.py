@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from ..protocol.errors import RemoteProtocolError
 from . import nodes
 from .arithmetic import limit, plus, reach
 from .growing import Growing
+from .lent import Lent
 from .nodes import DTYPES, Cells, Frame, Key, Tree, Unmergeable
 from .partial import FULL, Partial, digits_frame, digits_in, is_alone, tree_of_frames
 from .sparse import Sparse, Thinning, sparse_in
@@ -119,7 +121,7 @@ class PackedSum:
         {'n': 2, 'x': 5.5}
     """
 
-    def __init__(self, layout: Layout, frames: Sequence[Frame]) -> None:
+    def __init__(self, layout: Layout, frames: Sequence[Frame], memory: Sequence[Lent | None] = ()) -> None:
         read = _read(layout, frames)
         if read is None:
             raise RemoteProtocolError("a partial result whose frames are not those of its tree")
@@ -127,7 +129,7 @@ class PackedSum:
         self.tree = bytes(tree_of_frames(frames))
         self.layout = layout
         self._plans: dict[bytes, tuple[Layout, list[tuple[Place, Place]]] | None] = {}
-        self._cells = [Growing(cells) for cells in coming]
+        self._cells = list(map(Growing, coming, memory or repeat(None)))
         self._reach = [reach(it.cells) for it in self._cells]
 
     @classmethod
@@ -170,6 +172,11 @@ class PackedSum:
         if not isinstance(whole, nodes.Dict):
             return None
         return nodes.Dict({key: self._filled(whole.items[key], (key,)) for key in keys if key in whole.items})
+
+    @property
+    def memory(self) -> list[Lent | None]:
+        """What another sum with this layout can go on in, when this one is used no more."""
+        return [it.memory for it in self._cells]
 
     def copy(self) -> PackedSum:
         """The same sum, which later `add`s to this one do not change. Arrays are copied when one of the two grows."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..protocol.errors import RemoteProtocolError
+from .lent import Lent
 from .nodes import Frame, Key, Nothing, Unmergeable
 from .packed import Layout, PackedSum
 from .partial import Partial, count_frame, entries_in, tree_of_frames
@@ -35,7 +36,7 @@ class Total:
     def __init__(self) -> None:
         self._sum: Sum[Any] | None = None
         self._packed: PackedSum | None = None
-        self._known: tuple[bytes, Layout] | None = None
+        self._known: tuple[bytes, Layout, list[Lent | None]] | None = None
         self._entries = 0
         self._taken, self._patience = 0, 1
 
@@ -60,7 +61,7 @@ class Total:
                     return
         if self.empty and self._known is not None and self._known[0] == tree_of_frames(frames):
             try:
-                self._packed = PackedSum(self._known[1], frames)
+                self._packed = PackedSum(self._known[1], frames, self._known[2])
                 self._entries += entries
                 return
             except RemoteProtocolError:  # what is wrong with it, is said below
@@ -103,11 +104,13 @@ class Total:
             tree = self._sum.part(keys) if isinstance(self._sum, DictSum) else None
         return None if tree is None else Partial(tree, self._entries)
 
-    def emptied(self) -> Total:
-        """A total of nothing, for what is like that which was added to this one: of that, the tree is known."""
-        fresh = Total()
-        fresh._known = self._known if self._packed is None else (self._packed.tree, self._packed.layout)
-        return fresh
+    def clear(self) -> None:
+        """Begin anew with nothing. Of what is like that which was added before, the tree is known, and the memory is there
+        to be used again."""
+        if self._packed is not None:
+            self._known = self._packed.tree, self._packed.layout, self._packed.memory
+        self._sum, self._packed, self._entries = None, None, 0
+        self._taken, self._patience = 0, 1
 
     def copy(self) -> Total:
         """The same total, which later `add`s to this one do not change. Arrays are copied when one of the two grows."""

@@ -122,7 +122,8 @@ class Commits:
         if sum(map(len, frames)) < LARGE_COMMIT <= query.size:  # its answer says nothing of what it takes here
             query.pause = min(LONGEST_PAUSE, PACE * query.size / BYTES_A_SECOND)
         self._send(query.number, list(query.parts.values()), frames, now)
-        query.total, query.parts, query.gaps, query.size, query.offered = query.total.emptied(), {}, 0, 0, None
+        query.total.clear()
+        query.parts, query.gaps, query.size, query.offered = {}, 0, 0, None
         query.interval = min(COMMIT_INTERVAL, 2 * query.interval)
 
     @staticmethod
