@@ -55,9 +55,8 @@ class Admission:
         handlers.add(messages.RevokeToken, self._revoke_token)
         handlers.add(messages.AskAccess, self._ask)
 
-    def who(self, identity: bytes, key: str, now: float) -> Identity | None:
-        """As whom a peer speaks, who has this key; None when it is let in no more."""
-        peer = self._roster.find(identity)
+    def who(self, peer: Peer | None, key: str, now: float) -> Identity | None:
+        """As whom a peer speaks, who has this key, whether it has said hello or not; None when it is let in no more."""
         if peer is not None and peer.key == key and now < peer.who.until:
             return peer.who
         return self._access.identity(key, now)

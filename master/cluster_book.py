@@ -19,7 +19,7 @@ from ..protocol.messages import (
     WorkerGone,
     WorkerState,
 )
-from ..protocol.usage import Usage, summed
+from ..protocol.usage import NOTHING, Usage, summed
 from ..protocol.values import LONGEST
 from .peers import Slot, Worker
 from .progress import progress
@@ -54,7 +54,8 @@ class ClusterBook:
 
     def changed(self, worker: Worker, now: float) -> None:
         """A worker has said something, or was told something."""
-        self._seconds(now)
+        if self._began is None:
+            self._began = now
         worker.changed = self._turn
 
     def left(self, worker: Worker, how: str, said_so: bool, now: float) -> None:
@@ -71,7 +72,7 @@ class ClusterBook:
         self._packets.add(PacketDone(slot.worker.name, slot.index, query, server, self._seconds(now), usage))
         if server:
             known = server if server in self._servers or len(self._servers) < MOST_SERVERS else OTHERS
-            self._servers[known] = self._servers.get(known, Usage()) + usage
+            self._servers[known] = self._servers.get(known, NOTHING) + usage
 
     def answer(self, request: int, cursor: str, now: float) -> Cluster:
         """What is new since the cursor of an earlier answer; everything, if that is not known here, or too long ago."""

@@ -130,11 +130,12 @@ class MasterCore:
         self, identity: bytes, key: str, message: Message, frames: Frames, now: float, more: bool = False
     ) -> list[Effect]:
         """A message came from a peer with this key. Where `more` may come, what follows is left to `expire`, due at once."""
-        who = self._admission.who(identity, key, now)
+        peer = self._roster.find(identity)
+        who = self._admission.who(peer, key, now)
         if who is None:
             self._send(identity, messages.Fault("this key is let in no more", fatal=True), now=now)
             self._roster.lose(identity, "has a key that is let in no more", now)
-        elif not isinstance(message, messages.FROM[who.role]):
+        elif type(message) not in messages.FROM[who.role]:
             kind = type(message).__name__
             self._send(identity, messages.Fault(f"a peer with a {who.role} key may not say {kind}"), now=now)
         elif isinstance(message, messages.Hello):
@@ -144,13 +145,14 @@ class MasterCore:
         elif isinstance(message, messages.Stage):
             self._roster.pools.reached(message, who.owner, now)
         else:
-            self._heard(identity, key, message, frames, now)
+            self._heard(peer, identity, key, message, frames, now)
         self._following = True
         return self._told() if more else self._done(now)
 
-    def _heard(self, identity: bytes, key: str, message: Message, frames: Frames, now: float) -> None:
+    def _heard(
+        self, peer: Peer | None, identity: bytes, key: str, message: Message, frames: Frames, now: float
+    ) -> None:
         """A peer says something that it may say, if it has said hello."""
-        peer = self._roster.find(identity)
         if peer is None or peer.key != key:
             if not isinstance(message, messages.Bye):
                 self._send(identity, messages.Unknown(), now=now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..protocol.usage import Course, Span, Usage, WorkerInfo
+from ..protocol.usage import NOTHING, Course, Span, Usage, WorkerInfo
 from .timeline import Timeline
 
 
@@ -44,8 +44,8 @@ class Share:
         self.packets += usage.packets
         self.entries += usage.entries
         self.seconds += seconds
-        self.by_slot[slot] = self.by_slot.get(slot, Usage()) + usage
-        self.by_server[server] = self.by_server.get(server, Usage()) + usage
+        self.by_slot[slot] = self.by_slot.get(slot, NOTHING) + usage
+        self.by_server[server] = self.by_server.get(server, NOTHING) + usage
         if ended is not None:
             began = max(0.0, ended - usage.elapsed)
             self.spans[slot] = self.spans[slot][0] if slot in self.spans else began, ended

@@ -18,6 +18,8 @@ PATIENCE = 1.0
 """Seconds that a slot may take to answer a truncation, or be late, before its leases are duplicated."""
 FIRST_PATIENCE = 30.0
 """Seconds that a slot of which nothing is known yet may be late; one that is at its first item is never late."""
+SLACK = 64
+"""Entries of the order of slots that may be out of date, beside as many as there are slots, before it is made anew."""
 
 
 class Ends(Generic[Holder]):
@@ -41,8 +43,9 @@ class Ends(Generic[Holder]):
         self._throughputs = throughputs
         self._size = size
         self.asked: dict[int, tuple[float, int]] = {}
-        self._heap: list[tuple[float, int, int, Holder]] = []
-        self._pushes = 0
+        self._heap: list[tuple[float, int, Holder]] = []
+        self._moved: dict[Holder, None] = {}
+        self._reckoned = 0
 
     def take(self, slot: Holder, throughput: Throughput, lease: Lease[Holder], place: Place, now: float) -> None:
         """A lease goes to the end of a slot's queue."""
@@ -72,8 +75,9 @@ class Ends(Generic[Holder]):
 
     def expect(self, slot: Holder, throughput: Throughput, now: float) -> None:
         """Reckon anew when a slot will be through."""
-        self._pushes += 1
-        throughput.version = self._pushes
+        self._reckoned += 1
+        throughput.version = self._reckoned
+        self._moved[slot] = None
         rate = self._size.rate_of(throughput)
         if throughput.queue:
             left = self.left(throughput)
@@ -81,7 +85,10 @@ class Ends(Generic[Holder]):
             throughput.end += (
                 sum(entries / self._size.slowed(rate, it.chunk) for it, entries in left) if rate else FIRST_SECONDS
             )
-            heapq.heappush(self._heap, (-throughput.end, throughput.version, self._pushes, slot))
+
+    def forget(self, slot: Holder) -> None:
+        """A slot is gone."""
+        self._moved.pop(slot, None)
 
     def stuck(self, throughput: Throughput, now: float) -> bool:
         """Whether a slot cannot be counted on: silent, late, or deaf to what it was asked."""
@@ -109,10 +116,11 @@ class Ends(Generic[Holder]):
 
     def latest_first(self) -> Generator[tuple[float, Holder, Throughput], None, None]:
         """Slots that have something to do, those first that will be through last: when, which, and its throughput."""
+        self._put_in_order()
         passed_over = []
         try:
             while self._heap:
-                end, version, _, slot = item = heapq.heappop(self._heap)
+                end, version, slot = item = heapq.heappop(self._heap)
                 throughput = self._throughputs.get(slot)
                 if throughput is not None and throughput.version == version and throughput.queue:
                     passed_over.append(item)
@@ -120,6 +128,17 @@ class Ends(Generic[Holder]):
         finally:
             for item in passed_over:
                 heapq.heappush(self._heap, item)
+
+    def _put_in_order(self) -> None:
+        """Take note of what has changed since somebody looked: of a long query nobody does, before its end."""
+        if len(self._heap) > 2 * len(self._throughputs) + SLACK:
+            self._heap.clear()
+            self._moved = dict.fromkeys(self._throughputs)
+        for slot in self._moved:
+            throughput = self._throughputs.get(slot)
+            if throughput is not None and throughput.queue:
+                heapq.heappush(self._heap, (-throughput.end, throughput.version, slot))
+        self._moved.clear()
 
     def outstanding(self, now: float) -> int:
         """Truncations that were asked for and may still be answered."""

@@ -58,7 +58,8 @@ class Retries:
         return self._tries(file, span) < replicas - 1
 
     def _tries(self, file: int, span: Span) -> int:
-        return sum(start < span[1] and span[0] < stop for start, stop in self._faults.get(file, ()))
+        faults = self._faults.get(file)
+        return 0 if faults is None else sum(start < span[1] and span[0] < stop for start, stop in faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,11 @@ class Quarantine:
 
     def suspect(self, file: int, start: int, stop: int, overhead: float = 0.0) -> Suspect | None:
         """The first suspected entries in a range, when each chunk takes `overhead` seconds whatever its size."""
+        if file not in self._suspicions:
+            return None
         found = [
             Suspect(max(low, start), min(high, stop), it.chunk(overhead))
-            for it in self._suspicions.get(file, ())
+            for it in self._suspicions[file]
             for low, high in it.left
             if max(low, start) < min(high, stop)
         ]

@@ -105,6 +105,7 @@ class Packetizer(Generic[Holder]):
         throughput = self.throughputs.pop(slot, None)
         if throughput is not None:
             self.placement.leave(throughput)
+            self.ends.forget(slot)
             self.size.fleet -= throughput.rate
 
     # --- leasing --------------------------------------------------------------------------------------------------

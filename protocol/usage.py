@@ -83,9 +83,13 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
+NOTHING = Usage()
+"""What no packets cost."""
+
+
 def summed(usages: Iterable[Usage]) -> Usage:
     """The sum of any number of them."""
-    return sum(usages, start=Usage())
+    return sum(usages, start=NOTHING)
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):

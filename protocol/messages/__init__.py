@@ -339,5 +339,5 @@ FROM_WORKER = (
 """What a peer with a worker key may say."""
 FROM_TOKEN = (Enrol, Stage, Heartbeat, Bye)
 """What a peer may say that comes with a token."""
-FROM = {"session": FROM_SESSION, "worker": FROM_WORKER, "token": FROM_TOKEN}
+FROM = {"session": frozenset(FROM_SESSION), "worker": frozenset(FROM_WORKER), "token": frozenset(FROM_TOKEN)}
 """What a peer may say, by the role of its key."""

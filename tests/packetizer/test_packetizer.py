@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 import pytest
+from eventmill.packetizer.ends import SLACK
 from eventmill.packetizer.faults import NARROWING
 from eventmill.packetizer.ledger import Ledger
 from eventmill.packetizer.packetizer import Packet, Packetizer, Truncation
@@ -311,3 +312,26 @@ def test_suspects_take_down_one_slot_and_not_the_one_that_would_be_through_soone
     duplicate = packetizer.help("b", 0.0)
     assert isinstance(duplicate, Packet), "unless it may be gone for good"
     assert (duplicate.lease.duplicate, duplicate.lease.chunk) == (lease.number, lease.chunk)
+
+
+def test_what_is_known_of_the_order_of_slots_does_not_grow_with_their_packets() -> None:
+    """Of a query of a million packets the order held three entries for each; nobody looks at it before the end."""
+    for helped in (False, True):
+        packetizer = made(["a.root"] * 400, entries=1000)
+        slots = [f"slot {number}" for number in range(4)]
+        for slot in slots:
+            packetizer.join(slot)
+        now = 0.0
+        for _ in range(90):
+            for slot in slots:
+                now = finish(packetizer, slot, next_packet(packetizer, slot, now), now, rate=1000.0)
+                assert not helped or packetizer.help("idle", now) is None
+        assert len(packetizer.ends._heap) + len(packetizer.ends._moved) <= 3 * len(slots) + SLACK + 1
+        for slot in slots:
+            next_packet(packetizer, slot, now)
+        last = max(slots, key=lambda slot: packetizer.throughputs[slot].end)
+        help_ = packetizer.help("idle", now)
+        assert isinstance(help_, Truncation) and help_.lease.holder == last
+        for slot in slots:
+            packetizer.forget(slot)
+        assert not packetizer.ends._moved
