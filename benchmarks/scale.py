@@ -393,11 +393,12 @@ def killed(count: int, query_files: int) -> None:
             master.start()
             joined = workers.total("welcomes")
             workers.wait(lambda: workers.total("welcomes") >= joined + count, "workers to come again")
-            again = time.monotonic() - began
+            again, cpu = time.monotonic() - began, master.cpu
             before = workers.total("packets")
             workers.wait(lambda: workers.total("packets") > before + count, "packets again")
             say(f"master killed with {count:,} workers: all there again, each with a packet done [s]",
                 f"{again:.1f}, {time.monotonic() - began:.1f}", "15")  # fmt: skip
+            say("... CPU of the master until all are there [ms a worker]", f"{1000 * cpu / count:.2f}")
         finally:
             workers.close()
 

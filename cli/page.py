@@ -10,7 +10,6 @@ from ..launch.kept import Kept
 from ..protocol.connection import KeyFolder
 from ..protocol.errors import ConnectionFailed
 from ..status.access import FILE, Access
-from ..status.server import tls
 from ..system.lifeline import Owner
 
 ANY = ("*", "0.0.0.0", "::")  # noqa: S104 - what a user says who wants that
@@ -35,6 +34,8 @@ class StatusPage:
         self, keys: KeyFolder, port: int, interface: str, host: str, certificate: Path | None, key: Path | None
     ) -> None:
         if certificate is not None and key is not None:
+            from ..status.server import tls  # a web server takes as long to import as all else of a master
+
             tls(str(certificate), str(key))
         self._listening = _listening(interface, port)
         self._file = keys.path / FILE

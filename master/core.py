@@ -144,23 +144,19 @@ class MasterCore:
             self._admission.enrol(identity, key, message, who.owner, now)
         elif isinstance(message, messages.Stage):
             self._roster.pools.reached(message, who.owner, now)
+        elif peer is None or peer.key != key:
+            self._roster.unknown(identity, message, now)
         else:
-            self._heard(peer, identity, key, message, frames, now)
+            self._heard(peer, message, frames, now)
         self._following = True
         return self._told() if more else self._done(now)
 
-    def _heard(
-        self, peer: Peer | None, identity: bytes, key: str, message: Message, frames: Frames, now: float
-    ) -> None:
-        """A peer says something that it may say, if it has said hello."""
-        if peer is None or peer.key != key:
-            if not isinstance(message, messages.Bye):
-                self._send(identity, messages.Unknown(), now=now)
-            return
+    def _heard(self, peer: Peer, message: Message, frames: Frames, now: float) -> None:
+        """A peer that has said hello says something that it may say."""
         self._roster.heard(peer, message)
         if isinstance(message, messages.Bye):
             how = f"left: {message.reason}" if message.reason else "left"
-            self._roster.lose(identity, how, now, said_so=True)
+            self._roster.lose(peer.identity, how, now, said_so=True)
             self._admission.left(peer)
         elif not isinstance(message, messages.Heartbeat):
             self._handle(peer, message, frames, now)
@@ -343,6 +339,7 @@ class MasterCore:
     def _follow(self, now: float) -> None:
         """Do what follows from what has happened."""
         self._following = False
+        self._roster.strangers.clear()
         for number in self._dispatcher.given_back:
             query = self.queries[number]
             with Concerning(query):

@@ -48,6 +48,7 @@ class Roster:
         sessions: by identity; so `workers`.
         cluster: what displays are told of them, and of all else that goes on.
         listening: the time in which peers are silent (`Peer.heard`).
+        strangers: who was told in this turn that it is not known.
         pools: places where workers are started, and who has them.
     """
 
@@ -66,6 +67,7 @@ class Roster:
         self.sessions: dict[bytes, Peer] = {}
         self.workers: dict[bytes, Worker] = {}
         self.listening = Listening()
+        self.strangers: set[bytes] = set()
         self._version = version
         self._python = python
         self._numbering = numbering
@@ -96,6 +98,7 @@ class Roster:
                 self.pools.reached(failed, who.owner, now)
             self._send(identity, messages.Fault(reason, fatal=True), now=now)
             return
+        self.strangers.discard(identity)
         self.lose(identity, "said hello again", now)
         name, heard = self._name(hello), self.listening.time
         if who.role == "session":
@@ -127,6 +130,13 @@ class Roster:
         if is_its_own and all(peer.name != hello.was for peer in self.peers):
             return hello.was
         return f"{base}-{self._numbering.next()}"
+
+    def unknown(self, identity: bytes, message: Message, now: float) -> None:
+        """Somebody who has not said hello, or was lost since, says something: it is told so, once for all that it has said
+        by now. A worker whose master was started again has said a lot."""
+        if not isinstance(message, messages.Bye) and identity not in self.strangers:
+            self.strangers.add(identity)
+            self._send(identity, messages.Unknown(), now=now)
 
     def heard(self, peer: Peer, message: Message) -> None:
         """A peer has said something."""

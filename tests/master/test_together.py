@@ -11,7 +11,7 @@ from eventmill.protocol import messages as m
 from eventmill.protocol.pieces import MARK, Joiner, Joiners
 from eventmill.protocol.usage import Usage
 from eventmill.protocol.values import LONGEST, MOST
-from fleet import World, packed
+from fleet import PYTHON, World, packed
 
 
 def test_leases_go_out_once_for_all_that_was_heard_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +50,24 @@ def test_leases_go_out_once_for_all_that_was_heard_in_a_turn(monkeypatch: pytest
     assert all(isinstance(made.inbox[worker][-1], m.Lease) for worker in workers)
     made.run()
     assert made.ended[query].account.processed == 400
+
+
+def test_who_is_not_known_is_told_once_for_all_that_it_says_in_a_turn() -> None:
+    """Ten thousand workers whose master was started again have said ten things each, and each answer was sent."""
+    made = World([10])
+
+    def says(*said: m.Message) -> list[m.Message]:
+        """All of it in one turn; what is answered."""
+        made.inbox[b"worker"] = []
+        for message in said:
+            made.carry_out(made.core.receive(b"worker", "worker", message, [], made.now, more=True))
+        made.carry_out(made.core.expire(made.now))
+        return made.inbox[b"worker"]
+
+    stale, hello = m.Truncated("q1", 3, 5), m.Hello("worker", "w", python=PYTHON, slots=1)
+    assert says(stale, m.Heartbeat(), stale) == [m.Unknown()] == says(stale)
+    assert [type(it) for it in says(stale, hello, stale, m.Heartbeat())] == [m.Unknown, m.Welcome]
+    assert says(m.Bye(), stale, m.Bye(), m.Heartbeat()) == [m.Unknown()] and says(m.Bye()) == []
 
 
 def test_a_small_message_is_whole_whatever_came_before_it() -> None:
