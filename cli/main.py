@@ -168,6 +168,7 @@ def master(
     """
     from ..master.journal import Journal
     from ..master.serve import Binding, Master
+    from ..system.garbage import look_for_garbage_seldom
     from .page import StatusPage
     from .pool_launcher import PoolLauncher
 
@@ -203,6 +204,7 @@ def master(
         click.echo(f"  workers:   eventmill worker {keys.worker}")
         sys.stdout.flush()
 
+    look_for_garbage_seldom()
     try:
         running.run(on_ready=say)
     finally:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from ..protocol.connection import KeyFolder
+from ..system.garbage import look_for_garbage_seldom
 from ..system.lifeline import Owner
 from ..system.scratch import remove_if_left
 from .journal import Journal
@@ -28,7 +29,9 @@ def main() -> None:
         keys = KeyFolder(folder)
         # With it another process goes on if this one is killed; when the machine goes down, so does the session.
         journal = Journal(keys.journal, quota=_KEPT, durable=False)
-        Master(keys, Binding("127.0.0.1", port, sys.argv[5], descriptor), owner, journal).run()
+        master = Master(keys, Binding("127.0.0.1", port, sys.argv[5], descriptor), owner, journal)
+        look_for_garbage_seldom()
+        master.run()
     # After an error the folder stays: the session reads the log in it.
     remove_if_left(folder)
 
