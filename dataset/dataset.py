@@ -8,8 +8,8 @@ from __future__ import annotations
 import copy
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -18,11 +18,12 @@ import msgspec
 from ..packetizer.call_costs import chunk_of
 from ..packetizer.listed_entries import EntryList
 from ..protocol.errors import DatasetError, nearest
-from ..protocol.messages import CatalogueFile, CatalogueFiles, File
+from ..protocol.messages import CatalogueFile, CatalogueFiles, File, FriendTree
 from ..protocol.values import Metadata
 from .catalogue.entries import may_be_entry, replaced
 from .catalogue.lists import Format, parsed, text_of, with_server
 from .entry_lists import entry_list_of, runs_of, shown
+from .expansion import ListFiles, expanded
 from .filesets import as_fileset
 from .friends import Friends
 from .masks import BRANCHES, Mask
@@ -34,7 +35,6 @@ MOST_ENTRIES = 10**18
 
 Path = str | os.PathLike[str]
 Spec = Path | Sequence[Path | tuple[Path, ...]] | Mapping[str, Any]
-ListFiles = Callable[[str], Sequence[str]]
 
 
 class Dataset:
@@ -230,25 +230,14 @@ class Dataset:
         def found_at(path: str) -> Sequence[str]:
             return [path] if path in self._registered else list_files(path)
 
-        named: dict[str, list[str]] = {}
-        for path in dict.fromkeys(file.path for file in self.files if not file.replicas):
-            named[path] = list(found_at(path))
-            if not named[path]:
-                raise DatasetError(f"no file fits {path}")
-        found: list[File] = []
-        for file in self.files:
-            if file.replicas:
-                found.append(_with_replicas(file, found_at))
-            else:
-                found += _found(file, named[file.path])
-        files = _checked(found)
+        files = _checked(expanded(self.files, found_at))
         if self._lists is not None:
             files = _with_lists(self._lists, files)
         if self._friends is not None:
             files = self._friends.given_to(files)
-        expanded = copy.copy(self)  # with all that was said of it, also what is added to datasets one day
-        expanded.files, expanded._lists, expanded._friends = files, None, None
-        return expanded
+        whole = copy.copy(self)  # with all that was said of it, also what is added to datasets one day
+        whole.files, whole._lists, whole._friends = files, None, None
+        return whole
 
     def of_tree(self, tree: str) -> Dataset:
         """The same files with another of their trees, such as `Runs` or `LuminosityBlocks`, in every file once.
@@ -364,11 +353,12 @@ def _count(value: Any, what: str) -> int:
 
 @dataclass(frozen=True)
 class _Defaults:
-    """What holds for those files of one dataset that do not say otherwise."""
+    """What holds for those files of one dataset that do not say otherwise. They share it: there may be a million of them."""
 
     name: str
     trees: tuple[str, ...]
     metadata: Metadata
+    friends: dict[str, FriendTree] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -436,7 +426,14 @@ def _one(path: Any, about: Any, defaults: _Defaults) -> Iterator[File]:
                 'each of them: {"a.root": "Events", "b.parquet": None}'
             )
         yield File(
-            where, name, defaults.name, entries, defaults.metadata, replicas=[path for path, _ in others], listed=listed
+            where,
+            name,
+            defaults.name,
+            entries,
+            defaults.metadata,
+            replicas=tuple(path for path, _ in others),
+            listed=listed,
+            friends=defaults.friends,
         )
 
 
@@ -456,32 +453,6 @@ def _check_replicas(path: str, tree: str, others: Sequence[tuple[str, str]]) -> 
             raise DatasetError(
                 f"{each} is a pattern: each replica of a file must be named, since it stands for one file"
             )
-
-
-def _found(file: File, paths: Sequence[str]) -> list[File]:
-    """The files that a path or pattern stands for."""
-    if len(paths) == 1:
-        return [msgspec.structs.replace(file, path=paths[0])]
-    if file.listed is not None:
-        raise DatasetError(f"{file.path} has the entry list of one file, and stands for {len(paths)} files")
-    return [msgspec.structs.replace(file, path=path, entries=None) for path in paths]
-
-
-def _with_replicas(file: File, list_files: ListFiles) -> File:
-    """A file with the paths of its replicas as they are used. One that is not to be seen from here may be from a worker."""
-    paths, errors = list[str](), list[DatasetError]()
-    for path in (file.path, *file.replicas):
-        try:
-            found = list_files(path)
-        except DatasetError as error:
-            errors.append(error)
-            found = [path]
-        if len(found) != 1:
-            raise DatasetError(f"{path} stands for {len(found)} files: a replica is one file")
-        paths += found
-    if len(errors) == len(paths):
-        raise errors[0]
-    return msgspec.structs.replace(file, path=paths[0], replicas=paths[1:])
 
 
 # --- which entries ----------------------------------------------------------------------------------------------------
@@ -580,12 +551,13 @@ def _checked(files: Iterable[File]) -> tuple[File, ...]:
     found = tuple(files)
     if not found:
         raise DatasetError("the dataset is empty: it names no files")
-    seen: set[tuple[str, str, str]] = set()
+    seen: dict[tuple[str, str], set[str]] = {}
     for file in found:
+        of_tree = seen.setdefault((file.tree, file.dataset), set())
         for path in (file.path, *file.replicas):
-            if (path, file.tree, file.dataset) in seen:
+            if path in of_tree:
                 tree = f" with tree {file.tree}" if file.tree else ""
                 where = f"dataset {file.dataset!r}" if file.dataset else "the dataset"
                 raise DatasetError(f"{path}{tree} is in {where} twice: its events would count twice")
-            seen.add((path, file.tree, file.dataset))
+            of_tree.add(path)
     return found

@@ -241,7 +241,7 @@ class Query:
         runs = self.listings.runs(lease.file, lease.start, None if lease.opening else lease.stop)
         if file.replicas or file.listed is not None:
             path = (file.path, *file.replicas)[packet.replica]
-            file = msgspec.structs.replace(file, path=path, replicas=[], listed=None)
+            file = msgspec.structs.replace(file, path=path, replicas=(), listed=None)
         identity = self.ledger.files[lease.file].identity
         retries, span = self.packetizer.retries, (lease.start, lease.stop)
         last_try = retries.last_try(lease.file, span)

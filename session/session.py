@@ -24,6 +24,7 @@ from ..launch.own import OwnLauncher
 from ..packetizer.call_costs import chunk_of
 from ..protocol import messages
 from ..protocol.addresses import has_secret
+from ..protocol.codec import Buffer
 from ..protocol.connection import find_connection, find_file
 from ..protocol.credentials import Credentials
 from ..protocol.errors import ConnectionFailed, DatasetError
@@ -382,7 +383,7 @@ def _end(
         embedded.close()
 
 
-def _encode_files(files: Sequence[File]) -> bytes:
+def _encode_files(files: Sequence[File]) -> Buffer:
     """The files as they travel.
 
     Raises:

@@ -316,7 +316,7 @@ def _line(text: str, at: int) -> int:
 def _replicas(paths: Sequence[str], size: Any, checksum: str, name: str) -> CatalogueFile:
     first, *others = dict.fromkeys(paths)
     length = None if size in (None, "") else _whole(size, name, "size")
-    return CatalogueFile(File(first, replicas=others), length, checksum)
+    return CatalogueFile(File(first, replicas=tuple(others)), length, checksum)
 
 
 def _of_sums(sums: Mapping[str, str]) -> str:
@@ -348,7 +348,7 @@ def _with_prefix(it: CatalogueFile, prefix: str) -> CatalogueFile:
     """A file with a server before those of its paths that are no URLs."""
     file = it.file
     path, *others = (with_server(each, prefix) for each in (file.path, *file.replicas))
-    return CatalogueFile(File(path, entries=file.entries, replicas=others), it.size, it.checksum)
+    return CatalogueFile(File(path, entries=file.entries, replicas=tuple(others)), it.size, it.checksum)
 
 
 def with_server(path: str, prefix: str) -> str:

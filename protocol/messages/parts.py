@@ -42,7 +42,7 @@ class FriendTree(msgspec.Struct, frozen=True, array_like=True):
     missing: bool | int | float | Literal["none", "error"] | dict[Word, bool | int | float] = "error"
 
 
-class File(msgspec.Struct, frozen=True):
+class File(msgspec.Struct, frozen=True, omit_defaults=True):
     """One file of a dataset. An empty `tree` means the only tree in the file.
 
     `entries` is the number of entries where it is known beforehand; the file itself has the last word. `replicas` are
@@ -59,7 +59,7 @@ class File(msgspec.Struct, frozen=True):
     metadata: Metadata = {}
     kind: Literal["tree", "cycles", "items"] = "tree"
     seed: NonNegative = 0
-    replicas: list[Words] = []
+    replicas: tuple[Words, ...] = ()
     listed: Runs | None = None
     friends: dict[Word, FriendTree] = {}
     identity: Word = ""

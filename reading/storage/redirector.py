@@ -35,7 +35,7 @@ def located(files: Sequence[File], timeout: float = 10.0) -> list[File]:
 
     Example:
         >>> located([File("/data/a.root")])[0].replicas
-        []
+        ()
     """
     asked = [_Question(file) if _is_of_server(file) else None for file in files]
     room = threading.Semaphore(AT_A_TIME)
@@ -78,7 +78,7 @@ class _Question:
         servers = sorted({_OLD_ADDRESS.sub(r"\1", location.address) for location in self._locations} - {own})
         there = f"{self._url.protocol}://", f"/{self._url.path_with_params}"
         replicas = dict.fromkeys([*self._file.replicas, *(server.join(there) for server in servers)])
-        return msgspec.structs.replace(self._file, replicas=list(replicas))
+        return msgspec.structs.replace(self._file, replicas=tuple(replicas))
 
 
 def _is_of_server(file: File) -> bool:

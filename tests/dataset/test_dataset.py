@@ -1,5 +1,6 @@
 """Datasets: every form in which physicists name their files means what it seems to mean."""
 
+import tracemalloc
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,6 +11,7 @@ from eventmill.dataset.dataset import Dataset
 from eventmill.dataset.masks import Mask
 from eventmill.dataset.shared_inputs import SharedInputs
 from eventmill.protocol.errors import DatasetError
+from eventmill.protocol.file_blocks import blocks_of, encode_files
 from eventmill.protocol.messages import File
 from hypothesis import given
 from hypothesis import strategies as st
@@ -437,13 +439,13 @@ def test_other_masks_that_are_none(tmp_path: Path) -> None:
 def test_a_tuple_is_one_file_with_its_replicas() -> None:
     data = Dataset([("root://a//f.root", "root://b//f.root"), "other.root", (PurePosixPath("/x.root"),)], tree="T")
     assert data.files == (
-        File("root://a//f.root", "T", replicas=["root://b//f.root"]),
+        File("root://a//f.root", "T", replicas=("root://b//f.root",)),
         File("other.root", "T"),
         File("/x.root", "T"),
     )
     (file,) = Dataset([("/x.root:U", "/y.root:U")], tree="T").files
-    assert (file.path, file.tree, file.replicas) == ("/x.root", "U", ["/y.root"])
-    assert Dataset({("a.root", "b.root"): "T"}).files == (File("a.root", "T", replicas=["b.root"]),)  # type: ignore[dict-item]
+    assert (file.path, file.tree, file.replicas) == ("/x.root", "U", ("/y.root",))
+    assert Dataset({("a.root", "b.root"): "T"}).files == (File("a.root", "T", replicas=("b.root",)),)  # type: ignore[dict-item]
 
 
 def test_replicas_that_cannot_be_seen_from_here_are_kept() -> None:
@@ -455,7 +457,7 @@ def test_replicas_that_cannot_be_seen_from_here_are_kept() -> None:
         return [path] if path.endswith(".root") else [f"{path}/a.root", f"{path}/b.root"]
 
     (file,) = Dataset([("/far/a.root", "/near/a.root")], entries=[4]).expanded(here).files
-    assert (file.path, file.replicas, file.listed) == ("/far/a.root", ["/near/a.root"], [4, 5])
+    assert (file.path, file.replicas, file.listed) == ("/far/a.root", ("/near/a.root",), [4, 5])
     with pytest.raises(DatasetError, match=r"there is no file /far/a\.root"):
         Dataset([("/far/a.root", "/far/b.root")]).expanded(here)
     with pytest.raises(DatasetError, match="/folder stands for 2 files: a replica is one file"):
@@ -478,3 +480,19 @@ def test_replicas_that_cannot_be_seen_from_here_are_kept() -> None:
 def test_replicas_that_are_none_are_refused_in_words(files: Any, words: str) -> None:
     with pytest.raises(DatasetError, match=words):
         Dataset(files)
+
+
+def test_a_session_holds_little_of_each_of_a_million_files() -> None:
+    """Each had an empty list and an empty dict of its own: 330 bytes beside its name, and 660 while it was sent."""
+    count = 10_000
+    names = [f"root://eos.cern.ch//store/mc/sample_{number // 1000}/nanoaod_{number}.root" for number in range(count)]
+    tracemalloc.start()
+    try:
+        dataset = Dataset(names, tree="Events")
+        held, _ = tracemalloc.get_traced_memory()
+        listing = encode_files(dataset.expanded(lambda path: [path]).files)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 200 * count and peak < 350 * count
+    assert [file.path for block in blocks_of(listing) for file in block] == names

@@ -216,7 +216,7 @@ def test_another_slot_tries_first_and_another_replica() -> None:
     made = world([], workers=2)
     near, far = "root://a.x//f", "root://b.y//f"
     made.lengths = {near: 10, far: 10}
-    made.submit_files([m.File(near, replicas=[far])])
+    made.submit_files([m.File(near, replicas=(far,))])
     (holder,) = [name for name, worker in made.workers.items() if worker.queues.get(0)]
     first = fail_opening(made, holder, m.Failure("data", "DatasetError", "there is no file"))
     (other,) = [name for name, worker in made.workers.items() if worker.queues.get(0)]
@@ -272,7 +272,7 @@ def test_who_reads_a_damaged_replica_is_told_whether_there_are_others() -> None:
     made = world([])
     near, far = "root://a.x//f", "root://b.y//f"
     made.lengths = {near: 10, far: 10}
-    query = made.submit_files([m.File(near, replicas=[far])], on_error="skip")
+    query = made.submit_files([m.File(near, replicas=(far,))], on_error="skip")
     first = made.workers[b"worker0"].queues[0][0]
     assert first.other_replicas
     fail_opening(made, b"worker0", m.Failure("data", "DatasetError", "it is damaged"))

@@ -133,14 +133,14 @@ def test_every_lease_after_the_first_names_the_identity_of_the_file() -> None:
 def test_the_nearest_replica_is_read(host: str, path: str) -> None:
     made = world([], slots=1, host=host)
     made.lengths = {path: 100}
-    query = made.submit_files([m.File("root://a.cern.ch//f", replicas=["root://b.fnal.gov//f"])])
+    query = made.submit_files([m.File("root://a.cern.ch//f", replicas=("root://b.fnal.gov//f",))])
     lease = leases(made, b"worker0", query)[0]
-    assert (lease.file.path, lease.file.replicas) == (path, [])
+    assert (lease.file.path, lease.file.replicas) == (path, ())
 
 
 def test_replicas_that_are_equally_near_share_the_readers() -> None:
     made = world([], slots=4, host="far.example")
-    files = [m.File(f"root://a.cern.ch//{i}", replicas=[f"root://b.fnal.gov//{i}"]) for i in range(8)]
+    files = [m.File(f"root://a.cern.ch//{i}", replicas=(f"root://b.fnal.gov//{i}",)) for i in range(8)]
     query = made.submit_files(files)
     first = {lease.slot: lease.file.path for lease in reversed(leases(made, b"worker0", query))}
     assert Counter(path[7] for path in first.values()) == {"a": 2, "b": 2}

@@ -35,7 +35,7 @@ def heard(made: World, kind: type[m.Message], session: bytes = b"session") -> li
 
 
 FILES = [
-    m.File(f"root://eos{i % 3}.cern.ch//f{i}.root", entries=i % 5, replicas=["/copy"] * (i % 2)) for i in range(MANY)
+    m.File(f"root://eos{i % 3}.cern.ch//f{i}.root", entries=i % 5, replicas=("/copy",) * (i % 2)) for i in range(MANY)
 ]
 
 

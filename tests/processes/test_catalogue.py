@@ -218,7 +218,7 @@ def test_files_of_a_server_are_looked_at_by_workers(
     gone = f"{xrootd_server.url}/not_there.root"
     urls = [f"{xrootd_server.url}/{name}" for name in names]
     entry = session.datasets.register("far", [urls[0], (gone, urls[1])], tree="tree")  # one that works is enough
-    assert (entry.info.entries, entry.files[1].file.replicas) == (100, [urls[1]])
+    assert (entry.info.entries, entry.files[1].file.replicas) == (100, (urls[1],))
     assert session.process("far", total, on_error="skip").result().value["far"] == sum(range(100))
     found = session.datasets.verify("far", checksum="adler32")
     assert [(it.path, it.what) for it in found] == [(gone, "missing")]

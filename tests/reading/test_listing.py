@@ -95,7 +95,7 @@ def test_files_in_such_a_folder_are_read_with_replicas_and_friends(standing: Sta
                 file[name].extend({name + "x": values})
     data = em.Dataset([(odd, other)], tree="t", friends={"f": "{folder}/{name}:f"}).expanded(list_files)
     (file,) = data.files
-    assert (file.path, file.replicas, file.friends["f"].path) == (str(odd), [str(other)], str(odd))
+    assert (file.path, file.replicas, file.friends["f"].path) == (str(odd), (str(other),), str(odd))
     with standing.connect() as session:
         total = session.process(data, lambda events: {"sum": ak.sum(events.tx * events.fx)}).result()["sum"]
     assert total == 140

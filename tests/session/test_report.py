@@ -96,7 +96,7 @@ def test_the_master_sums_what_slots_say_by_slot_and_by_the_replica_that_was_read
     made.hello(b"worker0", "worker", 1)
     near, far = "root://a.x//f", "root://b.y//f"
     made.lengths = {near: 10, far: 10}
-    query = made.submit_files([m.File(near, replicas=[far])])
+    query = made.submit_files([m.File(near, replicas=(far,))])
     lease = made.workers[b"worker0"].queues[0].pop(0)
     made.tell(b"worker0", "worker", m.Opened(query, lease.lease, 10, 10, []))
     made.now = 3.0

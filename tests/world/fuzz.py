@@ -54,7 +54,7 @@ def samples() -> list[Frames]:
         total=100, processed=50, lost=[m.LostRange("f", "", 0, 5, "why", runs=[0, 5])], notes=["a note"]
     )
     failure = m.Failure("data", "DatasetError", "no answer", path="f", start=3, stop=4, transient=True)
-    file = m.File("f.root", "Events", "data", 100, {"x": 1.5, "y": None}, replicas=["g.root"], listed=[0, 3, 7, 9])
+    file = m.File("f.root", "Events", "data", 100, {"x": 1.5, "y": None}, replicas=("g.root",), listed=[0, 3, 7, 9])
     worker = WorkerInfo("w-1", "host", 1, 2, 1, 3, 4, 5.0)
     query = m.QueryInfo("q1-1", "name", "me", "running", account, 1.0)
     partial = encode({"h": Hist.new.Reg(10, 0, 1, name="x").Weight(), "n": 3, "a": np.arange(5)}, entries=9).to_frames()
