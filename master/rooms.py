@@ -9,8 +9,8 @@ import numpy as np
 
 from ..merge.lent import Lent
 
-MOST_KEPT = 512 * 2**20
-"""Bytes of rooms that are free and kept: of two large results, as come at a time."""
+MOST_KEPT = 256 * 2**20
+"""Bytes of rooms that are free and kept: while one large result is merged the next one comes, each in the other's place."""
 LEAST = 4 * 2**20
 """Bytes of a frame below which memory is not dear."""
 LARGER = 2
