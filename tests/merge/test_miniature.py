@@ -12,6 +12,7 @@ from eventmill.merge.miniature import MOST_BINS, MOST_BINS_OF_MAPS, MOST_ELEMENT
 from hist import Hist
 from hypothesis import given
 from hypothesis import strategies as st
+from property_tests import examples
 
 LONG = 3 * MOST_BINS + 1
 
@@ -36,6 +37,7 @@ STORAGES = {"counts": bh.storage.Double(), "whole": bh.storage.Int64(), "weights
 
 
 @pytest.mark.parametrize("kind", AXES)
+@examples(15)
 @given(data=st.data())
 def test_each_bin_is_the_sum_of_those_within_its_edges(kind: str, data: st.DataObject) -> None:
     """Of every kind of axis and storage, with a window or without: no entry is lost, and none is in two bins."""

@@ -45,6 +45,7 @@ def launchers_of(pid: int) -> list[psutil.Process]:
     return [it for it in psutil.Process(pid).children() if "eventmill.launch" in it.cmdline()]
 
 
+@pytest.mark.long("starts three workers one after the other")
 def test_a_query_gets_workers_while_it_runs_and_gives_them_back(
     fleet: Standing, numbers: em.Dataset, tmp_path: Path
 ) -> None:

@@ -134,6 +134,7 @@ def test_a_number_of_a_query_that_cannot_be_is_not_there(session: em.Session) ->
 # --- the master is gone, or another one -------------------------------------------------------------------------------
 
 
+@pytest.mark.long("waits for a session and a worker that lose patience")
 def test_a_master_that_was_restarted_hears_one_hello_and_gets_what_waited(tmp_path: Path, numbers: em.Dataset) -> None:
     """Requests made while it was away are answered once it is there; a query of before, which a master without a journal has
     forgotten, is submitted again; who only watched it is told. A worker gives up when its patience ends."""
@@ -225,6 +226,7 @@ def test_a_process_that_does_not_start_is_told_at_once_with_its_last_words(
     assert children() <= before
 
 
+@pytest.mark.long("starts two masters and their workers")
 def test_running_the_cell_that_connects_again_leaves_nothing_of_the_first_time(numbers: em.Dataset) -> None:
     """A session that nobody refers to closes itself, even when one of its queries runs; who has a query refers to it."""
     before = children()

@@ -137,6 +137,7 @@ def test_what_is_watched_is_told_again_and_again(standing: Standing) -> None:
         watching.close()
 
 
+@pytest.mark.long("starts all of it in a terminal")
 def test_top_is_shown_in_a_real_terminal_and_leaves_it_in_order(
     standing: Standing, numbers: em.Dataset, session: em.Session, gate: Gate
 ) -> None:

@@ -361,6 +361,7 @@ def test_a_skim_where_fsspec_writes(session: em.Session, events: Any, tmp_path: 
         session.process(em.Dataset(events, tree="Events"), skim("nowhere://skim")).result(SECONDS)
 
 
+@pytest.mark.long("writes rows until files are full")
 def test_full_files_are_joined_while_the_query_runs(session: em.Session, tmp_path: Path) -> None:
     """Under no name of their own before the end, when they have every row once."""
 

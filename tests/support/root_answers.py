@@ -11,6 +11,7 @@ import awkward as ak
 from agreement import as_layout
 from eventmill.protocol.errors import DatasetError
 from eventmill.reading.reader import Reader
+from property_tests import at_night
 
 Range = tuple[int, int]
 Events = Callable[[int, int], Any]
@@ -97,7 +98,8 @@ def _cuts(n: int, every: bool) -> list[Range]:
     """The whole and a part, which begins and ends within clusters, of n entries; or also the ends and all in steps."""
     cuts = [(0, n), (n // 3, n - n // 4)]
     if every:
-        cuts += [(n // 2, n // 2 + 1), (n - 1, n), (0, 1), (n // 2, n // 2), *_steps(n, 17), *_steps(n, 7)]
+        cuts += [(n // 2, n // 2 + 1), (n - 1, n), (0, 1), (n // 2, n // 2), *_steps(n, 17)]
+        cuts += _steps(n, 7) if at_night() else []
     return [cut for cut in cuts if 0 <= cut[0] <= cut[1] <= n]
 
 

@@ -19,6 +19,8 @@ DATA, EXAMPLE = Path(__file__).parents[1] / "data", Path(__file__).parents[2] / 
 ROOTS: dict[str, list[int]] = json.loads((DATA / "adl.json").read_text())
 """Of RDataFrame: see `write_adl.py`."""
 QUERIES = [f"q{number}" for number in range(1, 9)]
+COMPILED = {"q2": (), "q5": (), "q8": pytest.mark.long("takes three seconds to compile")}
+"""Which of them are, otherwise than at night."""
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +37,7 @@ def reader() -> Reader:
     return Reader(str(DATA / "adl.root"), "Events")
 
 
-@pytest.mark.parametrize(
-    "query", [pytest.param(it, marks=[] if it in ("q2", "q5", "q8") else [pytest.mark.nightly]) for it in QUERIES]
-)
+@pytest.mark.parametrize("query", [pytest.param(it, marks=COMPILED.get(it, pytest.mark.nightly)) for it in QUERIES])
 def test_kernels_fill_what_root_fills(
     query: str, adl: Any, reader: Reader, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
