@@ -73,7 +73,8 @@ class Dataset:
         defaults: what branches hold in files that do not have them: `{"Jet_btag": 0.0}`, a number for each event, or for
             each element of its lists where `nJet`, or what other branches Jet_* have for it, tells how many there are.
         interpretations: how branches are to be read, as uproot's `array` takes it: `{"snapshotHits":
-            uproot.AsJagged(uproot.AsDtype(...), header_bytes=10)}`; or a class that makes it for a branch.
+            uproot.AsJagged(uproot.AsDtype(...), header_bytes=10)}`; or a class that makes it for a branch. Those of a
+            friend's branches are given as `friend.branch`.
         chunk: entries that one call of an analysis gets, a number, or the least and the most; by default eventmill finds it.
 
     Raises:

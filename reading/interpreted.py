@@ -11,6 +11,8 @@ import awkward as ak
 from ..protocol.errors import DatasetError, nearest
 from .awkward_forms import type_text
 from .columns import Column, column_of
+from .lazy_events import LazyEvents
+from .lazy_property import lazy_property
 from .storage.local import Range
 from .storage.sources import Traffic
 from .tree_series import TreeReader
@@ -81,6 +83,17 @@ class InterpretedBranches:
     def weight(self, branches: Iterable[str]) -> float:
         """As `Reader.weight`."""
         return self.reader.weight(branches)
+
+    def stride(self, branches: Sequence[str] | None = None) -> int:
+        """As `Reader.stride`."""
+        return self.reader.stride(branches)
+
+    @lazy_property
+    def lazy(self) -> LazyEvents:
+        """As `Reader.lazy`."""
+        return LazyEvents(
+            {name: form for name in self._kinds if (form := self.form(name)) is not None}, {}, path=self.path
+        )
 
     def ranges_ahead(self, branches: Sequence[str], ranges: Sequence[Range]) -> None:
         """Nothing, as for all that uproot decodes."""

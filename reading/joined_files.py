@@ -13,6 +13,7 @@ from .joined_friend import JoinedFriend
 from .joins import ByColumns, ByNumber, ByTreeIndex
 from .tree_series import TreeReader, TreeSeries
 from .ttree.branches import is_listed, original
+from .ttree.whole_baskets import Interpretation
 from .whole_file import in_tree
 
 Befriended: TypeAlias = TreeReader | JoinedFriend
@@ -28,7 +29,7 @@ class JoinedFiles:
         reader: the file.
         friends: its friends, by name.
         told: what is said of some of them, as how they are joined.
-        kinds: how some branches of the file are to be read.
+        kinds: how some branches of the file are to be read, and of its friends, by `friend.branch`.
 
     Attributes:
         opened: the friends as they are by themselves; `friends` have the entries of the file.
@@ -52,8 +53,13 @@ class JoinedFiles:
         self.reader, self.path = reader, reader.path
         self.opened = dict(friends)
         self._told = told or {}
-        self._interpreted = InterpretedBranches(reader, kinds or {})
+        own, theirs = self._by_file(kinds or {})
+        self._interpreted = InterpretedBranches(reader, own)
         self.friends = {name: self._joined(name, friend) for name, friend in friends.items()}
+        self._beside = {
+            name: self._beside_of(name, InterpretedBranches(friends[name], some)) for name, some in theirs.items()
+        }
+        """What is read of friends in another way, by their names."""
 
     @property
     def readers(self) -> list[TreeReader]:
@@ -78,11 +84,11 @@ class JoinedFiles:
             return self._own(name)
         for friend, reader in self.friends.items():
             if name[: len(friend) + 1] in (f"{friend}_", f"{friend}.") and name[len(friend) + 1 :] in reader.names:
-                return reader, name[len(friend) + 1 :]
-        having = [reader for reader in self.friends.values() if name in reader.names]
+                return self._of_friend(friend, name[len(friend) + 1 :])
+        having = [friend for friend, reader in self.friends.items() if name in reader.names]
         if not having and name in self.reader.names:  # as kernels write it: whatever is really called so comes first
             return self._own(name)
-        return (having[0], name) if len(having) == 1 else None
+        return self._of_friend(having[0], name) if len(having) == 1 else None
 
     def original(self, name: str) -> str:
         """The own name of a branch of the file, for one that somebody may write."""
@@ -91,6 +97,27 @@ class JoinedFiles:
     def _own(self, name: str) -> tuple[Joined, str]:
         its = self.original(name)
         return (self._interpreted, its) if its in self._interpreted.names else (self.reader, name)
+
+    def _of_friend(self, friend: str, name: str) -> tuple[Joined, str]:
+        its, beside = original(self.friends[friend].names, name), self._beside.get(friend)
+        return (self.friends[friend], name) if beside is None or its not in beside.names else (beside, its)
+
+    def _by_file(self, kinds: Interpreted) -> tuple[Interpreted, dict[str, Interpreted]]:
+        """How branches of the file are read, and those of its friends, by the names of these."""
+        own: dict[str, Interpretation] = {}
+        theirs: dict[str, dict[str, Interpretation]] = {}
+        for name, kind in kinds.items():
+            friend, _, branch = name.partition(".")
+            if friend in self.opened and not is_listed(self.reader.names, name):
+                theirs.setdefault(friend, {})[branch] = kind
+            else:
+                own[name] = kind
+        return own, dict(theirs)
+
+    def _beside_of(self, name: str, some: InterpretedBranches) -> JoinedFriend | InterpretedBranches:
+        """The same, by the entries of the file."""
+        friend = self.friends[name]
+        return friend.beside(some) if isinstance(friend, JoinedFriend) else some
 
     def found(self, name: str, names: Iterable[str]) -> tuple[Joined, str]:
         """As `place`, for a name that somebody asked for.
@@ -140,13 +167,20 @@ class JoinedFiles:
         """Add what `LazyEvents` is to know of the friends' columns."""
         for friend, reader in self.friends.items():
             lazy = reader.lazy
-            forms |= {f"{friend}.{name}": form for name, form in lazy.forms.items()}
-            counters |= {f"{friend}.{name}": f"{friend}.{counter}" for name, counter in lazy.counters.items()}
+            beside = self._beside[friend].lazy.forms if friend in self._beside else {}
+            known = {**lazy.forms, **beside}
+            forms |= {f"{friend}.{name}": form for name, form in known.items()}
+            counters |= {
+                f"{friend}.{name}": f"{friend}.{counter}"
+                for name, counter in lazy.counters.items()
+                if not {name, counter} & beside.keys()
+            }
             own = reader.fields if isinstance(reader, JoinedFriend) else Group(dict(lazy.fields))
-            fields[friend] = prefixed(own, f"{friend}.")
-            for name in lazy.forms:
+            its = Group({**{name: name for name in beside}, **own.fields}, own.counter, own.lists)
+            fields[friend] = prefixed(its, f"{friend}.")
+            for name in known:
                 fields.setdefault(f"{friend}_{name}", f"{friend}.{name}")
-                if self.place(name) == (reader, name):
+                if self.place(name) == self._of_friend(friend, name):
                     fields.setdefault(name, f"{friend}.{name}")
 
     def _joined(self, name: str, friend: TreeReader) -> Befriended:

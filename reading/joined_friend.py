@@ -12,6 +12,7 @@ import numpy as np
 from ..protocol.errors import DatasetError
 from .columns import Column, Flat, Jagged, Strings, column_of, joined
 from .groups import Field, Group, nested
+from .interpreted import InterpretedBranches
 from .joins import Join
 from .lazy_events import LazyEvents, layout_of
 from .lazy_property import lazy_property
@@ -56,13 +57,19 @@ class JoinedFriend:
         keys: the columns of the file that are read to find its entries.
     """
 
-    def __init__(self, name: str, reader: TreeReader, join: Join, missing: Missing = "error") -> None:
+    def __init__(
+        self, name: str, reader: TreeReader | InterpretedBranches, join: Join, missing: Missing = "error"
+    ) -> None:
         self.reader, self.path, self.tree, self.name = reader, reader.path, reader.tree, name
         self.names: Mapping[str, Any] = reader.names
         self.keys = join.keys
         self._join = join
         self._missing = missing
         self._rows: dict[Range, Rows] = {}
+
+    def beside(self, reader: InterpretedBranches) -> JoinedFriend:
+        """What is read of this friend in another way, by the same entries."""
+        return JoinedFriend(self.name, reader, self._join, self._missing)
 
     @lazy_property
     def lazy(self) -> LazyEvents:

@@ -13,8 +13,10 @@ import uproot
 from eventmill.dataset.shared_inputs import SharedInputs, interpretations_of
 from eventmill.packetizer.listed_entries import EntryList
 from eventmill.protocol.errors import DatasetError
+from eventmill.protocol.messages import FriendTree
 from eventmill.reading.columns import Jagged
 from eventmill.reading.interpreted import unpacked
+from eventmill.reading.lazy_events import layout_of
 from eventmill.reading.selection import Selection
 from eventmill.reading.tree_series import open_tree
 from eventmill.reading.view import View
@@ -136,6 +138,30 @@ def test_a_branch_that_is_not_there_and_an_ntuple_are_told(tmp_path: Path) -> No
         file.mkrntuple("n", {"x": np.ones(3)})
     with pytest.raises(DatasetError, match=r"RNTuple, and interpretations are of the branches of TTrees"):
         view_of(str(tmp_path / "n.root"), "n", x=BYTES).array("x", 0, 3)
+
+
+@pytest.mark.parametrize("order", [None, [2, 0, 1, 1]])
+def test_branches_of_friends_are_read_so_too(tmp_path: Path, order: list[int] | None) -> None:
+    """By the same numbers, and where a column says which entry of the friend belongs to each."""
+    with uproot.recreate(tmp_path / "main.root") as file:
+        file.mktree("t", {"which": "int32"})
+        file["t"].extend({"which": np.array(order or [0, 1, 2], "i4")})
+    told = None if order is None else {"online": FriendTree(FILE, TREE, index="which")}
+    kinds = unpacked(interpretations_of({"online.snapshotHits": HITS, "online.triggeredHits": BYTES}))
+    main, friend = open_tree(str(tmp_path / "main.root"), "t"), open_tree(FILE, TREE)
+    view = View(main, {"online": friend}, SharedInputs(aliases={"tots": "online.snapshotHits.tot"}), told, kinds)
+    hits, raw = (
+        uproots(name, kind)[order or [0, 1, 2]] for name, kind in (("snapshotHits", HITS), ("triggeredHits", BYTES))
+    )
+    for start, stop in ((0, 3), (1, 2), (2, 2)):
+        events = view.events(start, stop)
+        for found in (events.online.snapshotHits, events.online_snapshotHits, events.snapshotHits):
+            assert ak.to_list(found.tot) == ak.to_list(hits[start:stop].tot)
+        columns = view.read(["online_triggeredHits", "tots", "which"], start, stop)
+        assert ak.to_list(layout_of(columns["online_triggeredHits"])) == ak.to_list(raw[start:stop])
+        assert ak.to_list(layout_of(columns["tots"])) == ak.to_list(hits[start:stop].tot)
+    with pytest.raises(DatasetError, match=r"has no branch snapshotHit in its tree KM3NET_EVENT"):
+        View(main, {"online": friend}, SharedInputs(), told, unpacked(interpretations_of({"online.snapshotHit": HITS})))
 
 
 def test_trees_that_are_one_table_are_read_so_too(tmp_path: Path) -> None:
