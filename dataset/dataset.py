@@ -72,9 +72,8 @@ class Dataset:
             or found by columns: `{"bdt": em.Friend("scores.root:tree", by=("run", "event"))}` (see `em.Friend`).
         defaults: what branches hold in files that do not have them: `{"Jet_btag": 0.0}`, a number for each event, or for
             each element of its lists where `nJet`, or what other branches Jet_* have for it, tells how many there are.
-        interpretations: how branches are to be read, as uproot's `array` takes it: `{"snapshotHits":
-            uproot.AsJagged(uproot.AsDtype(...), header_bytes=10)}`; or a class that makes it for a branch. Those of a
-            friend's branches are given as `friend.branch`.
+        interpretations: how branches (a friend's by `friend.branch`) are to be read, as uproot's `array` takes it:
+            `{"hits": uproot.AsJagged(uproot.AsDtype(...), header_bytes=10)}`; or a class that makes it for a branch.
         chunk: entries that one call of an analysis gets, a number, or the least and the most; by default eventmill finds it.
 
     Raises:

@@ -7,29 +7,33 @@ of these reads its column. Where the lists of the target begin is all that is ne
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
 from ..protocol.errors import AnalysisError
+from .podio_keys import MOST_NUMBERED, podio_key
 from .virtual_arrays import countable
 
+Key: TypeAlias = int | str
+"""Of a collection: the number that links have, or its name."""
 _FORMS = (("m_persIndex", "m_persKey"), ("index", "collectionID"))
 """What links call the number of the element, and the key of its collection: in ATLAS' xAOD, and in podio."""
 _SHOWN = 5
 
 
-def follow(links: ak.Array, target: ak.Array, key: int | Collection[int] | None = None) -> ak.Array:
+def follow(links: ak.Array, target: ak.Array, key: Key | Collection[Key] | None = None) -> ak.Array:
     """What links point to.
 
     Args:
         links: one for each event, or lists of them to any depth: ElementLinks (`m_persKey`, `m_persIndex`), podio's object
             identifiers (`collectionID`, `index`), or whole numbers, as `Electron_jetIdx` of NanoAOD.
         target: the collection that they point into, or one of its columns, of the same events.
-        key: of the target, as links have it (`m_persKey`, `collectionID`); several of them where parts of a file call it
-            differently. Links with another key point elsewhere. To be given for links that have keys.
+        key: of the target, as links have it (`m_persKey`, `collectionID`), or of podio's collections their name; several of
+            them where parts of a file call it differently. Links with another key point elsewhere. To be given for links
+            that have keys.
 
     Returns:
         In the place of each link, what it points to; None where that is another collection or nothing: another key, an index
@@ -45,6 +49,7 @@ def follow(links: ak.Array, target: ak.Array, key: int | Collection[int] | None 
         >>> tracks = follow(events.AnalysisElectronsAuxDyn.trackParticleLinks,
         ...                 events.GSFTrackParticlesAuxDyn, key=776133387)                        # doctest: +SKIP
         >>> ak.firsts(tracks.z0, axis=2)                                                          # doctest: +SKIP
+        >>> follow(events._Recos_clusters, events.Clusters, key="Clusters")                       # doctest: +SKIP
     """
     indices, keys = _indices(links, key)
     shape = _shape(indices, "links", len(target))
@@ -53,8 +58,10 @@ def follow(links: ak.Array, target: ak.Array, key: int | Collection[int] | None 
     low, high = lists.starts[shape.events], lists.stops[shape.events]
     meant = (index >= 0) & (index < high - low)
     if keys is not None:
-        wanted = [key] if isinstance(key, int | np.integer) else list(key or ())
-        meant &= np.isin(_shape(keys, "links", len(target)).values, wanted)
+        its = _shape(keys, "links", len(target)).values
+        wanted = [key] if isinstance(key, int | str | np.integer) else list(key or ())
+        numbers = [_number(one, its, "collectionID" in ak.fields(links)) for one in wanted]
+        meant &= np.isin(its, np.array(numbers, np.int64))
     chosen = ak.index.Index64(np.where(meant, low + index, -1))
     return shape.filled(ak.contents.IndexedOptionArray.simplified(chosen, lists.content), target)
 
@@ -97,6 +104,29 @@ def ranges(values: ak.Array, begin: ak.Array, end: ak.Array) -> ak.Array:
     return first.filled(ak.contents.ListArray(ak.index.Index64(starts), ak.index.Index64(stops), lists.content), values)
 
 
+def _number(key: Key, keys: NDArray[np.int64], is_podios: bool) -> int:
+    """The key of a collection as links have it.
+
+    Args:
+        key: the number, or the collection's name.
+        keys: of all links.
+        is_podios: they are podio's, which are of names.
+    """
+    if not isinstance(key, str):
+        return int(key)
+    if not is_podios:
+        raise AnalysisError(
+            f"em.follow: key={key!r} is a name, and the keys of these links are also of the class of what they point to: "
+            "give the number, as m_branchHashes has it beside m_branchNames of EventFormat in the tree MetaData of a file"
+        )
+    if ((keys > 0) & (keys <= MOST_NUMBERED)).any():
+        raise AnalysisError(
+            f"em.follow: key={key!r} is a name, and this file, of podio before 0.17, numbers its collections: give the "
+            "number, as the tree podio_metadata has it beside the name"
+        )
+    return podio_key(key)
+
+
 class _Lists(NamedTuple):
     """Where the list of each event is in a content."""
 
@@ -123,7 +153,7 @@ class _Shape(NamedTuple):
         return ak.Array(layout, behavior=like.behavior)
 
 
-def _indices(links: ak.Array, key: int | Collection[int] | None) -> tuple[ak.Array, ak.Array | None]:
+def _indices(links: ak.Array, key: Key | Collection[Key] | None) -> tuple[ak.Array, ak.Array | None]:
     """The numbers of links, and their keys if they have some."""
     fields = ak.fields(links)
     for index, collection in _FORMS:

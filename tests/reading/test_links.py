@@ -227,3 +227,26 @@ def test_a_file_with_counters() -> None:
     assert found.Py.to_list() == [[None if k == 1 else y for k, y in enumerate(each)] for each in kept.to_list()]
     assert reader.touched == {"Muon_Py"}
     reader.close()
+
+
+def test_podios_collections_are_called_by_name() -> None:
+    """The keys are those of the table of names in a file of the Key4hep stack (podio 1.3). A name was taken for a list of
+    letters, which no link has: all pointed nowhere.
+    """
+    keys = {"EventHeader": 3616779153, "MCParticleCollection": 4183352422, "CaloHitContributionCollection": 3470328915}
+    links = ak.Array([[{"index": 0, "collectionID": key} for key in keys.values()], []])
+    target = ak.Array([[7], []])
+    for place, name in enumerate(keys):
+        right = [[7 if i == place else None for i in range(3)], []]
+        assert em.follow(links, target, key=name).to_list() == right
+        assert em.follow(links, target, key=[name, 5]).to_list() == right
+    assert em.follow(links, target, key="").to_list() == [[None] * 3, []]
+
+
+def test_names_where_keys_are_not_of_them_are_told() -> None:
+    old = ak.Array([[{"index": 0, "collectionID": 12}]])
+    with pytest.raises(AnalysisError, match=r"key='Muons' is a name, and this file, of podio before 0\.17, numbers"):
+        em.follow(old, ak.Array([[7]]), key="Muons")
+    atlas = ak.Array([[{"m_persIndex": 0, "m_persKey": 12}]])
+    with pytest.raises(AnalysisError, match="also of the class of what they point to: give the number"):
+        em.follow(atlas, ak.Array([[7]]), key="GSFTrackParticles")
