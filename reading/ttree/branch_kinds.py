@@ -150,10 +150,12 @@ def _counter(leaf: Leaf) -> str:
 
 
 def _values(found: FoundBranch, members: Members) -> _Values | Group | None:
+    if found.branches and not found.is_element:
+        return None
     if found.branches:
         if found.kind == CLONES or found.class_name == "TClonesArray":
             return _Values(_stored("i")) if found.class_name == "TClonesArray" and not found.parent_name else None
-        return Group() if found.is_element else None
+        return Group()
     if len(found.leaves) != 1:
         return None
     (leaf,) = found.leaves
