@@ -199,7 +199,7 @@ with open({str(log)!r}, "ab", buffering=0) as log:
 
 def test_what_an_analysis_prints_does_not_fill_the_disk(session: em.Session) -> None:
     def talks(item: int) -> int:
-        for _ in range(100):
+        for _ in range(10):
             print("x" * 999_999)
         print("the last words of", item)
         return item

@@ -112,7 +112,13 @@ def same(one: Any, other: Any) -> bool:
     return bool(np.array_equal(one, other)) if isinstance(one, np.ndarray) else bool(one == other)
 
 
-@pytest.mark.parametrize("analysis", [columnar, kernel], ids=["columnar", "kernel"])
+@pytest.mark.parametrize(
+    "analysis",
+    [
+        pytest.param(columnar, id="columnar"),
+        pytest.param(kernel, id="kernel", marks=pytest.mark.long("compiles for four seconds, as tests of lanes do")),
+    ],
+)
 def test_each_variation_equals_a_pass_over_shifted_files(session, data, shifted, analysis: Any) -> None:
     """Flat, jagged, collections, aliases, weights, several files. Random numbers are those of nominal: drawn[0] of a
     kernel, and the histogram of a function, are the same in all variations."""
