@@ -334,7 +334,9 @@ def test_a_forkserver_imports_nothing_from_where_it_is_started(tmp_path: Path, m
         made.fork(0)
         _, slot, pid = made.receive()
         assert made.processes[int(slot)][0] == int(pid)
-        assert taken(int(pid), 1.0, made.processes[0][1]) > 0
+        eventually(
+            lambda: taken(int(pid), 1.0, made.processes[0][1]) > 0, "a fork that has just begun has nothing alone"
+        )
     finally:
         made.close()
 
