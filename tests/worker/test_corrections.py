@@ -145,6 +145,23 @@ def test_what_correctionlib_refuses_is_refused(cache: Path) -> None:
         assert compiled.loaded == 1, "another file needs no other code"
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_what_has_no_place_on_an_axis_weighs_nothing_by_itself(cache: Path, odd: float) -> None:
+    """NaN on equal bins was the last bin or a weight of 0, without a word; correctionlib has no bin for it either."""
+    nowhere = [binning("wrap"), binning("wrap", UNIFORM)]
+    nowhere += [binning(flow, UNIFORM) for flow in ("clamp", "error", 5.0)] if np.isnan(odd) else []
+    whole = {name: flat(value, dtype="i8") for name, value in (("place", 0), ("era", 3), ("n", 5), ("which", 0))}
+    for content in nowhere:
+        compiled = CompiledKernel(weighing(correction_set({"sf": content})["sf"]), cache)
+        with pytest.raises(IndexError, match="sf: an input is not a number, or not a finite one"):
+            compiled.run({**whole, "eta": flat(odd), "pt": flat(1.0)}, 0)
+    for content in (binning("clamp"), binning(5.0)):
+        its = correction_set({"sf": content})["sf"]
+        compiled = CompiledKernel(weighing(its), cache)
+        compiled.run({**whole, "eta": flat(odd), "pt": flat(1.0)}, 0)
+        assert compiled.take()[0]["values"][0] == its.evaluate("", 5, odd, 1.0, 0)
+
+
 def test_what_cannot_be_evaluated_is_said_at_once() -> None:
     hashed = {"nodetype": "hashprng", "inputs": ["eta"], "distribution": "stdflat"}
     with pytest.raises(AnalysisError, match=r"the correction sf has a node hashprng, which kernels cannot evaluate"):

@@ -22,7 +22,6 @@ from ...analysis.corrections import (
     BINNING,
     CATEGORY,
     CLAMP,
-    ERROR,
     LITERAL,
     OPERATIONS,
     TRANSFORM,
@@ -41,8 +40,8 @@ TABLES = (_INT2, _INT2, _INT2, _INT2, _INT2, _FLOATS)
 _OPTIONS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
 _inner = njit(**_OPTIONS)
 tuple_setitem: Any = unsafe_tuple.tuple_setitem  # numba's annotation takes it for a function of no arguments
-NOWHERE, OUTSIDE = -1, -2
-"""In the place of a node: a category that is not there, a value outside of all bins."""
+NOWHERE, OUTSIDE, NO_NUMBER = -1, -2, -3
+"""In the place of a node: a category that is not there, a value outside of all bins, one that has no place on an axis."""
 
 
 class CorrectionType(types.Type):
@@ -85,8 +84,11 @@ def _tables(_typing: Any, value: Any) -> Any:
 
 @_inner
 def _bin(value, values, first, count, flow):
-    """The bin of a value on an axis; -1 if it has none and `flow` decides what is done."""
+    """The bin of a value on an axis; OUTSIDE if it has none and `flow` decides what is done."""
     equal = count < 0
+    # correctionlib refuses these, or takes for a bin what C++ makes of NaN as a whole number
+    if (equal and np.isnan(value)) or (flow == WRAP and not np.isfinite(value)):
+        return NO_NUMBER
     bins = -count if equal else count - 1
     low, high = values[first], values[first + 1] if equal else values[first + count - 1]
     part = (value - low) / (high - low)
@@ -96,7 +98,7 @@ def _bin(value, values, first, count, flow):
     elif not low <= value < high:
         if flow == CLAMP:
             return 0 if value < low else bins - 1
-        return -1
+        return OUTSIDE
     if equal:
         return min(np.int64(bins * part), bins - 1)
     left, right = 0, bins
@@ -116,7 +118,7 @@ def _child(node, axes, children, values, numbers):
         count = axes[place, 2]
         found = _bin(numbers[axes[place, 0]], values, axes[place, 1], count, node[4])
         if found < 0:
-            return OUTSIDE if node[4] == ERROR else node[4]
+            return node[4] if found == OUTSIDE and node[4] >= 0 else found
         at = at * (-count if count < 0 else count - 1) + found
     return children[node[3] + at, 0]
 
@@ -177,7 +179,7 @@ def _rounded(value):
 
 @_inner
 def evaluated(tables, numbers, codes):
-    """The value of a correction, and the node or what else tells that there is none: `NOWHERE`, `OUTSIDE`."""
+    """The value of a correction, and the node or what else tells that there is none: `NOWHERE`, `OUTSIDE`, `NO_NUMBER`."""
     nodes, axes, children, keys, operations, values = tables
     at, rewritten, after, whole = 0, -1, 0, False
     while at >= 0:
@@ -227,17 +229,15 @@ def _evaluate(correction, *inputs):
         codes.append("0" if kind == "real" else f"{code}(inputs[{place}])")
     outside = f"{correction.title}: an input is outside of all bins, and its flow is error"
     nowhere = f"{correction.title}: an input is none of its categories, and there is no default"
+    without = f"{correction.title}: an input is not a number, or not a finite one, and its axis has no bin for it"
     lines = [
         "def evaluate(correction, *inputs):",
         f"    numbers, codes = ({', '.join(numbers)},), ({', '.join(codes)},)",
+        "    value, at = evaluated(tables(correction), numbers, codes)",
     ]
-    lines += ["    value, at = evaluated(tables(correction), numbers, codes)", "    if at == OUTSIDE:"]
-    lines += [
-        "        raise IndexError(outside)",
-        "    if at == NOWHERE:",
-        "        raise IndexError(nowhere)",
-        "    return value",
-    ]
+    for code, words in (("OUTSIDE", "outside"), ("NOWHERE", "nowhere"), ("NO_NUMBER", "without")):
+        lines += [f"    if at == {code}:", f"        raise IndexError({words})"]
+    lines += ["    return value"]
     names: dict[str, Any] = {
         "np": np,
         "evaluated": evaluated,
@@ -245,6 +245,7 @@ def _evaluate(correction, *inputs):
         "as_code": as_code,
         "code_of_text": code_of_text,
     }
-    names |= {"OUTSIDE": OUTSIDE, "NOWHERE": NOWHERE, "outside": outside, "nowhere": nowhere, "__name__": __name__}
+    names |= {"OUTSIDE": OUTSIDE, "NOWHERE": NOWHERE, "NO_NUMBER": NO_NUMBER, "__name__": __name__}
+    names |= {"outside": outside, "nowhere": nowhere, "without": without}
     exec(compile("\n".join(lines), "<the call of a correction>", "exec"), names)  # noqa: S102  (written above)
     return names["evaluate"]
