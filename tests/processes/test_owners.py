@@ -18,6 +18,7 @@ from eventmill.system import hidden_memory
 from eventmill.system.account import account_name
 from eventmill.worker.agent.forkserver_client import ForkserverClient
 from eventmill.worker.allocation.memory import taken
+from eventmill.worker.slot_status import SlotStatuses
 from processes import SECONDS, Standing, call, eventually
 
 PLANTED = "planted_by_bob"
@@ -331,6 +332,7 @@ def test_a_forkserver_imports_nothing_from_where_it_is_started(tmp_path: Path, m
     made = ForkserverClient(tmp_path / "cache")
     try:
         assert made.receive() == ["warm"]
+        _statuses = SlotStatuses(made.statuses, 1)  # without, a slot ends at once
         made.fork(0)
         _, slot, pid = made.receive()
         assert made.processes[int(slot)][0] == int(pid)
