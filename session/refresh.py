@@ -87,26 +87,44 @@ def _taken(credentials: Credentials, output: bytes, name: str) -> Credentials:
 
 
 _at_work: set[subprocess.Popen[bytes]] = set()
+_starting = threading.Lock()
+"""Held from a command's start until it is in the list, and for good once the script is over."""
 
 
 @atexit.register
 def _end_all() -> None:
-    """A script that ends does not wait for them, and leaves none behind."""
+    """A script that ends does not wait for them, and leaves none behind: not one that is being started, either."""
+    _starting.acquire(timeout=PATIENCE)
     for process in list(_at_work):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def _forget() -> None:
+    """A fork of the process has none of them: they go on when it ends."""
+    global _starting
+    _at_work.clear()
+    _starting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _run(command: Sequence[str], patience: float, secrets: Sequence[str]) -> bytes:
     """What a command prints. It has no input, a group of its own, and ends with its time at the latest."""
     name = Path(command[0]).name
     try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
+        with _starting:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+            _at_work.add(process)
     except OSError as error:
         raise EventmillError(f"{command[0]} cannot be run: {error.strerror}") from None
-    _at_work.add(process)
     try:
         output, said = _listen(process, time.monotonic() + patience)
     except TimeoutError:

@@ -199,7 +199,19 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Pa
         fcntl.flock(file, fcntl.LOCK_EX)  # waits for the kernel to have ended it, and no longer
 
 
-def test_a_script_that_ends_leaves_no_command_behind(tmp_path: Path) -> None:
+LATE = (
+    "import subprocess, time",
+    "class Late(subprocess.Popen):",
+    "    def __init__(self, *args, **kwargs):",
+    "        super().__init__(*args, **kwargs)",
+    "        time.sleep(1)",
+    "subprocess.Popen = Late",
+)
+"""A thread that has started a process has no turn for a second, as on a busy machine."""
+
+
+@pytest.mark.parametrize("before", [(), LATE], ids=["at work", "just started"])
+def test_a_script_that_ends_leaves_no_command_behind(tmp_path: Path, before: tuple[str, ...]) -> None:
     lock = tmp_path / "lock"
     lock.touch()
     command = f"import fcntl, time; f = open({str(lock)!r}); fcntl.flock(f, fcntl.LOCK_EX); time.sleep(999)"
@@ -220,9 +232,31 @@ def test_a_script_that_ends_leaves_no_command_behind(tmp_path: Path) -> None:
         "while free():",
         "    time.sleep(0.02)",
     )
-    subprocess.run(python(*script), check=True, timeout=60)
+    subprocess.run(python(*before, *script), check=True, timeout=60)
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # its holder is being ended, or is gone
+
+
+def test_a_fork_that_ends_leaves_the_commands_of_its_parent_alone() -> None:
+    """It has a copy of the list of them, and of what is to be done at the end."""
+    command = [sys.executable, "-c", "import time; time.sleep(1); print('eyJ' + 20 * 'a' + '.b.c')"]
+    script = (
+        "import os, sys, threading, time",
+        "from eventmill.protocol.credentials import Credentials",
+        "from eventmill.session import refresh",
+        "def work():",
+        f"    print(refresh._run({command!r}, 30.0, ()).decode())",
+        "worker = threading.Thread(target=work)",
+        "worker.start()",
+        "while not refresh._at_work:",
+        "    time.sleep(0.01)",
+        "if (child := os.fork()) == 0:",
+        "    sys.exit()",
+        "os.waitpid(child, 0)",
+        "worker.join()",
+    )
+    said = subprocess.run(python(*script), check=True, timeout=60, capture_output=True, text=True)
+    assert said.stdout.startswith("eyJ"), said.stderr
 
 
 def test_a_command_that_is_not_there() -> None:
