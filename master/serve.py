@@ -249,8 +249,8 @@ class Master:
                 except zmq.Again:
                     return self._hearing.took(taken, self.door.connections, more=False)
                 taken, now = taken + 1, time.monotonic()
+                key = str(frames[0].get("User-Id"))
                 for message, buffers in self._said(identity, frames):
-                    key = str(frames[0].get("User-Id"))
                     effects += self.core.receive(identity.bytes, key, message, buffers, now, more=True)
             return self._hearing.took(taken, self.door.connections, more=True)
         finally:  # not before: the merger's thread would ask for its turn at each message

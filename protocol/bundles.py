@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from .pieces import MOST_PIECES, PIECE
+from .pieces import MOST_PIECES, PIECE, Buffer
 
 MOST_TOGETHER = 64
 """Messages of a bundle: so many are taken in without a look at what others have said."""
-Buffer = bytes | memoryview
 
 _ARRAY, _PAIR, _LONG = b"\xdc", b"\x92", b"\xcd"
 """MessagePack: an array with its length in two bytes, one of two, and a number in two bytes."""

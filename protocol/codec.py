@@ -10,6 +10,7 @@ its type allows never becomes an object.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -128,27 +129,27 @@ def decode_all(frames: Frames) -> list[tuple[Message, list[Buffer]]]:
     return said
 
 
-def joiner() -> Joiner:
+def joiner(room: Room | None = None) -> Joiner:
     """For what comes from one peer, within the limits of the protocol.
-
-    Example:
-        >>> joiner().idle
-        True
-    """
-    return Joiner(MAX_FRAME, MAX_FRAMES)
-
-
-def joiners(room: Room | None = None) -> Joiners:
-    """For what comes from many.
 
     Args:
         room: gives memory for large frames, as `Joiner` has it.
 
     Example:
+        >>> joiner().idle
+        True
+    """
+    return Joiner(MAX_FRAME, MAX_FRAMES, room)
+
+
+def joiners(room: Room | None = None) -> Joiners:
+    """For what comes from many, each as `joiner` has it.
+
+    Example:
         >>> b"worker" in joiners()
         False
     """
-    return Joiners(lambda: Joiner(MAX_FRAME, MAX_FRAMES, room))
+    return Joiners(partial(joiner, room))
 
 
 def _reason(header: Buffer, error: Exception) -> str:
