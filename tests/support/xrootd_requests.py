@@ -69,11 +69,10 @@ class Between:
                 threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
 
     def _ask(self, client: socket.socket, server: socket.socket) -> None:
-        """Requests go on at once, and are counted when they are whole."""
+        """Requests are counted when they are whole, before they go on: what a client has an answer to has been counted."""
         unread, skip = b"", HANDSHAKE
         with contextlib.suppress(OSError):
             while sent := client.recv(1 << 16):
-                server.sendall(sent)
                 unread += sent
                 while len(unread) >= skip + HEADER:
                     size = int.from_bytes(unread[skip + HEADER - 4 : skip + HEADER], "big")
@@ -83,6 +82,7 @@ class Between:
                     with self._changed:
                         self.requests += 1
                         self._changed.notify_all()
+                server.sendall(sent)
             server.shutdown(socket.SHUT_WR)
 
     def _answer(self, server: socket.socket, client: socket.socket) -> None:
