@@ -19,10 +19,9 @@ MOST_SITES = 12
 
 def progress(query: Query, workers: Collection[Worker], expected: Expected, now: float) -> messages.Progress:
     """What is told of a query now, on a master with these workers; if there are none, with what is `expected`."""
-    leases = query.ledger.leases.values() if query.running else ()  # there may be ten thousand workers and one query
-    at_work = {id(lease.holder): lease.holder for lease in leases if not lease.finished}
-    sites = Counter(slot.worker.total.site for slot in at_work.values())
-    slots, busy = len(at_work), len({id(lease.holder.worker) for lease in leases})
+    at_work = query.packetizer.at_work() if query.running else []
+    sites = Counter([slot.worker.total.site for slot in at_work])
+    slots, busy = len(at_work), len({id(slot.worker) for slot in at_work})
     there = any(worker.owner in query.served_by for worker in workers)
     told = _doing(query, now) if slots else (_waiting(query, there, expected), None)
     return messages.Progress(

@@ -107,7 +107,7 @@ class Gap:
 
 
 class Leases(dict[int, Lease[Holder]]):
-    """The leases that are live, by their numbers.
+    """The leases that are live, by their numbers. Entries that are processed, and no more yet, are `uncommitted`.
 
     Example:
         >>> leases = Leases()
@@ -116,6 +116,34 @@ class Leases(dict[int, Lease[Holder]]):
         Traceback (most recent call last):
         eventmill.packetizer.leases.StaleLease: lease 7 is opening: no 'commit' for it
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.uncommitted = 0
+
+    def finish(self, lease: Lease[Holder]) -> None:
+        """All entries of a lease are processed."""
+        lease.move("finished", Stage.FINISHED)
+        self.uncommitted += lease.stop - lease.start
+
+    def commit(self, lease: Lease[Holder], stop: int) -> None:
+        """The entries of a lease up to `stop` are in the result."""
+        if lease.finished:
+            self.uncommitted -= stop - lease.start
+        lease.start, lease.committed = stop, True
+
+    def shorten(self, lease: Lease[Holder], stop: int) -> None:
+        """A lease ends at `stop`."""
+        if lease.finished:
+            self.uncommitted -= lease.stop - stop
+        lease.stop = stop
+
+    def close(self, lease: Lease[Holder], event: str) -> None:
+        """A lease is over, with what is left of it."""
+        if lease.finished:
+            self.uncommitted -= lease.stop - lease.start
+        lease.move(event, Stage.OVER)
+        del self[lease.number]
 
     def live(self, number: int) -> Lease[Holder]:
         """A lease that somebody names. Raises `StaleLease` when it is not live."""
@@ -159,7 +187,8 @@ class Leases(dict[int, Lease[Holder]]):
         return gaps_of
 
     def ranges(self) -> dict[int, list[tuple[int, int]]]:
-        """What is leased of each file that is open, once; asserts that duplicates know each other."""
+        """What is leased of each file that is open, once; asserts that duplicates know each other, and the count."""
+        assert self.uncommitted == sum(it.stop - it.start for it in self.values() if it.finished)
         leased: dict[int, list[tuple[int, int]]] = {}
         for number, lease in self.items():
             assert number == lease.number

@@ -155,7 +155,7 @@ class Ledger(Generic[Holder]):
             raise StaleLease(f"lease {number} [{lease.start}, {lease.stop}) cannot finish at {stop}")
         self._shrink(lease, stop)
         if not (lease.start == stop and lease.committed):
-            lease.move("finished", Stage.FINISHED)
+            self.leases.finish(lease)
         elif lease.duplicate is not None:
             self._leave_to_duplicate(lease, "finished")
         else:
@@ -208,7 +208,7 @@ class Ledger(Generic[Holder]):
             self.files.done(lease.file, at, stop)
             if lease.duplicate is not None:
                 self._kill_duplicate(lease)
-            lease.start, lease.committed = stop, True
+            self.leases.commit(lease, stop)
             if stop == lease.stop and lease.finished:
                 self._close(lease, "commit")
         entries = sum(stop - start for _, start, stop in parts)
@@ -268,7 +268,7 @@ class Ledger(Generic[Holder]):
     @property
     def reached(self) -> int:
         """Entries that somebody is through with: done, failed, or processed and not committed yet."""
-        return self.processed + self.failed + sum(it.stop - it.start for it in self.leases.values() if it.finished)
+        return self.processed + self.failed + self.leases.uncommitted
 
     @property
     def total(self) -> int:
@@ -314,7 +314,7 @@ class Ledger(Generic[Holder]):
         if beyond < lease.stop:
             self.leased -= lease.stop - beyond
             self.files.put_back(lease.file, beyond, lease.stop)
-        lease.stop = stop
+        self.leases.shorten(lease, stop)
 
     def _leave_to_duplicate(self, lease: Lease[Holder], event: str) -> None:
         """A lease ends without result, its duplicate goes on."""
@@ -330,6 +330,5 @@ class Ledger(Generic[Holder]):
         self._leave_to_duplicate(self.leases[lease.duplicate], "duplicate committed")
 
     def _close(self, lease: Lease[Holder], event: str) -> None:
-        lease.move(event, Stage.OVER)
-        del self.leases[lease.number]
+        self.leases.close(lease, event)
         self.files.unlease(lease.file, lease.number)

@@ -133,7 +133,7 @@ def test_a_query_is_told_at_which_sites_its_slots_are() -> None:
     assert told.sites == {"T2_DE_DESY": 3, "T0_CH_CERN": 3, "fnal.gov": 1} and told.slots == 7
 
 
-def test_at_each_step_of_a_query_its_slots_and_workers_are_those_that_know_of_its_leases() -> None:
+def test_at_each_step_of_a_query_its_slots_and_workers_are_those_that_have_something_to_do() -> None:
     """Also while leases are finished and not committed, and once it is over. It is counted from the query's side, since
     there may be ten thousand workers."""
     world = World([300, 0, 1000, 50], seed=3)
@@ -146,7 +146,7 @@ def test_at_each_step_of_a_query_its_slots_and_workers_are_those_that_know_of_it
         going = world.step()
         workers = world.core.workers.values()
         slots = [slot for it in workers for slot in it.slots if any(key[0] == query.number for key in slot.leases)]
-        busy = [it for it in workers if any(key[0] == query.number for key in it.leases)]
+        busy = {slot.worker.name for slot in slots}
         seen = progress(query, workers, "", world.now)
         assert (seen.slots, seen.workers) == (len(slots), len(busy)) and sum(seen.sites.values()) == seen.slots
         told.append((seen.slots, seen.workers))
