@@ -17,12 +17,12 @@ from ..packetizer.homes import Homes
 from ..packetizer.lengths import Lengths
 from ..packetizer.listed_entries import EntryList
 from ..protocol.codec import Buffer
-from ..protocol.file_blocks import files_of, split
+from ..protocol.file_blocks import FileColumns, columns_of, split
 from ..protocol.messages import File
 from .listings import Listings
 
 _KEPT = 16
-"""Blocks whose files are kept as objects, those used last."""
+"""Blocks whose columns are kept as objects, those used last."""
 
 
 class FileTable(Sequence[File]):
@@ -56,7 +56,7 @@ class FileTable(Sequence[File]):
         self._waiting.reverse()
         self._blocks: list[Buffer] = []
         self._starts = array("q")
-        self._files: OrderedDict[int, list[File]] = OrderedDict()
+        self._columns: OrderedDict[int, FileColumns] = OrderedDict()
         self._digest = hashlib.blake2b(digest_size=16)
         self._count = self.trees = 0
         self.known, self.homes, self.listings = Lengths(), Homes(), Listings()
@@ -82,26 +82,26 @@ class FileTable(Sequence[File]):
         if not self._waiting:
             return False
         block = self._waiting.pop()
-        files = files_of(block)
+        columns = columns_of(block)
         self._digest.update(block)
-        self._keep(len(self._blocks), files)
+        self._keep(len(self._blocks), columns)
         self._blocks.append(block)
         self._starts.append(self._count)
-        for number, file in enumerate(files, self._count):
-            entries = file.entries
-            if file.listed is not None:
-                listed = self.listings[number] = EntryList(file.listed)
-                entries = len(listed)
-            if file.kind == "tree":
-                self.trees += 1
-                if file.listed is not None and not entries:
-                    self.counted.append(number)
-            else:
+        numbers = range(self._count, self._count + len(columns))
+        entries, kinds = list(columns.each(columns.entries)), columns.each(columns.kind)
+        for index, runs in enumerate(columns.each(columns.listed)):
+            if runs is not None:
+                listed = self.listings[numbers[index]] = EntryList(runs)
+                entries[index] = len(listed)
+        self.trees += kinds.count("tree")
+        for number, kind in zip(numbers, kinds, strict=True):
+            if kind != "tree" or (number in self.listings and not self.listings[number]):
                 self.counted.append(number)
-            self.known.append(entries)
-            self.homes.append((file.path, *file.replicas) if file.replicas else (file.path,))
-            self._datasets.append(self.datasets.setdefault(file.dataset, len(self.datasets)))
-        self._count += len(files)
+        self.known.extend(entries)
+        self.homes.extend(columns.path, columns.each(columns.replicas))
+        known = self.datasets
+        self._datasets.extend([known.setdefault(name, len(known)) for name in columns.each(columns.dataset)])
+        self._count += len(columns)
         return True
 
     @property
@@ -128,15 +128,15 @@ class FileTable(Sequence[File]):
             raise IndexError(number)
         number %= self._count
         block = bisect_right(self._starts, number) - 1
-        files = self._files.get(block)
-        if files is None:
-            files = files_of(self._blocks[block])
-            self._keep(block, files)
+        columns = self._columns.get(block)
+        if columns is None:
+            columns = columns_of(self._blocks[block])
+            self._keep(block, columns)
         else:
-            self._files.move_to_end(block)
-        return files[number - self._starts[block]]
+            self._columns.move_to_end(block)
+        return columns.file(number - self._starts[block])
 
-    def _keep(self, block: int, files: list[File]) -> None:
-        self._files[block] = files
-        if len(self._files) > _KEPT:
-            self._files.popitem(last=False)
+    def _keep(self, block: int, columns: FileColumns) -> None:
+        self._columns[block] = columns
+        if len(self._columns) > _KEPT:
+            self._columns.popitem(last=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import groupby
 
 
 class Homes:
@@ -24,27 +26,40 @@ class Homes:
         """What there is of servers for one file."""
         self._kind = array("i")
         self._files: dict[str, array[int]] = {}
-        for paths in replicas:
-            self.append(paths)
+        for servers, files in groupby(tuple(map(server_of, paths)) for paths in replicas):
+            self._add(servers, sum(1 for _ in files))
 
     @classmethod
     def of(cls, replicas: Homes | Sequence[Sequence[str]]) -> Homes:
         """These, in this form."""
         return replicas if isinstance(replicas, Homes) else cls(replicas)
 
-    def append(self, paths: Sequence[str]) -> None:
-        """One more file, which can be read at these paths."""
-        servers = (server_of(paths[0]),) if len(paths) == 1 else tuple(map(server_of, paths))
+    def extend(self, paths: Sequence[str], replicas: Sequence[Sequence[str]]) -> None:
+        """Some more files, each of which can be read at its path, and at its replicas."""
+        if any(replicas):
+            each = zip(paths, replicas, strict=True)
+            for servers, those in groupby((server_of(path), *map(server_of, more)) for path, more in each):
+                self._add(servers, sum(1 for _ in those))
+            return
+        first, last = min(paths), max(paths)
+        scheme, remote, rest = first.partition("://")
+        server = f"{scheme}://{rest.partition('/')[0]}/"
+        if remote and first.startswith(server) and last.startswith(server):  # so do all between them
+            self._add((server_of(first),), len(paths))
+            return
+        for name, files in groupby(map(server_of, paths)):
+            self._add((name,), sum(1 for _ in files))
+
+    def _add(self, servers: tuple[str, ...], count: int) -> None:
+        """So many files are on these servers."""
         kind = self._kinds.get(servers)
         if kind is None:
             kind = self._kinds[servers] = len(self.kinds)
             self.kinds.append(servers)
-            for server in servers:
-                self._files.setdefault(server, array("i"))
-        file = len(self._kind)
-        self._kind.append(kind)
-        for server in servers if len(servers) == 1 else dict.fromkeys(servers):
-            self._files[server].append(file)
+        first = len(self._kind)
+        self._kind.extend([kind] * count)
+        for server in dict.fromkeys(servers):
+            self._files.setdefault(server, array("i")).extend(range(first, first + count))
 
     @property
     def names(self) -> list[str]:
@@ -75,5 +90,11 @@ def server_of(path: str) -> str:
     _, found, rest = path.partition("://")
     if not found:
         return ""
-    host = rest.partition("/")[0].rpartition("@")[2]
+    return _name_of(rest.partition("/")[0])
+
+
+@lru_cache(1000)
+def _name_of(location: str) -> str:
+    """A host without the user and the port of it."""
+    host = location.rpartition("@")[2]
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]

@@ -25,8 +25,7 @@ class Lengths(Sequence[int | None]):
     def __init__(self, lengths: Iterable[int | None] = ()) -> None:
         self._entries = array("q")
         self.total = self.unknown = 0
-        for entries in lengths:
-            self.append(entries)
+        self.extend(lengths)
 
     @classmethod
     def of(cls, lengths: Sequence[int | None]) -> Lengths:
@@ -41,14 +40,13 @@ class Lengths(Sequence[int | None]):
         lengths.unknown = files
         return lengths
 
-    def append(self, entries: int | None) -> None:
-        """One more file."""
-        if entries is None:
-            self._entries.append(_UNKNOWN)
-            self.unknown += 1
-        else:
-            self._entries.append(entries)
-            self.total += entries
+    def extend(self, lengths: Iterable[int | None]) -> None:
+        """Some more files."""
+        entries = array("q", [_UNKNOWN if it is None else it for it in lengths])
+        unknown = entries.count(_UNKNOWN)
+        self._entries += entries
+        self.unknown += unknown
+        self.total += sum(entries) - unknown * _UNKNOWN
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..values import LONGEST, Metadata, NonNegative, Runs, Seconds, Word, Words
 
-PROTOCOL = 22
+PROTOCOL = 23
 """Version of this vocabulary; a peer with another one is refused in words."""
 
 Role = Literal["session", "worker", "launcher"]

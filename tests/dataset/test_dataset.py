@@ -495,4 +495,4 @@ def test_a_session_holds_little_of_each_of_a_million_files() -> None:
     finally:
         tracemalloc.stop()
     assert held < 200 * count and peak < 350 * count
-    assert [file.path for block in blocks_of(listing) for file in block] == names
+    assert [path for block in blocks_of(listing) for path in block.path] == names

@@ -1,0 +1,78 @@
+"""Files come out of the wire as they went in, whatever they share and do not share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from eventmill.master.file_table import FileTable
+from eventmill.protocol import file_blocks
+from eventmill.protocol.file_blocks import FileColumns, blocks_of, columns_of, encode_files
+from eventmill.protocol.messages import File
+from eventmill.protocol.messages.parts import FriendTree
+from hypothesis import given
+from hypothesis import strategies as st
+
+METADATA = [{}, {"scale": 1}, {"scale": 1.0}, {"scale": True}, {"scale": [1]}, {"scale": [1.0]}, {"scale": 0.0}]
+FRIENDS: list[dict[str, FriendTree]] = [{}, *({"f": FriendTree("f.root", missing=it)} for it in (1, True))]
+ANY_FILE = st.builds(
+    File,
+    path=st.sampled_from(["a.root", "b.root", "root://host//c.root"]),
+    tree=st.sampled_from(["Events", ""]),
+    dataset=st.sampled_from(["data", "signal"]),
+    entries=st.sampled_from([None, 0, 7]),
+    metadata=st.sampled_from(METADATA),
+    kind=st.sampled_from(["tree", "cycles"]),
+    seed=st.integers(0, 1),
+    replicas=st.sampled_from([(), ("/copy",)]),
+    listed=st.sampled_from([None, [], [0, 3]]),
+    friends=st.sampled_from(FRIENDS),
+    identity=st.sampled_from(["", "uuid"]),
+)
+"""With paths that are there twice, and values that are equal and not the same."""
+
+
+def exactly(files: Any) -> list[bytes]:
+    return [msgspec.msgpack.encode(file) for file in files]
+
+
+@given(st.lists(ANY_FILE, min_size=1, max_size=12), st.booleans())
+def test_files_come_out_as_they_went_in(files: list[File], alike: bool) -> None:
+    files = [files[0]] * len(files) if alike else files
+    numbered = [msgspec.structs.replace(file, place=place) for place, file in enumerate(files)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file_blocks, "A_BLOCK", 5)
+        frame = encode_files(files)
+    table = FileTable.of(frame)
+    assert exactly(table) == exactly(numbered)
+    assert exactly(block.file(index) for block in blocks_of(frame) for index in range(len(block))) == exactly(numbered)
+    listed = [file.entries if file.listed is None else sum(file.listed[1::2]) - sum(file.listed[::2]) for file in files]
+    assert (len(table), list(table.known)) == (len(files), listed)
+    names = list(table.datasets)
+    assert [names[group] for group in table.groups] == [file.dataset for file in files]
+    assert table.counted == [
+        place
+        for place, file in enumerate(files)
+        if file.kind != "tree" or (file.listed is not None and not file.listed)
+    ]
+    assert table.trees == sum(file.kind == "tree" for file in files)
+
+
+def test_columns_have_the_fields_of_a_file() -> None:
+    assert FileColumns.__struct_fields__ == File.__struct_fields__
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("tree", []), ("tree", ["a", "b", "c"]), ("path", []), ("entries", [-1]), ("place", [0, "1"])],
+    ids=["none", "too many", "no file", "negative", "no number"],
+)
+def test_columns_that_do_not_fit_are_refused(column: str, values: list[Any]) -> None:
+    columns = msgspec.structs.asdict(FileColumns.of([File("a.root", place=0), File("b.root", place=1)]))
+    assert [file.path for file in map(columns_of(msgspec.msgpack.encode(columns)).file, range(2))] == [
+        "a.root",
+        "b.root",
+    ]
+    with pytest.raises(msgspec.ValidationError):
+        columns_of(msgspec.msgpack.encode(columns | {column: values}))
