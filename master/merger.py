@@ -2,7 +2,8 @@
 
 Tasks are done in the order in which they come, so a snapshot holds exactly what was merged before it was asked for. So does
 what is written to the journal, by another thread that this one tells in the same order (`recording.py`).
-Answers are taken off `answers` by the loop, which polls `wakeup`.
+Answers are taken off `answers` by the loop, which polls `wakeup`. For one that nobody waits for it is not woken: it finds
+that in its next turn.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .intake import Merged
 from .journal import Journal
 from .miniatures import Shrunk
 from .parts import Picked
-from .recorder import Record, Recorder, Retrieved, Tidied
+from .recorder import Record, Recorder, Retrieved, Tidied, Written
 from .recording import RecordingThread, Told
 
 log = logging.getLogger(__name__)
@@ -226,7 +227,8 @@ class Merger:
 
     def _say(self, waker: zmq.Socket[bytes], answer: Answer) -> None:
         self.answers.append(answer)
-        waker.send(b"")
+        if not (isinstance(answer, Written) and answer.ended):  # its sessions have been told of the end before
+            waker.send(b"")
 
     def _unwritten(self, waker: zmq.Socket[bytes], told: Told, error: Exception) -> None:
         self._say(waker, self._failed_at(told, error))

@@ -210,7 +210,7 @@ class Master:
         heard_all = self._receive() if self.router in ready else True
         if self.door.monitor in ready:
             self._notice_disconnections()
-        if self.merger.wakeup in ready:
+        if self.merger.answers:
             self._collect()
         if self.lifeline is not None and self.lifeline.fileno() in ready:
             log.info("the session is gone: ending")
@@ -291,6 +291,7 @@ class Master:
     def _collect(self) -> None:
         while self.merger.wakeup.poll(0):
             self.merger.wakeup.recv()
+        while self.merger.answers:
             self._carry_out(self._answered(self.merger.answers.popleft(), time.monotonic()))
 
     def _answered(self, answer: Answer, now: float) -> list[Effect]:

@@ -130,9 +130,37 @@ def test_of_a_query_that_could_not_be_written_nothing_more_is(tmp_path: Path, mo
         assert not made.answers
         made.ask(effects.Drop("q1"))
         made.ask(effects.SaveEnd("q1", m.Ended("q1", "failed", m.Account(), 1.0, failure=failed.failure), [b"\x90"]))
-        ended = answer(made)
-        assert isinstance(ended, Written) and ended.ended
+    (ended,) = made.answers
+    assert isinstance(ended, Written) and ended.ended
     assert found(path) == {"q2": ({"n": 7, "x": 0.0}, {0: [(0, 7)]})}
+
+
+def test_nobody_is_woken_for_an_end_that_is_written_since_its_session_knows_of_it(tmp_path: Path) -> None:
+    """The loop finds that it is when it is woken for something else."""
+    with merging(tmp_path / "journal.sqlite") as made:
+        submitted(made, "q1")
+        made.ask(effects.SaveEnd("q1", m.Ended("q1", "done", m.Account(), 1.0), [b"\x90"]))
+        made.ask(effects.SaveSubmission("q2", SUBMIT, [b"", b"\x90"]))
+        assert made.wakeup.poll(30_000)
+        made.wakeup.recv()
+        written = [(it.query, it.ended) for it in made.answers if isinstance(it, Written)]
+        assert written == [("q1", True), ("q2", False)]
+        assert not made.wakeup.poll(0)
+
+
+def test_the_loop_takes_in_answers_for_which_it_was_not_woken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Master(make_keys(tmp_path / "keys", "tcp://127.0.0.1:1"), Binding("127.0.0.1"))
+    heard = list[str]()
+
+    def written(core: MasterCore, number: str, *_: object) -> list[effects.Effect]:
+        heard.append(number)
+        made._running = False
+        return []
+
+    monkeypatch.setattr(MasterCore, "written", written)
+    made.merger.answers.append(Written("q1", 0.0, ended=True))
+    made.run()
+    assert heard == ["q1"]
 
 
 def test_threads_that_merge_keep_the_loop_from_its_work_for_a_moment_only(
