@@ -45,14 +45,14 @@ class Ends(Generic[Holder]):
         self.asked: dict[int, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, Holder]] = []
         self._moved: dict[Holder, None] = {}
-        self._reckoned = 0
+        self._changes = 0
 
     def take(self, slot: Holder, throughput: Throughput, lease: Lease[Holder], place: Place, now: float) -> None:
         """A lease goes to the end of a slot's queue."""
         throughput.queue[lease.number] = self._placement.server(place)
         if len(throughput.queue) == 1:
             self.begin(throughput, lease.start, now)
-        self.expect(slot, throughput, now)
+        self.changed(slot, throughput)
 
     def begin(self, throughput: Throughput, entry: int, now: float) -> None:
         """A slot begins with the first lease of its queue."""
@@ -73,18 +73,20 @@ class Ends(Generic[Holder]):
                 )
         return left
 
-    def expect(self, slot: Holder, throughput: Throughput, now: float) -> None:
-        """Reckon anew when a slot will be through."""
-        self._reckoned += 1
-        throughput.version = self._reckoned
+    def changed(self, slot: Holder, throughput: Throughput) -> None:
+        """A slot will be through at another time than before; when, is reckoned when somebody asks."""
+        self._changes += 1
+        throughput.version = self._changes
         self._moved[slot] = None
+
+    def end(self, throughput: Throughput) -> float:
+        """When a slot that has something to do is expected to be through with all of it."""
         rate = self._size.rate_of(throughput)
-        if throughput.queue:
-            left = self.left(throughput)
-            throughput.end = throughput.at
-            throughput.end += (
-                sum(entries / self._size.slowed(rate, it.chunk) for it, entries in left) if rate else FIRST_SECONDS
-            )
+        if not rate:
+            return throughput.at + FIRST_SECONDS
+        return throughput.at + sum(
+            [entries / self._size.slowed(rate, lease.chunk) for lease, entries in self.left(throughput)]
+        )
 
     def forget(self, slot: Holder) -> None:
         """A slot is gone."""
@@ -92,10 +94,11 @@ class Ends(Generic[Holder]):
 
     def stuck(self, throughput: Throughput, now: float) -> bool:
         """Whether a slot cannot be counted on: silent, late, or deaf to what it was asked."""
-        late = now - throughput.end
+        late = now - self.end(throughput)
         if throughput.suspected or (late > PATIENCE and late > self._patience_with(throughput)):
             return True
-        return any(now - self.asked[number][0] > self._patience for number in throughput.queue if number in self.asked)
+        asked = [number for number in throughput.queue if number in self.asked]
+        return any(now - self.asked[number][0] > self._patience for number in asked) if asked else False
 
     @property
     def _patience(self) -> float:
@@ -105,13 +108,13 @@ class Ends(Generic[Holder]):
     def _patience_with(self, throughput: Throughput) -> float:
         """Seconds that a slot may be late: items take what they take, and where nothing is known nobody is late soon."""
         if self._size.first == 1:
-            return max(PATIENCE, throughput.end - throughput.at) if self._size.rate_of(throughput) else math.inf
+            return max(PATIENCE, self.end(throughput) - throughput.at) if self._size.rate_of(throughput) else math.inf
         return self._patience if self._size.rate_of(throughput) else FIRST_PATIENCE
 
     def ask(self, victim: Holder, other: Throughput, lease: Lease[Holder], stop: int, now: float) -> Truncation[Holder]:
         """A lease is to end at `stop`; its slot is expected to be through sooner from now on."""
         self.asked[lease.number] = (now, stop)
-        self.expect(victim, other, now)
+        self.changed(victim, other)
         return Truncation(lease, stop)
 
     def latest_first(self) -> Generator[tuple[float, Holder, Throughput], None, None]:
@@ -137,7 +140,7 @@ class Ends(Generic[Holder]):
         for slot in self._moved:
             throughput = self._throughputs.get(slot)
             if throughput is not None and throughput.queue:
-                heapq.heappush(self._heap, (-throughput.end, throughput.version, slot))
+                heapq.heappush(self._heap, (-self.end(throughput), throughput.version, slot))
         self._moved.clear()
 
     def outstanding(self, now: float) -> int:

@@ -95,7 +95,7 @@ class Helpers(Generic[Holder]):
             or lease.chunk is not None
         ):
             return None
-        sooner = now + self._size.overhead + (lease.stop - lease.start) / rate < other.end - LEAST_HELP
+        sooner = now + self._size.overhead + (lease.stop - lease.start) / rate < self._ends.end(other) - LEAST_HELP
         return self._duplicate(slot, throughput, lease, now) if sooner else None
 
     def _relieve(self, slot: Holder, throughput: Throughput, other: Throughput, now: float) -> Help[Holder] | None:

@@ -130,10 +130,12 @@ class PacketSize:
     @property
     def last_calls(self) -> bool:
         """Whether calls take long, and there is not one for every slot left to lease."""
-        left = self._left_to_lease
-        if left is None or self.chunk_seconds < AHEAD:
+        if self.chunk_seconds < AHEAD:
             return False
-        return left <= len(self._throughputs) * min(self.chunk, self._ledger.total / len(self._ledger.files))
+        left, ledger = self._left_to_lease, self._ledger
+        if left is None:
+            return False
+        return left <= len(self._throughputs) * min(self.chunk, ledger.total / len(ledger.files))
 
     def is_one_call(self, entries: float) -> bool:
         """Whether so many entries take less than what the call costs anyway, and are not worth one of their own."""

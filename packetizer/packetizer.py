@@ -118,7 +118,7 @@ class Packetizer(Generic[Holder]):
         throughput = self.throughputs.setdefault(slot, Throughput())
         if throughput.queue and self._unwise(throughput, now):
             return None
-        room = None if until is None else until - (max(now, throughput.end) if throughput.queue else now)
+        room = None if until is None else until - (max(now, self.ends.end(throughput)) if throughput.queue else now)
         if room is not None and room * ROOM < SHORTEST:
             return None
         place = self.placement.choose(throughput, now)
@@ -184,8 +184,9 @@ class Packetizer(Generic[Holder]):
         opening a file at the start, when the slots that come a moment later want one too; or because calls take long, and
         there is not one more for every slot."""
         scarce = self.ledger.opened_files == 0 and len(self.ledger.unopened) <= len(self.throughputs)
-        opening = any(self.ledger.leases[number].opening for number in throughput.queue)
-        return (opening and scarce) or self.ends.stuck(throughput, now) or self.size.last_calls
+        if scarce and any(self.ledger.leases[number].opening for number in throughput.queue):
+            return True
+        return self.ends.stuck(throughput, now) or self.size.last_calls
 
     # --- reports --------------------------------------------------------------------------------------------------
 
@@ -194,7 +195,7 @@ class Packetizer(Generic[Holder]):
         throughput = self.throughputs[slot]
         if throughput.first == number:
             self.ends.begin(throughput, self.ledger.leases[number].start, now)
-        self.ends.expect(slot, throughput, now)
+        self.ends.changed(slot, throughput)
 
     def reached(self, slot: Holder, number: int, entry: int, now: float) -> None:
         """A slot says where it is in a lease."""
@@ -203,7 +204,7 @@ class Packetizer(Generic[Holder]):
             before = throughput.rate
             throughput.reached(entry, now, usual=self.ledger.leases[number].chunk is None)
             self.size.fleet += throughput.rate - before
-            self.ends.expect(slot, throughput, now)
+            self.ends.changed(slot, throughput)
 
     def finished(
         self,
@@ -227,10 +228,6 @@ class Packetizer(Generic[Holder]):
         self.size.rate = throughput.rate or self.size.rate
         self.dropped(slot, number, now)
 
-    def at_work(self) -> list[Holder]:
-        """The slots that have something to do: a look at each slot, not at each lease, of which a slot may have several."""
-        return [slot for slot, throughput in self.throughputs.items() if throughput.queue]
-
     def server(self, slot: Holder, number: int) -> str:
         """The file server that a slot reads a lease from, "" for its own disk."""
         throughput = self.throughputs.get(slot)
@@ -240,7 +237,7 @@ class Packetizer(Generic[Holder]):
         """A slot has answered a truncation (and the ledger knows)."""
         self.ends.asked.pop(number, None)
         if number in self.ledger.leases:
-            self.ends.expect(slot, self.throughputs[slot], now)
+            self.ends.changed(slot, self.throughputs[slot])
         else:
             self.dropped(slot, number, now)
 
@@ -257,7 +254,7 @@ class Packetizer(Generic[Holder]):
             self.ends.begin(throughput, lease.start if lease is not None else 0, now)
         if not throughput.queue:
             self.placement.rest(throughput)
-        self.ends.expect(slot, throughput, now)
+        self.ends.changed(slot, throughput)
 
     def worked(self, slot: Holder, lease: Lease[Holder]) -> int:
         """Entries of a lease that its slot is known to have processed."""
@@ -274,19 +271,19 @@ class Packetizer(Generic[Holder]):
         """Lease about so many entries at a place to a slot, which is expected to do them in some seconds."""
         alone = throughput.file == place.file
         self.placement.enter(throughput, place)
-        ledger, file = self.ledger, place.file
-        dear = self.size.overhead >= DEAR
+        ledger, file, overhead = self.ledger, place.file, self.size.overhead
+        dear = overhead >= DEAR
         if place.opening:
             entries = int(entries * REST_IN_ONE) if dear and rate else entries
             lease = ledger.lease_opening(file, ledger.limits.within(file, entries), slot)
-            suspect = self.kills.suspect(file, 0, lease.stop, self.size.overhead)
+            suspect = self.kills.suspect(file, 0, lease.stop, overhead)
             lease.chunk = None if suspect is None else suspect.chunk
             return lease
         state = ledger.files[file]
         start, stop = free_range(ledger, state, alone)
         if dear and stop - start < REST_IN_ONE * self.size.chunk:  # half of a range would be less than a call
             start, stop = free_range(ledger, state, alone=True)
-        suspect = self.kills.suspect(file, start, stop, self.size.overhead)
+        suspect = self.kills.suspect(file, start, stop, overhead)
         if suspect is None or suspect.start > start:  # suspects are leased alone, what comes before them without them
             stop = cut(state, start, stop if suspect is None else suspect.start, entries)
             return ledger.lease(file, start, stop, slot)

@@ -1,4 +1,4 @@
-"""How fast a slot is, and when it will be through with what it has."""
+"""How fast a slot is, and what it has at hand."""
 
 from __future__ import annotations
 
@@ -58,7 +58,6 @@ class Throughput:
         server: the file server that it reads from.
         queue: its unfinished leases by number, in the order in which it works on them, with the servers of their files.
         entry, at: the entry that it had reached in the first of them, and when.
-        end: when it is expected to be through with all of them.
         suspected: its worker has not been heard of for longer than it should.
     """
 
@@ -72,7 +71,6 @@ class Throughput:
     queue: dict[int, str] = field(default_factory=dict)
     entry: int = 0
     at: float = 0.0
-    end: float = 0.0
     version: int = 0
     suspected: bool = False
     _entries: float = 0.0

@@ -329,7 +329,7 @@ def test_what_is_known_of_the_order_of_slots_does_not_grow_with_their_packets() 
         assert len(packetizer.ends._heap) + len(packetizer.ends._moved) <= 3 * len(slots) + SLACK + 1
         for slot in slots:
             next_packet(packetizer, slot, now)
-        last = max(slots, key=lambda slot: packetizer.throughputs[slot].end)
+        last = max(slots, key=lambda slot: packetizer.ends.end(packetizer.throughputs[slot]))
         help_ = packetizer.help("idle", now)
         assert isinstance(help_, Truncation) and help_.lease.holder == last
         for slot in slots:
