@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from ..merge import entries_in
-from ..packetizer.leases import Gap, Lease, StaleLease
+from ..packetizer.leases import Lease, StaleLease
 from ..packetizer.listed_entries import EntryList
 from ..protocol import messages
 from ..protocol.codec import Frames
 from ..protocol.column_types import changed_type
-from ..protocol.errors import CountError, RemoteProtocolError
-from ..protocol.messages import Failure, Part
+from ..protocol.messages import Failure
 from ..protocol.usage import Usage
 from .calls import Handlers, SendMessage
 from .cluster_book import ClusterBook
+from .commits import Commits, share_of
 from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect
@@ -29,7 +28,6 @@ from .log_book import said_by_users
 from .peers import Slot, Worker
 from .queries import Queries
 from .query import Query
-from .shares import Share
 from .slot_reports import SlotReports, blame, from_worker
 
 log = logging.getLogger(__name__)
@@ -80,10 +78,10 @@ class Reports:
         self.handlers.add(messages.Doing, self._doing)
         self.handlers.add(messages.Truncated, self._truncated)
         self.handlers.add(messages.Finished, self._finished)
-        self.handlers.add(messages.Commit, self._commit)
         self.handlers.add(messages.Failed, self._failed)
         self.handlers.add(messages.Skipped, self._skipped)
         self.handlers.add(messages.Output, self._output)
+        Commits(queries, dispatcher, lifecycle, send).add_to(self.handlers)
         lifecycle.intake.add_to(self.handlers)
         SlotReports(queries, dispatcher, compactor, lifecycle, send, do).add_to(self.handlers)
 
@@ -215,57 +213,11 @@ class Reports:
         ended = query.seconds(now)
         worker.total.add(usage, message.seconds, slot.index, server)
         self._cluster.packet(slot, query.number, server, usage, now)
-        self._share(query, worker).add(usage, message.seconds, slot.index, server, ended)
+        share_of(query, worker).add(usage, message.seconds, slot.index, server, ended)
         query.shares.timeline.add(usage, ended)
         self._dispatcher.credit.free(slot, (query.number, message.lease))
         self._dispatcher.close_if_gone(worker, query, message.lease, now)
         self._lifecycle.end_if_complete(query, now)
-
-    def _commit(self, worker: Worker, message: messages.Commit, frames: Frames, now: float) -> None:
-        self._lifecycle.intake.came(worker.identity, message.query, now)
-        query = self._queries.get(message.query)
-        reason = "" if query is not None and query.running else f"query {message.query} is not running"
-        if not reason and not all((message.query, part.lease) in worker.leases for part in message.parts):
-            reason = "a lease is not this worker's"
-        if query is not None and not reason:
-            leases = query.ledger.leases
-            duplicates = [
-                leases[duplicate] for part in message.parts if (duplicate := leases[part.lease].duplicate) is not None
-            ]
-            gaps = [Gap(part.lease, gap.start, gap.stop, gap.reason) for part in message.parts for gap in part.gaps]
-            files = [leases[part.lease].file for part in message.parts]
-            spans = [(part.lease, part.start, part.stop) for part in message.parts]
-            try:
-                query.ledger.commit(spans, gaps, entries_in(frames))
-            except StaleLease as error:
-                reason = str(error)
-            except (CountError, RemoteProtocolError) as error:
-                reason = f"query {query.number}, worker {worker.name}: {error}"
-                self._lifecycle.fail(query, Failure("count", type(error).__name__, reason), (), now)
-            else:
-                if query.first_commit is None and query.ledger.processed:
-                    query.first_commit = now
-                done = [it for file, part in zip(files, message.parts, strict=True) for it in _without_gaps(file, part)]
-                self._lifecycle.merge(query, frames, done, worker.name)
-                self._lifecycle.lost(query)
-                for share in (worker.total, self._share(query, worker)):
-                    share.processed += sum(part.stop - part.start - part.skipped for part in message.parts)
-                query.packetizer.kills.committed()
-                for file, part in zip(files, message.parts, strict=True):
-                    query.packetizer.kills.clear(file, part.start, part.stop)
-                    self._dispatcher.close_if_gone(worker, query, part.lease, now)
-                for lost in duplicates:
-                    self._dispatcher.revoke(query, lost, now)
-        if reason and query is not None:
-            query.counters.refused += 1
-            # The result cannot be taken apart: whatever else is in it is to do again.
-            for part in message.parts if query.running else ():
-                if (query.number, part.lease) in worker.leases:
-                    self._dispatcher.give_back(worker, (query.number, part.lease), now)
-            log.warning("refused commit %d of %s: %s", message.commit, worker.name, reason)
-        self._send(worker.identity, messages.Committed(message.commit, not reason, reason), now=now)
-        if query is not None:
-            self._lifecycle.end_if_complete(query, now)
 
     def _failed(self, worker: Worker, message: messages.Failed, frames: Frames, now: float) -> None:
         query = self._holds(worker, message.lease, message.query)
@@ -323,25 +275,5 @@ class Reports:
         """The query of a lease that this worker holds; None for a lease that is dead, which a late message may name."""
         return self._queries[number] if (number, lease) in worker.leases else None
 
-    def _share(self, query: Query, worker: Worker) -> Share:
-        share = query.shares.get(worker.name)
-        if share is None:
-            joined = max(0.0, worker.joined - query.started)
-            share = Share(worker.host, worker.pid, len(worker.slots), site=worker.total.site, joined=joined)
-            query.shares[worker.name] = share
-        share.left = None  # it may have come back
-        return share
-
     def _blame(self, worker: Worker, reason: Any, now: float) -> None:
         blame(self._send, worker, reason, now)
-
-
-def _without_gaps(file: int, part: Part) -> Iterator[tuple[int, int, int]]:
-    """What is done of a file by a part of a commit; of a file without entries, nothing, which is not the same as nowhere."""
-    at = part.start
-    for gap in part.gaps:
-        if at < gap.start:
-            yield file, at, gap.start
-        at = gap.stop
-    if at < part.stop or part.start == part.stop:
-        yield file, at, part.stop
