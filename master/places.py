@@ -29,8 +29,10 @@ class Places:
 
     def meet(self, files: Sequence[File], number: int, place: bytes) -> str:
         """A file, by its number, has been opened at a place: what is wrong with that, in words; empty if nothing is."""
+        if not place:
+            return ""
         file = files[number]
-        other = self._files.setdefault((file.dataset, place), number) if place else number
+        other = self._files.setdefault((file.dataset, place), number)
         if other == number:
             return ""
         first = files[other]

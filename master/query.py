@@ -238,6 +238,7 @@ class Query:
         """The message that gives a packet to a slot."""
         lease = packet.lease
         file = self.files[lease.file]
+        replicas = 1 + len(file.replicas)
         runs = self.listings.runs(lease.file, lease.start, None if lease.opening else lease.stop)
         if file.replicas or file.listed is not None:
             path = (file.path, *file.replicas)[packet.replica]
@@ -245,7 +246,7 @@ class Query:
         identity = self.ledger.files[lease.file].identity
         retries, span = self.packetizer.retries, (lease.start, lease.stop)
         last_try = retries.last_try(lease.file, span)
-        others = retries.other_replicas(lease.file, span, 1 + len(self.files[lease.file].replicas))
+        others = retries.other_replicas(lease.file, span, replicas)
         return Lease(
             lease.number, self.number, slot, file, lease.start, lease.stop, packet.seconds, lease.opening, packet.apart,
             identity, runs, lease.chunk, last_try, others, self.packetizer.calls.tell(),

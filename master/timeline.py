@@ -37,8 +37,9 @@ class Timeline:
             self._busy, self._waited, self._entries = map(_halved, (self._busy, self._waited, self._entries))
         length, first = ended - began, min(STEPS - 1, int(began / self._step))
         last = max(first, min(STEPS, math.ceil(ended / self._step)) - 1)
-        for values in (self._busy, self._waited, self._entries):
-            values += [0.0] * (last + 1 - len(values))
+        if last >= len(self._busy):
+            for values in (self._busy, self._waited, self._entries):
+                values += [0.0] * (last + 1 - len(values))
         for at in range(first, last + 1):
             inside = min(ended, (at + 1) * self._step) - max(began, at * self._step)
             part = inside / length if length else 1.0

@@ -136,6 +136,8 @@ class Calls:
         self._sizes: dict[int, deque[Tried]] = {}
         self._thirds: dict[int, list[Tried]] = {}
         self._untold: dict[int, int] = {}
+        self._telling: list[Tried] = []
+        self._is_told = True
         self._told: Sequence[Tried] = ()
         self._largest, self._largest_told = 0, 0
         self._fit: tuple[Law, Law, Law] | None = None
@@ -149,7 +151,8 @@ class Calls:
         if entries > 0:
             size = _size(entries)
             self._sizes.setdefault(size, deque(maxlen=REMEMBERED)).append((entries, max(seconds, 1e-6), number))
-            self._untold[size] = self._untold.get(size, 0) + 1
+            self._untold[size] = untold = self._untold.get(size, 0) + 1
+            self._is_told = self._is_told and untold <= len(self._sizes[size]) // UNTOLD
             self._largest = max(self._largest, entries)
             self.count += 1
             self._new += 1
@@ -166,14 +169,16 @@ class Calls:
 
         It goes with every lease: of sizes that have had few new calls, what was told before is told again.
         """
-        told = []
-        for size in sorted(self._sizes):
-            calls = self._sizes[size]
-            if self._untold.get(size, 0) > len(calls) // UNTOLD:
-                self._thirds[size] = _thirds(calls)
-                self._untold[size] = 0
-            told += self._thirds[size]
-        return told[:MOST_TOLD]
+        if not self._is_told:
+            told = []
+            for size in sorted(self._sizes):
+                calls = self._sizes[size]
+                if self._untold[size] > len(calls) // UNTOLD:
+                    self._thirds[size] = _thirds(calls)
+                    self._untold[size] = 0
+                told += self._thirds[size]
+            self._telling, self._is_told = told[:MOST_TOLD], True
+        return self._telling
 
     @property
     def known(self) -> bool:

@@ -85,11 +85,12 @@ class FileStates:
 
     def __getitem__(self, file: int) -> FileState:
         """What is known of a file, to look at and to change."""
-        state = self._states.get(file)
-        if state is None:
+        try:
+            return self._states[file]
+        except KeyError:
             state = self._states[file] = self._seen(file)
             self._whole[file] = _OPEN
-        return state
+            return state
 
     def __iter__(self) -> Iterator[FileState]:
         """What is known of each file, to look at only."""

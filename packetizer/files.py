@@ -111,11 +111,11 @@ class Files:
     def begin(self, file: int) -> None:
         """Somebody opens a file: nobody else gets any of it meanwhile."""
         self.unopened.remove(file)
-        self[file].opening = True
+        self._states[file].opening = True
 
     def open(self, file: int, entries: int, clusters: Sequence[int] = (), identity: str = "") -> int:
         """A file has been opened and has so many entries. Returns how many of them are used; none of these is to do yet."""
-        state = self[file]
+        state = self._states[file]
         state.opening, state.clusters, state.identity = False, clusters, identity
         usable = self.limits.within(file, entries)
         if state.known is not None and state.known != entries:
@@ -132,7 +132,7 @@ class Files:
 
     def _open(self, file: int, usable: int) -> None:
         """The number of a file's entries is known: from now on each of them is somewhere."""
-        self[file].open(usable)
+        self._states[file].open(usable)
         self._count(file, usable)
         self.opened += 1
 
@@ -144,7 +144,7 @@ class Files:
 
     def unopen(self, file: int) -> None:
         """Nobody opens a file any more: the next one who comes does."""
-        state = self[file]
+        state = self._states[file]
         state.opening = False
         if state.entries is not None:  # an empty one
             state.entries = None
@@ -162,7 +162,7 @@ class Files:
 
     def fail_to_open(self, file: int, reason: str) -> None:
         """A file cannot be opened: all of it is lost."""
-        state = self[file]
+        state = self._states[file]
         state.opening = False
         self._forget_estimate(state)
         # What was announced of a file that nobody has seen is no number of entries. What a list names, is.
@@ -176,7 +176,7 @@ class Files:
 
     def _give_up(self, file: int, entries: int | None) -> None:
         """A file cannot be opened: its entries are lost, where their number is known."""
-        state = self[file]
+        state = self._states[file]
         state.given_up = True
         if self.limits:
             self._settled.add(file)
@@ -192,7 +192,7 @@ class Files:
         """Entries that are to do are not any more: somebody has them."""
         if start == stop:
             return
-        state = self[file]
+        state = self._states[file]
         state.todo.remove(start, stop)
         self.todo -= stop - start
         if not state.todo:
@@ -201,7 +201,7 @@ class Files:
     def put_back(self, file: int, start: int, stop: int) -> None:
         """Entries are to do, and anybody may have them unless the file is held."""
         if stop > start:
-            self[file].todo.add(start, stop)
+            self._states[file].todo.add(start, stop)
             self.todo += stop - start
             if file not in self.held:
                 self.ready[file] = None
@@ -209,12 +209,12 @@ class Files:
 
     def done(self, file: int, start: int, stop: int) -> None:
         """Entries that somebody had are in the result."""
-        self[file].done.add(start, stop)
+        self._states[file].done.add(start, stop)
         self.processed += stop - start
 
     def lose(self, file: int, start: int, stop: int, reason: str) -> None:
         """Entries that somebody had will not be in the result."""
-        self[file].failed.add(start, stop)
+        self._states[file].failed.add(start, stop)
         self.failed += stop - start
         self.losses.append(Loss(file, start, stop, reason))
 
@@ -227,7 +227,7 @@ class Files:
     def release(self, file: int) -> None:
         """What is to do of a file is for anybody again."""
         self.held.pop(file, None)
-        state = self[file]
+        state = self._states[file]
         if state.todo:
             self.ready[file] = None
             self.returned.append(file)
@@ -238,7 +238,7 @@ class Files:
         """All that is to do is lost. Files that are not open are lost as a whole: what was announced of their length may be
         wrong."""
         for file in self._states.unfinished():
-            state = self[file]
+            state = self._states[file]
             for start, stop in list(state.todo):
                 self.take(file, start, stop)
                 self.lose(file, start, stop, reason)
@@ -258,7 +258,7 @@ class Files:
         for file, it in sorted(opened.items()):
             if it.entries == 0 and file not in done:
                 continue
-            state = self[file]
+            state = self._states[file]
             if state.known is not None and self.limits.within(file, state.known) != it.entries:
                 self.surprises.append(Surprise(file, state.known, it.entries))
             self._settle(file)
@@ -266,7 +266,7 @@ class Files:
             state.clusters, state.identity = it.clusters, it.identity
             self.put_back(file, 0, it.entries)
         for loss in losses:
-            state = self[loss.file]
+            state = self._states[loss.file]
             if state.entries is None:
                 self._settle(loss.file)
                 self._give_up(loss.file, loss.stop)
@@ -287,7 +287,7 @@ class Files:
         if file not in self.unopened:
             raise ValueError(f"file {file} was opened twice")
         self.unopened.remove(file)
-        self._forget_estimate(self[file])
+        self._forget_estimate(self._states[file])
 
     # --- estimates and limits -------------------------------------------------------------------------------------
 
@@ -314,7 +314,7 @@ class Files:
         if not self.limits or (after is not None and self.limits.left(after) != 0):
             return
         for file in [file for file in (*self.unopened, *self.held) if self.limits.left(file) == 0]:
-            state = self[file]
+            state = self._states[file]
             if state.entries is None and not (state.opening or state.given_up):
                 state.given_up = True
                 self._settled.add(file)

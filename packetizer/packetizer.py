@@ -228,6 +228,10 @@ class Packetizer(Generic[Holder]):
         self.size.rate = throughput.rate or self.size.rate
         self.dropped(slot, number, now)
 
+    def at_work(self) -> list[Holder]:
+        """The slots that have something to do: a look at each slot, not at each lease, of which a slot may have several."""
+        return [slot for slot, throughput in self.throughputs.items() if throughput.queue]
+
     def server(self, slot: Holder, number: int) -> str:
         """The file server that a slot reads a lease from, "" for its own disk."""
         throughput = self.throughputs.get(slot)

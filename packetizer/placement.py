@@ -163,15 +163,17 @@ class Placement:
 
     def enter(self, throughput: Throughput, place: Place) -> None:
         """A slot turns to a file, at one of its replicas."""
-        servers = self._on_servers(place.file)
+        servers, before = self._on_servers(place.file), self._seat(throughput)
         if place.opening:
             for server in servers:
                 server.unopened.discard(place.file)
                 self._servers.changed(server)
-        self.leave(throughput)
+        server = servers[place.replica]
+        if server is not before:
+            self.rest(throughput)
+            server.readers += 1
+            self._servers.changed(server)
         throughput.file, throughput.replica, throughput.seated = place.file, place.replica, True
-        servers[place.replica].readers += 1
-        self._servers.changed(servers[place.replica])
 
     def _on_servers(self, file: int) -> tuple[Server, ...]:
         """Where a file lies, for each replica."""

@@ -48,6 +48,33 @@ def test_files_know_their_servers_and_servers_their_files(replicas: list[list[st
         assert list(homes.files(name)) == [file for file, paths in enumerate(replicas) if name in map(server_of, paths)]
 
 
+PATHS = st.sampled_from(
+    [
+        "/a",
+        "b://",
+        "root://x//a",
+        "root://x//b",
+        "root://y:1094//b",
+        "root://xx/",
+        "root://x",
+        "root://x!/",
+        "/c/://x/d",
+    ]
+)
+
+
+@given(st.lists(st.lists(st.tuples(PATHS, st.lists(PATHS, max_size=2)), min_size=1)))
+def test_servers_are_the_same_of_files_that_come_many_at_once(blocks: list[list[tuple[str, list[str]]]]) -> None:
+    homes = Homes()
+    for block in blocks:
+        homes.extend([path for path, _ in block], [replicas for _, replicas in block])
+    one_by_one = Homes([path, *replicas] for block in blocks for path, replicas in block)
+    files = range(sum(map(len, blocks)))
+    assert [homes.servers(file) for file in files] == [one_by_one.servers(file) for file in files]
+    assert homes.names == one_by_one.names
+    assert all(list(homes.files(name)) == list(one_by_one.files(name)) for name in homes.names)
+
+
 def test_the_first_of_many_files_is_found_at_once_whatever_was_before_it() -> None:
     """A dict that was emptied from the front is walked through from its first hole; so a million files took hours."""
     queue = FileQueue(range(MANY))
