@@ -26,7 +26,7 @@ test: $(VENV)/test xrootd
 
 # The tests that start batch systems, clouds and browsers, which are installed first, those with files of others, and long ones: see
 # tests/support/tiers.py.
-test-systems: $(VENV)/test xrootd samples chromium slurm gridengine condor kubernetes ssh cloud-init ec2 s3
+test-systems: $(VENV)/test-systems xrootd samples chromium slurm gridengine condor kubernetes ssh cloud-init ec2 s3
 	@$(MAKE) --no-print-directory pytest TIER=systems
 
 # With all files of others (`interop`) and all seeds and examples (`nightly`), which the fast tests have some of.
@@ -37,7 +37,7 @@ test-all: openstack
 # The same with the newest releases of everything, also of what pyproject.toml bounds: whether the bounds can be raised.
 BOUNDED := awkward cloudpickle numba uproot
 test-newest:
-	$(MAKE) .venv-newest/test VENV=.venv-newest CONSTRAINTS=
+	$(MAKE) .venv-newest/test-systems VENV=.venv-newest CONSTRAINTS=
 	.venv-newest/bin/python -m pip --disable-pip-version-check --quiet install --upgrade $(BOUNDED)
 	$(MAKE) --keep-going test test-systems VENV=.venv-newest CONSTRAINTS=
 
@@ -68,7 +68,7 @@ test-oldest: build/wheel
 # Writes constraints.txt anew, or leaves it as it is. Run `make test` with it before it is committed.
 constraints: build/wheel
 	rm -rf .venv-newest
-	$(MAKE) .venv-newest/test .venv-newest/docs .venv-newest/bench VENV=.venv-newest CONSTRAINTS=
+	$(MAKE) .venv-newest/test-systems .venv-newest/docs .venv-newest/bench VENV=.venv-newest CONSTRAINTS=
 	.venv-newest/bin/python -m pip list --format=freeze >build/installed
 	{ grep '^#' constraints.txt; sort -f build/installed | grep -viE '^(eventmill|pip|setuptools|wheel)='; } >build/constraints
 	mv build/constraints constraints.txt
@@ -99,7 +99,7 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.throughput
 
 # The example notebooks, run and saved with what they show; those that show nothing new stay as they are.
-notebooks: $(VENV)/test
+notebooks: $(VENV)/test-systems
 	$(BIN)/python examples/notebooks/run.py
 
 # The tests that read through XRootD start real servers, also with tokens. Without root or apt they are skipped, loudly.
@@ -135,7 +135,7 @@ ssh:
 	@[ "$$(id -u)" != 0 ] || mkdir -p /run/sshd
 
 # The tests of workers in HTCondor start a pool of it. Its programs (200 MB) are unpacked into the user's cache folder: no root.
-condor: $(VENV)/test
+condor: $(VENV)/test-systems
 	@$(BIN)/python tests/support/systems/condor_programs.py || echo "WARNING: without HTCondor, tests will be skipped or fail" >&2
 
 # The tests of workers in Kubernetes start a real one, which nobody has as a package: it is compiled, once, in some minutes, and
@@ -193,6 +193,11 @@ $(VENV)/demo: build/wheel $(CONSTRAINTS)
 $(VENV)/test: build/wheel $(CONSTRAINTS)
 	$(PIP) install --force-reinstall --no-deps build/*.whl
 	$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[test]"
+	touch $@
+
+# What the wheel needs changes with pyproject.toml only; the wheel itself is that of the tests above.
+$(VENV)/test-systems: pyproject.toml $(CONSTRAINTS) | $(VENV)/test
+	$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[test-systems]"
 	touch $@
 
 $(VENV)/docs: build/wheel $(CONSTRAINTS)

@@ -1,6 +1,6 @@
 """Takes the picture of the notebook widget in the README, from a real JupyterLab: `python docs/images/take_notebook.py`.
 
-Needs what the tests need (`make test` installs it), and Chromium.
+Needs what the tests need (`make test-systems` installs it), and Chromium.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Takes the pictures of the status page in the README, from a real master at work: `python docs/images/take_page.py`.
 
-Needs what the tests need (`make test` installs it), an XRootD server, and Chromium.
+Needs what the tests need (`make test-systems` installs it), an XRootD server, and Chromium.
 """
 
 from __future__ import annotations

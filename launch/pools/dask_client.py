@@ -66,7 +66,7 @@ def _direct(address: str, keys: Mapping[str, str]) -> Client:
 
 def _through_gateway(address: str, gateway: str) -> Client:
     """The cluster's keys come from the gateway, which knows the user as its configuration says."""
-    from dask_gateway import Gateway  # type: ignore[import-untyped, unused-ignore]
+    from dask_gateway import Gateway
 
     parts = urlsplit(address)
     client = Gateway(gateway or None, proxy_address=f"gateway://{parts.netloc}")
