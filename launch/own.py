@@ -41,7 +41,7 @@ class OwnLauncher:
 
     def check(self) -> None:
         """Raise `EventmillError` with its last words if it has ended."""
-        if self._kept.ended:
+        if self._kept.trouble:
             words = "\n".join(last_lines(self.log, _LOG_LINES))
             raise EventmillError(f"the launcher of pool {self.name} has ended; the last words in its log:\n{words}")
 

@@ -126,7 +126,7 @@ def test_a_loop_of_kills_ends_with_an_error_that_shows_the_log() -> None:
     with em.connect(slots=1) as session:
         embedded = session._embedded
         assert embedded is not None
-        embedded._restarts["master"] = Restarts(most=1)
+        embedded.kept["master"].restarts = Restarts(most=1)
         for _ in range(2):
             process = embedded.processes["master"]
             process.kill()

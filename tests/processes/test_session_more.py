@@ -23,6 +23,7 @@ import psutil
 import pytest
 import uproot
 from eventmill.analysis.analysis import pack
+from eventmill.launch.kept import Kept
 from eventmill.launch.local import Embedded
 from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import find_connection, make_keys, named
@@ -206,18 +207,19 @@ def test_a_session_that_was_given_up_by_its_master_joins_again_once(standing: St
 def test_a_process_that_does_not_start_is_told_at_once_with_its_last_words(
     monkeypatch: pytest.MonkeyPatch, which: str, numbers: em.Dataset
 ) -> None:
-    start, attempts = Embedded._start, list[str]()
+    start, attempts = Kept._start, list[str]()
 
-    def broken(self: Embedded, arguments: Sequence[str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
-        if not arguments[0].endswith(which):
-            return start(self, arguments, descriptors)
+    def broken(self: Kept) -> subprocess.Popen[bytes]:
+        if self._name != which:
+            return start(self)
         attempts.append(which)
-        with self.log.open("ab") as log:
+        assert self._log is not None
+        with self._log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", "raise SystemExit('no such library')"], stdout=log, stderr=log
             )
 
-    monkeypatch.setattr(Embedded, "_start", broken)
+    monkeypatch.setattr(Kept, "_start", broken)
     before = children()
     with pytest.raises(ConnectionFailed, match=rf"(?s)the {which} process of this session has ended.*no such library"):
         em.connect(slots=1).process(numbers, total)
@@ -331,7 +333,7 @@ def test_a_script_is_told_what_its_query_waits_for(
 def test_whether_its_processes_live_is_asked_without_a_lock_that_ctrl_c_leaves_taken() -> None:
     """Interrupted in `Popen.poll` at the wrong moment, a session waited for ever for its master to end."""
     embedded = Embedded(slots=1)
-    embedded._restarts["master"] = Restarts(most=0)
+    embedded.kept["master"].restarts = Restarts(most=0)
     process = embedded.processes["master"]
     assert process._waitpid_lock.acquire(timeout=10)  # type: ignore[attr-defined]
     try:

@@ -27,7 +27,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from eventmill.launch.kept import Kept
 from hist import Hist
 from processes import Standing, eventually, run
 
@@ -293,11 +292,3 @@ def test_the_page_ends_with_its_master_however_that_ends(tmp_path: Path) -> None
         assert not [process for process in family if process.is_running()]
     finally:
         made.close()
-
-
-def test_what_ends_by_itself_is_not_started_again(caplog: pytest.LogCaptureFixture) -> None:
-    kept = Kept("page", ["this"])
-    kept._thread.join(30)
-    kept.close()
-    assert "ended with code 0, and is not started again" in caplog.text
-    assert kept.process.returncode == 0
