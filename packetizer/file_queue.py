@@ -66,6 +66,14 @@ class FileQueue:
         self._first.pop(file, None)
         self._last.pop(file, None)
 
+    def discard_all(self, files: Sequence[int]) -> None:
+        """Take out files that are there, all of them at once where there are no others."""
+        if len(files) == len(self):
+            self.clear()
+        else:
+            for file in files:
+                self.discard(file)
+
     def remove(self, file: int) -> None:
         """Take a file out. Raises `KeyError` if it is not there."""
         if file not in self:

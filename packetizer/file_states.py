@@ -1,6 +1,7 @@
 """What is known of each file of a query, of which there may be millions.
 
-Of a file that nobody has touched, and of one that is done, a number is all that there is to know: they are no objects.
+Of a file that nobody has touched, of one that nobody needs, and of one that is done, a number is all that there is to know:
+they are no objects.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from .ranges import Ranges
 
 _NOTHING = Ranges()
 """Stands in a file's three places until it is opened; nothing is ever added to it."""
-_OPEN = -1
+_OPEN, _UNNEEDED = -1, -2
+"""In the place of the entries of files that are not done."""
 _NO_LEASES: frozenset[int] = frozenset()
 
 
@@ -38,6 +40,11 @@ class FileState:
         """The file has this many entries, and from now on they are somewhere."""
         self.entries = entries
         self.todo, self.done, self.failed = Ranges(), Ranges(), Ranges()
+
+    @property
+    def unopened(self) -> bool:
+        """Whether it is still to be opened, and nobody is at it."""
+        return self.entries is None and not (self.opening or self.given_up)
 
     @property
     def whole(self) -> bool:
@@ -98,12 +105,21 @@ class FileStates:
             yield self._states.get(file) or self._seen(file)
 
     def _seen(self, file: int) -> FileState:
-        """The state of a file of which none is kept: nobody has touched it, or it is done."""
+        """The state of a file of which none is kept: nobody has touched it, nobody needs it, or it is done."""
         state, entries = FileState(known=self.known[file]), self._whole[file]
-        if entries != _OPEN:
+        state.given_up = entries == _UNNEEDED
+        if entries >= 0:
             state.open(entries)
             state.done.add(0, entries)
         return state
+
+    def drop(self, file: int) -> None:
+        """Nobody needs a file, which nobody has open."""
+        state = self._states.get(file)
+        if state is None:
+            self._whole[file] = _UNNEEDED
+        else:
+            state.given_up = True
 
     def lease(self, file: int, number: int) -> None:
         """Somebody has a lease of a file."""

@@ -120,7 +120,7 @@ class Files:
         usable = self.limits.within(file, entries)
         if state.known is not None and state.known != entries:
             self.surprises.append(Surprise(file, state.known, entries))
-        self._forget_estimate(state)
+        self._forget_estimate(state.known)
         self._open(file, usable)
         self._drop_unneeded(file)
         return usable
@@ -164,7 +164,7 @@ class Files:
         """A file cannot be opened: all of it is lost."""
         state = self._states[file]
         state.opening = False
-        self._forget_estimate(state)
+        self._forget_estimate(state.known)
         # What was announced of a file that nobody has seen is no number of entries. What a list names, is.
         listed = state.known is not None and file in self.listed
         lost = self.limits.within(file, state.known or 0) if listed else None
@@ -231,7 +231,7 @@ class Files:
         if state.todo:
             self.ready[file] = None
             self.returned.append(file)
-        elif state.entries is None and not state.opening and not state.given_up:
+        elif state.unopened:
             self.unopen(file)
 
     def abandon(self, reason: str) -> None:
@@ -243,7 +243,7 @@ class Files:
                 self.take(file, start, stop)
                 self.lose(file, start, stop, reason)
             if state.entries is None and not state.given_up:
-                self._forget_estimate(state)
+                self._forget_estimate(state.known)
                 self._give_up(file, None)
                 self.losses.append(Loss(file, 0, None, reason))
         self.unopened.clear()
@@ -287,7 +287,7 @@ class Files:
         if file not in self.unopened:
             raise ValueError(f"file {file} was opened twice")
         self.unopened.remove(file)
-        self._forget_estimate(self._states[file])
+        self._forget_estimate(self._states.known[file])
 
     # --- estimates and limits -------------------------------------------------------------------------------------
 
@@ -303,24 +303,24 @@ class Files:
         """Whether files of unknown length are still to be opened."""
         return self._unknown_unopened > 0 or (bool(self.limits) and self._known_unopened > 0)
 
-    def _forget_estimate(self, state: FileState) -> None:
-        if state.known is None:
+    def _forget_estimate(self, known: int | None) -> None:
+        if known is None:
             self._unknown_unopened -= 1
         else:
-            self._known_unopened -= state.known
+            self._known_unopened -= known
 
     def _drop_unneeded(self, after: int | None = None) -> None:
         """Once the limit of a file, or of any, is reached, files of its that nobody has opened are not needed."""
-        if not self.limits or (after is not None and self.limits.left(after) != 0):
+        if not self.limits.reached or (after is not None and self.limits.left(after) != 0):
             return
-        for file in [file for file in (*self.unopened, *self.held) if self.limits.left(file) == 0]:
-            state = self._states[file]
-            if state.entries is None and not (state.opening or state.given_up):
-                state.given_up = True
-                self._settled.add(file)
-                self._forget_estimate(state)
-                self.held.pop(file, None)
-            self.unopened.discard(file)
+        unneeded = [file for file in self.unopened if self.limits.left(file) == 0]
+        self.unopened.discard_all(unneeded)
+        for file in [file for file in self.held if self.limits.left(file) == 0 and self._states[file].unopened]:
+            del self.held[file]
+            unneeded.append(file)
+        for file in unneeded:
+            self._states.drop(file)
+            self._forget_estimate(self._states.known[file])
 
     # --- checking -------------------------------------------------------------------------------------------------
 
@@ -333,7 +333,7 @@ class Files:
             assert (index in self.ready) == (bool(state.todo) and index not in self.held)
             if state.entries is None:
                 assert not (state.todo or state.done or state.failed or index in leased)
-                unopened = index in self.unopened or (index in self.held and not (state.opening or state.given_up))
+                unopened = index in self.unopened or (index in self.held and state.unopened)
                 assert unopened + state.opening + state.given_up == 1
                 continue
             places: tuple[Iterable[tuple[int, int]], ...] = state.todo, leased.get(index, []), state.done, state.failed

@@ -24,12 +24,9 @@ class Limits:
 
     def __init__(self, groups: Sequence[int], most: Mapping[int, int]) -> None:
         self._groups, self._left = groups, dict(most)
-        self._members: dict[int, list[int]] = {group: [] for group in most}
-        for file, group in enumerate(groups if most else ()):
-            if group in self._members:
-                self._members[group].append(file)
+        self._members = _members(groups, most)
         self._next = dict.fromkeys(most, 0)
-        self.total = sum(most.values()) if most and all(group in most for group in groups) else None
+        self.total = sum(most.values()) if most and most.keys() >= set(groups) else None
         """The most entries of all files; None if there is a file without a limit."""
 
     @classmethod
@@ -37,11 +34,16 @@ class Limits:
         """One limit on so many files, or none."""
         if isinstance(limit, Limits):
             return limit
-        return cls((), {}) if limit is None else cls([0] * files, {0: limit})
+        return cls((), {}) if limit is None else cls(bytes(files), {0: limit})
 
     def __bool__(self) -> bool:
         """Whether there is any."""
         return bool(self._left)
+
+    @property
+    def reached(self) -> bool:
+        """Whether there is a group of which no more may be used."""
+        return 0 in self._left.values()
 
     def left(self, file: int) -> int | None:
         """How many more entries may be used of the group of a file; None: as many as there are."""
@@ -71,6 +73,17 @@ class Limits:
         group = self._groups[file] if self._left else None
         if group is not None and group in self._next:
             self._next[group] = min(self._next[group], bisect_left(self._members[group], file))
+
+
+def _members(groups: Sequence[int], most: Collection[int]) -> dict[int, Sequence[int]]:
+    """The files of each group that has a limit, in ascending order."""
+    if len(most) == 1 and most == set(groups):
+        return {group: range(len(groups)) for group in most}
+    members: dict[int, list[int]] = {group: [] for group in most}
+    for file, group in enumerate(groups if most else ()):
+        if group in members:
+            members[group].append(file)
+    return dict(members)
 
 
 Limit = int | Limits | None

@@ -58,3 +58,25 @@ def test_a_dataset_without_a_limit_goes_on() -> None:
     assert files.openable() is None
     assert (files.open(0, 9), files.open(1, 9)) == (5, 9)
     assert files.openable() is None and not files.estimated
+
+
+def test_files_behind_the_limit_of_many_need_no_objects() -> None:
+    """Who tries an analysis on the first entries of a million files had an object of each when these were there."""
+    for groups, most in ((bytes(1000), {0: 150}), (bytes([0, 1] * 500), {0: 75, 1: 75})):
+        files = Files([None] * 1000, Limits(groups, most))
+        while (file := files.openable()) is not None:
+            files.begin(file)
+            files.put_back(file, 0, files.open(file, 100))
+        assert files.todo == 150 and not files.estimated and not files.unopened
+        assert files._states.kept == 2 and files[999].given_up
+
+
+def test_a_file_that_is_held_is_not_needed_either_and_takes_no_other_out() -> None:
+    """Files 1 and 2 are of one dataset, 0 of another, without a limit."""
+    files = Files([None] * 3, Limits([1, 0, 0], {0: 5}))
+    files.begin(1)
+    files.hold(2)
+    assert list(files.unopened) == [0] and files.open(1, 9) == 5
+    assert files[2].given_up and not files.held and list(files.unopened) == [0] and files.estimated
+    files.put_back(1, 0, 5)
+    files.check({})
