@@ -61,10 +61,10 @@ class FileColumns(msgspec.Struct, frozen=True):
 
     def file(self, number: int) -> File:
         """One of the files."""
-        columns = (getattr(self, name) for name in self.__struct_fields__)
-        return File(*(column[number] if len(column) > 1 else column[0] for column in columns))
+        return File(*[column[number] if len(column) > 1 else column[0] for column in _columns(self)])
 
 
+_columns = attrgetter(*FileColumns.__struct_fields__)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[File] | FileColumns)
 _outer = msgspec.msgpack.Decoder(list[memoryview | File])
