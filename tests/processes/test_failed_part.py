@@ -553,3 +553,28 @@ def test_a_query_that_may_lose_some_entries_fails_with_more(session: em.Session,
     assert (whole["n"], whole["added"]) == (FILES * EACH, sum(range(FILES * EACH)))
     with pytest.raises(ValueError, match=r"it must be 'fail', 'skip', or as em\.Skip"):
         session.process(paths, total, on_error="fail above 1 %")  # type: ignore[arg-type]
+
+
+def test_a_query_whose_total_outgrows_memory_has_its_part_in_the_journal_and_says_so(tmp_path: Path) -> None:
+    """What the merger tells of it leaves nothing out: all that was accepted is in the part, and the next master has it."""
+    made = JournaledWorld([500] * 12, tmp_path)
+    try:
+        query = failing(made, steps=10, fails=False)
+        grown = m.Failure(
+            "analysis", "MergeError", "the result has 4.1 GiB, and the master's machine has 3.0 GiB of memory left"
+        )
+        made.do_all()
+        made.carry_out(made.core.merge_failed(query, grown, made.now, effects.Merge(query, (), ())))
+        assert made.core.queries[query].state == "merging" and not leases(made)
+        made.run()
+        merged = list(made.merged[query].elements())
+        for master in ("the same", "the next"):
+            ended, lost = made.ended.pop(query), entries(made, made.lost.pop(query))
+            assert (ended.state, ended.failure) == ("failed", grown) and ended.result_frames, master
+            assert merged and sorted(merged + lost) == sorted((name, it) for name in made.lengths for it in range(500))
+            assert ended.account.processed == len(merged)
+            if master == "the same":
+                made.crash()
+                made.run()
+    finally:
+        made.close()
