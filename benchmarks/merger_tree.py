@@ -2,7 +2,7 @@
 
 In virtual time: each host has one last partial result of the same size, and its own link, which carries as much in both
 directions at once; so has the master. A host sends what it has added up when all has come that is to come to it, to the host
-above it, or, as all hosts do today, to the master. Results may be divided by keys into parts, which go up one after the other.
+above it, or, as all hosts do today, to the master. Results may be divided by keys into parts, which go up one by one.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from eventmill.master.lifecycle import STOP_SECONDS
 from eventmill.master.miniatures import Shrunk
 from eventmill.packetizer.faults import MAX_IN_A_ROW, MAX_UNNARROWED
 from eventmill.protocol import messages as m
+from eventmill.protocol.codec import encode
 from eventmill.protocol.column_types import ColumnType
 from fleet import World, packed
 
@@ -359,6 +360,28 @@ def test_a_session_that_does_not_read_gets_no_second_snapshot() -> None:
             made.take()
     assert made.snapshots.get(query, 0) <= 1
     assert made.core.deadline() >= made.now, "nothing is due that cannot be done"
+
+
+def test_a_session_that_reads_nothing_is_sent_one_snapshot_and_is_lost_after_a_while() -> None:
+    """Whatever goes on in its query: what it has not taken lies in the master's memory."""
+    made = world([1000] * 300, workers=1, slots=2)
+    query, worker = made.submit(), made.workers[b"worker0"]
+    said = len(made.inbox[b"session"])
+    while b"session" in made.core.sessions:
+        assert made.now < 100.0
+        made.work(worker, 0)
+        made.commit(worker)
+        made.pass_time(0.5)
+        if made.to_take:
+            made.take()
+    told = made.inbox[b"session"][said:]
+    assert made.merged[query] and made.core.queries[query].running, "the query goes on"
+    assert made.snapshots == {query: 1} and made.now > 59.0
+    assert sum(len(encode(message)[0]) for message in told) < 10**6 and len(told) < 400
+    made.work(worker, 0)
+    made.commit(worker)
+    made.pass_time(5.0)
+    assert made.inbox[b"session"][said:] == told and not made.to_take
 
 
 @pytest.mark.parametrize(("cells", "slots", "pause"), [(100, 2, 0.5), (1_000_000, 2, 2.4), (1_000_000, 20, 0.5)])
