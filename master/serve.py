@@ -210,7 +210,7 @@ class Master:
         heard_all = self._receive() if self.router in ready else True
         if self.door.monitor in ready:
             self._notice_disconnections()
-        if self.merger.answers:
+        if self.merger.wakeup in ready or self.merger.answers:
             self._collect()
         if self.lifeline is not None and self.lifeline.fileno() in ready:
             log.info("the session is gone: ending")

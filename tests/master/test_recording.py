@@ -178,3 +178,19 @@ def test_threads_that_merge_keep_the_loop_from_its_work_for_a_moment_only(
     monkeypatch.setattr(MasterCore, "expire", expire)
     made.run()
     assert meanwhile == [pytest.approx(SWITCH_SECONDS)] and sys.getswitchinterval() == before
+
+
+def test_a_wake_that_comes_after_its_answer_keeps_nobody_awake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that is awake takes in an answer before it is woken for it; then it spun until there was another answer."""
+    made = Master(make_keys(tmp_path / "keys", "tcp://127.0.0.1:1"), Binding("127.0.0.1"))
+    left = list[int]()
+
+    def expire(*_: object) -> list[effects.Effect]:
+        left.append(made.merger.wakeup.poll(0))
+        made._running = False
+        return []
+
+    monkeypatch.setattr(MasterCore, "expire", expire)
+    made.merger._wakers[0].send(b"")
+    made.run()
+    assert left == [0]
