@@ -40,6 +40,8 @@ def run(
 ) -> str:
     """Run a command to its end; what it said on its standard output.
 
+    When this process ends meanwhile the command goes on: what it submits is looked for by its name (`Pool.find`).
+
     Args:
         command: its name and arguments: nothing that others may not see.
         stdin: what it gets on its standard input.
