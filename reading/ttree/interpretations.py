@@ -43,12 +43,11 @@ from .nested_shapes import layout_as, shape_of
 from .object_bits import is_bits, without_processes
 from .packed_floats import BRACKETS, Coding, coding
 from .record_branches import IN_COLLECTIONS, AsRecords, is_for_records, programs_of
+from .record_shapes import ARRAY_OF, WITH_COUNTER
 
 _ORIGINAL = "eventmill: uproot's own"
 """What is in uproot's context when its own interpretation is asked for."""
 _FLOAT16, _DOUBLE32 = uproot.const.kFloat16, uproot.const.kDouble32
-_ARRAY, _COUNTED = uproot.const.kOffsetL, uproot.const.kOffsetP
-"""What ROOT adds to the number of a type for arrays of it, and for those with a counter."""
 _LONG = 255
 """In the place of the length of a string of at least so many bytes, which is in the four bytes after it."""
 
@@ -102,7 +101,10 @@ def _is_pointed(branch: Any) -> bool:
     a header that is not there.
     """
     number = branch.member("fStreamerType", none_if_missing=True) or 0
-    return branch.member("fType", none_if_missing=True) in IN_COLLECTIONS and _COUNTED < number < _COUNTED + _ARRAY
+    return (
+        branch.member("fType", none_if_missing=True) in IN_COLLECTIONS
+        and WITH_COUNTER < number < WITH_COUNTER + ARRAY_OF
+    )
 
 
 def _said(error: Exception) -> str:
@@ -275,10 +277,10 @@ def _small_floats(branch: Any) -> Any:
     elif leaf.classname == "TLeafElement" and leaf.member("fType") in (
         _FLOAT16,
         _DOUBLE32,
-        _ARRAY + _FLOAT16,
-        _ARRAY + _DOUBLE32,
+        ARRAY_OF + _FLOAT16,
+        ARRAY_OF + _DOUBLE32,
     ):
-        is_half = leaf.member("fType") in (_FLOAT16, _ARRAY + _FLOAT16)
+        is_half = leaf.member("fType") in (_FLOAT16, ARRAY_OF + _FLOAT16)
         said = "" if branch.streamer is None else branch.streamer.title
     else:
         return None

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .streamed import BY_MEMBERS_BYTE, COUNTED_BYTE
+
 HEADER = 10
 """Bytes before the values of a vector: how many follow, version, number of elements."""
-_COUNTED, _BY_MEMBERS = 0x40, 0x40
 
 
 def check_vectors(data: NDArray[np.uint8], offsets: NDArray[np.int32], width: int) -> None:
@@ -33,7 +34,7 @@ def check_vectors(data: NDArray[np.uint8], offsets: NDArray[np.int32], width: in
     begins, sizes = offsets[:-1].astype(np.int64), np.diff(offsets).astype(np.int64)
     if (sizes < HEADER).any():
         raise ValueError("a vector has fewer bytes than its header")
-    if ((data[begins] & _COUNTED > 0) & (data[begins + 4] & _BY_MEMBERS > 0)).any():
+    if ((data[begins] & COUNTED_BYTE > 0) & (data[begins + 4] & BY_MEMBERS_BYTE > 0)).any():
         raise NotImplementedError(
             "a std::vector of a class that the file does not describe well, written member by member: this version cannot "
             "read it"

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from ..columns import Column, Flat, Jagged, Strings
 from ..compiled_loops import compiled
+from .streamed import BY_MEMBERS_BYTE, COUNTED_BYTE
 
 HEADER = 6
 """Bytes before the first list of an entry: how many follow, and a version."""
-_COUNTED, _BY_MEMBERS = 0x40, 0x40
 _SHORT, _LONG = -1, -4
 """In the place of a value's width: strings whose length has one byte, or five for long ones; and always four."""
 _STRINGS = {"1-5": _SHORT, "4": _LONG}
@@ -102,7 +102,7 @@ def decoded(shape: Shape, data: NDArray[np.uint8], begins: NDArray[Any]) -> Colu
 def is_counted(shape: Shape, data: NDArray[np.uint8], begins: NDArray[Any]) -> bool:
     """Whether headers, if there are any, say how many bytes follow; those of the first versions of ROOT do not."""
     low = begins[:-1][np.diff(begins) > 0]
-    return not shape.header or not len(low) or bool((data[low] & _COUNTED).any())
+    return not shape.header or not len(low) or bool((data[low] & COUNTED_BYTE).any())
 
 
 def _check_headers(data: NDArray[np.uint8], begins: NDArray[np.int64]) -> None:
@@ -113,9 +113,9 @@ def _check_headers(data: NDArray[np.uint8], begins: NDArray[np.int64]) -> None:
     if (sizes < HEADER).any():
         raise ValueError(f"entry {int((sizes < HEADER).argmax())} of it has fewer bytes than a header")
     first = data[at]
-    if (data[at + 4] & _BY_MEMBERS).any():
+    if (data[at + 4] & BY_MEMBERS_BYTE).any():
         raise NotImplementedError("it is written member by member: this version cannot read it")
-    said = (first ^ _COUNTED).astype(np.int64) << 24
+    said = (first ^ COUNTED_BYTE).astype(np.int64) << 24
     for k, shift in ((1, 16), (2, 8), (3, 0)):
         said |= data[at + k].astype(np.int64) << shift
     if (said + 4 != sizes).any():

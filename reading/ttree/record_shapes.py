@@ -18,7 +18,7 @@ from .branch_kinds import MEMBERS
 from .cpp_types import Class, CppType, Many, Number, Pair, String, parsed
 from .packed_floats import Coding, coding
 
-_ARRAY, _COUNTED = 20, 40
+ARRAY_OF, WITH_COUNTER = uproot.const.kOffsetL, uproot.const.kOffsetP
 """What ROOT adds to the number of a type for arrays of fixed size, and for those with a counter."""
 _BASE, _CHARS, _FLOATS = 0, 7, {9: "f8", 19: "f4"}
 _OBJECT, _ANY, _TOBJECT, _TNAMED, _TSTRING = 61, 62, 66, 67, 65
@@ -205,17 +205,17 @@ class Shapes:
             return "", Records("TNamed", [("", TObject()), ("fName", Text()), ("fTitle", Text())])
         if number == _BASE:
             return "", self.of_class(name)
-        if _COUNTED < number < _COUNTED + _ARRAY:
+        if WITH_COUNTER < number < WITH_COUNTER + ARRAY_OF:
             counter = before.get(str(element.member("fCountName")))
-            if number - _COUNTED not in _BASIC or not isinstance(counter, Numbers) or counter.shape:
+            if number - WITH_COUNTER not in _BASIC or not isinstance(counter, Numbers) or counter.shape:
                 raise Unreadable(f"its member {name} is a pointer")
-            return name, Counted(_numbers(number - _COUNTED, "", ()), counter)
+            return name, Counted(_numbers(number - WITH_COUNTER, "", ()), counter)
         length = int(element.member("fArrayLength"))
         shape = tuple(int(size) for size in element.member("fMaxIndex") if size > 0) if length else ()
         if length and int(np.prod(shape)) != length:
             raise Unreadable(f"its member {name} is an array of an odd size")
-        if number not in _KNOWN and number - _ARRAY in _KNOWN:
-            number -= _ARRAY
+        if number not in _KNOWN and number - ARRAY_OF in _KNOWN:
+            number -= ARRAY_OF
         if number in _FLOATS or number in _BASIC:
             return name, _numbers(number, title, shape)
         return name, self._structured(element, number, shape)

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_COUNTED = 0x40000000
+COUNTED = 0x40000000
+"""In the number of bytes that follow: that it is one."""
+COUNTED_BYTE, BY_MEMBERS_BYTE = 0x40, 0x40
+"""The same in its first byte, and what the first byte of a version has in it where objects are written member by member."""
 _NEW_CLASS = 0xFFFFFFFF
 _CLASS = 0x80000000
 _COUNTED_VERSION = 0x4000
@@ -69,9 +72,9 @@ class Streamed:
     def begin(self) -> tuple[int, int]:
         """The byte after an object whose bytes are counted, and its version."""
         count = self.number()
-        if not count & _COUNTED:
+        if not count & COUNTED:
             raise UnusualError
-        stop = self.at + (count & ~_COUNTED)
+        stop = self.at + (count & ~COUNTED)
         (version,) = _VERSION.unpack_from(self.data, self.at)
         self.at += 2
         return stop, int(version)
@@ -111,7 +114,7 @@ class Streamed:
         """An object with its class: the number that refers to it, and the class; "" if it only refers to another one."""
         begin = self.at
         count = self.number()
-        if not count & _COUNTED or count == _NEW_CLASS:
+        if not count & COUNTED or count == _NEW_CLASS:
             return count, ""
         tag_at = self.at
         tag = self.number()

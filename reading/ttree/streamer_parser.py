@@ -22,9 +22,8 @@ from .basket_layout import Embedded
 from .branch_kinds import Described, FoundBranch, Leaf, described, structure
 from .branches import by_name, parents_of
 from .class_members import NOTHING, Members
-from .streamed import WRONG, Streamed, UnusualError
+from .streamed import COUNTED, WRONG, Streamed, UnusualError
 
-_COUNTED = 0x40000000
 _NUMBER = struct.Struct(">I")
 _TREES = {
     5: struct.Struct(">ddddiiiiiii"),
@@ -142,7 +141,7 @@ class _Parser(Streamed):
         found = [self.branch() for _ in range(self.items())]
         self.skip()  # the leaves again, by reference
         aliases = self.number() if version >= _WITH_ALIASES else 0
-        self.at += aliases & ~_COUNTED if aliases & _COUNTED else 0
+        self.at += aliases & ~COUNTED if aliases & COUNTED else 0
         for width in (8, 4):  # values and entries of an index as ROOT 3 had them, which ROOT drops
             size = width * self.number()
             self.at += size
