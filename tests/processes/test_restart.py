@@ -22,6 +22,8 @@ from eventmill.protocol.errors import ConnectionFailed, QueryFailed
 from processes import SECONDS, Standing, eventually
 from sums import ENTRIES, SUM, committed, total
 
+from tests.world.fleet import free_port
+
 PACKET, COMMIT, CHECKPOINT = 1.0, 0.5, 2.0
 """Seconds of work that a slot has not handed over, its worker not committed, and the master not written down."""
 
@@ -274,7 +276,7 @@ def test_a_master_that_moves_is_found_by_the_connection_file(
         eventually(lambda: committed(query), "the query runs")
         before = session.address
         fleet.crash()
-        fleet.start_master("--port", "0")
+        fleet.start_master("--port", str(free_port()))
         assert query.result(SECONDS).value == SUM
         assert session.address != before
 

@@ -21,6 +21,8 @@ from eventmill.protocol.pieces import PARCEL, cut
 from processes import SECONDS, Standing, hello, raw_peer, save
 from sums import SUM, Gate, total
 
+from tests.world.fleet import free_port
+
 
 @pytest.fixture
 def session(standing: Standing) -> Iterator[em.Session]:
@@ -31,12 +33,6 @@ def session(standing: Standing) -> Iterator[em.Session]:
 # --- nobody there, or somebody else -----------------------------------------------------------------------------------
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def at(port: int, folder: Path) -> Path:
     """A connection file for a master at `port`."""
     return make_keys(folder, f"tcp://127.0.0.1:{port}").client
@@ -44,13 +40,13 @@ def at(port: int, folder: Path) -> Path:
 
 def test_nobody_at_the_address(tmp_path: Path) -> None:
     with pytest.raises(ConnectionFailed, match=r"no master answers at .*is it running.*firewall"):
-        em.connect(at(closed_port(), tmp_path), timeout=0.5)
+        em.connect(at(free_port(), tmp_path), timeout=0.5)
     with pytest.raises(ConnectionFailed, match=r"no host 'no\.such\.host\.invalid'"):
         em.connect(make_keys(tmp_path, "tcp://no.such.host.invalid:1").client, timeout=0.5)
 
 
 def test_a_worker_gives_up_in_one_line_when_nobody_is_at_the_address(tmp_path: Path) -> None:
-    file = make_keys(tmp_path / "keys", f"tcp://127.0.0.1:{closed_port()}").worker
+    file = make_keys(tmp_path / "keys", f"tcp://127.0.0.1:{free_port()}").worker
     code, said = processes.run("worker", str(file), "--patience", "0.5", state=tmp_path)
     assert code == 1 and "no master answers" in said and len(said.splitlines()) == 1
 

@@ -26,6 +26,8 @@ from eventmill.protocol.dial import Dial
 from eventmill.protocol.errors import ConnectionFailed
 from eventmill.protocol.messages import Message
 
+from tests.world.fleet import free_port
+
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 SECONDS = 120.0
 """How long a test waits for what must happen before it fails, on a machine that has twenty others to serve."""
@@ -179,7 +181,7 @@ class Standing:
     def __init__(self, state: Path, name: str = "test", options: Sequence[str] = ()) -> None:
         self.state, self.name = state, name
         self.commands: list[Running] = []
-        self.master = self.start_master("--port", "0", *options)
+        self.master = self.start_master("--port", str(free_port()), *options)
         self.client = load_connection(state / name / "client.json")
         self.worker_key = load_connection(state / name / "worker.json")
         self.port = int(self.client.address.rpartition(":")[2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 
 START_SECONDS = 60.0
 PAGE = os.sysconf("SC_PAGE_SIZE")
+_held: list[socket.socket] = []
+"""One for each port that was given away."""
 
 
 def eventually(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
@@ -173,7 +176,20 @@ def resident(pid: int) -> int:
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens at, and that no other process of tests is given while this one lives.
+
+    It is none of those that kernels choose: one of these, free now, may be somebody's by the time that a server starts, or
+    starts again.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        holder = socket.socket(socket.AF_UNIX)
+        try:
+            holder.bind(f"\0eventmill-test-port-{port}")
+            with socket.socket() as probe:
+                probe.bind(("", port))
+        except OSError:
+            holder.close()
+        else:
+            _held.append(holder)
+            return port
