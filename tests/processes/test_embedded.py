@@ -159,7 +159,8 @@ def test_a_standing_worker_starts_another_forkserver(standing: Standing, tmp_pat
         (tmp_path / "gate").touch()
         result = query.result(SECONDS)
         assert (result["n"], result["added"]) == (CYCLES, sum(range(CYCLES)))
-    assert "the process that starts slots was killed" in worker.output and worker.process.poll() is None
+    worker.wait_for("the process that starts slots was killed")
+    assert worker.process.poll() is None
 
 
 # --- the log --------------------------------------------------------------------------------------------------------------

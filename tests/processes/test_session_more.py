@@ -191,12 +191,14 @@ def test_a_session_that_was_given_up_by_its_master_joins_again_once(standing: St
     """As after a computer slept: the connection stands, but the master does not know who it is."""
     with standing.connect() as session:
         query = session.process(numbers, slow)
+        standing.wait_until_told_of(query)
         joined = len(re.findall("session .* joined", standing.master.output))
         session._link.send(messages.Bye())
         for _ in range(3):
             session._link.send(messages.Heartbeat())
         assert query.result(SECONDS).value == SUM
         assert session.workers()
+        standing.wait_until_told_of(session.process(numbers, total))
         assert len(re.findall("session .* joined", standing.master.output)) == joined + 1
 
 

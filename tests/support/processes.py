@@ -202,6 +202,10 @@ class Standing:
         """A session of this master."""
         return em.connect(self.state / self.name, **options)
 
+    def wait_until_told_of(self, query: em.Query) -> None:
+        """Until what the master has said of the beginning of a query has been read, and so what it said before."""
+        self.master.wait_for(f"query {query.id}: ")
+
     def crash(self) -> None:
         """Kill the master as nothing else does: with no time for a last word."""
         self.master.process.kill()

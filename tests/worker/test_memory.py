@@ -155,8 +155,8 @@ def test_an_analysis_that_leaks_is_restarted_in_time_and_exact(tmp_path: Path) -
         with em.connect(str(tmp_path / "test" / "client.json")) as session:
             result = session.process(str(tmp_path / "f.root"), leak).result(60)
         assert result.value == sum(range(20_000)) and result.account.failed == 0
-        assert "slot 0 is replaced: it has grown too large" in worker.output
-        assert "slot 0 takes" in worker.output
+        worker.wait_for("slot 0 takes")
+        worker.wait_for("slot 0 is replaced: it has grown too large")
     finally:
         standing.close()
 
