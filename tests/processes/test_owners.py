@@ -70,12 +70,19 @@ def pids(item: int) -> set[str]:
     return {str(os.getpid())}
 
 
-def slow_pids(item: int) -> set[str]:
-    import os
-    import time
+def slow_pids(gate: Path) -> Callable[[int], set[str]]:
+    """Where it runs, slowly until the gate is there."""
+    opened = str(gate)
 
-    time.sleep(0.1)
-    return {str(os.getpid())}
+    def pids(item: int) -> set[str]:
+        import os
+        import time
+
+        if not os.path.exists(opened):  # noqa: PTH110
+            time.sleep(0.1)
+        return {str(os.getpid())}
+
+    return pids
 
 
 def surroundings(item: int) -> set[str]:
@@ -174,15 +181,17 @@ def test_code_that_is_planted_runs_in_no_process_of_others(
 
 
 def test_owners_at_work_at_the_same_time_take_turns_in_processes_of_their_own(
-    of: Callable[[str], Run], marker: Path
+    of: Callable[[str], Run], marker: Path, tmp_path: Path
 ) -> None:
     """The slot makes way for a new query, and goes on with the first one: not in the process that ran it."""
-    long = of("alice")(em.items(list(range(30))), slow_pids)
+    gate = tmp_path / "gate"
+    long = of("alice")(em.items(list(range(300))), slow_pids(gate))
     eventually(lambda: long.account.processed > 0, "alice's query has begun")
     his = of("bob")(em.items(ITEMS), plants(str(marker))).result(SECONDS)
     assert long.state == "running", "it was to go on meanwhile"
+    gate.touch()
     result = long.result(SECONDS)
-    assert (result.account.processed, result.account.redone, result.account.lost) == (30, 0, [])
+    assert (result.account.processed, result.account.redone, result.account.lost) == (300, 0, [])
     assert len(result.value) >= 2
     assert not result.value & his.value
     assert not ran_in(marker) & {*result.value, str(os.getpid())}

@@ -153,7 +153,7 @@ def test_results_are_there_after_a_restart_until_they_are_removed(fleet: Standin
 
 def test_a_query_that_runs_is_not_removed(fleet: Standing, numbers: em.Dataset, tmp_path: Path) -> None:
     with fleet.connect() as session:
-        query = session.process(numbers, slow_total(tmp_path / "counter", 0.0005))
+        query = session.process(numbers, slow_total(tmp_path / "counter", 0.01))
         with pytest.raises(QueryFailed, match=f"query {query.id} is running: stop it"):
             session.remove(query.id)
         query.abort()
@@ -272,11 +272,12 @@ def test_a_master_that_moves_is_found_by_the_connection_file(
     fleet: Standing, numbers: em.Dataset, tmp_path: Path
 ) -> None:
     with fleet.connect() as session:
-        query = session.process(numbers, slow_total(tmp_path / "counter", 0.0005))
+        query = session.process(numbers, slow_total(tmp_path / "counter", 0.005))
         eventually(lambda: committed(query), "the query runs")
         before = session.address
         fleet.crash()
         fleet.start_master("--port", str(free_port()))
+        (tmp_path / "hurry").touch()
         assert query.result(SECONDS).value == SUM
         assert session.address != before
 

@@ -209,10 +209,19 @@ def test_helpers_and_constants_of_the_users_script_travel(session: em.Session, e
 
 
 def test_stop_keeps_what_is_merged_and_abort_drops_it(session: em.Session, events: list[str], tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
     def slow(events: ak.Array) -> int:
         import time
 
         time.sleep(0.05)
+        return len(events)
+
+    def waits(events: ak.Array) -> int:
+        import time
+
+        while not gate.exists():
+            time.sleep(0.01)
         return len(events)
 
     data = em.Dataset(events[2:], tree="Events")
@@ -221,10 +230,11 @@ def test_stop_keeps_what_is_merged_and_abort_drops_it(session: em.Session, event
     query.stop()
     result = query.result(SECONDS)
     assert result.state in ("stopped", "done") and result.value == result.account.processed > 0
-    query = session.process(data, slow)
+    query = session.process(data, waits)
     query.abort()
     with pytest.raises(em.errors.QueryFailed, match="aborted"):
         query.result(SECONDS)
+    gate.touch()
 
 
 def test_attach_gives_the_result_of_an_earlier_query(session: em.Session, events: list[str]) -> None:
