@@ -165,7 +165,8 @@ class Dial:
                 self.connected, self._met = True, "nobody"
                 self.connections += 1
             elif event == zmq.EVENT_CONNECTED:
-                self._met = "somebody"
+                if self._met != "a stranger":  # who is called again and again stays that
+                    self._met = "somebody"
             elif event == zmq.EVENT_CLOSED:
                 self._met = "nobody"
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:

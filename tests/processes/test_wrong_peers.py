@@ -73,7 +73,7 @@ def test_somebody_else_at_the_address(tmp_path: Path, habit: str) -> None:
         server = threading.Thread(target=serve)
         server.start()
         with pytest.raises(ConnectionFailed, match=words):
-            em.connect(at(listener.getsockname()[1], tmp_path), timeout=0.5)
+            em.connect(at(listener.getsockname()[1], tmp_path), timeout=2.0)
         listener.shutdown(socket.SHUT_RDWR)
         server.join()
     for caller in callers:
@@ -86,7 +86,7 @@ def test_somebody_else_at_the_address(tmp_path: Path, habit: str) -> None:
 def test_keys_of_another_master_are_refused(standing: Standing, tmp_path: Path) -> None:
     other = load_connection(make_keys(tmp_path / "other", standing.client.address).client)
     with pytest.raises(ConnectionFailed, match="not the master of this connection file"):
-        em.connect(save(other, tmp_path / "other.json"), timeout=0.5)
+        em.connect(save(other, tmp_path / "other.json"), timeout=2.0)
     stranger = msgspec.structs.replace(other, server_key=standing.client.server_key)
     with pytest.raises(ConnectionFailed, match="does not know this key"):
         em.connect(save(stranger, tmp_path / "stranger.json"))
