@@ -193,18 +193,17 @@ def test_a_query_whose_token_is_over_waits_for_another_and_says_why(
 
 
 def test_a_query_goes_on_with_a_file_that_another_program_renews(
-    trusted: pytest.MonkeyPatch, tokens: XRootDServer, grid: Grid, tmp_path: Path
+    session: em.Session, tokens: XRootDServer, grid: Grid, tmp_path: Path
 ) -> None:
     """As where htgettoken runs by cron: nothing is said to eventmill about it."""
     file = tmp_path / "bt"
     file.write_text(grid.token(seconds=LIFE))
     first, waits = em.Credentials(token_file=file), WaitsToBegin(tmp_path)
-    with em.connect(slots=1, credentials=first) as session:
-        query = session.process(files(tokens), waits)
-        eventually(Path(waits.begun).exists, "it is at work")
-        file.write_text(grid.token(seconds=60))
-        let_go_when_over(waits, first)
-        assert query.result(60)["events"] == FILES * EVENTS
+    query = session.process(files(tokens), waits, credentials=first)
+    eventually(Path(waits.begun).exists, "it is at work")
+    file.write_text(grid.token(seconds=60))
+    let_go_when_over(waits, first)
+    assert query.result(60)["events"] == FILES * EVENTS
 
 
 def test_a_proxy_is_renewed(session: em.Session, grid: Grid, tmp_path: Path) -> None:

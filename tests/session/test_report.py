@@ -23,7 +23,7 @@ from eventmill.protocol.values import LONGEST, MOST
 from fleet import World
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import Standing
+from processes import Standing, eventually
 from reports import check_report
 
 from benchmarks.range_server import range_server, send_part
@@ -220,6 +220,7 @@ def test_an_analysis_that_sleeps_in_each_call_is_called_dear(standing: Standing,
         return len(events)
 
     with standing.connect() as session:
+        eventually(lambda: bool(session.workers()), "its worker is there: it would be what was missing most")
         query = session.process(numbers, dear)
         assert query.result(SECONDS).value == 10_000
         first = query.report().findings[0]
