@@ -55,7 +55,7 @@ def query_json(info: QueryInfo, at: datetime, view: QueryView | None = None) -> 
         "files_opened": account.files_opened,
         "workers_lost": account.workers_lost,
         "entries_per_second": view.rate if view.rate or view.final else None,
-        "bytes_per_second": view.bytes_rate if view.rate or view.final else None,
+        "bytes_per_second": view.bytes_rate if view.bytes_rate or (view.rate and not view.final) else None,
         "seconds_left": view.seconds_left,
         "slots_busy": view.slots,
         **_credentials(info),

@@ -160,10 +160,11 @@ class QueryHistory:
             warnings=report.warnings,
         )
 
-    def ended(self, result: Merged) -> None:
-        """The query is over."""
+    def ended(self, result: Merged, bytes_read: int | None = None) -> None:
+        """The query is over, and has read so many bytes; where nobody tells, those that were heard of last."""
         account, seconds = result.account, result.seconds
-        self._keep(Sample(seconds, account.processed, self._view.bytes_read))
+        bytes_read = self._view.bytes_read if bytes_read is None else bytes_read
+        self._keep(Sample(seconds, account.processed, bytes_read))
         self._view = dataclasses.replace(
             self._view,
             state=result.state,
@@ -172,7 +173,8 @@ class QueryHistory:
             heard=True,
             reached=account.processed,
             rate=account.processed / seconds if seconds else 0.0,
-            bytes_rate=self._view.bytes_read / seconds if seconds else 0.0,
+            bytes_rate=bytes_read / seconds if seconds else 0.0,
+            bytes_read=bytes_read,
             slots=0,
             workers=0,
             sites={},

@@ -130,7 +130,7 @@ class Finishes:
 
     def _over(self, ending: Ending) -> None:
         """The query is over; called in the link's thread. The result is there when its files are."""
-        self._history.ended(ending.result)
+        self._history.ended(ending.result, ending.report.total.bytes_read)
         waits = in_pieces(ending.result)
         if ending.result.state in ("done", "stopped") and waits:
             threading.Thread(target=self._finish, args=[ending], name=f"files of {self.name}", daemon=True).start()

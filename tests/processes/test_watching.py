@@ -89,7 +89,7 @@ def test_every_display_shows_the_numbers_of_the_ledger(standing: Standing, sessi
     (line,) = told(standing, "queries", standing.name, "--grep", "some fail", "--owner", "me", "--last", "1")
     info = session._info(query.id)
     now = datetime.now().astimezone()
-    asked = {"time": line["time"], "began": line["began"]}
+    asked = {"time": line["time"], "began": line["began"], "bytes_per_second": None}  # which the list does not tell
     assert line == query_json(info, now, query.view) | asked
     assert line["entries_per_second"] == query.view.rate == 36 / query.result().seconds
     fields = ("total", "processed", "failed", "redone", "refused")
@@ -100,6 +100,7 @@ def test_every_display_shows_the_numbers_of_the_ledger(standing: Standing, sessi
     assert view.account.processed == shown.account.processed == 36 and view.account.failed == shown.account.failed == 4
     assert (shown.state, shown.seconds, shown.fraction) == (view.state, view.seconds, view.fraction)
     report = query.report()
+    assert query.view.bytes_rate == report.total.bytes_read / view.seconds
     for worker in told(standing, "workers", standing.name):
         done = sum(info.packets for info in report if info.worker == worker["worker"])
         assert worker["packets"] == packets.get(worker["worker"], 0) + done

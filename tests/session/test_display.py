@@ -271,6 +271,14 @@ def test_slots_are_said_by_site_where_there_are_several() -> None:
         assert line_of(history.view()).words[-1] == words and "12 slots" in line_of(history.view()).words
 
 
+def test_bytes_of_the_whole_query_count_at_its_end_and_not_those_of_the_last_look() -> None:
+    """Of a short query nothing or a part was heard of before."""
+    history = QueryHistory("MET")
+    history.heard(Progress("q1", Account(total=1000), 500, 10**6, 2, 1, 1.0))
+    history.ended(Result([], Account(total=1000, processed=1000), 2.0, "done"), bytes_read=10**7)
+    assert (history.view().bytes_rate, history.view().past[-1].bytes_read) == (5e6, 10**7)
+
+
 def test_a_notebook_gets_one_line_that_is_updated_and_needs_no_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
     """With rich's own display there would be a warning, and no progress, where ipywidgets is not installed."""
     shown: list[dict[str, str]] = []
