@@ -28,6 +28,7 @@ from eventmill.protocol.connection import load_connection
 from eventmill.protocol.errors import ConnectionFailed, EventmillError, QueryFailed
 from hist import Hist
 from processes import SECONDS, Standing, eventually, hello, raw_peer
+from scaling import CYCLES, counted
 from sums import FILES, SUM, Gate, committed, total
 from xrootd_server import XRootDServer
 
@@ -211,11 +212,11 @@ def test_a_worker_whose_connection_breaks_joins_again(hirer: Hirer, numbers: em.
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
 def test_workers_that_have_to_leave_lose_nothing(
-    standing: Standing, numbers: em.Dataset, session: em.Session, gate: Gate, number: signal.Signals
+    standing: Standing, session: em.Session, gate: Gate, number: signal.Signals
 ) -> None:
     """In the middle of a query, for three reasons: what they have done counts, what they have not is handed on, and nothing
     is done twice. A batch system sends its signal to all processes of a job: forkserver and slots are not to care."""
-    query = session.process(numbers, gate.unhurried)
+    query = session.process(em.cycles(CYCLES), counted(gate.file))
 
     def works(pid: int) -> bool:
         return any(info.pid == pid and info.busy and info.packets for info in session.workers())
@@ -244,7 +245,7 @@ def test_workers_that_have_to_leave_lose_nothing(
     assert [info.pid for info in session.workers()] == [staying]
     gate.open()
     result = query.result(SECONDS)
-    assert result.value == SUM
+    assert result.value == CYCLES
     account = result.account
     assert (account.redone, account.refused, account.workers_lost, account.failed) == (0, 0, 0, 0)
     shares = {info.pid: info.entries for info in query.report()}
