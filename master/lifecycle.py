@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from math import inf
 from typing import TypeAlias
 
 import msgspec
@@ -49,6 +50,7 @@ from .peers import Worker
 from .progress import progress
 from .queries import Queries
 from .query import Query
+from .query_account import Missing
 from .query_state import Listener, Outcome
 from .shares import Shares
 
@@ -315,6 +317,10 @@ class Lifecycle:
 
     def expire(self, query: Query, now: float) -> None:
         """Do what is due for a query that is not over."""
+        if query.missing is not None:
+            self._list_missing(query, query.missing, now)
+            if query.over:
+                return
         if query.running and query.audience.wants_snapshot and now >= query.audience.next_snapshot:
             query.audience.merged, query.audience.taking = False, True
             query.audience.next_snapshot = now + SNAPSHOT_INTERVAL
@@ -344,7 +350,8 @@ class Lifecycle:
         elif final:
             query.outcome.result = frames
             complete: messages.State = "done" if query.ledger.complete else "stopped"
-            self.end(query, complete if query.outcome.failure is None else "failed", now)
+            query.missing = Missing(query, complete if query.outcome.failure is None else "failed")
+            self._list_missing(query, query.missing, now)
         else:
             slots = max(1, sum(len(worker.slots) for worker in self._workers.values()))
             pause = SNAPSHOT_COST * sum(map(len, chain(frames, *parts.values()))) / (SNAPSHOT_SHARE * slots)
@@ -353,6 +360,11 @@ class Lifecycle:
             snapshot = messages.Snapshot(query.number, account, query.seconds(now))
             for peer, told, taken in _addressed(query, snapshot, frames, parts):
                 self._send(peer, told, taken, now=now)
+
+    def _list_missing(self, query: Query, missing: Missing, now: float) -> None:
+        """Go on with the list of what is not in the result of a query, which is over when it is whole."""
+        if missing.go_on():
+            self.end(query, missing.state, now)
 
     def _tell_progress(self, query: Query, now: float) -> None:
         query.audience.next_progress = now + PROGRESS_INTERVAL
@@ -451,6 +463,8 @@ def too_much_is_lost(query: Query) -> Failure | None:
 
 def deadline(query: Query, journaled: bool) -> float:
     """When `Lifecycle.expire` is to be called for a query at the latest."""
+    if query.missing is not None:
+        return -inf
     times = [query.audience.next_progress]
     if query.running and query.audience.wants_snapshot:
         times.append(query.audience.next_snapshot)

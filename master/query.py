@@ -38,7 +38,7 @@ from .learnt import Learnt
 from .listings import Listings
 from .peers import Slot
 from .places import Places
-from .query_account import LONGEST_REASON, account_of, lost_ranges, missing_ranges
+from .query_account import LONGEST_REASON, Missing, account_of, lost_ranges, notes
 from .query_state import Audience, Counters, Journaled, Outcome
 from .saved import Saved
 from .shares import Shares
@@ -88,6 +88,7 @@ class Query:
         places: where its files lie.
         retrying: files that are to be tried again, and when; the earliest first.
         stopping: it is being stopped, and this is when it ends at the latest.
+        missing: the list of what is not in its result, while that is being made.
         served_by: owners of workers that serve it (`Worker.owner`).
         starts: how its workers came to be that pools have started, by pool, once it is over.
         saved: what the journal has of it, when it was submitted to a master before this one.
@@ -120,6 +121,7 @@ class Query:
     places: Places = field(default_factory=Places)
     types: dict[str, ColumnType] = field(default_factory=dict)
     stopping: float | None = None
+    missing: Missing | None = None
     served_by: frozenset[str] = EVERYBODYS
     starts: dict[str, list[LaunchInfo]] = field(default_factory=dict)
     saved: InitVar[Saved | None] = None
@@ -269,7 +271,7 @@ class Query:
             return self.outcome.account
         return account_of(self)
 
-    def losses(self) -> bytes:
+    def losses(self) -> Buffer:
         """What is not in the result and why, as it travels: MessagePack of `list[LostRange]`."""
         if self.outcome.lost is not None:
             return self.outcome.lost
@@ -326,7 +328,13 @@ class Query:
         """The query is over: keep its account and result only."""
         if self.journal.trouble:
             self.journal.trouble = UNKEPT
-        self.outcome.account, self.outcome.lost = self.account(), _losses.encode(missing_ranges(self))
+        if self.missing is None or self.missing.state != self.state:
+            self.missing = Missing(self, self.state)
+        while not self.missing.go_on():
+            pass
+        if self.outcome.account is None:
+            self.outcome.account = msgspec.structs.replace(self.missing.account, notes=notes(self))
+        self.outcome.lost, self.missing = self.missing.encoded, None
         self.ledger = Ledger([])
         self.packetizer = Packetizer(self.ledger, [])
         self.analysis, self.files, self.shared_inputs, self.credentials = b"", FileTable(), (), Delegated()

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ..packetizer.files import Loss
 from ..protocol.addresses import shown
-from ..protocol.messages import Account, LostRange
+from ..protocol.codec import Buffer
+from ..protocol.messages import Account, LostRange, State
 
 if TYPE_CHECKING:
     from .query import Query
 
 LONGEST_REASON = 500
 MOST_NOTES = 10
+A_PIECE = 500
+"""Ranges that are listed at a time: they take some milliseconds."""
+
+_LIST_OF = b"\xdd"
+"""MessagePack's `array 32`, which four bytes with its length follow."""
+_encoder = msgspec.msgpack.Encoder()
 
 
 def account_of(query: Query) -> Account:
@@ -60,41 +70,69 @@ def notes(query: Query) -> list[str]:
     return notes
 
 
-def missing_ranges(query: Query) -> list[LostRange]:
-    """What is not in the result of a query that is over: if it was stopped, with what nobody has done. Its ledger is of no
-    more use then."""
-    lost = lost_ranges(query)
-    if query.state == "stopped":
-        known = len(query.ledger.losses)
-        query.ledger.abandon("not processed when the query was stopped")
-        lost += _ranges(query, query.ledger.losses[known:], undone=True)
-    return lost
+class Missing:
+    """The list of what is not in a result, made a piece at a time: of a dataset of a million files it may have as many.
+
+    Args:
+        query: whose it is. It is to have ended, or to do nothing more.
+        state: in which it ends: of one that is stopped, what nobody has done is in the list, too.
+
+    Attributes:
+        state: the same.
+        account: as it was before: of a file that turned out to be empty, and is in the list, it knows that.
+        encoded: the list as it travels: MessagePack of `list[LostRange]`.
+    """
+
+    def __init__(self, query: Query, state: State) -> None:
+        self.state = state
+        self.account = query.account()
+        self.encoded: Buffer = b""
+        self._ranges = _missing(query, stopped=state == "stopped")
+        self._count = 0
+        self._content = bytearray(_LIST_OF + bytes(4))
+
+    def go_on(self) -> bool:
+        """Make one more piece. Returns whether that was the last one."""
+        before = self._count
+        for it in islice(self._ranges, A_PIECE):
+            _encoder.encode_into(it, self._content, -1)
+            self._count += 1
+        if self._count == before + A_PIECE:
+            return False
+        self._content[1:5] = self._count.to_bytes(4, "big")
+        self.encoded = memoryview(self._content)
+        return True
 
 
 def lost_ranges(query: Query) -> list[LostRange]:
     """What will not be in the result and why."""
-    return _ranges(query, query.ledger.losses)
+    return list(_missing(query))
 
 
-def _ranges(query: Query, losses: Sequence[Loss], undone: bool = False) -> list[LostRange]:
-    lost = []
-    for loss in joined(losses):
-        file = query.files[loss.file]
-        reason = loss.reason[:LONGEST_REASON]
-        start, stop = loss.start, loss.stop
-        if loss.file in query.listings and stop is not None and stop > start:
-            reason = f"{reason} ({stop - start} listed entries)"
-            start, stop = query.listings.entries(loss.file, start, stop)
-        runs = query.listings.runs(loss.file, loss.start, loss.stop)
-        path, unopened = shown(file.path), loss.stop is None
-        supplied = file.kind == "tree" and (query.has_columns or (query.masked and unopened))
-        lost.append(
-            LostRange(
-                path, file.tree, start, stop, reason, file.dataset, file.metadata, file.kind, runs, file.friends,
-                supplied, limited=unopened and query.submit.is_limited, undone=undone,
-            )
-        )  # fmt: skip
-    return lost
+def _missing(query: Query, stopped: bool = False) -> Iterator[LostRange]:
+    for loss in joined(query.ledger.losses):
+        yield _range(query, loss)
+    if stopped:
+        for number in list(query.ledger.leases):  # nobody works on them any more
+            query.ledger.give_back(number)
+        for file, start, stop in query.ledger.files.undone():
+            yield _range(query, Loss(file, start, stop, "not processed when the query was stopped"), undone=True)
+
+
+def _range(query: Query, loss: Loss, undone: bool = False) -> LostRange:
+    file = query.files[loss.file]
+    reason = loss.reason[:LONGEST_REASON]
+    start, stop = loss.start, loss.stop
+    if loss.file in query.listings and stop is not None and stop > start:
+        reason = f"{reason} ({stop - start} listed entries)"
+        start, stop = query.listings.entries(loss.file, start, stop)
+    runs = query.listings.runs(loss.file, loss.start, loss.stop)
+    path, unopened = shown(file.path), loss.stop is None
+    supplied = file.kind == "tree" and (query.has_columns or (query.masked and unopened))
+    return LostRange(
+        path, file.tree, start, stop, reason, file.dataset, file.metadata, file.kind, runs, file.friends,
+        supplied, limited=unopened and query.submit.is_limited, undone=undone,
+    )  # fmt: skip
 
 
 def joined(losses: Sequence[Loss]) -> list[Loss]:

@@ -116,7 +116,7 @@ class Outcome:
     skipped: tuple[Failure, Sequence[Buffer]] | None = None
     result: Sequence[Buffer] = ()
     account: Account | None = None
-    lost: bytes | None = None
+    lost: Buffer | None = None
 
     @property
     def kept_bytes(self) -> int:

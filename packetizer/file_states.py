@@ -90,6 +90,16 @@ class FileStates:
         """Files that are not done."""
         return [file for file in range(len(self.known)) if self._whole[file] == _OPEN]
 
+    def undone(self) -> Iterator[tuple[int, int, int | None]]:
+        """What is to do, (file, start, stop); `stop` is None for files that are still to be opened."""
+        for file in range(len(self.known)):
+            state = self._states.get(file)
+            if state is not None:
+                for start, stop in state.todo:
+                    yield file, start, stop
+            if state.unopened if state is not None else self._whole[file] == _OPEN:
+                yield file, 0, None
+
     def __getitem__(self, file: int) -> FileState:
         """What is known of a file, to look at and to change."""
         try:

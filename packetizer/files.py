@@ -81,7 +81,7 @@ class Files:
 
     def __init__(self, known: Sequence[int | None], limit: Limit = None, listed: Container[int] = ()) -> None:
         self._states = FileStates(Lengths.of(known))
-        self.lease, self.unlease = self._states.lease, self._states.unlease
+        self.lease, self.unlease, self.undone = self._states.lease, self._states.unlease, self._states.undone
         self.limits = Limits.of(limit, len(known))
         self.listed = listed
         self.losses: list[Loss] = []

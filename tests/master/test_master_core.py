@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 import pytest
-from eventmill.master import effects
+from eventmill.master import effects, query_account
 from eventmill.master.lifecycle import STOP_SECONDS
 from eventmill.master.miniatures import Shrunk
 from eventmill.packetizer.faults import MAX_IN_A_ROW, MAX_UNNARROWED
@@ -221,6 +223,41 @@ def test_a_stop_does_not_wait_for_ever(again: bool) -> None:
     made.tell(b"session", "session", m.Stop(query, keep=True)) if again else made.carry_out(made.core.expire(made.now))
     made.run()
     assert made.ended[query].state == "stopped" and made.ended[query].account.processed > 0
+
+
+@pytest.mark.parametrize("then", ["waited for", "aborted"])
+def test_what_a_query_leaves_undone_is_listed_a_piece_a_turn(monkeypatch: pytest.MonkeyPatch, then: str) -> None:
+    """Of a million files the list takes many seconds, in which others are to be answered."""
+    monkeypatch.setattr(query_account, "A_PIECE", 5)
+    made = world([1000] * 38, slots=1)
+    query = made.submit()
+    made.work(made.workers[b"worker0"], 0)
+    made.commit(made.workers[b"worker0"])
+    made.tell(b"session", "session", m.Stop(query, keep=True))
+    while made.core.queries[query].missing is None:
+        assert made.step()
+    turns = 0
+    while query not in made.ended:
+        assert made.core.deadline() == -inf and made.core.queries[query].state == "merging"
+        made.tell(b"session", "session", m.Ask(turns, "queries"))
+        assert isinstance(made.inbox[b"session"][-1], m.Queries)
+        turns += 1
+        if then == "aborted":
+            made.tell(b"session", "session", m.Stop(query, keep=False))
+        made.carry_out(made.core.expire(made.now))
+    ended, lost = made.ended[query], made.lost[query]
+    assert made.core.deadline() > -inf
+    if then == "aborted":
+        assert (turns, ended.state, lost) == (1, "aborted", [])
+        return
+    assert turns == len(lost) // 5 - 1 > 3, "two pieces were made in the turn in which the last total came"
+    assert ended.state == "stopped" and all(it.undone for it in lost)
+    begun = len({path for path, _ in made.merged[query]})
+    assert [(it.path, it.start, it.stop) for it in lost][-begun - 30 :][-30:] == [
+        (f"file{it}", 0, None) for it in range(8, 38)
+    ]
+    missing = sum(1000 - it.start if it.stop is None else it.stop - it.start for it in lost)
+    assert ended.account.processed == made.merged[query].total() == 38_000 - missing
 
 
 def told(made: World, seconds: float) -> m.Progress:
