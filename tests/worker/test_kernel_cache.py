@@ -30,7 +30,7 @@ from eventmill.worker.cache_eviction import tidy, use
 from eventmill.worker.kernels.code_cache import CompiledCode, environment
 from eventmill.worker.kernels.compile import CompiledKernel, warm
 from hist import Hist
-from processes import eventually
+from processes import SECONDS, eventually
 
 
 def test_another_binning_or_an_edit_above_the_kernel_compiles_nothing(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ class Slot:
     def said(self) -> list[str]:
         """All that it has to say until it ends: how many loops it compiled and loaded, and the sum that came out."""
         os.set_blocking(self._said, True)
-        assert self.ends(60)
+        assert self.ends(SECONDS)
         with os.fdopen(self._said) as file:
             return file.read().split()
 
@@ -315,6 +315,24 @@ def test_loaded_code_of_like_kernels_is_kept_apart(tmp_path: Path, start: Start)
         for values in (["5.0"], ["15.0"], ["5.0", "15.0"])
     ]
     assert [" ".join(words) for words in said] == ["5.0 1 0 2", "15.0 1 0 5", "5.0 0 1 2 15.0 0 1 5"]
+
+
+MULTIPLIES = """
+    begun = "scipy.linalg" in sys.modules
+    vector = 3.0, 4.0
+    @kernel(n=np.zeros(1))
+    def squares(n, x):
+        n[0] += x * np.dot(np.array(vector), np.array(vector))
+    compiled = CompiledKernel(squares, cache)
+    compiled.run({"x": Flat(np.array([2.0, 5.0]))}, 0)
+    print(begun, compiled.compiled, compiled.loaded, *compiled.take()[0]["n"], flush=True)
+"""
+
+
+def test_linear_algebra_is_imported_by_the_kernels_that_have_some(tmp_path: Path, start: Start) -> None:
+    """Nobody else waits for it. They are right where they are compiled, and where only their machine code is loaded."""
+    assert start(MULTIPLIES, tmp_path).said() == ["False", "1", "0", "175.0"]
+    assert start(MULTIPLIES, tmp_path).said() == ["False", "0", "1", "175.0"]
 
 
 def test_warming_up_leaves_no_threads_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

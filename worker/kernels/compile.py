@@ -53,7 +53,7 @@ from .code_cache import CompiledCode
 from .draws import ALL, FEW, GENERATORS, Draws
 from .inputs import BLOCK, WIDE, Readable
 from .kernel_parameters import KernelParameters, hear
-from .numba_internals import number_functions_apart
+from .numba_internals import linear_algebra_unloaded, number_functions_apart
 from .outputs import Store
 from .own_code import OwnCode
 from .parameters import Read
@@ -371,7 +371,8 @@ def warm() -> None:
     """
     import numpy.ma  # noqa: F401  (numba asks whether the first array that it sees is of this kind)
 
-    njit((types.float64[::1],))(_first)
+    with linear_algebra_unloaded():
+        njit((types.float64[::1],))(_first)
 
 
 def _first(values: NDArray[np.float64]) -> float:

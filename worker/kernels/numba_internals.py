@@ -7,11 +7,14 @@ low-level extension API.)
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib
+import importlib.util
 import itertools
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 import numba
@@ -41,6 +44,8 @@ try:
     _dumps: Any = serialize.dumps
     _identity: Any = FunctionIdentity.from_function
     _np_state, _py_state = _helpers.rnd_get_np_state_ptr, _helpers.rnd_get_py_state_ptr
+    _linalg: Any = importlib.import_module("numba.np.linalg")
+    _ensure_blas = _linalg.ensure_blas
 except (ImportError, AttributeError) as error:
     raise _unknown_numba("has its inside arranged", error) from error
 
@@ -66,6 +71,29 @@ def number_functions_apart() -> None:
     `helper` of one kernel would run in the place of that of another one, had each been number 7 where it was compiled.
     """
     FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
+
+
+# --- linear algebra -----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def linear_algebra_unloaded() -> Iterator[None]:
+    """Have numba not import all of `scipy.linalg`, an eighth of what it takes to be ready, to see whether it is installed.
+
+    What numba compiles for linear algebra imports it when it is compiled, and machine code when it is called.
+    """
+
+    def ensure_installed() -> None:
+        if importlib.util.find_spec("scipy") is None:
+            raise ImportError("scipy is not installed")
+        # Machine code that is loaded does not see whether this scipy counts in the integers that numba was built for.
+        getattr(_linalg, "_check_lapack_int_width", lambda: None)()
+
+    _linalg.ensure_blas = ensure_installed
+    try:
+        yield
+    finally:
+        _linalg.ensure_blas = _ensure_blas
 
 
 # --- random numbers -----------------------------------------------------------------------------------------------------
