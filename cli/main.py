@@ -166,9 +166,11 @@ def master(
     With --status-port, a browser shows what goes on. Its address has a token in it: who has it may stop queries. One for who
     may only look is in status.json beside the keys.
     """
-    from ..master.journal import Journal
-    from ..master.serve import Binding, Master
-    from ..system.garbage import look_for_garbage_seldom
+    from ..system.garbage import look_for_garbage_seldom, nothing_is_garbage
+
+    with nothing_is_garbage():
+        from ..master.journal import Journal
+        from ..master.serve import Binding, Master
     from .page import StatusPage
     from .pool_launcher import PoolLauncher
 

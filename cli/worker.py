@@ -99,8 +99,8 @@ def worker(
     told to (Ctrl-C, SIGTERM), or near the end of its walltime, it hands on what it has not done, commits and leaves, so that
     nothing is done twice; told again, it leaves at once. After a SIGKILL, what it had not committed is done again by others.
     """
+    from ..system.garbage import nothing_is_garbage
     from ..worker.agent.forkserver_client import ForkserverClient
-    from ..worker.agent.serve import Worker
     from ..worker.allocation.cores import usable_cores
 
     begin_log(verbose)
@@ -120,6 +120,9 @@ def worker(
     file = None if token is not None else find_file(connection or "default", "worker")
     found = token or load_connection(file or Path())
     forkserver = ForkserverClient(alone=True)  # it warms up meanwhile
+    with nothing_is_garbage():
+        from ..worker.agent.serve import Worker
+
     if token is not None:
         try:
             found, walltime = _enrolled(token, through, slots, launch, patience, walltime)

@@ -11,11 +11,9 @@ import sys
 from pathlib import Path
 
 from ..protocol.connection import KeyFolder
-from ..system.garbage import look_for_garbage_seldom
+from ..system.garbage import look_for_garbage_seldom, nothing_is_garbage
 from ..system.lifeline import Owner
 from ..system.scratch import remove_if_left
-from .journal import Journal
-from .serve import Binding, Master
 
 _KEPT = 2**31
 """Bytes of results of queries that are over."""
@@ -23,6 +21,10 @@ _KEPT = 2**31
 
 def main() -> None:
     """Serve the session, then remove the folder with its keys, unless the session is there to do it."""
+    with nothing_is_garbage():
+        from .journal import Journal
+        from .serve import Binding, Master
+
     folder, port, descriptor, owner = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Owner.parse(sys.argv[4])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     with contextlib.suppress(ProcessLookupError):  # the session was gone before we started

@@ -4,9 +4,33 @@ is done.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+from collections.abc import Iterator
 
 _YOUNG, _MIDDLE, _ALL = 5_000, 5, 40
+
+
+@contextlib.contextmanager
+def nothing_is_garbage() -> Iterator[None]:
+    """For modules that are imported: what is made meanwhile stays, so that it is not looked through, now or later.
+
+    To look takes a tenth of what a master or worker imports takes, and a seventh of what a slot does.
+
+    Example:
+        >>> import gc
+        >>> with nothing_is_garbage():
+        ...     import decimal
+        >>> gc.isenabled(), gc.get_freeze_count() > 0
+        (True, True)
+        >>> gc.unfreeze()
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def look_for_garbage_seldom() -> None:

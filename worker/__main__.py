@@ -10,17 +10,18 @@ import logging
 import sys
 from pathlib import Path
 
+from ..system.garbage import nothing_is_garbage
 from .agent.forkserver_client import ForkserverClient
 
 
 def main() -> None:
     """Work for the session's master."""
     forkserver = ForkserverClient(alone=True)
-    # Imported while the forkserver warms up.
-    from ..protocol.connection import load_connection
-    from ..system.lifeline import Owner
-    from .agent.serve import Worker
-    from .allocation.cores import usable_cores
+    with nothing_is_garbage():  # imported while the forkserver warms up
+        from ..protocol.connection import load_connection
+        from ..system.lifeline import Owner
+        from .agent.serve import Worker
+        from .allocation.cores import usable_cores
 
     connection, owner = load_connection(Path(sys.argv[1])), Owner.parse(sys.argv[3])
     slots = int(sys.argv[2]) or usable_cores()

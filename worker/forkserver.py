@@ -24,7 +24,6 @@ when the forkserver is killed (PR_SET_PDEATHSIG), and what they have started is 
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import selectors
@@ -36,9 +35,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..system.freed_memory import keep_freed_memory
+from ..system.garbage import nothing_is_garbage
 from ..system.hidden_memory import hide_memory
 from .slot import process_family
-from .slot.output import flush, say_line_by_line
+from .slot.standard_streams import flush, say_line_by_line
 
 END_SECONDS = 60.0
 """For which it tries to end what is left."""
@@ -55,14 +55,11 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger(__package__).setLevel(logging.INFO)  # not of libraries: what slots compile is worth a line
     link = socket.socket(fileno=fd)
-    # What is made while modules are imported stays: to look for garbage in it takes a quarter of the time.
-    gc.disable()
-    from .slot import process as slot
+    with nothing_is_garbage():
+        from .slot import process as slot
 
-    slot.warm()
-    keep_freed_memory()
-    gc.freeze()
-    gc.enable()
+        slot.warm()
+        keep_freed_memory()
     if not os.environ.get("PYTHONSAFEPATH"):
         sys.path.insert(0, str(Path.cwd()))  # slots import from there, as any Python, unless they are to be kept apart
     process_family.take_orphans_in()

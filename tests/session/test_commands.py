@@ -8,13 +8,16 @@ from importlib.metadata import version
 
 import click
 import eventmill as em
+import pytest
 from eventmill.cli.main import main
 
 
-def test_a_command_is_there_at_once_and_imports_no_other() -> None:
-    """Somebody at a terminal waits for each, and a thousand workers start at once from one file system."""
+@pytest.mark.parametrize("module", ["cli.main", "master.__main__", "worker.__main__", "worker.forkserver"])
+def test_a_command_is_there_at_once_and_imports_no_other(module: str) -> None:
+    """Somebody at a terminal waits for each, and a thousand workers start at once from one file system. What ends with
+    another process, and hides its memory, does so before it imports all that it needs."""
     names = ("importlib.metadata", "numpy", "rich", "yaml")
-    script = f"import sys, eventmill.cli.main; print([it for it in {names} if it in sys.modules])"
+    script = f"import sys, eventmill.{module}; print([it for it in {names} if it in sys.modules])"
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
 
