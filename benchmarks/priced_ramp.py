@@ -23,7 +23,6 @@ from eventmill.elastic.supply import HOUR, Tariff
 from eventmill.simulation.days import Day, PricedPool, Submission, User
 from eventmill.simulation.facility import Facility
 from eventmill.simulation.outcome import limit
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from .options import command_line
 from .packetizer import SITES, WORKS
@@ -66,6 +65,8 @@ def shortest(work: float) -> float:
 
 def least(work: float, seconds: float) -> float:
     """The least cost of so much work in so many seconds: n machines of each site, and the work w that they do."""
+    from scipy.optimize import Bounds, LinearConstraint, milp  # here, or all processes that run tests import it
+
     sites = [(PRICES[site] / HOUR, start) for site, start in STARTS.items() if start < seconds]
     costs = [price * start for price, start in sites] + [price for price, _ in sites]
     done = [0.0] * len(sites) + [1.0] * len(sites)

@@ -92,14 +92,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The tests of a tier only, the files in their order, and time for many examples. (Under pytest-xdist, all processes
     have to come to the same order.)"""
-    wanted = config.getoption("tier")
-    others = [item for item in items if tier(item) != wanted] if wanted else []
-    if others:
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if tier(item) == wanted]
-    files = {item: item.path.relative_to(Path(__file__).parent).as_posix() for item in items}
+    if wanted := config.getoption("tier"):
+        tiers = [tier(item) for item in items]
+        config.hook.pytest_deselected(items=[item for item, its in zip(items, tiers, strict=True) if its != wanted])
+        items[:] = [item for item, its in zip(items, tiers, strict=True) if its == wanted]
+    files = {path: path.relative_to(Path(__file__).parent).as_posix() for path in {item.path for item in items}}
     places = {file: place for place, file in enumerate(order(files.values()))}
-    items.sort(key=lambda item: places[files[item]])
+    items.sort(key=lambda item: places[files[item.path]])
     if settings.get_current_profile_name() == "nightly":
         for item in items:
             item.add_marker(pytest.mark.timeout(600))

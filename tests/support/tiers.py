@@ -12,6 +12,7 @@ what is long by its nature:
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -30,4 +31,9 @@ def tier(item: pytest.Item) -> str:
     marker = item.get_closest_marker("long")
     if marker is not None and not (len(marker.args) == 1 and isinstance(marker.args[0], str) and not marker.kwargs):
         raise pytest.UsageError(f"{item.nodeid} says nowhere why it is long: @pytest.mark.long('why')")
-    return "systems" if marker is not None or not set(FOLDERS).isdisjoint(item.path.parents) else "own"
+    return "systems" if marker is not None or _is_in_folders(item.path) else "own"
+
+
+@functools.cache
+def _is_in_folders(path: Path) -> bool:
+    return not set(FOLDERS).isdisjoint(path.parents)
