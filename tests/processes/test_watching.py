@@ -165,7 +165,7 @@ def test_top_is_shown_in_a_real_terminal_and_leaves_it_in_order(
     try:
         eventually(lambda: reads(b"to be"), "the query is shown")
         os.write(terminal, b"s")
-        eventually(lambda: reads(b" yes"), "it asks", 10)
+        eventually(lambda: reads(b" yes"), "it asks")
         os.write(terminal, b"y")
         assert query.result(SECONDS).state == "stopped"
         os.write(terminal, b"q")
