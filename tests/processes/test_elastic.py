@@ -30,6 +30,7 @@ def stages(session: em.Session) -> list[str]:
     return [launch.stage for info in session.pools() for launch in info.launches]
 
 
+@pytest.mark.long("real launchers at their pace; tests/elastic has it in virtual time")
 def test_workers_come_with_the_work_and_go_with_the_wish(fleet: Standing, numbers: em.Dataset, tmp_path: Path) -> None:
     """Nobody says how many: the query has workers, the result is exact, what was spent is told, nothing is left."""
     gate = Gate(tmp_path / "gate")
@@ -94,12 +95,6 @@ def test_the_command_line_has_pools_follow_the_work(fleet: Standing, numbers: em
         assert "no pool follows the work any more" in said
 
 
-@pytest.fixture(scope="module")
-def without_workers() -> Iterator[em.Session]:
-    with em.connect(slots=0) as session:
-        yield session
-
-
 @pytest.mark.parametrize(
     ("wish", "says"),
     [
@@ -112,10 +107,10 @@ def without_workers() -> Iterator[em.Session]:
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_started(
-    without_workers: em.Session, wish: dict[str, object], says: str
+    session: em.Session, wish: dict[str, object], says: str
 ) -> None:
     with pytest.raises(ValueError, match=says):
-        without_workers.scale("auto", em.Local(), **wish)  # type: ignore[call-overload]
+        session.scale("auto", em.Local(), **wish)  # type: ignore[call-overload]
 
 
 @pytest.mark.long("real launchers at their pace; tests/elastic has it in virtual time")
