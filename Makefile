@@ -59,11 +59,11 @@ test-oldest: build/wheel
 	rm -rf .venv-oldest
 	$(PYTHON) -m venv .venv-oldest
 	$(OLDEST) -m pip --disable-pip-version-check --quiet install uv
-	$(OLDEST) -m uv pip compile --quiet --resolution lowest-direct --only-binary :all: --extra test --extra coffea \
-	  pyproject.toml --output-file .venv-oldest/lowest.txt
+	$(OLDEST) -m uv pip compile --quiet --resolution lowest-direct --only-binary :all: --extra test pyproject.toml \
+	  --output-file .venv-oldest/lowest.txt
 	$(OLDEST) -m uv pip install --quiet --python $(OLDEST) --only-binary :all: --requirement .venv-oldest/lowest.txt
 	$(OLDEST) -m uv pip install --quiet --python $(OLDEST) --no-deps build/*.whl
-	$(OLDEST) -m pytest --pythonwarnings default $(TESTS_WITH_OLDEST)
+	$(OLDEST) -m pytest --numprocesses $(JOBS) --dist loadfile --pythonwarnings default $(TESTS_WITH_OLDEST)
 
 # Writes constraints.txt anew, or leaves it as it is. Run `make test` with it before it is committed.
 constraints: build/wheel
