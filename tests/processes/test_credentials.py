@@ -44,7 +44,6 @@ def trusted(grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Iterator[py
         environment.setenv("X509_CERT_DIR", str(grid.certificates))
         environment.setenv("SSL_CERT_DIR", str(grid.certificates))
         environment.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        environment.setenv("XDG_CACHE_HOME", str(Path("~/.cache").expanduser()))
         for name in VARIABLES:
             environment.delenv(name, raising=False)
         yield environment

@@ -41,7 +41,6 @@ def trusted(grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Iterator[py
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("X509_CERT_DIR", str(grid.certificates))
         environment.setenv("SSL_CERT_DIR", str(grid.certificates))
-        environment.setenv("XDG_CACHE_HOME", str(Path("~/.cache").expanduser()))
         environment.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         for name in ("BEARER_TOKEN", "BEARER_TOKEN_FILE", "XDG_RUNTIME_DIR", "X509_USER_PROXY", "XrdSecSSSKT"):
             environment.delenv(name, raising=False)
