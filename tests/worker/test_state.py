@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import enum
 import functools
-import itertools
 import sys
 import textwrap
 import threading
@@ -185,7 +184,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "array": lambda: adding_to(np.zeros(1), add_in_place, lambda kept: kept[0]),
     "list in a tuple": lambda: adding_to(([],), lambda kept: kept[0].append(1), lambda kept: len(kept[0])),
     "histogram in a tuple": lambda: adding_to((empty(),), lambda kept: kept[0].fill(1), lambda kept: kept[0].sum()),
-    "iterator": lambda: adding_to([itertools.count(1)], lambda kept: kept.append(next(kept[0])), lambda kept: kept[1]),
+    "iterator": lambda: adding_to([iter(range(1, 99))], lambda kept: kept.append(next(kept[0])), lambda kept: kept[1]),
     "slots": lambda: adding_to(Slotted(), add_one, read_n),
     "own pickling": lambda: adding_to(WithOwnPickle(), add_one, read_n),
     "dict that is returned": lambda: adding_to({"n": 0}, lambda kept: kept.update(n=kept["n"] + 1), lambda kept: kept),
