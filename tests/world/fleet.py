@@ -16,8 +16,6 @@ from pathlib import Path
 
 START_SECONDS = 60.0
 PAGE = os.sysconf("SC_PAGE_SIZE")
-_held: list[socket.socket] = []
-"""One for each port that was given away."""
 
 
 def eventually(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
@@ -191,5 +189,5 @@ def free_port() -> int:
         except OSError:
             holder.close()
         else:
-            _held.append(holder)
+            holder.detach()  # its name is taken until this process ends
             return port
