@@ -7,7 +7,7 @@ from .credentials import awaited
 
 STARTING = "the workers are starting"
 """What a session of its own says, whose workers are nobody else's to start."""
-NO_WORKER = "no worker has joined yet: start one with `eventmill worker`"
+NO_WORKER = "no worker has joined yet: start one with `eventmill worker`, or some with `session.scale`"
 _WAITS: dict[WaitsFor, str] = {
     "workers": NO_WORKER,
     "slots": "all slots are busy with other queries",

@@ -24,12 +24,12 @@ class Embedded:
     """The two processes and their folder.
 
     Args:
-        slots: slots of the worker; None for one a core that this process may use.
+        slots: slots of the worker; None for one a core that this process may use, 0 for no worker.
         host: name or address under which workers on other machines reach this one, "*" for its host name; None if none are
             to: then nobody else can call the master.
 
     Attributes:
-        kept: the two, by their names "master" and "worker".
+        kept: the two, or the master alone, by their names "master" and "worker".
         log: what both say, and what the analyses print.
         is_private: the master listens on this machine only.
     """
@@ -52,19 +52,26 @@ class Embedded:
             [descriptor, *owner.descriptors],
             self.log,
         )
-        worker = Kept(
+        self.kept = {"master": master}
+        self.closed = False
+        if slots == 0:
+            return
+        self.kept["worker"] = Kept(
             "worker",
             ["eventmill.worker", str(keys.worker), str(slots or 0), str(owner), str(self.log)],
             owner.descriptors,
             self.log,
             is_wanted=lambda: code_of(master.process) is None,
         )
-        self.kept = {"master": master, "worker": worker}
-        self.closed = False
+
+    @property
+    def has_worker(self) -> bool:
+        """Whether there is a worker beside the master."""
+        return "worker" in self.kept
 
     @property
     def processes(self) -> dict[str, subprocess.Popen[bytes]]:
-        """The two that there are now."""
+        """Those that there are now."""
         return {name: kept.process for name, kept in self.kept.items()}
 
     def ended(self) -> str:

@@ -35,7 +35,8 @@ def connect(
         target: a connection file, the name of a master, or its address ("tcp://host:8786", when its connection file lies
             in the state folder). None starts a master and a worker as processes of this session's own; they end with it:
             when it is closed, when nobody refers to it or its queries any more, and when its process ends.
-        slots: worker slots to start on this machine (only without a target); one a core by default.
+        slots: worker slots to start on this machine (only without a target); one a core by default; 0 for none, where
+            workers of pools are to do all.
         host: name or address under which workers on other machines reach this one, for pools of a master of this session's
             own (only without a target); "*" for the machine's host name. By default nobody but this machine reaches it.
         timeout: seconds to wait for the master's answer.
@@ -59,6 +60,8 @@ def connect(
         raise ValueError(
             "slots= is for a master of this session's own; start workers of a standing one with `eventmill worker`"
         )
+    if slots is not None and slots < 0:
+        raise ValueError(f"slots={slots}: a session has 0 worker slots of its own, or more")
     if target is not None and host is not None:
         raise ValueError(
             "host= is for a master of this session's own: a standing one is told by `eventmill master --host`"

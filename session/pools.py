@@ -98,18 +98,18 @@ class Scaling:
     Args:
         watch: the session's line to its master.
         connection: its connection file.
-        starts_workers: the master is the session's own.
+        is_own: the master is the session's own.
         is_private: it listens on this machine only.
 
     Attributes:
         launchers: the session's own, which end with it.
     """
 
-    def __init__(self, watch: Watch, connection: Path, starts_workers: bool, is_private: bool) -> None:
+    def __init__(self, watch: Watch, connection: Path, is_own: bool, is_private: bool) -> None:
         self._watch = watch
         self._connection = connection
         self._is_private = is_private
-        self._suffix = "" if starts_workers else f"-{os.urandom(2).hex()}"  # others have pools there, too
+        self._suffix = "" if is_own else f"-{os.urandom(2).hex()}"  # others have pools there, too
         self._launchers: dict[str, OwnLauncher] = {}
 
     @overload

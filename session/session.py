@@ -92,7 +92,7 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
         Steering.__init__(self, watch)
         used = master.keys.client if isinstance(master, Embedded) else find_file(master)
         is_private = isinstance(master, Embedded) and master.is_private
-        Scaling.__init__(self, watch, used, self.starts_workers, is_private)
+        Scaling.__init__(self, watch, used, isinstance(master, Embedded), is_private)
         self._link = watch.link
         self._dashboards: list[Dashboard] = []
         self._end = weakref.finalize(
@@ -303,8 +303,8 @@ class Session(Steering, QuickLooks, Bookkeeping, Scaling):
 
     @property
     def starts_workers(self) -> bool:
-        """Whether its workers are its own, which start by themselves and leave with it."""
-        return self._embedded is not None
+        """Whether it has a worker of its own, which starts by itself and leaves with it."""
+        return self._embedded is not None and self._embedded.has_worker
 
     @property
     def log(self) -> Path | None:

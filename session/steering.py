@@ -37,7 +37,7 @@ class Steering:
 
     @property
     def starts_workers(self) -> bool:
-        """Whether its workers are its own, which start by themselves and leave with it."""
+        """Whether it has a worker of its own, which starts by itself and leaves with it."""
         return False
 
     def queries(

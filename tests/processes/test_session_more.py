@@ -230,6 +230,18 @@ def test_a_process_that_does_not_start_is_told_at_once_with_its_last_words(
     assert children() <= before
 
 
+def test_a_session_without_slots_of_its_own_computes_nothing_here(numbers: em.Dataset) -> None:
+    """On a login node: it had a slot a core. What its queries wait for is said, and no worker is told to be on its way."""
+    with em.connect(slots=0) as session:
+        assert session._embedded is not None and [*session._embedded.processes] == ["master"]
+        query = session.process(numbers, total)
+        eventually(lambda: "no worker has joined yet" in repr(query), "it says so")
+        assert not session.workers()
+        query.abort()
+    with pytest.raises(ValueError, match="slots=-1: a session has 0 worker slots of its own, or more"):
+        em.connect(slots=-1)
+
+
 @pytest.mark.long("starts two masters and their workers")
 def test_running_the_cell_that_connects_again_leaves_nothing_of_the_first_time(numbers: em.Dataset) -> None:
     """A session that nobody refers to closes itself, even when one of its queries runs; who has a query refers to it."""
