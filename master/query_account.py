@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from ..packetizer.files import Loss
 from ..protocol.addresses import shown
 from ..protocol.codec import Buffer
+from ..protocol.long_lists import LongList
 from ..protocol.messages import Account, LostRange, State
 
 if TYPE_CHECKING:
@@ -20,10 +19,6 @@ LONGEST_REASON = 500
 MOST_NOTES = 10
 A_PIECE = 500
 """Ranges that are listed at a time: they take some milliseconds."""
-
-_LIST_OF = b"\xdd"
-"""MessagePack's `array 32`, which four bytes with its length follow."""
-_encoder = msgspec.msgpack.Encoder()
 
 
 def account_of(query: Query) -> Account:
@@ -88,19 +83,16 @@ class Missing:
         self.account = query.account()
         self.encoded: Buffer = b""
         self._ranges = _missing(query, stopped=state == "stopped")
-        self._count = 0
-        self._content = bytearray(_LIST_OF + bytes(4))
+        self._list = LongList()
 
     def go_on(self) -> bool:
         """Make one more piece. Returns whether that was the last one."""
-        before = self._count
-        for it in islice(self._ranges, A_PIECE):
-            _encoder.encode_into(it, self._content, -1)
-            self._count += 1
-        if self._count == before + A_PIECE:
+        piece = list(islice(self._ranges, A_PIECE))
+        for it in piece:
+            self._list.append(it)
+        if len(piece) == A_PIECE:
             return False
-        self._content[1:5] = self._count.to_bytes(4, "big")
-        self.encoded = memoryview(self._content)
+        self.encoded = self._list.encoded()
         return True
 
 

@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from .codec import Buffer
+from .long_lists import LongList
 from .messages import File
 from .messages.parts import FriendTree
 from .values import Metadata, NonNegative, Runs, Word, Words
@@ -20,8 +21,6 @@ from .values import Metadata, NonNegative, Runs, Word, Words
 A_BLOCK = 1000
 """Files of a block: to look at them takes about a millisecond."""
 
-_LIST_OF = b"\xdd"
-"""MessagePack's `array 32`, which four bytes with its length follow."""
 T = TypeVar("T")
 
 
@@ -83,13 +82,12 @@ def encode_files(files: Sequence[File]) -> Buffer:
     """
     if len(files) <= A_BLOCK:
         return _checked([msgspec.structs.replace(file, place=place) for place, file in enumerate(files)])
-    starts = range(0, len(files), A_BLOCK)
-    together = bytearray(_LIST_OF + len(starts).to_bytes(4, "big"))
-    for start in starts:  # one after the other, as of a million files all of them would be there twice
+    together = LongList()
+    for start in range(0, len(files), A_BLOCK):  # one by one, as of a million files all of them would be there twice
         some = files[start : start + A_BLOCK]
         columns = msgspec.structs.replace(FileColumns.of(some), place=list(range(start, start + len(some))))
-        _encoder.encode_into(_checked(columns), together, -1)
-    return memoryview(together)
+        together.append(_checked(columns))
+    return together.encoded()
 
 
 def _checked(block: list[File] | FileColumns) -> bytes:
