@@ -26,8 +26,7 @@ class Homes:
         """What there is of servers for one file."""
         self._kind = array("i")
         self._files: dict[str, array[int]] = {}
-        for servers, files in groupby(tuple(map(server_of, paths)) for paths in replicas):
-            self._add(servers, sum(1 for _ in files))
+        self._add_each(tuple(map(server_of, paths)) for paths in replicas)
 
     @classmethod
     def of(cls, replicas: Homes | Sequence[Sequence[str]]) -> Homes:
@@ -38,8 +37,7 @@ class Homes:
         """Some more files, each of which can be read at its path, and at its replicas."""
         if any(replicas):
             each = zip(paths, replicas, strict=True)
-            for servers, those in groupby((server_of(path), *map(server_of, more)) for path, more in each):
-                self._add(servers, sum(1 for _ in those))
+            self._add_each((server_of(path), *map(server_of, more)) for path, more in each)
             return
         first, last = min(paths), max(paths)
         scheme, remote, rest = first.partition("://")
@@ -47,8 +45,12 @@ class Homes:
         if remote and first.startswith(server) and last.startswith(server):  # so do all between them
             self._add((server_of(first),), len(paths))
             return
-        for name, files in groupby(map(server_of, paths)):
-            self._add((name,), sum(1 for _ in files))
+        self._add_each((server_of(path),) for path in paths)
+
+    def _add_each(self, servers: Iterable[tuple[str, ...]]) -> None:
+        """Some more files are on these servers."""
+        for those, files in groupby(servers):
+            self._add(those, sum(1 for _ in files))
 
     def _add(self, servers: tuple[str, ...], count: int) -> None:
         """So many files are on these servers."""
