@@ -97,8 +97,7 @@ class Ends(Generic[Holder]):
         late = now - self.end(throughput)
         if throughput.suspected or (late > PATIENCE and late > self._patience_with(throughput)):
             return True
-        asked = [number for number in throughput.queue if number in self.asked]
-        return any(now - self.asked[number][0] > self._patience for number in asked) if asked else False
+        return any(now - self.asked[number][0] > self._patience for number in throughput.queue if number in self.asked)
 
     @property
     def _patience(self) -> float:
