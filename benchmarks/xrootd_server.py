@@ -66,7 +66,6 @@ class XRootDServer:
         Raises:
             RuntimeError: it did not start; with the end of its log.
         """
-        self._log.unlink(missing_ok=True)
         self.process = start_daemon("xrootd", self.config, self._log, self._environment)
         if wait:
             self._wait()
@@ -80,7 +79,7 @@ class XRootDServer:
         """Until its log says that it is ready: its port is open before that."""
         ready, waited, pause, said = f":{self.port} initialization completed.", 0.0, 0.02, ""
         while waited < START_SECONDS:
-            said = self._log.read_text() if self._log.exists() else ""
+            said = self._log.read_text()
             if ready in said:
                 return
             try:  # waits for the process to end, which is what would make more looking pointless
@@ -119,11 +118,14 @@ def start_daemon(
     program: str, config: Path, log: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start `xrootd` or `cmsd`."""
-    command = [program, "-c", str(config), "-l", str(log), "-I", "v4"]
+    # Without -l: the thread that would begin a new log at midnight looks for TZ in the environment, into which the main
+    # thread puts its own variables meanwhile; one start in a hundred of xrootd 5.5 on busy processors ended by that.
+    command = [program, "-c", str(config), "-I", "v4"]
     if os.geteuid() == 0:
         command += ["-R", USER]
     variables = {**os.environ, **(environment or {})}
-    return subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with log.open("wb") as said:
+        return subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=said)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

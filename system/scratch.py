@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import stat
 import tempfile
@@ -25,6 +26,8 @@ PREFIX = "eventmill-"
 MARKER = ".eventmill"
 """The file in each of them that says whose it is."""
 _MOST = 4096
+_ENDING_SECONDS = 2
+"""How long a process may take from letting go of its files to its end."""
 _PROGRAM = "eventmill: a folder for temporary files"
 _inherited: weakref.WeakSet[Scratch] = weakref.WeakSet()
 
@@ -115,7 +118,7 @@ def remove_if_left(folder: Path) -> bool:
         return False
     try:
         marker = _marker_of(folder, descriptor)
-        if marker is None or _lives(marker) or not _lock(descriptor):
+        if marker is None or not _lock(descriptor) or _lives(marker):
             return False
         shutil.rmtree(folder, ignore_errors=True)
         return True
@@ -145,8 +148,22 @@ def _marker_of(folder: Path, descriptor: int) -> Marker | None:
 
 
 def _lives(marker: Marker) -> bool:
-    """Whether the maker lives, as far as can be known from here: of another machine's it cannot."""
-    return marker.host != os.uname().nodename or _start_of(marker.pid) == marker.started
+    """Whether the maker lives, as far as can be known from here: of another machine's it cannot. One that is just ending
+    has let go of its lock before it is gone, and is waited for."""
+    if marker.host != os.uname().nodename:
+        return True
+    try:
+        maker = os.pidfd_open(marker.pid)
+    except OSError:  # gone; or the kernel has no such descriptors, and the table of processes has to do
+        return _start_of(marker.pid) == marker.started
+    try:
+        if _start_of(marker.pid) != marker.started:
+            return False
+        ended = select.poll()
+        ended.register(maker, select.POLLIN)
+        return not ended.poll(1000 * _ENDING_SECONDS)  # also one that nobody has waited for yet has ended
+    finally:
+        os.close(maker)
 
 
 def _start_of(pid: int) -> int | None:

@@ -82,8 +82,11 @@ def test_a_folder_with_another_marker_stays(tmp_path: Path, content: str) -> Non
     assert not remove_if_left(folder) and folder.exists()
 
 
-def test_a_process_that_lives_keeps_its_folder_where_no_locks_are(tmp_path: Path) -> None:
+def test_a_process_that_lives_keeps_its_folder_where_no_locks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on some network file systems: pid and start time tell, and of another machine's process nobody knows."""
+    monkeypatch.setattr("eventmill.system.scratch._ENDING_SECONDS", 0)
     folder = tmp_path / "eventmill-12345678"
     folder.mkdir()
     with holder(tmp_path) as (_, path):
@@ -95,6 +98,14 @@ def test_a_process_that_lives_keeps_its_folder_where_no_locks_are(tmp_path: Path
     assert not remove_if_left(folder)
     (folder / MARKER).write_text(json.dumps(marker))
     assert remove_if_left(folder) and not folder.exists()
+
+
+def test_the_folder_of_a_process_that_nobody_has_waited_for_goes(tmp_path: Path) -> None:
+    """Who ends with a session sees that it has let go of its files before its parent has seen that it is gone."""
+    with holder(tmp_path) as (process, path):
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert remove_if_left(path) and not path.exists()
 
 
 def test_a_folder_goes_with_its_maker_only(tmp_path: Path) -> None:
