@@ -282,7 +282,8 @@ def test_what_cannot_be_written_is_refused_in_a_line(
     with pytest.raises(kind, match=words) as caught:
         session.process(dataset, lambda events: {"out": make(events, tmp_path)}).result(SECONDS)
     assert "\n" not in str(caught.value)
-    assert not list(tmp_path.rglob("*.parquet"))
+    # Not by rglob, to which it is an error that a slot removes the folder of its pieces meanwhile.
+    assert not [name for _, _, names in os.walk(tmp_path) for name in names if name.endswith(".parquet")]
 
 
 def test_abort_leaves_no_file_and_stop_those_that_count(session: em.Session, tmp_path: Path) -> None:
