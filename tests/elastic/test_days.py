@@ -37,6 +37,7 @@ def wrong(seeds: Iterable[int]) -> list[str]:
     return found
 
 
+@pytest.mark.long("many days of a facility; one is below")
 def test_days_of_trouble_leave_nothing_undone_and_nothing_behind() -> None:
     """No flap, no maximum exceeded, no machine left, no wish forgotten, nothing asked for twice."""
     assert wrong([*range(FEW), *FOUND]) == []

@@ -305,6 +305,7 @@ def test_a_dataset_keeps_its_chunk() -> None:
     assert data.chunk == (1000, 1000)
 
 
+@pytest.mark.long("its calls are dear")
 def test_a_real_query_has_the_chunks_that_were_asked_for_and_says_that_its_calls_are_dear(
     standing: Standing, numbers: em.Dataset
 ) -> None:

@@ -67,9 +67,10 @@ def test_damaged_ntuples_give_their_values_or_an_error_in_words(
     assert given and refused and given + refused == copies
 
 
-@pytest.mark.parametrize(
-    "codec", [uproot.ZLIB(9), uproot.LZMA(1), uproot.ZSTD(9), uproot.LZ4(9)], ids=lambda it: it.name
-)
+OTHERS = [pytest.param(codec, marks=pytest.mark.long("as that of ZLIB")) for codec in (uproot.LZMA(1), uproot.LZ4(9))]
+
+
+@pytest.mark.parametrize("codec", [uproot.ZLIB(9), uproot.ZSTD(9), *OTHERS], ids=lambda it: it.name)
 def test_a_bomb_is_refused_in_words(
     session: em.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Any
 ) -> None:

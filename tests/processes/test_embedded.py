@@ -65,7 +65,10 @@ def processed(query: em.Query) -> int:
     return query.progress.account.processed if query.progress is not None else 0
 
 
-@pytest.mark.parametrize("name", ["forkserver", "agent", "master"])
+LONG = pytest.mark.long("other processes are killed as the agent is")
+
+
+@pytest.mark.parametrize("name", ["agent", pytest.param("forkserver", marks=LONG), pytest.param("master", marks=LONG)])
 def test_a_query_goes_on_when_a_process_of_its_session_is_killed(
     session: em.Session, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_session_that_is_killed_while_its_processes_are_stopped_leaves_none(sc
     eventually(lambda: not any(map(at_work, family)), "they have ended")
 
 
+@pytest.mark.long("it is taken for stopped after seconds")
 def test_a_forkserver_that_is_stopped_keeps_no_query_waiting(tmp_path: Path) -> None:
     """It is the one who knows that a slot was killed."""
     gate = str(tmp_path / "gate")

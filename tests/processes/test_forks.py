@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 SCRIPT = """
     import atexit, gc, multiprocessing, os, sys, warnings
     import eventmill as em
@@ -71,6 +73,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.long("a session in a program of its own, which forks in each way")
 def test_a_fork_of_the_users_process_leaves_its_session_alone(tmp_path) -> None:  # type: ignore[no-untyped-def]
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))

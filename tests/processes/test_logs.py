@@ -195,6 +195,7 @@ def test_the_command_line_shows_them_as_text_and_as_json(session: em.Session) ->
     assert refused.exit_code == 2 and "no regular expression" in refused.output
 
 
+@pytest.mark.long("a master and a worker of its own")
 def test_a_follower_in_a_shell_gets_what_comes(session: em.Session) -> None:
     """Until it is interrupted, which is no error."""
     command = [*PROGRAM, "logs", embedded(session, "client.json"), "--follow", "--grep", "for followers"]

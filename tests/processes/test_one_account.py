@@ -38,6 +38,7 @@ def asked(master: Standing, path: str) -> str:
         return str(answer.read().decode())
 
 
+@pytest.mark.long("a master of its own, and all displays of it")
 def test_all_displays_agree_after_failures(watched: Standing, gate: Gate) -> None:
     """Account, report, lists, the widget's view, `--json`, the page and its metrics."""
     opened = str(gate.file)

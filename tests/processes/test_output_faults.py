@@ -111,6 +111,7 @@ def test_a_session_that_ends_leaves_its_rows_to_the_next_one(
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".parquet", ".json"}
 
 
+@pytest.mark.long("a server is gone for seconds")
 def test_a_server_that_dies_and_comes_back_has_every_row_once(
     standing: Standing, data: em.Dataset, tmp_path: Path
 ) -> None:

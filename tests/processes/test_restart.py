@@ -203,6 +203,7 @@ def test_a_full_disk_stops_no_query_and_its_user_is_told(fleet: Standing, number
         assert result.value == SUM and not result.account.notes
 
 
+@pytest.mark.long("real masters at their pace; tests/master/test_master_restart.py has it in virtual time")
 def test_a_query_that_could_not_be_written_down_begins_anew_though_the_master_dies(
     fleet: Standing, numbers: em.Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -243,6 +244,7 @@ class Muons:
         return self
 
 
+@pytest.mark.long("as above")
 def test_objects_are_merged_though_the_master_dies_while_they_are(
     fleet: Standing, numbers: em.Dataset, tmp_path: Path
 ) -> None:
@@ -268,6 +270,7 @@ def test_objects_are_merged_though_the_master_dies_while_they_are(
         assert result.value.count == result.account.processed == ENTRIES
 
 
+@pytest.mark.long("as above")
 def test_a_master_that_moves_is_found_by_the_connection_file(
     fleet: Standing, numbers: em.Dataset, tmp_path: Path
 ) -> None:
@@ -282,6 +285,7 @@ def test_a_master_that_moves_is_found_by_the_connection_file(
         assert session.address != before
 
 
+@pytest.mark.long("as above")
 def test_a_master_that_the_machine_ends_is_waited_for(fleet: Standing, numbers: em.Dataset, tmp_path: Path) -> None:
     """As before a reboot: nothing that was committed is done again, and workers and sessions stay."""
     counter = tmp_path / "counter"
@@ -294,6 +298,7 @@ def test_a_master_that_the_machine_ends_is_waited_for(fleet: Standing, numbers: 
     assert counter.stat().st_size - ENTRIES <= 2 * (PACKET + COMMIT) / cost
 
 
+@pytest.mark.long("as above")
 def test_a_query_with_a_large_array_goes_on_after_the_master_is_killed(
     fleet: Standing, numbers: em.Dataset, tmp_path: Path
 ) -> None:

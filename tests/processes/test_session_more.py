@@ -327,6 +327,7 @@ def test_messages_of_a_session_are_checked_before_they_leave(session: em.Session
     assert session.queries() is not None
 
 
+@pytest.mark.long("scripts are told after seconds")
 def test_a_script_is_told_what_its_query_waits_for(
     tmp_path: Path, numbers: em.Dataset, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

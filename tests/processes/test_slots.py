@@ -103,6 +103,7 @@ def test_a_stop_keeps_what_the_progress_had_counted(session: em.Session, data: e
     assert result.value == result.account.processed >= reached > 0
 
 
+@pytest.mark.long("it is told after seconds")
 def test_a_script_is_told_which_server_does_not_answer(
     session: em.Session, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

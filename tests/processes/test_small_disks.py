@@ -91,6 +91,7 @@ def talkative(module: Any) -> Callable[..., int]:
     return total
 
 
+@pytest.mark.long("sessions of its own on disks of its own")
 def test_no_room_for_temporary_files_or_in_the_cache_fails_no_query_that_needs_none(
     disk: SmallDisk, numbers: em.Dataset, own: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_no_room_for_temporary_files_or_in_the_cache_fails_no_query_that_needs_n
         made.close()
 
 
+@pytest.mark.long("as above")
 def test_a_cache_that_can_only_be_read_fails_no_query(
     disk: SmallDisk, numbers: em.Dataset, own: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

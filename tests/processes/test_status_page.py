@@ -195,6 +195,7 @@ def test_a_standing_master_says_where_its_page_is_and_tells_the_token_to_nobody_
     assert paged.master.output.count(tokens[1]) == 1 and tokens[0] not in paged.master.output
 
 
+@pytest.mark.long("a worker is taken for lost after seconds")
 def test_a_killed_worker_is_shown_as_lost(paged: Standing) -> None:
     browser = entered(paged, "look")
     worker = paged.worker()
@@ -282,6 +283,7 @@ def certified(folder: Path) -> tuple[Path, Path]:
     return files
 
 
+@pytest.mark.long("masters start and are ended in each way")
 def test_the_page_ends_with_its_master_however_that_ends(tmp_path: Path) -> None:
     made = Standing(tmp_path, options=["--status-port", "0"])
     try:

@@ -103,6 +103,7 @@ def crowded(tmp_path: Path) -> Iterator[Standing]:
         yield made
 
 
+@pytest.mark.long("a master of its own with hundreds of connections")
 def test_strangers_that_hold_connections_keep_nobody_out(crowded: Standing, numbers: em.Dataset) -> None:
     """Many more of them than there are descriptors: who is there stays, and who has a key gets in."""
     allow_descriptors(2_500)

@@ -210,6 +210,7 @@ def test_a_query_reports_what_it_cost(standing: Standing, tmp_path_factory: pyte
         check_report(query)
 
 
+@pytest.mark.long("it sleeps")
 def test_an_analysis_that_sleeps_in_each_call_is_called_dear(standing: Standing, numbers: em.Dataset) -> None:
     """What it costs lies in its calls, not in their entries: that is told before anything else."""
 
@@ -229,6 +230,7 @@ def test_an_analysis_that_sleeps_in_each_call_is_called_dear(standing: Standing,
         check_report(query)
 
 
+@pytest.mark.long("it takes its time")
 def test_a_server_that_takes_its_time_is_named(standing: Standing, numbers: em.Dataset) -> None:
     file = Path(str(numbers.files[0].path)).parent / "0.root"
     content = file.read_bytes()

@@ -6,8 +6,9 @@ what is long by its nature:
 
 - what starts a system of others is in `tests/support/systems`; a file of tests that imports of it is in `tests/systems`;
 - `tests/interop`, where files of experiments and other programs are read, of which `tests/reading` has each kind;
-- `@pytest.mark.long("why")`, on a test or as the `pytestmark` of a file: it takes seconds whatever it runs on, and
-  another test, which is not so near to the real thing but as sharp, stays in `make test`.
+- `@pytest.mark.long("why")`, on a test or as the `pytestmark` of a file: it takes seconds whatever it runs on, to wait
+  or to compute, and another test, which is not so near to the real thing or one of several of its kind, stays in
+  `make test`.
 """
 
 from __future__ import annotations

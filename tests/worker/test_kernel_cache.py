@@ -153,6 +153,7 @@ def compiles(cache: Path) -> bool:
     return False
 
 
+@pytest.mark.long("processes start that compile")
 def test_a_process_that_is_killed_while_it_compiles_keeps_nobody_waiting(tmp_path: Path, start: Start) -> None:
     killed = start(PROCESS, tmp_path)
     eventually(lambda: compiles(tmp_path), "a process compiles")

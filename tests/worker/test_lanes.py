@@ -98,6 +98,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(np.array_equal(one, other)) if isinstance(one, np.ndarray) else bool(one == other)
 
 
+@pytest.mark.long("compiles for seconds what tests/processes/test_variations.py has some of")
 def test_lanes_are_bit_for_bit_what_separate_runs_give(reader, tmp_path: Path) -> None:
     """Histograms, cutflows, arrays, helpers, arithmetic, random numbers; beside variations that run by themselves."""
     together = task(all_kinds, MIXED, reader, tmp_path)

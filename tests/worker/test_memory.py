@@ -136,6 +136,7 @@ def test_what_a_process_takes_is_known_near_its_limit_and_far_from_it() -> None:
 # --- for real ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long("a process grows to its limit, several times")
 def test_an_analysis_that_leaks_is_restarted_in_time_and_exact(tmp_path: Path) -> None:
     with uproot.recreate(tmp_path / "f.root") as file:
         file.mktree("Events", {"x": "int64"}).extend({"x": np.arange(20_000)})

@@ -120,7 +120,7 @@ def columns(events: Any) -> Any:
     }
 
 
-@pytest.mark.parametrize("size", [ENTRIES, 7, 1])
+@pytest.mark.parametrize("size", [ENTRIES, 7, pytest.param(1, marks=pytest.mark.long("a call for each entry"))])
 @pytest.mark.parametrize("function", [columns, masses, selected, written_into, of_own_memory, drawn])
 def test_all_variations_are_what_they_are_alone(
     reader: Reader, tmp_path: Path, function: Any, size: int, monkeypatch: pytest.MonkeyPatch
