@@ -87,22 +87,35 @@ class FileTable(Sequence[File]):
         self._keep(len(self._blocks), columns)
         self._blocks.append(block)
         self._starts.append(self._count)
-        numbers = range(self._count, self._count + len(columns))
-        entries, kinds = list(columns.each(columns.entries)), columns.each(columns.kind)
-        for index, runs in enumerate(columns.each(columns.listed)):
-            if runs is not None:
-                listed = self.listings[numbers[index]] = EntryList(runs)
-                entries[index] = len(listed)
-        self.trees += kinds.count("tree")
-        for number, kind in zip(numbers, kinds, strict=True):
-            if kind != "tree" or (number in self.listings and not self.listings[number]):
-                self.counted.append(number)
-        self.known.extend(entries)
+        self._take_lengths(columns)
+        self._take_kinds(columns)
         self.homes.extend(columns.path, columns.each(columns.replicas))
         known = self.datasets
-        self._datasets.extend([known.setdefault(name, len(known)) for name in columns.each(columns.dataset)])
+        groups = array("i", [known.setdefault(name, len(known)) for name in columns.dataset])
+        self._datasets += groups if len(groups) == len(columns) else groups * len(columns)
         self._count += len(columns)
         return True
+
+    def _take_lengths(self, columns: FileColumns) -> None:
+        if columns.listed == [None] and len(columns.entries) == 1:
+            self.known.repeat(columns.entries[0], len(columns))
+            return
+        entries = list(columns.each(columns.entries))
+        for index, runs in enumerate(columns.each(columns.listed)):
+            if runs is not None:
+                listed = self.listings[self._count + index] = EntryList(runs)
+                entries[index] = len(listed)
+        self.known.extend(entries)
+
+    def _take_kinds(self, columns: FileColumns) -> None:
+        if columns.listed == [None] and columns.kind == ["tree"]:
+            self.trees += len(columns)
+            return
+        kinds = columns.each(columns.kind)
+        self.trees += kinds.count("tree")
+        for number, kind in enumerate(kinds, self._count):
+            if kind != "tree" or (number in self.listings and not self.listings[number]):
+                self.counted.append(number)
 
     @property
     def digest(self) -> str:

@@ -6,18 +6,19 @@ they are no objects.
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from .lengths import Lengths
 from .ranges import Ranges
 
 _NOTHING = Ranges()
 """Stands in a file's three places until it is opened; nothing is ever added to it."""
-_OPEN, _UNNEEDED = -1, -2
-"""In the place of the entries of files that are not done."""
+_OPEN, _UNNEEDED, _DONE = 0, 1, 2
+"""What there is to know of a file of which no state is kept: of one that is done, `_DONE` and the number of its entries."""
 _NO_LEASES: frozenset[int] = frozenset()
 
 
@@ -76,7 +77,7 @@ class FileStates:
     def __init__(self, known: Lengths) -> None:
         self.known = known
         self._states: dict[int, FileState] = {}  # of files that somebody works on, or that something is wrong with
-        self._whole = array("q", [_OPEN]) * len(known)  # the entries of those that are done
+        self._others = np.zeros(len(known), np.int64).data  # takes no memory, nor time, until it is written in
 
     def __len__(self) -> int:
         return len(self.known)
@@ -88,7 +89,7 @@ class FileStates:
 
     def unfinished(self) -> list[int]:
         """Files that are not done."""
-        return [file for file in range(len(self.known)) if self._whole[file] == _OPEN]
+        return [file for file in range(len(self.known)) if self._others[file] == _OPEN]
 
     def undone(self) -> Iterator[tuple[int, int, int | None]]:
         """What is to do, (file, start, stop); `stop` is None for files that are still to be opened."""
@@ -97,7 +98,7 @@ class FileStates:
             if state is not None:
                 for start, stop in state.todo:
                     yield file, start, stop
-            if state.unopened if state is not None else self._whole[file] == _OPEN:
+            if state.unopened if state is not None else self._others[file] == _OPEN:
                 yield file, 0, None
 
     def __getitem__(self, file: int) -> FileState:
@@ -106,7 +107,7 @@ class FileStates:
             return self._states[file]
         except KeyError:
             state = self._states[file] = self._seen(file)
-            self._whole[file] = _OPEN
+            self._others[file] = _OPEN
             return state
 
     def __iter__(self) -> Iterator[FileState]:
@@ -116,18 +117,18 @@ class FileStates:
 
     def _seen(self, file: int) -> FileState:
         """The state of a file of which none is kept: nobody has touched it, nobody needs it, or it is done."""
-        state, entries = FileState(known=self.known[file]), self._whole[file]
-        state.given_up = entries == _UNNEEDED
-        if entries >= 0:
-            state.open(entries)
-            state.done.add(0, entries)
+        state, seen = FileState(known=self.known[file]), self._others[file]
+        state.given_up = seen == _UNNEEDED
+        if seen >= _DONE:
+            state.open(seen - _DONE)
+            state.done.add(0, seen - _DONE)
         return state
 
     def drop(self, file: int) -> None:
         """Nobody needs a file, which nobody has open."""
         state = self._states.get(file)
         if state is None:
-            self._whole[file] = _UNNEEDED
+            self._others[file] = _UNNEEDED
         else:
             state.given_up = True
 
@@ -141,5 +142,5 @@ class FileStates:
         state = self[file]
         state.leases -= {number}
         if state.whole:
-            self._whole[file] = state.done.entries
+            self._others[file] = _DONE + state.done.entries
             del self._states[file]

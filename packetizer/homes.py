@@ -39,10 +39,13 @@ class Homes:
             each = zip(paths, replicas, strict=True)
             self._add_each((server_of(path), *map(server_of, more)) for path, more in each)
             return
+        if "://" not in "\n".join(paths):
+            self._add(("",), len(paths))
+            return
         first, last = min(paths), max(paths)
-        scheme, remote, rest = first.partition("://")
+        scheme, _, rest = first.partition("://")
         server = f"{scheme}://{rest.partition('/')[0]}/"
-        if remote and first.startswith(server) and last.startswith(server):  # so do all between them
+        if first.startswith(server) and last.startswith(server):  # so do all between them
             self._add((server_of(first),), len(paths))
             return
         self._add_each((server_of(path),) for path in paths)
@@ -59,7 +62,7 @@ class Homes:
             kind = self._kinds[servers] = len(self.kinds)
             self.kinds.append(servers)
         first = len(self._kind)
-        self._kind.extend([kind] * count)
+        self._kind += array("i", [kind]) * count
         for server in dict.fromkeys(servers):
             self._files.setdefault(server, array("i")).extend(range(first, first + count))
 

@@ -36,8 +36,7 @@ class Lengths(Sequence[int | None]):
     def nobody_knows(cls, files: int) -> Lengths:
         """Those of so many files of which nothing is known."""
         lengths = cls()
-        lengths._entries = array("q", [_UNKNOWN]) * files
-        lengths.unknown = files
+        lengths.repeat(None, files)
         return lengths
 
     def extend(self, lengths: Iterable[int | None]) -> None:
@@ -47,6 +46,14 @@ class Lengths(Sequence[int | None]):
         self._entries += entries
         self.unknown += unknown
         self.total += sum(entries) - unknown * _UNKNOWN
+
+    def repeat(self, length: int | None, files: int) -> None:
+        """So many more files of the same length."""
+        self._entries += array("q", [_UNKNOWN if length is None else length]) * files
+        if length is None:
+            self.unknown += files
+        else:
+            self.total += length * files
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 from collections import OrderedDict
 from itertools import islice
 
 from eventmill.packetizer.file_queue import FileQueue
+from eventmill.packetizer.file_states import FileStates
 from eventmill.packetizer.files import Files
 from eventmill.packetizer.homes import Homes, server_of
 from eventmill.packetizer.ledger import Ledger
@@ -94,6 +96,15 @@ def test_the_first_of_many_files_is_found_at_once_whatever_was_before_it() -> No
     finally:
         FileQueue._next = before  # type: ignore[method-assign]
     assert looks < 1.1 * MANY
+
+
+def test_a_ledger_asks_for_memory_as_files_are_done() -> None:
+    """The system takes some milliseconds to hand out eight bytes for each of a million, and all in one turn."""
+    known = Lengths.nobody_knows(5_000_000)
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    states = FileStates(known)
+    pages = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+    assert pages < 1000 and len(states) == 5_000_000
 
 
 def test_files_that_nobody_works_on_need_no_objects() -> None:
