@@ -125,8 +125,8 @@ def collect(places: dict[str, Path], mentioned: Iterable[str]) -> list[OwnModule
 def loaded(names: Collection[str] = ()) -> list[str]:
     """The modules imported here that travel when an analysis needs them: the user's own, and those of packages named."""
     modules = list(sys.modules.copy())
-    go = {name for name in set(map(top, modules)) if name in names or travels(name)}
-    return [name for name in modules if top(name) in go]
+    go = {name for name in {name.partition(".")[0] for name in modules} if name in names or travels(name)}
+    return [name for name in modules if top(name) in go] if go else []
 
 
 def _find(named: Named) -> tuple[str, Path]:

@@ -14,6 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 LARGEST = 50 * 2**20
 """Bytes that the modules of a query may take: they go to every worker, and lie in the memory of the master."""
@@ -29,6 +30,9 @@ _INSTALLED = tuple(
 _FOR_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _SYSTEM = ("/cvmfs/", "/lib/", "/nix/", "/opt/", "/usr/")
 """Where software is installed for all users of a machine, often without a `site-packages`."""
+_BUILT_IN = frozenset(sys.builtin_module_names)
+_among_installed: set[str] = set()
+"""Files found to be installed: each query looks at all modules that are imported, and nearly all have one."""
 
 
 def is_users(name: str | None) -> bool:
@@ -39,15 +43,25 @@ def is_users(name: str | None) -> bool:
     """
     if name is None or name == "__main__":
         return True
-    if name in sys.builtin_module_names:
+    if name in _BUILT_IN:
         return False
     module = sys.modules.get(name)
     if module is None:
         return True
     file = getattr(module, "__file__", None)
-    if file is None or name.partition(".")[0] == __name__.partition(".")[0]:
+    if file is None or file in _among_installed or name.partition(".")[0] == __name__.partition(".")[0]:
         return False
     return arrived(file) is not None or is_own_file(file)
+
+
+def users_modules() -> list[ModuleType]:
+    """The user's own of the modules that are imported here under their own names."""
+    return [
+        module
+        for name, module in sys.modules.copy().items()
+        if isinstance(module, ModuleType) and module.__dict__.get("__file__") not in _among_installed
+        if name == module.__name__ and is_users(name)
+    ]
 
 
 def is_installed(name: str) -> bool:
@@ -57,7 +71,7 @@ def is_installed(name: str) -> bool:
     """
     if name in ("__main__", "__mp_main__"):
         return False
-    while name not in sys.builtin_module_names:
+    while name not in _BUILT_IN:
         file = getattr(sys.modules.get(name), "__file__", None)
         if file is not None:
             return file.startswith(_INSTALLED) or bool({"site-packages", "dist-packages"} & set(Path(file).parts))
@@ -70,6 +84,7 @@ def is_installed(name: str) -> bool:
 def is_own_file(file: str) -> bool:
     """Whether a file of Python's is the user's own, as a module that was imported from it would be."""
     if file.startswith(_INSTALLED) or any(folder in file for folder in _FOR_PACKAGES):
+        _among_installed.add(file)
         return False
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     current = os.getcwd()  # noqa: PTH109  # of each module, for each query: a Path takes ten times as long

@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType
 from typing import Any, Protocol
 
 import cloudpickle
@@ -25,7 +25,7 @@ from ..protocol.errors import AnalysisError
 from .attachments import LEAST, Attachments, with_attachments
 from .fingerprint import DISPATCHING, CachedFunction
 from .modules import top, travels
-from .ownership import is_users
+from .ownership import users_modules
 
 _registering = threading.Lock()
 
@@ -243,9 +243,8 @@ def _own_modules_by_value(but: Collection[str]) -> Iterator[None]:
         taken = {"__main__", *cloudpickle.list_registry_pickle_by_value()}
         own = [
             module
-            for name, module in sys.modules.copy().items()
-            if isinstance(module, ModuleType) and name == module.__name__ and name not in taken
-            if top(name) not in but and is_users(name) and not travels(name)
+            for module in users_modules()
+            if module.__name__ not in taken and top(module.__name__) not in but and not travels(module.__name__)
         ]
         try:
             for module in own:

@@ -15,8 +15,9 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from eventmill.analysis import modules
+from eventmill.analysis import modules, ownership
 from eventmill.analysis.analysis import pack, unpack
 from eventmill.analysis.modules import OwnModule, collect, find
 from eventmill.merge import Partial, Total, decode, encode
@@ -39,6 +40,27 @@ def write(folder: Path, **files: str) -> None:
 
 def names(*given: Any, mentioned: tuple[str, ...] = ()) -> list[str]:
     return [own.name for own in collect(find(given), mentioned)]
+
+
+def test_where_installed_modules_are_is_looked_at_for_the_first_query_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+
+    def look(file: str) -> bool:
+        looked_at.append(file)
+        return is_own_file(file)
+
+    is_own_file = ownership.is_own_file
+    monkeypatch.setattr(ownership, "is_own_file", look)
+    monkeypatch.setattr(ownership, "_among_installed", set())
+    pack(len_of)
+    assert np.__file__ in looked_at
+    looked_at.clear()
+    pack(len_of)
+    assert not any("site-packages" in file for file in looked_at)
+
+
+def len_of(events: Any) -> int:
+    return len(events)
 
 
 # --- which travel -------------------------------------------------------------------------------------------------
