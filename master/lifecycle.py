@@ -212,8 +212,10 @@ class Lifecycle:
         """End a query early: keep what is done, or drop it. Returns whether its leases are still to end."""
         if query.over:
             return False
-        if not keep:
-            self.end(query, "aborted" if query.outcome.failure is None else "failed", now)
+        if not keep and query.outcome.failure is None:
+            self.end(query, "aborted", now)
+        elif not keep:
+            self._list_missing(query, query.missing or Missing(query, "failed"), now)
         elif query.running:
             query.stopping = now if query.stopping is not None else now + STOP_SECONDS
             self.end_if_complete(query, now)
@@ -247,15 +249,13 @@ class Lifecycle:
             outcome.failure, outcome.failure_frames = failure, list(frames)
             if offer and query.running:
                 self._abandon(query, now)
-                if query.ledger.processed:
-                    self._offer(query)
-                    return
+                query.enter("merging")
+                if query.ledger.processed:  # objects that nobody merged included
+                    self._do(Take(query.number, final=True, as_is=True))
+                else:
+                    self._list_missing(query, Missing(query, "failed"), now)
+                return
         self.end(query, "failed", now)
-
-    def _offer(self, query: Query) -> None:
-        """A query has failed: nothing more is committed, and its total is asked for, objects that nobody merged included."""
-        query.enter("merging")
-        self._do(Take(query.number, final=True, as_is=True))
 
     def _abandon(self, query: Query, now: float) -> None:
         """Nothing more of a query that has failed will be done."""
@@ -341,7 +341,7 @@ class Lifecycle:
         """The merger has taken a snapshot of the total: it is to count what the ledger has as processed, or had when a
         snapshot was asked for. Of a large one, there are `parts`, by the keys that sessions want."""
         query.audience.taking = False
-        if query.over or not (final or query.running):
+        if query.over or query.missing is not None or not (final or query.running):
             return
         parts = parts or {}
         counted, processed = entries_in(frames or next(iter(parts.values()))), query.ledger.processed
@@ -350,8 +350,7 @@ class Lifecycle:
         elif final:
             query.outcome.result = frames
             complete: messages.State = "done" if query.ledger.complete else "stopped"
-            query.missing = Missing(query, complete if query.outcome.failure is None else "failed")
-            self._list_missing(query, query.missing, now)
+            self._list_missing(query, Missing(query, complete if query.outcome.failure is None else "failed"), now)
         else:
             slots = max(1, sum(len(worker.slots) for worker in self._workers.values()))
             pause = SNAPSHOT_COST * sum(map(len, chain(frames, *parts.values()))) / (SNAPSHOT_SHARE * slots)
@@ -363,6 +362,7 @@ class Lifecycle:
 
     def _list_missing(self, query: Query, missing: Missing, now: float) -> None:
         """Go on with the list of what is not in the result of a query, which is over when it is whole."""
+        query.missing = missing
         if missing.go_on():
             self.end(query, missing.state, now)
 

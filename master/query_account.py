@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ class Missing:
 
     Args:
         query: whose it is. It is to have ended, or to do nothing more.
-        state: in which it ends: of one that is stopped, what nobody has done is in the list, too.
+        state: in which it ends: of one that is stopped or abandoned, what nobody has done is in the list, too.
 
     Attributes:
         state: the same.
@@ -102,12 +103,14 @@ def lost_ranges(query: Query) -> list[LostRange]:
 
 
 def _missing(query: Query, stopped: bool = False) -> Iterator[LostRange]:
-    for loss in joined(query.ledger.losses):
+    files = query.ledger.files
+    abandoned = (Loss(*it, files.abandoned) for it in files.undone()) if files.abandoned else ()
+    for loss in joined(merge(sorted(files.losses, key=_place), abandoned, key=_place)):
         yield _range(query, loss)
     if stopped:
         for number in list(query.ledger.leases):  # nobody works on them any more
             query.ledger.give_back(number)
-        for file, start, stop in query.ledger.files.undone():
+        for file, start, stop in files.undone():
             yield _range(query, Loss(file, start, stop, "not processed when the query was stopped"), undone=True)
 
 
@@ -127,18 +130,24 @@ def _range(query: Query, loss: Loss, undone: bool = False) -> LostRange:
     )  # fmt: skip
 
 
-def joined(losses: Sequence[Loss]) -> list[Loss]:
-    """Losses in the order of their files, with neighbours that were lost for the same reason as one.
+def _place(loss: Loss) -> tuple[int, int]:
+    return loss.file, loss.start
+
+
+def joined(losses: Iterable[Loss]) -> Iterator[Loss]:
+    """Losses that come in the order of their files, with neighbours that were lost for the same reason as one.
 
     Example:
-        >>> joined([Loss(0, 5, 9, "broken"), Loss(0, 0, 5, "broken"), Loss(0, 9, 10, "late")])
+        >>> list(joined([Loss(0, 0, 5, "broken"), Loss(0, 5, 9, "broken"), Loss(0, 9, 10, "late")]))
         [Loss(file=0, start=0, stop=9, reason='broken'), Loss(file=0, start=9, stop=10, reason='late')]
     """
-    found: list[Loss] = []
-    for loss in sorted(losses, key=lambda loss: (loss.file, loss.start)):
-        last = found[-1] if found else None
+    last: Loss | None = None
+    for loss in losses:
         if last is not None and (last.file, last.stop, last.reason) == (loss.file, loss.start, loss.reason):
-            found[-1] = Loss(loss.file, last.start, loss.stop, loss.reason)
-        else:
-            found.append(loss)
-    return found
+            last = Loss(loss.file, last.start, loss.stop, loss.reason)
+            continue
+        if last is not None:
+            yield last
+        last = loss
+    if last is not None:
+        yield last

@@ -19,6 +19,8 @@ _NOTHING = Ranges()
 """Stands in a file's three places until it is opened; nothing is ever added to it."""
 _OPEN, _UNNEEDED, _DONE = 0, 1, 2
 """What there is to know of a file of which no state is kept: of one that is done, `_DONE` and the number of its entries."""
+_A_LOOK = 10_000
+"""Files that are looked at together for those that are not done, of which there may be few."""
 _NO_LEASES: frozenset[int] = frozenset()
 
 
@@ -87,19 +89,20 @@ class FileStates:
         """Of how many files there is an object."""
         return len(self._states)
 
-    def unfinished(self) -> list[int]:
-        """Files that are not done."""
-        return [file for file in range(len(self.known)) if self._others[file] == _OPEN]
-
     def undone(self) -> Iterator[tuple[int, int, int | None]]:
-        """What is to do, (file, start, stop); `stop` is None for files that are still to be opened."""
-        for file in range(len(self.known)):
-            state = self._states.get(file)
-            if state is not None:
-                for start, stop in state.todo:
-                    yield file, start, stop
-            if state.unopened if state is not None else self._others[file] == _OPEN:
-                yield file, 0, None
+        """What is to do, (file, start, stop), in this order; `stop` is None for files that are still to be opened.
+
+        While it is looked at, nothing may become of any file.
+        """
+        for first in range(0, len(self.known), _A_LOOK):
+            there = np.asarray(self._others[first : first + _A_LOOK])
+            for file in (first + np.flatnonzero(there == _OPEN)).tolist():
+                state = self._states.get(file)
+                if state is not None:
+                    for start, stop in state.todo:
+                        yield file, start, stop
+                if state is None or state.unopened:
+                    yield file, 0, None
 
     def __getitem__(self, file: int) -> FileState:
         """What is known of a file, to look at and to change."""

@@ -66,6 +66,8 @@ class Files:
         ready: opened files that have something to do.
         held: files of which nobody is to get anything for now.
         returned: files that something was returned to, since somebody has emptied this list.
+        losses: what is lost, but for what was `abandoned`.
+        abandoned: why all that was to do is lost; empty if it is not.
         todo, processed, failed: so many entries are in these places.
         opened, opened_entries: how many files were opened, and how many entries these have (or are known to have lost).
 
@@ -91,6 +93,7 @@ class Files:
         self.held: dict[int, None] = {}
         self.returned: list[int] = []
         self.todo = self.processed = self.failed = self.opened = self.opened_entries = 0
+        self.abandoned = ""
         self._settled: set[int] = set()
         self._known_unopened, self._unknown_unopened = self._states.known.total, self._states.known.unknown
         self._drop_unneeded()
@@ -235,19 +238,15 @@ class Files:
             self.unopen(file)
 
     def abandon(self, reason: str) -> None:
-        """All that is to do is lost. Files that are not open are lost as a whole: what was announced of their length may be
-        wrong."""
-        for file in self._states.unfinished():
-            state = self._states[file]
-            for start, stop in list(state.todo):
-                self.take(file, start, stop)
-                self.lose(file, start, stop, reason)
-            if state.entries is None and not state.given_up:
-                self._forget_estimate(state.known)
-                self._give_up(file, None)
-                self.losses.append(Loss(file, 0, None, reason))
-        self.unopened.clear()
-        self.held.clear()
+        """All that is to do is lost, and stands in no list: there may be a million files of it, which `undone` names.
+
+        Files that are not open are lost as a whole: what was announced of their length may be wrong.
+        """
+        self.abandoned = reason
+        self.failed += self.todo
+        self.todo = self._known_unopened = self._unknown_unopened = 0
+        for files in (self.unopened, self.ready, self.held):
+            files.clear()
 
     # --- restoring ------------------------------------------------------------------------------------------------
 
@@ -330,10 +329,11 @@ class Files:
         sums = [0, 0, 0, 0]
         for index, state in enumerate(self._states):
             assert all(number in leases for number in state.leases)
-            assert (index in self.ready) == (bool(state.todo) and index not in self.held)
+            assert (index in self.ready) == (bool(state.todo) and not (index in self.held or self.abandoned))
             if state.entries is None:
                 assert not (state.todo or state.done or state.failed or index in leased)
-                unopened = index in self.unopened or (index in self.held and state.unopened)
+                nobodys = index in self.unopened or index in self.held or bool(self.abandoned)
+                unopened = index in self.unopened or (nobodys and state.unopened)
                 assert unopened + state.opening + state.given_up == 1
                 continue
             places: tuple[Iterable[tuple[int, int]], ...] = state.todo, leased.get(index, []), state.done, state.failed
@@ -350,5 +350,6 @@ class Files:
                 end = stop
             assert end == state.entries, (index, pieces, state.entries)
         todo, at_work, done, failed = sums
-        assert (todo, done, failed) == (self.todo, self.processed, self.failed), (sums, self)
+        counted = (0, done, failed + todo) if self.abandoned else (todo, done, failed)
+        assert counted == (self.todo, self.processed, self.failed), (sums, self)
         return at_work

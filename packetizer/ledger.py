@@ -253,7 +253,7 @@ class Ledger(Generic[Holder]):
         self._close(lease, "fail")
 
     def abandon(self, reason: str) -> None:
-        """Give up all that is not done, leased or not, for good; files that are not open are lost as a whole."""
+        """Give up all that is not done, leased or not, for good; see `Files.abandon`."""
         for number in list(self.leases):
             self.give_back(number)
         self.files.abandon(reason)

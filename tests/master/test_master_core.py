@@ -260,6 +260,51 @@ def test_what_a_query_leaves_undone_is_listed_a_piece_a_turn(monkeypatch: pytest
     assert ended.account.processed == made.merged[query].total() == 38_000 - missing
 
 
+BROKEN = m.Failure("analysis", "ZeroDivisionError", "division by zero")
+
+
+@pytest.mark.parametrize("then", ["waited for", "aborted"])
+@pytest.mark.parametrize("merged", [False, True])
+def test_what_a_query_that_fails_leaves_undone_is_listed_a_piece_a_turn(
+    monkeypatch: pytest.MonkeyPatch, merged: bool, then: str
+) -> None:
+    """So is what one leaves that is stopped; whether or not there is a result to be offered."""
+    monkeypatch.setattr(query_account, "A_PIECE", 5)
+    made = world([1000] * 38, slots=1)
+    query = made.submit()
+    worker = made.workers[b"worker0"]
+    if merged:
+        made.work(worker, 0)
+        made.commit(worker)
+    lease = next(lease for queue in worker.queues.values() for lease in queue)
+    made.tell(b"worker0", "worker", m.Failed(query, lease.lease, BROKEN), [b"pickled"])
+    while made.core.queries[query].missing is None:
+        assert made.step()
+    ledger, turns = made.core.queries[query].ledger, 0
+    assert not ledger.losses and ledger.complete and not ledger.leases, "no object for each file that is undone"
+    while query not in made.ended:
+        ledger.check()
+        assert made.core.deadline() == -inf and made.core.queries[query].state == "merging"
+        made.tell(b"session", "session", m.Ask(turns, "queries"))
+        assert isinstance(made.inbox[b"session"][-1], m.Queries)
+        if then == "aborted" and not turns:
+            made.tell(b"session", "session", m.Stop(query, keep=False))
+            assert query not in made.ended, "the list is made all the same"
+        turns += 1
+        made.carry_out(made.core.expire(made.now))
+    ended, lost = made.ended[query], made.lost[query]
+    assert made.core.deadline() > -inf and turns > 3
+    assert (ended.state, ended.failure and ended.failure.error) == ("failed", BROKEN.error)
+    assert (ended.result_frames > 0) == merged and not any(it.undone for it in lost)
+    done = set(made.merged[query].elements()) if merged else set()
+    rest = [(it.path, entry) for it in lost for entry in range(it.start, 1000 if it.stop is None else it.stop)]
+    assert sorted([*done, *rest]) == sorted((f"file{file}", entry) for file in range(38) for entry in range(1000))
+    assert ended.account.processed == len(done)
+    assert ended.account.failed == sum(it.stop - it.start for it in lost if it.stop is not None)
+    assert ended.account.total == ended.account.processed + ended.account.failed and not ended.account.estimated
+    assert [it.path for it in lost] == sorted((it.path for it in lost), key=lambda path: int(path[4:]))
+
+
 def told(made: World, seconds: float) -> m.Progress:
     """The progress of a query so much later."""
     made.now += seconds

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import resource
+import sys
 from collections import OrderedDict
 from itertools import islice
+from types import FrameType
 
 from eventmill.packetizer.file_queue import FileQueue
 from eventmill.packetizer.file_states import FileStates
@@ -105,6 +107,50 @@ def test_a_ledger_asks_for_memory_as_files_are_done() -> None:
     states = FileStates(known)
     pages = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
     assert pages < 1000 and len(states) == 5_000_000
+
+
+def test_what_is_undone_of_many_files_is_found_with_no_look_at_each() -> None:
+    """A query that is stopped near its end, and one that fails at its beginning: no turn of the loop is a long one."""
+    states = FileStates(Lengths.nobody_knows(MANY))
+    for file in range(MANY - 3):
+        states.drop(file)
+    states.lease(MANY - 2, number=7)
+    states[MANY - 2].open(10)
+    states[MANY - 2].todo.add(3, 5)
+    states[MANY - 2].todo.add(8, 10)
+    with Calls() as calls:
+        found = list(states.undone())
+    assert found == [(MANY - 3, 0, None), (MANY - 2, 3, 5), (MANY - 2, 8, 10), (MANY - 1, 0, None)]
+    assert 0 < calls.count < MANY / 100
+
+    ledger = Ledger[str](Lengths.nobody_knows(MANY))
+    number = ledger.lease_opening(5, 100, "slot").number
+    ledger.opened(number, 120, 100)
+    with Calls() as calls:
+        ledger.abandon("it failed")
+    assert 0 < calls.count < 100 and ledger.files._states.kept == 1 and ledger.complete and not ledger.estimated
+    assert (ledger.total, ledger.failed, ledger.losses) == (120, 120, [])
+    with Calls() as calls:
+        found = list(islice(ledger.files.undone(), 10))
+    assert found == [(file, 0, 120 if file == 5 else None) for file in range(10)] and 0 < calls.count < 200
+    ledger.check()
+
+
+class Calls:
+    """Counts the calls of functions, of Python's and of C's, while it is entered."""
+
+    count = 0
+
+    def __enter__(self) -> Calls:
+        self._before = sys.getprofile()
+        sys.setprofile(self._called)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.setprofile(self._before)
+
+    def _called(self, frame: FrameType, event: str, argument: object) -> None:
+        self.count += event in ("call", "c_call")
 
 
 def test_files_that_nobody_works_on_need_no_objects() -> None:
