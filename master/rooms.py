@@ -1,9 +1,14 @@
 """Memory for large frames on their way in, each room used again when what was in it has been merged.
 
-See `merge.lent` for what fresh memory costs; here it would keep the loop from everybody else.
+See `merge.lent` for what fresh memory costs; here it would keep the loop from everybody else. So it is of small pages, which
+come as they are written: for a huge one the system may first move others together, for tens of milliseconds. And what is
+free goes back in steps, as many small pages take their time for that.
 """
 
 from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +20,25 @@ LEAST = 4 * 2**20
 """Bytes of a frame below which memory is not dear."""
 LARGER = 2
 """A room has so many times the bytes of what is put into it at most."""
+A_STEP = 16 * 2**20
+"""Bytes that go back to the system at a time: one or two milliseconds."""
+
+
+@dataclass(slots=True, eq=False)
+class _Room:
+    """One mapping of memory, and what is lent of it."""
+
+    pages: mmap.mmap
+    lent: Lent
+
+    @classmethod
+    def of(cls, size: int) -> _Room:
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return cls(pages, Lent(np.frombuffer(pages, np.uint8)))
+
+    @property
+    def size(self) -> int:
+        return len(self.pages)
 
 
 class Rooms:
@@ -36,33 +60,49 @@ class Rooms:
 
     def __init__(self, most: int = MOST_KEPT) -> None:
         self._most = most
-        self._rooms: list[Lent] = []
+        self._rooms: list[_Room] = []
+        self._leaving: list[tuple[mmap.mmap, int]] = []
 
     @property
     def free(self) -> int:
         """Bytes of those that are free."""
-        return sum(room.cells.nbytes for room in self._rooms if not room.held)
+        return sum(room.size for room in self._rooms if not room.lent.held)
+
+    @property
+    def leaving(self) -> int:
+        """Bytes that are still to go back to the system."""
+        return sum(left for _, left in self._leaving)
 
     def take(self, size: int) -> memoryview:
-        """Memory for so many bytes, with anything in it. Raises MemoryError if there is none."""
+        """Memory for so many bytes, with anything in it. Raises OSError or MemoryError if there is none."""
         if size < LEAST:
             return memoryview(bytearray(size))
-        fitting = [it for it in self._rooms if not it.held and size <= it.cells.nbytes <= LARGER * size]
-        room = min(fitting, key=lambda it: it.cells.nbytes, default=None)
+        fitting = [it for it in self._rooms if not it.lent.held and size <= it.size <= LARGER * size]
+        room = min(fitting, key=lambda it: it.size, default=None)
         if room is None:
-            room = Lent(np.empty(size, np.uint8))  # numpy asks for huge pages
+            room = _Room.of(size)
             self._rooms.append(room)
-        frame = room.lend()[:size]
+        frame = room.lent.lend()[:size]
         self._give_back(self._most)
         return frame
 
     def clear(self) -> None:
-        """Give all back that are free."""
+        """Keep none that are free."""
         self._give_back(0)
+
+    def go_on(self) -> None:
+        """Let a step of what is kept no more go back to the system."""
+        if self._leaving:
+            pages, left = self._leaving.pop()
+            start = (left - 1) // A_STEP * A_STEP
+            pages.madvise(mmap.MADV_DONTNEED, start, left - start)
+            if start:
+                self._leaving.append((pages, start))
 
     def _give_back(self, most: int) -> None:
         over = self.free - most
         for room in list(self._rooms):
-            if over > 0 and not room.held:
+            if over > 0 and not room.lent.held:
                 self._rooms.remove(room)
-                over -= room.cells.nbytes
+                self._leaving.append((room.pages, room.size))
+                over -= room.size

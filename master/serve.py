@@ -201,10 +201,12 @@ class Master:
 
     def _turn(self, signals: EndSignals) -> None:
         """Wait for what happens next, and deal with it."""
-        wait = 0.0 if self._gone or self._post.waiting else max(0.0, self.core.deadline() - time.monotonic())
+        at_once = self._gone or self._post.waiting or self._rooms.leaving
+        wait = 0.0 if at_once else max(0.0, self.core.deadline() - time.monotonic())
         ready = dict(self._poller.poll(int(wait * 1000) + (wait > 0)))
         if not (ready or self.core.queries.live):
             self._rooms.clear()
+        self._rooms.go_on()
         if self.authenticator.socket in ready:
             self.authenticator.answer()
         heard_all = self._receive() if self.router in ready else True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eventmill.master.rooms import LEAST, Rooms
+from eventmill.master.rooms import A_STEP, LEAST, Rooms
 
 
 def test_a_room_is_used_again_when_nothing_in_it_is_read() -> None:
@@ -30,3 +33,46 @@ def test_a_room_is_used_again_when_nothing_in_it_is_read() -> None:
     assert len(rooms.take(2 * LEAST)) == 2 * LEAST and rooms.free <= 3 * LEAST
     rooms.clear()
     assert rooms.free == 0
+
+
+def test_rooms_ask_for_no_huge_pages() -> None:
+    """Where memory is in pieces the system moves them together for each, while nobody else is heard."""
+    frame: Any = Rooms().take(8 * LEAST)
+    flags = advice(np.frombuffer(frame, np.uint8)[4 * LEAST :].ctypes.data)
+    assert "wr" in flags and "hg" not in flags
+
+
+def advice(address: int) -> list[str]:
+    """The flags of the mapping that an address is in."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if (bounds := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)) is not None:
+            inside = int(bounds[1], 16) <= address < int(bounds[2], 16)
+        elif inside and line.startswith("VmFlags:"):
+            return line.split()[1:]
+    return []
+
+
+def test_what_is_free_goes_back_in_steps() -> None:
+    """To take a gigabyte back in one go takes the system a tenth of a second."""
+    rooms = Rooms()
+    size = 2 * A_STEP + 12_345
+    frame = rooms.take(size)
+    frame[:] = bytes(size)
+    held = resident()
+    del frame
+    rooms.go_on()
+    assert (rooms.free, rooms.leaving) == (size, 0)
+    rooms.clear()
+    steps = []
+    while rooms.leaving:
+        steps.append(rooms.leaving)
+        rooms.go_on()
+    assert steps == [size, 2 * A_STEP, A_STEP] and rooms.free == 0
+    rooms.go_on()
+    assert held - resident() > A_STEP, "the system has it"
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
