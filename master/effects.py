@@ -56,12 +56,14 @@ class SaveDataset:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Merge a partial result of a worker into the total of a query: that of the entries in `parts`, (file, start, stop)."""
+    """Merge a partial result of a worker into the total of a query: that of the entries in `parts`, (file, start, stop), of
+    which the journal is told unless the query is `unwritten`."""
 
     query: str
     frames: Frames
     parts: Sequence[tuple[int, int, int]]
     worker: str = ""
+    unwritten: bool = False
 
     @property
     def size(self) -> int:

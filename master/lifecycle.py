@@ -148,7 +148,7 @@ class Lifecycle:
 
     def merge(self, query: Query, frames: Frames, parts: Sequence[tuple[int, int, int]], worker: str) -> None:
         """A commit of a worker was accepted: it is that of these parts (file, start, stop)."""
-        self._do(self.intake.noted(Merge(query.number, frames, () if query.submit.unwritten else parts, worker)))
+        self._do(self.intake.noted(Merge(query.number, frames, parts, worker, query.submit.unwritten)))
         query.audience.merged = query.journal.unsaved = True
 
     def opened(self, query: Query, file: int, listed: Sequence[int] | None, place: bytes) -> None:

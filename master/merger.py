@@ -278,7 +278,8 @@ class Merger:
                 sum_ = self._sums.setdefault(task.query, Sum())
                 sum_.unpin(time.monotonic())
                 sum_.total.add_frames(task.frames)
-                self._recorder.merged(task.query, task.parts)
+                if not task.unwritten:
+                    self._recorder.merged(task.query, task.parts)
                 if grown := sum_.growth.look(sum_.total, task.frames, self._free):
                     failure = Failure("analysis", "MergeError", f"the result has {grown}; {_INSTEAD}")
                     return Unmergeable(task.query, failure, Merge(task.query, (), ()))

@@ -75,7 +75,7 @@ class Recorder:
             self._journal.close()
 
     def merged(self, query: str, parts: Collection[tuple[int, int, int]]) -> None:
-        """The total of a query holds these parts from now on; there are none of one that the journal has not."""
+        """The total of a query, which the journal has, holds these parts from now on."""
         if self._journal is not None and parts:
             self._journal.merged(query, parts)
 

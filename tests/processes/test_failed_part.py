@@ -17,7 +17,7 @@ from eventmill.merge import Partial, Total, decode, encode
 from eventmill.packetizer.ledger import Ledger
 from eventmill.protocol import messages as m
 from eventmill.session.result import ResultAccount, dataset_of
-from fleet import JournaledWorld, World
+from fleet import JournaledWorld, World, unpacked
 
 SECONDS = 60
 BROKEN = m.Failure("analysis", "ZeroDivisionError", "division by zero")
@@ -143,22 +143,18 @@ def test_what_is_merged_is_offered_though_the_rest_of_a_limit_cannot_be_told() -
 MISFIT = m.Failure("analysis", "MergeError", "shapes differ")
 
 
+@pytest.mark.parametrize("unwritten", [False, True])
 @pytest.mark.parametrize("complete", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_what_does_not_fit_is_taken_out_and_the_others_are_kept(complete: bool, seed: int) -> None:
+def test_what_does_not_fit_is_taken_out_and_the_others_are_kept(complete: bool, seed: int, unwritten: bool) -> None:
     """Protects hours of work from the last packet, whose arrays had another shape, or made a list too long."""
     made = World([500] * 12, seed)
-    query = failing(made, steps=10, fails=False)
-    while complete and made.core.queries[query].running:
+    query = failing(made, steps=10, fails=False, unwritten=unwritten)
+    while len(made.merges) < 3 or (complete and made.core.queries[query].running):
         assert made.step()
-    done = made.core.queries[query].ledger.files
-    parts = [(file, start, stop) for file in range(12) for start, stop in list(done[file].done)][:2]
-    for number, (file, start, stop) in enumerate(parts):  # and one that was on its way when the first was told
-        for entry in range(start, stop):
-            del made.merged[query][f"file{file}", entry]
-        shares = made.core.queries[query].shares
-        whose = max(shares, key=lambda name: shares[name].processed)
-        left_out = effects.Merge(query, (), [(file, start, stop)], whose)
+    for number, left_out in enumerate(made.merges[:2]):  # and one that was on its way when the first was told
+        for entry in unpacked(left_out.frames):
+            del made.merged[query][entry]
         if not made.core.queries[query].over:
             made.carry_out(made.core.merge_failed(query, MISFIT, made.now, left_out))
         assert number or made.core.queries[query].state == "merging"

@@ -61,6 +61,7 @@ class World:
         self.now = 0.0
         self.workers: dict[bytes, FakeWorker] = {}
         self.merged: dict[str, Counter[tuple[str, int]]] = {}
+        self.merges: list[effects.Merge] = []
         self.inbox: dict[bytes, list[m.Message]] = {}
         self.layouts: list[tuple[bytes, str, list[bytes]]] = []
         """Layouts that came with leases: who got them, of which file."""
@@ -218,6 +219,7 @@ class World:
         """Do what the merger is asked for."""
         match task:
             case effects.Merge(query, frames):
+                self.merges.append(task)
                 self.merged[query].update(unpacked(frames))  # `+=` would look at all that is merged, each time
             case effects.Replace():
                 self.replaced.append(task)
@@ -355,7 +357,8 @@ class JournaledWorld(World):
         match task:
             case effects.Merge(query, frames, parts):
                 self.totals.setdefault(query, Counter()).update(unpacked(frames))
-                self.recorder.merged(query, parts)
+                if not task.unwritten:
+                    self.recorder.merged(query, parts)
                 return
             case effects.Take(query, final):
                 self.merged[query] = self.totals.get(query, Counter()).copy()
