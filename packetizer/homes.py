@@ -39,7 +39,7 @@ class Homes:
             each = zip(paths, replicas, strict=True)
             self._add_each((server_of(path), *map(server_of, more)) for path, more in each)
             return
-        if "://" not in "\n".join(paths):
+        if ":" not in "\n".join(paths):  # for which it is looked much faster than for ://
             self._add(("",), len(paths))
             return
         first, last = min(paths), max(paths)

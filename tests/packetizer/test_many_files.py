@@ -55,6 +55,7 @@ def test_files_know_their_servers_and_servers_their_files(replicas: list[list[st
 PATHS = st.sampled_from(
     [
         "/a",
+        "/a:1/b",
         "b://",
         "root://x//a",
         "root://x//b",
