@@ -21,11 +21,13 @@ class Line:
     Attributes:
         said: what the agent has said, and the slot has not heard yet.
         answers: what the slot has said, with the frames.
+        together: how many messages came as one, each time.
     """
 
     def __init__(self) -> None:
         self.said: list[Any] = []
         self.answers: list[tuple[m.Message, list[Any]]] = []
+        self.together: list[int] = []
 
     def say(self, message: m.Message, frames: codec.Frames = ()) -> None:
         self.said.append(codec.encode(message, frames))
@@ -36,7 +38,9 @@ class Line:
         return self.said.pop(0)
 
     def send_multipart(self, frames: Any, copy: bool) -> None:
-        self.answers.append(codec.decode([bytes(frame) for frame in frames]))
+        said = codec.decode_all([bytes(frame) for frame in frames])
+        self.answers += said
+        self.together.append(len(said))
 
 
 class Bench:

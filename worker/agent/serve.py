@@ -241,15 +241,15 @@ class Worker:
             if slot is None:
                 continue  # the last words of a process that has been replaced
             try:
-                message, rest = codec.decode([frame.buffer for frame in frames])
+                said = codec.decode_all([frame.buffer for frame in frames])
             except RemoteProtocolError as error:
                 chunk = self.statuses.at_work(slot)
-                effects = self.core.slot_misbehaved(slot, f"it sent nonsense: {error}", time.monotonic(), chunk)
-            else:
-                if isinstance(message, REPORTS):
-                    self._pipes.drain(slot, time.monotonic())
-                effects = self.core.from_slot(slot, message, rest, time.monotonic())
-            self._carry_out(effects)
+                self._carry_out(self.core.slot_misbehaved(slot, f"it sent nonsense: {error}", time.monotonic(), chunk))
+                continue
+            if any(isinstance(message, REPORTS) for message, _ in said):
+                self._pipes.drain(slot, time.monotonic())
+            for message, rest in said:
+                self._carry_out(self.core.from_slot(slot, message, rest, time.monotonic()))
 
     def _receive_from_forkserver(self) -> None:
         word, *numbers = self.forkserver.receive()

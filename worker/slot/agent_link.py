@@ -8,6 +8,7 @@ from typing import NoReturn
 import zmq
 
 from ...protocol import codec
+from ...protocol.bundles import Bundle
 from ...protocol.codec import Buffer
 from ...protocol.messages import Message
 
@@ -21,6 +22,16 @@ class AgentLink:
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
+        self._bundle = Bundle()
+
+    def add(self, message: Message, frames: codec.Frames = ()) -> None:
+        """Have something said by `flush`, or ahead of what is sent next, and as one with it if it is small. Until then no
+        code of the user's may run."""
+        encoded = codec.encode(message, frames)
+        if not self._bundle.add(encoded):
+            self.flush()
+            if not self._bundle.add(encoded):
+                self._socket.send_multipart(encoded, copy=False)
 
     def send(self, message: Message, frames: codec.Frames = ()) -> None:
         """Say something; waits while the agent does not listen.
@@ -28,7 +39,13 @@ class AgentLink:
         Raises:
             LocalProtocolError: the message is over the limits of the protocol.
         """
-        self._socket.send_multipart(codec.encode(message, frames), copy=False)
+        self.add(message, frames)
+        self.flush()
+
+    def flush(self) -> None:
+        """Say what was added."""
+        if together := self._bundle.taken():
+            self._socket.send_multipart(together, copy=False)
 
     def next(self) -> tuple[Message, list[Buffer]]:
         """The next message, which is waited for, with its frames."""

@@ -8,7 +8,7 @@ from typing import NoReturn
 from ...merge import Partial
 from ...protocol import messages
 from ...protocol.errors import LocalProtocolError, MergeError
-from ...protocol.messages import Failure, File, Part
+from ...protocol.messages import LARGE_COMMIT, Failure, File, Part
 from ...reading.storage.credentials import turn_to
 from .agent_link import AgentLink
 from .failures import ERRORS, describe
@@ -78,6 +78,8 @@ class Handover:
         """Hand over what has been accumulated for a query; if it cannot travel, all packets that are in it fail."""
         if not running.parts:
             return
+        if running.held or running.total.pickled_parts or running.total.nbytes >= LARGE_COMMIT:
+            self._link.flush()  # that packets are finished waits for nothing that takes long, or that may end the process
         parts, total = running.taken()
         self._commits += 1
         began = time.monotonic()

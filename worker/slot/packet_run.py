@@ -174,12 +174,13 @@ class PacketRun:
         packet.source = self._selected(file)
         self._tell(news)
         self._check_columns(file, self._task.branches or ())
+        self._link.flush()
         return file
 
     def _tell(self, news: bytes) -> None:
         """Have the master hand on what is known of the file to the next slots that open it."""
         if news:
-            self._link.send(messages.Described(self.lease.query, self.lease.lease, self.lease.file.path), [news])
+            self._link.add(messages.Described(self.lease.query, self.lease.lease, self.lease.file.path), [news])
 
     def _selected(self, file: OpenFile) -> Source:
         """What of a file the packet is about: all, or its listed entries. Who opens the file tells the master of it."""
@@ -194,7 +195,7 @@ class PacketRun:
             left = None if entry_list is None or mask is None else entry_list.runs()
             clusters = list(layout.clusters)
             known = layout.entries, packet.stop, clusters, layout.identity, left, layout.place
-            self._link.send(messages.Opened(lease.query, lease.lease, *known))
+            self._link.add(messages.Opened(lease.query, lease.lease, *known))
         return packet.selection or file
 
     def _check_columns(self, file: OpenFile, branches: Iterable[str]) -> None:
@@ -202,7 +203,7 @@ class PacketRun:
         of = self.lease.file.tree if self._task.has_parts else ""
         types, filled = self.running.schema_check.check(file, branches, of)
         if types or filled:
-            self._link.send(messages.Columns(self.lease.query, self.lease.lease, types, filled, self._tools.index))
+            self._link.add(messages.Columns(self.lease.query, self.lease.lease, types, filled, self._tools.index))
 
     def _prepare(self) -> None:
         """Have the task compile what it has to, while its first data is on its way."""
@@ -226,6 +227,7 @@ class PacketRun:
         excused = 0.0
         interval = max(TELL, lease.seconds / TIMES_TOLD)
         while packet.position < packet.stop or packet.chunks == 0:
+            self._link.flush()
             packet.begin(self._tools.files.chunk_end(packet))
             chunk_began = time.monotonic()
             if not self._analyse_chunk():
@@ -360,6 +362,6 @@ class PacketRun:
             self._tell(file.news())
         figures = seconds, cpu, size, elapsed, waited, requests, latency, running.chunks.untold(), packet.chunks
         before = self._opening, self._late, self._compiling
-        self._link.send(messages.Finished(lease.query, lease.lease, packet.position, *figures, *before))
+        self._link.add(messages.Finished(lease.query, lease.lease, packet.position, *figures, *before))
         if file is not None:
             self._tools.files.forget_ahead(file)

@@ -138,6 +138,7 @@ class SlotProcess:
                 self.compact(compaction)
             case None:
                 self.handover.all_due()
+        self.link.flush()
         if self.status.retires or not (self.queue.queries or self._tidied_up()):
             self.handover.retire()
 
