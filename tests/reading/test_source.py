@@ -70,6 +70,13 @@ def test_every_source_of_a_file_answers_alike(kind: str, reader: Reader) -> None
     source.check_unchanged()
 
 
+@pytest.mark.parametrize("kind", [CachedRange, lambda *chunk: PrefetchedRange(*chunk, alone=nullcontext)])
+def test_a_chunk_has_no_entries_where_none_are_asked_for(kind: Callable[..., Source], reader: Reader) -> None:
+    """A kernel is compiled for none of a file's entries, also where the chunk at hand is in the middle of it."""
+    columns = kind(_view(reader), 150, 200).read(["n", "Jet_pt"], 0, 0)
+    assert {name: len(column) for name, column in columns.items()} == {"n": 0, "Jet_pt": 0}
+
+
 @pytest.mark.parametrize("kind", ["view", "selection", "cached", "prefetched"])
 def test_aliases_are_of_the_entries_asked_for_through_every_source(kind: str, reader: Reader) -> None:
     first = 120 + SELECTED * ("selection" in kind)
