@@ -169,7 +169,7 @@ def test_a_slot_that_sends_nonsense_is_replaced_and_its_worker_goes_on(session: 
 
         from eventmill.worker.slot.process import SlotProcess
 
-        (slot,) = (thing for thing in gc.get_objects() if isinstance(thing, SlotProcess))
+        (slot,) = (thing for thing in gc.get_objects() if type(thing) is SlotProcess)
         slot.link._socket.send(b"nonsense")
         time.sleep(SECONDS)
         return 0
