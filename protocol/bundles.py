@@ -49,6 +49,19 @@ class Bundle:
         self._size, self._frames = size, count
         return True
 
+    def put(self, frames: Sequence[Buffer]) -> list[Sequence[Buffer]]:
+        """One more message, whether there is room for it or not. Returns what has to go now for it, in this order.
+
+        Example:
+            >>> bundle = Bundle()
+            >>> bundle.put([b"small"]), bundle.put([bytes(100_000)]) == [[b"small"], [bytes(100_000)]], bundle.taken()
+            ([], True, [])
+        """
+        if self.add(frames):
+            return []
+        before = [together] if (together := self.taken()) else []
+        return before if self.add(frames) else [*before, frames]
+
     def taken(self) -> Sequence[Buffer]:
         """All of it, as it travels; then nothing is left. Empty if there was nothing."""
         messages, self._messages = self._messages, []

@@ -215,10 +215,8 @@ class Dial:
 
     def add(self, frames: codec.Frames) -> None:
         """Have a message go out by the next `flush`, together with others if it is small."""
-        if not self._bundle.add(frames):
-            self.flush()
-            if not self._bundle.add(frames):
-                self._queue(frames)
+        for together in self._bundle.put(frames):
+            self._queue(together)
 
     def flush(self) -> None:
         """Queue the messages that were added."""

@@ -27,11 +27,8 @@ class AgentLink:
     def add(self, message: Message, frames: codec.Frames = ()) -> None:
         """Have something said by `flush`, or ahead of what is sent next, and as one with it if it is small. Until then no
         code of the user's may run."""
-        encoded = codec.encode(message, frames)
-        if not self._bundle.add(encoded):
-            self.flush()
-            if not self._bundle.add(encoded):
-                self._socket.send_multipart(encoded, copy=False)
+        for together in self._bundle.put(codec.encode(message, frames)):
+            self._socket.send_multipart(together, copy=False)
 
     def send(self, message: Message, frames: codec.Frames = ()) -> None:
         """Say something; waits while the agent does not listen.
