@@ -31,7 +31,7 @@ class CachedRange(EntryRange):
         if self.file.computes(branches):
             return self.file.read_from(self, branches, start, stop)
         self._hold(branches)
-        low, high = (start - self.start, stop - self.start) if start < stop else (0, 0)  # none, wherever that is
+        low, high = self.at_hand(start, stop)
         columns = {}
         for name in branches:
             column = self._columns[name]

@@ -124,9 +124,8 @@ class PrefetchedRange(EntryRange):
         columns = {name: self._columns[name] for name in branches}
         if (start, stop) == (self.start, self.stop):
             return columns
-        if start == stop:  # who compiles asks for no entries, wherever this begins
-            return {name: column.slice(0, 0) for name, column in columns.items()}
-        return {name: column.slice(start - self.start, stop - self.start) for name, column in columns.items()}
+        low, high = self.at_hand(start, stop)
+        return {name: column.slice(low, high) for name, column in columns.items()}
 
     def array(self, name: str, start: int, stop: int) -> ak.Array:
         """As `Reader.array`."""

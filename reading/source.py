@@ -77,6 +77,10 @@ class EntryRange:
         self.file: OpenFile = source.file
         self.start, self.stop = start, stop
 
+    def at_hand(self, start: int, stop: int) -> tuple[int, int]:
+        """Where in what is at hand the entries `[start, stop)` are. Who compiles asks for none, wherever this begins."""
+        return (start - self.start, stop - self.start) if start < stop else (0, 0)
+
     @property
     def names(self) -> Mapping[str, Any]:
         """As `Reader.names`."""
