@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import mmap
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from eventmill.master.rooms import A_STEP, LEAST, Rooms
+
+from tests.world.fleet import resident
 
 
 def test_a_room_is_used_again_when_nothing_in_it_is_read() -> None:
@@ -59,7 +61,7 @@ def test_what_is_free_goes_back_in_steps() -> None:
     size = 2 * A_STEP + 12_345
     frame = rooms.take(size)
     frame[:] = bytes(size)
-    held = resident()
+    held = resident(os.getpid())
     del frame
     rooms.go_on()
     assert (rooms.free, rooms.leaving) == (size, 0)
@@ -70,9 +72,4 @@ def test_what_is_free_goes_back_in_steps() -> None:
         rooms.go_on()
     assert steps == [size, 2 * A_STEP, A_STEP] and rooms.free == 0
     rooms.go_on()
-    assert held - resident() > A_STEP, "the system has it"
-
-
-def resident() -> int:
-    """Bytes of memory that this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+    assert held - resident(os.getpid()) > A_STEP, "the system has it"

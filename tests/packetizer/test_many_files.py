@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import resource
-import sys
 from collections import OrderedDict
 from itertools import islice
-from types import FrameType
 
+from calls import Calls
 from eventmill.packetizer.file_queue import FileQueue
 from eventmill.packetizer.file_states import FileStates
 from eventmill.packetizer.files import Files
@@ -135,23 +134,6 @@ def test_what_is_undone_of_many_files_is_found_with_no_look_at_each() -> None:
         found = list(islice(ledger.files.undone(), 10))
     assert found == [(file, 0, 120 if file == 5 else None) for file in range(10)] and 0 < calls.count < 200
     ledger.check()
-
-
-class Calls:
-    """Counts the calls of functions, of Python's and of C's, while it is entered."""
-
-    count = 0
-
-    def __enter__(self) -> Calls:
-        self._before = sys.getprofile()
-        sys.setprofile(self._called)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        sys.setprofile(self._before)
-
-    def _called(self, frame: FrameType, event: str, argument: object) -> None:
-        self.count += event in ("call", "c_call")
 
 
 def test_files_that_nobody_works_on_need_no_objects() -> None:

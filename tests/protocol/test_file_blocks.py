@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
 from typing import Any
 
 import msgspec
 import pytest
+from calls import Calls
 from eventmill.master.file_table import FileTable
 from eventmill.protocol import file_blocks
 from eventmill.protocol.file_blocks import A_BLOCK, FileColumns, blocks_of, columns_of, encode_files
@@ -65,19 +64,9 @@ def test_files_come_out_as_they_went_in(files: list[File], alike: bool) -> None:
 def test_files_that_share_all_but_their_paths_are_taken_in_together(server: str) -> None:
     """Of a million files a step for each takes a second, in which nobody works."""
     table = FileTable(encode_files([File(f"{server}/data/{number}.root", "Events") for number in range(2 * A_BLOCK)]))
-    calls = 0
-
-    def called(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(called)
-    try:
+    with Calls() as calls:
         table.take()
-    finally:
-        sys.setprofile(before)
-    assert 0 < calls < A_BLOCK / 5 and len(table) == A_BLOCK
+    assert 0 < calls.count < A_BLOCK / 5 and len(table) == A_BLOCK
 
 
 def test_columns_have_the_fields_of_a_file() -> None:
