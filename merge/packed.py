@@ -39,7 +39,7 @@ Place = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """Something in a tree with numbers beside it: what it is, but for these, and the places of these."""
+    """Something in a tree: what it is, but for the numbers beside it, and the places of these."""
 
     node: Tree
     places: tuple[Place, ...]
@@ -232,7 +232,11 @@ class PackedSum:
         moves: list[tuple[Place, Place]] = []
         for path, leaf in layout.leaves.items():
             mine = self.layout.leaves.get(path)
-            if mine is None or not _alike(mine.node, leaf.node):
+            if mine is None:  # also of None, for which a key stands in the sum as for anything else
+                return None
+            if isinstance(leaf.node, nodes.Nothing):
+                continue
+            if not _alike(mine.node, leaf.node):
                 return None
             moves += zip(mine.places, leaf.places, strict=True)
         return layout, _joined(moves)
@@ -329,8 +333,6 @@ def _leaves(tree: Tree, path: Path) -> Iterator[tuple[Path, Tree]]:
             yield path, nodes.Tuple([nodes.Nothing()] * len(items))
             for at, branch in enumerate(items):
                 yield from _leaves(branch, (*path, at))
-        case nodes.Nothing():
-            pass
         case _:
             yield path, tree
 

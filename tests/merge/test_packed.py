@@ -73,6 +73,19 @@ def test_frames_add_up_as_nodes_do(sets: list[str]) -> None:
     assert fast == slow
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_a_key_of_none_is_in_the_sum_whichever_packet_comes_first(order: tuple[int, ...]) -> None:
+    """Protects `result["x"]` of an analysis that has it in some packets only: it was a KeyError by the order of packets."""
+    packets: list[Any] = [{"n": 1}, {"n": 2, "x": None}, {"n": 3, "x": {"y": (None, 1)}}]
+    total = Total()
+    for number in order:
+        total.add_frames(encode(packets[number]).to_frames())
+        assert ("x" in decode(total.partial())) == any(
+            "x" in packets[seen] for seen in order[: order.index(number) + 1]
+        )
+    assert decode(total.partial()) == {"n": 6, "x": {"y": (None, 1)}}
+
+
 @pytest.mark.parametrize(
     ("one", "other", "words"),
     [
