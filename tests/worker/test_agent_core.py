@@ -336,11 +336,32 @@ def test_a_compaction_goes_on_while_its_query_is_merging() -> None:
 # --- nothing is left without an answer ----------------------------------------------------------------------------------
 
 
-def test_leases_that_fit_no_query_or_slot_are_answered() -> None:
+def test_leases_that_fit_no_slot_are_answered() -> None:
     agent = Agent()
-    for lease in (m.Lease(1, "unknown", 0, m.File("f"), 0, 9, 1.0), m.Lease(2, "q", 7, m.File("f"), 0, 9, 1.0)):
-        (failed,) = sent(agent.master(lease), m.Failed)
-        assert (failed.query, failed.lease) == (lease.query, lease.lease) and failed.failure.kind == "slot"
+    (failed,) = sent(agent.lease(2, 7), m.Failed)
+    assert (failed.query, failed.lease) == ("q", 2) and failed.failure.kind == "slot"
+
+
+def test_a_lease_of_an_unknown_query_starts_the_worker_afresh_once_and_then_is_answered() -> None:
+    """What was said of the query may have been lost; but a master that never says it is not asked for ever."""
+    agent, leases = Agent(), [m.Lease(number, "unknown", 0, m.File("f"), 0, 9, 1.0) for number in (1, 2, 3)]
+    assert agent.master(leases[0]) == [Kill(0), Kill(1)]
+    assert agent.master(leases[1]) == [], "it is not for the worker that this will be"
+    for slot in (0, 1):
+        agent.core.slot_exited(slot, "killed by signal 9 (SIGKILL)", 0.0)
+        told = agent.slot(slot, m.Ready())
+    assert sent(told, m.Hello) == [agent.core.state.hello]
+    agent.master(m.Welcome("w-1", "test", 1.0, 5.0, incarnation=1))
+    (failed,) = sent(agent.master(leases[2]), m.Failed)
+    assert (failed.query, failed.lease) == ("unknown", 3) and failed.failure.kind == "slot"
+
+
+def test_a_worker_that_leaves_does_not_start_afresh_for_a_lease_of_an_unknown_query() -> None:
+    agent = Agent()
+    agent.lease(1, 0)
+    agent.core.drain(1.0, 0.0)
+    effects = agent.master(m.Lease(2, "unknown", 0, m.File("f"), 0, 9, 1.0))
+    assert [type(effect) for effect in effects] == [Leave] and not effects[0].error
 
 
 def test_compactions_that_no_slot_can_do_are_answered() -> None:

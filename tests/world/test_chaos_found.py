@@ -10,7 +10,7 @@ from eventmill.packetizer.placement import Place, Placement
 from eventmill.packetizer.throughput import Throughput
 from eventmill.protocol import messages as m
 from eventmill.worker.agent.core import AgentCore
-from eventmill.worker.agent.effects import ToSlot
+from eventmill.worker.agent.effects import Kill, ToSlot
 from fleet import JournaledWorld, World
 
 
@@ -80,3 +80,14 @@ def test_a_worker_that_tells_nonsense_of_a_list_is_told_so() -> None:
     faults = [message for message in world.inbox[b"worker"] if isinstance(message, m.Fault)]
     assert len(faults) == 4 and not any(fault.fatal for fault in faults)
     assert world.core.queries[query].ledger.leases[lease].opening
+
+
+def test_a_setup_lost_with_a_connection_fails_no_query() -> None:
+    """Seed 704666: the lease came by the next connection, before the agent heard that the first one was broken."""
+    agent = AgentCore(m.Hello("worker", "w", slots=1))
+    agent.start()
+    agent.from_slot(0, m.Ready(), [], 0.0)
+    agent.from_master(m.Welcome("w-1", "test", 1.0, 5.0), [], 0.0)
+    effects = agent.from_master(m.Lease(3, "q", 0, m.File("f"), 0, 10, 1.0), [], 0.0)
+    effects += agent.reconnected(0.0)
+    assert effects == [Kill(0)] and agent.stage == "starting"

@@ -140,7 +140,9 @@ class AgentCore:
         handler = self._from_master.get(type(message))
         if isinstance(message, messages.Lease):
             self._asked = now
-        if handler is not None:
+        if isinstance(message, messages.Lease) and self.state.has_missed(message.query):
+            self._start_afresh("the master gave it entries of a query of which it has heard nothing")
+        elif handler is not None:
             handler(message, frames, now)
         elif not isinstance(message, messages.Heartbeat):
             log.warning("the master said %s, which is not for a worker", type(message).__name__)

@@ -174,6 +174,7 @@ class WorkerState:
         queries: by theirs, until they are released.
         welcome: the master's answer to the latest hello.
         said_hello: it was said since the worker last started afresh.
+        missed: the queries of which it was given something before it had heard of them.
     """
 
     hello: messages.Hello
@@ -181,6 +182,15 @@ class WorkerState:
     queries: dict[str, QueryState] = field(default_factory=dict)
     welcome: messages.Welcome | None = None
     said_hello: bool = False
+    missed: set[str] = field(default_factory=set)
+
+    def has_missed(self, query: str) -> bool:
+        """Whether what the master said of a query seems to be lost with a connection: that it broke may be heard of after
+        what comes by the next one. True once for each query: a master that never says it is wrong."""
+        missed = query not in self.queries and query not in self.missed
+        if missed:
+            self.missed.add(query)
+        return missed
 
     def check(self) -> None:
         """Assert the invariants."""
