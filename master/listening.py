@@ -4,7 +4,7 @@ from __future__ import annotations
 
 HEARTBEAT = 1.0
 """Seconds after which a peer that has said nothing else says that it is there."""
-IDLE_HEARTBEAT = 5.0
+IDLE_HEARTBEAT = 10.0
 """The same of a worker that has nothing to do, and of which nothing is lost: there may be ten thousand."""
 
 
