@@ -54,7 +54,8 @@ class Credit:
     def withdraw(self, slot: Slot) -> None:
         """A slot takes no leases (for now)."""
         for level in self._levels:
-            level.pop(slot, None)
+            if slot in level:
+                del level[slot]
 
     def take(self, slot: Slot, key: tuple[str, int], credit: int = PACKET) -> None:
         """A slot takes a lease, and so much of its credit with it."""

@@ -19,6 +19,7 @@ from .reception import Caller, Reception, room_of
 
 log = logging.getLogger(__name__)
 
+_NOW = int(zmq.NOBLOCK)
 _QUIET_SECONDS = 60.0
 """Between two complaints about a lack of room."""
 
@@ -53,6 +54,16 @@ class Door:
     def connections(self) -> int:
         """How many there are."""
         return self._reception.count
+
+    def take(self) -> list[zmq.Frame]:
+        """What has come next: who it is from, and its frames. Raises `zmq.Again` when there is nothing.
+
+        As `recv_multipart`, which asks the socket after each frame whether there are more, as the frame knows.
+        """
+        frames = [frame := self.router.recv(_NOW, copy=False)]
+        while frame.more:
+            frames.append(frame := self.router.recv(_NOW, copy=False))
+        return frames
 
     def heard(self, descriptor: int, peer: bytes) -> None:
         """A peer has said something on this connection."""

@@ -86,7 +86,7 @@ class Roster:
 
     def find(self, identity: bytes) -> Peer | None:
         """The peer of this identity, if there is one."""
-        return self.sessions.get(identity) or self.workers.get(identity)
+        return self.workers.get(identity) or self.sessions.get(identity)
 
     def hello(self, identity: bytes, key: str, who: Identity, hello: messages.Hello, now: float) -> None:
         """A peer whose key lets in as `who` wants to join, perhaps once more: then it is another one."""

@@ -247,7 +247,7 @@ class Master:
         try:
             while now < ends:
                 try:
-                    identity, *frames = self.router.recv_multipart(zmq.NOBLOCK, copy=False)
+                    identity, *frames = self.door.take()
                 except zmq.Again:
                     return self._hearing.took(taken, self.door.connections, more=False)
                 taken, now = taken + 1, time.monotonic()

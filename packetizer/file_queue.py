@@ -36,6 +36,9 @@ class FileQueue:
     def __len__(self) -> int:
         return self._count + len(self._first) + len(self._last)
 
+    def __bool__(self) -> bool:
+        return bool(self._count or self._first or self._last)
+
     def __contains__(self, file: object) -> bool:
         return file in self._first or file in self._last or (isinstance(file, int) and self._at(file) is not None)
 

@@ -32,6 +32,8 @@ class Stage(Enum):
     OVER = "over"
     """Nobody may report on it or commit it any more."""
 
+    __hash__ = object.__hash__  # that of an Enum is written in Python, and is asked for at each step of each lease
+
 
 TRANSITIONS: dict[tuple[Stage, str], tuple[Stage, ...]] = {
     (Stage.OPENING, "opened"): (Stage.LEASED,),

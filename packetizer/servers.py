@@ -121,10 +121,9 @@ class Servers:
 
     def changed(self, server: Server) -> None:
         """Files or readers have come to a server, or are gone from it."""
-        key = server.key
         if not (server.unopened or server.ready) or self.is_full(server, None):
             server.offered = None
-        elif key != server.offered:
+        elif (key := server.key) != server.offered:
             server.offered = key
             for ranking in server.rankings:
                 ranking.put(key)
