@@ -26,7 +26,7 @@ def uniform(layout: Any) -> Any:
         indexed = layout.to_IndexedOptionArray64()
         return indexed.copy(content=uniform(indexed.content), parameters=_but_for_dictionaries(layout))
     if layout.is_indexed:  # a dictionary: its values count, and not which of them are the same
-        return uniform(layout.to_packed())
+        return uniform(layout.project())
     if layout.is_regular:
         return layout.copy(content=uniform(layout.content))
     if layout.is_list:

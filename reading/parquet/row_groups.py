@@ -131,9 +131,15 @@ class RowGroups:
                 yield name, _of(layout, found)
 
     def _read(self, groups: range, leaves: Iterable[int]) -> Any:
-        """Some leaves of row groups, as a table of Arrow."""
+        """Some leaves of row groups, as a table of Arrow. ValueError if pyarrow finds fewer rows in their pages than there
+        are (it loses some whose lists go over several pages): all behind these would be those of other entries."""
         paths = list(map(self._footer.path, leaves))
-        return self._footer.file.read_row_groups(list(groups), columns=paths, use_threads=False)
+        table = self._footer.file.read_row_groups(list(groups), columns=paths, use_threads=False)
+        edges = self._footer.edges
+        rows = int(edges[groups.stop] - edges[groups.start])
+        if len(table) != rows:
+            raise ValueError(f"pyarrow finds {len(table)} rows of {paths[0]} where its footer says {rows}")
+        return table
 
 
 def _of(layout: Any, found: Found) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import awkward as ak
@@ -230,6 +231,40 @@ def test_a_damaged_page_is_an_error_that_names_the_column(tmp_path: Path) -> Non
     reader = open_tree(str(path), "")
     with pytest.raises(DatasetError, match=r"bits.parquet cannot be read in its columns x: .*"):
         reader.read(["x"], 0, 10)
+    reader.close()
+
+
+def test_rows_that_pyarrow_loses_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does, of one row whose list is in pages of one value each: all entries behind it had the values of others."""
+    path = tmp_path / "few.parquet"
+    parquet.write_table(pa.table({"x": np.arange(30)}), path, row_group_size=10)
+    reader = open_tree(str(path), "")
+    assert isinstance(reader, ParquetReader)
+    whole = reader.footer.file.read_row_groups
+    monkeypatch.setattr(reader.footer, "file", SimpleNamespace(read_row_groups=lambda *a, **k: whole(*a, **k)[1:]))
+    with pytest.raises(DatasetError, match=r"few.parquet cannot be read in its columns x: pyarrow finds 19 rows .* 20"):
+        reader.array("x", 5, 15)
+    with pytest.raises(DatasetError, match="pyarrow finds 9 rows"):
+        reader.read(["x"], 0, 10)
+    reader.close()
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_dictionary_in_which_nothing_may_be_missing(listed: bool, tmp_path: Path) -> None:
+    """As of categories that are never none: they were read for ever, until Python had enough of it."""
+    words = ["mu", "e", "mu", "", "tau", "e"]
+    expected = [words[:2], [], words[2:]] if listed else words
+    kind = pa.dictionary(pa.int32(), pa.string())
+    kind = pa.list_(pa.field("item", kind, False)) if listed else kind
+    path = tmp_path / "sort.parquet"
+    table = pa.table([pa.array(expected, kind)], pa.schema([pa.field("sort", kind, False)]))
+    parquet.write_table(table, path, row_group_size=6 if listed else 2)
+    reader = open_tree(str(path), "")
+    assert reader.types(["sort"]) == {"sort": "var * string" if listed else "string"}
+    for start, stop in ((0, reader.entries), (1, 3), (0, 0)):
+        assert reader.array("sort", start, stop).to_list() == expected[start:stop]
+        assert ak.to_list(reader.events(start, stop).sort) == expected[start:stop]
+    assert listed or isinstance(reader.read(["sort"], 0, 6)["sort"], Strings)
     reader.close()
 
 
