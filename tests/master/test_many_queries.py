@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from eventmill.master import requests
+from eventmill.master.dispatcher import Dispatcher
 from eventmill.protocol import messages as m
-from fleet import JournaledWorld
+from fleet import JournaledWorld, World
 
 
 class NotToBeSeen:
@@ -50,6 +51,29 @@ def test_nobody_visits_queries_that_are_over(tmp_path, monkeypatch: pytest.Monke
     for _ in made.core.suspend():
         pass
     made.close()
+
+
+def test_queries_that_wait_for_workers_do_not_look_at_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each turn of the loop each of them would look at all others for slots that make way. Where nobody is at work there is
+    none: two hundred took 5 ms of a master for each message. As soon as somebody is, the others get their share."""
+    asked = []
+    make_room = Dispatcher._make_room
+
+    def counted(self, query, queries, now):  # type: ignore[no-untyped-def]
+        asked.append(query.number)
+        make_room(self, query, queries, now)
+
+    monkeypatch.setattr(Dispatcher, "_make_room", counted)
+    made = World([1000] * 6)
+    made.hello(b"session", "session")
+    first, second, *others = [made.submit() for _ in range(5)]
+    made.pass_time(3.0)
+    assert not asked
+    made.hello(b"worker", "worker", slots=2)
+    made.step()
+    assert asked
+    made.run()
+    assert {made.ended[query].state for query in (first, second, *others)} == {"done"}
 
 
 def test_what_is_to_be_nowhere_written_is_in_no_journal_and_not_kept_for_ever(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
