@@ -128,6 +128,27 @@ class Workers:
             process.wait(60)
 
 
+class Flow:
+    """Packets a second of some workers, over two seconds or more.
+
+    Attributes:
+        fastest: the most that was seen.
+    """
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._since, self._before = time.monotonic(), workers.total("packets")
+        self.fastest = 0.0
+
+    def look(self) -> float:
+        """Look at them now; returns `fastest`."""
+        now, packets = time.monotonic(), self._workers.total("packets")
+        if now >= self._since + 2.0:
+            self.fastest = max(self.fastest, (packets - self._before) / (now - self._since))
+            self._since, self._before = now, packets
+        return self.fastest
+
+
 class Client:
     """A session, as bare as can be."""
 
@@ -387,17 +408,24 @@ def killed(count: int, query_files: int) -> None:
             client.submit(files(query_files))
             workers.wait(lambda: workers.total("packets") > count, "packets")
             client.close()
-            time.sleep(2.5)
+            flow = Flow(workers)
+            time.sleep(5.0)
+            flow.look()
+            rate, joined = flow.fastest, workers.total("welcomes")
             master.kill()
             began = time.monotonic()
             master.start()
-            joined = workers.total("welcomes")
+            flow = Flow(workers)
+            workers.wait(lambda: flow.look() >= 0.9 * rate, "as many packets a second as before")
+            say(f"master killed with {count:,} workers and {rate:,.0f} packets/s: 90 % of that again [s]",
+                f"{time.monotonic() - began:.1f}", "15")  # fmt: skip
             workers.wait(lambda: workers.total("welcomes") >= joined + count, "workers to come again")
             again, cpu = time.monotonic() - began, master.cpu
             before = workers.total("packets")
             workers.wait(lambda: workers.total("packets") > before + count, "packets again")
-            say(f"master killed with {count:,} workers: all there again, each with a packet done [s]",
-                f"{again:.1f}, {time.monotonic() - began:.1f}", "15")  # fmt: skip
+            say(
+                "... all there again, each with a packet done [s]", f"{again:.1f}, {time.monotonic() - began:.1f}", "15"
+            )
             say("... CPU of the master until all are there [ms a worker]", f"{1000 * cpu / count:.2f}")
         finally:
             workers.close()
