@@ -137,8 +137,11 @@ def _is_plain(form: Any) -> bool:
 def sizes_of(column: Column, depth: int) -> Any:
     """The offsets of the lists in a column of lengths that lie in so many lists."""
     for _ in range(depth):
-        assert isinstance(column, Jagged)
-        column = tight(column).content
+        if isinstance(column, Flat):  # lists of a fixed length
+            column = Flat(column.values.reshape(-1, *column.values.shape[2:]))
+        else:
+            assert isinstance(column, Jagged)
+            column = tight(column).content
     if isinstance(column, Flat):
         return offsets_of(column.values)
     return column.offsets - column.offsets[0]

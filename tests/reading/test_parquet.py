@@ -268,6 +268,29 @@ def test_a_dictionary_in_which_nothing_may_be_missing(listed: bool, tmp_path: Pa
     reader.close()
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [[[[1, 2], []], [[], []], [[3], [4, 5, 6]]], [[[[1], [2, 3]]], [], [[[], []], [[4], []]]]],
+    ids=["arrays", "lists"],
+)
+def test_lists_of_records_in_arrays_of_a_fixed_size(rows: list[Any], tmp_path: Path) -> None:
+    """Their lengths are no lists of lengths: only kernels could read them."""
+    record = pa.struct([pa.field("x", pa.int32(), False)])
+    kind = pa.list_(pa.field("item", pa.list_(pa.field("item", record, False)), False), 2)
+    kind = pa.list_(pa.field("item", kind, False)) if rows[1] == [] else kind
+
+    def records(value: Any) -> Any:
+        return list(map(records, value)) if isinstance(value, list) else {"x": value}
+
+    path, expected = tmp_path / "towers.parquet", records(rows)
+    parquet.write_table(pa.table([pa.array(expected, kind)], pa.schema([pa.field("tower", kind, False)])), path)
+    reader = open_tree(str(path), "")
+    for start, stop in ((0, 3), (1, 3), (2, 3), (1, 1)):
+        assert ak.to_list(reader.events(start, stop).tower) == expected[start:stop]
+        assert ak.to_list(reader.events(start, stop).tower.x) == rows[start:stop]
+    reader.close()
+
+
 def test_missing_and_doubled_columns_and_trees(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.table({"MET_pt": [1.0], "MET.phi": [2.0]}), path)
