@@ -9,6 +9,11 @@ BIN := $(VENV)/bin
 # Tests wait for processes as long as they compute: four at a time for two cores.
 JOBS ?= $(shell echo $$(($$(nproc) + 2)))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# uv does in seconds what takes pip a minute. It knows nothing of pip's settings: where it reaches no index, pip goes on.
+UV := $(BIN)/uv --quiet
+# Installs the wheel anew, and what it needs with the extra $1.
+install = $(UV) pip install --python $(BIN)/python --reinstall-package eventmill $(CONSTRAINED) "$$(echo build/*.whl)[$1]" \
+  || { $(PIP) install --force-reinstall --no-deps build/*.whl && $(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[$1]"; }
 PACKAGES := protocol system analysis packetizer elastic merge dataset reading writing display master worker launch status session simulation cli
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)
 
@@ -70,7 +75,7 @@ constraints: build/wheel
 	rm -rf .venv-newest
 	$(MAKE) .venv-newest/test-systems .venv-newest/docs .venv-newest/bench VENV=.venv-newest CONSTRAINTS=
 	.venv-newest/bin/python -m pip list --format=freeze >build/installed
-	{ grep '^#' constraints.txt; sort -f build/installed | grep -viE '^(eventmill|pip|setuptools|wheel)='; } >build/constraints
+	{ grep '^#' constraints.txt; sort -f build/installed | grep -viE '^(eventmill|pip|setuptools|uv|wheel)='; } >build/constraints
 	mv build/constraints constraints.txt
 
 lint:
@@ -181,33 +186,29 @@ samples: $(VENV)/test
 build/wheel: $(SOURCES) | $(VENV)/pip
 	@echo "building the wheel of eventmill"
 	@rm -rf build && mkdir build
-	@$(PIP) wheel --no-deps --wheel-dir build .
+	@$(UV) build --wheel --out-dir build . || $(PIP) wheel --no-deps --wheel-dir build .
 	@touch $@
 
 $(VENV)/demo: build/wheel $(CONSTRAINTS)
 	@echo "installing eventmill and what it needs into $(VENV) (the first time this downloads for a minute or two)"
-	@$(PIP) install --force-reinstall --no-deps build/*.whl
-	@$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[plot]"
+	@$(call install,plot)
 	@touch $@
 
 $(VENV)/test: build/wheel $(CONSTRAINTS)
-	$(PIP) install --force-reinstall --no-deps build/*.whl
-	$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[test]"
+	@$(call install,test)
 	touch $@
 
 # What the wheel needs changes with pyproject.toml only; the wheel itself is that of the tests above.
 $(VENV)/test-systems: pyproject.toml $(CONSTRAINTS) | $(VENV)/test
-	$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[test-systems]"
+	@$(call install,test-systems)
 	touch $@
 
 $(VENV)/docs: build/wheel $(CONSTRAINTS)
-	$(PIP) install --force-reinstall --no-deps build/*.whl
-	$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[docs]"
+	@$(call install,docs)
 	touch $@
 
 $(VENV)/bench: build/wheel $(CONSTRAINTS)
-	$(PIP) install --force-reinstall --no-deps build/*.whl
-	$(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[bench]"
+	@$(call install,bench)
 	touch $@
 
 # Debian ships venv apart from Python: where it is missing and we may, install it.
@@ -217,6 +218,7 @@ $(VENV)/pip:
 	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null && $(PYTHON) -m venv $(VENV); } \
 	  || { echo "cannot make a virtual environment: install python3-venv, or set PYTHON to a Python 3.11 or newer" >&2; exit 1; }
 	@$(PIP) install --upgrade pip
+	@$(PIP) install uv || echo "without uv, pip installs: this takes a minute longer"
 	@touch $@
 
 # ROOT's viewer for browsers, of which display/assets/jsroot.mjs says what is taken. It is committed: nothing is loaded at run time.
