@@ -172,9 +172,9 @@ def test_of_ten_thousand_histograms_some_are_listed_and_the_others_found(monkeyp
     module = sys.modules["eventmill.merge.encode"]
     make = module.histogram
     monkeypatch.setattr(module, "histogram", lambda node: count.append(1) or make(node))
-    query = LiveQuery()
+    query, one = LiveQuery(), mass()  # to make one takes longer than to encode it
     widget = Shown(query)
-    query.merged({f"h{number}": mass() for number in range(10_000)})
+    query.merged({f"h{number}": one for number in range(10_000)})
     widget._refresh()
     assert len(widget.items) == MOST_ITEMS and widget.more == 10_000 - MOST_ITEMS
     widget.filter = "H9998"

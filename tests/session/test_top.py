@@ -317,7 +317,8 @@ def test_of_ten_thousand_histograms_the_one_that_is_shown_is_made(monkeypatch: p
     module = sys.modules["eventmill.merge.plain"]
     make = module.described  # type: ignore[attr-defined]
     monkeypatch.setattr(module, "described", lambda node: made.append(node) or make(node))
-    title, _ = drawn(plain(encode({f"h{at}": Hist.new.Reg(2, 0, 2).Double() for at in range(10_000)}, 1)), 3, 10, 60)
+    one = Hist.new.Reg(2, 0, 2).Double()  # to make one takes longer than to encode it
+    title, _ = drawn(plain(encode({f"h{at}": one for at in range(10_000)}, 1)), 3, 10, 60)
     assert title == "h3 (4 of 10,000: n, p)" and len(made) == 1
     rows = drawn({f"n{at}": at for at in range(10_000)}, 0, 5, 60)[1].plain.split("\n")
     assert len(rows) == 5 and rows[0].split() == ["n0", "0"] and rows[-1] == "and 9,996 more"
