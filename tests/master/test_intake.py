@@ -58,7 +58,7 @@ class Site:
 def test_a_thousand_workers_with_large_results_share_a_link_in_turn() -> None:
     """50 MB each over 10 Gb/s: the link is busy, each worker commits as often as any other, and memory is bounded."""
     site = Site(1000, 50 * MB, 1.25e9)
-    site.run(90.0)
+    site.run(90.0, step=0.02)
     assert site.busy > 90.0 / 1.3
     assert sum(map(len, site.came.values())) * 50 * MB > 90.0 * 1.25e9 / 1.3
     assert {len(came) for came in site.came.values()} <= {1, 2, 3}

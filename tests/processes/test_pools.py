@@ -239,6 +239,9 @@ def test_a_master_has_pools_of_its_own(tmp_path: Path) -> None:
     assert code == 1 and "pool here: no setting 'walltim'; the nearest names are walltime" in said
 
 
+@pytest.mark.long(
+    "a fleet of its own; tests/master/test_access.py and tests/master/test_pools.py have it without processes"
+)
 def test_users_have_pools_of_their_own(tmp_path: Path) -> None:
     """Their workers serve them only; others neither see nor scale them."""
     fleet = Standing(tmp_path / "state")

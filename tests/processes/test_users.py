@@ -164,6 +164,7 @@ def test_a_worker_comes_back_under_its_name_and_users_stay_when_the_master_is_ki
         assert [info.worker for info in alice.workers()] == [before]
 
 
+@pytest.mark.long("processes start and end; tests/master/test_access.py has what a master says and does")
 def test_a_revoked_token_ends_its_worker_and_a_removed_user_her_session(shared: Standing) -> None:
     code, said = call(
         "token",

@@ -58,7 +58,12 @@ def odd_columns() -> Any:
     )
 
 
-@pytest.fixture(params=[1, 7, 1000], ids=["groups of 1", "of 7", "one group"])
+OF_1 = pytest.param(
+    1, id="groups of 1", marks=pytest.mark.long("as groups of 7, whose ends are more than their insides")
+)
+
+
+@pytest.fixture(params=[OF_1, pytest.param(7, id="of 7"), pytest.param(1000, id="one group")])
 def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     path = tmp_path / "odd.parquet"
     parquet.write_table(odd_columns(), path, row_group_size=request.param)
