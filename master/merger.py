@@ -145,7 +145,7 @@ class Sum:
         """What is asked for, and whether it is a part. Who asks for more of the same before long is to get it."""
         if self.aside is not None:
             return self.partial().to_frames(thin=True), False
-        if self.pinned is None or self.pinned.entries != asked.entries:
+        if self.pinned is None or not asked.entries or self.pinned.entries != asked.entries:
             self.pinned = self.total.copy()
         self.pinned_until = now + PINNED_SECONDS
         part = None if asked.whole else self.pinned.part(keys_in(asked.keys))

@@ -76,8 +76,6 @@ def test_what_is_read_after_the_end_is_the_result(session: em.Session) -> None:
 def test_parts_of_a_total_are_of_one_moment_while_it_grows() -> None:
     """What is asked for with the entries of an answer before is what that answer would have had."""
     sum_, value = merger.Sum(), {"x": np.ones(2**17), "y": np.ones(2**17), "n": 1}
-    for entries in (10, 20):
-        sum_.total.add_frames(encode(value, entries).to_frames())
 
     def asked(key: str, entries: int) -> tuple[int, Any]:
         frames, part = sum_.pick(m.AskPart(1, "q", keys_packed([key]), entries=entries), now=0.0)
@@ -85,9 +83,13 @@ def test_parts_of_a_total_are_of_one_moment_while_it_grows() -> None:
         assert part and list(decode(found)) == [key]  # type: ignore[call-overload]
         return found.entries, decode(found)[key]  # type: ignore[index]
 
+    sum_.total.add_frames(encode({**value, "n": 0}, 0).to_frames())  # of a file without entries
+    assert asked("n", 0) == (0, 0)
+    for entries in (10, 20):
+        sum_.total.add_frames(encode(value, entries).to_frames())
     assert asked("n", 0) == (30, 2)
     sum_.total.add_frames(encode(value, 5).to_frames())
-    assert asked("x", 30)[1].tolist() == [2.0] * 2**17
+    assert asked("x", 30)[1].tolist() == [3.0] * 2**17
     assert (asked("n", 35), asked("n", 35)) == ((35, 3), (35, 3))
     sum_.unpin(now=merger.PINNED_SECONDS + 1)
     assert sum_.pinned is None
