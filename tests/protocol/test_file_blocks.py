@@ -15,7 +15,10 @@ from eventmill.protocol.messages.parts import FriendTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-METADATA = [{}, {"scale": 1}, {"scale": 1.0}, {"scale": True}, {"scale": [1]}, {"scale": [1.0]}, {"scale": 0.0}]
+METADATA: list[Any] = [
+    {}, *({"scale": it} for it in (1, 1.0, True, [1], [1.0], 0, 0.0, -0.0, float("nan"), float("inf"), None, "", [])),
+    {"scale": 1, "sum": {"x": 0.0, "y": 1}}, {"sum": {"y": 1, "x": -0.0}, "scale": 1},
+]  # fmt: skip
 FRIENDS: list[dict[str, FriendTree]] = [{}, *({"f": FriendTree("f.root", missing=it)} for it in (1, True))]
 ANY_FILE = st.builds(
     File,
