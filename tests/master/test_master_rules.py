@@ -36,10 +36,22 @@ class MasterMachine(RuleBasedStateMachine):
         self.world.hello(worker, "worker", slots)
 
     @precondition(lambda self: len(self.queries) < 3)
-    @rule(session=st.sampled_from(SESSIONS), priority=st.integers(-1, 1), readers=st.none() | st.integers(1, 3))
-    def submit(self, session: bytes, priority: int, readers: int | None) -> None:
-        """A query over files, on servers that may have only so many readers."""
-        self.submit_files([m.File(name) for name in self.names], session, priority=priority, most_readers=readers)
+    @rule(
+        session=st.sampled_from(SESSIONS),
+        priority=st.integers(-1, 1),
+        readers=st.none() | st.integers(1, 3),
+        limit=st.none() | st.integers(0, 40),
+        announced=st.sampled_from([None, 0, 1, 2]),
+    )
+    def submit(
+        self, session: bytes, priority: int, readers: int | None, limit: int | None, announced: int | None
+    ) -> None:
+        """A query over files, perhaps over their first entries, on servers that may have only so many readers; how many
+        entries they have may have been announced, rightly or not."""
+        lengths = self.world.lengths
+        known = {name: None if announced is None else announced * lengths[name] for name in self.names}
+        files = [m.File(name, entries=known[name]) for name in self.names]
+        self.submit_files(files, session, priority=priority, most_readers=readers, limit=limit)
 
     @precondition(lambda self: len(self.queries) < 3)
     @rule(session=st.sampled_from(SESSIONS), known=st.booleans())
@@ -59,7 +71,9 @@ class MasterMachine(RuleBasedStateMachine):
         query = self.world.submit_files(files, session, **options)
         self.queries.append(query)
         halved = files[0].listed is not None
-        self.expected[query] = sum((length + halved) // (1 + halved) for length in self.world.lengths.values())
+        all_ = sum((length + halved) // (1 + halved) for length in self.world.lengths.values())
+        limit = options.get("limit")
+        self.expected[query] = all_ if limit is None else min(all_, limit)
 
     @precondition(lambda self: self.queries)
     @rule(keep=st.booleans(), data=st.data())

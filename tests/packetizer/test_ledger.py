@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from eventmill.packetizer.files import Loss, OpenedFile
 from eventmill.packetizer.leases import Gap, StaleLease
 from eventmill.packetizer.ledger import Ledger
+from eventmill.packetizer.limits import Limits
 from eventmill.packetizer.ranges import Ranges
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from property_tests import examples
+
+LIMITS = st.tuples(
+    st.lists(st.integers(0, 2), min_size=5, max_size=5),
+    st.dictionaries(st.integers(0, 2), st.integers(0, 60), min_size=1),
+)
+"""The datasets that files are of, and the most entries of some datasets."""
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -18,18 +27,28 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @initialize(
         lengths=st.lists(st.integers(0, 40), min_size=1, max_size=5),
-        known=st.booleans(),
-        limit=st.none() | st.integers(0, 80),
+        known=st.lists(st.sampled_from(["not", "right", "wrong", "listed"]), min_size=5, max_size=5),
+        limit=st.none() | st.integers(0, 80) | LIMITS,
     )
-    def start(self, lengths: list[int], known: bool, limit: int | None) -> None:
+    def start(self, lengths: list[int], known: list[str], limit: Any) -> None:
         self.lengths = lengths
+        self.known = [
+            {"not": None, "wrong": 2 * length + 1}.get(how, length) for how, length in zip(known, lengths, strict=False)
+        ]
+        self.listed = {file for file in range(len(lengths)) if known[file] == "listed"}
+        self.groups, self.most = limit if isinstance(limit, tuple) else ([0] * 5, {} if limit is None else {0: limit})
+        self.groups = self.groups[: len(lengths)]
         self.limit = limit
-        self.ledger = Ledger(lengths if known else [None] * len(lengths), limit)
-        self.known = lengths if known else [None] * len(lengths)
+        self.ledger = self.begun()
         self.counted: set[tuple[int, int]] = set()
         self.dead: list[int] = []
         self.story: list[tuple[int, OpenedFile] | Loss | list[tuple[int, int, int]]] = []
         self.told = 0
+
+    def begun(self) -> Ledger[str]:
+        """A ledger of these files."""
+        limit = self.limit if isinstance(self.limit, int) or self.limit is None else Limits(self.groups, self.most)
+        return Ledger(self.known, limit, self.listed)
 
     def live(self, *, opening: bool) -> list[int]:
         return [lease.number for lease in self.ledger.leases.values() if lease.opening == opening]
@@ -46,8 +65,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def lease_opening(self, stop: int) -> None:
         file = self.ledger.files.openable()
         assert file is not None
-        if self.limit is not None:
-            stop = min(stop, self.limit - self.ledger.opened_entries)
+        left = self.ledger.limits.left(file)
+        if left is not None:
+            stop = min(stop, left)
+            assert left > 0
         self.ledger.lease_opening(file, stop, "slot")
 
     @precondition(lambda self: self.live(opening=True))
@@ -183,7 +204,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for parts in kept:
             for file, start, stop in parts if type(parts) is list else ():
                 done.setdefault(file, Ranges()).add(start, stop)
-        self.ledger = Ledger(self.known, self.limit)
+        self.ledger = self.begun()
         self.ledger.restore(opened, done, losses)
         self.counted = {(file, i) for file, ranges in done.items() for a, b in ranges for i in range(a, b)}
         self.dead, self.story, self.told = [], kept, len(losses)
@@ -217,10 +238,14 @@ class LedgerMachine(RuleBasedStateMachine):
         assert ledger.complete, (ledger.leases, ledger.ready, ledger.unopened, ledger.held, ledger.files)
         lost = {(it.file, entry) for it in ledger.losses for entry in range(it.start, it.stop or 0)}
         assert not lost & self.counted and len(lost) == ledger.failed
-        if self.limit is None:
-            gone = {it.file for it in ledger.losses if it.stop is None}
-            every = {(file, i) for file, n in enumerate(self.lengths) for i in range(n) if file not in gone}
-            assert lost | self.counted == every
+        gone = {it.file for it in ledger.losses if it.stop is None}
+        every, left = set(), dict(self.most)
+        for file, length in enumerate(self.lengths):
+            used = 0 if file in gone else min(length, left.get(self.groups[file], length))
+            every |= {(file, entry) for entry in range(used)}
+            if self.groups[file] in left:
+                left[self.groups[file]] -= used
+        assert lost | self.counted == every
 
     @invariant()
     def adds_up(self) -> None:
@@ -231,8 +256,8 @@ class LedgerMachine(RuleBasedStateMachine):
             if self.ledger.complete:
                 assert self.ledger.total == self.ledger.processed + self.ledger.failed
                 assert not self.ledger.estimated
-                if self.limit is not None:
-                    assert self.ledger.total <= self.limit
+                if self.most.keys() >= set(self.groups):
+                    assert self.ledger.total <= sum(self.most.values())
 
 
 TestLedger = LedgerMachine.TestCase
