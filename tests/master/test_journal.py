@@ -317,7 +317,10 @@ while True:
 """
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(40, marks=pytest.mark.nightly)])
+DOZEN = pytest.param(12, marks=pytest.mark.long("each is a process that starts; of four the last is killed as it does"))
+
+
+@pytest.mark.parametrize("kills", [4, DOZEN, pytest.param(40, marks=pytest.mark.nightly)])
 def test_total_and_ranges_agree_after_kill_9_at_any_moment(path: Path, kills: int) -> None:
     """Many masters in a row are killed while they start or write; each goes on with what the one before has left."""
     before, moment = 0, random.Random(7)
