@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import uproot
+import xgboost
 
 SECONDS = 60
 EVENTS = 4000
@@ -58,8 +59,6 @@ def network(path: Path) -> None:
 
 def booster(path: Path, features: np.ndarray[Any, Any]) -> None:
     """Train and write trees that tell central from forward."""
-    import xgboost  # with all of scipy's sparse arrays: not for who collects tests
-
     labels = (np.abs(features[:, 1]) < 1).astype(int)
     known = xgboost.DMatrix(features[:1000], labels[:1000])
     xgboost.train({"max_depth": 3, "objective": "binary:logistic", "nthread": 1}, known, 5).save_model(path)
@@ -86,8 +85,6 @@ def tagger(path: str) -> Any:
 
 @em.once
 def trees(path: str) -> Any:
-    import xgboost
-
     model = xgboost.Booster()
     model.load_model(path)
     return model
