@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import awkward as ak
 
@@ -21,10 +23,23 @@ def write(path: Path, empty: ak.Array, batches: Iterable[ak.Array]) -> None:
     with parquet.ParquetWriter(path, nothing.schema, compression=COMPRESSION, use_dictionary=_texts(nothing)) as writer:
         some = False
         for batch in batches:
-            writer.write_table(ak.to_arrow_table(batch, extensionarray=False))
+            writer.write_table(ak.to_arrow_table(ak.transform(_filled, batch), extensionarray=False))
             some = True
         if not some:  # awkward reads no file without a row group
             writer.write_table(nothing)
+
+
+def _filled(layout: Any, **_: Any) -> Any:
+    """Of lists all of which are missing: with one behind them, since awkward finds no end of one that is not there."""
+    import awkward as ak
+
+    lists = layout.content if layout.is_option and len(layout) else None
+    if lists is None or len(lists) or not lists.is_list:
+        return None
+    if lists.is_regular:
+        return layout.copy(content=lists.form.length_one_array(highlevel=False))
+    lists = lists.to_ListOffsetArray64(True)
+    return layout.copy(content=lists.copy(offsets=ak.index.Index64(np.zeros(2, np.int64))))
 
 
 def _texts(table: Any) -> list[str]:

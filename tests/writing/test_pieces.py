@@ -115,3 +115,24 @@ def test_values_that_may_be_missing_stay_in_their_places(kind: str, tmp_path: Pa
         found = ak.from_parquet(path) if kind == "parquet" else read(path)
         for name in batches[0].fields:
             assert ak.to_list(found[name]) == [row for batch in batches for row in ak.to_list(batch[name])], name
+
+
+@pytest.mark.parametrize("kind", ["parquet", "rntuple"])
+def test_lists_all_of_which_are_missing(kind: str, tmp_path: Path) -> None:
+    """In a batch, or in a list of one: awkward asked Arrow for the end of a list behind the last one, an IndexError."""
+    there = [[1], [], [2, 3]]
+    lists = ak.Array([there, there])[:, [True, True, True]]
+    batches = []
+    for missing in ([True, True], [False, True], [False, False], [True, True]):
+        column = ak.mask(ak.Array(there[: len(missing)]), ~np.array(missing))
+        within = ak.mask(lists, [[not it] * 3 for it in missing])
+        of_records = ak.mask(ak.zip({"x": ak.Array(there[: len(missing)])}), ~np.array(missing))
+        pairs = ak.mask(ak.to_regular(ak.Array([[1, 2]] * len(missing))), ~np.array(missing))
+        others = {"of_records": of_records, "pairs": pairs} if kind == "parquet" else {}
+        batch = {"column": column, "within": within, **others}
+        batches.append(ak.Array(batch))
+    path = tmp_path / ("a.parquet" if kind == "parquet" else "a.root")
+    write_file(write(batches[0], tmp_path, format=kind).spec, path, batches[0][:0], batches)  # type: ignore[arg-type]
+    found = ak.from_parquet(path) if kind == "parquet" else read(path)
+    for name in batches[0].fields:
+        assert ak.to_list(found[name]) == [row for batch in batches for row in ak.to_list(batch[name])], name
