@@ -5,10 +5,11 @@ index (`TTree::BuildIndex`), by columns of whole numbers that both have, or by a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..protocol.errors import DatasetError, nearest
 from .columns import Column, Flat, Jagged, offsets_of
@@ -102,6 +103,9 @@ class ByTreeIndex:
         return column.values.astype(np.int64)
 
 
+Keys: TypeAlias = NDArray[np.integer[Any]]
+
+
 class ByColumns:
     """By columns of whole numbers that the file and the friend have, as a run's and an event's number.
 
@@ -154,7 +158,7 @@ class ByColumns:
         values = self._values(self._main, self.keys, entry, entry + 1)
         return " and ".join(f"{name} {value[0]}" for name, value in zip(self.keys, values, strict=True))
 
-    def _values(self, reader: TreeReader, names: Sequence[str], start: int, stop: int) -> list[Numbers]:
+    def _values(self, reader: TreeReader, names: Sequence[str], start: int, stop: int) -> list[Keys]:
         columns = reader.read(names, start, stop)
         return [_whole(columns[name], name, reader, self._joined) for name in names]
 
@@ -203,10 +207,11 @@ class ByNumber:
             numbers, counts = self._runs(column, start)
             return offsets_of(counts), self._in_friend(numbers, np.repeat(part, counts), start, offsets_of(counts))
         if not isinstance(column, Jagged):
-            return None, self._in_friend(_whole(column, self._column, self._main, self._joined), part, start)
+            numbers = _whole(column, self._column, self._main, self._joined).astype(np.int64)
+            return None, self._in_friend(numbers, part, start)
         low, high = int(column.offsets[0]), int(column.offsets[-1])
         offsets = column.offsets - low
-        numbers = _whole(column.content.slice(low, high), self._column, self._main, self._joined)
+        numbers = _whole(column.content.slice(low, high), self._column, self._main, self._joined).astype(np.int64)
         return offsets, self._in_friend(numbers, np.repeat(part, np.diff(offsets)), start, offsets)
 
     def absent(self, entry: int) -> str:
@@ -251,7 +256,7 @@ class KeyTable:
     """Finds entries by several whole numbers each.
 
     Args:
-        columns: the numbers, of all entries.
+        columns: the numbers, of all entries, as int64 or uint64; those that are looked for may be of the other one.
 
     Example:
         >>> table = KeyTable([np.array([1, 1, 2, 2]), np.array([5, 7, 5, 5])])
@@ -260,9 +265,9 @@ class KeyTable:
         ([1, -1, 2], [-1, -1, 3])
     """
 
-    def __init__(self, columns: Sequence[Numbers]) -> None:
+    def __init__(self, columns: Sequence[Keys]) -> None:
         keys = np.zeros(len(columns[0]), np.int64)
-        self._steps: list[tuple[Numbers, Numbers]] = []
+        self._steps: list[tuple[Keys, Numbers]] = []
         for column in columns:
             values = np.unique(column)
             keys = keys * len(values) + np.searchsorted(values, column)
@@ -272,16 +277,17 @@ class KeyTable:
         self._order = np.argsort(keys, kind="stable")
         self._sorted = keys[self._order]
 
-    def find(self, columns: Sequence[Numbers]) -> tuple[Numbers, Numbers]:
+    def find(self, columns: Sequence[Keys]) -> tuple[Numbers, Numbers]:
         """The entries that have these numbers, -1 where there is none; and a second one where there are several."""
         missing = np.full(len(columns[0]), -1, np.int64)
         if not len(self._order):
             return missing, missing
         keys, is_there = np.zeros(len(columns[0]), np.int64), np.ones(len(columns[0]), bool)
         for column, (values, known) in zip(columns, self._steps, strict=True):
+            column, fits = _of_type(column, values.dtype)
             at, is_value = _place(values, column)
             keys, is_known = _place(known, keys * len(values) + at)
-            is_there &= is_value & is_known
+            is_there &= fits & is_value & is_known
         first, last = (np.searchsorted(self._sorted, keys, side=side) for side in ("left", "right"))
         second = np.minimum(first + 1, len(self._order) - 1)
         return (
@@ -294,18 +300,24 @@ _TABLES: WeakKeyDictionary[TreeReader, dict[tuple[str, ...], KeyTable]] = WeakKe
 """Of the friends that are open, by the columns that join them."""
 
 
-def _place(known: Numbers, numbers: Numbers) -> tuple[Numbers, Numbers]:
+def _place(known: Keys, numbers: Keys) -> tuple[Numbers, NDArray[np.bool_]]:
     """Where numbers are among known ones, and which of them are there."""
     at = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
     return at, known[at] == numbers
 
 
-def _whole(column: Column, name: str, reader: TreeReader, joined: str) -> Numbers:
+def _of_type(numbers: Keys, dtype: np.dtype[Any]) -> tuple[Keys, NDArray[np.bool_]]:
+    """Numbers in a type of as many bytes, and which of them it has: of -1 and 2**64 - 1, the other has only one."""
+    same = numbers.astype(dtype)
+    return same, (same < 0) == (numbers < 0)
+
+
+def _whole(column: Column, name: str, reader: TreeReader, joined: str) -> Keys:
     if not isinstance(column, Flat) or column.values.ndim != 1 or column.values.dtype.kind not in "iu":
         raise DatasetError(
             f"{joined} is to be joined by {name}, which is not one whole number an entry in {reader.tree} of {reader.path}"
         )
-    return column.values.astype(np.int64)
+    return column.values.astype(np.uint64 if column.values.dtype == np.uint64 else np.int64)
 
 
 def _folder(tree: str) -> str:

@@ -24,7 +24,7 @@ from eventmill.reading.selection import Selection
 from eventmill.reading.source import Source
 from eventmill.reading.tree_series import open_tree
 from eventmill.reading.view import View
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from processes import Standing
 
@@ -403,14 +403,32 @@ def test_a_friend_in_the_same_file_needs_a_tree() -> None:
         Friends({"c": em.Friend(index="i")}).given_to([File("/d/a.root", "t")])
 
 
+SIGNED, UNSIGNED = [-(2**63), -5, -1, 0, 3, 2**62, 2**63 - 1], [0, 1, 3, 2**62, 2**63 - 1, 2**63, 2**64 - 5, 2**64 - 1]
+KINDS = st.lists(st.booleans(), min_size=3, max_size=3)
+
+
+def keys(kinds: list[bool], numbers: list[tuple[int, ...]]) -> list[Any]:
+    """Columns of so many numbers each, unsigned ones or signed."""
+    wide = [UNSIGNED if unsigned else SIGNED for unsigned in kinds]
+    return [
+        np.array([wide[i][key[i]] for key in numbers], np.uint64 if kinds[i] else np.int64) for i in range(len(kinds))
+    ]
+
+
 @given(
-    st.lists(st.tuples(*[st.integers(-3, 3)] * 3), max_size=30),
-    st.lists(st.tuples(*[st.integers(-3, 3)] * 3), max_size=10),
+    KINDS,
+    st.lists(st.tuples(*[st.integers(0, 6)] * 3), max_size=30),
+    KINDS,
+    st.lists(st.tuples(*[st.integers(0, 6)] * 3), max_size=10),
 )
-def test_a_table_of_keys_finds_what_a_dict_finds(known: list[tuple[int, ...]], asked: list[tuple[int, ...]]) -> None:
-    wide = [-(2**63), -5, -1, 0, 3, 2**62, 2**63 - 1]
-    columns = [np.array([wide[key[i] + 3] for key in known], np.int64) for i in range(3)]
-    found, others = KeyTable(columns).find([np.array([wide[key[i] + 3] for key in asked], np.int64) for i in range(3)])
+@example([False] * 3, [(2, 2, 2)], [True] * 3, [(7, 7, 7)])
+def test_a_table_of_keys_finds_what_a_dict_finds(
+    kinds: list[bool], known: list[tuple[int, ...]], others_kinds: list[bool], asked: list[tuple[int, ...]]
+) -> None:
+    """Also where one of two files has unsigned numbers: -1 and 2**64 - 1 have the same bytes, and are not the same."""
+    theirs, mine = keys(kinds, known), keys(others_kinds, asked)
+    found, others = KeyTable(theirs).find(mine)
+    known, asked = ([tuple(map(int, key)) for key in zip(*columns, strict=True)] for columns in (theirs, mine))
     for key, entry, other in zip(asked, found, others, strict=True):
         entries = [i for i, its in enumerate(known) if its == key]
         assert entry == (entries[0] if entries else -1) and other == (entries[1] if len(entries) > 1 else -1)
