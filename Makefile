@@ -11,8 +11,9 @@ JOBS ?= $(shell echo $$(($$(nproc) + 2)))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # uv does in seconds what takes pip a minute. It knows nothing of pip's settings: where it reaches no index, pip goes on.
 UV := $(BIN)/uv --quiet
-# Installs the wheel anew, and what it needs with the extra $1.
-install = $(UV) pip install --python $(BIN)/python --reinstall-package eventmill $(CONSTRAINED) "$$(echo build/*.whl)[$1]" \
+# Installs the wheel anew, and what it needs with the extra $1. With $2 as --compile-bytecode, all modules are compiled at once, for
+# what starts many processes: where PYTHONDONTWRITEBYTECODE is set, each of them would compile what it imports.
+install = $(UV) pip install --python $(BIN)/python $2 --reinstall-package eventmill $(CONSTRAINED) "$$(echo build/*.whl)[$1]" \
   || { $(PIP) install --force-reinstall --no-deps build/*.whl && $(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[$1]"; }
 PACKAGES := protocol system analysis packetizer elastic merge dataset reading writing display master worker launch status session simulation cli
 SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)
@@ -195,12 +196,12 @@ $(VENV)/demo: build/wheel $(CONSTRAINTS)
 	@touch $@
 
 $(VENV)/test: build/wheel $(CONSTRAINTS)
-	@$(call install,test)
+	@$(call install,test,--compile-bytecode)
 	touch $@
 
 # What the wheel needs changes with pyproject.toml only; the wheel itself is that of the tests above.
 $(VENV)/test-systems: pyproject.toml $(CONSTRAINTS) | $(VENV)/test
-	@$(call install,test-systems)
+	@$(call install,test-systems,--compile-bytecode)
 	touch $@
 
 $(VENV)/docs: build/wheel $(CONSTRAINTS)
@@ -208,7 +209,7 @@ $(VENV)/docs: build/wheel $(CONSTRAINTS)
 	touch $@
 
 $(VENV)/bench: build/wheel $(CONSTRAINTS)
-	@$(call install,bench)
+	@$(call install,bench,--compile-bytecode)
 	touch $@
 
 # Debian ships venv apart from Python: where it is missing and we may, install it.
