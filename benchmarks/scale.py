@@ -326,11 +326,15 @@ def packets(count: int, rate: float, query_files: int, seconds: float = 8.0) -> 
             client.submit(files(query_files))
             wanted = 0.9 * count
             workers.wait(lambda: len(workers.all("first_packets")) >= wanted, "first packets")
+            time.sleep(2.0)  # they have all begun at once
             before, cpu, began = workers.total("packets"), master.cpu, time.monotonic()
+            earlier = [len(told["answers"]) for told in workers.told()]
             time.sleep(seconds)
             done, took = workers.total("packets") - before, time.monotonic() - began
             load = (master.cpu - cpu) / max(1, done)
-            answers = workers.all("answers")
+            answers = sorted(
+                it for told, first in zip(workers.told(), earlier, strict=True) for it in told["answers"][first:]
+            )
             asked = f"at {rate:,.0f}/s" if rate else "as fast as can be"
             say(f"{count:,} workers, packets {asked}: packets a second", f"{done / took:,.0f}", "10,000")
             say("... CPU of the master a packet [µs]", f"{1e6 * load:.0f}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import random
 import resource
 import select
 import sys
@@ -134,7 +135,9 @@ class Peer:
             self.busy = False
         elif self.crowd.seconds:
             self.busy = True
-            self.crowd.later(self.crowd.seconds, self)
+            self.crowd.later(
+                self.crowd.seconds * random.uniform(0.5, 1.5), self
+            )  # or a thousand ended at once for ever
         else:
             self.busy = True
             self.crowd.now.append(self)
@@ -166,7 +169,7 @@ class Crowd:
         file: the connection file of workers.
         first: the number of the first one.
         count: how many.
-        seconds: that a packet takes; 0: none.
+        seconds: that packets take, half of it to one and a half; 0: none.
     """
 
     def __init__(self, file: Path, first: int, count: int, seconds: float) -> None:
