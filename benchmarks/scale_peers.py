@@ -135,9 +135,8 @@ class Peer:
             self.busy = False
         elif self.crowd.seconds:
             self.busy = True
-            self.crowd.later(
-                self.crowd.seconds * random.uniform(0.5, 1.5), self
-            )  # or a thousand ended at once for ever
+            spread = random.uniform(0.5, 1.5)  # or a thousand ended at once for ever
+            self.crowd.later(self.crowd.seconds * spread, self)
         else:
             self.busy = True
             self.crowd.now.append(self)

@@ -72,9 +72,9 @@ class Dispatcher:
             if queries and self._lease_all(credit, queries, now) and credit.idle:
                 self._help(credit, queries, now)
         if len(ready) > 1 and not self.credit.idle:
-            busy = [owner for owner, credit in self.credit.by_owner.items() if any(credit.busy.values())]
+            busy = {owner for owner, credit in self.credit.by_owner.items() if any(credit.busy.values())}
             for query in ready:
-                if not query.begun and any(owner in query.served_by for owner in busy):  # or nobody can make way for it
+                if not query.begun and busy & query.served_by:  # or nobody can make way for it
                     with Concerning(query):
                         self._make_room(query, ready, now)
             for owner in self.credit.by_owner:

@@ -207,12 +207,11 @@ class ByNumber:
             numbers, counts = self._runs(column, start)
             return offsets_of(counts), self._in_friend(numbers, np.repeat(part, counts), start, offsets_of(counts))
         if not isinstance(column, Jagged):
-            numbers = _whole(column, self._column, self._main, self._joined).astype(np.int64)
-            return None, self._in_friend(numbers, part, start)
+            return None, self._in_friend(_whole(column, self._column, self._main, self._joined), part, start)
         low, high = int(column.offsets[0]), int(column.offsets[-1])
         offsets = column.offsets - low
-        numbers = _whole(column.content.slice(low, high), self._column, self._main, self._joined).astype(np.int64)
-        return offsets, self._in_friend(numbers, np.repeat(part, np.diff(offsets)), start, offsets)
+        inside = _whole(column.content.slice(low, high), self._column, self._main, self._joined)
+        return offsets, self._in_friend(inside, np.repeat(part, np.diff(offsets)), start, offsets)
 
     def absent(self, entry: int) -> str:
         """As `Join.absent`."""
@@ -237,8 +236,9 @@ class ByNumber:
             )
         return np.arange(counts.sum()) + np.repeat(firsts - offsets_of(counts)[:-1], counts), counts
 
-    def _in_friend(self, numbers: Numbers, part: Numbers, start: int, offsets: Numbers | None = None) -> Numbers:
+    def _in_friend(self, numbers: Keys, part: Numbers, start: int, offsets: Numbers | None = None) -> Numbers:
         """The friend's entries of these numbers, each in one of the file's trees."""
+        numbers = numbers.astype(np.int64)
         wrong = (numbers < -1) | ((numbers >= 0) & (numbers >= self._sizes[part]))
         if wrong.any():
             place = int(wrong.argmax())
