@@ -29,7 +29,7 @@ from .compactor import Compactor
 from .dispatcher import Dispatcher
 from .effects import Effect, Merge, Send, Tidy
 from .finished import Finished
-from .intake import Merged
+from .intake import Intake, Merged
 from .layouts import Layouts
 from .learnt import Learnt
 from .lifecycle import Lifecycle, TakenParts, deadline, merge_failed, retrieved, unsendable
@@ -101,13 +101,14 @@ class MasterCore:
         self._dispatcher = Dispatcher(self.queries, layouts, self._attachments, self._send)
         self._compactor = Compactor(self.queries, self._send)
         self._access = access or Access()
+        self._intake = Intake(self.queries, self._send)
         self._roster = Roster(
             version, python, tag, self._numbering, self._access, self.queries, self._dispatcher, self._compactor,
-            self._send,
+            self._intake, self._send,
         )  # fmt: skip
         self.sessions, self.workers = self._roster.sessions, self._roster.workers
         self._lifecycle = Lifecycle(
-            self.queries, self.workers, self._dispatcher.credit, self._send, self._do, journaled
+            self.queries, self.workers, self._dispatcher.credit, self._intake, self._send, self._do, journaled
         )
         self._reports = Reports(
             self.queries, learnt, self._roster.cluster, self._dispatcher, self._compactor, self._lifecycle, layouts,
@@ -211,7 +212,7 @@ class MasterCore:
         """When `expire` is to be called at the latest."""
         if self._requests.submissions.waiting or self._following:
             return -inf
-        others = self._admission, self._autoscaling, self._lifecycle.intake, self._dispatcher
+        others = self._admission, self._autoscaling, self._intake, self._dispatcher
         times = [self._next_check, self._next_tidy, *(it.deadline() for it in others)]
         times += [deadline(query, self._lifecycle.journaled) for query in self.queries.live.values()]
         return min(times)
@@ -236,7 +237,7 @@ class MasterCore:
     def check(self) -> None:
         """Assert the invariants: a lease has one holder, who knows it, a slot has leases of one owner, ledgers add up."""
         self._dispatcher.check(check_leases(self.queries, self.workers))
-        self._lifecycle.intake.check()
+        self._intake.check(self.workers)
 
     # --- what the merger answers ----------------------------------------------------------------------------------
 
@@ -346,7 +347,7 @@ class MasterCore:
                 self._lifecycle.end_if_complete(query, now)
         self._dispatcher.given_back.clear()
         self._dispatcher.feed(now)
-        self._lifecycle.intake.give_turns(now)
+        self._intake.give_turns(now)
         self._compactor.assign(self.workers.values(), now)
 
     # --- errors of ours -------------------------------------------------------------------------------------------

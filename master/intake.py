@@ -11,8 +11,9 @@ those get a turn that were quick the last time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from math import inf
 
 from ..protocol import messages
@@ -46,7 +47,6 @@ class Intake:
     """The turns of workers with large results; a pure core.
 
     Args:
-        workers: who is there, by identity.
         queries: the master's, by number.
         send: sends a message to a peer, `send(identity, message, now=now)`.
 
@@ -54,8 +54,7 @@ class Intake:
         merging: bytes of large results that have come and are not merged yet.
     """
 
-    def __init__(self, workers: Mapping[bytes, Worker], queries: Mapping[str, Query], send: SendMessage) -> None:
-        self._workers = workers
+    def __init__(self, queries: Mapping[str, Query], send: SendMessage) -> None:
         self._queries = queries
         self._send = send
         self._waiting: dict[Key, int] = {}
@@ -72,12 +71,13 @@ class Intake:
         self.offered(worker.identity, message.query, message.size)
 
     def offered(self, identity: bytes, query: str, size: int) -> None:
-        """A worker has so many bytes to commit for a query; 0: it has nothing any more."""
-        self._coming.pop((identity, query), None)
-        if size:
-            self._waiting.setdefault((identity, query), size)
+        """A worker has so many bytes to commit for a query; 0, or for one that is not running: it has nothing any more."""
+        key = identity, query
+        self._coming.pop(key, None)
+        if size and query in self._queries and self._queries[query].running:
+            self._waiting.setdefault(key, size)
         else:
-            self._waiting.pop((identity, query), None)
+            self._waiting.pop(key, None)
 
     def came(self, identity: bytes, query: str, now: float) -> None:
         """A worker has committed for a query, in its turn or without one."""
@@ -87,6 +87,20 @@ class Intake:
         elif since < inf:
             self._quick.pop(identity, None)
         self._waiting.pop((identity, query), None)
+
+    def lost(self, identity: bytes, queries: Iterable[str]) -> None:
+        """A worker is gone, with what it had of these queries."""
+        self._quick.pop(identity, None)
+        self._forget([(identity, query) for query in queries])
+
+    def ended(self, query: str) -> None:
+        """Nothing more is committed for a query."""
+        self._forget([key for key in chain(self._waiting, self._coming) if key[1] == query])
+
+    def _forget(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._waiting.pop(key, None)
+            self._coming.pop(key, None)
 
     def noted(self, merge: Merge) -> Merge:
         """The same, whose result takes memory until it is merged if it is large."""
@@ -104,29 +118,24 @@ class Intake:
         self._to_merge -= 1
         self.merging -= size
 
-    def is_waited_for(self, query: str) -> bool:
-        """Whether something of this query is offered, or on its way."""
-        return any(number == query for _, number in (*self._waiting, *self._coming))
-
     def give_turns(self, now: float) -> None:
         """Tell those whose turn it is."""
-        if not self._waiting and not self._coming:
-            return
-        for held in (self._waiting, self._coming):
-            for key in [key for key in held if not self._is_live(key)]:
-                del held[key]
-        for identity in [identity for identity in self._quick if identity not in self._workers]:
-            del self._quick[identity]
+        while (key := self._next(now)) is not None:
+            self._coming[key] = self._waiting.pop(key), now
+            self._send(key[0], messages.Grant(key[1]), now=now)
+
+    def _next(self, now: float) -> Key | None:
+        """Whose turn it is; None if it is nobody's."""
+        if not self._waiting:
+            return None
         slow = [size for size, since in self._coming.values() if now >= since + SLOW_SECONDS]
         are_many = len(slow) >= MOST_SLOW and sum(slow) >= ROOM_FOR_SLOW
-        for key, size in list(self._waiting.items()):
+        for key, size in self._waiting.items():
             if not self._has_room(size, now):
-                return
-            if are_many and key[0] not in self._quick:
-                continue
-            del self._waiting[key]
-            self._coming[key] = size, now
-            self._send(key[0], messages.Grant(key[1]), now=now)
+                return None
+            if not are_many or key[0] in self._quick:
+                return key
+        return None
 
     def deadline(self) -> float:
         """When `give_turns` is to be called at the latest."""
@@ -134,15 +143,13 @@ class Intake:
             return inf
         return min((since + SLOW_SECONDS for _, since in self._coming.values()), default=inf)
 
-    def check(self) -> None:
-        """Assert the invariants."""
+    def check(self, workers: Container[bytes]) -> None:
+        """Assert the invariants: those that have a turn, or wait for one, are `workers` that are there, with something to
+        commit for a query that is running."""
+        for identity, query in chain(self._waiting, self._coming):
+            assert identity in workers and self._queries[query].running
         assert not self._waiting.keys() & self._coming.keys()
         assert (self.merging == 0) == (self._to_merge == 0) and self.merging >= 0
-
-    def _is_live(self, key: Key) -> bool:
-        identity, number = key
-        query = self._queries.get(number)
-        return identity in self._workers and query is not None and query.running
 
     def _has_room(self, size: int, now: float) -> bool:
         fresh = [it for it, since in self._coming.values() if now < since + SLOW_SECONDS]

@@ -84,12 +84,10 @@ class Lifecycle:
         queries: the master's queries, by number.
         workers: the workers there are, by identity.
         credit: of their slots.
+        intake: who may commit large results when.
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
         do: has any other effect carried out.
         journaled: there is a journal: effects that only it needs are wanted, and results of queries that are over are in it.
-
-    Attributes:
-        intake: who may commit large results when.
     """
 
     def __init__(
@@ -97,12 +95,13 @@ class Lifecycle:
         queries: Queries,
         workers: dict[bytes, Worker],
         credit: Credits,
+        intake: Intake,
         send: SendMessage,
         do: Callable[[Effect], None],
         journaled: bool,
     ) -> None:
         self.journaled = journaled
-        self.intake = Intake(workers, queries, send)
+        self.intake = intake
         self._queries = queries
         self._workers = workers
         self._credit = credit
@@ -307,6 +306,7 @@ class Lifecycle:
             for key in [key for key in worker.leases if key[0] == query.number]:
                 self._credit.free(worker.leases.pop(key), key)
         query.leases = 0
+        self.intake.ended(query.number)
         if not merging and query.compaction is not None and query.compaction.holder is not None:
             query.set_up[query.compaction.holder[0]] = None
         for identity in query.set_up:

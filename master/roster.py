@@ -12,6 +12,7 @@ from .calls import SendMessage
 from .cluster_book import ClusterBook
 from .compactor import Compactor
 from .dispatcher import Dispatcher
+from .intake import Intake
 from .listening import HEARTBEAT, IDLE_HEARTBEAT, Listening
 from .numbering import Numbering, number_of
 from .peers import Peer, Slot, Worker, unfit
@@ -41,7 +42,7 @@ class Roster:
         access: the users there are.
         queries: the master's queries, by number.
         dispatcher: has the credit of slots, and takes the leases of lost workers back.
-        compactor: hears of lost workers.
+        compactor: hears of lost workers; so does `intake`.
         send: sends a message with frames to a peer, `send(identity, message, frames, now=now)`.
 
     Attributes:
@@ -62,6 +63,7 @@ class Roster:
         queries: Queries,
         dispatcher: Dispatcher,
         compactor: Compactor,
+        intake: Intake,
         send: SendMessage,
     ) -> None:
         self.sessions: dict[bytes, Peer] = {}
@@ -74,6 +76,7 @@ class Roster:
         self._queries = queries
         self._dispatcher = dispatcher
         self._compactor = compactor
+        self._intake = intake
         self._send = send
         self.cluster = ClusterBook(tag, queries, self.workers)
         self.pools = Pools(self.workers, access, send)
@@ -176,6 +179,7 @@ class Roster:
         if worker is None:
             return
         self._compactor.lost(identity)
+        self._intake.lost(identity, self._queries.live)
         self.cluster.left(worker, how, said_so, now)
         log.info("worker %s %s with %d leases", worker.name, how, len(worker.leases))
         for number in dict.fromkeys(number for number, _ in worker.leases):

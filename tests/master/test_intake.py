@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from eventmill.master.intake import AT_ONCE, MOST_SLOW, ROOM, SLOW_SECONDS, Intake
 from eventmill.protocol import messages as m
+from fleet import World
 
 MB = 10**6
 
@@ -17,7 +20,7 @@ class Site:
     def __init__(self, workers: int, size: int, link: float, slow: dict[int, float] | None = None) -> None:
         self.workers: dict[bytes, Any] = {b"%d" % number: SimpleNamespace() for number in range(workers)}
         self.queries: dict[str, Any] = {"q": SimpleNamespace(running=True)}
-        self.intake = Intake(self.workers, self.queries, self.granted)
+        self.intake = Intake(self.queries, self.granted)
         self.size, self.link, self.slow = size, link, {b"%d" % number: rate for number, rate in (slow or {}).items()}
         self.now, self.busy, self.most = 0.0, 0.0, 0
         self.coming: dict[bytes, float] = {}
@@ -35,7 +38,7 @@ class Site:
         end = self.now + seconds
         while self.now < end:
             self.intake.give_turns(self.now)
-            self.intake.check()
+            self.intake.check(self.workers)
             fast = [identity for identity in self.coming if identity not in self.slow]
             self.busy += step * bool(fast)
             for identity in list(self.coming):
@@ -85,12 +88,41 @@ def test_who_is_gone_and_what_is_over_has_no_turn() -> None:
     site = Site(6, 200 * MB, 1.25e9)
     site.intake.give_turns(0.0)
     assert list(site.coming) == [b"0", b"1"]
-    del site.workers[b"0"], site.workers[b"2"]
+    for identity in (b"0", b"2"):
+        del site.workers[identity]
+        site.intake.lost(identity, site.queries)
     site.intake.give_turns(0.0)
     assert list(site.coming) == [b"0", b"1", b"3"]
     site.intake.offered(b"1", "q", 0)  # it has nothing any more
     site.intake.give_turns(0.0)
     assert list(site.coming)[-1] == b"4"
     site.queries["q"].running = False
+    site.intake.ended("q")
+    site.intake.offered(b"1", "q", 200 * MB)  # this was on its way
+    site.intake.check(site.workers)
     site.intake.give_turns(100.0)
-    assert len(site.coming) == 4 and not site.intake.is_waited_for("q")
+    assert len(site.coming) == 4 and site.intake.deadline() == inf
+
+
+@pytest.mark.parametrize("then", ["workers are lost", "the query ends"])
+def test_whose_turn_it_was_keeps_nobody_from_theirs(then: str) -> None:
+    """Those who had the first turns of a master are lost, or what they had them for is over."""
+    made = World([10_000] * 8)
+    made.hello(b"session", "session")
+    first, second = made.submit(), made.submit()
+    for number in range(5):
+        made.hello(b"%d" % number, "worker", slots=2)
+        made.tell(b"%d" % number, "worker", m.Offer(second if number == 4 else first, 200 * MB))
+
+    def granted() -> list[bytes]:
+        return [identity for identity, told in made.inbox.items() if any(isinstance(it, m.Grant) for it in told)]
+
+    assert granted() == [b"0", b"1"]
+    if then == "the query ends":
+        made.tell(b"session", "session", m.Stop(first, keep=False))
+        assert granted() == [b"0", b"1", b"4"], "the others wait for a turn no more"
+    else:
+        made.kill(b"2")
+        made.kill(b"0")
+        assert [it for it in granted() if it in made.core.workers] == [b"1", b"3"]
+    made.core.check()
