@@ -7,6 +7,7 @@ from collections import Counter
 import msgspec
 import pytest
 from eventmill.dataset.shared_inputs import SharedInputs
+from eventmill.master.dispatcher import MOST_AT_ONCE
 from eventmill.protocol import messages as m
 from fleet import FakeWorker, World, entries_of, packed
 
@@ -294,3 +295,20 @@ def test_a_slot_opens_far_files_side_by_side() -> None:
     assert len(leases(near, b"worker0", query)) == 2
     made.run()
     assert len(made.merged[query]) == 800
+
+
+def test_work_for_thousands_of_slots_is_leased_in_pieces_between_which_the_master_listens() -> None:
+    made = world([], workers=3 * MOST_AT_ONCE, slots=1)
+    query = made.submit_files([m.File("cycles", entries=10**9, kind="cycles", seed=7)])
+
+    def given() -> list[int]:
+        return sorted(Counter(len(leases(made, identity, query)) for identity in made.workers).items())
+
+    assert given() == [(0, 2 * MOST_AT_ONCE), (1, MOST_AT_ONCE)]
+    assert made.core.deadline() < made.now, "it goes on at once"
+    made.tell(b"session", "session", m.AskDatasets(2))
+    assert any(isinstance(it, m.Datasets) for it in made.inbox[b"session"])
+    while made.core.deadline() < made.now:
+        made.carry_out(made.core.expire(made.now))
+    assert given() == [(2, 3 * MOST_AT_ONCE)]
+    made.core.check()
