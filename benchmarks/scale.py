@@ -16,30 +16,28 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import psutil
-import zmq
 from eventmill.protocol import codec, messages
 from eventmill.protocol.connection import KeyFolder, load_connection, make_keys
-from eventmill.protocol.dial import hello_of
 from eventmill.protocol.file_blocks import encode_files
-from eventmill.protocol.messages import File, Message
-from eventmill.protocol.pieces import cut
+from eventmill.protocol.messages import File
 
+from .scale_master import LONG
 from .scale_peers import ENTRIES
+from .scale_sessions import PATIENCE, Client
 
 A_PROCESS = 5000
 """Peers of one process at most: each has two descriptors."""
-PATIENCE = 180.0
-M = TypeVar("M", bound=Message)
+APART = 20
+"""Workers of those that are looked at in a process of their own."""
 
 
 class Standing:
@@ -48,13 +46,14 @@ class Standing:
     def __init__(self, folder: Path, journal: bool = False) -> None:
         self.keys: KeyFolder = make_keys(folder / "keys", "tcp://localhost:1")
         self._journal = journal
+        self._turns = folder / "turns"
         self._port = 0
         self.start()
 
     def start(self) -> None:
         command = [
-            sys.executable, "-m", "eventmill", "master", "bench", "--keys", str(self.keys.path), "--port",
-            str(self._port), "--host", "127.0.0.1", "--interface", "127.0.0.1",
+            sys.executable, "-m", "benchmarks.scale_master", str(self._turns), "master", "bench", "--keys",
+            str(self.keys.path), "--port", str(self._port), "--host", "127.0.0.1", "--interface", "127.0.0.1",
         ]  # fmt: skip
         began = time.monotonic()
         log = (self.keys.path / "log").open("a")
@@ -78,6 +77,16 @@ class Standing:
         """Bytes."""
         return int(self.seen.memory_info().rss)
 
+    @property
+    def waited(self) -> float:
+        """Seconds for which its loop could have gone on, and all cores were taken."""
+        return int(Path(f"/proc/{self.seen.pid}/schedstat").read_text().split()[1]) / 1e9
+
+    def longest_turn(self, since: float) -> str:
+        """CPU of the longest turn of its loop since then, in ms."""
+        turns = [line.split() for line in self._turns.read_text().splitlines()]
+        return f"{1000 * max((float(cpu) for ended, cpu in turns if float(ended) > since), default=LONG):.1f}"
+
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
@@ -89,19 +98,20 @@ class Standing:
 
 
 class Workers:
-    """Peers in some processes."""
+    """Peers in some processes; with `apart`, so many in the last one, which has little else to do than to look at them."""
 
-    def __init__(self, master: Standing, count: int, seconds: float = 0.0) -> None:
+    def __init__(self, master: Standing, count: int, seconds: float = 0.0, apart: int = 0) -> None:
         self.count = count
         self._reports, self._processes = [], []
-        share = -(-count // max(2, -(-count // A_PROCESS)))
+        crowd = count - apart
+        share = -(-crowd // max(2, -(-crowd // A_PROCESS)))
         self.began = time.monotonic()
-        for first in range(0, count, share):
+        for first in (*range(0, crowd, share), *[crowd] * (apart > 0)):
             report = master.keys.path / f"peers{first}-{time.monotonic()}.json"
             self._reports.append(report)
             command = [
                 sys.executable, "-m", "benchmarks.scale_peers", str(master.keys.worker), str(first),
-                str(min(share, count - first)), str(seconds), str(report),
+                str(apart if first == crowd else min(share, crowd - first)), str(seconds), str(report),
             ]  # fmt: skip
             self._processes.append(subprocess.Popen(command, stdin=subprocess.PIPE))
 
@@ -149,85 +159,30 @@ class Flow:
         return self.fastest
 
 
-class Client:
-    """A session, as bare as can be."""
+class Pulse:
+    """Asks a master for little, again and again, from a process of its own (`scale_sessions.py`): the longest wait for an
+    answer is how long its loop stood still.
+
+    Attributes:
+        all: seconds from each question to its answer, sorted.
+    """
 
     def __init__(self, master: Standing) -> None:
-        connection = load_connection(master.keys.client)
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._joiner = codec.joiner()
-        self._heard: deque[Message] = deque()
-        socket = self.socket = self.context.socket(zmq.DEALER)
-        socket.set(zmq.LINGER, 0)
-        socket.set(zmq.CURVE_SERVERKEY, connection.server_key.encode())
-        socket.set(zmq.CURVE_PUBLICKEY, connection.public_key.encode())
-        socket.set(zmq.CURVE_SECRETKEY, connection.secret_key.encode())
-        socket.connect(connection.address)
-        self.say(hello_of("session", "bench"))
-        self.hear(messages.Welcome)
-
-    def say(self, message: Message, frames: codec.Frames = ()) -> None:
-        for parcel in cut(codec.encode(message, frames)):
-            self.socket.send_multipart(parcel)
-
-    def hear(self, kind: type[M], seconds: float = PATIENCE) -> M:
-        """The next message of a kind; what comes before it is passed over."""
-        deadline = time.monotonic() + seconds
-        while self._heard or self.socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
-            if not self._heard:
-                if (whole := self._joiner.add(self.socket.recv_multipart())) is not None:
-                    self._heard.extend(message for message, _ in codec.decode_all(whole))
-                continue
-            message = self._heard.popleft()
-            if isinstance(message, messages.Snapshot):
-                self.say(messages.Seen(message.query))
-            if isinstance(message, kind):
-                return message
-            if isinstance(message, messages.Refused | messages.Fault):
-                raise SystemExit(f"the master refuses: {message.reason}")
-        raise SystemExit(f"no {kind.__name__} within {seconds:g} s")
-
-    def pass_over(self) -> None:
-        """Forget what has come."""
-        self._heard.clear()
-        while self.socket.poll(0):
-            self._joiner.add(self.socket.recv_multipart())
-
-    def submit(self, files: bytes, owner: str = "bench") -> str:
-        self.say(messages.Submit(1, "bench", "kernel", "bench", owner), [b"", files])
-        return self.hear(messages.Accepted).query
-
-    def close(self) -> None:
-        self.socket.close()
-        self.context.term()
-
-
-class Pulse:
-    """Asks a master for little, again and again: the longest wait for an answer is how long its loop stood still."""
-
-    def __init__(self, master: Standing, seconds: float = 0.002) -> None:
-        self._client, self._seconds = Client(master), seconds
-        self._running = True
+        command = [sys.executable, "-m", "benchmarks.scale_sessions", str(master.keys.client)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        self._process.stdout.readline()  # it has its first answer
         self.all: list[float] = []
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
 
-    def _run(self) -> None:
-        while self._running:
-            began = time.monotonic()
-            self._client.say(messages.AskDatasets(1))
-            self._client.hear(messages.Datasets)
-            self.all.append(time.monotonic() - began)
-            time.sleep(self._seconds)
+    def __enter__(self) -> Pulse:
+        return self
 
-    @property
-    def longest(self) -> float:
-        return max(self.all, default=0.0)
+    def __exit__(self, *_: object) -> None:
+        self.all = sorted(json.loads(self._process.communicate()[0]))
 
-    def close(self) -> None:
-        self._running = False
-        self._thread.join()
-        self._client.close()
+    def told(self) -> str:
+        """The p99 and the longest, in ms."""
+        return f"{1000 * percentile(self.all, 0.99):.1f}, {1000 * self.all[-1]:.1f}"
 
 
 @contextmanager
@@ -252,6 +207,20 @@ def files(count: int) -> bytes:
         for i in range(count)
     ]
     return encode_files(listed)
+
+
+def _half_and_most(seconds: Iterable[float]) -> str:
+    """The median and p99, in ms."""
+    values = sorted(seconds)
+    return ", ".join(f"{1000 * percentile(values, part):.1f}" for part in (0.5, 0.99))
+
+
+def _say_turns(master: Standing, began: float, waited: float) -> None:
+    """What is the master's in times by the clock since it `began`, when its loop had waited so long; and what is for want of
+    a core."""
+    say("... CPU of the loop's longest turn [ms]", master.longest_turn(began), "10")
+    part = (master.waited - waited) / (time.monotonic() - began)
+    say("... the loop waited for a core [% of the time]", f"{100 * part:.0f}")
 
 
 def percentile(values: Sequence[float], part: float) -> float:
@@ -319,8 +288,8 @@ def packets(count: int, rate: float, query_files: int, seconds: float = 8.0) -> 
     """Tiny packets, as fast as can be or at a rate."""
     with standing() as master:
         pace = count / rate if rate else 0.0
-        workers = Workers(master, count, pace)
-        client = Client(master)
+        workers = Workers(master, count, pace, APART)
+        client = Client(master.keys.client)
         try:
             workers.wait_joined()
             client.submit(files(query_files))
@@ -328,18 +297,17 @@ def packets(count: int, rate: float, query_files: int, seconds: float = 8.0) -> 
             workers.wait(lambda: len(workers.all("first_packets")) >= wanted, "first packets")
             time.sleep(2.0)  # they have all begun at once
             before, cpu, began = workers.total("packets"), master.cpu, time.monotonic()
-            earlier = [len(told["answers"]) for told in workers.told()]
+            earlier, wait = [len(told["answers"]) for told in workers.told()], master.waited
             time.sleep(seconds)
             done, took = workers.total("packets") - before, time.monotonic() - began
             load = (master.cpu - cpu) / max(1, done)
-            answers = sorted(
-                it for told, first in zip(workers.told(), earlier, strict=True) for it in told["answers"][first:]
-            )
+            answers = [told["answers"][first:] for told, first in zip(workers.told(), earlier, strict=True)]
             asked = f"at {rate:,.0f}/s" if rate else "as fast as can be"
             say(f"{count:,} workers, packets {asked}: packets a second", f"{done / took:,.0f}", "10,000")
             say("... CPU of the master a packet [µs]", f"{1e6 * load:.0f}")
-            half, most = (1000 * percentile(answers, part) for part in (0.5, 0.99))
-            say("... commit to answer: median, p99 [ms]", f"{half:.1f}, {most:.1f}", "p99 20 at 3,000/s")
+            say("... commit to answer: median, p99 [ms]", _half_and_most(chain(*answers)), "p99 20 at 3,000/s")
+            say(f"... of {APART} workers in a process of their own", _half_and_most(answers[-1]))
+            _say_turns(master, began, wait)
             say("... `Unknown`", str(workers.total("unknown")), "0")
         finally:
             client.close()
@@ -350,7 +318,7 @@ def large(count: int, size: int, senders: int, seconds: float = 8.0) -> None:
     """Tiny packets while some workers send large partial results as fast as they can."""
     with standing() as master:
         reports = [master.keys.path / f"large{number}" for number in range(senders)]
-        client = Client(master)
+        client = Client(master.keys.client)
         if senders:
             client.submit(encode_files([File(f"{it}.root", "Events", entries=10_000) for it in range(senders)]))
         command = [sys.executable, "-m", "benchmarks.scale_large", str(master.keys.worker), str(size)]
@@ -373,20 +341,19 @@ def _tiny_packets(
         workers.wait_joined()
         client.submit(files(100_000), "another")
         workers.wait(lambda: workers.total("packets") > 10 * count, "packets")
-        pulse = Pulse(master)
         known = [len(told["answers"]) for told in workers.told()]
         cpu, came, tiny, began = master.cpu, _came(reports), workers.total("packets"), time.monotonic()
-        time.sleep(seconds)
-        pulse.close()
+        wait = master.waited
+        with Pulse(master) as pulse:
+            time.sleep(seconds)
         took = time.monotonic() - began
         told = zip(workers.told(), known, strict=True)
-        answers = sorted(value for it, first in told for value in it["answers"][first:])
-        half, most = (1000 * percentile(answers, part) for part in (0.5, 0.99))
+        answers = [value for it, first in told for value in it["answers"][first:]]
         large = size / 1e6 * (_came(reports) - came) / took
         say(f"{(workers.total('packets') - tiny) / took:,.0f} tiny packets/s beside {large:,.0f} MB/s of partial results of "
-            f"{size / 1e6:.0f} MB: commit to answer, median, p99 [ms]", f"{half:.1f}, {most:.1f}", "p99 20")  # fmt: skip
-        say("... a session's question to answer: p99, longest [ms]",
-            f"{1000 * percentile(sorted(pulse.all), 0.99):.1f}, {1000 * pulse.longest:.0f}")  # fmt: skip
+            f"{size / 1e6:.0f} MB: commit to answer, median, p99 [ms]", _half_and_most(answers), "p99 20")  # fmt: skip
+        say("... a session's question to answer: p99, longest [ms]", pulse.told())
+        _say_turns(master, began, wait)
         say("... CPU of the master [% of a core], memory [MB]",
             f"{100 * (master.cpu - cpu) / took:.0f}, {master.memory / 1e6:,.0f}")  # fmt: skip
     finally:
@@ -406,7 +373,7 @@ def killed(count: int, query_files: int) -> None:
     """A master with a journal is killed and started again."""
     with standing(journal=True) as master:
         workers = Workers(master, count, 1.0)
-        client = Client(master)
+        client = Client(master.keys.client)
         try:
             workers.wait_joined()
             client.submit(files(query_files))
@@ -439,26 +406,26 @@ def submission(count: int) -> None:
     with standing() as master:
         packed = files(count)
         workers = Workers(master, 4, 5.0)
-        client = Client(master)
-        pulse = Pulse(master)
+        client = Client(master.keys.client)
         try:
             workers.wait_joined()
             memory, cpu = master.memory, master.cpu
-            began = time.monotonic()
-            client.say(messages.Submit(1, "bench", "kernel", "bench"), [b"", packed])
-            client.hear(messages.Accepted)
-            accepted = time.monotonic() - began
-            workers.wait(lambda: any(told["first_lease"] for told in workers.told()), "a lease")
-            first = min(told["first_lease"] for told in workers.told() if told["first_lease"]) - began
-            time.sleep(2.0)
+            with Pulse(master) as pulse:
+                began, wait = time.monotonic(), master.waited
+                client.say(messages.Submit(1, "bench", "kernel", "bench"), [b"", packed])
+                client.hear(messages.Accepted)
+                accepted = time.monotonic() - began
+                workers.wait(lambda: any(told["first_lease"] for told in workers.told()), "a lease")
+                first = min(told["first_lease"] for told in workers.told() if told["first_lease"]) - began
+                time.sleep(2.0)
             say(f"submit {count:,} files ({len(packed) / 1e6:.0f} MB): accepted, first lease [s]",
                 f"{accepted:.2f}, {first:.2f}", "1")  # fmt: skip
-            say("... the loop's longest stop [ms]", f"{1000 * pulse.longest:.0f}", "10")
+            say("... a question to its answer meanwhile: p99, longest [ms]", pulse.told(), "10")
+            _say_turns(master, began, wait)
             say("... CPU of the master [s]", f"{master.cpu - cpu:.1f}")
             say("... memory of the master [bytes a file]", f"{(master.memory - memory) / count:.0f}", "500")
             say("... workers thrown out", str(workers.total("unknown")), "0")
         finally:
-            pulse.close()
             client.close()
             workers.close()
 
@@ -512,7 +479,7 @@ def shares(sessions: int = 8, workers_each: int = 8) -> None:
     """Sessions of as many owners submit a query at once."""
     with standing() as master:
         workers = Workers(master, sessions * workers_each, 0.05)
-        clients = [Client(master) for _ in range(sessions)]
+        clients = [Client(master.keys.client) for _ in range(sessions)]
         try:
             workers.wait_joined()
             packed = files(20_000)
@@ -535,7 +502,7 @@ def long_life(queries: int) -> None:
     """A master starts with a journal of many queries that are over."""
     with tempfile.TemporaryDirectory() as folder:
         master = Standing(Path(folder), journal=True)
-        client = Client(master)
+        client = Client(master.keys.client)
         packed = msgspec.msgpack.encode([File("f.root", "Events", entries=ENTRIES)])
         began = time.monotonic()
         window, sent, ended = 200, 0, 0
