@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 SWITCH_SECONDS = 0.0005
 """How long another thread may keep the loop from going on, where merging takes Python: each call of a socket lets it, and
 with Python's 5 ms the loop would take in 200 messages a second."""
-TURN_SECONDS = 0.005
+TURN_SECONDS = 0.0025
 """How long messages are taken in before new connections, deadlines and answers of the merger get their turn."""
 _UNFINISHED: list[tuple[messages.Message, list[codec.Buffer]]] = [(messages.Heartbeat(), [])]
 """What a peer says as long as its message has not come as a whole."""
