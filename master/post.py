@@ -2,7 +2,7 @@
 
 What is said to the same peer in one turn goes out together (`protocol.bundles`). A snapshot of a large result would keep the
 loop from everything else until all of it is handed to the socket. So the rest of it waits here, each turn of the loop sends
-some of it, and what is said to the same peer meanwhile waits behind it.
+some of it, and what is said to the same peer meanwhile waits behind it. So does what is said to thousands of peers at once.
 """
 
 from __future__ import annotations
@@ -65,10 +65,14 @@ class Post:
         return True
 
     def go_on(self, ends: float) -> list[bytes]:
-        """Send what is small, and more of what is large, a parcel to each peer in turn, until that time (`time.monotonic`).
-        Returns who cannot be reached any more."""
-        bundles, self._bundles = self._bundles, {}
-        gone = [peer for peer, bundle in bundles.items() if not self._hand_over(peer, bundle.taken())]
+        """Send what is small, to one peer at least, and more of what is large, a parcel to each peer in turn, until that
+        time (`time.monotonic`). Returns who cannot be reached any more."""
+        gone = []
+        for peer in list(self._bundles):
+            if not self._hand_over(peer, self._bundles.pop(peer).taken()):
+                gone.append(peer)
+            if time.monotonic() >= ends:
+                break
         while self._waiting and time.monotonic() < ends:
             peer, messages = next(iter(self._waiting.items()))
             del self._waiting[peer]

@@ -224,7 +224,7 @@ class Master:
             self._carry_out(self.core.expire(time.monotonic(), heard_all))
         self._gone.update(dict.fromkeys(self._post.go_on(time.monotonic() + TURN_SECONDS)))
         if self._gone:
-            self._lose_gone()
+            self._lose_gone(list(self._gone))
 
     def _end(self, told: signal.Signals) -> None:
         """Let nobody wait for a master that was told to end; unless its queries are in a journal and the machine ends it
@@ -280,15 +280,16 @@ class Master:
         for peer in self.door.take_events():
             self._carry_out([Send(peer, messages.Heartbeat())])
 
-    def _lose_gone(self) -> None:
-        """What peers said before they went lies here already, and comes first: a worker's last words, or its commit."""
-        gone, self._gone = self._gone, {}
-        if not self._receive():
-            self._gone = gone | self._gone  # in a later turn, when they have been heard
-            return
-        for peer in gone:
-            self._joiners.forget(peer)
-            self._carry_out(self.core.disconnected(peer, time.monotonic()))
+    def _lose_gone(self, gone: list[bytes]) -> None:
+        """Their last words, or commits, lie here already, and come first. Of thousands, some are lost in each turn."""
+        if self._receive():  # or in a later turn, when they have been heard
+            ends = time.monotonic() + TURN_SECONDS
+            for peer in gone:
+                del self._gone[peer]
+                self._joiners.forget(peer)
+                self._carry_out(self.core.disconnected(peer, time.monotonic()))
+                if time.monotonic() >= ends:
+                    break
 
     def _collect(self) -> None:
         while self.merger.wakeup.poll(0):

@@ -77,3 +77,29 @@ def test_what_is_small_goes_together_at_the_end_of_a_turn(opened: Open) -> None:
     assert [it for bundle in came[:3] for it, _ in codec.decode_all(bundle)] == said
     assert [len(codec.decode_all(bundle)) for bundle in came[:3]] == [MOST_TOGETHER, MOST_TOGETHER, 1]
     assert came[3] == [b"header", bytes(2 * PARCEL)]
+
+
+def test_what_is_said_to_thousands_goes_out_in_some_turns(opened: Open) -> None:
+    """Each of which ends in time, and says something. What one of them is told meanwhile comes in its order."""
+    router = opened(zmq.ROUTER)
+    router.set(zmq.ROUTER_MANDATORY, 1)
+    peers = {b"one": opened(zmq.DEALER), b"other": opened(zmq.DEALER)}
+    port = router.bind_to_random_port("tcp://127.0.0.1")
+    for name, peer in peers.items():
+        peer.set(zmq.IDENTITY, name)
+        peer.connect(f"tcp://127.0.0.1:{port}")
+        peer.send(b"hello")
+        assert router.poll(SECONDS)
+        router.recv_multipart()
+    post = Post(router)
+    said = [messages.Committed(number, True) for number in range(2)]
+    for name in peers:
+        assert post.send(name, codec.encode(said[0]))
+    assert post.go_on(-inf) == [] and post.waiting
+    assert post.send(b"other", codec.encode(said[1])) and post.send(b"one", codec.encode(said[1]))
+    assert post.go_on(-inf) == [] and post.waiting
+    assert peers[b"other"].poll(SECONDS)
+    assert [it for it, _ in codec.decode_all(peers[b"other"].recv_multipart())] == said
+    assert post.go_on(-inf) == [] and not post.waiting
+    for message in said:
+        assert peers[b"one"].poll(SECONDS) and codec.decode(peers[b"one"].recv_multipart())[0] == message

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from math import inf
+from pathlib import Path
 
 import pytest
+from eventmill.master import serve
+from eventmill.master.core import MasterCore
 from eventmill.master.dispatcher import Dispatcher
+from eventmill.master.effects import Effect
+from eventmill.master.serve import Binding, Master
 from eventmill.protocol import messages as m
+from eventmill.protocol.connection import make_keys
 from eventmill.protocol.pieces import MARK, Joiner, Joiners
 from eventmill.protocol.usage import Usage
 from eventmill.protocol.values import LONGEST, MOST
@@ -68,6 +74,28 @@ def test_who_is_not_known_is_told_once_for_all_that_it_says_in_a_turn() -> None:
     assert says(stale, m.Heartbeat(), stale) == [m.Unknown()] == says(stale)
     assert [type(it) for it in says(stale, hello, stale, m.Heartbeat())] == [m.Unknown, m.Welcome]
     assert says(m.Bye(), stale, m.Bye(), m.Heartbeat()) == [m.Unknown()] and says(m.Bye()) == []
+
+
+def test_of_many_who_go_at_once_some_are_lost_in_each_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn ends in time. The leases of a worker are to be leased again, and to lose ten thousand took a second."""
+    made = Master(make_keys(tmp_path / "keys", "tcp://127.0.0.1:1"), Binding("127.0.0.1"))
+    turns = list[list[bytes]]()
+
+    def expire(*_: object) -> list[Effect]:
+        turns.append([])
+        made._running = bool(made._gone)
+        return []
+
+    def disconnected(_: MasterCore, peer: bytes, now: float) -> list[Effect]:
+        turns[-1].append(peer)
+        return []
+
+    monkeypatch.setattr(serve, "TURN_SECONDS", 1e-9)
+    monkeypatch.setattr(MasterCore, "expire", expire)
+    monkeypatch.setattr(MasterCore, "disconnected", disconnected)
+    made._gone.update(dict.fromkeys([b"one", b"two", b"three"]))
+    made.run()
+    assert turns == [[b"one"], [b"two"], [b"three"], []]
 
 
 def test_a_small_message_is_whole_whatever_came_before_it() -> None:
