@@ -3,17 +3,39 @@ serve one owner only, whose."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from .peers import Slot, Whose
 
-PACKET, FAR_OPENING = 2, 1
+PACKET, FAR_OPENING = 16, 8
 """What a lease takes of a slot's credit. To open a far file takes round trips, and the packet that opens it is small: of
-those a slot holds twice as many, and opens their files side by side.
+those a slot holds twice as many, and opens their files side by side. What is expected to be short takes less.
 """
 CREDIT = 2 * PACKET
 """A slot holds the packet that it works on, and the next, so that it never waits for the master."""
+SHORT = 0.1
+"""Seconds of a packet under which a slot holds more of them, of as much time together: it would wait for the master after
+each, and the master would hear of each by itself."""
+MOST_SHORT = 8_000
+"""Short packets that all slots hold together. The master takes in within a second what they say of these, and nobody else
+waits for longer until it is heard."""
+
+
+def credit_of(seconds: float, opens_far: bool, slots: int) -> int:
+    """What a lease takes of its slot's credit that is expected to take some seconds (infinity: nobody knows), where so many
+    slots share a query.
+
+    Example:
+        >>> credit_of(math.inf, opens_far=False, slots=8), credit_of(math.inf, opens_far=True, slots=8)
+        (16, 8)
+        >>> credit_of(0.025, opens_far=False, slots=8), credit_of(0.0, opens_far=False, slots=1000)
+        (4, 4)
+    """
+    usual = FAR_OPENING if opens_far else PACKET
+    least = min(usual, math.ceil(CREDIT * slots / MOST_SHORT))
+    return max(least, round(usual * min(1.0, seconds / SHORT)))
 
 
 class Credit:
@@ -41,47 +63,45 @@ class Credit:
 
     def postpone(self, slot: Slot) -> None:
         """Ask the other slots that have taken as much first."""
-        for level in self._levels:
-            if slot in level:
-                level.move_to_end(slot)
+        self._levels[slot.taken].move_to_end(slot)
 
     def offer(self, slot: Slot) -> None:
         """A slot that is up and stays can take leases, if it has not too many."""
-        taken = sum(slot.leases.values())
-        if slot.up and not slot.leaving and taken < CREDIT:
-            self._levels[taken][slot] = None
+        if slot.up and not slot.leaving and slot.taken < CREDIT:
+            self._levels[slot.taken][slot] = None
 
     def withdraw(self, slot: Slot) -> None:
         """A slot takes no leases (for now)."""
-        for level in self._levels:
-            if slot in level:
-                del level[slot]
+        if slot.taken < CREDIT:
+            self._levels[slot.taken].pop(slot, None)
 
     def take(self, slot: Slot, key: tuple[str, int], credit: int = PACKET) -> None:
         """A slot takes a lease, and so much of its credit with it."""
         self.withdraw(slot)
         self.busy[slot.whose] += not slot.leases
         slot.leases[key] = credit
+        slot.taken += credit
         self.offer(slot)
 
     def free(self, slot: Slot, key: tuple[str, int]) -> None:
         """A slot is through with a lease, or has lost it."""
         if key in slot.leases:
             self.withdraw(slot)
-            del slot.leases[key]
+            slot.taken -= slot.leases.pop(key)
             if not slot.leases:
                 self.busy[slot.whose] -= 1
             self.offer(slot)
 
     def count(self, slot: Slot) -> None:
         """There is a slot, with leases or without."""
+        slot.taken = sum(slot.leases.values())
         self.busy[slot.whose] += bool(slot.leases)
         self.offer(slot)
 
     def check(self) -> None:
         """Assert that every slot here is up, stays, and is where its leases say."""
         for level, slots in enumerate(self._levels):
-            assert all(sum(slot.leases.values()) == level and slot.up and not slot.leaving for slot in slots)
+            assert all(slot.taken == level and slot.up and not slot.leaving for slot in slots)
 
 
 class Credits:
@@ -125,6 +145,7 @@ class Credits:
         """Assert that every slot here is up, stays, and is where its leases and its worker's owner say; and that of all
         slots those are counted that have leases.
         """
+        assert all(slot.taken == sum(slot.leases.values()) for slot in slots)
         for owner, credit in self.by_owner.items():
             credit.check()
             assert +credit.busy == Counter(it.whose for it in slots if it.leases and it.worker.owner == owner)

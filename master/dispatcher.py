@@ -17,7 +17,7 @@ from ..protocol import messages
 from .attachments import Attachments
 from .broken import Concerning
 from .calls import SendMessage
-from .credit import FAR_OPENING, PACKET, Credit, Credits
+from .credit import Credit, Credits, credit_of
 from .layouts import Layouts
 from .owners import Owners, most_slots, to_give
 from .peers import Slot, Worker
@@ -150,7 +150,9 @@ class Dispatcher:
             slot.since = now
         message = query.lease(slot.index, packet)
         file = message.file
-        self.credit.take(slot, key, FAR_OPENING if lease.opening and "://" in file.path else PACKET)
+        opens_far = lease.opening and "://" in file.path
+        credit = credit_of(packet.expected, opens_far, len(query.packetizer.throughputs))
+        self.credit.take(slot, key, credit)
         query.leases += 1
         query.begun = query.begun or len(slot.leases) == 1
         frames = self._layouts.take(slot, (*query.submit.whose, file.path, file.tree)) if file.kind == "tree" else []

@@ -16,8 +16,8 @@ Whose = tuple[str, str]
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One slot of a worker, and the leases that it works on, oldest first, with what each takes of its credit; one that is
-    `leaving` gets no more.
+    """One slot of a worker, and the leases that it works on, oldest first, with what each takes of its credit, `taken`
+    together; one that is `leaving` gets no more.
 
     It began with the first of them at the time `since`. `files` are those whose layouts it knows (`master.layouts`), the one
     used last at the end. It has worked for nobody but `whose` since the time `served` (None: for nobody).
@@ -28,6 +28,7 @@ class Slot:
     up: bool = True
     leaving: bool = False
     leases: dict[tuple[str, int], int] = field(default_factory=dict)
+    taken: int = 0
     files: dict[tuple[str, str, str, str], None] = field(default_factory=dict)
     since: float = 0.0
     whose: Whose | None = None

@@ -201,7 +201,8 @@ class Reports:
             self._blame(worker, error, now)
             return
         server = query.packetizer.server(slot, message.lease)
-        query.packetizer.finished(slot, message.lease, start, message.stop, message.seconds, now, message.calls)
+        took = message.seconds, now, message.calls, message.elapsed
+        query.packetizer.finished(slot, message.lease, start, message.stop, *took)
         self._learnt.keep(query.submit.digest, query.dataset, query.packetizer.rate, query.packetizer.calls)
         query.counters.bytes_read += message.bytes_read
         usage = Usage(

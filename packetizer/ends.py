@@ -94,10 +94,14 @@ class Ends(Generic[Holder]):
 
     def stuck(self, throughput: Throughput, now: float) -> bool:
         """Whether a slot cannot be counted on: silent, late, or deaf to what it was asked."""
-        late = now - self.end(throughput)
-        if throughput.suspected or (late > PATIENCE and late > self._patience_with(throughput)):
+        if throughput.suspected:
             return True
-        return any(now - self.asked[number][0] > self._patience for number in throughput.queue if number in self.asked)
+        if now - throughput.at > PATIENCE:  # or it is not late, whenever it is expected to be through
+            late = now - self.end(throughput)
+            if late > PATIENCE and late > self._patience_with(throughput):
+                return True
+        asked = self.asked.keys() & throughput.queue.keys() if self.asked else ()
+        return any(now - self.asked[number][0] > self._patience for number in asked)
 
     @property
     def _patience(self) -> float:

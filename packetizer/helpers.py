@@ -43,7 +43,7 @@ class Helpers(Generic[Holder]):
                 found: Help[Holder] | None = None
                 if self._ends.stuck(other, now):
                     found = self._relieve(slot, throughput, other, now)
-                elif any(number in self._ends.asked for number in other.queue):
+                elif not self._ends.asked.keys().isdisjoint(other.queue):
                     continue
                 elif end - now < max(LEAST_HELP, self._size.overhead):
                     break  # nor will any of the others need help: they end sooner
@@ -99,11 +99,12 @@ class Helpers(Generic[Holder]):
         return self._duplicate(slot, throughput, lease, now) if sooner else None
 
     def _relieve(self, slot: Holder, throughput: Throughput, other: Throughput, now: float) -> Help[Holder] | None:
-        """A slot is stuck: somebody else does what it has, one lease after the other."""
+        """A slot is stuck: somebody else does what it has, one lease after the other. Files that wait to be opened are for
+        others at once."""
         for number in other.queue:
             lease = self._ledger.leases[number]
             if lease.opening:
-                if other.suspected or now - other.at > OPENING_PATIENCE:
+                if other.suspected or number != other.first or now - other.at > OPENING_PATIENCE:
                     return Recall(lease)
             elif lease.duplicate is None and lease.start < lease.stop:
                 return self._duplicate(slot, throughput, lease, now)

@@ -12,6 +12,7 @@ from typing import Any
 
 from .call_costs import Calls, Tried, bounded
 from .file_states import FileState
+from .leases import Lease
 from .ledger import Ledger
 from .throughput import Ratios, Throughput
 
@@ -72,6 +73,18 @@ class PacketSize:
     def rate_with(self, throughput: Throughput, server: str, ratios: Ratios) -> float:
         """Entries a second to expect of a slot with a file server."""
         return throughput.rate_with(server, ratios) or self.rate
+
+    def expected(self, throughput: Throughput, lease: Lease[Any], rate: float) -> float:
+        """Seconds that a slot is expected to take for a lease; infinity while nobody knows. A file that is still to be
+        opened is taken to have as many entries as others.
+        """
+        entries = float(lease.stop - lease.start)
+        if lease.opening:
+            files = self._ledger.files
+            if not files.opened:
+                return math.inf
+            entries = min(entries, files.opened_entries / files.opened)
+        return max(self.overhead, throughput.expected(entries, self.slowed(rate, lease.chunk)))
 
     def slowed(self, rate: float, chunk: int | None) -> float:
         """Entries a second of a slot that has to take `chunk` of them at a time, and otherwise does `rate`."""

@@ -134,7 +134,8 @@ class Packetizer(Generic[Holder]):
         entries = self.size.entries(throughput, rate, seconds, room is not None) if rate else self.size.first
         lease = self._lease(slot, throughput, place, rate, seconds, entries)
         self.ends.take(slot, throughput, lease, place, now)
-        return Packet(lease, limit, place.replica, apart=lease.chunk is not None)
+        expected = self.size.expected(throughput, lease, rate)
+        return Packet(lease, limit, place.replica, apart=lease.chunk is not None, expected=expected)
 
     def make_way(self, slot: Holder, now: float, until: float) -> list[Truncation[Holder]]:
         """Have a slot's leases end by the time `until`, if they are not expected to do so anyway; by now at the earliest."""
@@ -215,15 +216,17 @@ class Packetizer(Generic[Holder]):
         seconds: float,
         now: float,
         calls: Sequence[Call] = (),
+        elapsed: float = 0.0,
     ) -> None:
-        """A slot has finished a lease, `[start, stop)`, after `seconds` of work, with these `calls` of the analysis."""
+        """A slot has finished a lease, `[start, stop)`, after `seconds` of work, with these `calls` of the analysis; it took
+        `elapsed` seconds in all."""
         for entries, took in calls:
             self.calls.add(entries, took)
         throughput = self.throughputs[slot]
         before = throughput.rate
         lease = self.ledger.leases.get(number)
         if throughput.first == number and (lease is None or lease.chunk is None):
-            throughput.finished(start, stop, seconds, self.placement.ratios)
+            throughput.finished(start, stop, seconds, self.placement.ratios, elapsed)
         self.size.fleet += throughput.rate - before
         self.size.rate = throughput.rate or self.size.rate
         self.dropped(slot, number, now)

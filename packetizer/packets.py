@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Generic
 
@@ -10,7 +11,8 @@ from .leases import Holder, Lease
 
 @dataclass(frozen=True, slots=True)
 class Packet(Generic[Holder]):
-    """A lease with the time it may take, and the replica to read.
+    """A lease with the time it may take, and the replica to read; it is `expected` to take so many seconds (infinity: nobody
+    knows).
 
     `apart` when its result may be refused, or never come: another slot works on the same entries, or they are suspected of
     taking slots down; then they are to be taken in small chunks (`Lease.chunk`).
@@ -20,6 +22,7 @@ class Packet(Generic[Holder]):
     seconds: float
     replica: int = 0
     apart: bool = False
+    expected: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class Throughput:
     _packets: float = 0.0
     _spent: float = 0.0
     _turned: tuple[str, float] | None = None
+    _beside: float | None = None
 
     @property
     def rate(self) -> float:
@@ -130,8 +131,14 @@ class Throughput:
             self._spent += now - self.at
             self.entry, self.at = entry, now
 
-    def finished(self, start: int, stop: int, seconds: float, ratios: Ratios) -> None:
-        """The slot has finished its first lease, `[start, stop)`, in `seconds` all in all."""
+    def expected(self, entries: float, rate: float) -> float:
+        """Seconds that a packet of so many entries takes, with what it takes to open its file; infinity while unknown."""
+        return entries / rate + self._beside if rate and self._beside is not None else math.inf
+
+    def finished(self, start: int, stop: int, seconds: float, ratios: Ratios, elapsed: float = 0.0) -> None:
+        """The slot has finished its first lease, `[start, stop)`, in `seconds`, or `elapsed` with what came before."""
+        beside = max(0.0, elapsed - seconds)
+        self._beside = beside if self._beside is None else (self._beside + beside) / 2
         if self._turned is not None and stop > start and seconds > 0.0:
             old, rate = self._turned
             self._turned = None

@@ -10,7 +10,7 @@ import pytest
 from eventmill.packetizer.ends import SLACK
 from eventmill.packetizer.faults import NARROWING
 from eventmill.packetizer.ledger import Ledger
-from eventmill.packetizer.packetizer import Packet, Packetizer, Truncation
+from eventmill.packetizer.packetizer import Packet, Packetizer, Recall, Truncation
 from eventmill.worker.slot.chunks import ChunkSizes
 
 NEAR, FAR = "root://near.cern.ch//{}.root", "root://far.fnal.gov//{}.root"
@@ -335,3 +335,21 @@ def test_what_is_known_of_the_order_of_slots_does_not_grow_with_their_packets() 
         for slot in slots:
             packetizer.forget(slot)
         assert not packetizer.ends._moved
+
+
+def test_files_that_wait_behind_one_that_hangs_are_for_others_at_once() -> None:
+    """Of short packets a slot has many, which would be done only after that file has had its ten seconds."""
+    packetizer = Packetizer(Ledger([None] * 12), [[f"{number}.root"] for number in range(12)])
+    other = packetizer.next("other", 0.0)
+    assert other is not None
+    packetizer.ledger.opened(other.lease.number, 100, 100)
+    packetizer.opened("other", other.lease.number, 0.0)
+    finish(packetizer, "other", other, 0.0, rate=1e4)
+    waiting = [packetizer.next("hangs", 0.1) for _ in range(11)]
+    assert all(waiting) and packetizer.next("other", 0.2) is None
+    recalled, now = [], 5.0
+    while isinstance(help_ := packetizer.help("other", now), Recall):
+        recalled.append(help_.lease.number)
+        packetizer.ledger.give_back(help_.lease.number)
+        packetizer.dropped("hangs", help_.lease.number, now)
+    assert help_ is None and recalled == [it.lease.number for it in waiting[1:]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -410,3 +411,25 @@ def test_a_reader_that_was_opened_elsewhere_takes_the_place_of_another(path: Pat
     assert second is not None and second is not first and second.entries == ENTRIES
     cache.close()
     assert cache.peek(str(path), "Events") is None
+
+
+def test_of_many_packets_that_wait_the_files_of_the_next_are_opened_ahead(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: Path
+) -> None:
+    """Those of all, four at a time, threw each other out, and each was opened many times."""
+    opened: Counter[str] = Counter()
+    new = ReaderCache.new
+
+    def counted(self: ReaderCache, *place: Any) -> Any:
+        opened[place[0]] += 1
+        return new(self, *place)
+
+    monkeypatch.setattr(ReaderCache, "new", counted)
+    monkeypatch.setattr(Prefetch, "opens", lambda self, path: True)
+    paths = [tmp_path / f"{number}.root" for number in range(20)]
+    for copy in paths:
+        copy.hardlink_to(path)
+    bench = Bench(spare=True, q=kernel())
+    bench.work(*(lease(number, str(copy), 0, 1000, opening=True) for number, copy in enumerate(paths)))
+    assert bench.results()["q"]["sums"][0] == 20 * 1000
+    assert opened == {str(copy): 1 for copy in paths}

@@ -179,8 +179,9 @@ def draw_plan(random: Random, name: str, owner: str, window: float) -> Plan:
     over: Literal["tree", "cycles", "items"] = random.choice(("tree", "tree", "tree", "tree", "cycles", "items"))
     masked, listed = chance(0.08), chance(0.12)
     skip, friends = chance(0.4), over == "tree" and chance(0.15)
-    for index in range(random.choice((1, 1, 2, 3)) if over == "tree" else 1):
-        length = 0 if chance(0.08) else random.randint(1, 30)
+    short = over == "tree" and chance(0.12)  # of short packets, a slot has many
+    for index in range(random.randint(10, 40) if short else random.choice((1, 1, 2, 3)) if over == "tree" else 1):
+        length = 0 if chance(0.08) else random.randint(1, 2 if short else 30)
         first = sum(file.length for file in files)
         edges = sorted({0, length, *(random.randint(0, length) for _ in range(random.randint(0, 4)))})
         file = SimulatedFile(f"{name}/file{index}", length, first, edges)

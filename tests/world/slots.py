@@ -335,7 +335,7 @@ class Slot:
             code.since = self._clock.now
         code.parts.append(m.Part(lease.lease, lease.start, packet.position, packet.gaps))
         seconds = self._clock.now - packet.began
-        self._say(m.Finished(lease.query, lease.lease, packet.position, seconds, 0.0, 0))
+        self._say(m.Finished(lease.query, lease.lease, packet.position, seconds, 0.0, 0, elapsed=seconds))
         self._end_packet()
 
     def _fail(

@@ -168,6 +168,14 @@ def test_the_cores_invariants_hold_after_every_message(name: str) -> None:
 # --- what the packetizer is worth -----------------------------------------------------------------------------------
 
 
+def test_slots_that_are_far_away_do_not_wait_for_the_master_after_each_tiny_file() -> None:
+    """With two packets of 10 ms each, and 100 ms to the master and back, they would mostly have nothing to do."""
+    group = Group(speed=10_000.0, count=10, latency=0.05, opening=0.002, exchange=0.0)
+    outcome = simulate(Profile(Data(files=4000, entries=100), [group]))
+    assert outcome.complete and outcome.limit == pytest.approx(4.0)
+    assert outcome.seconds < outcome.limit + 400 * 0.002 + 4 * 0.1, "it was 11.3"
+
+
 def test_slots_of_different_speed_end_together() -> None:
     """PROOF's spread was 0.73 % of 2287 s; a query 25 times shorter is harder."""
     outcome = simulate(Profile(Data(files=20, entries=200_000), [mixed()]))

@@ -6,6 +6,7 @@ What comes next is the rest of the packet in hand, then the packets that wait.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from ...packetizer.listed_entries import EntryList
 from ...protocol import messages
@@ -18,7 +19,7 @@ from ...reading.view import OpenFile, drop, places
 from ..slot_status import SlotStatus
 from .chunks import LARGEST_CHUNK
 from .packets import Packet
-from .prefetch import Openings, Plan, Prefetch, weight_of
+from .prefetch import MOST_OPENING, Openings, Plan, Prefetch, weight_of
 from .query_state import Running
 from .readahead_window import Stretch
 from .work_queue import WorkQueue
@@ -55,7 +56,7 @@ class SlotFiles:
         self.prefetch.settle()
         if lease.opening and "://" in lease.file.path:
             self._queue.listen()  # the next leases came together with this one
-            self.prefetch.ask(list(self._plans_of_waiting([lease, *self._queue.leases()])), self._status.halvings)
+            self.prefetch.ask(list(self._plans_of_waiting([lease, *self._next_leases()])), self._status.halvings)
         since, credential_set = running.began if lease.opening else 0.0, running.credential_set
         files = places(lease.file, credential_set)
         self._openings.keep({*files, *self._places_of_waiting()})
@@ -75,11 +76,15 @@ class SlotFiles:
         for reader in through:
             reader.forget_ahead()
 
+    def _next_leases(self) -> Iterator[messages.Lease]:
+        """Those of the packets that wait whose files are opened, and read, ahead: of short ones a slot has many."""
+        return islice(self._queue.leases(), MOST_OPENING - 1)
+
     def _places_of_waiting(self) -> set[Place]:
-        """The files of all packets that wait, and their friends."""
+        """The files of the packets that come next, and their friends."""
         queries = self._queue.queries
         return {
-            place for lease in self._queue.leases() for place in places(lease.file, queries[lease.query].credential_set)
+            place for lease in self._next_leases() for place in places(lease.file, queries[lease.query].credential_set)
         }
 
     # --- chunks ---------------------------------------------------------------------------------------------------
@@ -120,7 +125,7 @@ class SlotFiles:
             return
         if start < packet.stop:
             yield self._plan(packet.running, packet.source, packet.lease, start, packet.stop)
-        yield from self._plans_of_waiting(self._queue.leases())
+        yield from self._plans_of_waiting(self._next_leases())
 
     def _plans_of_waiting(self, leases: Iterable[messages.Lease]) -> Iterator[Plan]:
         for lease in leases:
