@@ -18,12 +18,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import zmq
+from eventmill.master.credit import CREDIT
 from eventmill.merge import encode
 from eventmill.protocol import codec, messages
 from eventmill.protocol.bundles import Bundle
 from eventmill.protocol.connection import load_connection
 from eventmill.protocol.dial import HANDSHAKE_SECONDS, PING_SECONDS, PONG_SECONDS, hello_of
 from eventmill.protocol.messages import Message, Part
+from eventmill.worker.agent.outbox import HOLD
 
 ENTRIES = 100
 """Of every file: a packet each."""
@@ -73,12 +75,13 @@ class Peer:
         self.said_hello = 0.0
         self.leased = False
         self.leases: deque[messages.Lease] = deque()
-        self.busy = False
+        self.given = self.at_work = 0
 
     def hello(self) -> None:
         self.welcome, self.leased = None, False
         self.waiting.clear()
         self.leases.clear()
+        self.at_work = 0
         self.said_hello = time.monotonic()
         name = f"w{self.crowd.first + self.number}"
         self.say((hello_of("worker", name, slots=1, incarnation=self.hellos), []))
@@ -98,9 +101,11 @@ class Peer:
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                break
             for message, _ in codec.decode_all(frames):
                 self.take(message)
+        if not self.at_work:
+            self.begin()
 
     def take(self, message: Message) -> None:
         told, now = self.crowd.told, time.monotonic()
@@ -122,42 +127,43 @@ class Peer:
                 told.first_packets.append(now - self.said_hello)
                 told.first_lease = told.first_lease or now
             self.leases.append(message)
-            if not self.busy:
-                self.begin()
+            self.given = len(self.leases)
         elif isinstance(message, messages.Committed):
             since = self.waiting.pop(message.commit, None)
             if since is not None and len(told.answers) < KEPT:
                 told.answers.append(now - since)
 
     def begin(self) -> None:
-        """Work on the next lease, if there is one."""
-        if not self.leases:
-            self.busy = False
-        elif self.crowd.seconds:
-            self.busy = True
+        """Work on the next lease, if there is one. Of short packets, on half of those that there were when the last one
+        came: an agent reports so many together.
+        """
+        seconds = self.crowd.seconds
+        self.at_work = min(len(self.leases), max(1, self.given // 2 if seconds < HOLD else 1))
+        if self.at_work and seconds:
             spread = random.uniform(0.5, 1.5)  # or a thousand ended at once for ever
-            self.crowd.later(self.crowd.seconds * spread, self)
-        else:
-            self.busy = True
+            self.crowd.later(self.at_work * seconds * spread, self)
+        elif self.at_work:
             self.crowd.now.append(self)
 
     def finish(self) -> None:
-        """The work on a lease is done."""
-        if not self.leases:
-            self.busy = False
+        """The work on some leases is done."""
+        done = [self.leases.popleft() for _ in range(min(self.at_work, len(self.leases)))]
+        self.at_work = 0
+        if not done:
             return
-        lease = self.leases.popleft()
         seconds = self.crowd.seconds or 0.001
         said: list[tuple[Message, codec.Frames]] = []
-        if lease.opening:
-            said.append((messages.Opened(lease.query, lease.lease, ENTRIES, ENTRIES, []), []))
-        finished = messages.Finished(lease.query, lease.lease, ENTRIES, seconds, seconds, 0, elapsed=seconds, made=1)
+        for lease in done:
+            if lease.opening:
+                said.append((messages.Opened(lease.query, lease.lease, ENTRIES, ENTRIES, []), []))
+            took = messages.Finished(lease.query, lease.lease, ENTRIES, seconds, seconds, 0, elapsed=seconds, made=1)
+            said.append((took, []))
         self.commits += 1
         self.waiting[self.commits] = time.monotonic()
-        parts = [Part(lease.lease, lease.start, ENTRIES)]
-        commit = messages.Commit(self.commits, lease.query, parts)
-        self.say(*said, (finished, []), (commit, self.crowd.result))
-        self.crowd.told.packets += 1
+        parts = [Part(lease.lease, lease.start, ENTRIES) for lease in done]
+        commit = messages.Commit(self.commits, done[0].query, parts)
+        self.say(*said, (commit, self.crowd.results[len(done)]))
+        self.crowd.told.packets += len(done)
         self.begin()
 
 
@@ -177,7 +183,7 @@ class Crowd:
         self.connection = load_connection(file)
         self.first, self.seconds = first, seconds
         self.told = Told()
-        self.result = encode(1.0, ENTRIES).to_frames()
+        self.results = [encode(float(packets), packets * ENTRIES).to_frames() for packets in range(CREDIT + 1)]
         self.now: deque[Peer] = deque()
         self._later: list[tuple[float, int, bool, Peer]] = []
         self._number = 0
@@ -191,7 +197,7 @@ class Crowd:
         """Say that a peer is there, if it has said nothing else."""
         if peer.welcome is None:
             return
-        pause = peer.welcome.heartbeat if peer.busy else peer.welcome.idle
+        pause = peer.welcome.heartbeat if peer.at_work else peer.welcome.idle
         if time.monotonic() >= peer.spoken + min(peer.within, pause):
             peer.say((messages.Heartbeat(pause), []))
             peer.within = pause

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import awkward as ak
 import msgspec
 import numpy as np
@@ -10,7 +12,7 @@ from agent import Agent, sent
 from eventmill.merge import Partial, decode
 from eventmill.protocol import messages as m
 from eventmill.protocol.column_types import ColumnType
-from eventmill.worker.agent import commits, slot_lives, states
+from eventmill.worker.agent import commits, outbox, slot_lives, states
 from eventmill.worker.agent.core import AgentCore
 from eventmill.worker.agent.effects import Fork, Kill, Leave, ToMaster, ToSlot
 
@@ -554,3 +556,78 @@ def test_what_cannot_wait_is_committed_whoevers_turn_it_is(ends: str) -> None:
     effects = agent.core.drain(10.0, 2.0) if ends == "drain" else agent.core.slot_exited(0, "killed", 2.0)
     assert [part.lease for (commit,) in [sent(effects, m.Commit)] for part in commit.parts] == [1]
     assert sent(agent.master(m.Grant("q"), now=3.0), m.Offer) == [m.Offer("q", 0)]
+
+
+def given(agent: Agent, count: int) -> None:
+    """Slot 0 has so many leases, of a file each, and has just been through with a short one."""
+    agent.lease(0, 0)
+    agent.slot(0, m.Finished("q", 0, 10, 0.01, 0.0, 0, elapsed=0.01))
+    for number in range(1, count + 1):
+        agent.lease(number, 0)
+
+
+def end_packet(agent: Agent, number: int, now: float = 0.0, elapsed: float = 0.01) -> list[m.Message]:
+    """What the master is told at the end of a packet that is a whole file."""
+    told = agent.slot(0, m.Opened("q", number, 10, 10, [0, 10]), now=now)
+    told += agent.slot(0, m.Finished("q", number, 10, elapsed, 0.0, 0, elapsed=elapsed), now=now)
+    return [effect.message for effect in told if isinstance(effect, ToMaster)]
+
+
+def test_the_ends_of_short_packets_are_told_together_when_half_of_them_are_done() -> None:
+    """Protects a master with thousands of slots: it would hear of each by itself."""
+    agent = Agent()
+    given(agent, 8)
+    assert [end_packet(agent, number) for number in (1, 2, 3)] == [[], [], []]
+    told = end_packet(agent, 4)
+    assert [(type(it), it.lease) for it in told] == [
+        (kind, number) for number in (1, 2, 3, 4) for kind in (m.Opened, m.Finished)
+    ]
+    assert [len(end_packet(agent, number)) for number in (5, 6, 7, 8)] == [0, 0, 0, 8], "it has nothing more to do"
+
+
+def test_the_end_of_a_short_packet_is_told_within_a_moment() -> None:
+    agent = Agent()
+    given(agent, 8)
+    assert end_packet(agent, 1, now=3.0) == []
+    assert agent.core.deadline() <= 3.0 + outbox.HOLD
+    (finished,) = sent(agent.core.expire(3.0 + outbox.HOLD), m.Finished)
+    assert finished.lease == 1
+    assert not [it for it in agent.core.expire(3.2) if isinstance(it, ToMaster)]
+
+
+@pytest.mark.parametrize("elapsed", [0.06, 5.0])
+def test_the_end_of_a_packet_that_took_longer_is_told_at_once(elapsed: float) -> None:
+    agent = Agent()
+    given(agent, 8)
+    assert [type(it) for it in end_packet(agent, 1, elapsed=elapsed)] == [m.Opened, m.Finished]
+
+
+def test_that_a_file_has_more_entries_than_its_lease_is_told_at_once() -> None:
+    """Others wait for them."""
+    agent = Agent()
+    given(agent, 8)
+    assert sent(agent.slot(0, m.Opened("q", 1, 1000, 10, [0, 1000])), m.Opened)
+
+
+def test_what_waits_to_be_told_goes_ahead_of_a_commit_a_failure_and_the_end_of_a_slot() -> None:
+    """The master refuses a commit of a lease that it does not know to be open."""
+    for what in ("commit", "failure", "end"):
+        agent = Agent()
+        given(agent, 8)
+        end_packet(agent, 1)
+        if what == "commit":
+            agent.hand_over(0, [(1, 0, 10)], 1.0)
+            told = agent.core.expire(9.0)
+        elif what == "failure":
+            told = agent.slot(0, m.Failed("q", 2, m.Failure("analysis", "ValueError", "no")))
+        else:
+            told = agent.core.slot_exited(0, "killed", 0.0)
+        assert [type(it.message) for it in told if isinstance(it, ToMaster)][:2] == [m.Opened, m.Finished]
+
+
+def test_what_waits_to_be_told_is_forgotten_when_the_worker_starts_afresh() -> None:
+    agent = Agent()
+    given(agent, 8)
+    end_packet(agent, 1)
+    assert not sent(agent.core.reconnected(0.0), m.Finished) and agent.core.deadline() == inf
+    agent.core.check()

@@ -236,7 +236,7 @@ class AgentCore:
         state = self.state
         times = [query.due for query in state.queries.values()]
         times += [slot.due for slot in self._told_to_drop()]
-        times += [self.leaving.due, inf if self.leaving.draining else self._asked + self._idle]
+        times += [self._outbox.due, self.leaving.due, inf if self.leaving.draining else self._asked + self._idle]
         if state.welcome is not None:
             times.append(self._presence.due(state.welcome, self.is_done))
         return min(times)
@@ -246,6 +246,8 @@ class AgentCore:
         state = self.state
         if now >= self._asked + self._idle and not self.leaving.draining:
             self._leave_if_idle(now)
+        if now >= self._outbox.due:
+            self._outbox.let_go()
         if self.leaving.begins(now):
             self._begin_to_drain()
         for query in state.queries.values():
@@ -297,6 +299,7 @@ class AgentCore:
             log.warning("%s, and it is leaving anyway", reason)
             return
         log.warning("%s: starting afresh", reason)
+        self._outbox.forget()
         self._lives.start_afresh()
 
     def _drain(self, message: messages.Drain, frames: Frames, now: float) -> None:

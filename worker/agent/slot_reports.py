@@ -7,9 +7,10 @@ from typing import Literal
 from ...protocol import messages
 from ...protocol.codec import Frames
 from ...protocol.errors import CountError, EventmillError
+from ...protocol.messages import Message
 from .commits import Commits
 from .leaving import Leaving
-from .outbox import Outbox, failure_of
+from .outbox import HOLD, Outbox, failure_of
 from .states import SlotState, WorkerState
 
 
@@ -38,7 +39,10 @@ class SlotReports:
     ) -> None:
         """How far a lease is, or what its file is like."""
         if (message.query, message.lease) in slot.leases:
-            self._outbox.tell(message, frames)
+            of_all = isinstance(message, messages.Described) or (
+                isinstance(message, messages.Opened) and message.stop == message.entries
+            )
+            self._tell(slot, message, frames, now, patient=of_all and slot.brief)
 
     def truncated(self, slot: SlotState, message: messages.Truncated, frames: Frames, now: float) -> None:
         """A lease ends earlier."""
@@ -56,7 +60,21 @@ class SlotReports:
         slot.worked = True
         if key in slot.leases:
             slot.finished[key] = message.stop
-            self._outbox.tell(message)
+            slot.brief = message.elapsed < HOLD
+            self._tell(slot, message, (), now, patient=slot.brief and self._can_wait(slot))
+
+    def _can_wait(self, slot: SlotState) -> bool:
+        """Whether a slot has been through with less than half of what it had before it, and has something more to do."""
+        return bool(slot.todo) and 2 * (self._outbox.held[slot.index] + 1) < slot.given
+
+    def _tell(self, slot: SlotState, message: Message, frames: Frames, now: float, patient: bool) -> None:
+        """Pass on what a slot reports. A `patient` report, of which nobody can make anything now, waits for others: of short
+        packets a slot has many, and the master hears of half of them at once.
+        """
+        if patient:
+            self._outbox.tell_later(slot.index, message, frames, now)
+        else:
+            self._outbox.tell(message, frames)
 
     def failed(self, slot: SlotState, message: messages.Failed, frames: Frames, now: float) -> None:
         """A lease has raised. Before that ends its query, what has been added up of it is committed."""

@@ -48,9 +48,11 @@ class SlotState:
         finished: those among them that it is through with, and where they stop.
         set_up: the queries whose code it has.
         todo: what its process has before it, in the order in which it works, what is dead included.
+        given: how many things that were when the last lease came.
         dropped: what of it the process was told to drop.
         heard: when the process last said something, or was last told to drop something.
         worked: the process has finished a packet.
+        brief: its last packet took a moment only.
         taken: bytes of memory that it took when it was looked at last.
         order: what the process was told last, for the sake of its memory.
         told: since when it does what the master was told of because it takes long; 0.0 when it was not.
@@ -66,9 +68,11 @@ class SlotState:
     finished: dict[tuple[str, int], int] = field(default_factory=dict)
     set_up: set[str] = field(default_factory=set)
     todo: dict[Key, None] = field(default_factory=dict)
+    given: int = 0
     dropped: set[Key] = field(default_factory=set)
     heard: float = 0.0
     worked: bool = False
+    brief: bool = False
     taken: int = 0
     order: Order | None = None
     told: float = 0.0

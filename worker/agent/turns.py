@@ -69,6 +69,7 @@ class Turns:
                     outbox.to_slot(slot.index, messages.Credentials(message.query), query.credentials)
             slot.leases[message.query, message.lease] = message
         slot.todo[work.key] = None
+        slot.given = len(slot.todo)
         outbox.to_slot(slot.index, message, work.frames)
 
     def truncate(self, slot: SlotState, message: messages.Truncate) -> None:
