@@ -35,17 +35,25 @@ class Timeline:
         while ended > STEPS * self._step:
             self._step *= 2
             self._busy, self._waited, self._entries = map(_halved, (self._busy, self._waited, self._entries))
-        length, first = ended - began, min(STEPS - 1, int(began / self._step))
-        last = max(first, min(STEPS, math.ceil(ended / self._step)) - 1)
+        step, length = self._step, ended - began
+        first = min(STEPS - 1, int(began / step))
+        last = max(first, min(STEPS, math.ceil(ended / step)) - 1)
         if last >= len(self._busy):
             for values in (self._busy, self._waited, self._entries):
                 values += [0.0] * (last + 1 - len(values))
-        for at in range(first, last + 1):
-            inside = min(ended, (at + 1) * self._step) - max(began, at * self._step)
+        waited = min(usage.waited, length)
+        for at in {first, last}:
+            inside = max(0.0, min(ended, (at + 1) * step) - max(began, at * step))
             part = inside / length if length else 1.0
-            self._busy[at] += max(0.0, inside)
-            self._waited[at] += max(0.0, part * min(usage.waited, length))
-            self._entries[at] += max(0.0, part * usage.entries)
+            self._busy[at] += inside
+            self._waited[at] += part * waited
+            self._entries[at] += part * usage.entries
+        part = step / length if length else 0.0
+        waited, entries = part * waited, part * usage.entries
+        for at in range(first + 1, last):  # the whole of each: a packet of ten seconds has eighty
+            self._busy[at] += step
+            self._waited[at] += waited
+            self._entries[at] += entries
 
     def course(self, merging: float = 0.0, since: float = 0.0) -> Course:
         """All of it since then, and the seconds that merging took at the end."""
