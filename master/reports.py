@@ -120,7 +120,7 @@ class Reports:
         if query is None or len(frames) != 1:
             return
         file = query.files[query.ledger.leases[message.lease].file]
-        if message.path in (file.path, *file.replicas):
+        if message.path == file.path or message.path in file.replicas:
             slot = worker.leases[query.number, message.lease]
             self._layouts.tell(slot, (*query.submit.whose, message.path, file.tree), frames[0])
 

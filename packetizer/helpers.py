@@ -72,7 +72,7 @@ class Helpers(Generic[Holder]):
         share = left * helper / (rate + helper)
         front = lease.start if waiting else max(lease.start, other.entry)
         if waiting and self._size.is_one_call(min(share, lease.stop - front - share)):
-            share = lease.stop - front
+            share = float(lease.stop - front)
         stop = max(front, lease.stop - max(1, round(share)))
         if lease.chunk is not None:
             stop = lease.start - (lease.start - stop) // lease.chunk * lease.chunk

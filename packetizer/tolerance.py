@@ -64,6 +64,6 @@ class Losses:
         self._seen = len(ledger.losses)
 
 
-def _said(name: str, limit: float | None) -> str:
+def _said(name: str, limit: float | int | None) -> str:
     shown = f"{limit:.1%}".replace("%", " %") if isinstance(limit, float) else f"{limit:,}"
     return f"Skip({name}={limit!r}) allows {shown}"

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from eventmill.master.file_table import FileTable
 from eventmill.master.intake import AT_ONCE, MOST_SLOW, ROOM, SLOW_SECONDS, Intake
+from eventmill.master.query import Query
 from eventmill.protocol import messages as m
 from fleet import World
 
@@ -19,7 +21,7 @@ class Site:
 
     def __init__(self, workers: int, size: int, link: float, slow: dict[int, float] | None = None) -> None:
         self.workers: dict[bytes, Any] = {b"%d" % number: SimpleNamespace() for number in range(workers)}
-        self.queries: dict[str, Any] = {"q": SimpleNamespace(running=True)}
+        self.queries: dict[str, Any] = {"q": Query("q", m.Submit(0, "q", "columnar", ""), b"", FileTable(), 0.0)}
         self.intake = Intake(self.queries, self.granted)
         self.size, self.link, self.slow = size, link, {b"%d" % number: rate for number, rate in (slow or {}).items()}
         self.now, self.busy, self.most = 0.0, 0.0, 0
@@ -96,7 +98,7 @@ def test_who_is_gone_and_what_is_over_has_no_turn() -> None:
     site.intake.offered(b"1", "q", 0)  # it has nothing any more
     site.intake.give_turns(0.0)
     assert list(site.coming)[-1] == b"4"
-    site.queries["q"].running = False
+    site.queries["q"].enter("failed")
     site.intake.ended("q")
     site.intake.offered(b"1", "q", 200 * MB)  # this was on its way
     site.intake.check(site.workers)

@@ -22,25 +22,25 @@ def slot(index: int = 0) -> Slot:
 
 
 def test_a_slot_is_told_once_what_another_one_has_described() -> None:
-    kept, first, second, key = Layouts(), slot(0), slot(1), ("ann", "a.root", "Events")
+    kept, first, second, key = Layouts(), slot(0), slot(1), ("", "ann", "a.root", "Events")
     assert kept.take(first, key) == []
     kept.tell(first, key, b"layout")
     assert (kept.take(first, key), kept.take(second, key), kept.take(second, key)) == ([], [b"layout"], [])
 
 
 def test_a_file_that_a_slot_has_closed_again_is_described_to_it_again() -> None:
-    kept, other, key = Layouts(), slot(), ("ann", "a.root", "")
+    kept, other, key = Layouts(), slot(), ("", "ann", "a.root", "")
     kept.tell(slot(), key, b"layout")
     assert kept.take(other, key)
     for number in range(FILES_OPEN):
-        kept.take(other, ("ann", f"{number}.root", ""))
+        kept.take(other, ("", "ann", f"{number}.root", ""))
     assert kept.take(other, key) == [b"layout"]
 
 
 def test_layouts_of_one_user_are_not_told_to_another() -> None:
     kept = Layouts()
-    kept.tell(slot(), ("ann", "a.root", ""), b"layout")
-    assert kept.take(slot(1), ("bob", "a.root", "")) == []
+    kept.tell(slot(), ("", "ann", "a.root", ""), b"layout")
+    assert kept.take(slot(1), ("", "bob", "a.root", "")) == []
 
 
 def test_layouts_take_bounded_memory(monkeypatch) -> None:
@@ -49,12 +49,12 @@ def test_layouts_take_bounded_memory(monkeypatch) -> None:
     monkeypatch.setattr(layouts, "LARGEST_LAYOUT", 100)
     kept = Layouts()
     for name in "abc":
-        kept.tell(slot(), ("", name, ""), bytes(80))
-    kept.take(slot(), ("", "a", ""))
-    kept.tell(slot(), ("", "d", ""), bytes(80))
-    assert kept.size == 240 and not kept.take(slot(), ("", "b", "")) and kept.take(slot(), ("", "a", ""))
-    kept.tell(slot(), ("", "a", ""), bytes(101))
-    assert kept.size == 160 and not kept.take(slot(), ("", "a", ""))
+        kept.tell(slot(), ("", "", name, ""), bytes(80))
+    kept.take(slot(), ("", "", "a", ""))
+    kept.tell(slot(), ("", "", "d", ""), bytes(80))
+    assert kept.size == 240 and not kept.take(slot(), ("", "", "b", "")) and kept.take(slot(), ("", "", "a", ""))
+    kept.tell(slot(), ("", "", "a", ""), bytes(101))
+    assert kept.size == 160 and not kept.take(slot(), ("", "", "a", ""))
 
 
 def test_the_master_hands_a_layout_on_with_leases_also_of_the_next_query() -> None:
