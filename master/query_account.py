@@ -7,7 +7,7 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..packetizer.files import Loss
+from ..packetizer.files import Files, Loss
 from ..protocol.addresses import shown
 from ..protocol.codec import Buffer
 from ..protocol.long_lists import LongList
@@ -104,14 +104,19 @@ def lost_ranges(query: Query) -> list[LostRange]:
 
 def _missing(query: Query, stopped: bool = False) -> Iterator[LostRange]:
     files = query.ledger.files
-    abandoned = (Loss(*it, files.abandoned) for it in files.undone()) if files.abandoned else ()
-    for loss in joined(merge(sorted(files.losses, key=_place), abandoned, key=_place)):
+    for loss in joined(merge(sorted(files.losses, key=_place), _abandoned(files), key=_place)):
         yield _range(query, loss)
     if stopped:
         for number in list(query.ledger.leases):  # nobody works on them any more
             query.ledger.give_back(number)
         for file, start, stop in files.undone():
             yield _range(query, Loss(file, start, stop, "not processed when the query was stopped"), undone=True)
+
+
+def _abandoned(files: Files) -> Iterator[Loss]:
+    if files.abandoned:
+        for file, start, stop in files.undone():
+            yield Loss(file, start, stop, files.abandoned)
 
 
 def _range(query: Query, loss: Loss, undone: bool = False) -> LostRange:
