@@ -18,9 +18,9 @@ CREDIT = 2 * PACKET
 SHORT = 0.1
 """Seconds of a packet under which a slot holds more of them, of as much time together: it would wait for the master after
 each, and the master would hear of each by itself."""
-MOST_SHORT = 8_000
-"""Short packets that all slots hold together. The master takes in within a second what they say of these, and nobody else
-waits for longer until it is heard."""
+MOST_SHORT = 32_000
+"""Short packets that all slots hold together. The master takes in within some seconds what they say of these: longer, nobody
+else waits until it is heard."""
 
 
 def credit_of(seconds: float, opens_far: bool, slots: int) -> int:
@@ -30,7 +30,7 @@ def credit_of(seconds: float, opens_far: bool, slots: int) -> int:
     Example:
         >>> credit_of(math.inf, opens_far=False, slots=8), credit_of(math.inf, opens_far=True, slots=8)
         (16, 8)
-        >>> credit_of(0.025, opens_far=False, slots=8), credit_of(0.0, opens_far=False, slots=1000)
+        >>> credit_of(0.025, opens_far=False, slots=8), credit_of(0.0, opens_far=False, slots=4000)
         (4, 4)
     """
     usual = FAR_OPENING if opens_far else PACKET

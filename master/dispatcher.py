@@ -17,7 +17,7 @@ from ..protocol import messages
 from .attachments import Attachments
 from .broken import Concerning
 from .calls import SendMessage
-from .credit import Credit, Credits, credit_of
+from .credit import CREDIT, FAR_OPENING, MOST_SHORT, Credit, Credits, credit_of
 from .layouts import Layouts
 from .owners import Owners, most_slots, to_give
 from .peers import Slot, Worker
@@ -103,7 +103,7 @@ class Dispatcher:
         for level in credit.levels:
             passed_over, waiting = 0, 0
             while waiting < len(level) and passed_over <= MOST_PASSED_OVER:
-                if given == MOST_AT_ONCE:
+                if given >= MOST_AT_ONCE:
                     self._unfinished = True
                     return False
                 slot = next(iter(level))
@@ -112,8 +112,8 @@ class Dispatcher:
                     self.dismiss(slot)
                 elif not any(query.packetizer.anything for query in queries):
                     return True
-                elif self._lease_to(slot, queries, now):
-                    given += 1
+                elif count := self._fill(slot, queries, now):
+                    given += count
                 else:
                     credit.postpone(slot)
                     if self._owners(slot.worker.owner).waits(slot, queries):
@@ -122,6 +122,17 @@ class Dispatcher:
                         passed_over += 1
             left = left or bool(level)
         return left
+
+    def _fill(self, slot: Slot, queries: list[Query], now: float) -> int:
+        """Lease a packet to a slot; of short ones all that it can take, which travel together, while there are more than all
+        slots can hold. Returns how many."""
+        given, before = 0, slot.taken
+        while self._lease_to(slot, queries, now):
+            given += 1
+            short = slot.taken - before < given * FAR_OPENING
+            if slot.taken >= CREDIT or not short or all(len(it.ledger.unopened) < MOST_SHORT for it in queries):
+                break
+        return given
 
     def _lease_to(self, slot: Slot, queries: list[Query], now: float) -> bool:
         """Lease a packet to a slot, of the query whose turn it is; false when no query has any work."""
