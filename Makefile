@@ -16,9 +16,9 @@ UV := $(BIN)/uv --quiet
 install = $(UV) pip install --python $(BIN)/python $2 --reinstall-package eventmill $(CONSTRAINED) "$$(echo build/*.whl)[$1]" \
   || { $(PIP) install --force-reinstall --no-deps build/*.whl && $(PIP) install $(CONSTRAINED) "$$(echo build/*.whl)[$1]"; }
 PACKAGES := protocol system analysis packetizer elastic merge dataset reading writing display master worker launch status session simulation cli
-SOURCES := pyproject.toml __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)
+SOURCES := pyproject.toml setup.py __init__.py __main__.py py.typed $(shell find $(PACKAGES) -name "*.py") $(wildcard display/assets/* status/assets/* launch/contexts/assets/*)
 
-.PHONY: demo test test-systems test-all test-newest test-oldest test-pythons constraints lint types layers pytest docs bench notebooks clean \
+.PHONY: demo test test-systems test-all test-newest test-oldest test-pythons test-compiled compiled constraints lint types layers pytest docs bench notebooks clean \
   xrootd chromium slurm gridengine condor kubernetes ssh cloud-init ec2 s3 openstack samples jsroot uplot cloud-schema
 
 demo: $(VENV)/demo
@@ -39,6 +39,7 @@ test-systems: $(VENV)/test-systems xrootd samples chromium slurm gridengine cond
 EVERYTHING := -m "" --hypothesis-profile nightly
 test-all: openstack
 	$(MAKE) --keep-going test test-systems TESTS='$(EVERYTHING)'
+	$(MAKE) test-compiled
 
 # The same with the newest releases of everything, also of what pyproject.toml bounds: whether the bounds can be raised.
 BOUNDED := awkward cloudpickle numba uproot
@@ -70,6 +71,27 @@ test-oldest: build/wheel
 	$(OLDEST) -m uv pip install --quiet --python $(OLDEST) --only-binary :all: --requirement .venv-oldest/lowest.txt
 	$(OLDEST) -m uv pip install --quiet --python $(OLDEST) --no-deps build/*.whl
 	$(OLDEST) -m pytest --numprocesses $(JOBS) --dist loadfile --pythonwarnings default $(TESTS_WITH_OLDEST)
+
+# The master's pure cores as machine code: setup.py says which. The wheel, in dist, is for this Python and this kind of machine, takes a C
+# compiler and some minutes, and is installed into .venv until the next `make` installs the one that is the same everywhere.
+compiled: dist/wheel | $(VENV)/demo
+	@$(PIP) install --force-reinstall --no-deps dist/*.whl
+	@rm -f $(VENV)/demo $(VENV)/test $(VENV)/test-systems $(VENV)/docs $(VENV)/bench
+	@$(BIN)/eventmill --version
+
+dist/wheel: $(SOURCES) | $(VENV)/pip
+	@echo "compiling the master's cores: some minutes"
+	@rm -rf dist build/lib.* build/temp.* && mkdir dist
+	@export EVENTMILL_COMPILE=1; $(BIN)/uv build --wheel --build-constraints constraints.txt --out-dir dist . >dist/log 2>&1 \
+	  || $(PIP) wheel --no-deps --wheel-dir dist . || { cat dist/log; exit 1; }
+	@touch $@
+
+# What decides, and what is simulated of it, with compiled cores, in an environment of its own.
+COMPILED := .venv-compiled
+test-compiled:
+	$(MAKE) $(COMPILED)/test VENV=$(COMPILED)
+	$(MAKE) compiled VENV=$(COMPILED)
+	$(COMPILED)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile tests/packetizer tests/master tests/world
 
 # Writes constraints.txt anew, or leaves it as it is. Run `make test` with it before it is committed.
 constraints: build/wheel
@@ -254,4 +276,4 @@ cloud-schema:
 	@echo "write its version into launch/contexts/assets/schema.LICENSE: $$(ls build/cloud-init/*.deb)"
 
 clean:
-	rm -rf $(VENV) .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -22,7 +22,7 @@ from ..protocol.connection import (
 )
 from ..protocol.errors import EventmillError
 from ..protocol.messages import FINAL, State
-from ..protocol.version import __version__
+from ..protocol.version import shown_version
 from ..system.lifeline import Owner
 from .logs import expression, show
 from .options import begin_log, of_master, watched
@@ -71,7 +71,7 @@ def _writable(_context: click.Context, _parameter: click.Parameter, path: Path) 
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="eventmill")
+@click.version_option(shown_version(), prog_name="eventmill")
 def main() -> None:
     """Interactive parallel analysis of ROOT data: a master splits datasets into packets, workers pull them.
 

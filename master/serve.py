@@ -26,7 +26,7 @@ import zmq
 from ..protocol import codec, messages
 from ..protocol.connection import KeyFolder, load_master_keys, set_address
 from ..protocol.errors import ConnectionFailed, LocalProtocolError, RemoteProtocolError
-from ..protocol.version import __version__
+from ..protocol.version import __version__, shown_version
 from ..system.lifeline import EndSignals, Lifeline, Owner
 from ..system.restarts import Restarts
 from .access import Access, Identity
@@ -180,7 +180,7 @@ class Master:
             poller.register(socket, zmq.POLLIN)
         if self.lifeline is not None:
             poller.register(self.lifeline.fileno(), zmq.POLLIN)
-        log.info("listening at %s, for up to %d connections", self.address, self.door.room)
+        log.info("%s, listening at %s, for up to %d connections", shown_version(), self.address, self.door.room)
         if on_ready is not None:
             on_ready(self.address)
         broken, before = True, sys.getswitchinterval()

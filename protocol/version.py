@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 
-__all__ = ["RELEASE", "__version__", "release_of"]
+__all__ = ["RELEASE", "__version__", "has_compiled_cores", "release_of", "shown_version"]
 
 
 def release_of(version: str) -> str:
@@ -19,9 +20,20 @@ def release_of(version: str) -> str:
     return found[0] if found else version
 
 
+def has_compiled_cores() -> bool:
+    """Whether the master's pure cores are machine code here (`make compiled`), and not Python."""
+    core = find_spec("..master.core", __package__)
+    return core is not None and not str(core.origin).endswith(".py")
+
+
 try:
     from ._version import __version__
 except ModuleNotFoundError:  # a source tree of which nothing was built
     __version__ = "0+unknown"
 
 RELEASE = release_of(__version__)
+
+
+def shown_version() -> str:
+    """What users are shown: which version this is, and whether its cores are compiled."""
+    return f"{__version__}, with compiled cores" if has_compiled_cores() else __version__

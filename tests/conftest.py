@@ -16,6 +16,7 @@ import condor_programs
 import eventmill as em
 import gridengine_programs
 import pytest
+from eventmill.protocol.version import has_compiled_cores
 from hypothesis import settings
 from imported import forget_modules
 from order import order
@@ -102,6 +103,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if settings.get_current_profile_name() == "nightly":
         for item in items:
             item.add_marker(pytest.mark.timeout(600))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What is compiled calls its own methods, whatever is put in their place."""
+    if has_compiled_cores() and (marker := item.get_closest_marker("interpreted")) is not None:
+        pytest.skip(*marker.args)
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,8 @@ def test_the_wheel_has_every_package_of_the_tree() -> None:
     folders = {path.parent.relative_to(ROOT) for depth in ("*", "*/*") for path in ROOT.glob(f"{depth}/__init__.py")}
     rooms = {".".join(folder.parts) for folder in folders if folder.parts[0] not in {"benchmarks", "build"}}
     assert set(listed) == {"eventmill"} | {f"eventmill.{name}" for name in rooms}
-    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py", "setup.py"}
+    assert not (Path(eventmill.__file__).parent / "setup.py").exists()
 
 
 def test_the_stages_of_a_lease_are_drawn_as_they_are_in_the_code() -> None:

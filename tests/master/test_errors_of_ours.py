@@ -58,6 +58,7 @@ METHODS = [
 ]  # fmt: skip
 
 
+@pytest.mark.interpreted("faults are put into methods of cores")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(("owner", "name"), METHODS, ids=[f"{owner.__name__}.{name}" for owner, name in METHODS])
 def test_an_error_at_work_for_a_query_fails_this_one_and_no_other(
@@ -94,6 +95,7 @@ def test_an_error_at_work_for_a_query_fails_this_one_and_no_other(
     assert raised, "the fault was never met"
 
 
+@pytest.mark.interpreted("faults are put into methods of cores")
 @pytest.mark.parametrize(("message", "query"), [(m.Ask(7, "queries"), "info"), (m.Attach(7, "q2"), "end")])
 def test_a_request_that_only_reads_is_refused(message: m.Message, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is half changed: who asked is told, and nobody else is concerned."""
@@ -115,6 +117,7 @@ def test_a_request_that_only_reads_is_refused(message: m.Message, query: str, mo
     assert isinstance(made.inbox[b"session"][-1], m.Queries | m.Ended)
 
 
+@pytest.mark.interpreted("faults are put into methods of cores")
 def test_a_submission_that_cannot_be_taken_in_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     made = World([30])
     made.hello(b"session", "session")
@@ -129,6 +132,7 @@ def test_a_submission_that_cannot_be_taken_in_is_refused(monkeypatch: pytest.Mon
     assert made.ended[query].state == "done"
 
 
+@pytest.mark.interpreted("faults are put into methods of cores")
 @pytest.mark.parametrize(("owner", "name"), [(Credit, "withdraw"), (Packetizer, "forget"), (Dispatcher, "give_back")])
 def test_an_error_that_concerns_no_single_query_leaves_the_core(
     owner: type, name: str, monkeypatch: pytest.MonkeyPatch
@@ -201,6 +205,7 @@ def test_an_end_that_cannot_be_read_is_answered(monkeypatch: pytest.MonkeyPatch,
 # --- a master that begins anew --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.interpreted("faults are put into methods of cores")
 def test_a_master_whose_state_is_unknown_begins_anew_from_its_journal(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

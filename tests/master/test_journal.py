@@ -288,7 +288,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert (saved.account, saved.report) == (kept.account, kept.report)
 
 
-TestJournalMachine = JournalMachine.TestCase
+TestJournalMachine = pytest.mark.interpreted("what is told is copied with deepcopy")(JournalMachine.TestCase)
 TestJournalMachine.settings = examples(8, night=20, stateful_step_count=30)
 
 

@@ -16,6 +16,7 @@ class NotToBeSeen:
         raise AssertionError(f"somebody looks at {name} of a query that is over")
 
 
+@pytest.mark.interpreted("a query is put aside for what is none")
 def test_nobody_visits_queries_that_are_over(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     """Whatever happens: queries come and end, workers come, are silent, leave and die, sessions come and go."""
     made = JournaledWorld([300, 0, 40], tmp_path)
@@ -53,6 +54,7 @@ def test_nobody_visits_queries_that_are_over(tmp_path, monkeypatch: pytest.Monke
     made.close()
 
 
+@pytest.mark.interpreted("calls of a core's methods are counted")
 def test_queries_that_wait_for_workers_do_not_look_at_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each turn of the loop each of them would look at all others for slots that make way. Where nobody is at work there is
     none: two hundred took 5 ms of a master for each message. As soon as somebody is, the others get their share."""

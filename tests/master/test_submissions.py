@@ -84,6 +84,7 @@ def test_a_block_that_is_none_is_refused_when_it_comes(bad: bytes) -> None:
     assert "in blocks, or not" in heard(made, m.Refused)[1].reason  # type: ignore[attr-defined]
 
 
+@pytest.mark.interpreted("faults are put into methods of cores")
 @pytest.mark.parametrize("where", ["table", "query"])
 def test_an_error_of_ours_refuses_the_submission_only(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     made = world()

@@ -20,6 +20,7 @@ from eventmill.protocol.values import LONGEST, MOST
 from fleet import PYTHON, World, packed
 
 
+@pytest.mark.interpreted("calls of a core's methods are counted")
 def test_leases_go_out_once_for_all_that_was_heard_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """`expire`, which ends a turn, is due at once; answers to commits do not wait for it."""
     fed = 0

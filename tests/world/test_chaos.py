@@ -62,6 +62,9 @@ def _drop_what_is_before(self: Isolation, low: int, fault: Fault, late: float) -
     return fault, fault.stop
 
 
+_IN_A_CORE = pytest.mark.interpreted("something else is put in the place of a core's method")
+
+
 def _lose_now_and_then(whole: Callable[..., Any]) -> Callable[..., Any]:
     """A total that leaves out every tenth partial result."""
     calls = itertools.count()
@@ -77,7 +80,7 @@ def _lose_now_and_then(whole: Callable[..., Any]) -> Callable[..., Any]:
     ("what", "name", "instead", "words", "seed"),
     [
         (Journal, "merged", lambda *_: None, "CountError", 3),
-        (Ledger, "_kill_duplicate", lambda *_: None, "Wrong|Error", 2),
+        pytest.param(Ledger, "_kill_duplicate", lambda *_: None, "Wrong|Error", 2, marks=_IN_A_CORE),
         (Isolation, "_narrowed", _drop_what_is_before, "CountError", 9),
         (Total, "add_frames", _lose_now_and_then(Total.add_frames), "CountError", 0),
         (Attachments, "give", lambda *_: None, "tables, where", 0),
